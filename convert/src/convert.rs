@@ -1,0 +1,232 @@
+//! A conversion from beginning to end.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use lexivec_models::{
+    Checkpoint, Dimensions, Error as ModelError, FORMAT_VERSION, FileRecord, Layout, Manifest,
+    Precision, Source, Target, Verification, WeightStorage, digest_file,
+};
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::external;
+use crate::graph::{self, Data, Model, Variant};
+use crate::output::Staging;
+use crate::progress::Progress;
+use crate::verify::{self, Subject};
+use crate::weights::Weights;
+
+/// What to convert to.
+#[derive(Debug, Clone)]
+pub struct ConvertOptions {
+    /// Number formats.
+    pub precision: Precision,
+    /// Operators: ONNX Runtime's own, or the standard ones alone.
+    pub target: Target,
+    /// The graph's inputs and outputs.
+    pub layout: Layout,
+    /// Whether to hold the result against the float32 graph of the same checkpoint.
+    pub verify: bool,
+    /// Whether to replace a model directory at the output path.
+    pub force: bool,
+    /// The ONNX Runtime library for verification; `None` to look for it.
+    pub onnxruntime: Option<PathBuf>,
+}
+
+/// What a conversion did.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The model directory.
+    pub dir: PathBuf,
+    /// Seconds from beginning to end.
+    pub seconds: f64,
+    /// Bytes of graph and weights, linked files included.
+    pub bytes: u64,
+    /// Whose the weight files are.
+    pub weights: WeightStorage,
+    /// How far the model is from float32.
+    pub verification: Verification,
+    /// What a user should know about the model.
+    pub notes: Vec<String>,
+}
+
+/// Converts a checkpoint into a model directory at `output`, which appears whole or not at all.
+///
+/// # Errors
+/// See [`Error`]; each names the file, tensor or text.
+pub fn convert(
+    checkpoint: &Checkpoint,
+    output: &Path,
+    options: &ConvertOptions,
+    progress: &dyn Progress,
+) -> Result<Report> {
+    let started = Instant::now();
+    let staging = Staging::create(output, options.force)?;
+    let dir = staging.dir();
+    let weights = Weights::open(checkpoint)?;
+    let variant = Variant {
+        precision: options.precision,
+        target: options.target,
+        layout: options.layout,
+    };
+    let model = graph::build(&checkpoint.decoder, &weights, variant)?;
+    let storage = place_checkpoint_files(&model, checkpoint, dir)?;
+    external::write(model, dir, progress)?;
+    copy_small_files(checkpoint, dir)?;
+    let verification = if options.verify {
+        let subject = Subject {
+            checkpoint,
+            weights: &weights,
+            dir,
+            precision: options.precision,
+            target: options.target,
+            onnxruntime: options.onnxruntime.as_deref(),
+        };
+        verify::verify(&subject, progress)?
+    } else {
+        Verification::Skipped {
+            reason: "--no-verify was given".to_owned(),
+        }
+    };
+    let manifest = manifest(checkpoint, dir, variant, storage, verification, progress)?;
+    manifest.write(dir)?;
+    if progress.cancelled() {
+        return Err(Error::Interrupted);
+    }
+    staging.commit()?;
+    Ok(Report {
+        dir: output.to_path_buf(),
+        seconds: started.elapsed().as_secs_f64(),
+        bytes: manifest.files.values().map(|f| f.size).sum(),
+        weights: storage,
+        verification: manifest.verification,
+        notes: manifest.notes,
+    })
+}
+
+/// Puts the checkpoint's weight files beside a graph that refers to them: as hard links where the file system can.
+fn place_checkpoint_files(
+    model: &Model,
+    checkpoint: &Checkpoint,
+    dir: &Path,
+) -> Result<WeightStorage> {
+    let referred = model
+        .initializers()
+        .iter()
+        .any(|i| matches!(i.data, Data::Reference(_)));
+    if !referred {
+        return Ok(WeightStorage::Own);
+    }
+    external::check_references(model)?;
+    let mut storage = WeightStorage::Linked;
+    for path in &checkpoint.weights {
+        let io = |e| Error::from(ModelError::io(path, e));
+        // A link to a link would not do: ONNX Runtime refuses data that lies outside the model's folder.
+        let real = fs_err::canonicalize(path).map_err(io)?;
+        let target = dir.join(path.file_name().unwrap_or_default());
+        if fs_err::hard_link(&real, &target).is_err() {
+            fs_err::copy(&real, &target).map_err(|e| ModelError::io(&target, e))?;
+            storage = WeightStorage::Copied;
+        }
+    }
+    Ok(storage)
+}
+
+fn copy_small_files(checkpoint: &Checkpoint, dir: &Path) -> Result<()> {
+    for name in checkpoint.copied_files() {
+        let target = dir.join(&name);
+        let io = |e| ModelError::io(&target, e);
+        if let Some(parent) = target.parent() {
+            fs_err::create_dir_all(parent).map_err(io)?;
+        }
+        fs_err::copy(checkpoint.dir.join(&name), &target).map_err(io)?;
+    }
+    Ok(())
+}
+
+fn manifest(
+    checkpoint: &Checkpoint,
+    dir: &Path,
+    variant: Variant,
+    storage: WeightStorage,
+    verification: Verification,
+    progress: &dyn Progress,
+) -> Result<Manifest> {
+    let weight_names = checkpoint
+        .weights
+        .iter()
+        .filter_map(|p| p.file_name().map(PathBuf::from));
+    let sources: Vec<PathBuf> = checkpoint
+        .copied_files()
+        .into_iter()
+        .chain(weight_names)
+        .collect();
+    let written = files_below(dir)?;
+    let source = digests(&checkpoint.dir, &sources, &BTreeMap::new(), progress)?;
+    // A file that came over unchanged is not read twice.
+    let files = digests(dir, &written, &source, progress)?;
+    let decoder = checkpoint.decoder.clone();
+    Ok(Manifest {
+        format: FORMAT_VERSION,
+        program: concat!("lexivec ", env!("CARGO_PKG_VERSION")).to_owned(),
+        source: Source {
+            id: checkpoint.source.clone(),
+            files: source,
+        },
+        dimensions: Dimensions::up_to(decoder.hidden_size),
+        decoder,
+        precision: variant.precision,
+        target: variant.target,
+        layout: variant.layout,
+        max_length: checkpoint.max_length(),
+        prompts: checkpoint.sentence.prompts.clone(),
+        default_prompt: checkpoint.sentence.default_prompt.clone(),
+        weights: storage,
+        files,
+        verification,
+        notes: checkpoint.notes.clone(),
+    })
+}
+
+/// Digests of files relative to `dir`, on all cores; those in `known` are taken from there.
+fn digests(
+    dir: &Path,
+    names: &[PathBuf],
+    known: &BTreeMap<String, FileRecord>,
+    progress: &dyn Progress,
+) -> Result<BTreeMap<String, FileRecord>> {
+    progress.stage("digests", 0);
+    names
+        .par_iter()
+        .map(|name| {
+            let key = name.to_string_lossy().into_owned();
+            let record = match known.get(&key) {
+                Some(record) => record.clone(),
+                None => digest_file(&dir.join(name))?,
+            };
+            Ok((key, record))
+        })
+        .collect()
+}
+
+/// Files below a folder, relative to it, hidden ones left out.
+fn files_below(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        let path = dir.join(&folder);
+        let io = |e| ModelError::io(&path, e);
+        for entry in fs_err::read_dir(&path).map_err(io)? {
+            let entry = entry.map_err(io)?;
+            let name = folder.join(entry.file_name());
+            if entry.path().is_dir() {
+                folders.push(name);
+            } else if !entry.file_name().to_string_lossy().starts_with('.') {
+                found.push(name);
+            }
+        }
+    }
+    Ok(found)
+}

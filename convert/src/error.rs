@@ -1,0 +1,142 @@
+//! What can go wrong between a checkpoint and a model directory.
+//!
+//! Each variant names the file or tensor at fault and what to do about it; the cause is kept as `source`.
+
+use std::path::PathBuf;
+
+use lexivec_models::Precision;
+
+/// A failed conversion. Nothing is left at the output path when one is returned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The checkpoint's configuration, tokenizer or sentence-transformers files cannot be used, or a file could not
+    /// be read or written.
+    #[error(transparent)]
+    Model(#[from] lexivec_models::Error),
+    /// The written model did not load or run.
+    #[error(transparent)]
+    Runtime(#[from] lexivec_runtime::Error),
+    /// A safetensors file is damaged: cut short, or its header contradicts its size.
+    #[error(
+        "{path}: not a readable safetensors file ({source}); it is probably an incomplete download: fetch it again"
+    )]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// What the format's reader found.
+        source: safetensors::SafeTensorError,
+    },
+    /// A tensor that the architecture needs is in none of the weight files.
+    #[error(
+        "tensor `{name}` is missing from the weight files of {dir}: config.json and the weights do not belong together, \
+         or a shard is missing"
+    )]
+    MissingTensor {
+        /// The tensor's name without prefix.
+        name: String,
+        /// The checkpoint's folder.
+        dir: PathBuf,
+    },
+    /// A tensor's shape contradicts config.json.
+    #[error(
+        "tensor `{name}` in {path} has shape {found:?}, but config.json implies {expected:?}: they do not belong together"
+    )]
+    Shape {
+        /// The tensor's name.
+        name: String,
+        /// The weight file.
+        path: PathBuf,
+        /// The shape stored.
+        found: Vec<usize>,
+        /// The shape that config.json implies.
+        expected: Vec<usize>,
+    },
+    /// A tensor's stored type is none of F32, F16 and BF16.
+    #[error(
+        "tensor `{name}` in {path} is stored as {found}; lexivec converts F32, F16 and BF16 checkpoints: use the \
+         unquantised release"
+    )]
+    DType {
+        /// The tensor's name.
+        name: String,
+        /// The weight file.
+        path: PathBuf,
+        /// The stored type.
+        found: String,
+    },
+    /// A weight is NaN or infinite.
+    #[error(
+        "tensor `{name}` in {path} holds a value that is NaN or infinite: the checkpoint is damaged, fetch it again"
+    )]
+    NonFinite {
+        /// The tensor's name.
+        name: String,
+        /// The weight file.
+        path: PathBuf,
+    },
+    /// A weight is finite in the checkpoint and infinite in float16.
+    #[error(
+        "tensor `{name}` holds {value:e}, beyond float16's largest value 65504: convert with `--precision bf16` or fp32"
+    )]
+    Fp16Range {
+        /// The tensor's name.
+        name: String,
+        /// The value of largest magnitude.
+        value: f32,
+    },
+    /// The output directory is there already.
+    #[error("{path} exists already: choose another `--output`, or replace it with `--force`")]
+    Exists {
+        /// The output directory.
+        path: PathBuf,
+    },
+    /// The output path is something that `--force` must not delete.
+    #[error(
+        "{path} exists and is not a model directory that lexivec wrote (it has no lexivec.json): remove it yourself"
+    )]
+    NotOurs {
+        /// The output path.
+        path: PathBuf,
+    },
+    /// Verification found the written model too far from the fp32 graph of the same checkpoint.
+    #[error(
+        "verification failed: on the probe text {text:?} the {precision} model's cosine to fp32 is {cosine:.6}, below \
+         {floor}; nothing was written. Use a wider precision, or `--no-verify` to keep it regardless"
+    )]
+    Verification {
+        /// The precision converted to.
+        precision: Precision,
+        /// The probe text, shortened.
+        text: String,
+        /// Its cosine to the fp32 vector.
+        cosine: f64,
+        /// The least cosine that the precision must keep.
+        floor: f64,
+    },
+    /// Verification met a vector with a NaN or infinite component.
+    #[error(
+        "verification failed: the {precision} model's vector of the probe text {text:?} is not finite (an activation \
+         overflowed); nothing was written. Use `--precision bf16` or fp32"
+    )]
+    NonFiniteOutput {
+        /// The precision converted to.
+        precision: Precision,
+        /// The probe text, shortened.
+        text: String,
+    },
+    /// Another conversion writes to the same output path at this moment.
+    #[error(
+        "another conversion is writing {path} at this moment: wait for it, or choose another `--output`"
+    )]
+    Busy {
+        /// The output directory.
+        path: PathBuf,
+    },
+    /// The conversion was stopped from outside (Ctrl-C).
+    #[error("stopped; nothing was written")]
+    Interrupted,
+}
+
+/// A conversion's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

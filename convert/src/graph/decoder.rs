@@ -1,0 +1,154 @@
+//! The Qwen3 decoder (and Qwen2, Llama, Mistral, which leave parts of it out), as its paper draws it
+//! (arXiv 2505.09388; the reference is transformers' `modeling_qwen3.py`).
+//!
+//! ```text
+//!   x = embed(ids)
+//!   for each layer:
+//!     x = x + attention(rms_norm(x))      q, k: RMS-normalised per head, then rotated
+//!     x = x + mlp(rms_norm(x))            down(silu(gate) * up)
+//!   rms_norm(x)
+//! ```
+//!
+//! The network works on *rows*, one per token, whoever they belong to; only attention needs to know which rows form
+//! a sequence, and asks [`Wiring`] for it.
+
+use lexivec_models::Decoder;
+
+use super::builder::Value;
+use super::layout::Wiring;
+use super::ops::{Lengths, Ops, Projection, RotaryTables};
+use crate::error::Result;
+
+/// What every layer needs and the graph computes once.
+struct Shared<'a> {
+    decoder: &'a Decoder,
+    wiring: &'a Wiring,
+    /// `[1, rows]`
+    positions: Value,
+    rotary: RotaryTables,
+    lengths: Lengths,
+}
+
+/// Builds the network over the rows `ids`; returns the final-norm states in float32: of every row, or, where the
+/// wiring selects them, of each sequence's last.
+pub(super) fn build(ops: &mut Ops<'_>, decoder: &Decoder, wiring: &Wiring) -> Result<Value> {
+    let d = decoder;
+    let axis = ops.graph.ints(&[0]);
+    let shared = Shared {
+        decoder,
+        wiring,
+        positions: ops.graph.op("Unsqueeze", &[&wiring.positions, &axis], &[]),
+        rotary: ops.rotary_tables(d.max_positions, d.head_dim, d.rope_theta),
+        lengths: ops.lengths(&wiring.batch, &wiring.sequence),
+    };
+    let mut residual = ops.embed(&wiring.ids, d.vocab_size, d.hidden_size)?;
+    let mut x = ops.rms_norm(&residual, &norm_name(0), d.hidden_size, d.rms_norm_eps)?;
+    for layer in 0..d.layers {
+        ops.graph.scope(format!("layers.{layer}."));
+        let last = layer + 1 == d.layers;
+        x = attention(ops, &shared, layer, &x)?;
+        if last {
+            // The layers below needed every row; from here on only what is returned is computed.
+            (x, residual) = wiring.select_last(ops, x, residual);
+        }
+        x = output_projection(ops, d, layer, &x)?;
+        let norm = format!("layers.{layer}.post_attention_layernorm.weight");
+        (x, residual) = ops.add_rms_norm(&x, &residual, &norm, d.hidden_size, d.rms_norm_eps)?;
+        x = mlp(ops, d, layer, &x)?;
+        if last {
+            return ops.final_norm(&x, &residual, d.hidden_size, d.rms_norm_eps);
+        }
+        (x, residual) = ops.add_rms_norm(
+            &x,
+            &residual,
+            &norm_name(layer + 1),
+            d.hidden_size,
+            d.rms_norm_eps,
+        )?;
+    }
+    unreachable!("a decoder has at least one layer, as its configuration was checked")
+}
+
+fn norm_name(layer: usize) -> String {
+    format!("layers.{layer}.input_layernorm.weight")
+}
+
+/// Attention without its output projection: `[flat slots, heads * D]`, or rows again if this is not the last layer.
+fn attention(ops: &mut Ops<'_>, shared: &Shared<'_>, layer: usize, x: &Value) -> Result<Value> {
+    let d = shared.decoder;
+    let (q_width, kv_width) = (d.heads * d.head_dim, d.kv_heads * d.head_dim);
+    let projection = |name: &str, outputs| Projection {
+        name: format!("layers.{layer}.self_attn.{name}"),
+        outputs,
+        bias: d.qkv_bias,
+    };
+    let layers = [
+        projection("q_proj", q_width),
+        projection("k_proj", kv_width),
+        projection("v_proj", kv_width),
+    ];
+    let qkv = ops.project(x, d.hidden_size, &layers)?;
+    let q = heads(ops, shared, layer, "q_norm", &qkv[0], d.heads)?;
+    let k = heads(ops, shared, layer, "k_norm", &qkv[1], d.kv_heads)?;
+
+    let wiring = shared.wiring;
+    let [q, k, v] = wiring.to_sequences(ops, layer, [&q, &k, &qkv[2]], d);
+    let y = ops.attention([&q, &k, &v], d.heads, d.kv_heads, &shared.lengths);
+    let flat = ops.graph.ints(&[-1, q_width as i64]);
+    let y = ops.graph.op("Reshape", &[&y, &flat], &[]);
+    Ok(if layer + 1 == d.layers {
+        y
+    } else {
+        wiring.to_rows(ops, y)
+    })
+}
+
+/// Normalises (Qwen3 alone does) and rotates the heads of a query or key.
+fn heads(
+    ops: &mut Ops<'_>,
+    shared: &Shared<'_>,
+    layer: usize,
+    norm: &str,
+    x: &Value,
+    heads: usize,
+) -> Result<Value> {
+    let d = shared.decoder;
+    let mut x = x.clone();
+    if d.qk_norm {
+        let split = ops.graph.ints(&[0, heads as i64, d.head_dim as i64]);
+        let merge = ops.graph.ints(&[0, (heads * d.head_dim) as i64]);
+        let weight = format!("layers.{layer}.self_attn.{norm}.weight");
+        x = ops.graph.op("Reshape", &[&x, &split], &[]);
+        x = ops.rms_norm(&x, &weight, d.head_dim, d.rms_norm_eps)?;
+        x = ops.graph.op("Reshape", &[&x, &merge], &[]);
+    }
+    Ok(ops.rotary(&x, &shared.positions, &shared.rotary, heads))
+}
+
+fn output_projection(ops: &mut Ops<'_>, d: &Decoder, layer: usize, x: &Value) -> Result<Value> {
+    let projection = Projection {
+        name: format!("layers.{layer}.self_attn.o_proj"),
+        outputs: d.hidden_size,
+        bias: d.output_bias,
+    };
+    ops.linear(x, d.heads * d.head_dim, projection)
+}
+
+fn mlp(ops: &mut Ops<'_>, d: &Decoder, layer: usize, x: &Value) -> Result<Value> {
+    let projection = |name: &str, outputs| Projection {
+        name: format!("layers.{layer}.mlp.{name}"),
+        outputs,
+        bias: d.mlp_bias,
+    };
+    let layers = [
+        projection("gate_proj", d.intermediate_size),
+        projection("up_proj", d.intermediate_size),
+    ];
+    let gate_up = ops.project(x, d.hidden_size, &layers)?;
+    let y = ops.silu_mul(&gate_up[0], &gate_up[1]);
+    ops.linear(
+        &y,
+        d.intermediate_size,
+        projection("down_proj", d.hidden_size),
+    )
+}

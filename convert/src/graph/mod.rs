@@ -1,0 +1,68 @@
+//! The ONNX graph of a decoder, built in layers that each hide the one below:
+//!
+//! * [`builder`] – nodes, names, initializers, protobuf;
+//! * [`ops`] – one method per operation of the network, in the operators of the chosen target and precision;
+//! * [`decoder`] – the network itself, as the paper draws it;
+//! * [`layout`] – the graph's inputs and outputs: packed rows, or padded sequences.
+
+mod builder;
+mod decoder;
+mod layout;
+mod ops;
+
+pub(crate) use builder::{DType, Data, Initializer, Model};
+use lexivec_models::{Decoder, Layout, Precision, Target};
+
+use crate::error::Result;
+use crate::weights::Weights;
+use ops::{Ops, Style, WeightSource};
+
+/// Which graph to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Variant {
+    pub(crate) precision: Precision,
+    pub(crate) target: Target,
+    pub(crate) layout: Layout,
+}
+
+/// Builds the graph of `decoder` with the initializers' sources, none of which is read yet but by quantisation.
+///
+/// # Errors
+/// A tensor that is missing, misshapen or of an unknown type.
+pub(crate) fn build(decoder: &Decoder, weights: &Weights, variant: Variant) -> Result<Model> {
+    let style = match variant.precision {
+        Precision::Fp32 => Style::plain(variant.target, DType::F32),
+        Precision::Fp16 => Style::plain(variant.target, DType::F16),
+        Precision::Bf16 => Style {
+            // Other tools get one self-contained data file; our own runtime shares the checkpoint's.
+            source: match variant.target {
+                Target::Ort => WeightSource::Checkpoint,
+                Target::Standard => WeightSource::Own,
+            },
+            ..Style::plain(variant.target, DType::Bf16)
+        },
+        Precision::Int8 => Style {
+            int8: true,
+            ..Style::plain(variant.target, DType::F32)
+        },
+    };
+    finish(decoder, Ops::new(weights, style), variant.layout)
+}
+
+/// Builds the float32 reference of a checkpoint: a graph that reads the checkpoint's own files and widens each weight
+/// when it is used. Nothing has to be written for it, and no more than one widened weight is in memory at a time.
+pub(crate) fn reference(decoder: &Decoder, weights: &Weights) -> Result<Model> {
+    let style = Style {
+        source: WeightSource::Checkpoint,
+        ..Style::plain(Target::Ort, DType::F32)
+    };
+    finish(decoder, Ops::new(weights, style), Layout::Packed)
+}
+
+fn finish(decoder: &Decoder, mut ops: Ops<'_>, layout: Layout) -> Result<Model> {
+    match layout {
+        Layout::Packed => layout::packed(&mut ops, decoder)?,
+        Layout::Padded => layout::padded(&mut ops, decoder)?,
+    }
+    Ok(ops.graph.into_model())
+}

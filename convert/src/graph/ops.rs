@@ -1,0 +1,466 @@
+//! The operations of a decoder, one method each, in the operators of the chosen target and precision.
+//!
+//! Two dialects: `ort` writes ONNX Runtime's own operators where they are better (GroupQueryAttention needs memory
+//! linear in length on a CPU, SkipSimplifiedLayerNormalization adds and normalises in one pass; the runtime fuses
+//! neither by itself), `standard` writes opset 23 alone, which TensorRT and other tools parse.
+
+use std::sync::Arc;
+
+use lexivec_models::Target;
+
+use super::builder::{Attribute, CONTRIB, DType, Data, Graph, Initializer, Value};
+use crate::error::Result;
+use crate::quantize::Quantized;
+use crate::weights::{Tensor, Weights};
+
+/// Where weights lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WeightSource {
+    /// In a data file of the graph's own, converted to the compute type.
+    Own,
+    /// In the checkpoint's files, cast where their type is not the compute type.
+    Checkpoint,
+}
+
+/// How the operations are written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Style {
+    pub(super) target: Target,
+    /// The type of activations.
+    pub(super) compute: DType,
+    pub(super) source: WeightSource,
+    /// Linear layers as int8 products with per-token activations.
+    pub(super) int8: bool,
+}
+
+impl Style {
+    pub(super) fn plain(target: Target, compute: DType) -> Self {
+        Self {
+            target,
+            compute,
+            source: WeightSource::Own,
+            int8: false,
+        }
+    }
+}
+
+/// One linear layer: `y = x Wᵀ (+ b)` with W stored `[outputs, inputs]`, as checkpoints store it.
+#[derive(Debug, Clone)]
+pub(super) struct Projection {
+    /// The tensor's name without `.weight`.
+    pub(super) name: String,
+    pub(super) outputs: usize,
+    pub(super) bias: bool,
+}
+
+/// The operations over a graph under construction.
+pub(super) struct Ops<'w> {
+    pub(super) graph: Graph,
+    pub(super) style: Style,
+    weights: &'w Weights,
+}
+
+impl<'w> Ops<'w> {
+    pub(super) fn new(weights: &'w Weights, style: Style) -> Self {
+        Self {
+            graph: Graph::default(),
+            style,
+            weights,
+        }
+    }
+
+    /// Rows of the embedding table. Where computation is in float32 the table keeps the checkpoint's type, which is
+    /// exact and half the size, and the few rows looked up are widened.
+    pub(super) fn embed(&mut self, ids: &Value, vocab: usize, hidden: usize) -> Result<Value> {
+        let table = self.weights.get("embed_tokens.weight", &[vocab, hidden])?;
+        let compute = self.style.compute;
+        let stored = match compute {
+            DType::F32 => table.stored.into(),
+            other => other,
+        };
+        let stored = match self.style.source {
+            WeightSource::Own => stored,
+            WeightSource::Checkpoint => table.stored.into(),
+        };
+        let table = self.store(vec![table], "embed_tokens.weight", stored);
+        let rows = self.graph.op("Gather", &[&table, ids], &[]);
+        Ok(self.cast(rows, stored, compute))
+    }
+
+    /// Applies several linear layers to the same input: one product of the stacked weights, split afterwards, so that
+    /// the input is read (and quantised) once. Weights that stay in the checkpoint's file cannot be stacked.
+    pub(super) fn project(
+        &mut self,
+        x: &Value,
+        inputs: usize,
+        layers: &[Projection],
+    ) -> Result<Vec<Value>> {
+        let mut weights = Vec::new();
+        let mut biases = Vec::new();
+        for layer in layers {
+            weights.push(
+                self.weights
+                    .get(&format!("{}.weight", layer.name), &[layer.outputs, inputs])?,
+            );
+            if layer.bias {
+                biases.push(
+                    self.weights
+                        .get(&format!("{}.bias", layer.name), &[layer.outputs])?,
+                );
+            }
+        }
+        if self.style.source == WeightSource::Checkpoint {
+            let mut biases = biases.into_iter();
+            return Ok(weights
+                .into_iter()
+                .zip(layers)
+                .map(|(weight, layer)| {
+                    let bias = if layer.bias { biases.next() } else { None };
+                    let weight = self.constant(vec![weight]);
+                    let bias = bias.map(|b| self.constant(vec![b]));
+                    self.gemm(x, &weight, bias)
+                })
+                .collect());
+        }
+        let widths: Vec<usize> = layers.iter().map(|l| l.outputs).collect();
+        let bias = (!biases.is_empty()).then(|| self.constant(biases));
+        let product = if self.style.int8 {
+            self.int8_product(x, weights, bias)?
+        } else {
+            let weight = self.constant(weights);
+            self.gemm(x, &weight, bias)
+        };
+        Ok(self.graph.split(&product, &widths))
+    }
+
+    /// One linear layer.
+    pub(super) fn linear(&mut self, x: &Value, inputs: usize, layer: Projection) -> Result<Value> {
+        let mut products = self.project(x, inputs, &[layer])?;
+        Ok(products.swap_remove(0))
+    }
+
+    /// `Gemm` with the weight transposed: rows of the checkpoint are used as they are, without a transposed copy.
+    fn gemm(&mut self, x: &Value, weight: &Value, bias: Option<Value>) -> Value {
+        let trans = [("transB", Attribute::Int(1))];
+        match bias {
+            Some(bias) => self.graph.op("Gemm", &[x, weight, &bias], &trans),
+            None => self.graph.op("Gemm", &[x, weight], &trans),
+        }
+    }
+
+    /// Int8 weights per output channel, int8 activations per token, from static parameters only: `r = max|x|` per
+    /// row, quantise `x / r` with the constant scale 1/127, multiply the product by `r`. A row's result does not
+    /// depend on the other rows of its batch, which a scale per tensor cannot give.
+    fn int8_product(
+        &mut self,
+        x: &Value,
+        weights: Vec<Tensor>,
+        bias: Option<Value>,
+    ) -> Result<Value> {
+        let name = stacked_name(&weights);
+        let quantized = Arc::new(Quantized::round_to_nearest(weights)?);
+        let g = &mut self.graph;
+        let axis = g.ints(&[1]);
+        let magnitude = g.op("Abs", &[x], &[]);
+        let largest = g.op(
+            "ReduceMax",
+            &[&magnitude, &axis],
+            &[("keepdims", Attribute::Int(1))],
+        );
+        // An all-zero row would give 0/0.
+        let least = g.scalar(DType::F32, &f32::MIN_POSITIVE.to_le_bytes());
+        let largest = g.op("Max", &[&largest, &least], &[]);
+        let unit = g.op("Div", &[x, &largest], &[]);
+
+        let scale = g.scalar(DType::F32, &(1f32 / 127.0).to_le_bytes());
+        // uint8 around 128 always fuses to one integer product on CPUs (U8S8 has the fast kernels); TensorRT
+        // takes symmetric int8 alone.
+        let zero = match self.style.target {
+            Target::Ort => g.scalar(DType::U8, &[128]),
+            Target::Standard => g.scalar(DType::I8, &[0]),
+        };
+        let codes = g.op("QuantizeLinear", &[&unit, &scale, &zero], &[]);
+        let unit = g.op("DequantizeLinear", &[&codes, &scale, &zero], &[]);
+
+        let (inputs, outputs) = (quantized.inputs(), quantized.outputs());
+        let scales = bytemuck::cast_slice(quantized.scales()).to_vec();
+        let scales = g.constant(format!("{name}.scale"), DType::F32, vec![outputs], scales);
+        let zeros = g.constant(
+            format!("{name}.zero"),
+            DType::I8,
+            vec![outputs],
+            vec![0; outputs],
+        );
+        let codes = g.initializer(Initializer {
+            name,
+            dtype: DType::I8,
+            shape: vec![inputs, outputs],
+            data: Data::Quantized(quantized),
+        });
+        let weight = g.op(
+            "DequantizeLinear",
+            &[&codes, &scales, &zeros],
+            &[("axis", Attribute::Int(1))],
+        );
+        let product = g.op("MatMul", &[&unit, &weight], &[]);
+        let product = g.op("Mul", &[&product, &largest], &[]);
+        Ok(match bias {
+            Some(bias) => g.op("Add", &[&product, &bias], &[]),
+            None => product,
+        })
+    }
+
+    /// Root mean square normalisation over the last axis.
+    pub(super) fn rms_norm(
+        &mut self,
+        x: &Value,
+        name: &str,
+        width: usize,
+        epsilon: f64,
+    ) -> Result<Value> {
+        let weight = self.weights.get(name, &[width])?;
+        let weight = self.constant(vec![weight]);
+        let attributes = [
+            ("axis", Attribute::Int(-1)),
+            ("epsilon", Attribute::Float(epsilon as f32)),
+        ];
+        let op = match self.style.target {
+            Target::Ort => "SimplifiedLayerNormalization",
+            Target::Standard => "RMSNormalization",
+        };
+        Ok(self.graph.op(op, &[x, &weight], &attributes))
+    }
+
+    /// `sum = x + residual; (rms_norm(sum), sum)`.
+    pub(super) fn add_rms_norm(
+        &mut self,
+        x: &Value,
+        residual: &Value,
+        name: &str,
+        width: usize,
+        epsilon: f64,
+    ) -> Result<(Value, Value)> {
+        if self.style.target == Target::Standard {
+            let sum = self.graph.op("Add", &[residual, x], &[]);
+            return Ok((self.rms_norm(&sum, name, width, epsilon)?, sum));
+        }
+        let weight = self.weights.get(name, &[width])?;
+        let weight = self.constant(vec![weight]);
+        let [normed, _, _, sum] = self.graph.op_n(
+            "SkipSimplifiedLayerNormalization",
+            CONTRIB,
+            &[x, residual, &weight],
+            [true, false, false, true],
+            &[("epsilon", Attribute::Float(epsilon as f32))],
+        );
+        Ok((normed, sum))
+    }
+
+    /// The last normalisation, in float32 whatever the compute type: its output is what users see.
+    pub(super) fn final_norm(
+        &mut self,
+        x: &Value,
+        residual: &Value,
+        width: usize,
+        epsilon: f64,
+    ) -> Result<Value> {
+        let compute = self.style.compute;
+        let x = self.cast(x.clone(), compute, DType::F32);
+        let residual = self.cast(residual.clone(), compute, DType::F32);
+        self.style.compute = DType::F32;
+        let normed = self.add_rms_norm(&x, &residual, "norm.weight", width, epsilon);
+        self.style.compute = compute;
+        Ok(normed?.0)
+    }
+
+    /// Rotates pairs (i, i + D/2) of each head by the row's position (RoPE, arXiv 2104.09864, half-rotation form).
+    /// `x` is `[rows, heads * D]`, `positions` `[1, rows]`.
+    pub(super) fn rotary(
+        &mut self,
+        x: &Value,
+        positions: &Value,
+        tables: &RotaryTables,
+        heads: usize,
+    ) -> Value {
+        let g = &mut self.graph;
+        let axis = g.ints(&[0]);
+        let x = g.op("Unsqueeze", &[x, &axis], &[]);
+        let heads = [("num_heads", Attribute::Int(heads as i64))];
+        let (cos, sin) = (&tables.cos, &tables.sin);
+        let [y] = match self.style.target {
+            Target::Ort => g.op_n(
+                "RotaryEmbedding",
+                CONTRIB,
+                &[&x, positions, cos, sin],
+                [true],
+                &heads,
+            ),
+            Target::Standard => g.op_n(
+                "RotaryEmbedding",
+                "",
+                &[&x, cos, sin, positions],
+                [true],
+                &heads,
+            ),
+        };
+        g.op("Squeeze", &[&y, &axis], &[])
+    }
+
+    /// cos and sin of position times frequency, `[positions, D/2]`; computed in float64, stored in the compute type.
+    pub(super) fn rotary_tables(
+        &mut self,
+        positions: usize,
+        head_dim: usize,
+        theta: f64,
+    ) -> RotaryTables {
+        let half = head_dim / 2;
+        let table = |f: fn(f64) -> f64| -> Vec<f32> {
+            (0..positions)
+                .flat_map(|p| {
+                    (0..half).map(move |i| {
+                        let frequency = theta.powf(-2.0 * i as f64 / head_dim as f64);
+                        f(p as f64 * frequency) as f32
+                    })
+                })
+                .collect()
+        };
+        let (cos, sin) = (table(f64::cos), table(f64::sin));
+        let mut store = |name: &str, values: &[f32]| {
+            let mut bytes = Vec::with_capacity(values.len() * 4);
+            crate::cast::write(values, self.style.compute, name, &mut bytes)
+                .unwrap_or_else(|_| unreachable!("|cos| and |sin| are at most 1"));
+            self.graph
+                .constant(name, self.style.compute, vec![positions, half], bytes)
+        };
+        RotaryTables {
+            cos: store("rotary.cos", &cos),
+            sin: store("rotary.sin", &sin),
+        }
+    }
+
+    /// Causal attention with grouped key/value heads; query `[B, S, heads * D]`, key and value `[B, S, kv_heads * D]`.
+    /// No mask: with padding on the right, no real token ever sees a padded one.
+    pub(super) fn attention(
+        &mut self,
+        qkv: [&Value; 3],
+        heads: usize,
+        kv_heads: usize,
+        lengths: &Lengths,
+    ) -> Value {
+        let [q, k, v] = qkv;
+        let (heads, kv_heads) = (
+            Attribute::Int(heads as i64),
+            Attribute::Int(kv_heads as i64),
+        );
+        match self.style.target {
+            Target::Standard => {
+                let attributes = [
+                    ("is_causal", Attribute::Int(1)),
+                    ("q_num_heads", heads),
+                    ("kv_num_heads", kv_heads),
+                ];
+                self.graph.op("Attention", &[q, k, v], &attributes)
+            }
+            Target::Ort => {
+                let none = Value::none();
+                let inputs = [q, k, v, &none, &none, &lengths.last, &lengths.total];
+                let attributes = [("num_heads", heads), ("kv_num_heads", kv_heads)];
+                let [y] =
+                    self.graph
+                        .op_n("GroupQueryAttention", CONTRIB, &inputs, [true], &attributes);
+                y
+            }
+        }
+    }
+
+    /// What GroupQueryAttention wants to know of lengths, from the batch size and sequence length (int64 `[1]` each).
+    pub(super) fn lengths(&mut self, batch: &Value, sequence: &Value) -> Lengths {
+        let g = &mut self.graph;
+        let sequence = g.op(
+            "Cast",
+            &[sequence],
+            &[("to", Attribute::Int(DType::I32 as i64))],
+        );
+        let total = g.op("Squeeze", &[&sequence], &[]);
+        let one = g.scalar(DType::I32, &1i32.to_le_bytes());
+        let last = g.op("Sub", &[&sequence, &one], &[]);
+        let last = g.op("Expand", &[&last, batch], &[]);
+        Lengths { total, last }
+    }
+
+    /// `gate * sigmoid(gate) * up`; written so that ONNX Runtime fuses the first product to QuickGelu.
+    pub(super) fn silu_mul(&mut self, gate: &Value, up: &Value) -> Value {
+        let sigmoid = self.graph.op("Sigmoid", &[gate], &[]);
+        let silu = self.graph.op("Mul", &[gate, &sigmoid], &[]);
+        self.graph.op("Mul", &[&silu, up], &[])
+    }
+
+    /// A cast, where there is something to do.
+    pub(super) fn cast(&mut self, x: Value, from: DType, to: DType) -> Value {
+        if from == to {
+            return x;
+        }
+        self.graph
+            .op("Cast", &[&x], &[("to", Attribute::Int(to as i64))])
+    }
+
+    /// Weights as a constant of the compute type: tensors stacked by rows.
+    fn constant(&mut self, tensors: Vec<Tensor>) -> Value {
+        let compute = self.style.compute;
+        let stored = match (self.style.source, tensors.first()) {
+            (WeightSource::Checkpoint, Some(tensor)) => tensor.stored.into(),
+            _ => compute,
+        };
+        let name = stacked_name(&tensors);
+        let value = self.store(tensors, &name, stored);
+        self.cast(value, stored, compute)
+    }
+
+    fn store(&mut self, mut tensors: Vec<Tensor>, name: &str, dtype: DType) -> Value {
+        let mut shape = tensors.first().map(|t| t.shape.clone()).unwrap_or_default();
+        if let Some(rows) = shape.first_mut() {
+            *rows = tensors.iter().map(Tensor::rows).sum();
+        }
+        let data = match self.style.source {
+            WeightSource::Checkpoint => Data::Reference(tensors.swap_remove(0)),
+            WeightSource::Own => Data::Stack(tensors),
+        };
+        self.graph.initializer(Initializer {
+            name: name.to_owned(),
+            dtype,
+            shape,
+            data,
+        })
+    }
+}
+
+/// The names of tensors that are stacked: `layers.0.self_attn.q_proj+k_proj+v_proj.weight`.
+fn stacked_name(tensors: &[Tensor]) -> String {
+    let Some((first, rest)) = tensors.split_first() else {
+        return String::new();
+    };
+    let Some((stem, kind)) = first.name.rsplit_once('.') else {
+        return first.name.clone();
+    };
+    let layers = rest
+        .iter()
+        .filter_map(|t| t.name.rsplit('.').nth(1))
+        .fold(stem.to_owned(), |name, layer| name + "+" + layer);
+    format!("{layers}.{kind}")
+}
+
+/// See [`Ops::rotary_tables`].
+#[derive(Debug)]
+pub(super) struct RotaryTables {
+    cos: Value,
+    sin: Value,
+}
+
+/// See [`Ops::lengths`].
+#[derive(Debug)]
+pub(super) struct Lengths {
+    /// `total_sequence_length`: int32 scalar.
+    total: Value,
+    /// `seqlens_k`: int32 `[B]`, each total - 1.
+    last: Value,
+}

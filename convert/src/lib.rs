@@ -1,0 +1,27 @@
+//! Checkpoint to ONNX, with no Python.
+//!
+//! ```text
+//! safetensors ── weights ──▶ graph (decoder, in a target's operators) ──▶ external (model.onnx + model.onnx.data)
+//!                  │                                                          │
+//!                  └── cast, quantize: piece by piece, on all cores ──────────┘ ──▶ verify ──▶ output (rename)
+//! ```
+//!
+//! [`convert`] is the whole of it; the other items are its arguments and results.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod cast;
+mod convert;
+mod error;
+mod external;
+mod graph;
+mod output;
+mod probes;
+mod progress;
+mod proto;
+mod quantize;
+mod verify;
+mod weights;
+
+pub use convert::{ConvertOptions, Report, convert};
+pub use error::{Error, Result};
+pub use progress::{Progress, Silent};

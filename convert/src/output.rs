@@ -1,0 +1,199 @@
+//! A model directory that appears whole or not at all.
+//!
+//! Everything is written to a hidden sibling folder, which a rename turns into the result. The sibling holds a locked
+//! file while its writer lives: a folder whose lock is free was left by a writer that was killed, and is removed by
+//! the next conversion to the same place.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use lexivec_models::{Error as ModelError, Manifest};
+
+use crate::error::{Error, Result};
+
+const LOCK: &str = ".lock";
+
+/// A folder being filled.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    target: PathBuf,
+    dir: PathBuf,
+    lock: Option<fs_err::File>,
+    force: bool,
+}
+
+impl Staging {
+    /// Checks the target and creates the folder to fill.
+    ///
+    /// # Errors
+    /// The target exists (without `force`, or is not a model directory), another process is writing it, or the
+    /// parent cannot be written.
+    pub(crate) fn create(target: &Path, force: bool) -> Result<Self> {
+        refuse_existing(target, force)?;
+        let dir = beside(target, "partial");
+        if let Some(parent) = dir.parent() {
+            fs_err::create_dir_all(parent).map_err(|e| ModelError::io(parent, e))?;
+        }
+        let path = dir.join(LOCK);
+        let io = |e| ModelError::io(&path, e);
+        fs_err::create_dir_all(&dir).map_err(io)?;
+        let lock = fs_err::File::create(&path).map_err(io)?;
+        if lock.file().try_lock().is_err() {
+            return Err(Error::Busy {
+                path: target.to_path_buf(),
+            });
+        }
+        // Ours now: what lies here was left by a writer that is gone.
+        for entry in fs_err::read_dir(&dir).map_err(io)? {
+            let path = entry.map_err(io)?.path();
+            if !path.ends_with(LOCK) {
+                remove(&path).map_err(|e| ModelError::io(&path, e))?;
+            }
+        }
+        Ok(Self {
+            target: target.to_path_buf(),
+            dir,
+            lock: Some(lock),
+            force,
+        })
+    }
+
+    /// The folder to write into.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Makes the folder the target.
+    ///
+    /// # Errors
+    /// The target appeared meanwhile, or cannot be replaced.
+    pub(crate) fn commit(mut self) -> Result<()> {
+        refuse_existing(&self.target, self.force)?;
+        let io = |e| ModelError::io(&self.target, e);
+        fs_err::remove_file(self.dir.join(LOCK)).map_err(io)?;
+        let old = beside(&self.target, "replaced");
+        if old.exists() {
+            fs_err::remove_dir_all(&old).map_err(io)?;
+        }
+        let replaces = self.target.exists();
+        if replaces {
+            fs_err::rename(&self.target, &old).map_err(io)?;
+        }
+        fs_err::rename(&self.dir, &self.target).map_err(io)?;
+        self.lock = None;
+        if replaces {
+            fs_err::remove_dir_all(&old).map_err(io)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if self.lock.is_some()
+            && let Err(error) = fs_err::remove_dir_all(&self.dir)
+        {
+            tracing::warn!(%error, "the unfinished output could not be removed");
+        }
+    }
+}
+
+/// `/models/qwen` -> `/models/.qwen.partial`
+fn beside(target: &Path, what: &str) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(target.file_name().unwrap_or_default());
+    name.push(".");
+    name.push(what);
+    target.with_file_name(name)
+}
+
+fn refuse_existing(target: &Path, force: bool) -> Result<()> {
+    let empty = || {
+        target
+            .read_dir()
+            .is_ok_and(|mut entries| entries.next().is_none())
+    };
+    if !target.exists() || empty() {
+        Ok(())
+    } else if !force {
+        Err(Error::Exists {
+            path: target.to_path_buf(),
+        })
+    } else if Manifest::is_model_dir(target) {
+        Ok(())
+    } else {
+        Err(Error::NotOurs {
+            path: target.to_path_buf(),
+        })
+    }
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() {
+        fs_err::remove_dir_all(path)
+    } else {
+        fs_err::remove_file(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn appears_on_commit_and_leaves_nothing_otherwise() {
+        let parent = tempfile::tempdir().unwrap();
+        let target = parent.path().join("model");
+        let names = || fs_err::read_dir(parent.path()).unwrap().count();
+
+        let staging = Staging::create(&target, false).unwrap();
+        fs_err::write(staging.dir().join("a"), "a").unwrap();
+        assert!(!target.exists());
+        drop(staging);
+        assert_eq!(names(), 0);
+
+        let staging = Staging::create(&target, false).unwrap();
+        fs_err::write(staging.dir().join("a"), "a").unwrap();
+        staging.commit().unwrap();
+        assert_eq!(fs_err::read(target.join("a")).unwrap(), b"a");
+        assert_eq!(
+            (names(), fs_err::read_dir(&target).unwrap().count()),
+            (1, 1)
+        );
+    }
+
+    #[test]
+    fn refuses_what_exists_and_what_is_being_written() {
+        let parent = tempfile::tempdir().unwrap();
+        let target = parent.path().join("model");
+        fs_err::create_dir_all(&target).unwrap();
+        fs_err::write(target.join("thesis.txt"), "").unwrap();
+        assert!(matches!(
+            Staging::create(&target, false),
+            Err(Error::Exists { .. })
+        ));
+        assert!(matches!(
+            Staging::create(&target, true),
+            Err(Error::NotOurs { .. })
+        ));
+
+        let other = parent.path().join("other");
+        let _first = Staging::create(&other, false).unwrap();
+        assert!(matches!(
+            Staging::create(&other, false),
+            Err(Error::Busy { .. })
+        ));
+    }
+
+    #[test]
+    fn clears_what_a_killed_writer_left() {
+        let parent = tempfile::tempdir().unwrap();
+        let target = parent.path().join("model");
+        let left = beside(&target, "partial");
+        fs_err::create_dir_all(left.join("1_Pooling")).unwrap();
+        fs_err::write(left.join("model.onnx.data"), "half").unwrap();
+        let staging = Staging::create(&target, false).unwrap();
+        assert!(!staging.dir().join("model.onnx.data").exists());
+        assert!(!staging.dir().join("1_Pooling").exists());
+    }
+}

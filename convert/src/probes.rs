@@ -1,0 +1,20 @@
+//! The texts on which a conversion is verified: short and long, many scripts, code, and the inputs on which float16
+//! conversions of Qwen3-Embedding are known to overflow ("import…", "importance of life").
+
+/// Texts of one line each.
+const LINES: &str = include_str!("../data/probes.txt");
+/// Repeated to make a document of a few hundred tokens.
+const SENTENCE: &str = "The patient was admitted with acute chest pain, and the court held that the contract was void. ";
+const REPETITIONS: usize = 24;
+
+/// All probe texts.
+pub(crate) fn probes() -> Vec<String> {
+    let lines = LINES.lines().filter(|line| !line.trim().is_empty());
+    let mut texts: Vec<String> = lines.map(str::to_owned).collect();
+    texts.push(lexivec_models::with_instruction(
+        "Represent the medical concept:",
+        "cardiac arrest",
+    ));
+    texts.push(SENTENCE.repeat(REPETITIONS));
+    texts
+}

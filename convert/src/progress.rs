@@ -1,0 +1,21 @@
+//! What a conversion tells its caller while it runs, and how the caller stops it.
+
+/// Receives a conversion's progress; called from several threads.
+pub trait Progress: Sync {
+    /// A stage begins; `total` is its work in bytes, 0 where it is not known.
+    fn stage(&self, _name: &str, _total: u64) {}
+    /// Part of the stage's work is done, in bytes.
+    fn advance(&self, _bytes: u64) {}
+    /// A sentence for the user.
+    fn note(&self, _text: &str) {}
+    /// Whether to stop; asked every few megabytes.
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Says nothing and never stops.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {}

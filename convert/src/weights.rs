@@ -1,0 +1,179 @@
+//! A checkpoint's tensors, memory-mapped.
+//!
+//! Names are given without the `model.` prefix that rerankers and many fine-tunes carry; both spellings are found.
+//! A [`Tensor`] that this module hands out has been checked: its file is whole, its shape is what config.json
+//! implies, its type is F32, F16 or BF16. Values are checked where they are read ([`crate::cast`]).
+#![allow(unsafe_code)] // memory maps
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lexivec_models::{Checkpoint, Error as ModelError};
+use memmap2::Mmap;
+use safetensors::{Dtype, SafeTensors};
+
+use crate::error::{Error, Result};
+
+/// How a checkpoint stores a tensor's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// IEEE binary32.
+    F32,
+    /// IEEE binary16.
+    F16,
+    /// bfloat16.
+    Bf16,
+}
+
+impl Stored {
+    /// Bytes per value.
+    pub(crate) fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Shard {
+    path: PathBuf,
+    map: Mmap,
+}
+
+/// One tensor of a checkpoint: a view into its mapped file.
+#[derive(Debug, Clone)]
+pub(crate) struct Tensor {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) stored: Stored,
+    shard: Arc<Shard>,
+    /// Byte range in the file, not in the data section: what ONNX external data wants.
+    pub(crate) start: usize,
+    pub(crate) len: usize,
+}
+
+impl Tensor {
+    /// The raw little-endian bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.shard.map[self.start..self.start + self.len]
+    }
+
+    /// The file that holds it.
+    pub(crate) fn path(&self) -> &Path {
+        &self.shard.path
+    }
+
+    /// The first dimension: a linear layer's output channels, an embedding table's tokens.
+    pub(crate) fn rows(&self) -> usize {
+        self.shape.first().copied().unwrap_or(1)
+    }
+
+    /// Values per row.
+    pub(crate) fn columns(&self) -> usize {
+        self.shape.iter().skip(1).product()
+    }
+}
+
+struct Entry {
+    shard: Arc<Shard>,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    start: usize,
+    len: usize,
+}
+
+/// All tensors of a checkpoint, by name.
+pub(crate) struct Weights {
+    dir: PathBuf,
+    tensors: HashMap<String, Entry>,
+}
+
+impl Weights {
+    /// Maps every weight file and reads the headers.
+    ///
+    /// # Errors
+    /// A file that cannot be opened, or is not whole.
+    pub(crate) fn open(checkpoint: &Checkpoint) -> Result<Self> {
+        let mut tensors = HashMap::new();
+        for path in &checkpoint.weights {
+            let file = fs_err::File::open(path).map_err(|e| ModelError::io(path, e))?;
+            // SAFETY: the map is read-only; a checkpoint that somebody rewrites meanwhile gives wrong weights, which
+            // verification shows, and a truncated one a SIGBUS, which no reader of a shared file can exclude.
+            let map = unsafe { Mmap::map(file.file()) }.map_err(|e| ModelError::io(path, e))?;
+            let (header, metadata) =
+                SafeTensors::read_metadata(&map).map_err(|source| Error::Safetensors {
+                    path: path.clone(),
+                    source,
+                })?;
+            // The length prefix of eight bytes, then the header; `data_offsets` count from there.
+            let data = header + 8;
+            let shard = Arc::new(Shard {
+                path: path.clone(),
+                map,
+            });
+            for (name, info) in metadata.tensors() {
+                let (start, end) = info.data_offsets;
+                if data + end > shard.map.len() {
+                    return Err(Error::Safetensors {
+                        path: path.clone(),
+                        source: safetensors::SafeTensorError::MetadataIncompleteBuffer,
+                    });
+                }
+                let name = name.strip_prefix("model.").unwrap_or(&name).to_owned();
+                let entry = Entry {
+                    shard: Arc::clone(&shard),
+                    dtype: info.dtype,
+                    shape: info.shape.clone(),
+                    start: data + start,
+                    len: end - start,
+                };
+                tensors.insert(name, entry);
+            }
+        }
+        Ok(Self {
+            dir: checkpoint.dir.clone(),
+            tensors,
+        })
+    }
+
+    /// The tensor of this name (without `model.`), which must have this shape.
+    ///
+    /// # Errors
+    /// Missing tensor, wrong shape, unknown stored type.
+    pub(crate) fn get(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let entry = self.tensors.get(name).ok_or_else(|| Error::MissingTensor {
+            name: name.to_owned(),
+            dir: self.dir.clone(),
+        })?;
+        if entry.shape != shape {
+            return Err(Error::Shape {
+                name: name.to_owned(),
+                path: entry.shard.path.clone(),
+                found: entry.shape.clone(),
+                expected: shape.to_vec(),
+            });
+        }
+        let stored = match entry.dtype {
+            Dtype::F32 => Stored::F32,
+            Dtype::F16 => Stored::F16,
+            Dtype::BF16 => Stored::Bf16,
+            other => {
+                return Err(Error::DType {
+                    name: name.to_owned(),
+                    path: entry.shard.path.clone(),
+                    found: format!("{other:?}"),
+                });
+            }
+        };
+        Ok(Tensor {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            stored,
+            shard: Arc::clone(&entry.shard),
+            start: entry.start,
+            len: entry.len,
+        })
+    }
+}

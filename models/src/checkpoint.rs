@@ -1,0 +1,231 @@
+//! A checkpoint folder in the layout of Hugging Face: what it holds, and whether all of it is there.
+//!
+//! Opening reads every small file and finds the weights without reading them, so that a model which cannot be
+//! served is refused in a moment. The names of weight files come from the checkpoint and must stay in its folder.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::decoder::Decoder;
+use crate::error::{Error, Result};
+use crate::files::{is_plain_name, read_json};
+use crate::manifest::MANIFEST_FILE;
+use crate::sentence::{SentenceConfig, module_configs};
+
+const CONFIG: &str = "config.json";
+const TOKENIZER: &str = "tokenizer.json";
+const WEIGHTS: &str = "model.safetensors";
+pub(crate) const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
+
+/// The small files that travel with a converted model, besides the configs of its modules.
+pub(crate) const SMALL_FILES: &[&str] = &[
+    CONFIG,
+    TOKENIZER,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "modules.json",
+    "config_sentence_transformers.json",
+    "sentence_bert_config.json",
+];
+
+/// Where a model came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceId {
+    /// The id on the hub, such as `Qwen/Qwen3-Embedding-4B`, or the folder's own name.
+    pub name: String,
+    /// The commit on the hub, where the folder is a snapshot in the hub's cache.
+    pub revision: Option<String>,
+}
+
+impl SourceId {
+    /// Reads id and commit off a path of the hub's cache (`models--owner--name/snapshots/commit`).
+    fn of(dir: &Path) -> SourceId {
+        // The name of `.` or of a symbolic link says nothing; that of the folder itself does.
+        let dir = fs_err::canonicalize(dir).unwrap_or_else(|_| dir.to_path_buf());
+        let mut names = dir.iter().rev().map(|name| name.to_string_lossy());
+        let (own, parent, repo) = (names.next(), names.next(), names.next());
+        let own = own.map_or_else(|| "model".to_string(), |name| name.into_owned());
+        match (
+            parent.as_deref(),
+            repo.as_deref()
+                .and_then(|repo| repo.strip_prefix("models--")),
+        ) {
+            (Some("snapshots"), Some(id)) => SourceId {
+                name: id.replacen("--", "/", 1),
+                revision: Some(own),
+            },
+            _ => SourceId {
+                name: own,
+                revision: None,
+            },
+        }
+    }
+}
+
+/// A checkpoint whose files are all there and which lexivec can serve.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// The folder.
+    pub dir: PathBuf,
+    /// The architecture, from `config.json`.
+    pub decoder: Decoder,
+    /// Pooling, prompts and maximum length, from the sentence-transformers files.
+    pub sentence: SentenceConfig,
+    /// `tokenizer.json`.
+    pub tokenizer: PathBuf,
+    /// The safetensors files, in order of their names.
+    pub weights: Vec<PathBuf>,
+    /// Where the model came from.
+    pub source: SourceId,
+    /// What a user should know about how the checkpoint was taken; full sentences.
+    pub notes: Vec<String>,
+}
+
+impl Checkpoint {
+    /// Reads the checkpoint in `dir`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] for files that are not there, [`Error::Unsupported`] for a model that would not be
+    /// served correctly, and the errors of [`Decoder::read`] and [`SentenceConfig::read`].
+    pub fn open(dir: &Path) -> Result<Checkpoint> {
+        let config = dir.join(CONFIG);
+        if !config.is_file() {
+            return Err(Error::missing(&config, hint_without_config(dir)));
+        }
+        let decoder = Decoder::read(&config)?;
+        let sentence = SentenceConfig::read(dir)?;
+        let tokenizer = dir.join(TOKENIZER);
+        if !tokenizer.is_file() {
+            let hint = "save the model's fast tokenizer there (transformers: AutoTokenizer.from_pretrained(…)\
+                        .save_pretrained(…))";
+            return Err(Error::missing(tokenizer, hint));
+        }
+        let weights = find_weights(dir)?;
+        let mut notes = sentence.notes.clone();
+        notes.extend(length_note(&decoder, &sentence));
+        Ok(Checkpoint {
+            dir: dir.to_path_buf(),
+            decoder,
+            sentence,
+            tokenizer,
+            weights,
+            source: SourceId::of(dir),
+            notes,
+        })
+    }
+
+    /// The most tokens of a text: what the model was made for, or less where `sentence_bert_config.json` says so.
+    pub fn max_length(&self) -> usize {
+        self.sentence
+            .max_length
+            .unwrap_or(usize::MAX)
+            .min(self.decoder.max_positions)
+    }
+
+    /// Whether `dir` looks like a checkpoint: a `config.json` beside safetensors weights.
+    pub fn is_checkpoint(dir: &Path) -> bool {
+        dir.join(CONFIG).is_file()
+            && (dir.join(WEIGHTS_INDEX).is_file() || has_file_ending(dir, ".safetensors"))
+    }
+
+    /// The small files to copy beside a converted model, as names relative to [`dir`](Self::dir); those that exist.
+    pub fn copied_files(&self) -> Vec<PathBuf> {
+        let modules = module_configs(&self.dir).unwrap_or_default();
+        let names: BTreeSet<PathBuf> = SMALL_FILES
+            .iter()
+            .map(PathBuf::from)
+            .chain(modules.iter().map(PathBuf::from))
+            .collect();
+        names
+            .into_iter()
+            .filter(|name| self.dir.join(name).is_file())
+            .collect()
+    }
+}
+
+fn hint_without_config(dir: &Path) -> String {
+    if dir.join(MANIFEST_FILE).is_file() {
+        format!(
+            "this is a converted model ({MANIFEST_FILE} is there); name the checkpoint it was made from"
+        )
+    } else if dir.is_dir() {
+        "name a folder that holds a Hugging Face checkpoint".to_string()
+    } else {
+        "there is no such folder; name a checkpoint folder, or a hub id such as Qwen/Qwen3-Embedding-0.6B".to_string()
+    }
+}
+
+fn length_note(decoder: &Decoder, sentence: &SentenceConfig) -> Option<String> {
+    let asked = sentence
+        .max_length
+        .filter(|length| *length > decoder.max_positions)?;
+    let most = decoder.max_positions;
+    Some(format!(
+        "sentence_bert_config.json asks for {asked} tokens; the model was made for {most}, which is used."
+    ))
+}
+
+/// The weight files of the checkpoint in `dir`: the single file, or the shards that the index names.
+fn find_weights(dir: &Path) -> Result<Vec<PathBuf>> {
+    let single = dir.join(WEIGHTS);
+    if single.is_file() {
+        return Ok(vec![single]);
+    }
+    let index = dir.join(WEIGHTS_INDEX);
+    if !index.is_file() {
+        let hint = if has_file_ending(dir, ".bin") {
+            "the weights are in PyTorch's .bin format, which can run code when read; save the model as safetensors \
+             (transformers: save_pretrained(…, safe_serialization=True))"
+        } else {
+            "a checkpoint has model.safetensors, or shards named by model.safetensors.index.json"
+        };
+        return Err(Error::missing(single, hint));
+    }
+    let shards: Vec<PathBuf> = shard_names(&index)?
+        .into_iter()
+        .map(|name| dir.join(name))
+        .collect();
+    match shards.iter().find(|shard| !shard.is_file()) {
+        Some(absent) => Err(Error::missing(
+            absent,
+            format!("{WEIGHTS_INDEX} names this shard; download the checkpoint again"),
+        )),
+        None => Ok(shards),
+    }
+}
+
+/// The shards that an index of sharded weights names, in order.
+pub(crate) fn shard_names(index: &Path) -> Result<Vec<String>> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let index_file: Index = read_json(index)?;
+    let names: BTreeSet<String> = index_file.weight_map.into_values().collect();
+    if let Some(bad) = names
+        .iter()
+        .find(|name| !is_plain_name(name) || !name.ends_with(".safetensors"))
+    {
+        let reason = format!("names `{bad}`, which is not a safetensors file in the same folder");
+        return Err(Error::invalid(index, "weight_map", reason));
+    }
+    if names.is_empty() {
+        return Err(Error::invalid(index, "weight_map", "names no file"));
+    }
+    Ok(names.into_iter().collect())
+}
+
+fn has_file_ending(dir: &Path, ending: &str) -> bool {
+    let Ok(entries) = fs_err::read_dir(dir) else {
+        return false;
+    };
+    entries
+        .flatten()
+        .any(|entry| entry.file_name().to_string_lossy().ends_with(ending))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! Downloading a checkpoint from the Hugging Face hub.
+//!
+//! Only the files that [`Checkpoint`](crate::Checkpoint) reads are fetched, the small ones first, so that a model
+//! which cannot be served is refused before its weights travel. All files come from one commit, however the
+//! branch moves meanwhile. They lie in the hub's own cache, shared with other programs on the machine.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hf_hub::HFClient;
+
+use crate::error::Result;
+
+mod fetch;
+mod report;
+
+pub(crate) use fetch::{HubConfig, download_with};
+pub use report::Progress;
+
+/// How to download.
+#[derive(Debug, Clone, Default)]
+pub struct HubOptions {
+    /// The branch, tag or commit; the hub's `main` where none is given.
+    pub revision: Option<String>,
+    /// Use only what is in the cache already. The environment variable `HF_HUB_OFFLINE=1` asks for the same.
+    pub offline: bool,
+}
+
+/// Whether `s` has the form of a model id on the hub: `owner/name`.
+///
+/// A relative path of two parts has the same form; ask the file system first.
+pub fn is_hub_id(s: &str) -> bool {
+    let is_part = |part: &str| {
+        (1..=96).contains(&part.len())
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+            && !part.starts_with(['-', '.'])
+            && !part.ends_with(['-', '.'])
+            && !part.contains("--")
+            && !part.contains("..")
+    };
+    s.split_once('/')
+        .is_some_and(|(owner, name)| is_part(owner) && is_part(name))
+}
+
+/// Downloads what lexivec needs of the model `id`, and returns the folder that holds it.
+///
+/// What is in the cache already is not fetched again. Where the hub cannot be reached and the cache holds the
+/// whole model, the cache is used, with a warning in the log. `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE` and
+/// `HF_TOKEN` are honoured.
+///
+/// # Errors
+///
+/// [`Error::Hub`](crate::Error::Hub) where the hub refuses or fails, [`Error::NoSpace`](crate::Error::NoSpace)
+/// where the disk is full, and the errors of [`Decoder::read`](crate::Decoder::read) and
+/// [`SentenceConfig::read`](crate::SentenceConfig::read) for a model that cannot be served.
+pub fn download(
+    id: &str,
+    options: &HubOptions,
+    progress: Option<Arc<dyn Progress>>,
+) -> Result<PathBuf> {
+    let offline =
+        options.offline || is_switched_on(std::env::var("HF_HUB_OFFLINE").ok().as_deref());
+    let config = HubConfig {
+        endpoint: endpoint(),
+        cache: hub_cache(),
+        token: None,
+        retries: None,
+    };
+    download_with(
+        &config,
+        id,
+        &HubOptions {
+            offline,
+            ..options.clone()
+        },
+        progress,
+    )
+}
+
+/// The values that `huggingface_hub`, where the variable comes from, takes as true.
+fn is_switched_on(value: Option<&str>) -> bool {
+    value.is_some_and(|value| {
+        ["1", "on", "yes", "true"]
+            .iter()
+            .any(|word| value.eq_ignore_ascii_case(word))
+    })
+}
+
+/// The hub's address: `HF_ENDPOINT`, or the public hub.
+pub fn endpoint() -> String {
+    let given = std::env::var("HF_ENDPOINT")
+        .ok()
+        .filter(|value| !value.is_empty());
+    given
+        .unwrap_or_else(|| "https://huggingface.co".to_string())
+        .trim_end_matches('/')
+        .to_string()
+}
+
+/// The folder in which the hub's files are kept: `HF_HUB_CACHE`, else `HF_HOME/hub`, else
+/// `XDG_CACHE_HOME/huggingface/hub`, else `~/.cache/huggingface/hub`.
+pub fn hub_cache() -> PathBuf {
+    hf_hub::resolve_cache_dir()
+}
+
+/// Whether the hub answers within `timeout`: any answer counts, also a refusal.
+///
+/// # Errors
+///
+/// What kept it from answering, in words.
+pub fn reachable(timeout: Duration) -> std::result::Result<(), String> {
+    reachable_at(&endpoint(), timeout)
+}
+
+fn reachable_at(endpoint: &str, timeout: Duration) -> std::result::Result<(), String> {
+    // Through the same client as a download, so that proxies and certificates are tried as well. An empty token:
+    // the question needs none, and the answer does not matter.
+    let client = HFClient::builder()
+        .endpoint(endpoint)
+        .token("")
+        .retry_max_attempts(0)
+        .build_sync();
+    let client = client.map_err(|error| report::chain(&error))?;
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        // The receiver may have stopped waiting.
+        let _ = sender.send(client.whoami().send().map(drop));
+    });
+    match receiver.recv_timeout(timeout) {
+        Ok(Err(error @ hf_hub::HFError::Request { .. })) if !report::is_answer(&error) => {
+            Err(report::chain(&error))
+        }
+        Ok(_) => Ok(()),
+        Err(_) => Err(format!(
+            "{endpoint} did not answer within {:.1} s",
+            timeout.as_secs_f64()
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,36 @@
+//! What a model is.
+//!
+//! Reads a Hugging Face checkpoint (`config.json`, tokenizer, sentence-transformers files), downloads one from
+//! the hub, reads and writes the manifest of a converted model, and holds the catalog of known models and the
+//! instructions of each domain. A model that cannot be served correctly is refused here, by name, before any
+//! weight is read. Nothing in this crate runs a model or speaks to a client.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod catalog;
+mod checkpoint;
+mod decoder;
+mod error;
+mod files;
+mod hub;
+mod instructions;
+mod manifest;
+mod paths;
+mod precision;
+mod prompt;
+mod sentence;
+
+pub use catalog::{CatalogEntry, catalog, find};
+pub use checkpoint::{Checkpoint, SourceId};
+pub use decoder::{Decoder, Family};
+pub use error::{Error, Result};
+pub use hub::{HubOptions, Progress, download, endpoint, hub_cache, is_hub_id, reachable};
+pub use instructions::{Instruction, Instructions, Role};
+pub use manifest::{
+    Dimensions, FORMAT_VERSION, FileRecord, MANIFEST_FILE, Manifest, Source, Verification,
+    WeightStorage, digest_file,
+};
+pub use paths::cache_dir;
+pub use precision::{Layout, Precision, Target};
+pub use prompt::with_instruction;
+pub use sentence::SentenceConfig;

@@ -1,0 +1,337 @@
+//! The manifest of a converted model, `lexivec.json`.
+//!
+//! It says where the model came from, what it computes, which files belong to it with their digests, and how it
+//! was verified. It is written last, to a sibling that is then renamed: a folder with a manifest is complete, a
+//! folder without one is no model. Fields that a newer lexivec adds are ignored; a newer *format* is refused.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::checkpoint::SourceId;
+use crate::decoder::Decoder;
+use crate::error::{Error, Result};
+use crate::files::{is_plain_relative, parse_json, read_text};
+use crate::precision::{Layout, Precision, Target};
+
+/// The manifest's file name.
+pub const MANIFEST_FILE: &str = "lexivec.json";
+
+/// The manifest format that this program writes, and the newest that it reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Everything a server needs to know about a converted model besides its files' contents.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The format version, [`FORMAT_VERSION`] when written by this program.
+    pub format: u32,
+    /// The program that wrote it, such as `lexivec 0.1.0`.
+    pub program: String,
+    /// The checkpoint it was made from.
+    pub source: Source,
+    /// The architecture.
+    pub decoder: Decoder,
+    /// The number formats.
+    pub precision: Precision,
+    /// The operators used.
+    pub target: Target,
+    /// The graph's signature.
+    pub layout: Layout,
+    /// The most tokens of a text.
+    pub max_length: usize,
+    /// The widths to which an embedding may be cut.
+    pub dimensions: Dimensions,
+    /// Texts put before an input, by name.
+    pub prompts: BTreeMap<String, String>,
+    /// The name of the prompt used when none is asked for.
+    pub default_prompt: Option<String>,
+    /// Whose weight files these are.
+    pub weights: WeightStorage,
+    /// Every file of the model besides the manifest, by its path relative to the folder.
+    pub files: BTreeMap<String, FileRecord>,
+    /// How the conversion was verified.
+    pub verification: Verification,
+    /// What a user should know about the model; full sentences.
+    pub notes: Vec<String>,
+}
+
+/// The checkpoint a model was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Its name and commit.
+    #[serde(flatten)]
+    pub id: SourceId,
+    /// The files that were read, by their path relative to the checkpoint.
+    pub files: BTreeMap<String, FileRecord>,
+}
+
+/// The widths, in numbers, to which an embedding may be cut (Matryoshka representation learning); both inclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dimensions {
+    /// The narrowest.
+    pub min: usize,
+    /// The widest, which is the hidden size.
+    pub max: usize,
+}
+
+impl Dimensions {
+    /// What Qwen3-Embedding allows for a model of this width: any number of dimensions from 32 up to all of them.
+    pub fn up_to(hidden_size: usize) -> Dimensions {
+        Dimensions {
+            min: hidden_size.min(32),
+            max: hidden_size,
+        }
+    }
+
+    /// Whether an embedding may be cut to `width`.
+    pub fn contains(self, width: usize) -> bool {
+        (self.min..=self.max).contains(&width)
+    }
+}
+
+/// The size and digest of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Size in bytes.
+    pub size: u64,
+    /// SHA-256 of the contents, 64 lower-case hexadecimal digits.
+    pub sha256: String,
+}
+
+/// Whose weight files a model has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightStorage {
+    /// Written by the conversion.
+    Own,
+    /// The checkpoint's safetensors, hard-linked.
+    Linked,
+    /// The checkpoint's safetensors, copied because the folder is on another file system.
+    Copied,
+}
+
+/// How a conversion was verified.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "lowercase")]
+pub enum Verification {
+    /// The model's vectors were compared with a reference and were close enough.
+    Passed {
+        /// What they were compared with.
+        against: String,
+        /// How many texts were compared.
+        texts: usize,
+        /// The cosine similarity of the worst text.
+        min_cosine: f64,
+        /// The mean cosine similarity.
+        mean_cosine: f64,
+        /// The worst text.
+        worst_text: String,
+    },
+    /// Nothing was compared.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Manifest {
+    /// Reads and checks the manifest of the model in `dir`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] where there is none, [`Error::NewerFormat`] where a newer program wrote it,
+    /// [`Error::Json`] and [`Error::Invalid`] where it is damaged.
+    pub fn read(dir: &Path) -> Result<Manifest> {
+        #[derive(Deserialize)]
+        struct Header {
+            format: u32,
+            #[serde(default)]
+            program: String,
+        }
+        let path = dir.join(MANIFEST_FILE);
+        if !path.is_file() {
+            return Err(Error::missing(
+                path,
+                "this is no converted model, or its conversion did not finish; run `lexivec convert`",
+            ));
+        }
+        let text = read_text(&path)?;
+        // The format first: the fields of a newer one may have changed their meaning.
+        let header: Header = parse_json(&text, &path)?;
+        if header.format > FORMAT_VERSION {
+            return Err(Error::NewerFormat {
+                path,
+                format: header.format,
+                program: header.program,
+            });
+        }
+        let manifest: Manifest = parse_json(&text, &path)?;
+        manifest.check_fields(&path)?;
+        Ok(manifest)
+    }
+
+    fn check_fields(&self, path: &Path) -> Result<()> {
+        let names = self.files.keys().chain(self.source.files.keys());
+        if let Some(bad) = names.into_iter().find(|name| !is_plain_relative(name)) {
+            return Err(Error::invalid(
+                path,
+                "files",
+                format!("names `{bad}`, which does not stay inside the folder"),
+            ));
+        }
+        let Dimensions { min, max } = self.dimensions;
+        if min == 0 || min > max || max > self.decoder.hidden_size {
+            let reason = format!(
+                "is {min} to {max}; the hidden size is {}",
+                self.decoder.hidden_size
+            );
+            return Err(Error::invalid(path, "dimensions", reason));
+        }
+        if self.max_length == 0 {
+            return Err(Error::invalid(
+                path,
+                "max_length",
+                "is 0; at least 1 token is needed",
+            ));
+        }
+        match &self.default_prompt {
+            Some(name) if !self.prompts.contains_key(name) => Err(Error::invalid(
+                path,
+                "default_prompt",
+                format!("is `{name}`, which is not among the prompts"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the manifest into `dir`, whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] or [`Error::NoSpace`] where it cannot be written, [`Error::Invalid`] for fields that
+    /// [`read`](Self::read) would refuse.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        let path = dir.join(MANIFEST_FILE);
+        self.check_fields(&path)?;
+        let mut text = serde_json::to_string_pretty(self).map_err(|source| Error::Json {
+            path: path.clone(),
+            source,
+        })?;
+        text.push('\n');
+        let sibling = dir.join(format!(".{MANIFEST_FILE}.{}", std::process::id()));
+        let write = || {
+            let mut file = fs_err::File::create(&sibling)?;
+            file.write_all(text.as_bytes())?;
+            // On the disk before the rename is: after a power failure the name must not point at an empty file.
+            file.sync_all()?;
+            fs_err::rename(&sibling, &path)
+        };
+        write().map_err(|source| {
+            let _ = fs_err::remove_file(&sibling);
+            Error::io(&path, source)
+        })
+    }
+
+    /// Whether `dir` holds a converted model.
+    pub fn is_model_dir(dir: &Path) -> bool {
+        dir.join(MANIFEST_FILE).is_file()
+    }
+
+    /// Checks that every file of the model is in `dir` with its recorded size.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] or [`Error::Invalid`] for the first file that is not.
+    pub fn check(&self, dir: &Path) -> Result<()> {
+        for (name, record) in &self.files {
+            let path = dir.join(name);
+            let Ok(metadata) = fs_err::metadata(&path) else {
+                return Err(Error::missing(
+                    path,
+                    "the manifest names this file; convert the model again",
+                ));
+            };
+            if metadata.len() != record.size {
+                let reason = format!(
+                    "is {} bytes, the manifest says {}; convert the model again",
+                    metadata.len(),
+                    record.size
+                );
+                return Err(Error::invalid(&path, "size", reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that every file of the model is in `dir` with its recorded digest; reads all of them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`check`](Self::check) and [`digest_file`], and [`Error::Invalid`] for a file that has changed.
+    pub fn verify_digests(&self, dir: &Path) -> Result<()> {
+        self.check(dir)?;
+        for (name, record) in &self.files {
+            let path = dir.join(name);
+            if digest_file(&path)?.sha256 != record.sha256 {
+                let reason =
+                    "is not the one in the manifest: the file has changed; convert the model again";
+                return Err(Error::invalid(&path, "sha256", reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Identifies the model: SHA-256, in hexadecimal, over the names and digests of its files in sorted order.
+    ///
+    /// Two folders with the same digest give the same vectors for the same token ids, whatever their notes say.
+    pub fn digest(&self) -> String {
+        let mut hasher = Sha256::new();
+        for (name, record) in &self.files {
+            // A name holds no zero byte and a digest no line feed, so the fields cannot run into each other.
+            hasher.update(name.as_bytes());
+            hasher.update([0]);
+            hasher.update(record.sha256.as_bytes());
+            hasher.update(b"\n");
+        }
+        hexadecimal(&hasher.finalize())
+    }
+}
+
+/// The size and digest of the file at `path`, read in pieces of 1 MiB.
+///
+/// # Errors
+///
+/// [`Error::Io`] where it cannot be read.
+pub fn digest_file(path: &Path) -> Result<FileRecord> {
+    let mut file = fs_err::File::open(path).map_err(|source| Error::io(path, source))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut size = 0;
+    loop {
+        match file
+            .read(&mut buffer)
+            .map_err(|source| Error::io(path, source))?
+        {
+            0 => {
+                return Ok(FileRecord {
+                    size,
+                    sha256: hexadecimal(&hasher.finalize()),
+                });
+            }
+            read => {
+                hasher.update(&buffer[..read]);
+                size += read as u64;
+            }
+        }
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,239 @@
+//! Written manifests read back; damaged, newer and incomplete ones are refused by name.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::*;
+
+/// A model folder with one file.
+fn model() -> (tempfile::TempDir, Manifest) {
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::write(dir.path().join("model.onnx"), "abc").unwrap();
+    let decoder = json!({"model_type": "qwen3", "vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 64,
+        "max_position_embeddings": 128});
+    let files = BTreeMap::from([(
+        "model.onnx".into(),
+        digest_file(&dir.path().join("model.onnx")).unwrap(),
+    )]);
+    let manifest = Manifest {
+        format: FORMAT_VERSION,
+        program: "lexivec 0.1.0".into(),
+        source: Source {
+            id: SourceId {
+                name: "Qwen/Qwen3-Embedding-0.6B".into(),
+                revision: Some("abc".into()),
+            },
+            files: BTreeMap::new(),
+        },
+        decoder: Decoder::parse(&decoder.to_string(), Path::new("config.json")).unwrap(),
+        precision: Precision::Int8,
+        target: Target::Ort,
+        layout: Layout::Packed,
+        max_length: 128,
+        dimensions: Dimensions { min: 8, max: 32 },
+        prompts: BTreeMap::from([("query".into(), "Q:".into())]),
+        default_prompt: None,
+        weights: WeightStorage::Own,
+        files,
+        verification: Verification::Passed {
+            against: "fp32".into(),
+            texts: 2,
+            min_cosine: 0.99,
+            mean_cosine: 0.995,
+            worst_text: "a\nb".into(),
+        },
+        notes: vec![],
+    };
+    (dir, manifest)
+}
+
+/// The manifest as JSON with one change, written into the folder and read.
+fn altered(change: impl FnOnce(&mut Value)) -> Result<Manifest> {
+    let (dir, manifest) = model();
+    let mut value = serde_json::to_value(&manifest).unwrap();
+    change(&mut value);
+    fs_err::write(dir.path().join(MANIFEST_FILE), value.to_string()).unwrap();
+    Manifest::read(dir.path())
+}
+
+#[test]
+fn what_is_written_reads_back_and_nothing_else_is_left() {
+    let (dir, mut manifest) = model();
+    assert!(!Manifest::is_model_dir(dir.path()));
+    manifest.write(dir.path()).unwrap();
+    manifest.verification = Verification::Skipped {
+        reason: "asked for".into(),
+    };
+    manifest.write(dir.path()).unwrap();
+    assert!(Manifest::is_model_dir(dir.path()));
+    assert_eq!(Manifest::read(dir.path()).unwrap(), manifest);
+    assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn the_words_in_the_file_are_the_documented_ones() {
+    let value = serde_json::to_value(model().1).unwrap();
+    assert_eq!(value["source"]["name"], "Qwen/Qwen3-Embedding-0.6B");
+    assert_eq!(value["source"]["revision"], "abc");
+    assert_eq!(value["verification"]["result"], "passed");
+    assert_eq!(
+        (&value["precision"], &value["weights"]),
+        (&json!("int8"), &json!("own"))
+    );
+    assert_eq!(value["dimensions"], json!({"min": 8, "max": 32}));
+}
+
+#[test]
+fn a_newer_format_names_its_writer_and_the_cure() {
+    // Nothing else in it need be understood.
+    let error =
+        altered(|value| *value = json!({"format": 2, "program": "lexivec 9.0.0", "decoder": 7}))
+            .unwrap_err();
+    let message = error.to_string();
+    assert!(matches!(error, Error::NewerFormat { .. }));
+    assert!(
+        message.contains("lexivec 9.0.0") && message.contains("upgrade"),
+        "{message}"
+    );
+}
+
+#[test]
+fn unknown_fields_are_ignored() {
+    assert!(altered(|value| value["colour"] = json!("blue")).is_ok());
+}
+
+#[test]
+fn damaged_fields_are_refused_by_name() {
+    let field = |result: Result<Manifest>| match result.unwrap_err() {
+        Error::Invalid { field, .. } => field,
+        error => panic!("{error:?}"),
+    };
+    let record = json!({"size": 1, "sha256": "00"});
+    assert_eq!(
+        field(altered(|value| value["files"]["../x"] = record.clone())),
+        "files"
+    );
+    assert_eq!(
+        field(altered(
+            |value| value["files"]["/etc/passwd"] = record.clone()
+        )),
+        "files"
+    );
+    assert_eq!(
+        field(altered(|value| value["dimensions"]["max"] = json!(64))),
+        "dimensions"
+    );
+    assert_eq!(
+        field(altered(|value| value["dimensions"]["min"] = json!(0))),
+        "dimensions"
+    );
+    assert_eq!(
+        field(altered(|value| value["max_length"] = json!(0))),
+        "max_length"
+    );
+    assert_eq!(
+        field(altered(|value| value["default_prompt"] = json!("x"))),
+        "default_prompt"
+    );
+    assert!(matches!(
+        altered(|value| value["precision"] = json!("int5")),
+        Err(Error::Json { .. })
+    ));
+}
+
+#[test]
+fn a_folder_without_manifest_is_no_model() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(
+        Manifest::read(dir.path())
+            .unwrap_err()
+            .to_string()
+            .contains("lexivec convert")
+    );
+}
+
+#[test]
+fn missing_short_and_changed_files_are_found() {
+    let (dir, manifest) = model();
+    let path = dir.path().join("model.onnx");
+    manifest.verify_digests(dir.path()).unwrap();
+    fs_err::write(&path, "abd").unwrap();
+    manifest.check(dir.path()).unwrap();
+    assert!(
+        manifest
+            .verify_digests(dir.path())
+            .unwrap_err()
+            .to_string()
+            .contains("has changed")
+    );
+    fs_err::write(&path, "ab").unwrap();
+    assert!(
+        manifest
+            .check(dir.path())
+            .unwrap_err()
+            .to_string()
+            .contains("is 2 bytes, the manifest says 3")
+    );
+    fs_err::remove_file(&path).unwrap();
+    assert!(matches!(
+        manifest.check(dir.path()),
+        Err(Error::Missing { .. })
+    ));
+}
+
+#[test]
+fn dimensions_reach_from_32_to_the_full_width() {
+    let dimensions = Dimensions::up_to(1024);
+    assert!(
+        [32, 33, 1024]
+            .into_iter()
+            .all(|width| dimensions.contains(width))
+    );
+    assert!(
+        ![0, 31, 1025]
+            .into_iter()
+            .any(|width| dimensions.contains(width))
+    );
+    assert_eq!(Dimensions::up_to(16), Dimensions { min: 16, max: 16 });
+}
+
+#[test]
+fn digests_are_sha256() {
+    let (_dir, manifest) = model();
+    let record = &manifest.files["model.onnx"];
+    assert_eq!(record.size, 3);
+    assert_eq!(
+        record.sha256,
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    );
+}
+
+#[test]
+fn the_models_digest_depends_on_files_alone() {
+    let (_dir, manifest) = model();
+    let digest = manifest.digest();
+    assert_eq!(digest.len(), 64);
+    let noted = Manifest {
+        notes: vec!["x".into()],
+        ..manifest.clone()
+    };
+    assert_eq!(noted.digest(), digest);
+    let mut changed = manifest.clone();
+    changed.files.get_mut("model.onnx").unwrap().sha256 = "00".into();
+    assert_ne!(changed.digest(), digest);
+    let mut renamed = manifest;
+    let record = renamed.files.remove("model.onnx").unwrap();
+    renamed.files.insert("other.onnx".into(), record);
+    assert_ne!(renamed.digest(), digest);
+}
+
+#[test]
+fn a_manifest_that_cannot_be_written_leaves_nothing() {
+    let (dir, manifest) = model();
+    // A folder in the manifest's place makes the rename fail.
+    fs_err::create_dir(dir.path().join(MANIFEST_FILE)).unwrap();
+    assert!(matches!(manifest.write(dir.path()), Err(Error::Io { .. })));
+    assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 2);
+}

@@ -1,0 +1,126 @@
+//! The choices a conversion makes: precision, target and layout.
+//!
+//! Each has one spelling, used on the command line, in file names and in the manifest alike.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// Declares the spellings of a choice once, for [`fmt::Display`], [`FromStr`] and a list of all values.
+macro_rules! spellings {
+    ($type:ident, $what:literal, { $($variant:ident => $word:literal),+ $(,)? }) => {
+        impl $type {
+            /// All values, in the order in which messages list them.
+            pub const ALL: &'static [$type] = &[$($type::$variant),+];
+
+            /// The spelling used everywhere.
+            pub fn as_str(self) -> &'static str {
+                match self { $($type::$variant => $word),+ }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = Error;
+
+            fn from_str(word: &str) -> Result<Self, Error> {
+                match word {
+                    $($word => Ok($type::$variant),)+
+                    _ => Err(Error::UnknownName {
+                        what: $what,
+                        given: word.to_string(),
+                        allowed: vec![$($word),+],
+                    }),
+                }
+            }
+        }
+    };
+}
+
+/// The number formats of a converted model's weights and activations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats throughout: the reference.
+    Fp32,
+    /// 16-bit floats, with norms and pooling in 32 bits.
+    Fp16,
+    /// bfloat16, with norms and pooling in 32 bits; the format of the published checkpoints.
+    Bf16,
+    /// 8-bit integer products: weights per output channel, activations per token.
+    Int8,
+}
+
+spellings!(Precision, "precision", { Fp32 => "fp32", Fp16 => "fp16", Bf16 => "bf16", Int8 => "int8" });
+
+/// Which operators a graph may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// ONNX Runtime, with its contributed operators.
+    Ort,
+    /// Operators of the ONNX standard alone, for TensorRT and other runtimes.
+    Standard,
+}
+
+spellings!(Target, "target", { Ort => "ort", Standard => "standard" });
+
+/// The signature of a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// One row per distinct prefix of the batch; what lexivec itself serves.
+    Packed,
+    /// `input_ids` and `attention_mask` in, padded rows out; what other tools load.
+    Padded,
+}
+
+spellings!(Layout, "layout", { Packed => "packed", Padded => "padded" });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_reads_back() {
+        for &value in Precision::ALL {
+            assert_eq!(value.to_string().parse::<Precision>().unwrap(), value);
+            assert_eq!(
+                serde_json::to_string(&value).unwrap(),
+                format!("\"{value}\"")
+            );
+        }
+        for &value in Target::ALL {
+            assert_eq!(value.to_string().parse::<Target>().unwrap(), value);
+            assert_eq!(
+                serde_json::to_string(&value).unwrap(),
+                format!("\"{value}\"")
+            );
+        }
+        for &value in Layout::ALL {
+            assert_eq!(value.to_string().parse::<Layout>().unwrap(), value);
+            assert_eq!(
+                serde_json::to_string(&value).unwrap(),
+                format!("\"{value}\"")
+            );
+        }
+    }
+
+    #[test]
+    fn an_unknown_word_is_answered_with_the_allowed_ones() {
+        let message = "int5".parse::<Precision>().unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "`int5` is no precision; allowed are fp32, fp16, bf16, int8"
+        );
+        assert!("Packed".parse::<Layout>().is_err());
+    }
+}

@@ -1,0 +1,236 @@
+//! The sentence-transformers files of a checkpoint: pooling, prompts and maximum length.
+//!
+//! lexivec pools by last token and normalises by L2, always. A checkpoint that asks for anything else is refused
+//! by name instead of being served with vectors that look right and are not. A checkpoint without these files is
+//! taken as last-token and L2, and says so in its notes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::files::{is_plain_relative, read_json, read_json_if_there};
+
+/// What the sentence-transformers files say, once pooling and normalisation are known to be ours.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SentenceConfig {
+    /// Texts put before an input, by name (`prompts` in `config_sentence_transformers.json`); in Qwen3-Embedding
+    /// `query` and `document`.
+    pub prompts: BTreeMap<String, String>,
+    /// The name of the prompt used when none is asked for (`default_prompt_name`).
+    pub default_prompt: Option<String>,
+    /// The most tokens of a text (`max_seq_length` in `sentence_bert_config.json`).
+    pub max_length: Option<usize>,
+    /// Whether there was no `modules.json`, so that last-token pooling and L2 are assumed, not read.
+    pub assumed: bool,
+    /// What a user should know about how the files were taken; full sentences.
+    pub notes: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Module {
+    #[serde(rename = "type")]
+    kind: String,
+    path: String,
+}
+
+impl Module {
+    /// `Pooling` of `sentence_transformers.models.Pooling`; later releases moved the classes, and kept the names.
+    fn class(&self) -> &str {
+        self.kind.rsplit('.').next().unwrap_or(&self.kind)
+    }
+}
+
+#[derive(Deserialize, Default)]
+struct Prompts {
+    #[serde(default)]
+    prompts: Option<BTreeMap<String, Option<String>>>,
+    default_prompt_name: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+struct Transformer {
+    max_seq_length: Option<usize>,
+    do_lower_case: Option<bool>,
+}
+
+impl SentenceConfig {
+    /// Reads the sentence-transformers files of the checkpoint in `dir`, where there are any.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for pooling other than last-token and for modules besides Transformer, Pooling and
+    /// Normalize; [`Error::Missing`] for a Pooling module without its config; [`Error::Invalid`] and
+    /// [`Error::Json`] for damaged files.
+    pub fn read(dir: &Path) -> Result<SentenceConfig> {
+        let mut notes = Vec::new();
+        let modules = read_modules(dir)?;
+        match &modules {
+            None => notes.push(
+                "There is no modules.json: last-token pooling and L2 normalisation are assumed."
+                    .to_string(),
+            ),
+            Some(modules) => check_modules(dir, modules, &mut notes)?,
+        }
+        let (prompts, default_prompt) =
+            read_prompts(&dir.join("config_sentence_transformers.json"))?;
+        Ok(SentenceConfig {
+            prompts,
+            default_prompt,
+            max_length: read_max_length(&dir.join("sentence_bert_config.json"))?,
+            assumed: modules.is_none(),
+            notes,
+        })
+    }
+}
+
+/// The config files that the modules of `modules.json` in `dir` need, relative to `dir`.
+pub(crate) fn module_configs(dir: &Path) -> Result<Vec<String>> {
+    let modules = read_modules(dir)?.unwrap_or_default();
+    Ok(modules
+        .iter()
+        .filter(|module| module.class() == "Pooling")
+        .map(config_of)
+        .collect())
+}
+
+fn config_of(module: &Module) -> String {
+    if module.path.is_empty() {
+        "config.json".to_string()
+    } else {
+        format!("{}/config.json", module.path)
+    }
+}
+
+fn read_modules(dir: &Path) -> Result<Option<Vec<Module>>> {
+    let path = dir.join("modules.json");
+    let modules: Option<Vec<Module>> = read_json_if_there(&path)?;
+    for module in modules.iter().flatten() {
+        if !module.path.is_empty() && !is_plain_relative(&module.path) {
+            let reason = format!(
+                "is `{}`, which does not stay inside the checkpoint",
+                module.path
+            );
+            return Err(Error::invalid(&path, "path", reason));
+        }
+    }
+    Ok(modules)
+}
+
+fn check_modules(dir: &Path, modules: &[Module], notes: &mut Vec<String>) -> Result<()> {
+    let path = dir.join("modules.json");
+    let classes: Vec<&str> = modules.iter().map(Module::class).collect();
+    if let Some(other) = classes
+        .iter()
+        .find(|class| !matches!(**class, "Transformer" | "Pooling" | "Normalize"))
+    {
+        let hint = "a model of Transformer, Pooling (last token) and Normalize is";
+        return Err(Error::unsupported(&path, format!("module `{other}`"), hint));
+    }
+    match classes[..] {
+        ["Transformer", "Pooling", "Normalize"] => {}
+        ["Transformer", "Pooling"] => notes.push(
+            "modules.json has no Normalize module: vectors are normalised by L2 all the same; cosine similarity \
+             is unchanged, dot products are not."
+                .to_string(),
+        ),
+        _ => {
+            let what = format!("the module sequence {}", classes.join(", "));
+            return Err(Error::unsupported(&path, what, "Transformer, Pooling, Normalize is"));
+        }
+    }
+    if !modules[0].path.is_empty() {
+        let what = format!("a Transformer module in the folder `{}`", modules[0].path);
+        return Err(Error::unsupported(
+            &path,
+            what,
+            "move its files beside modules.json, with an empty path",
+        ));
+    }
+    check_pooling(&dir.join(config_of(&modules[1])))
+}
+
+fn check_pooling(path: &Path) -> Result<()> {
+    if !path.is_file() {
+        return Err(Error::missing(
+            path,
+            "modules.json names this pooling config; download the checkpoint again",
+        ));
+    }
+    let config: Map<String, Value> = read_json(path)?;
+    // Older files have one switch per mode, newer ones the mode's name, or several.
+    let mut modes: Vec<&str> = config
+        .iter()
+        .filter(|(_, value)| **value == Value::Bool(true))
+        .filter_map(|(key, _)| key.strip_prefix("pooling_mode_"))
+        .collect();
+    match config.get("pooling_mode") {
+        Some(Value::String(mode)) => modes.push(mode),
+        Some(Value::Array(several)) => modes.extend(several.iter().filter_map(Value::as_str)),
+        _ => {}
+    }
+    modes.retain(|mode| *mode != "lasttoken");
+    if let Some(other) = modes.first() {
+        let other = other.trim_end_matches("_tokens").trim_end_matches("_token");
+        let hint =
+            "only `lasttoken` is; a model trained with other pooling needs a server that has it";
+        return Err(Error::unsupported(
+            path,
+            format!("pooling mode `{other}`"),
+            hint,
+        ));
+    }
+    let named = config
+        .get("pooling_mode")
+        .is_some_and(|mode| mode.is_string() || mode.is_array());
+    if named || config.get("pooling_mode_lasttoken") == Some(&Value::Bool(true)) {
+        Ok(())
+    } else {
+        // sentence-transformers would take the mean here.
+        Err(Error::unsupported(
+            path,
+            "a pooling config that does not choose `lasttoken`",
+            "only `lasttoken` is",
+        ))
+    }
+}
+
+fn read_prompts(path: &Path) -> Result<(BTreeMap<String, String>, Option<String>)> {
+    let Prompts {
+        prompts,
+        default_prompt_name,
+    } = read_json_if_there(path)?.unwrap_or_default();
+    let prompts: BTreeMap<_, _> = prompts
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(name, text)| (name, text.unwrap_or_default()))
+        .collect();
+    match &default_prompt_name {
+        Some(name) if !prompts.contains_key(name) => {
+            let reason = format!("is `{name}`, which is not among the prompts");
+            Err(Error::invalid(path, "default_prompt_name", reason))
+        }
+        _ => Ok((prompts, default_prompt_name)),
+    }
+}
+
+fn read_max_length(path: &Path) -> Result<Option<usize>> {
+    let transformer: Transformer = read_json_if_there(path)?.unwrap_or_default();
+    if transformer.do_lower_case == Some(true) {
+        let hint = "a model whose tokenizer.json does the lower-casing is";
+        return Err(Error::unsupported(path, "do_lower_case", hint));
+    }
+    match transformer.max_seq_length {
+        Some(0) => Err(Error::invalid(
+            path,
+            "max_seq_length",
+            "is 0; at least 1 token is needed",
+        )),
+        length => Ok(length),
+    }
+}
+
+#[cfg(test)]
+mod tests;

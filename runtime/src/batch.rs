@@ -1,0 +1,88 @@
+//! Chooses which waiting texts run together; pure.
+//!
+//! Linear layers see one row per token and no padding, but attention works on `[B, S]`, so one long document beside
+//! forty short queries would make them all pay its length. Two budgets bound a batch: tokens, and padded slots in
+//! proportion to tokens.
+
+/// Bounds of one batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Tokens in a batch; a single longer text runs alone.
+    pub max_tokens: usize,
+    /// Slots of the padded attention input per token, at most.
+    pub max_padding: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_tokens: 16_384,
+            max_padding: 2,
+        }
+    }
+}
+
+/// Slots that a batch may always have: below, padding costs less than another run of the graph.
+const FREE_SLOTS: usize = 1024;
+
+/// Chooses from the lengths of the waiting texts, oldest first; returns their positions in ascending order.
+///
+/// The oldest is always chosen, so nothing starves; younger ones join while both budgets hold, and one that does not
+/// fit is passed over, not waited for.
+pub fn select(lengths: impl IntoIterator<Item = usize>, limits: &Limits) -> Vec<usize> {
+    let mut chosen = Vec::new();
+    let (mut tokens, mut longest) = (0, 0);
+    for (position, length) in lengths.into_iter().enumerate() {
+        let slots = (chosen.len() + 1) * length.max(longest);
+        let budget = FREE_SLOTS.max(limits.max_padding * (tokens + length));
+        if chosen.is_empty() || (tokens + length <= limits.max_tokens && slots <= budget) {
+            chosen.push(position);
+            tokens += length;
+            longest = longest.max(length);
+        }
+        if tokens >= limits.max_tokens {
+            break;
+        }
+    }
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_long_document_runs_without_the_short_queries_behind_it() {
+        let lengths = std::iter::once(4000).chain(std::iter::repeat_n(10, 40));
+        assert_eq!(select(lengths, &Limits::default()), [0, 1]);
+        let short_first = std::iter::repeat_n(10, 40).chain([4000]);
+        assert_eq!(select(short_first, &Limits::default()).len(), 40);
+    }
+
+    #[test]
+    fn a_text_beyond_the_budget_runs_alone() {
+        assert_eq!(select([40_000, 3], &Limits::default()), [0]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_oldest_runs_and_the_budgets_hold(
+            lengths in prop::collection::vec(1usize..3000, 1..200),
+            max_tokens in 1usize..9000,
+            max_padding in 1usize..5,
+        ) {
+            let limits = Limits { max_tokens, max_padding };
+            let chosen = select(lengths.iter().copied(), &limits);
+            prop_assert_eq!(chosen[0], 0);
+            prop_assert!(chosen.is_sorted_by(|a, b| a < b));
+            if chosen.len() > 1 {
+                let tokens: usize = chosen.iter().map(|i| lengths[*i]).sum();
+                let longest = chosen.iter().map(|i| lengths[*i]).max().unwrap();
+                prop_assert!(tokens <= max_tokens);
+                prop_assert!(chosen.len() * longest <= FREE_SLOTS.max(max_padding * tokens));
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What can go wrong between a text and its vector; variants follow what the caller can do about it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// An error of this crate. It is `Clone`, for one failed batch answers many texts.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No ONNX Runtime library was found.
+    #[error(
+        "no ONNX Runtime library was found (looked at: {}). Run `make onnxruntime` in the project, which puts one into \
+         the cache folder, or name one with `--onnxruntime PATH` or ORT_DYLIB_PATH",
+        .looked.join(", ")
+    )]
+    LibraryNotFound {
+        /// The places looked at, in order.
+        looked: Vec<String>,
+    },
+    /// A file is there, but it is not a library that serves.
+    #[error(
+        "{path}: not a usable ONNX Runtime library: {reason}. lexivec needs 1.24 or newer: run `make onnxruntime`"
+    )]
+    LibraryUnusable {
+        /// The library.
+        path: PathBuf,
+        /// The loader's words.
+        reason: String,
+    },
+    /// The model directory or one of its files cannot be used.
+    #[error(transparent)]
+    Model(#[from] Arc<lexivec_models::Error>),
+    /// tokenizer.json cannot be used.
+    #[error("{path}: not a usable tokenizer: {reason}")]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// What the tokenizer library said.
+        reason: String,
+    },
+    /// The graph's inputs and outputs are none that the runtime knows how to feed.
+    #[error("{path}: {reason}")]
+    Signature {
+        /// The graph.
+        path: PathBuf,
+        /// What is unexpected about it, and what to do.
+        reason: String,
+    },
+    /// ONNX Runtime refused the graph.
+    #[error("{path}: ONNX Runtime could not load the model: {reason}")]
+    Load {
+        /// The graph.
+        path: PathBuf,
+        /// ONNX Runtime's words.
+        reason: String,
+    },
+    /// An execution provider was asked for and cannot serve this model; there is no silent fall-back to another.
+    #[error("the execution provider `{provider}` cannot be used: {reason}")]
+    Provider {
+        /// Its name on the command line.
+        provider: &'static str,
+        /// What is missing, and what to do.
+        reason: String,
+    },
+    /// The request's fault: says which field.
+    #[error("{reason}")]
+    InvalidInput {
+        /// The request field to blame.
+        field: &'static str,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+    /// A text is longer than the model takes.
+    #[error(
+        "this model's maximum context length is {limit} tokens, however the text has {tokens}: shorten it, or allow it \
+         to be truncated"
+    )]
+    TooLong {
+        /// Tokens of the whole prompt, the instruction and the end-of-sequence token included.
+        tokens: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The queue is full; nothing was computed.
+    #[error("too many texts are waiting ({waiting}, at most {limit}): try again later")]
+    Overloaded {
+        /// Texts waiting.
+        waiting: usize,
+        /// The queue's capacity.
+        limit: usize,
+    },
+    /// The engine is shutting down.
+    #[error("the engine is shutting down")]
+    ShuttingDown,
+    /// The model's output is NaN or infinite for this text.
+    #[error(
+        "the model's output is not finite for this text (an activation overflowed): serve a bf16, fp32 or int8 \
+         conversion instead"
+    )]
+    NonFinite,
+    /// ONNX Runtime failed while computing.
+    #[error("inference failed: {0}")]
+    Inference(String),
+}
+
+impl From<lexivec_models::Error> for Error {
+    fn from(error: lexivec_models::Error) -> Self {
+        Self::Model(Arc::new(error))
+    }
+}
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,45 @@
+//! Text in, vectors out.
+//!
+//! ```text
+//! text ── tokenization ──▶ token ids ── queue ──▶ worker thread: batch ▶ plan ▶ network ──▶ vector
+//! ```
+//!
+//! * [`Engine`] ties the stages together; everything else serves it.
+//! * [`tokenization`] turns a prompt into token ids, with the end-of-sequence token that `tokenizer.json` appends.
+//! * [`batch`] chooses which waiting texts run together, [`plan`] merges their common prefixes: both are pure.
+//! * [`Network`] is the seam to ONNX Runtime: [`packed`](PackedNetwork) graphs, which this project writes, and
+//!   [`padded`](PaddedNetwork) ones, which other exporters write.
+//! * [`Library`] finds and loads ONNX Runtime itself.
+//!
+//! The crate knows nothing of HTTP.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod batch;
+mod engine;
+mod error;
+mod execution_provider;
+mod library;
+mod model;
+mod network;
+mod packed;
+mod padded;
+pub mod plan;
+mod queue;
+mod request;
+mod session;
+pub mod tokenization;
+pub mod vector;
+mod worker;
+
+pub use engine::{Engine, EngineOptions};
+pub use error::{Error, Result};
+pub use execution_provider::{Provider, ProviderSettings, refusal};
+pub use library::{Library, ONNXRUNTIME_GPU_VERSION, ONNXRUNTIME_VERSION};
+pub use model::ModelInfo;
+pub use network::{Network, open_network};
+pub use packed::PackedNetwork;
+pub use padded::PaddedNetwork;
+pub use queue::{Entry, Queue, Reply};
+pub use request::{Embedding, Input, Prefix, Request, Truncate};
+pub use session::SessionSettings;
+pub use tokenization::{Encoding, Tokenizer};

@@ -1,0 +1,59 @@
+//! The seam to ONNX Runtime: token sequences in, final states out.
+
+use std::path::Path;
+
+use lexivec_models::{Layout, Manifest};
+
+use crate::error::{Error, Result};
+use crate::execution_provider::refusal;
+use crate::library::Library;
+use crate::packed::PackedNetwork;
+use crate::padded::PaddedNetwork;
+use crate::session::SessionSettings;
+
+/// A loaded model. `&mut self`, for a session runs one batch at a time; a worker thread owns each.
+pub trait Network: Send {
+    /// Width of the vectors.
+    fn hidden_size(&self) -> usize;
+
+    /// The final-norm state of each sequence's last token, `[sequences, hidden_size]` row-major, neither cut nor
+    /// normalised. Sequences are not empty.
+    ///
+    /// # Errors
+    /// ONNX Runtime fails.
+    fn embed(&mut self, sequences: &[&[u32]]) -> Result<Vec<f32>>;
+}
+
+/// Opens the graph of a model directory: one of ours (packed or padded), or another exporter's.
+///
+/// # Errors
+/// The provider cannot serve this precision, or the graph does not load.
+pub fn open_network(
+    library: &Library,
+    dir: &Path,
+    settings: &SessionSettings,
+) -> Result<Box<dyn Network>> {
+    if !Manifest::is_model_dir(dir) {
+        return Ok(Box::new(PaddedNetwork::open(library, dir, settings)?));
+    }
+    let manifest = Manifest::read(dir)?;
+    for provider in &settings.providers.order {
+        if let Some(reason) = refusal(*provider, manifest.precision, manifest.target) {
+            return Err(Error::Provider {
+                provider: provider.name(),
+                reason: format!(
+                    "the model is {}, target {}. {reason}",
+                    manifest.precision, manifest.target
+                ),
+            });
+        }
+    }
+    Ok(match manifest.layout {
+        Layout::Packed => Box::new(PackedNetwork::open(
+            library,
+            &dir.join("model.onnx"),
+            settings,
+        )?),
+        Layout::Padded => Box::new(PaddedNetwork::open(library, dir, settings)?),
+    })
+}

@@ -1,0 +1,216 @@
+//! Merges the common prefixes of a batch: the rows that the packed graph computes, and the indices that spread them.
+//!
+//! The token sequences of a batch form a trie. A causal decoder's state at a token depends on the tokens before it
+//! alone, so every node of the trie is computed once, whoever shares it (RadixMLP, arXiv 2601.15013). Attention still
+//! runs per sequence; index tensors tell it which rows each sequence reads. Everything here is pure.
+
+use std::collections::HashMap;
+
+/// The packed graph's inputs; `T` computed rows, `B` sequences, `S` the longest one's length.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// `[T]` token of each row.
+    pub input_ids: Vec<i64>,
+    /// `[T]` position of each row in its sequences.
+    pub position_ids: Vec<i64>,
+    /// `[B, S]` row of (cached prefix, then computed rows) that holds each position's key and value.
+    pub kv_index: Vec<i64>,
+    /// `[B, S]` computed row whose query each position asks with; 0 where the position is padding or cached.
+    pub query_index: Vec<i64>,
+    /// `[T]` place in the flat `[B * S]` attention output where each row finds its result.
+    pub token_index: Vec<i64>,
+    /// `[B]` computed row of each sequence's last token.
+    pub last_row: Vec<i64>,
+    /// `[B]` place of each sequence's last token in the flat attention output.
+    pub last_slot: Vec<i64>,
+    /// Length of the longest sequence, S.
+    pub length: usize,
+}
+
+impl Plan {
+    /// Plans a batch of non-empty sequences; `prefix` holds the tokens whose rows are cached.
+    ///
+    /// # Panics
+    /// If a sequence is empty: the tokenizer appends at least one token to every text.
+    #[must_use]
+    pub fn new(sequences: &[&[u32]], prefix: &[u32]) -> Self {
+        let mut trie = Trie::new(prefix);
+        let paths: Vec<Vec<usize>> = sequences.iter().map(|s| trie.insert(s)).collect();
+        let cached = prefix.len();
+        let length = sequences.iter().map(|s| s.len()).max().unwrap_or(0);
+        let slots = sequences.len() * length;
+        let mut plan = Self {
+            token_index: vec![-1; trie.input_ids.len()],
+            input_ids: trie.input_ids,
+            position_ids: trie.position_ids,
+            kv_index: Vec::with_capacity(slots),
+            query_index: vec![0; slots],
+            last_row: Vec::with_capacity(sequences.len()),
+            last_slot: Vec::with_capacity(sequences.len()),
+            length,
+        };
+        for (b, path) in paths.iter().enumerate() {
+            let last = *path.last().expect("a sequence has at least one token");
+            plan.kv_index.extend(path.iter().map(|row| *row as i64));
+            // Padding on the right is read by nobody; any row will do.
+            plan.kv_index.resize((b + 1) * length, last as i64);
+            for (s, row) in path.iter().enumerate() {
+                // Rows below `cached` are not computed here.
+                let Some(row) = row.checked_sub(cached) else {
+                    continue;
+                };
+                let slot = b * length + s;
+                plan.query_index[slot] = row as i64;
+                if plan.token_index[row] < 0 {
+                    plan.token_index[row] = slot as i64;
+                }
+            }
+            plan.last_row.push((last - cached) as i64);
+            plan.last_slot.push((b * length + path.len() - 1) as i64);
+        }
+        plan
+    }
+
+    /// Rows that the graph computes.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.input_ids.len()
+    }
+
+    /// Sequences.
+    #[must_use]
+    pub fn batch(&self) -> usize {
+        self.last_row.len()
+    }
+}
+
+/// The distinct prefixes met so far; a node's number is its row.
+struct Trie {
+    /// (parent row, token) -> row. Roots have [`ROOT`] as parent.
+    children: HashMap<(usize, u32), usize>,
+    /// Cached row -> the row that computes it again, for a text that ends there.
+    leaves: HashMap<usize, usize>,
+    cached: usize,
+    input_ids: Vec<i64>,
+    position_ids: Vec<i64>,
+}
+
+const ROOT: usize = usize::MAX;
+
+impl Trie {
+    fn new(prefix: &[u32]) -> Self {
+        let parents = std::iter::once(ROOT).chain(0..);
+        Self {
+            children: parents
+                .zip(prefix)
+                .enumerate()
+                .map(|(row, (parent, t))| ((parent, *t), row))
+                .collect(),
+            leaves: HashMap::new(),
+            cached: prefix.len(),
+            input_ids: Vec::new(),
+            position_ids: Vec::new(),
+        }
+    }
+
+    /// The rows of a sequence's tokens, new ones where it leaves the trie.
+    fn insert(&mut self, sequence: &[u32]) -> Vec<usize> {
+        let mut path = Vec::with_capacity(sequence.len());
+        let mut parent = ROOT;
+        for (position, token) in sequence.iter().enumerate() {
+            let next = self.cached + self.input_ids.len();
+            let mut row = *self.children.entry((parent, *token)).or_insert(next);
+            // The last token's state is the result, and the cache holds keys and values, not states.
+            if position + 1 == sequence.len() && row < self.cached {
+                row = *self.leaves.entry(row).or_insert(next);
+            }
+            if row == next {
+                self.input_ids.push(i64::from(*token));
+                self.position_ids.push(position as i64);
+            }
+            parent = row;
+            path.push(row);
+        }
+        path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn shared_prefixes_and_repeated_texts_are_computed_once() {
+        let plan = Plan::new(&[&[7, 8, 1], &[7, 9, 9, 1], &[7, 8, 1]], &[]);
+        assert_eq!(plan.input_ids, [7, 8, 1, 9, 9, 1]);
+        assert_eq!(plan.position_ids, [0, 1, 2, 1, 2, 3]);
+        assert_eq!(plan.kv_index, [0, 1, 2, 2, 0, 3, 4, 5, 0, 1, 2, 2]);
+        assert_eq!(plan.token_index, [0, 1, 2, 5, 6, 7]);
+        assert_eq!(plan.last_row, [2, 5, 2]);
+        assert_eq!(plan.last_slot, [2, 7, 10]);
+    }
+
+    #[test]
+    fn a_cached_prefix_is_not_computed_again() {
+        let plan = Plan::new(&[&[7, 8, 1], &[7, 5]], &[7, 8]);
+        assert_eq!(plan.input_ids, [1, 5]);
+        assert_eq!(plan.position_ids, [2, 1]);
+        assert_eq!(plan.kv_index, [0, 1, 2, 0, 3, 3]);
+        assert_eq!(plan.query_index, [0, 0, 0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn a_text_that_is_the_prefix_itself_still_computes_its_last_token() {
+        let plan = Plan::new(&[&[7, 8]], &[7, 8]);
+        assert_eq!(
+            (plan.input_ids, plan.last_row, plan.kv_index),
+            (vec![8], vec![0], vec![0, 2])
+        );
+    }
+
+    /// A stand-in for a causal decoder: a state is a digest of the tokens read through the plan's indices.
+    fn states(plan: &Plan, prefix: &[u32]) -> Vec<Vec<(i64, i64)>> {
+        let token = |row: i64| -> (i64, i64) {
+            let row = usize::try_from(row).unwrap();
+            match row.checked_sub(prefix.len()) {
+                Some(row) => (plan.input_ids[row], plan.position_ids[row]),
+                None => (i64::from(prefix[row]), row as i64),
+            }
+        };
+        (0..plan.batch())
+            .map(|b| {
+                let slot = usize::try_from(plan.last_slot[b]).unwrap();
+                // The last query is the last row's, and it reads the keys of every position up to its own.
+                assert_eq!(plan.query_index[slot], plan.last_row[b]);
+                (b * plan.length..=slot)
+                    .map(|s| token(plan.kv_index[s]))
+                    .collect()
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn planned_equals_each_text_alone(
+            texts in prop::collection::vec(prop::collection::vec(0u32..4, 1..9), 1..9),
+            prefix in prop::collection::vec(0u32..4, 0..5),
+        ) {
+            let sequences: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+            let plan = Plan::new(&sequences, &prefix);
+            for (b, text) in texts.iter().enumerate() {
+                let expected: Vec<(i64, i64)> = text.iter().enumerate().map(|(p, t)| (i64::from(*t), p as i64)).collect();
+                prop_assert_eq!(&states(&plan, &prefix)[b], &expected);
+            }
+            // Every row's attention result is read where that row itself asked.
+            for (row, slot) in plan.token_index.iter().enumerate() {
+                prop_assert_eq!(plan.query_index[usize::try_from(*slot).unwrap()], row as i64);
+            }
+            // No two rows stand for the same prefix path.
+            let mut paths = std::collections::HashSet::new();
+            for text in &texts { for end in 1..=text.len() { paths.insert(&text[..end]); } }
+            prop_assert!(plan.rows() <= paths.len());
+        }
+    }
+}

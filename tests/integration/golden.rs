@@ -1,0 +1,134 @@
+//! Vectors against sentence-transformers (nano) and transformers (tiny random checkpoints of each family).
+
+use std::collections::BTreeMap;
+
+use lexivec_models::{Layout, Precision, Target};
+use lexivec_runtime::vector::cosine;
+use lexivec_runtime::{Engine, Prefix, Request};
+use serde::Deserialize;
+
+use crate::support::{Case, converted, engine, json, max_difference, nano, options, project};
+
+#[derive(Debug, Deserialize)]
+struct Golden {
+    cases: Vec<Case>,
+    matryoshka: Vec<Matryoshka>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Matryoshka {
+    text: String,
+    dimension: usize,
+    embedding: Vec<f32>,
+}
+
+fn request(case: &Case) -> Request<'_> {
+    Request {
+        prefix: case
+            .instruction
+            .clone()
+            .map_or(Prefix::None, Prefix::Instruction),
+        ..Request::text(case.text.as_str())
+    }
+}
+
+/// Embeds all cases together and each alone; checks cosine and, where given, the largest difference.
+fn check(engine: &Engine, cases: &[Case], least_cosine: f64, most_difference: Option<f32>) {
+    let requests: Vec<Request<'_>> = cases.iter().map(request).collect();
+    let together = engine.embed(&requests).unwrap();
+    for (case, found) in cases.iter().zip(together) {
+        let similarity = cosine(&case.embedding, &found.vector);
+        assert!(
+            similarity >= least_cosine,
+            "{:?}: cosine {similarity}",
+            case.text
+        );
+        if let Some(most) = most_difference {
+            let difference = max_difference(&case.embedding, &found.vector);
+            assert!(
+                difference <= most,
+                "{:?}: differs by {difference}",
+                case.text
+            );
+        }
+        assert_eq!(found.tokens, case.token_ids.len(), "{:?}", case.text);
+    }
+}
+
+#[test]
+fn token_ids_are_those_of_sentence_transformers() {
+    let golden: Golden = json("tests/golden/nano.json");
+    let path = nano().join("tokenizer.json");
+    let tokenizer = lexivec_runtime::Tokenizer::open(&path, 16_384, 4096).unwrap();
+    for case in &golden.cases {
+        let encoding = tokenizer.encode(&request(case)).unwrap();
+        assert_eq!(encoding.ids, case.token_ids, "{:?}", case.text);
+    }
+}
+
+#[test]
+fn nano_equals_sentence_transformers_at_every_precision_target_and_layout() {
+    let golden: Golden = json("tests/golden/nano.json");
+    let bounds = [
+        (Precision::Fp32, 0.999_99, Some(2e-5)),
+        (Precision::Fp16, 0.999, None),
+        (Precision::Int8, 0.99, None),
+    ];
+    for (precision, least, most) in bounds {
+        for target in [Target::Ort, Target::Standard] {
+            for layout in [Layout::Packed, Layout::Padded] {
+                let options = lexivec_convert::ConvertOptions {
+                    target,
+                    layout,
+                    ..options(precision)
+                };
+                let model = converted(&nano(), &options);
+                check(&engine(&model.report.dir), &golden.cases, least, most);
+            }
+        }
+    }
+}
+
+#[test]
+fn cut_vectors_equal_sentence_transformers() {
+    let golden: Golden = json("tests/golden/nano.json");
+    let model = converted(&nano(), &options(Precision::Fp32));
+    let engine = engine(&model.report.dir);
+    for case in &golden.matryoshka {
+        let request = Request {
+            dimensions: Some(case.dimension),
+            ..Request::text(case.text.as_str())
+        };
+        let found = engine.embed(&[request]).unwrap().remove(0).vector;
+        let difference = max_difference(&case.embedding, &found);
+        assert!(
+            difference <= 2e-5,
+            "{:?} at {}: {difference}",
+            case.text,
+            case.dimension
+        );
+        let length: f32 = found.iter().map(|v| v * v).sum();
+        assert!((length - 1.0).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn every_decoder_family_equals_transformers() {
+    #[derive(Deserialize)]
+    struct Tiny {
+        families: BTreeMap<String, Vec<Case>>,
+    }
+    let golden: Tiny = json("tests/fixtures/tiny/golden.json");
+    assert_eq!(golden.families.len(), 4);
+    for (family, cases) in &golden.families {
+        let checkpoint = project(&format!("tests/fixtures/tiny/{family}"));
+        for target in [Target::Ort, Target::Standard] {
+            let options = lexivec_convert::ConvertOptions {
+                target,
+                ..options(Precision::Fp32)
+            };
+            let model = converted(&checkpoint, &options);
+            check(&engine(&model.report.dir), cases, 0.999_99, Some(2e-5));
+        }
+    }
+}

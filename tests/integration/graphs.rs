@@ -1,0 +1,1 @@
+//! What the written graphs look like to ONNX Runtime.

@@ -1,0 +1,94 @@
+//! A text's vector does not depend on who shares its batch: to the last bit on a CPU, for fp32 and int8.
+
+use std::cell::RefCell;
+use std::sync::LazyLock;
+
+use lexivec_models::{Manifest, Precision};
+use lexivec_runtime::plan::Plan;
+use lexivec_runtime::{Library, Network, Request, SessionSettings, open_network};
+use proptest::prelude::*;
+
+use crate::support::{Converted, converted, engine, nano, options};
+
+static FP32: LazyLock<Converted> = LazyLock::new(|| converted(&nano(), &options(Precision::Fp32)));
+static INT8: LazyLock<Converted> = LazyLock::new(|| converted(&nano(), &options(Precision::Int8)));
+
+fn network(model: &Converted) -> Box<dyn Network> {
+    let library = Library::load(None, false).unwrap();
+    let settings = SessionSettings {
+        threads: Some(2),
+        ..SessionSettings::default()
+    };
+    open_network(library, &model.report.dir, &settings).unwrap()
+}
+
+/// Token sequences that share prefixes often: a small alphabet behind one of a few instructions.
+fn batches() -> impl Strategy<Value = Vec<Vec<u32>>> {
+    let tail = prop::collection::vec(0u32..16_384, 1..40);
+    let repetitive = prop::collection::vec(300u32..303, 1..90);
+    let text = (0usize..3, prop_oneof![tail, repetitive]).prop_map(|(instruction, tail)| {
+        let prefix: &[u32] = [&[][..], &[40, 41, 42, 43], &[40, 41, 50]][instruction];
+        [prefix, &tail, &[16_381]].concat()
+    });
+    prop::collection::vec(text, 1..9)
+}
+
+fn batch_equals_alone(network: &mut dyn Network, batch: &[Vec<u32>]) -> Result<(), TestCaseError> {
+    let sequences: Vec<&[u32]> = batch.iter().map(Vec::as_slice).collect();
+    let together = network.embed(&sequences).unwrap();
+    for (sequence, found) in sequences.iter().zip(together.chunks(network.hidden_size())) {
+        let alone = network.embed(&[sequence]).unwrap();
+        prop_assert!(alone == found, "a vector changed with its batch: {batch:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn fp32_and_int8_are_bitwise_independent_of_the_batch() {
+    for model in [&*FP32, &*INT8] {
+        let network = RefCell::new(network(model));
+        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(48));
+        runner
+            .run(&batches(), |batch| {
+                batch_equals_alone(network.borrow_mut().as_mut(), &batch)
+            })
+            .unwrap();
+    }
+}
+
+#[test]
+fn the_same_text_twice_in_a_batch_is_computed_once_and_equal() {
+    let engine = engine(&FP32.report.dir);
+    let texts = ["心肌梗死", "cardiac arrest", "心肌梗死"].map(Request::text);
+    let found = engine.embed(&texts).unwrap();
+    assert_eq!(found[0].vector, found[2].vector);
+    assert_ne!(found[0].vector, found[1].vector);
+    let ids: Vec<Vec<u32>> = texts
+        .iter()
+        .map(|t| engine.encode(t).unwrap().ids)
+        .collect();
+    let sequences: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+    assert_eq!(
+        Plan::new(&sequences, &[]).rows(),
+        ids[0].len() + ids[1].len()
+    );
+}
+
+#[test]
+fn a_lone_end_of_sequence_token_has_a_finite_vector() {
+    let mut network = network(&FP32);
+    assert!(
+        network
+            .embed(&[&[16_381]])
+            .unwrap()
+            .iter()
+            .all(|v| v.is_finite())
+    );
+}
+
+#[test]
+fn converting_twice_gives_the_same_bytes() {
+    let again = converted(&nano(), &options(Precision::Fp32));
+    let digest = |c: &Converted| Manifest::read(&c.report.dir).unwrap().digest();
+    assert_eq!(digest(&FP32), digest(&again));
+}

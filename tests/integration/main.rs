@@ -1,0 +1,12 @@
+//! One test binary, one module per feature: a single link, and fixtures converted once.
+//!
+//! Golden values come from sentence-transformers and transformers (`tests/golden`, `tests/fixtures`), never from
+//! lexivec itself.
+#![allow(clippy::unwrap_used)]
+
+mod golden;
+mod graphs;
+mod invariance;
+mod padded;
+mod support;
+mod wrong_input;

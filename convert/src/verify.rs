@@ -165,14 +165,19 @@ fn judge(
             let text = shown(text);
             return Err(Error::NonFiniteOutput { precision, text });
         }
-        cosines.push(cosine(expected, found));
+        let similarity = cosine(expected, found);
+        // A vector of zeros has no direction: as far from the reference as can be.
+        cosines.push(if similarity.is_nan() {
+            -1.0
+        } else {
+            similarity
+        });
     }
     let worst = (0..cosines.len())
         .min_by(|a, b| cosines[*a].total_cmp(&cosines[*b]))
         .unwrap_or(0);
     let (text, least) = (shown(&texts[worst]), cosines[worst]);
-    // Written so that a NaN fails as well.
-    if !(least >= floor(precision)) {
+    if least < floor(precision) {
         return Err(Error::Verification {
             precision,
             text,

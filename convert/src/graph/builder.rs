@@ -125,7 +125,13 @@ impl Graph {
 
     /// Makes `value` a graph output of this name.
     pub(crate) fn output(&mut self, name: &str, value: &Value, dtype: DType, shape: &[&str]) {
-        self.push("Identity", "", &[value.clone()], vec![name.to_owned()], &[]);
+        self.push(
+            "Identity",
+            "",
+            std::slice::from_ref(value),
+            vec![name.to_owned()],
+            &[],
+        );
         self.outputs.push(value_info(name, dtype, shape));
     }
 

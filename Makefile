@@ -1,0 +1,42 @@
+# Every target does its own set-up; CONTRIBUTING.md says what each one costs.
+
+MODEL ?= models/nano
+PYTHON ?= python3
+NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
+export CARGO_TERM_PROGRESS_WHEN ?= never
+
+.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu test-clients
+
+help:  ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
+
+serve: onnxruntime  ## Convert and serve a model on port 30000 (MODEL=models/nano)
+	cargo run --release --quiet --bin lexivec -- serve $(MODEL)
+
+build: onnxruntime  ## The program, optimised: target/release/lexivec
+	cargo build --release --bin lexivec
+
+test: onnxruntime  ## All tests
+ifeq ($(NEXTEST),yes)
+	cargo nextest run --workspace --locked
+	cargo test --doc --workspace --locked --quiet
+else
+	cargo test --workspace --locked
+endif
+
+lint:  ## Format, clippy, documentation, each without a warning
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
+
+bench: onnxruntime  ## Benchmarks, side by side
+	cargo bench --package lexivec-benches
+
+test-clients: onnxruntime  ## The guide's notebook flow with the openai clients, oldest and newest
+	$(PYTHON) tests/clients/run.py
+
+onnxruntime:  ## ONNX Runtime for CPUs, into the cache folder (once)
+	@$(PYTHON) runtime/setup/onnxruntime.py cpu
+
+onnxruntime-gpu:  ## ONNX Runtime with CUDA and TensorRT, into the cache folder (once)
+	@$(PYTHON) runtime/setup/onnxruntime.py gpu

@@ -1,0 +1,109 @@
+//! Progress on the terminal. indicatif draws nothing where standard error is not a terminal.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::interrupt;
+
+const BYTES: &str = "{msg:28} {bar:32} {bytes:>10}/{total_bytes} {bytes_per_sec} {eta}";
+const SPINNER: &str = "{msg:28} {spinner} {elapsed}";
+/// Texts are not known in number when they come from a pipe.
+const TEXTS: &str = "{msg} {spinner} {human_pos} texts, {per_sec}, {elapsed}";
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// A bar that counts texts.
+pub(crate) fn texts() -> ProgressBar {
+    let bar = ProgressBar::new_spinner()
+        .with_style(style(TEXTS))
+        .with_message("embedding");
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// A conversion's stages, one bar after another.
+#[derive(Debug, Default)]
+pub(crate) struct ConversionBar {
+    current: Mutex<Option<ProgressBar>>,
+}
+
+impl ConversionBar {
+    pub(crate) fn clear(&self) {
+        if let Some(bar) = self
+            .current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl lexivec_convert::Progress for ConversionBar {
+    fn stage(&self, name: &str, total: u64) {
+        self.clear();
+        let bar = if total > 0 {
+            ProgressBar::new(total).with_style(style(BYTES))
+        } else {
+            ProgressBar::new_spinner().with_style(style(SPINNER))
+        };
+        let bar = bar.with_message(name.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
+    }
+
+    fn advance(&self, bytes: u64) {
+        if let Some(bar) = &*self.current.lock().unwrap_or_else(PoisonError::into_inner) {
+            bar.inc(bytes);
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        interrupt::requested()
+    }
+}
+
+/// A bar per file that is downloaded.
+#[derive(Debug, Default)]
+pub(crate) struct DownloadBars {
+    bars: MultiProgress,
+    files: Mutex<HashMap<String, ProgressBar>>,
+}
+
+impl DownloadBars {
+    fn with(&self, file: &str, f: impl FnOnce(&ProgressBar)) {
+        if let Some(bar) = self
+            .files
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(file)
+        {
+            f(bar);
+        }
+    }
+}
+
+impl lexivec_models::Progress for DownloadBars {
+    fn start(&self, file: &str, bytes: Option<u64>) {
+        let bar = self
+            .bars
+            .add(ProgressBar::new(bytes.unwrap_or(0)).with_style(style(BYTES)));
+        bar.set_message(file.to_owned());
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.insert(file.to_owned(), bar);
+    }
+
+    fn advance(&self, file: &str, bytes: u64) {
+        self.with(file, |bar| bar.inc(bytes));
+    }
+
+    fn finish(&self, file: &str) {
+        self.with(file, ProgressBar::finish_and_clear);
+    }
+}

@@ -1,0 +1,149 @@
+//! Flags that several subcommands share.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use lexivec_models::{HubOptions, Instructions};
+use lexivec_runtime::batch::Limits;
+use lexivec_runtime::{EngineOptions, Provider, ProviderSettings, SessionSettings};
+
+use super::Usage;
+
+/// Where and how a model computes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Computation")]
+pub(crate) struct ComputeArgs {
+    /// ONNX Runtime's library, or its folder. Default: ORT_DYLIB_PATH, next to this program, the cache folder that
+    /// `make onnxruntime` fills, the system's library folders
+    #[arg(long, env = "LEXIVEC_ONNXRUNTIME", value_name = "PATH")]
+    pub(crate) onnxruntime: Option<PathBuf>,
+
+    /// Execution provider: cpu, cuda or tensorrt. Several are an order of preference. One that does not start is an
+    /// error; nothing falls back to the CPU by itself
+    #[arg(
+        long,
+        env = "LEXIVEC_EP",
+        value_name = "NAME",
+        value_delimiter = ',',
+        default_value = "cpu"
+    )]
+    pub(crate) ep: Vec<Provider>,
+
+    /// An option for the GPU providers, in ONNX Runtime's words: gpu_mem_limit=8589934592. May be repeated
+    #[arg(long, env = "LEXIVEC_EP_OPTION", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = key_value)]
+    pub(crate) ep_option: Vec<(String, String)>,
+
+    /// Number of the GPU
+    #[arg(long, env = "LEXIVEC_DEVICE", value_name = "N", default_value_t = 0)]
+    pub(crate) device: i32,
+
+    /// Threads within an operator. Default: one per physical core, which is fastest where nothing else runs
+    #[arg(long, env = "LEXIVEC_THREADS", value_name = "N")]
+    pub(crate) threads: Option<usize>,
+
+    /// Tokens that run together at most. More means more throughput and memory, and a longer wait behind a full
+    /// batch; 16384 keeps a GPU busy with the 4B model and takes seconds on a CPU
+    #[arg(
+        long,
+        env = "LEXIVEC_MAX_BATCH_TOKENS",
+        value_name = "N",
+        default_value_t = 16_384
+    )]
+    pub(crate) max_batch_tokens: usize,
+}
+
+impl ComputeArgs {
+    /// Checks the flags.
+    ///
+    /// # Errors
+    /// [`Usage`].
+    pub(crate) fn engine_options(&self, queue: usize) -> Result<EngineOptions, Usage> {
+        if self.max_batch_tokens == 0 {
+            return Err(Usage("--max-batch-tokens must be at least 1".to_owned()));
+        }
+        if self.threads == Some(0) {
+            return Err(Usage("--threads must be at least 1".to_owned()));
+        }
+        if !self.ep_option.is_empty() && self.ep.iter().all(|p| *p == Provider::Cpu) {
+            return Err(Usage(
+                "--ep-option is for the GPU providers: give --ep cuda or --ep tensorrt as well"
+                    .to_owned(),
+            ));
+        }
+        Ok(EngineOptions {
+            onnxruntime: self.library(),
+            session: SessionSettings {
+                providers: ProviderSettings {
+                    order: self.ep.clone(),
+                    device: self.device,
+                    options: self.ep_option.clone(),
+                },
+                threads: self.threads,
+                lean: false,
+            },
+            limits: Limits {
+                max_tokens: self.max_batch_tokens,
+                ..Limits::default()
+            },
+            queue,
+        })
+    }
+
+    /// The library asked for, here or in ort's own variable.
+    pub(crate) fn library(&self) -> Option<PathBuf> {
+        library(self.onnxruntime.as_ref())
+    }
+}
+
+/// `--onnxruntime`, else ORT_DYLIB_PATH.
+pub(crate) fn library(flag: Option<&PathBuf>) -> Option<PathBuf> {
+    let variable = || {
+        std::env::var_os("ORT_DYLIB_PATH")
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    flag.cloned().or_else(variable)
+}
+
+/// Where checkpoints come from. HF_TOKEN, HF_HOME and HF_ENDPOINT are honoured as everywhere.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Hugging Face hub")]
+pub(crate) struct HubArgs {
+    /// Branch, tag or commit to download. Default: the catalog's, else main
+    #[arg(long, env = "LEXIVEC_REVISION", value_name = "REVISION")]
+    pub(crate) revision: Option<String>,
+
+    /// Use what the hub cache holds, and no network
+    #[arg(long, env = "LEXIVEC_OFFLINE")]
+    pub(crate) offline: bool,
+}
+
+impl HubArgs {
+    pub(crate) fn options(&self) -> HubOptions {
+        HubOptions {
+            revision: self.revision.clone(),
+            offline: self.offline,
+        }
+    }
+}
+
+/// The registry of domain instructions.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DomainArgs {
+    /// A TOML file of domain instructions, added to the built-in ones, or in their place if it says `replace = true`
+    #[arg(long, env = "LEXIVEC_DOMAINS", value_name = "FILE")]
+    pub(crate) domains: Option<PathBuf>,
+}
+
+impl DomainArgs {
+    pub(crate) fn load(&self) -> lexivec_models::Result<Instructions> {
+        Instructions::load(self.domains.as_deref())
+    }
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("`{text}` is not of the form KEY=VALUE")),
+    }
+}

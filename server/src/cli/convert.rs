@@ -1,0 +1,124 @@
+//! `lexivec convert`.
+
+use std::path::PathBuf;
+
+use lexivec_convert::{ConvertOptions, Report, convert};
+use lexivec_models::{Layout, Precision, Target, Verification, WeightStorage};
+
+use super::bars::ConversionBar;
+use super::common::{HubArgs, library};
+use super::{Usage, resolve};
+use crate::interrupt;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Checkpoint folder, or hub id such as Qwen/Qwen3-Embedding-4B
+    #[arg(env = "LEXIVEC_SOURCE")]
+    source: String,
+
+    /// Output folder; with several precisions, their parent. Default: ./NAME-PRECISION
+    #[arg(short, long, env = "LEXIVEC_OUTPUT", value_name = "DIR")]
+    output: Option<PathBuf>,
+
+    /// fp32, fp16, bf16 or int8; may be repeated. The default fp32 is exact and runs everywhere; int8 is the fastest
+    /// on CPUs, fp16 and bf16 are for GPUs
+    #[arg(
+        short,
+        long,
+        env = "LEXIVEC_PRECISION",
+        value_delimiter = ',',
+        default_value = "fp32"
+    )]
+    precision: Vec<Precision>,
+
+    /// Operators: `ort` has ONNX Runtime's own, the fastest on CPU and CUDA; `standard` has those of ONNX opset 23
+    /// alone, for TensorRT and other tools
+    #[arg(long, env = "LEXIVEC_TARGET", default_value_t = Target::Ort)]
+    target: Target,
+
+    /// Inputs: `packed` is lexivec's own, without padding; `padded` (input_ids, attention_mask -> sentence_embedding,
+    /// last_hidden_state) is what other tools load
+    #[arg(long, env = "LEXIVEC_LAYOUT", default_value_t = Layout::Packed)]
+    layout: Layout,
+
+    /// Replace a model directory at the output path
+    #[arg(long, env = "LEXIVEC_FORCE")]
+    force: bool,
+
+    /// Do not compare the result with the fp32 graph of the same checkpoint
+    #[arg(long, env = "LEXIVEC_NO_VERIFY")]
+    no_verify: bool,
+
+    /// ONNX Runtime's library, for the comparison; see `lexivec serve --help`
+    #[arg(long, env = "LEXIVEC_ONNXRUNTIME", value_name = "PATH")]
+    onnxruntime: Option<PathBuf>,
+
+    #[command(flatten)]
+    hub: HubArgs,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let mut precisions = args.precision.clone();
+    precisions.sort_unstable();
+    precisions.dedup();
+    if precisions.len() != args.precision.len() {
+        return Err(Usage("--precision names a precision twice".to_owned()).into());
+    }
+    let checkpoint = resolve::checkpoint(&args.source, &args.hub)?;
+    for note in &checkpoint.notes {
+        eprintln!("note: {note}");
+    }
+    for precision in &args.precision {
+        let name = checkpoint.source.name.rsplit('/').next().unwrap_or("model");
+        let output = match &args.output {
+            Some(dir) if args.precision.len() > 1 => dir.join(precision.as_str()),
+            Some(dir) => dir.clone(),
+            None => PathBuf::from(format!("{name}-{precision}")),
+        };
+        let options = ConvertOptions {
+            precision: *precision,
+            target: args.target,
+            layout: args.layout,
+            verify: !args.no_verify,
+            force: args.force,
+            onnxruntime: library(args.onnxruntime.as_ref()),
+        };
+        let _listening = interrupt::listen();
+        let bar = ConversionBar::default();
+        let report = convert(&checkpoint, &output, &options, &bar);
+        bar.clear();
+        print(*precision, &report?);
+    }
+    Ok(())
+}
+
+fn print(precision: Precision, report: &Report) {
+    let weights = match report.weights {
+        WeightStorage::Own => "in model.onnx.data",
+        WeightStorage::Linked => "the checkpoint's own safetensors, hard-linked",
+        WeightStorage::Copied => "the checkpoint's own safetensors, copied (another file system)",
+    };
+    println!("{} ({precision})", report.dir.display());
+    println!(
+        "  {:.1} MB in {:.1} s; weights: {weights}",
+        report.bytes as f64 / 1e6,
+        report.seconds
+    );
+    println!("  {}", verification(&report.verification));
+}
+
+/// One line for a verification's outcome.
+pub(crate) fn verification(outcome: &Verification) -> String {
+    match outcome {
+        Verification::Passed {
+            against,
+            texts,
+            min_cosine,
+            mean_cosine,
+            worst_text,
+        } => format!(
+            "verified against {against} on {texts} texts: cosine min {min_cosine:.6}, mean {mean_cosine:.6}; worst: {worst_text:?}"
+        ),
+        Verification::Skipped { reason } => format!("not verified: {reason}"),
+    }
+}

@@ -1,0 +1,145 @@
+//! `lexivec inspect`.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use lexivec_models::{Checkpoint, Decoder, Manifest};
+use serde_json::{Value, json};
+
+use super::convert::verification;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Model directory or checkpoint folder
+    #[arg(env = "LEXIVEC_MODEL")]
+    dir: PathBuf,
+
+    /// Check the digest of every file of a model directory
+    #[arg(long, env = "LEXIVEC_VERIFY")]
+    verify: bool,
+
+    /// Print JSON instead of a table
+    #[arg(long, env = "LEXIVEC_JSON")]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let rows = if Manifest::is_model_dir(&args.dir) {
+        let manifest = Manifest::read(&args.dir)?;
+        manifest.check(&args.dir)?;
+        if args.verify {
+            manifest.verify_digests(&args.dir)?;
+        }
+        model(&manifest, args.verify)
+    } else if Checkpoint::is_checkpoint(&args.dir) {
+        checkpoint(&Checkpoint::open(&args.dir)?)
+    } else {
+        bail!(
+            "{}: neither a model directory (lexivec.json) nor a checkpoint (config.json, *.safetensors)",
+            args.dir.display()
+        );
+    };
+    if args.json {
+        let object: serde_json::Map<String, Value> =
+            rows.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+        println!("{}", serde_json::to_string_pretty(&object)?);
+        return Ok(());
+    }
+    for (name, value) in rows {
+        let text = match value {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        println!("{name:14} {text}");
+    }
+    Ok(())
+}
+
+type Rows = Vec<(&'static str, Value)>;
+
+fn model(m: &Manifest, verified: bool) -> Rows {
+    let revision = m
+        .source
+        .id
+        .revision
+        .as_deref()
+        .map_or(String::new(), |r| format!(" at {r}"));
+    let bytes: u64 = m.files.values().map(|f| f.size).sum();
+    let mut rows = vec![
+        ("kind", json!("model")),
+        ("source", json!(format!("{}{revision}", m.source.id.name))),
+        ("precision", json!(m.precision.as_str())),
+        ("target", json!(m.target.as_str())),
+        ("layout", json!(m.layout.as_str())),
+    ];
+    rows.extend(architecture(&m.decoder));
+    rows.extend([
+        (
+            "dimensions",
+            json!(format!("{} to {}", m.dimensions.min, m.dimensions.max)),
+        ),
+        ("max length", json!(m.max_length)),
+        ("prompts", json!(m.prompts)),
+        ("size", json!(format!("{:.1} MB", bytes as f64 / 1e6))),
+        ("verification", json!(verification(&m.verification))),
+        ("written by", json!(m.program)),
+        ("digest", json!(m.digest())),
+        (
+            "files",
+            json!(if verified {
+                "all present, digests match"
+            } else {
+                "all present (--verify checks digests)"
+            }),
+        ),
+    ]);
+    rows.extend(m.notes.iter().map(|note| ("note", json!(note))));
+    rows
+}
+
+fn checkpoint(c: &Checkpoint) -> Rows {
+    let pooling = if c.sentence.assumed {
+        "last token, L2 (assumed)"
+    } else {
+        "last token, L2"
+    };
+    let mut rows = vec![
+        ("kind", json!("checkpoint")),
+        ("source", json!(c.source.name)),
+    ];
+    rows.extend(architecture(&c.decoder));
+    rows.extend([
+        ("pooling", json!(pooling)),
+        ("max length", json!(c.max_length())),
+        ("prompts", json!(c.sentence.prompts)),
+        ("weight files", json!(c.weights.len())),
+    ]);
+    rows.extend(c.notes.iter().map(|note| ("note", json!(note))));
+    rows
+}
+
+fn architecture(d: &Decoder) -> Rows {
+    let attention = 2 * d.hidden_size * d.head_dim * (d.heads + d.kv_heads);
+    let mlp = 3 * d.hidden_size * d.intermediate_size;
+    let parameters = d.vocab_size * d.hidden_size + d.layers * (attention + mlp);
+    vec![
+        ("architecture", json!(d.family.as_str())),
+        (
+            "shape",
+            json!(format!(
+                "{} layers, hidden {}, {} heads of {} ({} for keys and values), intermediate {}, vocabulary {}",
+                d.layers,
+                d.hidden_size,
+                d.heads,
+                d.head_dim,
+                d.kv_heads,
+                d.intermediate_size,
+                d.vocab_size
+            )),
+        ),
+        (
+            "parameters",
+            json!(format!("{:.1} M", parameters as f64 / 1e6)),
+        ),
+    ]
+}

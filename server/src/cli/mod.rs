@@ -1,0 +1,131 @@
+//! The command line: one file per subcommand.
+//!
+//! Flags are parsed by clap into plain structs, checked once into settings, and handed to what does the work. Exit
+//! codes: 0 done, 1 failed, 2 wrong usage.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod bars;
+mod common;
+mod convert;
+mod doctor;
+mod embed;
+mod inspect;
+mod resolve;
+mod serve;
+
+use crate::interrupt;
+
+/// Text embeddings with Qwen3-Embedding on ONNX Runtime: convert, serve, embed.
+///
+/// Every flag can be given as an environment variable as well (shown in brackets); the flag wins.
+#[derive(Debug, Parser)]
+#[command(name = "lexivec", version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Convert a checkpoint to an ONNX model directory
+    Convert(convert::Args),
+    /// Serve a model behind an OpenAI-compatible API
+    Serve(serve::Args),
+    /// Embed texts from files or standard input
+    Embed(embed::Args),
+    /// Show what a model directory or checkpoint is
+    Inspect(inspect::Args),
+    /// Show whether this machine can serve, and what is missing
+    Doctor(doctor::Args),
+}
+
+/// Wrong usage that clap cannot see: flags that contradict each other.
+#[derive(Debug)]
+pub(crate) struct Usage(pub(crate) String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// The program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        // Who reads our output has gone (`lexivec embed … | head`): nobody is left to tell.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", chain(&error));
+            let usage = error.downcast_ref::<Usage>().is_some();
+            ExitCode::from(if usage { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    interrupt::install()?;
+    match cli.command {
+        Command::Convert(args) => convert::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Serve(args) => serve::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Embed(args) => embed::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(args) => doctor::run(&args),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut io = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.any(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// The message and its causes; a cause whose words the message already holds is not said twice.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_an_environment_variable_and_help() {
+        for command in Cli::command().get_subcommands() {
+            for flag in command.get_arguments().filter(|a| a.get_long().is_some()) {
+                let name = flag.get_id().as_str();
+                if ["help", "version"].contains(&name) {
+                    continue;
+                }
+                let variable = flag
+                    .get_env()
+                    .unwrap_or_else(|| panic!("--{name} has none"));
+                assert!(variable.to_string_lossy().starts_with("LEXIVEC_"), "{name}");
+                assert!(flag.get_help().is_some(), "--{name} has no help");
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! From what a user names to a folder: a model directory, a checkpoint folder, or a hub id.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use anyhow::{Context as _, bail};
+use lexivec_convert::{ConvertOptions, convert};
+use lexivec_models::{
+    Checkpoint, FORMAT_VERSION, Layout, Manifest, Precision, Target, cache_dir, catalog, download,
+    is_hub_id,
+};
+use lexivec_runtime::Provider;
+use sha2::{Digest as _, Sha256};
+
+use super::bars::{ConversionBar, DownloadBars};
+use super::common::{ComputeArgs, HubArgs};
+use crate::interrupt;
+
+/// Opens a checkpoint: a folder, or a hub id, which is downloaded.
+pub(crate) fn checkpoint(source: &str, hub: &HubArgs) -> anyhow::Result<Checkpoint> {
+    let folder = Path::new(source);
+    if folder.exists() {
+        return Ok(Checkpoint::open(folder)?);
+    }
+    if !is_hub_id(source) {
+        let known: Vec<&str> = catalog().iter().map(|entry| entry.id.as_str()).collect();
+        bail!(
+            "{source}: there is no such folder, and it is no hub id such as {}",
+            known.join(", ")
+        );
+    }
+    let snapshot = download(
+        source,
+        &hub.options(),
+        Some(Arc::new(DownloadBars::default())),
+    )?;
+    Ok(Checkpoint::open(&snapshot)?)
+}
+
+/// The model directory to load for `source`; a checkpoint is converted into the cache the first time.
+pub(crate) fn model(
+    source: &str,
+    precision: Option<Precision>,
+    compute: &ComputeArgs,
+    hub: &HubArgs,
+) -> anyhow::Result<PathBuf> {
+    let folder = Path::new(source);
+    if Manifest::is_model_dir(folder) || has_graph(folder) {
+        return Ok(folder.to_path_buf());
+    }
+    if folder.is_dir() && !Checkpoint::is_checkpoint(folder) {
+        bail!(
+            "{source}: the folder holds neither a model (lexivec.json, model.onnx) nor a checkpoint (config.json, *.safetensors)"
+        );
+    }
+    let checkpoint = checkpoint(source, hub)?;
+    let provider = compute.ep.first().copied().unwrap_or(Provider::Cpu);
+    let (default, target) = match provider {
+        Provider::Cpu => (Precision::Fp32, Target::Ort),
+        Provider::Cuda => (Precision::Fp16, Target::Ort),
+        Provider::TensorRt => (Precision::Fp16, Target::Standard),
+    };
+    let precision = precision.unwrap_or(default);
+    let dir = cached(&checkpoint, precision, target)?;
+    if Manifest::is_model_dir(&dir) {
+        return Ok(dir);
+    }
+    eprintln!(
+        "converting {} to {precision} (once; kept in {})",
+        checkpoint.source.name,
+        dir.display()
+    );
+    let options = ConvertOptions {
+        precision,
+        target,
+        layout: Layout::Packed,
+        verify: true,
+        force: false,
+        onnxruntime: compute.library(),
+    };
+    let _listening = interrupt::listen();
+    let bar = ConversionBar::default();
+    let report = convert(&checkpoint, &dir, &options, &bar);
+    bar.clear();
+    match report {
+        Ok(_) => Ok(dir),
+        // Somebody else finished the same conversion while this one began.
+        Err(lexivec_convert::Error::Exists { .. }) if Manifest::is_model_dir(&dir) => Ok(dir),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn has_graph(folder: &Path) -> bool {
+    ["model.onnx", "onnx/model.onnx"]
+        .iter()
+        .any(|name| folder.join(name).is_file())
+}
+
+/// The place of a conversion in the cache. Its name changes with whatever would change the result: the files
+/// (by path, size and time), precision, target, and this program's version.
+fn cached(
+    checkpoint: &Checkpoint,
+    precision: Precision,
+    target: Target,
+) -> anyhow::Result<PathBuf> {
+    let mut digest = Sha256::new();
+    let mut add = |text: &str| {
+        digest.update(text.as_bytes());
+        digest.update([0]);
+    };
+    add(env!("CARGO_PKG_VERSION"));
+    add(&FORMAT_VERSION.to_string());
+    add(target.as_str());
+    let small = checkpoint
+        .copied_files()
+        .into_iter()
+        .map(|name| checkpoint.dir.join(name));
+    for path in small.chain(checkpoint.weights.iter().cloned()) {
+        let real = fs_err::canonicalize(&path)?;
+        let metadata = fs_err::metadata(&real)?;
+        let modified = metadata
+            .modified()?
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        add(&real.to_string_lossy());
+        add(&format!("{} {}", metadata.len(), modified.as_nanos()));
+    }
+    let id: String = digest
+        .finalize()
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let name = checkpoint.source.name.replace('/', "--");
+    let root = cache_dir().context("conversions are kept in the cache folder")?;
+    Ok(root.join("models").join(format!("{name}-{precision}-{id}")))
+}

@@ -1,0 +1,208 @@
+//! The four forms of `input`: a text, texts, token ids, lists of token ids.
+//!
+//! Read in one pass into typed vectors; a JSON tree of a large request would cost several times its size.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+
+/// The most items of a request, by OpenAI's contract.
+pub(super) const MAX_ITEMS: usize = 2048;
+
+/// What to embed; never without an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Input {
+    /// Texts.
+    Texts(Vec<String>),
+    /// Token ids of the served model.
+    Tokens(Vec<Vec<u32>>),
+}
+
+impl Input {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Texts(texts) => texts.len(),
+            Self::Tokens(lists) => lists.len(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Input {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Forms)
+    }
+}
+
+const FORMS: &str =
+    "a text, an array of texts, an array of token ids, or an array of arrays of token ids";
+
+struct Forms;
+
+impl<'de> Visitor<'de> for Forms {
+    type Value = Input;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(FORMS)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Input, E> {
+        self.visit_string(text.to_owned())
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<Input, E> {
+        Ok(Input::Texts(vec![text]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Input, A::Error> {
+        match seq.next_element()? {
+            None => Err(A::Error::custom(
+                "the array is empty: there is nothing to embed",
+            )),
+            Some(Item::Text(first)) => rest(first, seq, |item| match item {
+                Item::Text(text) => Some(text),
+                Item::Id(_) | Item::Ids(_) => None,
+            })
+            .and_then(few)
+            .map(Input::Texts),
+            Some(Item::Ids(first)) => rest(first, seq, |item| match item {
+                Item::Ids(ids) => Some(ids),
+                Item::Id(_) | Item::Text(_) => None,
+            })
+            .and_then(few)
+            .map(Input::Tokens),
+            // One sequence; the model's maximum length bounds it, not the number of items.
+            Some(Item::Id(first)) => rest(first, seq, |item| match item {
+                Item::Id(id) => Some(id),
+                Item::Ids(_) | Item::Text(_) => None,
+            })
+            .map(|ids| Input::Tokens(vec![ids])),
+        }
+    }
+}
+
+fn rest<'de, A: SeqAccess<'de>, T>(
+    first: T,
+    mut seq: A,
+    same_kind: impl Fn(Item) -> Option<T>,
+) -> Result<Vec<T>, A::Error> {
+    let mut items = vec![first];
+    while let Some(item) = seq.next_element()? {
+        let index = items.len();
+        let item = same_kind(item).ok_or_else(|| {
+            A::Error::custom(format_args!(
+                "item {index} is of another kind than item 0; expected {FORMS}"
+            ))
+        })?;
+        items.push(item);
+    }
+    Ok(items)
+}
+
+fn few<T, E: Error>(items: Vec<T>) -> Result<Vec<T>, E> {
+    if items.len() > MAX_ITEMS {
+        let given = items.len();
+        return Err(E::custom(format_args!(
+            "{given} items are too many: at most {MAX_ITEMS} fit in a request"
+        )));
+    }
+    Ok(items)
+}
+
+enum Item {
+    Text(String),
+    Id(u32),
+    Ids(Vec<u32>),
+}
+
+impl<'de> Deserialize<'de> for Item {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyItem;
+
+        impl<'de> Visitor<'de> for AnyItem {
+            type Value = Item;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, a token id, or an array of token ids")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Item, E> {
+                Ok(Item::Text(text.to_owned()))
+            }
+
+            fn visit_string<E: Error>(self, text: String) -> Result<Item, E> {
+                Ok(Item::Text(text))
+            }
+
+            fn visit_u64<E: Error>(self, id: u64) -> Result<Item, E> {
+                let id = u32::try_from(id)
+                    .map_err(|_| E::custom(format_args!("{id} is too large for a token id")))?;
+                Ok(Item::Id(id))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Item, A::Error> {
+                let mut ids = Vec::new();
+                while let Some(id) = seq.next_element()? {
+                    ids.push(id);
+                }
+                Ok(Item::Ids(ids))
+            }
+        }
+
+        deserializer.deserialize_any(AnyItem)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<Input, String> {
+        serde_json::from_str(json).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn all_four_forms() {
+        let texts = |texts: &[&str]| {
+            Ok(Input::Texts(
+                texts.iter().map(|t| (*t).to_owned()).collect(),
+            ))
+        };
+        assert_eq!(parse(r#""a\n""#), texts(&["a\n"]));
+        assert_eq!(parse(r#"["a","ü"]"#), texts(&["a", "ü"]));
+        assert_eq!(parse("[1,2]"), Ok(Input::Tokens(vec![vec![1, 2]])));
+        assert_eq!(
+            parse("[[1],[2,3]]"),
+            Ok(Input::Tokens(vec![vec![1], vec![2, 3]]))
+        );
+    }
+
+    #[test]
+    fn what_is_none_of_them_is_explained() {
+        for (json, words) in [
+            ("[]", "empty"),
+            ("3", "array of texts"),
+            (r#"["a",1]"#, "item 1 is of another kind"),
+            ("[1,[2]]", "item 1 is of another kind"),
+            ("[-1]", "a token id"),
+            ("[1.5]", "a token id"),
+            ("[4294967296]", "too large"),
+            ("[[1],[\"a\"]]", "u32"),
+        ] {
+            let message = parse(json).unwrap_err();
+            assert!(message.contains(words), "{json}: {message}");
+        }
+    }
+
+    #[test]
+    fn items_are_bounded_and_token_ids_of_one_sequence_are_not_items() {
+        let texts = |n: usize| format!("[{}]", vec!["\"a\""; n].join(","));
+        assert_eq!(parse(&texts(MAX_ITEMS)).unwrap().len(), MAX_ITEMS);
+        assert!(
+            parse(&texts(MAX_ITEMS + 1))
+                .unwrap_err()
+                .contains("at most 2048")
+        );
+        let ids = format!("[{}]", vec!["1"; MAX_ITEMS + 1].join(","));
+        assert_eq!(parse(&ids).unwrap().len(), 1);
+    }
+}

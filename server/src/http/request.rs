@@ -1,0 +1,184 @@
+//! The body of `POST /v1/embeddings`: OpenAI's fields, and ours beside them.
+//!
+//! Parsed by hand instead of by derive so that every error names its field. `null` stands for an absent field, since
+//! some clients send it; a field that nobody knows is refused, for a misspelt `dimension` must not pass unnoticed.
+
+use std::fmt;
+
+use lexivec_runtime::Truncate;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+
+use super::body::in_field;
+use super::input::Input;
+
+/// How vectors are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum EncodingFormat {
+    /// As JSON numbers.
+    #[default]
+    Float,
+    /// As base64 of little-endian float32; what OpenAI's clients ask for by default.
+    Base64,
+}
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct EmbeddingsRequest {
+    pub(super) input: Input,
+    pub(super) model: String,
+    pub(super) encoding_format: EncodingFormat,
+    pub(super) dimensions: Option<usize>,
+    pub(super) instruction: Option<String>,
+    pub(super) domain: Option<String>,
+    pub(super) prompt_name: Option<String>,
+    pub(super) truncate: Truncate,
+}
+
+const FIELDS: &str =
+    "input, model, encoding_format, dimensions, user, instruction, domain, prompt_name, truncate";
+
+impl<'de> Deserialize<'de> for EmbeddingsRequest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = EmbeddingsRequest;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object with `input` and `model`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut input, mut model, mut format, mut dimensions, mut user) =
+            (None, None, None, None, None);
+        let (mut instruction, mut domain, mut prompt_name, mut truncate) = (None, None, None, None);
+        while let Some(field) = map.next_key::<String>()? {
+            match field.as_str() {
+                "input" => set(&mut input, "input", &mut map)?,
+                "model" => set(&mut model, "model", &mut map)?,
+                "encoding_format" => set::<Word, _>(&mut format, "encoding_format", &mut map)?,
+                "dimensions" => set(&mut dimensions, "dimensions", &mut map)?,
+                // OpenAI's field for the caller's end user: accepted, and neither kept nor logged.
+                "user" => set::<String, _>(&mut user, "user", &mut map)?,
+                "instruction" => set(&mut instruction, "instruction", &mut map)?,
+                "domain" => set(&mut domain, "domain", &mut map)?,
+                "prompt_name" => set(&mut prompt_name, "prompt_name", &mut map)?,
+                "truncate" => set::<Word, _>(&mut truncate, "truncate", &mut map)?,
+                other => {
+                    return Err(in_field(
+                        other,
+                        format_args!("unknown field; known are {FIELDS}"),
+                    ));
+                }
+            }
+        }
+        Ok(EmbeddingsRequest {
+            input: input.ok_or_else(|| {
+                in_field("input", "is missing: send a text, or an array of texts")
+            })?,
+            model: model.ok_or_else(|| {
+                in_field("model", "is missing: GET /v1/models lists what is served")
+            })?,
+            encoding_format: word(
+                format,
+                "encoding_format",
+                &[
+                    ("float", EncodingFormat::Float),
+                    ("base64", EncodingFormat::Base64),
+                ],
+            )?,
+            dimensions,
+            instruction,
+            domain,
+            prompt_name,
+            truncate: word(
+                truncate,
+                "truncate",
+                &[("none", Truncate::Refuse), ("end", Truncate::End)],
+            )?,
+        })
+    }
+}
+
+type Word = String;
+
+fn set<'de, T: Deserialize<'de>, A: MapAccess<'de>>(
+    slot: &mut Option<T>,
+    field: &str,
+    map: &mut A,
+) -> Result<(), A::Error> {
+    if slot.is_some() {
+        return Err(in_field(field, "is given twice"));
+    }
+    *slot = map.next_value().map_err(|error| in_field(field, error))?;
+    Ok(())
+}
+
+/// One of a few words, the first by default.
+fn word<T: Copy, E: serde::de::Error>(
+    given: Option<Word>,
+    field: &str,
+    words: &[(&str, T)],
+) -> Result<T, E> {
+    let Some(given) = given else {
+        return Ok(words[0].1);
+    };
+    let found = words.iter().find(|(word, _)| *word == given);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        E::custom(format_args!(
+            "`{field}`: `{given}` is unknown; allowed are {}",
+            known.join(", ")
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<EmbeddingsRequest, String> {
+        serde_json::from_str(json).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_smallest_request_has_openais_defaults() {
+        let request = parse(r#"{"input":"a","model":"m"}"#).unwrap();
+        assert_eq!(request.input, Input::Texts(vec!["a".to_owned()]));
+        assert_eq!(request.encoding_format, EncodingFormat::Float);
+        assert_eq!(request.truncate, Truncate::Refuse);
+        let with_nulls =
+            parse(r#"{"input":"a","model":"m","user":null,"dimensions":null,"truncate":null}"#);
+        assert_eq!(with_nulls.unwrap(), request);
+    }
+
+    #[test]
+    fn every_error_begins_with_its_field() {
+        for (field, json) in [
+            ("input", r#"{"model":"m"}"#),
+            ("model", r#"{"input":"a"}"#),
+            ("input", r#"{"input":{},"model":"m"}"#),
+            ("input", r#"{"input":"a","input":"b","model":"m"}"#),
+            (
+                "dimensions",
+                r#"{"input":"a","model":"m","dimensions":"8"}"#,
+            ),
+            ("dimensions", r#"{"input":"a","model":"m","dimensions":-1}"#),
+            ("dimension", r#"{"input":"a","model":"m","dimension":8}"#),
+            (
+                "encoding_format",
+                r#"{"input":"a","model":"m","encoding_format":"int8"}"#,
+            ),
+            ("truncate", r#"{"input":"a","model":"m","truncate":true}"#),
+            ("user", r#"{"input":"a","model":"m","user":3}"#),
+        ] {
+            let message = parse(json).unwrap_err();
+            assert!(message.starts_with(&format!("`{field}`: ")), "{message}");
+        }
+        assert!(parse("[]").unwrap_err().contains("JSON object"));
+    }
+}

@@ -1,0 +1,7 @@
+//! The `lexivec` program; all of it is in the library, where tests and benchmarks reach it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lexivec_server::cli::main()
+}

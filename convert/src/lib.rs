@@ -6,7 +6,7 @@
 //!                  └── cast, quantize: piece by piece, on all cores ──────────┘ ──▶ verify ──▶ output (rename)
 //! ```
 //!
-//! [`convert`] is the whole of it; the other items are its arguments and results.
+//! [`convert()`] is the whole of it; the other items are its arguments and results.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod cast;

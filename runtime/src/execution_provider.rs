@@ -51,6 +51,7 @@ impl Provider {
 
     /// The sentence for a provider that did not start.
     pub(crate) fn did_not_start(self, reason: &str) -> String {
+        let reason = reason.trim_end_matches('.');
         format!("it did not start: {reason}. It needs {}", self.needs())
     }
 }

@@ -1,7 +1,7 @@
 //! A small typed layer over the ONNX messages: values, nodes, initializers.
 //!
 //! It knows ONNX and nothing of language models. Large initializers are external data, whose place in a file the
-//! writer decides when the whole graph is known ([`Model::into_bytes`]).
+//! writer decides when the whole graph is known ([`Model::into_message`]).
 
 use std::sync::Arc;
 

@@ -80,7 +80,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if args.queue == 0 {
         return Err(Usage("--queue must be at least 1".to_owned()).into());
     }
-    let filter = EnvFilter::try_new(&args.log).map_err(|e| Usage(format!("--log: {e}")))?;
+    // ONNX Runtime tells of every device and library it looks at.
+    let filter = EnvFilter::try_new(format!("{},ort=warn", args.log))
+        .map_err(|e| Usage(format!("--log: {e}")))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -1,5 +1,6 @@
 //! `lexivec serve`.
 
+use std::io::IsTerminal as _;
 use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,6 +87,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let options = args.compute.engine_options(args.queue)?;
     let instructions = args.domains.load()?;

@@ -77,7 +77,9 @@ impl Library {
         &self.version
     }
 
-    pub(crate) fn environment(&self) -> &Environment {
+    /// ONNX Runtime's environment, for sessions of the caller's own.
+    #[must_use]
+    pub fn environment(&self) -> &Environment {
         &self.environment
     }
 }

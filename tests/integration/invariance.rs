@@ -92,3 +92,17 @@ fn converting_twice_gives_the_same_bytes() {
     let digest = |c: &Converted| Manifest::read(&c.report.dir).unwrap().digest();
     assert_eq!(digest(&FP32), digest(&again));
 }
+
+#[test]
+fn a_batch_may_have_more_rows_than_the_model_has_positions() {
+    let mut network = network(&FP32);
+    let long: Vec<Vec<u32>> = (0..3)
+        .map(|i| [vec![300 + i; 2000], vec![16_381]].concat())
+        .collect();
+    let sequences: Vec<&[u32]> = long.iter().map(Vec::as_slice).collect();
+    let together = network.embed(&sequences).unwrap();
+    assert_eq!(
+        network.embed(&sequences[2..]).unwrap(),
+        together[2 * network.hidden_size()..]
+    );
+}

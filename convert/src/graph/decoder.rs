@@ -23,7 +23,7 @@ use crate::error::Result;
 struct Shared<'a> {
     decoder: &'a Decoder,
     wiring: &'a Wiring,
-    /// `[1, rows]`
+    /// `[rows, 1]`
     positions: Value,
     rotary: RotaryTables,
     lengths: Lengths,
@@ -33,7 +33,7 @@ struct Shared<'a> {
 /// wiring selects them, of each sequence's last.
 pub(super) fn build(ops: &mut Ops<'_>, decoder: &Decoder, wiring: &Wiring) -> Result<Value> {
     let d = decoder;
-    let axis = ops.graph.ints(&[0]);
+    let axis = ops.graph.ints(&[1]);
     let shared = Shared {
         decoder,
         wiring,

@@ -274,7 +274,10 @@ impl<'w> Ops<'w> {
     }
 
     /// Rotates pairs (i, i + D/2) of each head by the row's position (RoPE, arXiv 2104.09864, half-rotation form).
-    /// `x` is `[rows, heads * D]`, `positions` `[1, rows]`.
+    /// `x` is `[rows, heads * D]`, `positions` `[rows, 1]`.
+    ///
+    /// The operator sees each row as a sequence of one: it refuses sequences longer than its tables, and a batch has more
+    /// rows than any of its sequences has positions.
     pub(super) fn rotary(
         &mut self,
         x: &Value,
@@ -283,7 +286,7 @@ impl<'w> Ops<'w> {
         heads: usize,
     ) -> Value {
         let g = &mut self.graph;
-        let axis = g.ints(&[0]);
+        let axis = g.ints(&[1]);
         let x = g.op("Unsqueeze", &[x, &axis], &[]);
         let heads = [("num_heads", Attribute::Int(heads as i64))];
         let (cos, sin) = (&tables.cos, &tables.sin);

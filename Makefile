@@ -17,6 +17,7 @@ build: onnxruntime  ## The program, optimised: target/release/lexivec
 	cargo build --release --bin lexivec
 
 test: onnxruntime  ## All tests
+	cargo build --locked --quiet --bin lexivec
 ifeq ($(NEXTEST),yes)
 	cargo nextest run --workspace --locked
 	cargo test --doc --workspace --locked --quiet

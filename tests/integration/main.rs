@@ -8,5 +8,6 @@ mod golden;
 mod graphs;
 mod invariance;
 mod padded;
+mod program;
 mod support;
 mod wrong_input;

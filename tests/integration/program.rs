@@ -1,0 +1,217 @@
+//! The program itself, as a user runs it: exit codes, interrupted conversions, files of texts.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::{nano, project};
+
+/// The program, which `make test` builds first: cargo builds no other package's binary for a test.
+fn lexivec() -> Command {
+    let test = std::env::current_exe().unwrap();
+    let programs = test.ancestors().map(|folder| folder.join("lexivec"));
+    let program: Option<PathBuf> = programs.into_iter().find(|p| p.is_file());
+    Command::new(
+        program.expect(
+            "the program is not built: run `cargo build --bin lexivec` first, or `make test`",
+        ),
+    )
+}
+
+fn run(dir: &Path, arguments: &[&str]) -> Output {
+    lexivec()
+        .current_dir(dir)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn exit_codes_tell_failure_from_wrong_usage() {
+    let dir = tempfile::tempdir().unwrap();
+    let code = |arguments: &[&str]| run(dir.path(), arguments).status.code();
+    assert_eq!(code(&["--version"]), Some(0));
+    assert_eq!(code(&["convert", "nowhere"]), Some(1));
+    assert_eq!(code(&["convert", "x", "--precision", "fp64"]), Some(2));
+    assert_eq!(code(&["serve", "x", "--max-batch-tokens", "0"]), Some(2));
+    assert_eq!(
+        code(&["embed", "x", "--domain", "legal", "--instruction", "y"]),
+        Some(2)
+    );
+    assert_eq!(code(&["embed", "x", "a.pdf"]), Some(2));
+}
+
+#[test]
+fn a_missing_library_is_an_error_that_names_the_cure() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = ["doctor", "--onnxruntime", "/nowhere/libonnxruntime.so"];
+    let output = run(dir.path(), &arguments);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stdout).contains("make onnxruntime"),
+        "{}",
+        text(&output.stdout)
+    );
+    assert_eq!(run(dir.path(), &["doctor"]).status.code(), Some(0));
+}
+
+#[test]
+fn convert_inspect_and_embed_work_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let nano = nano();
+    let output = run(
+        dir.path(),
+        &[
+            "convert",
+            nano.to_str().unwrap(),
+            "-p",
+            "int8",
+            "-o",
+            "model",
+        ],
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("verified against fp32"));
+    let again = run(
+        dir.path(),
+        &[
+            "convert",
+            nano.to_str().unwrap(),
+            "-p",
+            "int8",
+            "-o",
+            "model",
+        ],
+    );
+    assert!(text(&again.stderr).contains("--force"));
+
+    let inspected = run(dir.path(), &["inspect", "model", "--json", "--verify"]);
+    let json: serde_json::Value = serde_json::from_slice(&inspected.stdout).unwrap();
+    assert_eq!(
+        (&json["precision"], &json["kind"]),
+        (&"int8".into(), &"model".into())
+    );
+
+    fs_err::write(
+        dir.path().join("terms.csv"),
+        "id,term\n1,cardiac arrest\n2,心脏骤停\n",
+    )
+    .unwrap();
+    let embed = [
+        "embed",
+        "model",
+        "terms.csv",
+        "--column",
+        "term",
+        "--domain",
+        "medical",
+        "-d",
+        "64",
+    ];
+    let lines = run(dir.path(), &embed);
+    let lines = text(&lines.stdout);
+    let parsed: Vec<serde_json::Value> = lines
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    assert_eq!(parsed.len(), 2);
+    assert_eq!(parsed[1]["text"], "心脏骤停");
+    let numbers = |v: &serde_json::Value| -> Vec<f32> {
+        serde_json::from_value(v["embedding"].clone()).unwrap()
+    };
+
+    let array = run(dir.path(), &[&embed[..], &["-o", "vectors.npy"]].concat());
+    assert!(array.status.success(), "{}", text(&array.stderr));
+    let bytes = fs_err::read(dir.path().join("vectors.npy")).unwrap();
+    let rows: Vec<f32> = bytes[128..]
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|b| f32::from_le_bytes(*b))
+        .collect();
+    assert_eq!(rows, [numbers(&parsed[0]), numbers(&parsed[1])].concat());
+}
+
+/// Starts a conversion and waits until its hidden folder is there.
+fn started(dir: &Path) -> std::process::Child {
+    let nano = nano();
+    let child = lexivec()
+        .current_dir(dir)
+        .args([
+            "convert",
+            nano.to_str().unwrap(),
+            "-p",
+            "fp32",
+            "-o",
+            "model",
+        ])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while !dir.join(".model.partial").exists() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "no conversion began"
+        );
+        std::thread::yield_now();
+    }
+    child
+}
+
+#[test]
+fn a_killed_conversion_leaves_a_hidden_folder_that_the_next_removes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = started(dir.path());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!dir.path().join("model").exists());
+    let output = run(
+        dir.path(),
+        &[
+            "convert",
+            nano().to_str().unwrap(),
+            "-p",
+            "bf16",
+            "-o",
+            "model",
+        ],
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let names: Vec<_> = fs_err::read_dir(dir.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert_eq!(names, ["model"]);
+    // What the killed run had written is not among the result.
+    assert!(!dir.path().join("model/.lock").exists());
+}
+
+#[test]
+fn an_interrupted_conversion_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = started(dir.path());
+    let status = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_third_party_model_is_embedded_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::write(dir.path().join("a.txt"), "heart\n").unwrap();
+    let model = project("tests/fixtures/padded/states");
+    let output = run(dir.path(), &["embed", model.to_str().unwrap(), "a.txt"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).lines().count(), 1);
+}

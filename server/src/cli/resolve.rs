@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use lexivec_convert::{ConvertOptions, convert};
 use lexivec_models::{
     Checkpoint, FORMAT_VERSION, Layout, Manifest, Precision, Target, cache_dir, catalog, download,
-    is_hub_id,
+    find, is_hub_id,
 };
 use lexivec_runtime::Provider;
 use sha2::{Digest as _, Sha256};
@@ -23,18 +23,21 @@ pub(crate) fn checkpoint(source: &str, hub: &HubArgs) -> anyhow::Result<Checkpoi
     if folder.exists() {
         return Ok(Checkpoint::open(folder)?);
     }
-    if !is_hub_id(source) {
+    if !is_hub_id(source) && find(source).is_none() {
         let known: Vec<&str> = catalog().iter().map(|entry| entry.id.as_str()).collect();
         bail!(
             "{source}: there is no such folder, and it is no hub id such as {}",
             known.join(", ")
         );
     }
-    let snapshot = download(
-        source,
-        &hub.options(),
-        Some(Arc::new(DownloadBars::default())),
-    )?;
+    // An alias (`qwen3-embedding-4b`) is spelt out, and a known model has the revision that was tried.
+    let known = find(source);
+    let id = known.map_or(source, |entry| entry.id.as_str());
+    let mut options = hub.options();
+    options.revision = options
+        .revision
+        .or_else(|| known.map(|entry| entry.revision.clone()));
+    let snapshot = download(id, &options, Some(Arc::new(DownloadBars::default())))?;
     Ok(Checkpoint::open(&snapshot)?)
 }
 

@@ -116,7 +116,7 @@ impl<'w> Ops<'w> {
                 .zip(layers)
                 .map(|(weight, layer)| {
                     let bias = if layer.bias { biases.next() } else { None };
-                    let weight = self.constant(vec![weight]);
+                    let weight = self.constant_after(x, weight);
                     let bias = bias.map(|b| self.constant(vec![b]));
                     self.gemm(x, &weight, bias)
                 })
@@ -416,6 +416,29 @@ impl<'w> Ops<'w> {
         };
         let name = stacked_name(&tensors);
         let value = self.store(tensors, &name, stored);
+        self.cast(value, stored, compute)
+    }
+
+    /// A weight in the checkpoint's file, widened only once `x` is there. A cast that depends on constants alone may run
+    /// before everything else, and then all widened weights would be in memory at once; here the weight's shape takes a
+    /// detour over the shape of `x`.
+    fn constant_after(&mut self, x: &Value, weight: Tensor) -> Value {
+        let (stored, compute) = (DType::from(weight.stored), self.style.compute);
+        if stored == compute {
+            return self.constant(vec![weight]);
+        }
+        let (name, dims) = (
+            weight.name.clone(),
+            [weight.rows() as i64, weight.columns() as i64],
+        );
+        let value = self.store(vec![weight], &name, stored);
+        let g = &mut self.graph;
+        let shape = g.op("Shape", &[x], &[]);
+        let zero = g.ints(&[0]);
+        let zeros = g.op("Mul", &[&shape, &zero], &[]);
+        let dims = g.ints(&dims);
+        let dims = g.op("Add", &[&dims, &zeros], &[]);
+        let value = g.op("Reshape", &[&value, &dims], &[]);
         self.cast(value, stored, compute)
     }
 

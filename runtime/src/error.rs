@@ -62,6 +62,12 @@ pub enum Error {
         /// What is missing, and what to do.
         reason: String,
     },
+    /// The Redis cache's settings cannot work; a server that is down is no error.
+    #[error("the Redis cache cannot be used: {reason}")]
+    Cache {
+        /// What is wrong and what would be right; never the URL, which may hold a password.
+        reason: String,
+    },
     /// The request's fault: says which field.
     #[error("{reason}")]
     InvalidInput {

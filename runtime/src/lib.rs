@@ -9,16 +9,19 @@
 //! * [`batch`] chooses which waiting texts run together, [`plan`] merges their common prefixes: both are pure.
 //! * [`Network`] is the seam to ONNX Runtime: [`packed`](PackedNetwork) graphs, which this project writes, and
 //!   [`padded`](PaddedNetwork) ones, which other exporters write.
+//! * [`cache`] keeps states by their tokens, in process and in Redis.
 //! * [`Library`] finds and loads ONNX Runtime itself.
 //!
 //! The crate knows nothing of HTTP.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod batch;
+pub mod cache;
 mod engine;
 mod error;
 mod execution_provider;
 mod library;
+pub mod metrics;
 mod model;
 mod network;
 mod packed;

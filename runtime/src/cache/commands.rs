@@ -1,0 +1,166 @@
+//! What is said to Redis: MGET and SETEX, of whole batches.
+
+use std::fmt;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{ErrorKind, RedisError, Value};
+
+use super::meters::{Kind, Meters};
+use super::value::{decode, encode};
+use super::{Key, RedisSettings, State, ValueFormat};
+
+/// What one MGET should bring at most: a lookup that is cut off keeps what came before, in steps of this size.
+const REPLY_BYTES: usize = 1024 * 1024;
+/// Keys of one MGET at most: Redis serves nobody else meanwhile.
+const KEYS: usize = 1024;
+
+/// Why an exchange failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// No answer in time.
+    Timeout,
+    /// The library's error.
+    Redis(RedisError),
+    /// An answer that Redis does not give to this command.
+    Reply,
+}
+
+impl Failure {
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::Timeout => Kind::Timeout,
+            Self::Reply => Kind::Server,
+            Self::Redis(error) if error.is_timeout() => Kind::Timeout,
+            Self::Redis(error) if error.kind() == ErrorKind::Io => Kind::Connection,
+            Self::Redis(_) => Kind::Server,
+        }
+    }
+
+    /// Whether nothing more can be said over this connection.
+    pub(super) fn lost(&self) -> bool {
+        match self {
+            Self::Timeout => false,
+            Self::Redis(error) => error.is_unrecoverable_error(),
+            // Answers may have slipped by one: no later one can be trusted.
+            Self::Reply => true,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("no answer in time"),
+            Self::Redis(error) => error.fmt(f),
+            Self::Reply => f.write_str("an answer that is none of Redis's"),
+        }
+    }
+}
+
+impl From<RedisError> for Failure {
+    fn from(error: RedisError) -> Self {
+        Self::Redis(error)
+    }
+}
+
+/// The commands, with the settings that shape them.
+#[derive(Debug)]
+pub(super) struct Commands {
+    prefix: String,
+    width: usize,
+    format: ValueFormat,
+    ttl: Duration,
+}
+
+impl Commands {
+    pub(super) fn new(settings: &RedisSettings) -> Self {
+        Self {
+            prefix: settings.prefix.clone(),
+            width: settings.width,
+            format: settings.format,
+            ttl: settings.ttl,
+        }
+    }
+
+    /// Keys that one MGET should ask for.
+    pub(super) fn keys_at_once(&self) -> usize {
+        (REPLY_BYTES / self.format.stored_bytes(self.width)).clamp(1, KEYS)
+    }
+
+    /// Whether a Redis is there, and lets us in.
+    pub(super) async fn ping(connection: &mut MultiplexedConnection) -> Result<(), Failure> {
+        match connection.send_packed_command(&redis::cmd("PING")).await? {
+            Value::SimpleString(pong) if pong == "PONG" => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// The states under keys, in their order. A value that is not ours is a miss.
+    pub(super) async fn fetch(
+        &self,
+        connection: &mut MultiplexedConnection,
+        keys: &[Key],
+        meters: &Meters,
+    ) -> Result<Vec<Option<State>>, Failure> {
+        let mut command = redis::cmd("MGET");
+        for key in keys {
+            command.arg(self.name(key));
+        }
+        let values = match connection.send_packed_command(&command).await? {
+            Value::Array(values) if values.len() == keys.len() => values,
+            other => return Err(unexpected(other)),
+        };
+        let states = keys.iter().zip(values).map(|(key, value)| {
+            // Under another type's key, too, Redis finds nil.
+            let state = match value {
+                Value::Nil => None,
+                Value::BulkString(bytes) => {
+                    let state = decode(key, &bytes, self.width, self.format);
+                    if state.is_none() {
+                        meters.error(Kind::Value);
+                    }
+                    state
+                }
+                _ => {
+                    meters.error(Kind::Value);
+                    None
+                }
+            };
+            if state.is_some() {
+                meters.hit();
+            } else {
+                meters.miss();
+            }
+            state
+        });
+        Ok(states.collect())
+    }
+
+    /// Stores states for as long as the settings say.
+    pub(super) async fn store(
+        &self,
+        connection: &mut MultiplexedConnection,
+        entries: &[(Key, State)],
+    ) -> Result<(), Failure> {
+        let mut pipeline = redis::pipe();
+        for (key, state) in entries {
+            let value = encode(key, state, self.format);
+            pipeline
+                .set_ex(self.name(key), value, self.ttl.as_secs())
+                .ignore();
+        }
+        Ok(pipeline.exec_async(connection).await?)
+    }
+
+    fn name(&self, key: &Key) -> String {
+        format!("{}{}", self.prefix, key.hex())
+    }
+}
+
+fn unexpected(value: Value) -> Failure {
+    match value.extract_error() {
+        Err(error) => Failure::Redis(error),
+        Ok(_) => Failure::Reply,
+    }
+}

@@ -1,0 +1,257 @@
+//! The thread's side of the Redis tier: connect, serve jobs, leave the server alone when it fails, connect again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client};
+use tokio::sync::mpsc::Receiver;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout, timeout_at};
+
+use super::answer::Answer;
+use super::breaker::Breaker;
+use super::commands::{Commands, Failure};
+use super::meters::{Kind, Meters};
+use super::{Key, RedisSettings, State};
+
+/// Lookups under way at once, over the one connection.
+const CONCURRENT: usize = 64;
+/// How long connecting may take, TLS and authentication included. Nobody waits for it.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// A lookup that waits.
+pub(super) struct Lookup {
+    pub(super) keys: Vec<Key>,
+    pub(super) answer: Answer,
+    pub(super) deadline: Instant,
+}
+
+/// A batch of states to store.
+pub(super) struct Store(pub(super) Vec<(Key, State)>);
+
+/// What waits. Both channels end when the [`RedisCache`](super::RedisCache) is dropped.
+pub(super) struct Jobs {
+    pub(super) lookups: Receiver<Lookup>,
+    pub(super) stores: Receiver<Store>,
+}
+
+impl Jobs {
+    /// Answers whatever comes with nothing, until the jobs end.
+    async fn refuse(&mut self, meters: &Meters) {
+        while tokio::select! {
+            lookup = self.lookups.recv() => lookup.is_some(),
+            store = self.stores.recv() => store.is_some(),
+        } {
+            meters.error(Kind::Unavailable);
+        }
+    }
+}
+
+/// Why the server is left alone, and for how long.
+type Break = (Failure, Duration);
+/// How a job on the connection ended.
+type Outcome = Result<Result<(), Failure>, JoinError>;
+
+/// See the module.
+pub(super) struct Link {
+    client: Client,
+    commands: Arc<Commands>,
+    meters: Arc<Meters>,
+    timeout: Duration,
+    breaker: Breaker,
+    /// Opens alone where lookups work and stores do not: Redis is full, or read-only.
+    stores: Breaker,
+    stores_rest_until: Instant,
+}
+
+impl Link {
+    pub(super) fn new(client: Client, settings: &RedisSettings, meters: Arc<Meters>) -> Self {
+        let breaker = || Breaker::new(settings.back_off, settings.back_off_limit);
+        Self {
+            client,
+            commands: Arc::new(Commands::new(settings)),
+            meters,
+            timeout: settings.timeout,
+            breaker: breaker(),
+            stores: breaker(),
+            stores_rest_until: Instant::now(),
+        }
+    }
+
+    /// Runs until the jobs end.
+    pub(super) async fn run(mut self, mut jobs: Jobs) {
+        let server = self.client.get_connection_info().addr().to_string();
+        let mut wait = Duration::ZERO;
+        let mut told = false;
+        loop {
+            let connected = tokio::select! {
+                () = jobs.refuse(&self.meters) => return,
+                connected = connect(&self.client, wait) => connected,
+            };
+            let failure = match connected {
+                Ok(connection) => {
+                    tracing::info!(server, "the Redis cache is in use");
+                    told = false;
+                    self.meters.set_open(false);
+                    let end = self.serve(&connection, &mut jobs).await;
+                    self.meters.set_open(true);
+                    let Some((failure, rest)) = end else { return };
+                    wait = rest;
+                    failure
+                }
+                Err(failure) => {
+                    self.meters.error(failure.kind());
+                    wait = self.breaker.open();
+                    failure
+                }
+            };
+            // Once per outage: it is tried again all the time.
+            if !told {
+                tracing::warn!(server, %failure, "the Redis cache is not in use; it is tried again in the background");
+                told = true;
+            }
+        }
+    }
+
+    /// Serves jobs over a connection, until it breaks or, with `None`, until the jobs end.
+    async fn serve(
+        &mut self,
+        connection: &MultiplexedConnection,
+        jobs: &mut Jobs,
+    ) -> Option<Break> {
+        // Dropping them answers the lookups under way.
+        let mut lookups = JoinSet::new();
+        let mut stores = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                Some(outcome) = lookups.join_next() => {
+                    if let Some(end) = self.looked_up(outcome) {
+                        return Some(end);
+                    }
+                }
+                Some(outcome) = stores.join_next() => {
+                    if let Some(end) = self.stored(outcome) {
+                        return Some(end);
+                    }
+                }
+                lookup = jobs.lookups.recv(), if lookups.len() < CONCURRENT => {
+                    let (commands, meters) = (Arc::clone(&self.commands), Arc::clone(&self.meters));
+                    lookups.spawn(look_up(lookup?, connection.clone(), commands, meters));
+                }
+                // One at a time, so that lookups go between them.
+                store = jobs.stores.recv(), if stores.is_empty() => {
+                    let store = store?;
+                    if Instant::now() < self.stores_rest_until {
+                        self.meters.error(Kind::Unavailable);
+                    } else {
+                        let commands = Arc::clone(&self.commands);
+                        stores.spawn(store_all(store, connection.clone(), commands, self.timeout));
+                    }
+                }
+            }
+        }
+    }
+
+    fn looked_up(&mut self, outcome: Outcome) -> Option<Break> {
+        match outcome {
+            Ok(Ok(())) => {
+                self.breaker.succeeded();
+                None
+            }
+            Ok(Err(failure)) => {
+                self.meters.error(failure.kind());
+                let rest = if failure.lost() {
+                    Some(self.breaker.open())
+                } else {
+                    self.breaker.failed()
+                };
+                rest.map(|rest| (failure, rest))
+            }
+            Err(panic) => {
+                tracing::error!(%panic, "a cache lookup panicked");
+                None
+            }
+        }
+    }
+
+    fn stored(&mut self, outcome: Outcome) -> Option<Break> {
+        match outcome {
+            Ok(Ok(())) => self.stores.succeeded(),
+            Ok(Err(failure)) => {
+                self.meters.error(failure.kind());
+                if failure.lost() {
+                    return Some((failure, self.breaker.open()));
+                }
+                if let Some(rest) = self.stores.failed() {
+                    tracing::warn!(%failure, ?rest, "Redis takes no values; lookups go on");
+                    self.stores_rest_until = Instant::now() + rest;
+                }
+            }
+            Err(panic) => tracing::error!(%panic, "a cache store panicked"),
+        }
+        None
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // The thread ends, by a panic perhaps.
+        self.meters.set_open(true);
+    }
+}
+
+async fn connect(client: &Client, wait: Duration) -> Result<MultiplexedConnection, Failure> {
+    sleep(wait).await;
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None);
+    let connecting = async {
+        let mut connection = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        Commands::ping(&mut connection).await?;
+        Ok(connection)
+    };
+    timeout(CONNECT, connecting)
+        .await
+        .unwrap_or(Err(Failure::Timeout))
+}
+
+async fn look_up(
+    lookup: Lookup,
+    mut connection: MultiplexedConnection,
+    commands: Arc<Commands>,
+    meters: Arc<Meters>,
+) -> Result<(), Failure> {
+    let mut found = Vec::with_capacity(lookup.keys.len());
+    let fetching = async {
+        for keys in lookup.keys.chunks(commands.keys_at_once()) {
+            found.extend(commands.fetch(&mut connection, keys, &meters).await?);
+        }
+        Ok(())
+    };
+    let fetched = timeout_at(lookup.deadline.into(), fetching)
+        .await
+        .unwrap_or(Err(Failure::Timeout));
+    // A large lookup that was cut off while answers came speaks of a slow line, not of a server that hangs.
+    let progressed = matches!(fetched, Err(Failure::Timeout)) && !found.is_empty();
+    lookup.answer.give(found);
+    if progressed {
+        meters.error(Kind::Timeout);
+        return Ok(());
+    }
+    fetched
+}
+
+async fn store_all(
+    store: Store,
+    mut connection: MultiplexedConnection,
+    commands: Arc<Commands>,
+    limit: Duration,
+) -> Result<(), Failure> {
+    timeout(limit, commands.store(&mut connection, &store.0))
+        .await
+        .unwrap_or(Err(Failure::Timeout))
+}

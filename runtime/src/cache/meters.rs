@@ -1,0 +1,84 @@
+//! What the Redis tier counts, and whether it is in use.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use metrics::{Counter, Gauge, counter, gauge};
+
+use crate::metrics::{CACHE_BREAKER_OPEN, CACHE_ERRORS, CACHE_LOOKUPS};
+
+/// Kinds of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Timeout,
+    Connection,
+    Server,
+    Value,
+    Overflow,
+    Unavailable,
+}
+
+impl Kind {
+    const ALL: [(Self, &'static str); 6] = [
+        (Self::Timeout, "timeout"),
+        (Self::Connection, "connection"),
+        (Self::Server, "server"),
+        (Self::Value, "value"),
+        (Self::Overflow, "overflow"),
+        (Self::Unavailable, "unavailable"),
+    ];
+}
+
+/// Shared by the callers' side and the thread. The handles belong to the recorder of the thread that made this.
+#[derive(Debug)]
+pub(super) struct Meters {
+    open: AtomicBool,
+    breaker: Gauge,
+    errors: [Counter; Kind::ALL.len()],
+    hits: Counter,
+    misses: Counter,
+}
+
+impl Meters {
+    pub(super) fn new() -> Self {
+        let breaker = gauge!(CACHE_BREAKER_OPEN);
+        // Caches of several models share the gauge, so each adds its own part.
+        breaker.increment(1.0);
+        Self {
+            open: AtomicBool::new(true),
+            breaker,
+            errors: Kind::ALL.map(|(_, name)| counter!(CACHE_ERRORS, "kind" => name)),
+            hits: counter!(CACHE_LOOKUPS, "tier" => "redis", "outcome" => "hit"),
+            misses: counter!(CACHE_LOOKUPS, "tier" => "redis", "outcome" => "miss"),
+        }
+    }
+
+    pub(super) fn set_open(&self, open: bool) {
+        match (self.open.swap(open, Ordering::Relaxed), open) {
+            (false, true) => self.breaker.increment(1.0),
+            (true, false) => self.breaker.decrement(1.0),
+            _ => {}
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn error(&self, kind: Kind) {
+        self.errors[kind as usize].increment(1);
+    }
+
+    pub(super) fn hit(&self) {
+        self.hits.increment(1);
+    }
+
+    pub(super) fn miss(&self) {
+        self.misses.increment(1);
+    }
+}
+
+impl Drop for Meters {
+    fn drop(&mut self) {
+        self.set_open(false);
+    }
+}

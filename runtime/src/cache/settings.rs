@@ -1,0 +1,158 @@
+//! How the Redis tier runs.
+
+use std::fmt;
+use std::time::Duration;
+
+use redis::{Client, IntoConnectionInfo};
+
+use super::ValueFormat;
+use crate::error::{Error, Result};
+
+/// Settings of the Redis tier. Its [`Debug`](fmt::Debug) form shows the server's address, never user or password.
+#[derive(Clone)]
+pub struct RedisSettings {
+    /// `redis://[user:password@]host[:port][/database]`; `rediss://` for TLS, `redis+unix:///path` for a socket.
+    pub url: String,
+    /// Width of a full state: the model's hidden size.
+    pub width: usize,
+    /// How long a value is kept after it was stored; at least a second, whole seconds count.
+    pub ttl: Duration,
+    /// What every key begins with.
+    pub prefix: String,
+    /// How long a lookup may take, waiting included, and a store of one batch.
+    pub timeout: Duration,
+    /// How values are stored.
+    pub format: ValueFormat,
+    /// How long Redis is left alone after it failed; it doubles with every failed try, up to the limit.
+    pub back_off: Duration,
+    /// The longest back-off.
+    pub back_off_limit: Duration,
+}
+
+impl RedisSettings {
+    /// The defaults: float32, a day, the prefix `lexivec:`, 50 ms, a back-off of 100 ms to 5 s.
+    #[must_use]
+    pub fn new(url: impl Into<String>, width: usize) -> Self {
+        Self {
+            url: url.into(),
+            width,
+            ttl: Duration::from_secs(24 * 60 * 60),
+            prefix: "lexivec:".to_owned(),
+            timeout: Duration::from_millis(50),
+            format: ValueFormat::default(),
+            back_off: Duration::from_millis(100),
+            back_off_limit: Duration::from_secs(5),
+        }
+    }
+
+    /// Checks everything that can be without the server.
+    pub(super) fn client(&self) -> Result<Client> {
+        let refuse = |reason: String| Err(Error::Cache { reason });
+        if self.width == 0 {
+            return refuse("the width of its vectors is 0".to_owned());
+        }
+        if self.ttl < Duration::from_secs(1) {
+            return refuse("values must be kept for at least 1 second".to_owned());
+        }
+        if self.timeout.is_zero() || self.back_off.is_zero() {
+            return refuse("the time-out and the back-off must be longer than 0".to_owned());
+        }
+        // The library's messages do not quote the URL.
+        Client::open(self.url.as_str()).or_else(|error| {
+            refuse(format!(
+                "its URL is not understood ({error}); write redis://[user:password@]host[:port][/database], rediss:// \
+                 for TLS, or redis+unix:///path"
+            ))
+        })
+    }
+}
+
+impl fmt::Debug for RedisSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let server = self.url.as_str().into_connection_info();
+        let server = server.map_or("(not a URL)".to_owned(), |info| info.addr().to_string());
+        f.debug_struct("RedisSettings")
+            .field("server", &server)
+            .field("width", &self.width)
+            .field("ttl", &self.ttl)
+            .field("prefix", &self.prefix)
+            .field("timeout", &self.timeout)
+            .field("format", &self.format)
+            .field("back_off", &self.back_off)
+            .field("back_off_limit", &self.back_off_limit)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRETS: [&str; 2] = ["alice", "hunter2"];
+
+    #[test]
+    fn a_secret_is_neither_in_the_debug_form_nor_in_an_error() {
+        for url in [
+            "redis://alice:hunter2@cache.example:6380/3",
+            "rediss://alice:hunter2@cache.example:6380",
+            "redis+unix:///run/redis.sock?user=alice&pass=hunter2",
+            "redis://alice:hunter2@cache.example:6380/three",
+            "redis://alice:hunter2@cache.example:port",
+            "http://alice:hunter2@cache.example",
+            "alice:hunter2",
+        ] {
+            let settings = RedisSettings::new(url, 8);
+            let shown = format!("{settings:?} {:?}", settings.client().err());
+            for secret in SECRETS {
+                assert!(!shown.contains(secret), "{url}: {shown}");
+            }
+        }
+        let shown = format!(
+            "{:?}",
+            RedisSettings::new("redis://:hunter2@cache.example:6380", 8)
+        );
+        assert!(shown.contains("cache.example:6380"), "{shown}");
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused() {
+        let good = RedisSettings::new("redis://127.0.0.1", 8);
+        assert!(good.client().is_ok());
+        let bad = [
+            RedisSettings {
+                url: "localhost:6379:1".to_owned(),
+                ..good.clone()
+            },
+            RedisSettings {
+                url: "http://localhost".to_owned(),
+                ..good.clone()
+            },
+            RedisSettings {
+                url: String::new(),
+                ..good.clone()
+            },
+            RedisSettings {
+                width: 0,
+                ..good.clone()
+            },
+            RedisSettings {
+                ttl: Duration::from_millis(999),
+                ..good.clone()
+            },
+            RedisSettings {
+                timeout: Duration::ZERO,
+                ..good.clone()
+            },
+            RedisSettings {
+                back_off: Duration::ZERO,
+                ..good
+            },
+        ];
+        for settings in bad {
+            assert!(
+                matches!(settings.client(), Err(Error::Cache { .. })),
+                "{settings:?}"
+            );
+        }
+    }
+}

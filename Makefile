@@ -5,7 +5,7 @@ PYTHON ?= python3
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu test-clients
+.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu redis test-clients
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -16,7 +16,7 @@ serve: onnxruntime  ## Convert and serve a model on port 30000 (MODEL=models/nan
 build: onnxruntime  ## The program, optimised: target/release/lexivec
 	cargo build --release --bin lexivec
 
-test: onnxruntime  ## All tests
+test: onnxruntime redis  ## All tests
 	cargo build --locked --quiet --bin lexivec
 ifeq ($(NEXTEST),yes)
 	cargo nextest run --workspace --locked
@@ -41,3 +41,13 @@ onnxruntime:  ## ONNX Runtime for CPUs, into the cache folder (once)
 
 onnxruntime-gpu:  ## ONNX Runtime with CUDA and TensorRT, into the cache folder (once)
 	@$(PYTHON) runtime/setup/onnxruntime.py gpu
+
+redis:  ## redis-server, which tests start, from the system's packages (once)
+	@command -v redis-server >/dev/null || { \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo apt-get update -qq && \
+	  $$sudo env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq redis-server >/dev/null; \
+	} || { \
+	  echo "redis-server is missing, and apt-get could not install it: install Redis 6.2 or newer and put redis-server on PATH" >&2; \
+	  exit 1; \
+	}

@@ -9,5 +9,7 @@ mod graphs;
 mod invariance;
 mod padded;
 mod program;
+mod redis;
+mod redis_server;
 mod support;
 mod wrong_input;

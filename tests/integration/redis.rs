@@ -1,0 +1,560 @@
+//! The Redis tier against a real redis-server, and against everything that can be wrong with one.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::sync::mpsc;
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
+
+use lexivec_runtime::cache::{Key, RedisCache, RedisSettings, State, ValueFormat};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+
+use crate::redis_server::{RedisServer, answer_lookups_with, forward, peer};
+
+const WIDTH: usize = 16;
+/// What a busy machine may add to a time-out.
+const SLACK: Duration = Duration::from_millis(400);
+
+fn settings(url: &str) -> RedisSettings {
+    RedisSettings {
+        timeout: Duration::from_millis(500),
+        back_off: Duration::from_millis(50),
+        back_off_limit: Duration::from_millis(200),
+        ..RedisSettings::new(url, WIDTH)
+    }
+}
+
+fn key(id: usize) -> Key {
+    Key::new("model", &[u32::try_from(id).unwrap()])
+}
+
+fn keys(ids: std::ops::Range<usize>) -> Vec<Key> {
+    ids.map(key).collect()
+}
+
+fn state(id: usize) -> State {
+    (0..WIDTH).map(|i| (id * WIDTH + i) as f32 / 3.0).collect()
+}
+
+fn entries(ids: std::ops::Range<usize>) -> Vec<(Key, State)> {
+    ids.map(|id| (key(id), state(id))).collect()
+}
+
+/// What came of a lookup.
+struct Answer {
+    found: Vec<Option<State>>,
+    after: Duration,
+    by: ThreadId,
+}
+
+impl Answer {
+    fn found_nothing(&self) -> bool {
+        self.found.iter().all(Option::is_none)
+    }
+
+    fn was_immediate(&self) -> bool {
+        self.by == std::thread::current().id()
+    }
+}
+
+/// A cache with a recorder of its own.
+struct Cache {
+    cache: RedisCache,
+    snapshotter: Snapshotter,
+    counts: RefCell<BTreeMap<String, f64>>,
+}
+
+impl Cache {
+    fn start(settings: &RedisSettings) -> Self {
+        let recorder = DebuggingRecorder::new();
+        let snapshotter = recorder.snapshotter();
+        let cache = metrics::with_local_recorder(&recorder, || RedisCache::start(settings));
+        Self {
+            cache: cache.unwrap(),
+            snapshotter,
+            counts: RefCell::default(),
+        }
+    }
+
+    /// A cache that has connected.
+    fn connected(settings: &RedisSettings) -> Self {
+        let cache = Self::start(settings);
+        cache.wait_until_open_is(0.0);
+        cache
+    }
+
+    fn get(&self, keys: Vec<Key>) -> Answer {
+        let (sender, receiver) = mpsc::channel();
+        let start = Instant::now();
+        let then = move |found| {
+            let by = std::thread::current().id();
+            sender.send((found, start.elapsed(), by)).unwrap();
+        };
+        let asked = keys.len();
+        self.cache.get(keys, Box::new(then));
+        let (found, after, by): (Vec<_>, _, _) = receiver
+            .recv_timeout(Duration::from_secs(20))
+            .expect("an answer");
+        assert_eq!(found.len(), asked);
+        assert!(receiver.recv().is_err(), "a second answer");
+        Answer { found, after, by }
+    }
+
+    /// Stores, and waits until it is found.
+    fn put_and_wait(&self, entries: &[(Key, State)]) {
+        let (keys, states): (Vec<Key>, Vec<State>) = entries.iter().cloned().unzip();
+        eventually("what was stored is found", || {
+            self.cache.put(entries.to_vec());
+            let answer = self.get(keys.clone());
+            answer.found.into_iter().flatten().collect::<Vec<_>>() == states
+        });
+    }
+
+    /// A metric's value; 0 where it was never touched.
+    fn count(&self, name: &str) -> f64 {
+        let mut counts = self.counts.borrow_mut();
+        // A snapshot starts every value anew, so they are summed; the gauge, too, is changed by steps alone.
+        for (key, _, _, value) in self.snapshotter.snapshot().into_vec() {
+            let labels = key.key().labels().map(|l| format!(" {}", l.value()));
+            let name = format!("{}{}", key.key().name(), labels.collect::<String>());
+            *counts.entry(name).or_default() += match value {
+                DebugValue::Counter(count) => count as f64,
+                DebugValue::Gauge(gauge) => gauge.0,
+                DebugValue::Histogram(_) => panic!("{} is a histogram", key.key().name()),
+            };
+        }
+        counts.get(name).copied().unwrap_or(0.0)
+    }
+
+    fn errors(&self, kind: &str) -> f64 {
+        self.count(&format!("lexivec_cache_errors_total {kind}"))
+    }
+
+    fn lookups(&self, outcome: &str) -> f64 {
+        self.count(&format!("lexivec_cache_lookups_total redis {outcome}"))
+    }
+
+    fn open(&self) -> f64 {
+        self.count("lexivec_cache_breaker_open")
+    }
+
+    fn wait_until_open_is(&self, open: f64) {
+        eventually(&format!("the breaker's gauge is {open}"), || {
+            self.open() == open
+        });
+    }
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn name(key: &Key) -> Vec<u8> {
+    format!("lexivec:{}", key.hex()).into_bytes()
+}
+
+#[test]
+fn states_come_back_to_the_bit_and_expire() {
+    let server = RedisServer::start(&[]);
+    let cache = Cache::connected(&RedisSettings {
+        ttl: Duration::from_secs(2),
+        prefix: "other:".to_owned(),
+        ..settings(&server.url())
+    });
+    let stored = Instant::now();
+    cache.put_and_wait(&entries(0..3));
+    let other = format!("other:{}", key(0).hex());
+    let ttl: i64 = server.command(&[b"PTTL", other.as_bytes()]);
+    assert!((1..=2000).contains(&ttl), "{ttl}");
+    let (hits, misses) = (cache.lookups("hit"), cache.lookups("miss"));
+    let answer = cache.get(keys(1..5));
+    assert_eq!(answer.found, [Some(state(1)), Some(state(2)), None, None]);
+    assert!(!answer.was_immediate());
+    assert_eq!(cache.lookups("hit") - hits, 2.0);
+    assert_eq!(cache.lookups("miss") - misses, 2.0);
+    eventually("the states expire", || {
+        cache.get(keys(0..3)).found_nothing()
+    });
+    assert!(stored.elapsed() >= Duration::from_secs(2));
+    for kind in [
+        "timeout",
+        "connection",
+        "server",
+        "value",
+        "overflow",
+        "unavailable",
+    ] {
+        assert_eq!(cache.errors(kind), 0.0, "{kind}");
+    }
+}
+
+#[test]
+fn a_second_server_finds_what_the_first_has_stored() {
+    let server = RedisServer::start(&[]);
+    let settings = RedisSettings {
+        format: ValueFormat::F16,
+        ..settings(&server.url())
+    };
+    let first = Cache::connected(&settings);
+    let written: State = (0..WIDTH).map(|i| 0.1 + i as f32).collect();
+    first.cache.put(vec![(key(1), written.clone())]);
+    let second = Cache::connected(&settings);
+    let mut found = Vec::new();
+    eventually("the state is found", || {
+        found = second.get(vec![key(1)]).found;
+        found[0].is_some()
+    });
+    for (a, b) in written.iter().zip(found[0].as_ref().unwrap().iter()) {
+        assert!((a - b).abs() <= a * 2f32.powi(-11), "{a} {b}");
+    }
+    let size: usize = server.command(&[b"STRLEN", &name(&key(1))]);
+    assert_eq!(size, 6 + 2 * WIDTH);
+}
+
+#[test]
+fn a_server_that_is_down_at_the_start_is_used_once_it_is_up() {
+    let mut server = RedisServer::reserved(&[]);
+    let cache = Cache::start(&settings(&server.url()));
+    eventually("a refused connection is counted", || {
+        cache.errors("connection") >= 2.0
+    });
+    let answer = cache.get(keys(0..3));
+    assert!(answer.found_nothing() && answer.was_immediate());
+    cache.cache.put(entries(0..3));
+    assert_eq!(cache.errors("unavailable"), 2.0);
+    assert_eq!(cache.open(), 1.0);
+    server.launch();
+    cache.wait_until_open_is(0.0);
+    assert!(cache.get(keys(0..3)).found_nothing());
+    cache.put_and_wait(&entries(0..3));
+}
+
+#[test]
+fn a_server_lost_midway_costs_nothing_and_is_used_again() {
+    let mut server = RedisServer::start(&[]);
+    let cache = Cache::connected(&settings(&server.url()));
+    cache.put_and_wait(&entries(0..3));
+    server.kill();
+    let answer = cache.get(keys(0..3));
+    assert!(answer.found_nothing());
+    assert!(answer.after < SLACK, "{:?}", answer.after);
+    cache.wait_until_open_is(1.0);
+    assert!(cache.errors("connection") >= 1.0);
+    assert!(cache.get(keys(0..3)).was_immediate());
+    server.launch();
+    cache.wait_until_open_is(0.0);
+    assert!(cache.get(keys(0..3)).found_nothing());
+    cache.put_and_wait(&entries(0..3));
+}
+
+#[test]
+fn a_server_that_hangs_is_left_alone_after_a_few_time_outs() {
+    let server = RedisServer::start(&[]);
+    let timeout = Duration::from_millis(100);
+    let cache = Cache::connected(&RedisSettings {
+        timeout,
+        ..settings(&server.url())
+    });
+    cache.put_and_wait(&entries(0..3));
+    server.pause();
+    for _ in 0..3 {
+        let answer = cache.get(keys(0..3));
+        assert!(answer.found_nothing() && !answer.was_immediate());
+        assert!(
+            answer.after >= timeout && answer.after < timeout + SLACK,
+            "{:?}",
+            answer.after
+        );
+    }
+    cache.wait_until_open_is(1.0);
+    assert_eq!(cache.errors("timeout"), 3.0);
+    let start = Instant::now();
+    for _ in 0..1000 {
+        let answer = cache.get(keys(0..3));
+        assert!(answer.found_nothing() && answer.was_immediate());
+        cache.cache.put(entries(0..3));
+    }
+    assert!(start.elapsed() < SLACK, "{:?}", start.elapsed());
+    assert_eq!(cache.errors("unavailable"), 2000.0);
+    server.resume();
+    cache.wait_until_open_is(0.0);
+    eventually("what it held is found again", || {
+        cache.get(keys(0..3)).found == [0, 1, 2].map(|id| Some(state(id)))
+    });
+}
+
+#[test]
+fn a_full_server_still_answers_lookups() {
+    let server = RedisServer::start(&["--maxmemory-policy", "noeviction"]);
+    let cache = Cache::connected(&settings(&server.url()));
+    cache.put_and_wait(&entries(0..3));
+    server.command::<()>(&[b"CONFIG", b"SET", b"maxmemory", b"1"]);
+    eventually("refused stores are counted", || {
+        cache.cache.put(entries(3..6));
+        cache.errors("server") >= 3.0
+    });
+    // Stores rest now; of hundreds, hardly one is tried.
+    let tried = cache.errors("server");
+    let start = Instant::now();
+    for id in 0..200 {
+        cache.cache.put(entries(id..id + 1));
+        let answer = cache.get(keys(0..6));
+        assert_eq!(answer.found.iter().flatten().count(), 3);
+    }
+    let rests = start.elapsed().as_secs_f64() / 0.05 + 2.0;
+    assert!(cache.errors("server") - tried <= rests);
+    assert!(cache.errors("unavailable") > 100.0);
+    assert_eq!(cache.open(), 0.0);
+    server.command::<()>(&[b"CONFIG", b"SET", b"maxmemory", b"0"]);
+    cache.put_and_wait(&entries(3..6));
+}
+
+#[test]
+fn a_peer_that_is_no_redis_is_never_used() {
+    let shout = |words: &'static [u8]| {
+        peer(move |mut stream| {
+            let mut byte = [0];
+            while let Ok(1) = stream.read(&mut byte) {
+                if stream.write_all(words).is_err() {
+                    return;
+                }
+            }
+        })
+    };
+    let peers = [
+        (
+            "server",
+            shout(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
+        ),
+        ("server", shout(b"\x16\x03\x01\x02\x00\xff\xfe\r\n")),
+        ("server", shout(b"+HELLO\r\n")),
+        ("server", shout(b"-ERR who are you?\r\n")),
+        ("connection", peer(drop)),
+    ];
+    for (kind, url) in peers {
+        let cache = Cache::start(&settings(&url));
+        eventually(&format!("{url} is counted as {kind}"), || {
+            cache.errors(kind) >= 2.0
+        });
+        let answer = cache.get(keys(0..3));
+        assert!(answer.found_nothing() && answer.was_immediate());
+        assert_eq!(cache.open(), 1.0);
+    }
+    let silent = peer(|mut stream| {
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let cache = Cache::start(&settings(&silent));
+    let answer = cache.get(keys(0..3));
+    assert!(answer.found_nothing() && answer.was_immediate());
+    eventually("silence is a time-out", || cache.errors("timeout") >= 1.0);
+}
+
+#[test]
+fn a_peer_that_turns_to_garbage_is_left_alone() {
+    let answers: [(&str, &'static [u8]); 8] = [
+        ("server", b"*0\r\n"),
+        ("server", b"*-1\r\n"),
+        ("server", b":3\r\n"),
+        (
+            "server",
+            b"-LOADING Redis is loading the dataset in memory\r\n",
+        ),
+        ("server", b"garbage\r\n"),
+        ("server", b"$-7\r\n"),
+        ("timeout", b"*1000000000000\r\n"),
+        ("timeout", b"*3\r\n$1000000000000\r\n"),
+    ];
+    for (kind, bytes) in answers {
+        let url = peer(move |stream| answer_lookups_with(stream, bytes));
+        let cache = Cache::connected(&RedisSettings {
+            timeout: Duration::from_millis(100),
+            ..settings(&url)
+        });
+        let shown = String::from_utf8_lossy(bytes);
+        eventually(&format!("{shown:?} is counted as {kind}"), || {
+            let answer = cache.get(keys(0..3));
+            assert!(answer.found_nothing());
+            assert!(
+                answer.after < Duration::from_millis(100) + SLACK,
+                "{shown:?}"
+            );
+            cache.errors(kind) >= 3.0
+        });
+        cache.wait_until_open_is(1.0);
+    }
+}
+
+#[test]
+fn values_of_no_use_are_misses_and_are_replaced() {
+    let server = RedisServer::start(&[]);
+    let cache = Cache::connected(&settings(&server.url()));
+    cache.put_and_wait(&entries(0..6));
+    let value: Vec<u8> = server.command(&[b"GET", &name(&key(0))]);
+    let set = |id, value: &[u8]| server.command::<()>(&[b"SET", &name(&key(id)), value]);
+    set(0, b"");
+    set(1, b"written by somebody else");
+    set(2, &value);
+    server.command::<i64>(&[b"SETRANGE", &name(&key(3)), b"20", b"?!"]);
+    server.command::<i64>(&[b"APPEND", &name(&key(4)), b"\0\0\0\0"]);
+    let misses = cache.lookups("miss");
+    let answer = cache.get(keys(0..6));
+    let found: Vec<bool> = answer.found.iter().map(Option::is_some).collect();
+    assert_eq!(found, [false, false, false, false, false, true]);
+    assert_eq!(cache.errors("value"), 5.0);
+    assert_eq!(cache.lookups("miss") - misses, 5.0);
+    assert_eq!(cache.open(), 0.0);
+    cache.put_and_wait(&entries(0..6));
+
+    // Written for a model of another width.
+    let wider = Cache::connected(&RedisSettings {
+        width: WIDTH + 1,
+        ..settings(&server.url())
+    });
+    assert!(wider.get(keys(0..6)).found_nothing());
+    assert_eq!(wider.errors("value"), 6.0);
+}
+
+#[test]
+fn another_type_under_the_key_is_a_miss_and_is_replaced() {
+    let server = RedisServer::start(&[]);
+    let cache = Cache::connected(&settings(&server.url()));
+    server.command::<i64>(&[b"RPUSH", &name(&key(0)), b"a", b"b"]);
+    server.command::<i64>(&[b"HSET", &name(&key(1)), b"a", b"b"]);
+    assert!(cache.get(keys(0..2)).found_nothing());
+    assert_eq!(cache.lookups("miss"), 2.0);
+    cache.put_and_wait(&entries(0..2));
+    assert_eq!(cache.errors("server"), 0.0);
+}
+
+#[test]
+fn ten_thousand_keys_in_one_lookup() {
+    let server = RedisServer::start(&[]);
+    let cache = Cache::connected(&RedisSettings {
+        timeout: Duration::from_secs(10),
+        ..settings(&server.url())
+    });
+    let even: Vec<(Key, State)> = (0..10_000)
+        .step_by(2)
+        .map(|id| (key(id), state(id)))
+        .collect();
+    cache.cache.put(even);
+    eventually("all is stored", || {
+        server.command::<usize>(&[b"DBSIZE"]) == 5000
+    });
+    let answer = cache.get(keys(0..10_000));
+    for (id, found) in answer.found.into_iter().enumerate() {
+        assert_eq!(found, (id % 2 == 0).then(|| state(id)), "{id}");
+    }
+    assert_eq!(cache.errors("overflow"), 0.0);
+    assert!(cache.get(Vec::new()).found.is_empty());
+}
+
+#[test]
+fn a_lookup_that_is_cut_off_keeps_what_came() {
+    let width = 1024;
+    let server = RedisServer::start(&[]);
+    let settings = RedisSettings {
+        width,
+        timeout: Duration::from_millis(400),
+        ..settings(&server.url())
+    };
+    let states: Vec<State> = (0..600).map(|id| vec![id as f32; width].into()).collect();
+    let direct = Cache::connected(&settings);
+    direct
+        .cache
+        .put((0..600).map(key).zip(states.iter().cloned()).collect());
+    eventually("all is stored", || {
+        server.command::<usize>(&[b"DBSIZE"]) == 600
+    });
+
+    // The line passes the first MGET's answer, which is a megabyte, and stalls in the second's.
+    let port = server.port();
+    let url = peer(move |stream| forward(stream, port, 1_500_000));
+    let slow = Cache::connected(&RedisSettings { url, ..settings });
+    let answer = slow.get(keys(0..600));
+    let came = answer.found.iter().flatten().count();
+    assert_eq!(came, 1024 * 1024 / (6 + 4 * width));
+    assert!(
+        answer.found[..came]
+            .iter()
+            .zip(&states)
+            .all(|(a, b)| a.as_ref() == Some(b))
+    );
+    assert_eq!(slow.errors("timeout"), 1.0);
+    // The server is not to blame.
+    assert_eq!(slow.open(), 0.0);
+}
+
+#[test]
+fn dropping_the_cache_answers_whatever_waits() {
+    let server = RedisServer::start(&[]);
+    let cache = Cache::connected(&RedisSettings {
+        timeout: Duration::from_secs(60),
+        ..settings(&server.url())
+    });
+    server.pause();
+    let (sender, receiver) = mpsc::channel();
+    for id in 0..2000 {
+        let sender = sender.clone();
+        let then = move |found: Vec<Option<State>>| sender.send((id, found)).unwrap();
+        cache.cache.get(vec![key(id)], Box::new(then));
+    }
+    drop(sender);
+    let refused = cache.errors("overflow");
+    assert!(refused > 0.0 && refused < 1000.0, "{refused}");
+    drop(cache);
+    let mut answered = vec![0; 2000];
+    // Ends when every `then` has been called, or dropped.
+    while let Ok((id, found)) = receiver.recv_timeout(Duration::from_secs(10)) {
+        assert_eq!(found, [None]);
+        answered[id] += 1;
+    }
+    assert!(answered.iter().all(|n| *n == 1));
+}
+
+#[test]
+fn stores_that_do_not_fit_are_dropped_at_once() {
+    let server = RedisServer::start(&[]);
+    let cache = Cache::connected(&RedisSettings {
+        timeout: Duration::from_secs(60),
+        ..settings(&server.url())
+    });
+    server.pause();
+    let start = Instant::now();
+    for _ in 0..1000 {
+        cache.cache.put(entries(0..3));
+    }
+    assert!(start.elapsed() < SLACK, "{:?}", start.elapsed());
+    let refused = cache.errors("overflow");
+    assert!((700.0..1000.0).contains(&refused), "{refused}");
+}
+
+#[test]
+fn a_caller_that_panics_harms_nobody() {
+    let server = RedisServer::start(&[]);
+    let cache = Cache::connected(&settings(&server.url()));
+    for _ in 0..5 {
+        cache
+            .cache
+            .get(vec![key(0)], Box::new(|_| panic!("asked to")));
+    }
+    cache.put_and_wait(&entries(0..3));
+    assert_eq!(cache.open(), 0.0);
+}
+
+#[test]
+fn a_password_is_asked_for_and_sent() {
+    let server = RedisServer::start(&["--requirepass", "s3cret"]);
+    for url in [server.url(), server.url().replace("//", "//:wrong@")] {
+        let cache = Cache::start(&settings(&url));
+        eventually("the refusal is counted", || cache.errors("server") >= 1.0);
+        assert!(cache.get(keys(0..3)).was_immediate());
+    }
+    let cache = Cache::connected(&settings(&server.url().replace("//", "//:s3cret@")));
+    cache.put_and_wait(&entries(0..3));
+}

@@ -145,7 +145,7 @@ fn run(
         let states = network.embed(&inputs)?;
         for (i, state) in batch
             .into_iter()
-            .zip(states.chunks_exact(network.hidden_size()))
+            .zip(states.values.chunks_exact(network.hidden_size()))
         {
             vectors[i] = state.to_vec();
         }

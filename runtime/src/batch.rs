@@ -25,9 +25,10 @@ impl Default for Limits {
 /// Slots that a batch may always have: below, padding costs less than another run of the graph.
 const FREE_SLOTS: usize = 1024;
 
-/// Chooses from the lengths of the waiting texts, oldest first; returns their positions in ascending order.
+/// Chooses from the lengths of the waiting texts, given in the order in which they should be served; returns their
+/// positions in ascending order.
 ///
-/// The oldest is always chosen, so nothing starves; younger ones join while both budgets hold, and one that does not
+/// The first is always chosen; others join while both budgets hold, and one that does not
 /// fit is passed over, not waited for.
 pub fn select(lengths: impl IntoIterator<Item = usize>, limits: &Limits) -> Vec<usize> {
     let mut chosen = Vec::new();
@@ -68,7 +69,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_oldest_runs_and_the_budgets_hold(
+        fn the_first_runs_and_the_budgets_hold(
             lengths in prop::collection::vec(1usize..3000, 1..200),
             max_tokens in 1usize..9000,
             max_padding in 1usize..5,

@@ -1,33 +1,47 @@
-//! Text in, vectors out: tokenizer, queue and worker of one model.
+//! Text in, vectors out: tokenizer, caches, queue and workers of one model.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::atomic::AtomicUsize;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use crate::batch::Limits;
 use crate::error::{Error, Result};
+use crate::flight::{Answer, Flight, Reply};
+use crate::health::Health;
 use crate::library::Library;
+use crate::metrics;
 use crate::model::ModelInfo;
 use crate::network::{Network, open_network};
-use crate::queue::{Entry, Queue, Reply};
+use crate::queue::{Entry, Queue};
 use crate::request::{Embedding, Request};
+use crate::results::{CacheSettings, Results};
 use crate::session::SessionSettings;
 use crate::tokenization::{Encoding, Tokenizer};
-use crate::{vector, worker};
+use crate::vector;
+use crate::worker::{self, Shared, Worker};
 
 /// How an engine runs.
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
     /// The ONNX Runtime library; `None` to look for it.
     pub onnxruntime: Option<PathBuf>,
-    /// The session.
+    /// Each session.
     pub session: SessionSettings,
+    /// Sessions per device. Each has a copy of the weights; on a CPU they share its cores.
+    pub sessions: usize,
+    /// GPUs by number, a set of sessions on each; one number for a CPU.
+    pub devices: Vec<i32>,
     /// Bounds of one batch.
     pub limits: Limits,
     /// Texts that may wait.
     pub queue: usize,
+    /// Results that are kept; `None` keeps none, and computes identical texts as often as they are asked for.
+    pub cache: Option<CacheSettings>,
+    /// The name in metrics; `None` for the model's own.
+    pub name: Option<String>,
 }
 
 impl Default for EngineOptions {
@@ -35,11 +49,36 @@ impl Default for EngineOptions {
         Self {
             onnxruntime: None,
             session: SessionSettings::default(),
+            sessions: 1,
+            devices: vec![0],
             limits: Limits::default(),
             queue: 8192,
+            cache: None,
+            name: None,
         }
     }
 }
+
+impl EngineOptions {
+    /// The settings of session `number`.
+    fn session(&self, number: usize) -> SessionSettings {
+        let mut settings = self.session.clone();
+        settings.providers.device = self.devices[number % self.devices.len()];
+        let together = self.total_sessions();
+        if settings.threads.is_none() && together > 1 && !settings.providers.wants_gpu() {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            settings.threads = Some((cores / together).max(1));
+        }
+        settings
+    }
+
+    fn total_sessions(&self) -> usize {
+        self.sessions * self.devices.len()
+    }
+}
+
+/// Opens the network of session `number`; called again where a session fails.
+pub type OpenNetwork = dyn Fn(usize) -> Result<Box<dyn Network>> + Send + Sync;
 
 /// A model that embeds. Shared by reference between threads; dropping it finishes what waits.
 ///
@@ -55,8 +94,8 @@ impl Default for EngineOptions {
 pub struct Engine {
     model: ModelInfo,
     tokenizer: Tokenizer,
-    queue: Arc<Queue>,
-    worker: Option<JoinHandle<()>>,
+    shared: Arc<Shared>,
+    workers: Vec<Worker>,
 }
 
 impl Engine {
@@ -75,38 +114,64 @@ impl Engine {
             options.onnxruntime.as_deref(),
             options.session.providers.wants_gpu(),
         )?;
-        let network = open_network(library, dir, &options.session)?;
-        Self::with_network(model, tokenizer, network, options)
+        let (dir, sessions) = (dir.to_path_buf(), options.clone());
+        let open = move |number| open_network(library, &dir, &sessions.session(number));
+        Self::with_networks(model, tokenizer, Arc::new(open), options)
     }
 
-    /// An engine over a network of the caller's, which need not be ONNX Runtime's.
+    /// An engine over networks of the caller's, which need not be ONNX Runtime's.
     ///
     /// # Errors
-    /// The network's width is not the model's, or the system gives no thread.
-    pub fn with_network(
+    /// A network does not open or its width is not the model's, Redis' address cannot be read, or the system gives no
+    /// thread.
+    pub fn with_networks(
         model: ModelInfo,
         tokenizer: Tokenizer,
-        network: Box<dyn Network>,
+        open: Arc<OpenNetwork>,
         options: &EngineOptions,
     ) -> Result<Self> {
-        if network.hidden_size() != model.hidden_size {
-            return Err(Error::InvalidInput {
-                field: "model",
-                reason: format!(
-                    "the graph's vectors are {} wide, and its configuration says {}: the files do not belong together",
-                    network.hidden_size(),
-                    model.hidden_size
-                ),
-            });
-        }
-        let queue = Arc::new(Queue::new(options.queue));
-        let worker = worker::spawn(network, Arc::clone(&queue), options.limits)
-            .map_err(|e| Error::Inference(format!("no worker thread: {e}")))?;
-        Ok(Self {
+        let cache = options.cache.as_ref();
+        let name = options.name.as_deref().unwrap_or(&model.name);
+        let shared = Arc::new(Shared {
+            queue: Queue::new(options.queue),
+            budget: AtomicUsize::new(options.limits.max_tokens),
+            max_padding: options.limits.max_padding,
+            results: cache
+                .map(|settings| Results::new(&model, settings))
+                .transpose()?
+                .map(Arc::new),
+            metrics: metrics::Model::new(name),
+        });
+        shared.metrics.budget(options.limits.max_tokens);
+        let mut engine = Self {
             model,
             tokenizer,
-            queue,
-            worker: Some(worker),
+            shared,
+            workers: Vec::new(),
+        };
+        for number in 0..options.total_sessions() {
+            let network = open(number)?;
+            engine.check_width(network.as_ref())?;
+            let again = Arc::clone(&open);
+            let again = Box::new(move || again(number));
+            let worker = worker::spawn(network, again, Arc::clone(&engine.shared))
+                .map_err(|e| Error::Inference(format!("no worker thread: {e}")))?;
+            engine.workers.push(worker);
+        }
+        Ok(engine)
+    }
+
+    fn check_width(&self, network: &dyn Network) -> Result<()> {
+        if network.hidden_size() == self.model.hidden_size {
+            return Ok(());
+        }
+        Err(Error::InvalidInput {
+            field: "model",
+            reason: format!(
+                "the graph's vectors are {} wide, and its configuration says {}: the files do not belong together",
+                network.hidden_size(),
+                self.model.hidden_size
+            ),
         })
     }
 
@@ -123,8 +188,8 @@ impl Engine {
         let answers = pending.into_iter().zip(encodings).zip(requests);
         answers
             .map(|((reply, encoding), request)| {
-                let state = reply.blocking_recv().unwrap_or(Err(Error::ShuttingDown))?;
-                Ok(self.finish(state, &encoding, request.dimensions))
+                let answer = reply.blocking_recv().unwrap_or(Err(Error::ShuttingDown))?;
+                Ok(self.finish(&answer, &encoding, request.dimensions, request.normalize))
             })
             .collect()
     }
@@ -155,35 +220,48 @@ impl Engine {
         }
     }
 
-    /// Queues token sequences, all or none; each receiver gets its full-width state.
+    /// Asks for the states of token sequences, all or none: from the caches, from identical texts under way, or from
+    /// the queue. Returns at once; dropping a receiver withdraws its text.
     ///
     /// # Errors
     /// The queue is full or closed.
     pub fn submit(&self, sequences: Vec<Vec<u32>>) -> Result<Vec<oneshot::Receiver<Reply>>> {
-        let (entries, receivers) = sequences
-            .into_iter()
-            .map(|ids| {
-                let (reply, receiver) = oneshot::channel();
-                (Entry { ids, reply }, receiver)
-            })
-            .unzip();
-        self.queue.push(entries)?;
+        let since = Instant::now();
+        if let Some(results) = &self.shared.results {
+            let (fresh, receivers) = results.board(sequences, since);
+            results.look_up(fresh, &self.shared)?;
+            return Ok(receivers);
+        }
+        let boarded = sequences.into_iter().map(|ids| {
+            let (flight, receiver) = Flight::new();
+            let entry = Entry {
+                ids,
+                key: None,
+                flight,
+                since,
+            };
+            (entry, receiver)
+        });
+        let (entries, receivers) = boarded.unzip();
+        self.shared.push(entries)?;
         Ok(receivers)
     }
 
-    /// Cuts and normalises a state: the last step of [`Engine::embed`].
+    /// Cuts and normalises a state as its request wants it: the last step of [`Engine::embed`].
     #[must_use]
     pub fn finish(
         &self,
-        mut state: Vec<f32>,
+        answer: &Answer,
         encoding: &Encoding,
         dimensions: Option<usize>,
+        normalize: bool,
     ) -> Embedding {
-        vector::cut_and_normalize(&mut state, dimensions.unwrap_or(self.model.hidden_size));
+        let dimensions = dimensions.unwrap_or(self.model.hidden_size);
         Embedding {
-            vector: state,
+            vector: vector::cut(&answer.state, dimensions, normalize),
             tokens: encoding.ids.len(),
             truncated: encoding.truncated,
+            origin: answer.origin,
         }
     }
 
@@ -202,16 +280,40 @@ impl Engine {
     /// The queue, for its length and to close it.
     #[must_use]
     pub fn queue(&self) -> &Queue {
-        &self.queue
+        &self.shared.queue
+    }
+
+    /// The sessions' state.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        Health::of(self.workers.iter().map(|worker| worker.pulse.as_ref()))
+    }
+
+    /// What is counted of this model.
+    #[must_use]
+    pub fn metrics(&self) -> &metrics::Model {
+        &self.shared.metrics
+    }
+
+    /// Reads off queue, sessions and cache for the metrics. To be called before they are shown.
+    pub fn sample_metrics(&self) {
+        let queue = &self.shared.queue;
+        let ready = self.health().ready;
+        self.shared
+            .metrics
+            .sample(queue.len(), queue.capacity(), queue.dropped(), ready);
+        if let Some(results) = &self.shared.results {
+            results.sample();
+        }
     }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.queue.close();
-        if let Some(worker) = self.worker.take() {
+        self.shared.queue.close();
+        for worker in self.workers.drain(..) {
             // The worker catches panics; there is nobody left to tell of one.
-            let _ = worker.join();
+            let _ = worker.thread.join();
         }
     }
 }

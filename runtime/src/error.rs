@@ -104,9 +104,41 @@ pub enum Error {
          conversion instead"
     )]
     NonFinite,
+    /// The device has not enough memory for this text, even alone.
+    #[error(
+        "the device ran out of memory on this text: send a shorter one, or serve the model with a smaller precision"
+    )]
+    OutOfMemory {
+        /// ONNX Runtime's words.
+        reason: String,
+    },
     /// ONNX Runtime failed while computing.
     #[error("inference failed: {0}")]
     Inference(String),
+    /// The thread that computes panicked; it goes on with a new session.
+    #[error("the worker panicked on this batch; the log has the details")]
+    Panicked,
+}
+
+impl Error {
+    /// The error of a failed run, told from ONNX Runtime's words: an allocation that failed is a matter of size, and a
+    /// smaller batch may succeed; anything else is not.
+    pub(crate) fn of_run(message: &str) -> Self {
+        // BFCArena::AllocateRawInternal, cudaMalloc, cuBLAS and cuDNN handles, std::bad_alloc.
+        const SIGNS: [&str; 5] = [
+            "Failed to allocate memory",
+            "out of memory",
+            "ALLOC_FAILED",
+            "bad allocation",
+            "bad_alloc",
+        ];
+        let reason = message.to_owned();
+        if SIGNS.iter().any(|sign| message.contains(sign)) {
+            Self::OutOfMemory { reason }
+        } else {
+            Self::Inference(reason)
+        }
+    }
 }
 
 impl From<lexivec_models::Error> for Error {

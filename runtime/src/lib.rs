@@ -1,11 +1,12 @@
 //! Text in, vectors out.
 //!
 //! ```text
-//! text ── tokenization ──▶ token ids ── queue ──▶ worker thread: batch ▶ plan ▶ network ──▶ vector
+//! text ── tokenization ──▶ token ids ── results ── queue ──▶ worker thread: batch ▶ plan ▶ network ──▶ vector
 //! ```
 //!
 //! * [`Engine`] ties the stages together; everything else serves it.
 //! * [`tokenization`] turns a prompt into token ids, with the end-of-sequence token that `tokenizer.json` appends.
+//! * `results` knows what need not be computed: [`cache`]d states, and identical texts under way ([`Flight`]).
 //! * [`batch`] chooses which waiting texts run together, [`plan`] merges their common prefixes: both are pure.
 //! * [`Network`] is the seam to ONNX Runtime: [`packed`](PackedNetwork) graphs, which this project writes, and
 //!   [`padded`](PaddedNetwork) ones, which other exporters write.
@@ -20,6 +21,8 @@ pub mod cache;
 mod engine;
 mod error;
 mod execution_provider;
+mod flight;
+mod health;
 mod library;
 pub mod metrics;
 mod model;
@@ -30,21 +33,25 @@ pub mod plan;
 mod probe;
 mod queue;
 mod request;
+mod results;
 mod session;
 pub mod tokenization;
 pub mod vector;
 mod worker;
 
-pub use engine::{Engine, EngineOptions};
+pub use engine::{Engine, EngineOptions, OpenNetwork};
 pub use error::{Error, Result};
 pub use execution_provider::{Provider, ProviderSettings, refusal};
+pub use flight::{Answer, Flight, Origin, Reply};
+pub use health::Health;
 pub use library::{Library, ONNXRUNTIME_GPU_VERSION, ONNXRUNTIME_VERSION};
 pub use model::ModelInfo;
-pub use network::{Network, open_network};
+pub use network::{Network, States, open_network};
 pub use packed::PackedNetwork;
 pub use padded::PaddedNetwork;
 pub use probe::probe;
-pub use queue::{Entry, Queue, Reply};
+pub use queue::{Entry, Queue};
 pub use request::{Embedding, Input, Prefix, Request, Truncate};
+pub use results::CacheSettings;
 pub use session::SessionSettings;
-pub use tokenization::{Encoding, Tokenizer};
+pub use tokenization::{Encoding, Token, Tokenizer};

@@ -1,9 +1,30 @@
-//! The names of the metrics, and what each one means.
+//! What the runtime counts, by the `metrics` facade: who embeds this crate chooses the exporter, or none.
 //!
-//! Label values come from closed sets. Handles are taken when a component is made, so a recorder is installed before.
+//! Names are Prometheus's. Label values come from closed sets; `model` is the name that the engine was given. Handles
+//! are taken when an engine is opened, so a recorder has to be installed before.
 
-use metrics::{Unit, describe_counter, describe_gauge};
+use std::time::Duration;
 
+use metrics::{Counter, Gauge, Histogram, Unit};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+use crate::error::{Error, Result};
+use crate::network::States;
+
+const STAGE: &str = "lexivec_stage_duration_seconds";
+const TEXTS: &str = "lexivec_texts_total";
+const TOKENS: &str = "lexivec_tokens_total";
+const ROWS_ASKED: &str = "lexivec_rows_asked_total";
+const ROWS_COMPUTED: &str = "lexivec_rows_computed_total";
+const BATCHES: &str = "lexivec_batches_total";
+const BATCH_TOKENS: &str = "lexivec_batch_tokens";
+const BATCH_TEXTS: &str = "lexivec_batch_texts";
+const BUDGET: &str = "lexivec_batch_token_budget";
+const QUEUE: &str = "lexivec_queue_texts";
+const QUEUE_CAPACITY: &str = "lexivec_queue_capacity_texts";
+const DROPPED: &str = "lexivec_texts_dropped_total";
+const SESSIONS: &str = "lexivec_sessions_ready";
+const REBUILDS: &str = "lexivec_session_rebuilds_total";
 /// Counter of keys looked up; labels `tier` (memory, redis) and `outcome` (hit, miss).
 pub const CACHE_LOOKUPS: &str = "lexivec_cache_lookups_total";
 /// Counter of texts that joined an identical one in flight.
@@ -17,8 +38,38 @@ pub const CACHE_ERRORS: &str = "lexivec_cache_errors_total";
 /// Gauge of Redis caches (one per model) that are not in use.
 pub const CACHE_BREAKER_OPEN: &str = "lexivec_cache_breaker_open";
 
-/// Describes every metric to the installed recorder.
+/// Tells the installed recorder what each name means.
 pub fn describe() {
+    describe_histogram!(
+        STAGE,
+        Unit::Seconds,
+        "Time of a request's stages: tokenize, queue, infer, respond"
+    );
+    describe_counter!(TEXTS, "Texts answered with a vector");
+    describe_counter!(TOKENS, "Tokens of the texts answered");
+    describe_counter!(ROWS_ASKED, "Tokens of the texts in batches");
+    describe_counter!(
+        ROWS_COMPUTED,
+        "Rows that graphs computed; fewer than asked where texts share prefixes"
+    );
+    describe_counter!(
+        BATCHES,
+        "Batches by outcome: ok, error, panic, out_of_memory"
+    );
+    describe_histogram!(BATCH_TOKENS, "Tokens of a batch");
+    describe_histogram!(BATCH_TEXTS, "Texts of a batch");
+    describe_gauge!(
+        BUDGET,
+        "Tokens that a batch may have; falls when a device runs out of memory"
+    );
+    describe_gauge!(QUEUE, "Texts waiting for a session");
+    describe_gauge!(QUEUE_CAPACITY, "Texts that may wait");
+    describe_counter!(
+        DROPPED,
+        "Texts whose callers had gone before they were computed"
+    );
+    describe_gauge!(SESSIONS, "Sessions that serve");
+    describe_counter!(REBUILDS, "Sessions opened anew after a failure");
     describe_counter!(
         CACHE_LOOKUPS,
         "Keys that a cache tier was asked for and answered, by tier and outcome."
@@ -44,4 +95,112 @@ pub fn describe() {
         "Redis caches, one per model, that are not in use because Redis failed or is not connected yet; 0 when all is \
          well."
     );
+}
+
+/// A request's stages before and after its batch; the batch's own are recorded by the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// From text to token ids.
+    Tokenize,
+    /// From token ids to the beginning of the batch.
+    Queue,
+    /// The batch.
+    Infer,
+    /// From vectors to bytes.
+    Respond,
+}
+
+/// A model's handles.
+#[derive(Debug)]
+pub struct Model {
+    stages: [Histogram; 4],
+    texts: Counter,
+    tokens: Counter,
+    rows_asked: Counter,
+    rows_computed: Counter,
+    outcomes: [Counter; 4],
+    batch_tokens: Histogram,
+    batch_texts: Histogram,
+    budget: Gauge,
+    queue: Gauge,
+    queue_capacity: Gauge,
+    dropped: Counter,
+    sessions: Gauge,
+    rebuilds: Counter,
+}
+
+impl Model {
+    /// Handles of the model that is served as `name`.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let model = || ("model", name.to_owned());
+        let stage =
+            |stage: &'static str| histogram!(STAGE, "model" => name.to_owned(), "stage" => stage);
+        let outcome = |outcome: &'static str| counter!(BATCHES, "model" => name.to_owned(), "outcome" => outcome);
+        Self {
+            stages: ["tokenize", "queue", "infer", "respond"].map(stage),
+            texts: counter!(TEXTS, &[model()]),
+            tokens: counter!(TOKENS, &[model()]),
+            rows_asked: counter!(ROWS_ASKED, &[model()]),
+            rows_computed: counter!(ROWS_COMPUTED, &[model()]),
+            outcomes: ["ok", "error", "panic", "out_of_memory"].map(outcome),
+            batch_tokens: histogram!(BATCH_TOKENS, &[model()]),
+            batch_texts: histogram!(BATCH_TEXTS, &[model()]),
+            budget: gauge!(BUDGET, &[model()]),
+            queue: gauge!(QUEUE, &[model()]),
+            queue_capacity: gauge!(QUEUE_CAPACITY, &[model()]),
+            dropped: counter!(DROPPED, &[model()]),
+            sessions: gauge!(SESSIONS, &[model()]),
+            rebuilds: counter!(REBUILDS, &[model()]),
+        }
+    }
+
+    /// A stage of one request.
+    pub fn stage(&self, stage: Stage, took: Duration) {
+        let place = match stage {
+            Stage::Tokenize => 0,
+            Stage::Queue => 1,
+            Stage::Infer => 2,
+            Stage::Respond => 3,
+        };
+        self.stages[place].record(took);
+    }
+
+    /// Texts answered, and their tokens.
+    pub fn answered(&self, texts: usize, tokens: usize) {
+        self.texts.increment(texts as u64);
+        self.tokens.increment(tokens as u64);
+    }
+
+    pub(crate) fn batch(&self, texts: usize, tokens: usize, outcome: &Result<States>) {
+        let place = match outcome {
+            Ok(states) => {
+                self.batch_texts.record(texts as f64);
+                self.batch_tokens.record(tokens as f64);
+                self.rows_asked.increment(tokens as u64);
+                self.rows_computed.increment(states.rows as u64);
+                0
+            }
+            Err(Error::Panicked) => 2,
+            Err(Error::OutOfMemory { .. }) => 3,
+            Err(_) => 1,
+        };
+        self.outcomes[place].increment(1);
+    }
+
+    pub(crate) fn budget(&self, tokens: usize) {
+        self.budget.set(tokens as f64);
+    }
+
+    pub(crate) fn session_rebuilt(&self) {
+        self.rebuilds.increment(1);
+    }
+
+    /// What is read off from time to time: texts waiting and their limit, texts dropped since the start, sessions.
+    pub(crate) fn sample(&self, waiting: usize, capacity: usize, dropped: u64, sessions: usize) {
+        self.queue.set(waiting as f64);
+        self.queue_capacity.set(capacity as f64);
+        self.dropped.absolute(dropped);
+        self.sessions.set(sessions as f64);
+    }
 }

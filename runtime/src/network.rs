@@ -16,12 +16,20 @@ pub trait Network: Send {
     /// Width of the vectors.
     fn hidden_size(&self) -> usize;
 
-    /// The final-norm state of each sequence's last token, `[sequences, hidden_size]` row-major, neither cut nor
-    /// normalised. Sequences are not empty.
+    /// The final-norm state of each sequence's last token. Sequences are not empty.
     ///
     /// # Errors
-    /// ONNX Runtime fails.
-    fn embed(&mut self, sequences: &[&[u32]]) -> Result<Vec<f32>>;
+    /// ONNX Runtime fails; [`Error::OutOfMemory`] where fewer sequences may succeed.
+    fn embed(&mut self, sequences: &[&[u32]]) -> Result<States>;
+}
+
+/// What a batch gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct States {
+    /// `[sequences, hidden_size]` row-major, neither cut nor normalised.
+    pub values: Vec<f32>,
+    /// Rows that the graph computed for it.
+    pub rows: usize,
 }
 
 /// Opens the graph of a model directory: one of ours (packed or padded), or another exporter's.

@@ -9,7 +9,7 @@ use ort::value::{Tensor, TensorElementType, ValueType};
 
 use crate::error::{Error, Result};
 use crate::library::Library;
-use crate::network::Network;
+use crate::network::{Network, States};
 use crate::plan::Plan;
 use crate::session::{self, SessionSettings, Source};
 
@@ -107,10 +107,11 @@ impl Network for PackedNetwork {
         self.hidden_size
     }
 
-    fn embed(&mut self, sequences: &[&[u32]]) -> Result<Vec<f32>> {
+    fn embed(&mut self, sequences: &[&[u32]]) -> Result<States> {
         let plan = Plan::new(sequences, &[]);
-        self.run(plan)
-            .map_err(|e| Error::Inference(e.message().to_owned()))
+        let rows = plan.rows();
+        let values = self.run(plan).map_err(|e| Error::of_run(e.message()))?;
+        Ok(States { values, rows })
     }
 }
 

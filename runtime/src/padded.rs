@@ -13,7 +13,7 @@ use ort::value::Tensor;
 
 use crate::error::{Error, Result};
 use crate::library::Library;
-use crate::network::Network;
+use crate::network::{Network, States};
 use crate::packed::tensor;
 use crate::session::{self, SessionSettings, Source};
 
@@ -140,7 +140,7 @@ impl Network for PaddedNetwork {
         self.hidden_size
     }
 
-    fn embed(&mut self, sequences: &[&[u32]]) -> Result<Vec<f32>> {
+    fn embed(&mut self, sequences: &[&[u32]]) -> Result<States> {
         let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (i, sequence) in sequences.iter().enumerate() {
             let key = if self.output == "sentence_embedding" {
@@ -151,17 +151,17 @@ impl Network for PaddedNetwork {
             groups.entry(key).or_default().push(i);
         }
         let hidden = self.hidden_size;
-        let mut result = vec![0f32; sequences.len() * hidden];
+        let mut values = vec![0f32; sequences.len() * hidden];
+        let mut rows = 0;
         for members in groups.into_values() {
             let group: Vec<&[u32]> = members.iter().map(|i| sequences[*i]).collect();
-            let states = self
-                .run(&group)
-                .map_err(|e| Error::Inference(e.message().to_owned()))?;
+            let states = self.run(&group).map_err(|e| Error::of_run(e.message()))?;
+            rows += group.len() * group.iter().map(|s| s.len()).max().unwrap_or(0);
             for (i, state) in members.iter().zip(states.chunks_exact(hidden)) {
-                result[i * hidden..(i + 1) * hidden].copy_from_slice(state);
+                values[i * hidden..(i + 1) * hidden].copy_from_slice(state);
             }
         }
-        Ok(result)
+        Ok(States { values, rows })
     }
 }
 

@@ -1,33 +1,78 @@
 //! The bounded queue between requests and worker threads.
 //!
-//! A mutex and a condition variable, no channel: a worker must choose among what waits, oldest first
-//! ([`crate::batch::select`]), which a channel cannot do. An entry whose caller has gone is dropped before it costs
-//! anything. Entries of a request enter together or not at all.
+//! A mutex and a condition variable, no channel: a worker chooses among what waits, which a channel cannot do. Texts of
+//! a request enter together or not at all; a text that nobody waits for any more is dropped before it costs anything.
+//!
+//! # Who goes first
+//! Requests share the sessions fairly by tokens, whatever their size. Each text gets a *tag* on entry: the tokens that
+//! its request will have had computed after it, counted from the least tag that waits then (start-time fair queueing,
+//! Goyal et al. 1996). The least tag goes first, so one text of a new request overtakes the other 2,000 of a large one.
+//! Tags alone would let a stream of short texts hold a long document back, so every other batch begins with the text
+//! that came first. A text therefore waits for at most two batches per text that came before it, and usually for two.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::oneshot;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::batch::{Limits, select};
+use crate::cache::Key;
 use crate::error::{Error, Result};
-
-/// What a worker answers for a text: its full-width state, neither cut nor normalised.
-pub type Reply = Result<Vec<f32>>;
+use crate::flight::Flight;
 
 /// A text that waits.
 #[derive(Debug)]
 pub struct Entry {
     /// Its token ids.
     pub ids: Vec<u32>,
-    /// Where its answer goes; closed when the caller has gone.
-    pub reply: oneshot::Sender<Reply>,
+    /// Under which its state is kept; `None` where nothing is kept.
+    pub key: Option<Key>,
+    /// Who waits for it.
+    pub flight: Arc<Flight>,
+    /// When it was asked for.
+    pub since: Instant,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    entry: Entry,
+    /// See the module.
+    tag: u64,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: VecDeque<Entry>,
+    /// In the order of their arrival.
+    waiting: VecDeque<Waiting>,
     closed: bool,
+    /// Whether the next batch begins with what came first.
+    oldest_next: bool,
+    dropped: u64,
+}
+
+impl State {
+    /// Drops what nobody waits for.
+    fn sweep(&mut self) {
+        let before = self.waiting.len();
+        self.waiting.retain(|w| !w.entry.flight.is_given_up());
+        self.dropped += (before - self.waiting.len()) as u64;
+    }
+
+    fn least_tag(&self) -> u64 {
+        self.waiting.iter().map(|w| w.tag).min().unwrap_or(0)
+    }
+
+    /// Positions in the order in which a batch should consider them.
+    fn order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.waiting.len()).collect();
+        // Stable: among equal tags the older first.
+        order.sort_by_key(|i| self.waiting[*i].tag);
+        if self.oldest_next
+            && let Some(place) = order.iter().position(|i| *i == 0)
+        {
+            order[..=place].rotate_right(1);
+        }
+        order
+    }
 }
 
 /// See the module.
@@ -49,25 +94,31 @@ impl Queue {
         }
     }
 
-    /// Adds all entries or none.
+    /// Adds a request's texts, all or none.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] where they do not all fit, [`Error::ShuttingDown`] after [`Queue::close`].
-    pub fn push(&self, entries: Vec<Entry>) -> Result<()> {
+    /// [`Error::Overloaded`] where they do not all fit, [`Error::ShuttingDown`] after [`Queue::close`]; the entries
+    /// come back, for their flights to be told.
+    pub fn push(&self, entries: Vec<Entry>) -> Result<(), (Error, Vec<Entry>)> {
         let mut state = self.lock();
         if state.closed {
-            return Err(Error::ShuttingDown);
+            return Err((Error::ShuttingDown, entries));
         }
         if state.waiting.len() + entries.len() > self.capacity {
-            state.waiting.retain(|entry| !entry.reply.is_closed());
+            state.sweep();
         }
         if state.waiting.len() + entries.len() > self.capacity {
-            return Err(Error::Overloaded {
+            let error = Error::Overloaded {
                 waiting: state.waiting.len(),
                 limit: self.capacity,
-            });
+            };
+            return Err((error, entries));
         }
-        state.waiting.extend(entries);
+        let mut tag = state.least_tag();
+        for entry in entries {
+            tag += entry.ids.len() as u64;
+            state.waiting.push_back(Waiting { entry, tag });
+        }
         drop(state);
         self.changed.notify_one();
         Ok(())
@@ -78,7 +129,7 @@ impl Queue {
     pub fn next_batch(&self, limits: &Limits) -> Option<Vec<Entry>> {
         let mut state = self.lock();
         loop {
-            state.waiting.retain(|entry| !entry.reply.is_closed());
+            state.sweep();
             if !state.waiting.is_empty() {
                 break;
             }
@@ -90,18 +141,23 @@ impl Queue {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        let chosen = select(state.waiting.iter().map(|e| e.ids.len()), limits);
-        let mut chosen = chosen.into_iter().peekable();
+        let order = state.order();
+        let lengths = order.iter().map(|i| state.waiting[*i].entry.ids.len());
+        let mut chosen = vec![false; order.len()];
+        for place in select(lengths, limits) {
+            chosen[order[place]] = true;
+        }
         let mut batch = Vec::new();
-        let mut rest = VecDeque::new();
-        for (position, entry) in state.waiting.drain(..).enumerate() {
-            if chosen.next_if_eq(&position).is_some() {
-                batch.push(entry);
+        let mut rest = VecDeque::with_capacity(state.waiting.len());
+        for (waiting, chosen) in state.waiting.drain(..).zip(chosen) {
+            if chosen {
+                batch.push(waiting.entry);
             } else {
-                rest.push_back(entry);
+                rest.push_back(waiting);
             }
         }
         state.waiting = rest;
+        state.oldest_next = !state.oldest_next;
         let more = !state.waiting.is_empty();
         drop(state);
         if more {
@@ -114,6 +170,12 @@ impl Queue {
     pub fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
+    }
+
+    /// Whether [`Queue::close`] was called.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
     }
 
     /// Texts waiting.
@@ -134,6 +196,12 @@ impl Queue {
         self.capacity
     }
 
+    /// Texts dropped since the start because nobody waited for them any more.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.lock().dropped
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing under the lock leaves the state half-changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -143,29 +211,43 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tokio::sync::oneshot;
 
     use super::*;
+    use crate::flight::Reply;
 
     fn entry(length: usize) -> (Entry, oneshot::Receiver<Reply>) {
-        let (reply, receiver) = oneshot::channel();
-        (
-            Entry {
-                ids: vec![0; length],
-                reply,
-            },
-            receiver,
-        )
+        let (flight, receiver) = Flight::new();
+        let entry = Entry {
+            ids: vec![0; length],
+            key: None,
+            flight,
+            since: Instant::now(),
+        };
+        (entry, receiver)
+    }
+
+    /// A request: texts of these lengths, the first token naming the request.
+    fn request(name: u32, lengths: &[usize]) -> (Vec<Entry>, Vec<oneshot::Receiver<Reply>>) {
+        let texts = lengths.iter().map(|length| {
+            let (mut entry, receiver) = entry(*length);
+            entry.ids[0] = name;
+            (entry, receiver)
+        });
+        texts.unzip()
+    }
+
+    fn lengths(batch: &[Entry]) -> Vec<usize> {
+        batch.iter().map(|e| e.ids.len()).collect()
     }
 
     #[test]
     fn a_full_queue_takes_all_or_none() {
         let queue = Queue::new(3);
-        let (a, _ra) = entry(1);
-        let (b, _rb) = entry(1);
-        queue.push(vec![a, b]).unwrap();
-        let (c, rc) = entry(1);
-        let (d, _rd) = entry(1);
-        let error = queue.push(vec![c, d]).unwrap_err();
+        let (two, _receivers) = request(1, &[1, 1]);
+        queue.push(two).unwrap();
+        let (two, receivers) = request(2, &[1, 1]);
+        let (error, back) = queue.push(two).unwrap_err();
         assert!(matches!(
             error,
             Error::Overloaded {
@@ -173,8 +255,8 @@ mod tests {
                 limit: 3
             }
         ));
-        drop(rc);
-        assert_eq!(queue.len(), 2);
+        assert_eq!((back.len(), queue.len()), (2, 2));
+        drop(receivers);
     }
 
     #[test]
@@ -186,7 +268,8 @@ mod tests {
         let (b, _rb) = entry(2);
         queue.push(vec![b]).unwrap();
         let batch = queue.next_batch(&Limits::default()).unwrap();
-        assert_eq!(batch.iter().map(|e| e.ids.len()).collect::<Vec<_>>(), [2]);
+        assert_eq!(lengths(&batch), [2]);
+        assert_eq!(queue.dropped(), 1);
     }
 
     #[test]
@@ -196,38 +279,86 @@ mod tests {
         queue.push(vec![a]).unwrap();
         queue.close();
         let (b, _rb) = entry(1);
-        assert!(matches!(queue.push(vec![b]), Err(Error::ShuttingDown)));
+        assert!(matches!(queue.push(vec![b]), Err((Error::ShuttingDown, _))));
         assert_eq!(queue.next_batch(&Limits::default()).unwrap().len(), 1);
         assert!(queue.next_batch(&Limits::default()).is_none());
     }
 
+    #[test]
+    fn a_single_text_waits_for_two_batches_behind_a_large_request_and_a_long_document() {
+        let queue = Queue::new(4096);
+        let limits = Limits::default();
+        let (large, _r1) = request(1, &[20; 2048]);
+        let (document, _r2) = request(2, &[30_000]);
+        let (single, _r3) = request(3, &[20]);
+        queue.push(large).unwrap();
+        queue.push(document).unwrap();
+        queue.push(single).unwrap();
+        let seen: Vec<bool> = (0..2)
+            .map(|_| {
+                let batch = queue.next_batch(&limits).unwrap();
+                batch.iter().any(|e| e.ids[0] == 3)
+            })
+            .collect();
+        assert!(seen.contains(&true), "{seen:?}");
+    }
+
+    #[test]
+    fn a_stream_of_short_texts_does_not_hold_a_long_document_back() {
+        let queue = Queue::new(4096);
+        let limits = Limits::default();
+        let mut receivers = Vec::new();
+        let mut push = |name, lengths: &[usize]| {
+            let (entries, more) = request(name, lengths);
+            queue.push(entries).unwrap();
+            receivers.extend(more);
+        };
+        push(1, &[20; 10]);
+        push(2, &[30_000]);
+        // More short texts arrive before every batch than a batch takes.
+        let batches = (0..).take_while(|_| {
+            (0..1000).for_each(|_| push(1, &[20]));
+            let batch = queue.next_batch(&limits).unwrap();
+            assert!(queue.len() < 4000);
+            batch.iter().all(|e| e.ids[0] != 2)
+        });
+        assert!(batches.count() <= 2 * 10);
+    }
+
     proptest! {
         #[test]
-        fn every_entry_comes_out_exactly_once_and_the_oldest_first(
-            lengths in prop::collection::vec(1usize..3000, 1..60),
+        fn every_entry_comes_out_exactly_once_and_nobody_starves(
+            requests in prop::collection::vec(prop::collection::vec(1usize..3000, 1..12), 1..12),
             max_tokens in 1usize..5000,
         ) {
-            let queue = Queue::new(lengths.len());
+            let all: usize = requests.iter().map(Vec::len).sum();
+            let queue = Queue::new(all);
             let limits = Limits { max_tokens, max_padding: 2 };
-            let (entries, receivers): (Vec<_>, Vec<_>) = lengths.iter().enumerate().map(|(i, n)| {
-                let (mut e, r) = entry(*n);
-                e.ids[0] = u32::try_from(i).unwrap();
-                (e, r)
-            }).unzip();
-            queue.push(entries).unwrap();
+            let mut receivers = Vec::new();
+            for lengths in &requests {
+                let first = receivers.len() as u32;
+                let (mut entries, more) = request(0, lengths);
+                for (i, entry) in (first..).zip(&mut entries) {
+                    entry.ids[0] = i;
+                }
+                queue.push(entries).unwrap();
+                receivers.extend(more);
+            }
             queue.close();
-            let mut seen = vec![false; lengths.len()];
-            while let Some(batch) = queue.next_batch(&limits) {
-                let oldest = seen.iter().position(|s| !s).unwrap();
-                prop_assert_eq!(batch[0].ids[0] as usize, oldest);
-                for e in batch {
-                    let i = e.ids[0] as usize;
-                    prop_assert!(!seen[i]);
-                    seen[i] = true;
+            let mut seen = vec![None; all];
+            for batch in 0.. {
+                let Some(entries) = queue.next_batch(&limits) else { break };
+                prop_assert!(!entries.is_empty());
+                let tokens: usize = entries.iter().map(|e| e.ids.len()).sum();
+                prop_assert!(entries.len() == 1 || tokens <= max_tokens);
+                for e in entries {
+                    let before = seen[e.ids[0] as usize].replace(batch);
+                    prop_assert!(before.is_none());
                 }
             }
-            prop_assert!(seen.iter().all(|s| *s));
-            drop(receivers);
+            for (place, batch) in seen.iter().enumerate() {
+                prop_assert!(batch.is_some_and(|b| b < 2 * (place + 1)));
+            }
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::flight::Origin;
+
 /// What stands before a text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Prefix {
@@ -43,8 +45,10 @@ pub enum Truncate {
     /// Refuse it.
     #[default]
     Refuse,
-    /// Keep its beginning.
+    /// Cut its end: keep the beginning.
     End,
+    /// Cut its start: keep the end.
+    Start,
 }
 
 /// One text to embed.
@@ -56,8 +60,10 @@ pub struct Request<'a> {
     pub prefix: Prefix,
     /// Width of the vector, 1 to the model's hidden size, which is the default.
     pub dimensions: Option<usize>,
-    /// Whether a too long text may be cut.
+    /// Whether a too long text may be cut, and where.
     pub truncate: Truncate,
+    /// Whether the vector is scaled to unit length; on by default.
+    pub normalize: bool,
 }
 
 impl<'a> Request<'a> {
@@ -68,6 +74,7 @@ impl<'a> Request<'a> {
             prefix: Prefix::None,
             dimensions: None,
             truncate: Truncate::Refuse,
+            normalize: true,
         }
     }
 }
@@ -75,10 +82,12 @@ impl<'a> Request<'a> {
 /// A text's vector.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embedding {
-    /// Unit length, as wide as asked.
+    /// As wide as asked; unit length unless asked otherwise.
     pub vector: Vec<f32>,
     /// Tokens computed for it, the instruction's and the end-of-sequence token included.
     pub tokens: usize,
     /// Whether the text was cut.
     pub truncated: bool,
+    /// Whether it was computed for this request or known already.
+    pub origin: Origin,
 }

@@ -21,6 +21,17 @@ pub struct Encoding {
     pub truncated: bool,
 }
 
+/// A token of a prompt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Its id.
+    pub id: u32,
+    /// The part of the prompt that it stands for; its own name where it is a special token.
+    pub text: String,
+    /// First character of that part and the one behind it; `None` for special tokens.
+    pub place: Option<(usize, usize)>,
+}
+
 /// A model's tokenizer; cheap to clone and usable from any thread.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
@@ -94,7 +105,78 @@ impl Tokenizer {
             Input::Text(text) => self.encode_text(&request.prefix.prompt(text), text.is_empty())?,
             Input::Tokens(ids) => self.check_tokens(ids)?,
         };
-        self.fit(ids, request.truncate)
+        if ids.len() <= self.max_length {
+            return Ok(Encoding {
+                ids,
+                truncated: false,
+            });
+        }
+        let too_long = Error::TooLong {
+            tokens: ids.len(),
+            limit: self.max_length,
+        };
+        let ids = match request.truncate {
+            Truncate::Refuse => return Err(too_long),
+            Truncate::End => self.keep(&ids, self.max_length - self.after.len(), 0),
+            Truncate::Start => {
+                // An instruction says how to read the text: it stays when the text's beginning goes.
+                let head = self.tokens_before(request)?;
+                let room = self.max_length - self.after.len();
+                let tail = room.checked_sub(head).filter(|t| *t > 0).ok_or(too_long)?;
+                self.keep(&ids, head, tail)
+            }
+        };
+        Ok(Encoding {
+            ids,
+            truncated: true,
+        })
+    }
+
+    /// The first `head` and last `tail` of `ids`, special tokens at the end not counted, which stay.
+    fn keep(&self, ids: &[u32], head: usize, tail: usize) -> Vec<u32> {
+        let text = &ids[..ids.len() - self.after.len()];
+        [&text[..head], &text[text.len() - tail..], &self.after].concat()
+    }
+
+    /// How many tokens of a prompt stand before its text.
+    fn tokens_before(&self, request: &Request<'_>) -> Result<usize> {
+        let Input::Text(text) = &request.input else {
+            return Ok(self.before.len());
+        };
+        let prompt = request.prefix.prompt(text);
+        let start = prompt.len() - text.len();
+        let encoding = self
+            .inner
+            .encode(prompt, false)
+            .map_err(|e| untokenizable(&e))?;
+        let in_prefix = encoding.get_offsets().iter().filter(|o| o.1 <= start);
+        Ok(self.before.len() + in_prefix.count())
+    }
+
+    /// The tokens of a prompt, as a tokenizer's user wants to see them.
+    ///
+    /// # Errors
+    /// The text cannot be tokenised.
+    pub fn tokens(&self, prompt: &str, special: bool) -> Result<Vec<Token>> {
+        let encoding = self
+            .inner
+            .encode_char_offsets(prompt, special)
+            .map_err(|e| untokenizable(&e))?;
+        let characters: Vec<char> = prompt.chars().collect();
+        let token = |i: usize| {
+            let special = encoding.get_special_tokens_mask()[i] == 1;
+            let (start, stop) = encoding.get_offsets()[i];
+            let place = (!special).then_some((start, stop));
+            Token {
+                id: encoding.get_ids()[i],
+                text: match characters.get(start..stop) {
+                    Some(part) if !special => part.iter().collect(),
+                    _ => encoding.get_tokens()[i].clone(),
+                },
+                place,
+            }
+        };
+        Ok((0..encoding.len()).map(token).collect())
     }
 
     fn encode_text(&self, prompt: &str, empty: bool) -> Result<Vec<u32>> {
@@ -107,10 +189,7 @@ impl Tokenizer {
         let encoding = self
             .inner
             .encode_fast(prompt, true)
-            .map_err(|e| Error::InvalidInput {
-                field: "input",
-                reason: format!("the text could not be tokenised: {e}"),
-            })?;
+            .map_err(|e| untokenizable(&e))?;
         let ids = encoding.get_ids();
         match ids.iter().find(|id| **id as usize >= self.vocabulary) {
             Some(id) => Err(self.out_of_vocabulary(*id)),
@@ -146,29 +225,6 @@ impl Tokenizer {
         }
     }
 
-    /// Refuses or cuts what is too long.
-    fn fit(&self, ids: Vec<u32>, truncate: Truncate) -> Result<Encoding> {
-        if ids.len() <= self.max_length {
-            return Ok(Encoding {
-                ids,
-                truncated: false,
-            });
-        }
-        if truncate == Truncate::Refuse {
-            return Err(Error::TooLong {
-                tokens: ids.len(),
-                limit: self.max_length,
-            });
-        }
-        let mut kept = ids;
-        kept.truncate(self.max_length - self.after.len());
-        kept.extend(&self.after);
-        Ok(Encoding {
-            ids: kept,
-            truncated: true,
-        })
-    }
-
     /// The longest sequence in tokens.
     #[must_use]
     pub fn max_length(&self) -> usize {
@@ -179,5 +235,86 @@ impl Tokenizer {
     #[must_use]
     pub fn added_tokens(&self) -> (&[u32], &[u32]) {
         (&self.before, &self.after)
+    }
+}
+
+fn untokenizable(reason: &tokenizers::Error) -> Error {
+    Error::InvalidInput {
+        field: "input",
+        reason: format!("the text could not be tokenised: {reason}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Prefix;
+
+    fn tokenizer(max_length: usize) -> Tokenizer {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/nano/tokenizer.json");
+        Tokenizer::open(path.as_ref(), 16_384, max_length).unwrap()
+    }
+
+    fn request(truncate: Truncate) -> Request<'static> {
+        Request {
+            prefix: Prefix::Instruction("Name the organ:".to_owned()),
+            truncate,
+            ..Request::text("one two three four five six seven eight nine ten")
+        }
+    }
+
+    #[test]
+    fn cutting_keeps_the_instruction_and_the_special_tokens() {
+        let whole = tokenizer(4096)
+            .encode(&request(Truncate::Refuse))
+            .unwrap()
+            .ids;
+        let short = tokenizer(whole.len() - 3);
+        assert!(matches!(
+            short.encode(&request(Truncate::Refuse)),
+            Err(Error::TooLong { .. })
+        ));
+        let end = short.encode(&request(Truncate::End)).unwrap();
+        assert!(end.truncated);
+        let last = whole.len() - 1;
+        assert_eq!(end.ids, [&whole[..last - 3], &whole[last..]].concat());
+
+        let start = short.encode(&request(Truncate::Start)).unwrap().ids;
+        let prompt = request(Truncate::Refuse).prefix.prompt("").into_owned();
+        let head = short.tokens(&prompt, false).unwrap().len();
+        assert_eq!(start, [&whole[..head], &whole[head + 3..]].concat());
+        let tiny = tokenizer(head);
+        assert!(matches!(
+            tiny.encode(&request(Truncate::Start)),
+            Err(Error::TooLong { .. })
+        ));
+    }
+
+    #[test]
+    fn token_ids_are_cut_as_texts_are() {
+        let tokens = |truncate| Request {
+            input: Input::Tokens(vec![10, 11, 12, 13].into()),
+            prefix: Prefix::None,
+            truncate,
+            ..Request::text("")
+        };
+        let short = tokenizer(3);
+        let after = short.added_tokens().1.to_vec();
+        let cut = |truncate| short.encode(&tokens(truncate)).unwrap().ids;
+        assert_eq!(cut(Truncate::End), [&[10, 11], &after[..]].concat());
+        assert_eq!(cut(Truncate::Start), [&[12, 13], &after[..]].concat());
+    }
+
+    #[test]
+    fn tokens_name_their_part_of_the_text() {
+        let tokens = tokenizer(64).tokens("heart ok", true).unwrap();
+        let text: String = tokens
+            .iter()
+            .filter(|t| t.place.is_some())
+            .map(|t| t.text.as_str())
+            .collect();
+        assert_eq!(text.replace(' ', ""), "heartok");
+        assert_eq!(tokens.last().unwrap().place, None);
+        assert_eq!(tokens.last().unwrap().text, "<|endoftext|>");
     }
 }

@@ -1,17 +1,21 @@
 //! Cutting and normalising vectors, in float32.
 
-/// Keeps the first `dimensions` components and scales to unit length: the order that Matryoshka representation
-/// learning (arXiv 2205.13147) wants, for the cut part of a unit vector is not a unit vector. The sum of squares is
-/// taken in float64, so that the length is 1 to float32's last bit or two whatever the width.
-pub fn cut_and_normalize(vector: &mut Vec<f32>, dimensions: usize) {
-    vector.truncate(dimensions);
-    let squares: f64 = vector.iter().map(|v| f64::from(*v) * f64::from(*v)).sum();
-    if squares > 0.0 {
-        let scale = 1.0 / squares.sqrt();
-        for v in vector {
-            *v = (f64::from(*v) * scale) as f32;
-        }
+/// The first `dimensions` components of a state, scaled to unit length unless the caller wants them as they are.
+///
+/// Cut first, then normalised: the order that Matryoshka representation learning (arXiv 2205.13147) wants, for the cut
+/// part of a unit vector is not a unit vector. The sum of squares is taken in float64, so that the length is 1 to
+/// float32's last bit or two whatever the width.
+#[must_use]
+pub fn cut(state: &[f32], dimensions: usize, normalize: bool) -> Vec<f32> {
+    let part = &state[..dimensions.min(state.len())];
+    let squares: f64 = part.iter().map(|v| f64::from(*v) * f64::from(*v)).sum();
+    if !normalize || squares == 0.0 {
+        return part.to_vec();
     }
+    let scale = 1.0 / squares.sqrt();
+    part.iter()
+        .map(|v| (f64::from(*v) * scale) as f32)
+        .collect()
 }
 
 /// Cosine of the angle between two vectors of equal width, in float64.
@@ -33,12 +37,9 @@ mod tests {
 
     #[test]
     fn cuts_before_it_normalises() {
-        let mut v = vec![3.0, 4.0, 12.0];
-        cut_and_normalize(&mut v, 2);
-        assert_eq!(v, [0.6, 0.8]);
-        let mut zero = vec![0.0; 4];
-        cut_and_normalize(&mut zero, 4);
-        assert_eq!(zero, [0.0; 4]);
+        assert_eq!(cut(&[3.0, 4.0, 12.0], 2, true), [0.6, 0.8]);
+        assert_eq!(cut(&[3.0, 4.0, 12.0], 2, false), [3.0, 4.0]);
+        assert_eq!(cut(&[0.0; 4], 4, true), [0.0; 4]);
     }
 
     #[test]

@@ -1,72 +1,245 @@
-//! The thread that owns a session: take a batch, compute, answer, until the queue is closed.
+//! The threads that own sessions: take a batch, compute, answer, until the queue is closed.
+//!
+//! A batch that fails or even panics is answered with the error, and its session is opened anew, for nothing is known
+//! of the state that the failure left it in. Where a device runs out of memory, the batch is halved and tried again,
+//! and later batches are smaller.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crate::batch::Limits;
-use crate::error::Error;
-use crate::network::Network;
+use crate::error::{Error, Result};
+use crate::flight::{Answer, Origin, Reply};
+use crate::health::Pulse;
+use crate::metrics;
+use crate::network::{Network, States};
 use crate::queue::{Entry, Queue};
+use crate::results::Results;
 
-/// Starts a worker. A batch that fails, or even panics, is answered with the error, and the worker goes on.
+/// Opens a session; called again after a failure.
+pub(crate) type Opener = Box<dyn FnMut() -> Result<Box<dyn Network>> + Send>;
+
+/// The batch budget never falls below this: smaller batches save no memory worth having.
+const LEAST_BUDGET: usize = 256;
+/// Wait between attempts to open a session anew: doubled from the first to the last.
+const REOPEN_AFTER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+
+/// What the workers of a model share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) queue: Queue,
+    /// Tokens of a batch at most; lowered where memory runs out.
+    pub(crate) budget: AtomicUsize,
+    pub(crate) max_padding: usize,
+    /// What is kept of the results; `None` where nothing is.
+    pub(crate) results: Option<Arc<Results>>,
+    pub(crate) metrics: metrics::Model,
+}
+
+impl Shared {
+    /// Queues texts, all or none.
+    ///
+    /// # Errors
+    /// The queue is full or closed; whoever waits for the texts has been told.
+    pub(crate) fn push(&self, entries: Vec<Entry>) -> Result<()> {
+        self.queue.push(entries).map_err(|(error, entries)| {
+            answer_all(&entries, &Err(error.clone()));
+            error
+        })
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            max_tokens: self.budget.load(Ordering::Relaxed),
+            max_padding: self.max_padding,
+        }
+    }
+
+    /// Lowers the budget below a batch that did not fit.
+    fn lower_budget(&self, failed: usize) {
+        let lowered = (failed / 2).max(LEAST_BUDGET);
+        let before = self.budget.fetch_min(lowered, Ordering::Relaxed);
+        if lowered < before {
+            tracing::warn!(
+                before,
+                lowered,
+                "the device is out of memory: batches will have fewer tokens"
+            );
+            self.metrics.budget(lowered);
+        }
+    }
+}
+
+/// A thread and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) thread: JoinHandle<()>,
+}
+
+/// Starts a worker over an open session, which `open` replaces after a failure.
 ///
 /// # Errors
 /// The system gives no thread.
 pub(crate) fn spawn(
-    mut network: Box<dyn Network>,
-    queue: Arc<Queue>,
-    limits: Limits,
-) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new()
+    network: Box<dyn Network>,
+    open: Opener,
+    shared: Arc<Shared>,
+) -> std::io::Result<Worker> {
+    let pulse = Arc::new(Pulse::default());
+    let mut session = Session {
+        network: Some(network),
+        open,
+        shared,
+        pulse: Arc::clone(&pulse),
+    };
+    let thread = std::thread::Builder::new()
         .name("lexivec-worker".to_owned())
-        .spawn(move || {
-            while let Some(batch) = queue.next_batch(&limits) {
-                run(network.as_mut(), batch);
-            }
-        })
+        .spawn(move || session.serve())?;
+    Ok(Worker { pulse, thread })
 }
 
-fn run(network: &mut dyn Network, batch: Vec<Entry>) {
-    let sequences: Vec<&[u32]> = batch.iter().map(|e| e.ids.as_slice()).collect();
-    // A panic inside a binding must cost a batch, not the service; the session holds no state between runs.
-    let outcome =
-        catch_unwind(AssertUnwindSafe(|| network.embed(&sequences))).unwrap_or_else(|_| {
-            Err(Error::Inference(
-                "the worker panicked; see the log".to_owned(),
-            ))
-        });
-    let hidden = network.hidden_size();
-    match outcome {
-        Ok(states) => {
-            for (entry, state) in batch.into_iter().zip(states.chunks_exact(hidden)) {
-                let finite = state.iter().all(|v| v.is_finite());
-                let reply = if finite {
-                    Ok(state.to_vec())
-                } else {
-                    Err(Error::NonFinite)
-                };
-                // A caller that has gone meanwhile wants no answer.
-                let _ = entry.reply.send(reply);
+struct Session {
+    /// `None` while it is being opened anew.
+    network: Option<Box<dyn Network>>,
+    open: Opener,
+    shared: Arc<Shared>,
+    pulse: Arc<Pulse>,
+}
+
+impl Session {
+    fn serve(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        loop {
+            if self.network.is_none() && !self.reopen() {
+                break;
             }
+            let Some(batch) = shared.queue.next_batch(&shared.limits()) else {
+                break;
+            };
+            self.pulse.begin();
+            self.run(batch);
+            self.pulse.end();
         }
-        Err(error) => {
-            tracing::error!(%error, texts = batch.len(), "a batch failed");
-            for entry in batch {
-                let _ = entry.reply.send(Err(error.clone()));
+        self.pulse.stop();
+    }
+
+    /// Opens the session again, however often it takes; false once there is nothing left to serve.
+    fn reopen(&mut self) -> bool {
+        self.pulse.lost();
+        let mut wait = REOPEN_AFTER.0;
+        loop {
+            let opened = catch_unwind(AssertUnwindSafe(|| (self.open)()));
+            match opened.unwrap_or_else(|_| Err(Error::Panicked)) {
+                Ok(network) => {
+                    tracing::warn!("the session was opened anew");
+                    self.network = Some(network);
+                    self.shared.metrics.session_rebuilt();
+                    self.pulse.found();
+                    return true;
+                }
+                Err(error) => {
+                    tracing::error!(%error, retry_s = wait.as_secs_f32(), "the session could not be opened again");
+                }
+            }
+            if self.shared.queue.is_closed() {
+                // Nobody else might be left to answer what waits.
+                while let Some(batch) = self.shared.queue.next_batch(&self.shared.limits()) {
+                    answer_all(&batch, &Err(Error::ShuttingDown));
+                }
+                return false;
+            }
+            std::thread::sleep(wait);
+            wait = (wait * 2).min(REOPEN_AFTER.1);
+        }
+    }
+
+    /// Keeps what was computed, then tells who waits.
+    fn answer(&self, batch: &[Entry], replies: &[Reply]) {
+        if let Some(results) = &self.shared.results {
+            let computed = batch.iter().zip(replies).filter_map(|(entry, reply)| {
+                let answer = reply.as_ref().ok()?;
+                Some((entry.key?, Arc::clone(&answer.state)))
+            });
+            results.keep(computed.collect());
+        }
+        for (entry, reply) in batch.iter().zip(replies) {
+            entry.flight.land(reply);
+        }
+    }
+
+    /// Computes a batch, in halves where it does not fit, and answers it.
+    fn run(&mut self, batch: Vec<Entry>) {
+        let Some(network) = &mut self.network else {
+            // A half of this batch failed, and the session with it.
+            answer_all(
+                &batch,
+                &Err(Error::Inference("the session was lost".to_owned())),
+            );
+            return;
+        };
+        let started = Instant::now();
+        let sequences: Vec<&[u32]> = batch.iter().map(|e| e.ids.as_slice()).collect();
+        let tokens: usize = sequences.iter().map(|s| s.len()).sum();
+        // A panic inside a binding must cost a batch, not the service.
+        let outcome = catch_unwind(AssertUnwindSafe(|| network.embed(&sequences)))
+            .unwrap_or_else(|_| Err(Error::Panicked));
+        self.shared.metrics.batch(batch.len(), tokens, &outcome);
+        match outcome {
+            Ok(states) => {
+                let replies = replies(&batch, &states, network.hidden_size(), started);
+                self.answer(&batch, &replies);
+            }
+            Err(Error::OutOfMemory { .. }) if batch.len() > 1 => {
+                self.shared.lower_budget(tokens);
+                let mut first = batch;
+                let second = first.split_off(first.len() / 2);
+                self.run(first);
+                self.run(second);
+            }
+            Err(error) => {
+                tracing::error!(?error, texts = batch.len(), tokens, "a batch failed");
+                if !matches!(error, Error::OutOfMemory { .. }) {
+                    self.network = None;
+                }
+                answer_all(&batch, &Err(error));
             }
         }
     }
 }
 
+fn replies(batch: &[Entry], states: &States, hidden: usize, started: Instant) -> Vec<Reply> {
+    let infer = started.elapsed();
+    let answered = batch.iter().zip(states.values.chunks_exact(hidden));
+    let reply = |(entry, state): (&Entry, &[f32])| {
+        if !state.iter().all(|v| v.is_finite()) {
+            return Err(Error::NonFinite);
+        }
+        Ok(Answer {
+            state: state.into(),
+            origin: Origin::Computed,
+            queued: started.saturating_duration_since(entry.since),
+            infer,
+        })
+    };
+    answered.map(reply).collect()
+}
+
+fn answer_all(batch: &[Entry], reply: &Reply) {
+    for entry in batch {
+        entry.flight.land(reply);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use tokio::sync::oneshot;
-
     use super::*;
-    use crate::error::Result;
+    use crate::flight::Flight;
 
-    /// Answers each text with its first token; fails on 1, panics on 2, gives NaN on 3.
+    /// Answers each text with its first token; fails on 1, panics on 2, gives NaN on 3, and has memory for eight tokens.
     struct Fake;
 
     impl Network for Fake {
@@ -74,40 +247,109 @@ mod tests {
             1
         }
 
-        fn embed(&mut self, sequences: &[&[u32]]) -> Result<Vec<f32>> {
+        fn embed(&mut self, sequences: &[&[u32]]) -> Result<States> {
+            let rows = sequences.iter().map(|s| s.len()).sum();
+            if rows > 8 {
+                return Err(Error::of_run(
+                    "Failed to allocate memory for requested buffer of size 9",
+                ));
+            }
             let state = |s: &&[u32]| match s[0] {
                 1 => Err(Error::Inference("asked to".to_owned())),
                 2 => panic!("asked to"),
                 3 => Ok(f32::NAN),
                 other => Ok(other as f32),
             };
-            sequences.iter().map(state).collect()
+            let values = sequences.iter().map(state).collect::<Result<_>>()?;
+            Ok(States { values, rows })
+        }
+    }
+
+    struct Scene {
+        shared: Arc<Shared>,
+        worker: Option<Worker>,
+        opened: Arc<AtomicUsize>,
+    }
+
+    /// A worker whose session opens again at the third attempt.
+    fn scene() -> Scene {
+        let shared = Arc::new(Shared {
+            queue: Queue::new(64),
+            budget: AtomicUsize::new(4096),
+            max_padding: 2,
+            results: None,
+            metrics: metrics::Model::new("fake"),
+        });
+        let opened = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&opened);
+        let open: Opener = Box::new(move || match count.fetch_add(1, Ordering::SeqCst) {
+            0 => Err(Error::Inference("the device is away".to_owned())),
+            1 => panic!("the driver is away"),
+            _ => Ok(Box::new(Fake)),
+        });
+        let worker = spawn(Box::new(Fake), open, Arc::clone(&shared)).unwrap();
+        Scene {
+            shared,
+            worker: Some(worker),
+            opened,
+        }
+    }
+
+    impl Scene {
+        fn ask(&self, texts: &[&[u32]]) -> Vec<Reply> {
+            let text = |ids: &&[u32]| {
+                let (flight, receiver) = Flight::new();
+                let entry = Entry {
+                    ids: ids.to_vec(),
+                    key: None,
+                    flight,
+                    since: Instant::now(),
+                };
+                (entry, receiver)
+            };
+            let (entries, receivers): (Vec<_>, Vec<_>) = texts.iter().map(text).unzip();
+            self.shared.push(entries).unwrap();
+            receivers
+                .into_iter()
+                .map(|r| r.blocking_recv().unwrap())
+                .collect()
+        }
+    }
+
+    impl Drop for Scene {
+        fn drop(&mut self) {
+            self.shared.queue.close();
+            self.worker.take().unwrap().thread.join().unwrap();
         }
     }
 
     #[test]
-    fn a_failed_or_panicked_batch_is_answered_and_the_next_is_served() {
-        let queue = Arc::new(Queue::new(8));
-        let limits = Limits {
-            max_tokens: 1,
-            max_padding: 1,
-        };
-        let worker = spawn(Box::new(Fake), Arc::clone(&queue), limits).unwrap();
-        let ask = |token| {
-            let (reply, receiver) = oneshot::channel();
-            queue
-                .push(vec![Entry {
-                    ids: vec![token],
-                    reply,
-                }])
-                .unwrap();
-            receiver.blocking_recv().unwrap()
-        };
-        assert!(matches!(ask(1), Err(Error::Inference(_))));
-        assert!(matches!(ask(2), Err(Error::Inference(_))));
-        assert!(matches!(ask(3), Err(Error::NonFinite)));
-        assert_eq!(ask(7).unwrap(), [7.0]);
-        queue.close();
-        worker.join().unwrap();
+    fn a_failed_or_panicked_batch_is_answered_and_the_next_is_served_by_a_new_session() {
+        let scene = scene();
+        assert!(matches!(scene.ask(&[&[1]])[0], Err(Error::Inference(_))));
+        assert_eq!(scene.ask(&[&[7]])[0].as_ref().unwrap().state[..], [7.0]);
+        assert_eq!(scene.opened.load(Ordering::SeqCst), 3);
+        assert!(matches!(scene.ask(&[&[2]])[0], Err(Error::Panicked)));
+        assert!(matches!(scene.ask(&[&[3]])[0], Err(Error::NonFinite)));
+        assert_eq!(scene.ask(&[&[9]])[0].as_ref().unwrap().state[..], [9.0]);
+        // A vector that is not finite is the text's fault, not the session's.
+        assert_eq!(scene.opened.load(Ordering::SeqCst), 4);
+    }
+
+    #[test]
+    fn where_memory_runs_out_the_batch_is_halved_and_the_budget_lowered() {
+        let scene = scene();
+        let texts: Vec<[u32; 5]> = (10..14).map(|t| [t; 5]).collect();
+        let texts: Vec<&[u32]> = texts.iter().map(<[u32; 5]>::as_slice).collect();
+        let found: Vec<f32> = scene
+            .ask(&texts)
+            .iter()
+            .map(|r| r.as_ref().unwrap().state[0])
+            .collect();
+        assert_eq!(found, [10.0, 11.0, 12.0, 13.0]);
+        assert_eq!(scene.shared.budget.load(Ordering::Relaxed), LEAST_BUDGET);
+        let alone = scene.ask(&[&[10; 9]]);
+        assert!(matches!(alone[0], Err(Error::OutOfMemory { .. })));
+        assert_eq!(scene.opened.load(Ordering::SeqCst), 0);
     }
 }

@@ -35,9 +35,9 @@ fn batches() -> impl Strategy<Value = Vec<Vec<u32>>> {
 
 fn batch_equals_alone(network: &mut dyn Network, batch: &[Vec<u32>]) -> Result<(), TestCaseError> {
     let sequences: Vec<&[u32]> = batch.iter().map(Vec::as_slice).collect();
-    let together = network.embed(&sequences).unwrap();
+    let together = network.embed(&sequences).unwrap().values;
     for (sequence, found) in sequences.iter().zip(together.chunks(network.hidden_size())) {
-        let alone = network.embed(&[sequence]).unwrap();
+        let alone = network.embed(&[sequence]).unwrap().values;
         prop_assert!(alone == found, "a vector changed with its batch: {batch:?}");
     }
     Ok(())
@@ -81,6 +81,7 @@ fn a_lone_end_of_sequence_token_has_a_finite_vector() {
         network
             .embed(&[&[16_381]])
             .unwrap()
+            .values
             .iter()
             .all(|v| v.is_finite())
     );
@@ -100,9 +101,9 @@ fn a_batch_may_have_more_rows_than_the_model_has_positions() {
         .map(|i| [vec![300 + i; 2000], vec![16_381]].concat())
         .collect();
     let sequences: Vec<&[u32]> = long.iter().map(Vec::as_slice).collect();
-    let together = network.embed(&sequences).unwrap();
+    let together = network.embed(&sequences).unwrap().values;
     assert_eq!(
-        network.embed(&sequences[2..]).unwrap(),
+        network.embed(&sequences[2..]).unwrap().values,
         together[2 * network.hidden_size()..]
     );
 }

@@ -33,9 +33,16 @@ pub(crate) struct ComputeArgs {
     #[arg(long, env = "LEXIVEC_EP_OPTION", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = key_value)]
     pub(crate) ep_option: Vec<(String, String)>,
 
-    /// Number of the GPU
-    #[arg(long, env = "LEXIVEC_DEVICE", value_name = "N", default_value_t = 0)]
-    pub(crate) device: i32,
+    /// GPUs by number, 0,1,… ; each gets the model and a share of the batches
+    #[arg(
+        long,
+        visible_alias = "device",
+        env = "LEXIVEC_DEVICES",
+        value_name = "N",
+        value_delimiter = ',',
+        default_value = "0"
+    )]
+    pub(crate) devices: Vec<i32>,
 
     /// Threads within an operator. Default: one per physical core, which is fastest where nothing else runs
     #[arg(long, env = "LEXIVEC_THREADS", value_name = "N")]
@@ -64,7 +71,14 @@ impl ComputeArgs {
         if self.threads == Some(0) {
             return Err(Usage("--threads must be at least 1".to_owned()));
         }
-        if !self.ep_option.is_empty() && self.ep.iter().all(|p| *p == Provider::Cpu) {
+        let cpu = self.ep.iter().all(|p| *p == Provider::Cpu);
+        if cpu && self.devices.len() > 1 {
+            return Err(Usage(
+                "--devices are GPUs: give --ep cuda or --ep tensorrt as well, or --sessions for several on the CPU"
+                    .to_owned(),
+            ));
+        }
+        if !self.ep_option.is_empty() && cpu {
             return Err(Usage(
                 "--ep-option is for the GPU providers: give --ep cuda or --ep tensorrt as well"
                     .to_owned(),
@@ -75,7 +89,7 @@ impl ComputeArgs {
             session: SessionSettings {
                 providers: ProviderSettings {
                     order: self.ep.clone(),
-                    device: self.device,
+                    device: self.devices[0],
                     options: self.ep_option.clone(),
                 },
                 threads: self.threads,
@@ -85,7 +99,9 @@ impl ComputeArgs {
                 max_tokens: self.max_batch_tokens,
                 ..Limits::default()
             },
+            devices: self.devices.clone(),
             queue,
+            ..EngineOptions::default()
         })
     }
 

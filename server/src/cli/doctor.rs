@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 } else {
                     Status::Note
                 };
-                match probe(library, provider, args.compute.device) {
+                match probe(library, provider, args.compute.devices[0]) {
                     Ok(()) => add(&format!("ep {provider}"), Status::Ok, "starts".to_owned()),
                     Err(error) => add(&format!("ep {provider}"), missing, error.to_string()),
                 }

@@ -163,12 +163,12 @@ fn embed(
         .collect();
     let mut embeddings = vec![None; chunk.len()];
     for (i, reply) in order.iter().zip(engine.submit(sequences)?) {
-        let state = reply
+        let answer = reply
             .blocking_recv()
             .unwrap_or(Err(lexivec_runtime::Error::ShuttingDown));
-        let state = state.map_err(|e| anyhow::anyhow!("{}: {e}", chunk[*i].place))?;
+        let answer = answer.map_err(|e| anyhow::anyhow!("{}: {e}", chunk[*i].place))?;
         if let Some(encoding) = &encodings[*i] {
-            embeddings[*i] = Some(engine.finish(state, encoding, template.dimensions));
+            embeddings[*i] = Some(engine.finish(&answer, encoding, template.dimensions, true));
         }
     }
     let mut truncated = 0;

@@ -9,11 +9,14 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bars;
+mod cache_args;
 mod common;
 mod convert;
 mod doctor;
 mod embed;
+mod http_args;
 mod inspect;
+mod logging;
 mod resolve;
 mod serve;
 
@@ -75,7 +78,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     interrupt::install()?;
     match cli.command {
         Command::Convert(args) => convert::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Serve(args) => serve::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Serve(args) => serve::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Embed(args) => embed::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::run(&args),

@@ -1,47 +1,52 @@
 //! `lexivec serve`.
 
-use std::io::IsTerminal as _;
-use std::net::{IpAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::Data;
 use anyhow::Context as _;
 use lexivec_models::Precision;
-use lexivec_runtime::{Engine, Request};
-use tracing_subscriber::EnvFilter;
+use lexivec_runtime::{Engine, EngineOptions, Library, Request};
 
+use super::cache_args::CacheArgs;
 use super::common::{ComputeArgs, DomainArgs, HubArgs};
+use super::http_args::HttpArgs;
+use super::logging::LogArgs;
 use super::{Usage, resolve};
-use crate::http::{self, AppState, HttpSettings, ServedModel};
+use crate::http::{self, AppState, Exporter, ServedModel};
 use crate::interrupt;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Model directory, checkpoint folder, or hub id such as Qwen/Qwen3-Embedding-0.6B. A checkpoint is converted on
     /// first use into the cache folder
-    #[arg(env = "LEXIVEC_MODEL")]
-    model: String,
+    #[arg(env = "LEXIVEC_MODEL", required_unless_present = "models")]
+    model: Option<String>,
 
-    /// Precision of that conversion. Default: fp32 on cpu, which is exact; fp16 on cuda and tensorrt
+    /// A further model under a name of its own; may be repeated. Each has its own queue and sessions
+    #[arg(long = "model", env = "LEXIVEC_MODELS", value_name = "NAME=MODEL", value_delimiter = ',', value_parser = named)]
+    models: Vec<(String, String)>,
+
+    /// Name of the first model in requests and answers. Default: the checkpoint's name
+    #[arg(
+        long,
+        env = "LEXIVEC_SERVED_MODEL_NAME",
+        value_name = "NAME",
+        requires = "model"
+    )]
+    served_model_name: Option<String>,
+
+    /// Precision of a conversion on first use. Default: fp32 on cpu, which is exact; fp16 on cuda and tensorrt
     #[arg(short, long, env = "LEXIVEC_PRECISION")]
     precision: Option<Precision>,
 
-    /// Name of the model in requests and answers. Default: the checkpoint's name
-    #[arg(long, env = "LEXIVEC_SERVED_MODEL_NAME", value_name = "NAME")]
-    served_model_name: Option<String>,
+    /// Sessions per device. More keep a large GPU busy with a small model; each has a copy of the weights
+    #[arg(long, env = "LEXIVEC_SESSIONS", value_name = "N", default_value_t = 1)]
+    sessions: usize,
 
-    /// Address to listen on. The default takes connections from this machine alone, since there is no password;
-    /// 0.0.0.0 takes them from everywhere
-    #[arg(long, env = "LEXIVEC_HOST", default_value = "127.0.0.1")]
-    host: IpAddr,
-
-    /// Port to listen on; 0 takes a free one
-    #[arg(long, env = "LEXIVEC_PORT", default_value_t = 30_000)]
-    port: u16,
-
-    /// Texts that may be accepted and not yet answered; a request beyond gets 429 at once. 8192 is four requests of
-    /// the largest size
+    /// Texts of a model that may be accepted and not yet answered; a request beyond gets 429 at once. 8192 is four
+    /// requests of the largest size
     #[arg(
         long,
         env = "LEXIVEC_QUEUE",
@@ -50,22 +55,36 @@ pub(crate) struct Args {
     )]
     queue: usize,
 
-    /// Largest request body in bytes; 32 MiB holds 2048 texts of 8 pages each
-    #[arg(long, env = "LEXIVEC_BODY_LIMIT", value_name = "BYTES", default_value_t = 32 << 20)]
-    body_limit: usize,
-
-    /// Seconds that accepted requests may take to finish after SIGTERM or Ctrl-C
+    /// Seconds that a request may take in the server, waiting included, before it is answered 503; clients wait longer
     #[arg(
         long,
-        env = "LEXIVEC_SHUTDOWN_TIMEOUT",
+        env = "LEXIVEC_REQUEST_TIMEOUT",
         value_name = "SECONDS",
-        default_value_t = 30
+        default_value_t = 60
     )]
-    shutdown_timeout: u64,
+    request_timeout: u64,
 
-    /// What is logged: error, warn, info (a line per request), debug
-    #[arg(long, env = "LEXIVEC_LOG", default_value = "info")]
-    log: String,
+    /// Seconds after which a running batch counts as stuck, and /readyz answers 503
+    #[arg(
+        long,
+        env = "LEXIVEC_STUCK_AFTER",
+        value_name = "SECONDS",
+        default_value_t = 120
+    )]
+    stuck_after: u64,
+
+    /// Refuse token ids as `input`: a client that tokenises for another model gets wrong vectors, not an error
+    #[arg(long, env = "LEXIVEC_REFUSE_TOKEN_IDS")]
+    refuse_token_ids: bool,
+
+    #[command(flatten)]
+    http: HttpArgs,
+
+    #[command(flatten)]
+    cache: CacheArgs,
+
+    #[command(flatten)]
+    logs: LogArgs,
 
     #[command(flatten)]
     domains: DomainArgs,
@@ -77,70 +96,137 @@ pub(crate) struct Args {
     hub: HubArgs,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    if args.queue == 0 {
-        return Err(Usage("--queue must be at least 1".to_owned()).into());
+impl Args {
+    /// Everything that can be said without loading anything.
+    fn check(&self) -> Result<EngineOptions, Usage> {
+        for (flag, value) in [
+            ("--queue", self.queue as u64),
+            ("--sessions", self.sessions as u64),
+            ("--request-timeout", self.request_timeout),
+            ("--stuck-after", self.stuck_after),
+        ] {
+            if value == 0 {
+                return Err(Usage(format!("{flag} must be at least 1")));
+            }
+        }
+        let mut options = self.compute.engine_options(self.queue)?;
+        options.sessions = self.sessions;
+        Ok(options)
     }
-    // ONNX Runtime tells of every device and library it looks at.
-    let filter = EnvFilter::try_new(format!("{},ort=warn", args.log))
-        .map_err(|e| Usage(format!("--log: {e}")))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-    let options = args.compute.engine_options(args.queue)?;
-    let instructions = args.domains.load()?;
-    // Before the model is loaded, which may take minutes: a port that is taken is known at once.
-    let listener = TcpListener::bind((args.host, args.port)).with_context(|| {
-        format!(
-            "cannot listen on {}:{} (--host, --port)",
-            args.host, args.port
-        )
-    })?;
-    let dir = resolve::model(&args.model, args.precision, &args.compute, &args.hub)?;
-    let engine = Engine::open(&dir, &options)?;
-    // The first run allocates and, on a GPU, compiles; no client should wait for that.
-    engine.embed(&[Request::text("warm-up")])?;
 
-    let name = args
-        .served_model_name
-        .unwrap_or_else(|| engine.model().name.clone());
-    let provider = options.session.providers.first().name();
-    eprintln!(
-        "{}",
-        banner(
-            &name,
-            provider,
-            &engine,
-            &listener.local_addr()?.to_string()
-        )
-    );
-    let state = AppState {
-        models: vec![ServedModel::new(name, Arc::new(engine), provider)],
-        instructions,
-    };
-    let settings = HttpSettings {
-        body_limit: args.body_limit,
-        shutdown_timeout: Duration::from_secs(args.shutdown_timeout),
-        ..HttpSettings::default()
-    };
+    /// The models asked for, each with the name it was given.
+    fn sources(&self) -> Vec<(Option<&str>, &str)> {
+        let first = self
+            .model
+            .as_deref()
+            .map(|source| (self.served_model_name.as_deref(), source));
+        let further = self.models.iter();
+        let further = further.map(|(name, source)| (Some(name.as_str()), source.as_str()));
+        first.into_iter().chain(further).collect()
+    }
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let mut options = args.check()?;
+    let settings = args.http.settings()?;
+    let keys = args.http.keys()?;
+    let tls = args.http.tls()?;
+    let _logging = args.logs.init()?;
+    let instructions = args.domains.load()?;
+    // Before a model is loaded, which may take minutes: a port that is taken is known at once.
+    let address = (args.http.host, args.http.port);
+    let listener = TcpListener::bind(address).with_context(|| {
+        let (host, port) = address;
+        format!("cannot listen on {host}:{port} (--host, --port)")
+    })?;
+    let gpu = options.session.providers.wants_gpu();
+    let library = Library::load(options.onnxruntime.as_deref(), gpu)?;
+    let exporter = Exporter::install(library.version())?;
+    // Shared by the models, whose digests keep their states apart.
+    options.cache = Some(args.cache.settings()?);
+
+    let mut models: Vec<ServedModel> = Vec::new();
+    for (name, source) in args.sources() {
+        let model = open(args, name, source, &options)?;
+        let taken = models
+            .iter()
+            .any(|m| m.name.eq_ignore_ascii_case(&model.name));
+        if taken {
+            let reason = format!(
+                "two models are called `{}`: give --model NAME=…",
+                model.name
+            );
+            return Err(Usage(reason).into());
+        }
+        models.push(model);
+    }
+    let scheme = args.http.scheme();
+    let url = format!("{scheme}://{}", listener.local_addr()?);
+    eprintln!("{}", banner(&models, &url, keys.are_required()));
+    let mut state = AppState::new(models, instructions);
+    state.keys = keys;
+    state.request_timeout = Duration::from_secs(args.request_timeout);
+    state.stuck_after = Duration::from_secs(args.stuck_after);
+    state.refuse_token_ids = args.refuse_token_ids;
+    state.tokenizers = settings.tokenizers;
+    state.exporter = Some(exporter);
     let _listening = interrupt::listen();
-    let server = http::run(listener, Data::new(state), settings, interrupt::wait());
+    let server = http::run(listener, Data::new(state), settings, tls, interrupt::wait());
     actix_web::rt::System::new().block_on(server)?;
     tracing::info!("stopped");
     Ok(())
 }
 
-fn banner(name: &str, provider: &str, engine: &Engine, address: &str) -> String {
-    let model = engine.model();
-    let precision = model
-        .precision
-        .map_or("of another exporter", Precision::as_str);
+fn open(
+    args: &Args,
+    name: Option<&str>,
+    source: &str,
+    options: &EngineOptions,
+) -> anyhow::Result<ServedModel> {
+    let dir = resolve::model(source, args.precision, &args.compute, &args.hub)?;
+    let mut options = options.clone();
+    options.name = name.map(str::to_owned);
+    let engine = Engine::open(&dir, &options)?;
+    // The first run allocates and, on a GPU, compiles; no client should wait for that.
+    engine
+        .embed(&[Request::text("warm-up")])
+        .with_context(|| format!("{source} does not run"))?;
+    let name = name.map_or_else(|| engine.model().name.clone(), str::to_owned);
+    let provider = options.session.providers.first().name();
+    let tokens = options.limits.max_tokens;
+    Ok(ServedModel::new(name, Arc::new(engine), provider, tokens))
+}
+
+fn named(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, source)) if !name.is_empty() && !source.is_empty() => {
+            Ok((name.to_owned(), source.to_owned()))
+        }
+        _ => Err(format!("`{text}` is not of the form NAME=MODEL")),
+    }
+}
+
+fn banner(models: &[ServedModel], url: &str, keyed: bool) -> String {
+    let mut lines = String::new();
+    for served in models {
+        let model = served.engine.model();
+        let precision = model
+            .precision
+            .map_or("of another exporter", Precision::as_str);
+        lines += &format!(
+            "\nserving {} ({precision} on {}, {} dimensions, up to {} tokens) at {url}/v1",
+            served.name, served.provider, model.hidden_size, model.max_length
+        );
+    }
+    let name = models.first().map_or("", |m| m.name.as_str());
+    let key = if keyed {
+        " -H 'Authorization: Bearer KEY'"
+    } else {
+        ""
+    };
     format!(
-        "\nserving {name} ({precision} on {provider}, {} dimensions, up to {} tokens) at http://{address}/v1\n\n  \
-         curl http://{address}/v1/embeddings -H 'Content-Type: application/json' \\\n    \
-         -d '{{\"model\": \"{name}\", \"input\": \"cardiac arrest\", \"domain\": \"medical\"}}'\n",
-        model.hidden_size, model.max_length
+        "{lines}\n\n  curl {url}/v1/embeddings{key} -H 'Content-Type: application/json' \\\n    \
+         -d '{{\"model\": \"{name}\", \"input\": \"cardiac arrest\", \"domain\": \"medical\"}}'\n\n  \
+         start page {url}/   API {url}/docs/   metrics {url}/metrics\n"
     )
 }

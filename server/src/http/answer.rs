@@ -11,6 +11,42 @@ use serde::ser::{Serialize, SerializeSeq, Serializer};
 use super::error::ApiError;
 use super::request::EncodingFormat;
 
+/// The answer's shape, for the API's document; [`json`] writes it.
+#[derive(utoipa::ToSchema)]
+#[schema(title = "EmbeddingList")]
+#[allow(dead_code)]
+pub(super) struct Embeddings {
+    /// Always `list`.
+    object: String,
+    /// In the order of the inputs.
+    data: Vec<EmbeddingItem>,
+    /// The model that answered.
+    model: String,
+    usage: Usage,
+}
+
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code)]
+struct EmbeddingItem {
+    /// Always `embedding`.
+    object: String,
+    index: usize,
+    embedding: VectorSchema,
+    /// There only where the text was cut.
+    truncated: Option<bool>,
+}
+
+/// Numbers, or base64 of little-endian float32, as `encoding_format` said.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Vector)]
+#[allow(dead_code)]
+enum VectorSchema {
+    #[schema(title = "float")]
+    Float(Vec<f32>),
+    #[schema(title = "base64")]
+    Base64(String),
+}
+
 #[derive(serde::Serialize)]
 struct Answer<'a> {
     object: &'static str,
@@ -19,7 +55,8 @@ struct Answer<'a> {
     usage: Usage,
 }
 
-#[derive(serde::Serialize)]
+/// Tokens of all texts, instructions and special tokens included.
+#[derive(serde::Serialize, utoipa::ToSchema)]
 struct Usage {
     prompt_tokens: usize,
     total_tokens: usize,
@@ -127,6 +164,7 @@ mod tests {
             vector,
             tokens: 3,
             truncated,
+            origin: lexivec_runtime::Origin::Computed,
         }
     }
 

@@ -1,51 +1,80 @@
 //! Reads request bodies: the one place that judges content type, size and syntax.
 
-use actix_web::error::PayloadError;
-use actix_web::web::Bytes;
-use actix_web::{Error, HttpMessage, HttpRequest};
+use std::time::Duration;
+
+use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::rt::time::timeout;
+use actix_web::web::{Bytes, Payload};
+use actix_web::{HttpMessage, HttpRequest};
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::error::ApiError;
 
-/// The largest body in bytes, for the message of its error: actix does not tell the limit that it keeps.
+/// The largest body in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BodyLimit(pub(super) usize);
 
-/// Parses a JSON body, as actix's extractor left it.
+/// How long a body may take to arrive.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BodyTimeout(pub(super) Duration);
+
+/// Reads and parses a JSON body.
 ///
 /// # Errors
-/// The body is too large, broken off, not announced as JSON, not JSON, or not JSON of `T`'s shape. In the last case the
-/// field is named: the types of request bodies begin their messages with its name in backticks ([`in_field`]).
-pub(super) fn json<T: DeserializeOwned>(
+/// The body is too large, too slow, broken off, not announced as JSON, not JSON, or not JSON of `T`'s shape. In the last
+/// case the field is named.
+pub(super) async fn json<T: DeserializeOwned>(
     request: &HttpRequest,
-    body: Result<Bytes, Error>,
+    payload: Payload,
 ) -> Result<T, ApiError> {
-    let bytes = body.map_err(|error| unreadable(request, &error))?;
     let kind = request.content_type();
     if !kind.eq_ignore_ascii_case("application/json")
         && !kind.to_ascii_lowercase().ends_with("+json")
     {
         return Err(ApiError::UnsupportedMediaType);
     }
-    serde_json::from_slice(&bytes).map_err(|error| {
+    let bytes = read(request, payload).await?;
+    let mut reader = serde_json::Deserializer::from_slice(&bytes);
+    let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        (path, error.into_inner())
+    });
+    let ended = |value| match reader.end() {
+        Ok(()) => Ok(value),
+        Err(error) => Err((".".to_owned(), error)),
+    };
+    parsed.and_then(ended).map_err(|(path, error)| {
         // A broken text would be blamed on the field it breaks off in.
         match serde_json::from_slice::<IgnoredAny>(&bytes) {
             Err(syntax) => ApiError::InvalidJson(syntax.to_string()),
             Ok(_) => ApiError::InvalidValue {
-                param: field_of(&error.to_string()),
+                param: field_of(&error.to_string(), &path),
                 reason: error.to_string(),
             },
         }
     })
 }
 
-fn unreadable(request: &HttpRequest, error: &Error) -> ApiError {
-    match error.as_error::<PayloadError>() {
-        Some(PayloadError::Overflow) => {
-            let limit = request.app_data::<BodyLimit>().map_or(0, |limit| limit.0);
-            ApiError::BodyTooLarge { limit }
-        }
-        _ => ApiError::UnreadableBody(error.to_string()),
+async fn read(request: &HttpRequest, payload: Payload) -> Result<Bytes, ApiError> {
+    let limit = request
+        .app_data::<BodyLimit>()
+        .map_or(2 << 20, |limit| limit.0);
+    let patience = request
+        .app_data::<BodyTimeout>()
+        .map_or(Duration::from_secs(60), |timeout| timeout.0);
+    // A body that says it is too large is not read at all.
+    let announced = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(ApiError::BodyTooLarge { limit });
+    }
+    match timeout(patience, payload.to_bytes_limited(limit)).await {
+        Err(_) => Err(ApiError::SlowBody { limit: patience }),
+        Ok(Err(_)) => Err(ApiError::BodyTooLarge { limit }),
+        Ok(Ok(Err(error))) => Err(ApiError::UnreadableBody(error.to_string())),
+        Ok(Ok(Ok(bytes))) => Ok(bytes),
     }
 }
 
@@ -54,9 +83,24 @@ pub(super) fn in_field<E: serde::de::Error>(field: &str, message: impl std::fmt:
     E::custom(format_args!("`{field}`: {message}"))
 }
 
-fn field_of(message: &str) -> Option<String> {
-    let (name, _) = message.strip_prefix('`')?.split_once("`: ")?;
-    Some(name.to_owned())
+/// The field that a parser's message is about: named by the message, else by the place in the body.
+fn field_of(message: &str, path: &str) -> Option<String> {
+    let quoted = |after: &str| {
+        let (_, rest) = message.split_once(after)?;
+        Some(rest.split_once('`')?.0)
+    };
+    let begins = message
+        .strip_prefix('`')
+        .and_then(|rest| rest.split_once("`: "));
+    let named = begins
+        .map(|(name, _)| name)
+        .or_else(|| quoted("unknown field `"))
+        .or_else(|| quoted("missing field `"));
+    let place = path
+        .split(['.', '['])
+        .next()
+        .filter(|p| !p.is_empty() && *p != "?");
+    named.or(place).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -64,9 +108,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_field_is_found_where_in_field_put_it() {
+    fn the_field_is_found_in_the_message_or_by_its_place() {
         let error: serde_json::Error = in_field("input", "a string is expected");
-        assert_eq!(field_of(&error.to_string()), Some("input".to_owned()));
-        assert_eq!(field_of("missing field `input`: x"), None);
+        assert_eq!(field_of(&error.to_string(), "."), Some("input".to_owned()));
+        let missing = "missing field `inputs` at line 1 column 2";
+        assert_eq!(field_of(missing, "."), Some("inputs".to_owned()));
+        let wrong = "invalid type: string, expected usize";
+        assert_eq!(field_of(wrong, "dimensions"), Some("dimensions".to_owned()));
+        assert_eq!(field_of(wrong, "inputs[3].x"), Some("inputs".to_owned()));
+        assert_eq!(field_of(wrong, "."), None);
     }
 }

@@ -1,59 +1,58 @@
 //! `POST /v1/embeddings`.
-//!
-//! Room for all texts is taken first, or the request is refused at once; then they are tokenised off the threads that
-//! serve connections, queued, and awaited. When the client goes, this future is dropped, its receivers with it, and
-//! the queue discards what has not been computed.
 
-use std::sync::Arc;
+use std::time::Instant;
 
 use actix_web::http::header;
-use actix_web::web::{self, Bytes, Data};
-use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
-use lexivec_runtime::{self as runtime, Embedding, Encoding, Engine, Prefix, Request};
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use lexivec_runtime::Prefix;
+use lexivec_runtime::metrics::Stage;
 
 use super::answer;
 use super::body;
 use super::error::ApiError;
 use super::input::Input;
-use super::log::Counts;
+use super::pipeline::{self, Job, blocking};
 use super::request::EmbeddingsRequest;
-use super::state::AppState;
+use super::state::{AppState, ServedModel};
 use crate::prefix::Choice;
 
 /// Answers beyond this many numbers are written off the threads that serve connections: a large one takes longer than
 /// other requests should wait.
 const LARGE_ANSWER: usize = 1 << 16;
 
+/// Embeds a text, texts, token ids, or lists of token ids.
+#[utoipa::path(post, path = "/v1/embeddings", tag = "embeddings", request_body = EmbeddingsRequest,
+    responses((status = 200, body = answer::Embeddings)))]
 pub(super) async fn create(
     state: Data<AppState>,
     request: HttpRequest,
-    body: Result<Bytes, Error>,
+    payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let asked: EmbeddingsRequest = body::json(&request, body)?;
+    let asked: EmbeddingsRequest = body::json(&request, payload).await?;
     let model = state.model(&asked.model)?;
-    let engine = &model.engine;
-    engine.check_dimensions(asked.dimensions)?;
-    let prefix = prefix(&asked, engine, &state)?;
+    let prefix = prefix(&asked, model, &state)?;
+    let format = asked.encoding_format;
+    let job = Job {
+        input: asked.input,
+        prefix,
+        dimensions: asked.dimensions,
+        truncate: asked.truncate.into(),
+        normalize: asked.normalize,
+    };
+    let embeddings = pipeline::embed(&request, &state, model, job).await?;
 
-    let permits = model.admit(asked.input.len())?;
-    let (dimensions, format) = (asked.dimensions, asked.encoding_format);
-    let tokenizing = Arc::clone(engine);
-    // The permits travel with the work, which goes on to its end even if this future is dropped.
-    let (encodings, _permits) =
-        blocking(move || Ok((encode(&tokenizing, &asked, &prefix)?, permits))).await?;
-    let tokens = encodings.iter().map(|e| e.ids.len()).sum();
-    request.extensions_mut().insert(Counts {
-        texts: encodings.len(),
-        tokens,
-    });
-
-    let embeddings = compute(engine, encodings, dimensions).await?;
-    let json = if embeddings.len() * engine.model().hidden_size > LARGE_ANSWER {
+    let started = Instant::now();
+    let json = if embeddings.len() * model.engine.model().hidden_size > LARGE_ANSWER {
         let name = model.name.clone();
         blocking(move || answer::json(&name, &embeddings, format)).await?
     } else {
         answer::json(&model.name, &embeddings, format)?
     };
+    model
+        .engine
+        .metrics()
+        .stage(Stage::Respond, started.elapsed());
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "application/json"))
         .body(json))
@@ -62,7 +61,7 @@ pub(super) async fn create(
 /// What stands before the texts. Token ids are a whole prompt already.
 fn prefix(
     asked: &EmbeddingsRequest,
-    engine: &Engine,
+    model: &ServedModel,
     state: &AppState,
 ) -> Result<Prefix, ApiError> {
     let choice = Choice {
@@ -71,7 +70,12 @@ fn prefix(
         prompt_name: asked.prompt_name.as_deref(),
     };
     match (&asked.input, choice.given()) {
-        (Input::Texts(_), _) => Ok(choice.resolve(engine.model(), &state.instructions)?),
+        (Input::Texts(_), _) => Ok(choice.resolve(model.engine.model(), &state.instructions)?),
+        (Input::Tokens(_), None) if state.refuse_token_ids => {
+            let reason = "this server takes no token ids, for they may be another model's: send text instead \
+                          (LangChain: check_embedding_ctx_length=False)";
+            Err(ApiError::invalid("input", reason))
+        }
         (Input::Tokens(_), None) => Ok(Prefix::None),
         (Input::Tokens(_), Some(field)) => {
             let reason = format!(
@@ -80,60 +84,4 @@ fn prefix(
             Err(ApiError::invalid(field, reason))
         }
     }
-}
-
-fn encode(
-    engine: &Engine,
-    asked: &EmbeddingsRequest,
-    prefix: &Prefix,
-) -> Result<Vec<Encoding>, ApiError> {
-    let request = |input| Request {
-        input,
-        prefix: prefix.clone(),
-        dimensions: asked.dimensions,
-        truncate: asked.truncate,
-    };
-    let encode = |(index, input)| {
-        let item = (asked.input.len() > 1).then_some(index);
-        engine
-            .encode(&request(input))
-            .map_err(|source| ApiError::Runtime { item, source })
-    };
-    match &asked.input {
-        Input::Texts(texts) => {
-            let inputs = texts.iter().map(|text| runtime::Input::Text(text.into()));
-            inputs.enumerate().map(encode).collect()
-        }
-        Input::Tokens(lists) => {
-            let inputs = lists.iter().map(|ids| runtime::Input::Tokens(ids.into()));
-            inputs.enumerate().map(encode).collect()
-        }
-    }
-}
-
-async fn compute(
-    engine: &Engine,
-    encodings: Vec<Encoding>,
-    dimensions: Option<usize>,
-) -> Result<Vec<Embedding>, ApiError> {
-    let pending = engine.submit(encodings.iter().map(|e| e.ids.clone()).collect())?;
-    let several = encodings.len() > 1;
-    let mut embeddings = Vec::with_capacity(encodings.len());
-    for (index, (reply, encoding)) in pending.into_iter().zip(encodings).enumerate() {
-        let state = reply.await.unwrap_or(Err(runtime::Error::ShuttingDown));
-        let state = state.map_err(|source| ApiError::Runtime {
-            item: several.then_some(index),
-            source,
-        })?;
-        embeddings.push(engine.finish(state, &encoding, dimensions));
-    }
-    Ok(embeddings)
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
-) -> Result<T, ApiError> {
-    web::block(work)
-        .await
-        .map_err(|error| ApiError::Internal(error.to_string()))?
 }

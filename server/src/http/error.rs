@@ -4,11 +4,14 @@
 //! 408, 409, 429 and 5xx, so an error that will not go away by itself has none of these. Details of a failure within
 //! the server go to the log, where the request id finds them, and not to the client.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderName};
 use actix_web::{HttpResponse, ResponseError};
 use lexivec_runtime::Error as RuntimeError;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// An error on its way to a client.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +22,30 @@ pub enum ApiError {
     /// The body broke off, or could not be read.
     #[error("the request body could not be read: {0}")]
     UnreadableBody(String),
+    /// The body took too long to arrive.
+    #[error("the request body did not arrive within {} s", limit.as_secs_f32())]
+    SlowBody {
+        /// How long is waited for.
+        limit: Duration,
+    },
+    /// No API key, or one that nobody gave out.
+    #[error("{}", if *missing { "no API key was given: send the header `Authorization: Bearer KEY`" } else { "the API key is not known" })]
+    InvalidApiKey {
+        /// Whether there was none at all.
+        missing: bool,
+    },
+    /// The request took too long within the server.
+    #[error("the request was not finished within {} s: send fewer or shorter texts at a time, or try again later", limit.as_secs_f32())]
+    DeadlineExceeded {
+        /// The server's limit.
+        limit: Duration,
+    },
+    /// The server should get no requests now.
+    #[error("not ready: {reason}")]
+    NotReady {
+        /// Why.
+        reason: String,
+    },
     /// A field is missing, unknown, or holds what it must not.
     #[error("{reason}")]
     InvalidValue {
@@ -36,9 +63,7 @@ pub enum ApiError {
         served: Vec<String>,
     },
     /// No such route.
-    #[error(
-        "there is nothing at {path}; the API is at /v1/embeddings, /v1/models, /v1/domains and /health"
-    )]
+    #[error("there is nothing at {path}; GET /openapi.json lists what there is")]
     NotFound {
         /// What was asked for.
         path: String,
@@ -95,6 +120,7 @@ fn runtime_message(item: Option<usize>, source: &RuntimeError) -> String {
     let message = match source {
         RuntimeError::InvalidInput { .. }
         | RuntimeError::TooLong { .. }
+        | RuntimeError::OutOfMemory { .. }
         | RuntimeError::Overloaded { .. }
         | RuntimeError::ShuttingDown
         | RuntimeError::NonFinite => source.to_string(),
@@ -106,6 +132,7 @@ fn runtime_message(item: Option<usize>, source: &RuntimeError) -> String {
     }
 }
 
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const INVALID: &str = "invalid_request_error";
 const SERVER: &str = "server_error";
 
@@ -114,8 +141,18 @@ struct Row {
     status: StatusCode,
     kind: &'static str,
     code: &'static str,
-    /// Seconds after which to try again.
-    retry_after: Option<u32>,
+    retry: Retry,
+}
+
+/// Whether to send the request again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Retry {
+    /// As the status says.
+    ByStatus,
+    /// After so many seconds.
+    After(u32),
+    /// Never, although the status says otherwise: OpenAI's clients heed `x-should-retry`.
+    Never,
 }
 
 impl Row {
@@ -124,7 +161,7 @@ impl Row {
             status,
             kind: INVALID,
             code,
-            retry_after: None,
+            retry: Retry::ByStatus,
         }
     }
 
@@ -138,7 +175,7 @@ impl Row {
             status,
             kind,
             code,
-            retry_after: Some(seconds),
+            retry: Retry::After(seconds),
         }
     }
 
@@ -146,7 +183,7 @@ impl Row {
         status: StatusCode::INTERNAL_SERVER_ERROR,
         kind: SERVER,
         code: "internal_error",
-        retry_after: None,
+        retry: Retry::ByStatus,
     };
 }
 
@@ -157,6 +194,20 @@ impl ApiError {
                 Row::permanent(StatusCode::BAD_REQUEST, "invalid_json")
             }
             Self::InvalidValue { .. } => Row::permanent(StatusCode::BAD_REQUEST, "invalid_value"),
+            // The client was slow, not the server; sending it again may go better.
+            Self::SlowBody { .. } => Row::permanent(StatusCode::REQUEST_TIMEOUT, "slow_body"),
+            Self::InvalidApiKey { .. } => {
+                Row::permanent(StatusCode::UNAUTHORIZED, "invalid_api_key")
+            }
+            Self::DeadlineExceeded { .. } => Row::passing(
+                StatusCode::SERVICE_UNAVAILABLE,
+                SERVER,
+                "deadline_exceeded",
+                1,
+            ),
+            Self::NotReady { .. } => {
+                Row::passing(StatusCode::SERVICE_UNAVAILABLE, SERVER, "unavailable", 5)
+            }
             Self::ModelNotFound { .. } => Row::permanent(StatusCode::NOT_FOUND, "model_not_found"),
             Self::NotFound { .. } => Row::permanent(StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed { .. } => {
@@ -172,9 +223,14 @@ impl ApiError {
                 RuntimeError::InvalidInput { .. } => {
                     Row::permanent(StatusCode::BAD_REQUEST, "invalid_value")
                 }
-                RuntimeError::TooLong { .. } => {
+                RuntimeError::TooLong { .. } | RuntimeError::OutOfMemory { .. } => {
                     Row::permanent(StatusCode::BAD_REQUEST, "context_length_exceeded")
                 }
+                // The same text overflows again.
+                RuntimeError::NonFinite => Row {
+                    retry: Retry::Never,
+                    ..Row::INTERNAL
+                },
                 RuntimeError::Overloaded { .. } => Row::passing(
                     StatusCode::TOO_MANY_REQUESTS,
                     "rate_limit_error",
@@ -200,12 +256,16 @@ impl ApiError {
                 ..
             } => Some(field),
             Self::Runtime {
-                source: RuntimeError::TooLong { .. },
+                source: RuntimeError::TooLong { .. } | RuntimeError::OutOfMemory { .. },
                 ..
             } => Some("input"),
             Self::Runtime { .. }
             | Self::InvalidJson(_)
             | Self::UnreadableBody(_)
+            | Self::SlowBody { .. }
+            | Self::InvalidApiKey { .. }
+            | Self::DeadlineExceeded { .. }
+            | Self::NotReady { .. }
             | Self::NotFound { .. }
             | Self::MethodNotAllowed { .. }
             | Self::BodyTooLarge { .. }
@@ -226,19 +286,28 @@ impl ApiError {
     }
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
-    error: Fields<'a>,
+/// OpenAI's body of an error.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ErrorBody {
+    error: Fields,
 }
 
-#[derive(Serialize)]
-struct Fields<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+struct Fields {
+    /// What is wrong and what to do.
     message: String,
+    /// `invalid_request_error`, `rate_limit_error` or `server_error`.
     #[serde(rename = "type")]
-    kind: &'a str,
-    param: Option<&'a str>,
-    code: &'a str,
+    kind: &'static str,
+    /// The request's field to blame.
+    param: Option<String>,
+    /// What went wrong, for programs.
+    code: &'static str,
 }
+
+/// The code of an answer that is an error, for the log and the metrics.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Code(pub(super) &'static str);
 
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
@@ -248,19 +317,37 @@ impl ResponseError for ApiError {
     fn error_response(&self) -> HttpResponse {
         let row = self.row();
         let mut response = HttpResponse::build(row.status);
-        if let Some(seconds) = row.retry_after {
-            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        match row.retry {
+            Retry::ByStatus => {}
+            Retry::After(seconds) => {
+                response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+            }
+            Retry::Never => {
+                response.insert_header((SHOULD_RETRY, "false"));
+            }
         }
-        if let Self::MethodNotAllowed { allow } = self {
-            response.insert_header((header::ALLOW, *allow));
+        match self {
+            Self::MethodNotAllowed { allow } => {
+                response.insert_header((header::ALLOW, *allow));
+            }
+            Self::InvalidApiKey { .. } => {
+                response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+            }
+            // What is left of the body would be taken for the next request.
+            Self::SlowBody { .. } | Self::BodyTooLarge { .. } => {
+                response.force_close();
+            }
+            _ => {}
         }
-        response.json(Body {
+        let mut response = response.json(ErrorBody {
             error: Fields {
                 message: self.to_string(),
                 kind: row.kind,
-                param: self.param(),
+                param: self.param().map(str::to_owned),
                 code: row.code,
             },
-        })
+        });
+        response.extensions_mut().insert(Code(row.code));
+        response
     }
 }

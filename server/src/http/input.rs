@@ -4,7 +4,10 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Unexpected, Visitor};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// The most items of a request, by OpenAI's contract.
 pub(super) const MAX_ITEMS: usize = 2048;
@@ -25,7 +28,56 @@ impl Input {
             Self::Tokens(lists) => lists.len(),
         }
     }
+
+    /// How much there is to tokenise.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Texts(texts) => texts.iter().map(String::len).sum(),
+            Self::Tokens(_) => 0,
+        }
+    }
 }
+
+/// A number that JSON writes with a fraction of zero is an integer to JSON Schema, and to clients that go by it.
+pub(super) fn integral(value: f64) -> Option<u64> {
+    let whole = value >= 0.0 && value <= f64::from(u32::MAX) && value.fract() == 0.0;
+    whole.then_some(value as u64)
+}
+
+impl PartialSchema for Input {
+    fn schema() -> RefOr<Schema> {
+        let text = || {
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .min_length(Some(1))
+        };
+        let id = || {
+            ObjectBuilder::new()
+                .schema_type(Type::Integer)
+                .minimum(Some(0))
+        };
+        let ids = || ArrayBuilder::new().items(id()).min_items(Some(1));
+        OneOfBuilder::new()
+            .description(Some(FORMS))
+            .item(text())
+            .item(
+                ArrayBuilder::new()
+                    .items(text())
+                    .min_items(Some(1))
+                    .max_items(Some(MAX_ITEMS)),
+            )
+            .item(ids())
+            .item(
+                ArrayBuilder::new()
+                    .items(ids())
+                    .min_items(Some(1))
+                    .max_items(Some(MAX_ITEMS)),
+            )
+            .into()
+    }
+}
+
+impl ToSchema for Input {}
 
 impl<'de> Deserialize<'de> for Input {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -139,10 +191,24 @@ impl<'de> Deserialize<'de> for Item {
                 Ok(Item::Id(id))
             }
 
+            fn visit_f64<E: Error>(self, id: f64) -> Result<Item, E> {
+                match integral(id) {
+                    Some(id) => self.visit_u64(id),
+                    None => Err(E::invalid_type(Unexpected::Float(id), &self)),
+                }
+            }
+
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Item, A::Error> {
                 let mut ids = Vec::new();
-                while let Some(id) = seq.next_element()? {
-                    ids.push(id);
+                while let Some(item) = seq.next_element()? {
+                    match item {
+                        Item::Id(id) => ids.push(id),
+                        Item::Text(_) | Item::Ids(_) => {
+                            return Err(A::Error::custom(
+                                "a list of token ids has token ids alone",
+                            ));
+                        }
+                    }
                 }
                 Ok(Item::Ids(ids))
             }
@@ -169,7 +235,7 @@ mod tests {
         };
         assert_eq!(parse(r#""a\n""#), texts(&["a\n"]));
         assert_eq!(parse(r#"["a","ü"]"#), texts(&["a", "ü"]));
-        assert_eq!(parse("[1,2]"), Ok(Input::Tokens(vec![vec![1, 2]])));
+        assert_eq!(parse("[1,2.0]"), Ok(Input::Tokens(vec![vec![1, 2]])));
         assert_eq!(
             parse("[[1],[2,3]]"),
             Ok(Input::Tokens(vec![vec![1], vec![2, 3]]))
@@ -186,7 +252,8 @@ mod tests {
             ("[-1]", "a token id"),
             ("[1.5]", "a token id"),
             ("[4294967296]", "too large"),
-            ("[[1],[\"a\"]]", "u32"),
+            ("[[1],[\"a\"]]", "token ids alone"),
+            ("[[1.5]]", "a token id"),
         ] {
             let message = parse(json).unwrap_err();
             assert!(message.contains(words), "{json}: {message}");

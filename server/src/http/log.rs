@@ -6,7 +6,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -14,9 +14,12 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage};
 
-use super::error::ApiError;
+use tracing::{Instrument as _, Span};
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use super::error::{ApiError, Code};
+use super::metrics;
+
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longer ones are replaced.
 const MAX_ID: usize = 128;
 
@@ -25,6 +28,12 @@ const MAX_ID: usize = 128;
 pub(super) struct Counts {
     pub(super) texts: usize,
     pub(super) tokens: usize,
+    /// Texts that had not to be computed for this request.
+    pub(super) cached: usize,
+    /// The longest that a text waited for its batch.
+    pub(super) queued: Duration,
+    /// The longest batch.
+    pub(super) infer: Duration,
 }
 
 /// The middleware.
@@ -39,13 +48,27 @@ pub(super) async fn request(
         .filter(|id| is_plain(id))
         .cloned()
         .unwrap_or_else(new_id);
-    let mut response = next.call(request).await?;
-    log(&response, id.to_str().unwrap_or_default(), started);
+    let span = tracing::info_span!(
+        "request",
+        otel.kind = "server",
+        id = id.to_str().unwrap_or_default(),
+        http.request.method = request.method().as_str(),
+        http.route = tracing::field::Empty,
+        http.response.status_code = tracing::field::Empty,
+        texts = tracing::field::Empty,
+        tokens = tracing::field::Empty,
+        cached = tracing::field::Empty,
+        queue_ms = tracing::field::Empty,
+        infer_ms = tracing::field::Empty,
+    );
+    let mut response = next.call(request).instrument(span.clone()).await?;
+    note(&response, &span, id.to_str().unwrap_or_default(), started);
     response.headers_mut().insert(REQUEST_ID, id);
     Ok(response)
 }
 
-fn log<B>(response: &ServiceResponse<B>, id: &str, started: Instant) {
+/// Counts, and writes the line: outside the span, whose fields would all stand in it twice.
+fn note<B>(response: &ServiceResponse<B>, span: &Span, id: &str, started: Instant) {
     let request = response.request();
     let counts = request
         .extensions()
@@ -55,15 +78,30 @@ fn log<B>(response: &ServiceResponse<B>, id: &str, started: Instant) {
     let route = request
         .match_pattern()
         .unwrap_or_else(|| "unmatched".to_owned());
-    let method = request.method().as_str();
     let status = response.status().as_u16();
-    let ms = started.elapsed().as_secs_f64() * 1000.0;
+    let took = started.elapsed();
+    let code = response.response().extensions().get::<Code>().copied();
+    metrics::request(&route, request.method(), status, took, code);
     let detail = response
         .response()
         .error()
         .and_then(|e| e.as_error::<ApiError>())
         .and_then(ApiError::detail);
-    let Counts { texts, tokens } = counts;
+    let method = request.method().as_str();
+    let Counts {
+        texts,
+        tokens,
+        cached,
+        ..
+    } = counts;
+    let [queue_ms, infer_ms, ms] = [counts.queued, counts.infer, took].map(milliseconds);
+    span.record("http.route", &route);
+    span.record("http.response.status_code", status);
+    span.record("texts", texts);
+    span.record("tokens", tokens);
+    span.record("cached", cached);
+    span.record("queue_ms", queue_ms);
+    span.record("infer_ms", infer_ms);
     if let Some(detail) = detail {
         tracing::error!(
             id,
@@ -76,11 +114,23 @@ fn log<B>(response: &ServiceResponse<B>, id: &str, started: Instant) {
             detail,
             "request failed"
         );
-    } else if route == "/health" {
+    } else if QUIET.contains(&route.as_str()) {
         tracing::debug!(id, method, route, status, ms, "request");
     } else {
-        tracing::info!(id, method, route, status, texts, tokens, ms, "request");
+        let code = code.map(|Code(code)| code);
+        tracing::info!(
+            id, method, route, status, code, texts, tokens, cached, queue_ms, infer_ms, ms,
+            "request"
+        );
     }
+}
+
+/// Asked every few seconds by machines.
+const QUIET: [&str; 4] = ["/health", "/livez", "/readyz", "/metrics"];
+
+/// To the microsecond.
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
 fn is_plain(id: &HeaderValue) -> bool {

@@ -6,81 +6,87 @@
 
 use std::future::Future;
 use std::net::TcpListener;
-use std::time::Duration;
 
+use actix_cors::Cors;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
-use actix_web::middleware::from_fn;
-use actix_web::web::{self, PayloadConfig, ServiceConfig};
-use actix_web::{App, Error, HttpRequest, HttpResponse, HttpServer};
+use actix_web::http::{Method, header};
+use actix_web::middleware::{Condition, from_fn};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{App, Error, HttpRequest, HttpResponse, HttpServer, Resource, Route};
+use utoipa_swagger_ui::SwaggerUi;
 
 mod answer;
+mod auth;
 mod body;
 mod embeddings;
 pub mod error;
+mod health;
 mod input;
 mod log;
+mod metrics;
+mod openapi;
+mod page;
+mod pipeline;
 mod registry;
 mod request;
+mod settings;
 mod state;
+mod tei;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tls;
 
+pub use auth::ApiKeys;
 pub use error::ApiError;
+pub use metrics::Exporter;
+pub use openapi::document;
+pub use settings::HttpSettings;
 pub use state::{AppState, ServedModel};
-
-/// How the HTTP side behaves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpSettings {
-    /// Threads that read and write connections.
-    pub workers: usize,
-    /// Threads that tokenise.
-    pub tokenizers: usize,
-    /// The largest request body, in bytes.
-    pub body_limit: usize,
-    /// How long accepted requests may take to finish after a shutdown began.
-    pub shutdown_timeout: Duration,
-}
-
-impl Default for HttpSettings {
-    fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            workers: cores.min(4),
-            tokenizers: cores,
-            body_limit: 32 << 20,
-            shutdown_timeout: Duration::from_secs(30),
-        }
-    }
-}
+pub use tls::tls;
 
 /// Routes, and what extractors accept.
 pub fn configure(cfg: &mut ServiceConfig, settings: &HttpSettings) {
-    cfg.app_data(PayloadConfig::new(settings.body_limit))
-        .app_data(body::BodyLimit(settings.body_limit))
+    cfg.app_data(body::BodyLimit(settings.body_limit))
+        .app_data(body::BodyTimeout(settings.body_timeout))
         .service(
-            web::resource("/v1/embeddings")
-                .route(web::post().to(embeddings::create))
-                .default_service(web::to(|| refuse_method("POST"))),
+            web::resource("/")
+                .route(web::get().to(page::show))
+                // huggingface_hub's InferenceClient asks the bare address.
+                .route(web::post().to(tei::embed))
+                .default_service(web::to(|| refuse_method("GET, POST"))),
         )
+        .service(posted("/v1/embeddings", web::post().to(embeddings::create)))
+        .service(posted("/embed", web::post().to(tei::embed)))
+        .service(posted("/tokenize", web::post().to(tei::tokenize)))
+        .service(shown("/v1/models", || web::to(registry::models)))
+        .service(shown("/v1/models/{id:.+}", || web::to(registry::model)))
+        .service(shown("/v1/domains", || web::to(registry::domains)))
+        .service(shown("/info", || web::to(tei::info)))
+        .service(shown("/health", || web::to(health::health)))
+        .service(shown("/livez", || web::to(health::live)))
+        .service(shown("/readyz", || web::to(health::ready)))
+        .service(shown("/metrics", || web::to(metrics::show)))
+        .service(shown("/openapi.json", || web::to(openapi::show)))
+        .service(web::redirect("/docs", "/docs/"))
         .service(
-            web::resource("/v1/models")
-                .route(web::get().to(registry::models))
-                .default_service(web::to(|| refuse_method("GET"))),
-        )
-        .service(
-            web::resource("/v1/domains")
-                .route(web::get().to(registry::domains))
-                .default_service(web::to(|| refuse_method("GET"))),
-        )
-        .service(
-            web::resource("/health")
-                .route(web::get().to(registry::health))
-                // Load balancers ask with HEAD.
-                .route(web::head().to(registry::health))
-                .default_service(web::to(|| refuse_method("GET, HEAD"))),
+            SwaggerUi::new("/docs/{_:.*}").config(utoipa_swagger_ui::Config::from("/openapi.json")),
         )
         .default_service(web::to(refuse_path));
+}
+
+fn posted(path: &str, route: Route) -> Resource {
+    web::resource(path)
+        .route(route)
+        .default_service(web::to(|| refuse_method("POST")))
+}
+
+/// Load balancers ask with HEAD.
+fn shown(path: &str, route: impl Fn() -> Route) -> Resource {
+    web::resource(path)
+        .route(route().method(Method::GET))
+        .route(route().method(Method::HEAD))
+        .default_service(web::to(|| refuse_method("GET, HEAD")))
 }
 
 async fn refuse_method(allow: &'static str) -> Result<HttpResponse, ApiError> {
@@ -109,10 +115,31 @@ pub fn create_app(
     App::new()
         .app_data(state)
         .configure(|cfg| configure(cfg, settings))
+        .wrap(from_fn(auth::require_key))
+        // Outside the keys: a browser asks for permission without one.
+        .wrap(Condition::new(
+            !settings.cors_origins.is_empty(),
+            cors(settings),
+        ))
         .wrap(from_fn(log::request))
 }
 
+fn cors(settings: &HttpSettings) -> Cors {
+    let origins = settings.cors_origins.iter();
+    let cors = origins.fold(Cors::default(), |cors, origin| match origin.as_str() {
+        "*" => cors.allow_any_origin(),
+        origin => cors.allowed_origin(origin),
+    });
+    cors.allowed_methods(["GET", "POST"])
+        .allow_any_header()
+        .expose_headers([log::REQUEST_ID, header::RETRY_AFTER])
+        .max_age(3600)
+}
+
 /// Serves `listener` until `shutdown` resolves and the requests accepted by then are answered.
+///
+/// After the signal `/readyz` answers 503 and requests are still accepted for `shutdown_delay`; then accepted ones
+/// have `shutdown_timeout` to finish.
 ///
 /// # Errors
 /// The listener cannot be served.
@@ -120,19 +147,31 @@ pub async fn run(
     listener: TcpListener,
     state: web::Data<AppState>,
     settings: HttpSettings,
+    tls: Option<rustls::ServerConfig>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let workers = settings.workers;
-    let blocking = settings.tokenizers.div_ceil(workers).max(1);
-    let shutdown_timeout = settings.shutdown_timeout.as_secs();
-    HttpServer::new(move || create_app(state.clone(), &settings))
+    let (draining, delay) = (state.clone(), settings.shutdown_delay);
+    let stop = async move {
+        shutdown.await;
+        draining.drain();
+        tracing::info!("shutting down");
+        actix_web::rt::time::sleep(delay).await;
+    };
+    let app = settings.clone();
+    let server = HttpServer::new(move || create_app(state.clone(), &app))
         .workers(workers)
-        .worker_max_blocking_threads(blocking)
+        .worker_max_blocking_threads(settings.tokenizers.div_ceil(workers).max(1))
+        .max_connections(settings.max_connections.div_ceil(workers))
+        .client_request_timeout(settings.header_timeout)
+        .keep_alive(settings.keep_alive)
         // Otherwise a handler lives on when its client has gone (actix-web #3462), and its texts are computed.
         .h1_allow_half_closed(false)
-        .shutdown_timeout(shutdown_timeout)
-        .shutdown_signal(shutdown)
-        .listen(listener)?
-        .run()
-        .await
+        .shutdown_timeout(settings.shutdown_timeout.as_secs())
+        .shutdown_signal(stop);
+    let server = match tls {
+        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
+        None => server.listen(listener)?,
+    };
+    server.run().await
 }

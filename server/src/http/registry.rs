@@ -1,21 +1,27 @@
-//! What the server has: `GET /v1/models`, `/v1/domains` and `/health`.
+//! What the server has: `GET /v1/models`, `/v1/models/{id}` and `/v1/domains`.
 
 use actix_web::HttpResponse;
-use actix_web::web::Data;
+use actix_web::web::{Data, Path};
 use lexivec_models::{Instruction, Precision};
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::error::ApiError;
 use super::state::{AppState, ServedModel};
 
-#[derive(Serialize)]
-struct List<T> {
+/// OpenAI's list.
+#[derive(Serialize, ToSchema)]
+pub(super) struct List<T> {
+    /// Always `list`.
     object: &'static str,
     data: Vec<T>,
 }
 
-/// OpenAI's four fields, then ours.
-#[derive(Serialize)]
-struct Model<'a> {
+/// A model: OpenAI's four fields, then ours.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Model<'a> {
+    /// What requests call it.
     id: &'a str,
     object: &'static str,
     /// OpenAI has the time of publication here, which a model directory does not know.
@@ -50,6 +56,8 @@ impl<'a> Model<'a> {
     }
 }
 
+/// Lists the models.
+#[utoipa::path(get, path = "/v1/models", tag = "models", responses((status = 200, body = List<Model>)))]
 pub(super) async fn models(state: Data<AppState>) -> HttpResponse {
     HttpResponse::Ok().json(List {
         object: "list",
@@ -57,19 +65,40 @@ pub(super) async fn models(state: Data<AppState>) -> HttpResponse {
     })
 }
 
+/// Shows a model. Its id may hold a slash, plain or percent-encoded.
+#[utoipa::path(get, path = "/v1/models/{id}", tag = "models", params(("id" = String, Path, description = "the model's name")),
+    responses((status = 200, body = Model)))]
+pub(super) async fn model(
+    state: Data<AppState>,
+    id: Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let id = percent_decode_str(&id).decode_utf8_lossy();
+    Ok(HttpResponse::Ok().json(Model::of(state.model(&id)?)))
+}
+
+/// An instruction of the registry; the document's shape of [`Instruction`], which is another crate's.
+#[derive(ToSchema)]
+#[schema(as = Instruction)]
+#[allow(dead_code)]
+pub(super) struct InstructionSchema {
+    /// What requests call it: the domain, or `domain/library`.
+    name: String,
+    domain: String,
+    /// What it is put before.
+    role: String,
+    /// Its words.
+    text: String,
+    source: Option<String>,
+    /// Other names that requests may call it by.
+    aliases: Vec<String>,
+}
+
+/// Lists the instructions by domain.
+#[utoipa::path(get, path = "/v1/domains", tag = "models", responses((status = 200, body = List<InstructionSchema>)))]
 pub(super) async fn domains(state: Data<AppState>) -> HttpResponse {
     let data: Vec<&Instruction> = state.instructions.iter().collect();
     HttpResponse::Ok().json(List {
         object: "list",
         data,
     })
-}
-
-#[derive(Serialize)]
-struct Health {
-    status: &'static str,
-}
-
-pub(super) async fn health() -> HttpResponse {
-    HttpResponse::Ok().json(Health { status: "ok" })
 }

@@ -6,10 +6,13 @@
 use std::fmt;
 
 use lexivec_runtime::Truncate;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Unexpected, Visitor};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::body::in_field;
-use super::input::Input;
+use super::input::{Input, integral};
 
 /// How vectors are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,11 +34,129 @@ pub(super) struct EmbeddingsRequest {
     pub(super) instruction: Option<String>,
     pub(super) domain: Option<String>,
     pub(super) prompt_name: Option<String>,
-    pub(super) truncate: Truncate,
+    pub(super) truncate: Cut,
+    pub(super) normalize: bool,
 }
 
-const FIELDS: &str =
-    "input, model, encoding_format, dimensions, user, instruction, domain, prompt_name, truncate";
+/// What happens to a text that is too long.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// It is refused.
+    #[default]
+    None,
+    /// Its end is cut.
+    End,
+    /// Its start is cut; an instruction stays.
+    Start,
+}
+
+impl From<Cut> for Truncate {
+    fn from(cut: Cut) -> Self {
+        match cut {
+            Cut::None => Self::Refuse,
+            Cut::End => Self::End,
+            Cut::Start => Self::Start,
+        }
+    }
+}
+
+const FIELDS: &str = "input, model, encoding_format, dimensions, user, instruction, domain, prompt_name, truncate, \
+                      normalize";
+
+impl PartialSchema for EmbeddingsRequest {
+    fn schema() -> RefOr<Schema> {
+        let nullable = |kind| SchemaType::from_iter([kind, Type::Null]);
+        let field = |kind, words: &str| {
+            ObjectBuilder::new()
+                .schema_type(kind)
+                .description(Some(words))
+        };
+        let word = |words: &[&str], default: &str, text| {
+            let null = std::iter::once(serde_json::Value::Null);
+            let allowed = words
+                .iter()
+                .map(|w| serde_json::Value::from(*w))
+                .chain(null);
+            field(nullable(Type::String), text)
+                .enum_values(Some(allowed))
+                .default(Some(default.into()))
+        };
+        ObjectBuilder::new()
+            .property("input", Input::schema())
+            .required("input")
+            .property(
+                "model",
+                field(
+                    Type::String.into(),
+                    "A model's name; GET /v1/models lists them.",
+                ),
+            )
+            .required("model")
+            .property(
+                "encoding_format",
+                word(
+                    &["float", "base64"],
+                    "float",
+                    "Vectors as JSON numbers, or as base64 of little-endian float32.",
+                ),
+            )
+            .property(
+                "dimensions",
+                field(
+                    nullable(Type::Integer),
+                    "Width of the vectors, 1 to the model's; they are \
+                cut, then scaled to unit length. Default: the model's.",
+                )
+                .minimum(Some(1)),
+            )
+            .property(
+                "user",
+                field(
+                    nullable(Type::String),
+                    "Accepted, and neither kept nor logged.",
+                ),
+            )
+            .property(
+                "instruction",
+                field(
+                    nullable(Type::String),
+                    "Put before each text as the model was trained with \
+                it. Excludes `domain` and `prompt_name`.",
+                ),
+            )
+            .property(
+                "domain",
+                field(
+                    nullable(Type::String),
+                    "An instruction by name; GET /v1/domains lists them.",
+                ),
+            )
+            .property(
+                "prompt_name",
+                field(nullable(Type::String), "One of the checkpoint's prompts."),
+            )
+            .property(
+                "truncate",
+                word(
+                    &["none", "end", "start"],
+                    "none",
+                    "Whether a text that is too long is refused or cut, and where.",
+                ),
+            )
+            .property(
+                "normalize",
+                field(
+                    nullable(Type::Boolean),
+                    "Whether vectors are scaled to unit length.",
+                )
+                .default(Some(true.into())),
+            )
+            .additional_properties(Some(AdditionalProperties::FreeForm(false)))
+            .into()
+    }
+}
+
+impl ToSchema for EmbeddingsRequest {}
 
 impl<'de> Deserialize<'de> for EmbeddingsRequest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -55,19 +176,21 @@ impl<'de> Visitor<'de> for Fields {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let (mut input, mut model, mut format, mut dimensions, mut user) =
             (None, None, None, None, None);
-        let (mut instruction, mut domain, mut prompt_name, mut truncate) = (None, None, None, None);
+        let (mut instruction, mut domain, mut prompt_name) = (None, None, None);
+        let (mut truncate, mut normalize) = (None, None);
         while let Some(field) = map.next_key::<String>()? {
             match field.as_str() {
                 "input" => set(&mut input, "input", &mut map)?,
                 "model" => set(&mut model, "model", &mut map)?,
                 "encoding_format" => set::<Word, _>(&mut format, "encoding_format", &mut map)?,
-                "dimensions" => set(&mut dimensions, "dimensions", &mut map)?,
+                "dimensions" => set::<Count, _>(&mut dimensions, "dimensions", &mut map)?,
                 // OpenAI's field for the caller's end user: accepted, and neither kept nor logged.
                 "user" => set::<String, _>(&mut user, "user", &mut map)?,
                 "instruction" => set(&mut instruction, "instruction", &mut map)?,
                 "domain" => set(&mut domain, "domain", &mut map)?,
                 "prompt_name" => set(&mut prompt_name, "prompt_name", &mut map)?,
                 "truncate" => set::<Word, _>(&mut truncate, "truncate", &mut map)?,
+                "normalize" => set(&mut normalize, "normalize", &mut map)?,
                 other => {
                     return Err(in_field(
                         other,
@@ -91,20 +214,56 @@ impl<'de> Visitor<'de> for Fields {
                     ("base64", EncodingFormat::Base64),
                 ],
             )?,
-            dimensions,
+            dimensions: dimensions.map(|Count(n)| n),
             instruction,
             domain,
             prompt_name,
             truncate: word(
                 truncate,
                 "truncate",
-                &[("none", Truncate::Refuse), ("end", Truncate::End)],
+                &[
+                    ("none", Cut::None),
+                    ("end", Cut::End),
+                    ("start", Cut::Start),
+                ],
             )?,
+            normalize: normalize.unwrap_or(true),
         })
     }
 }
 
 type Word = String;
+
+/// A whole number, which some clients write as `8.0`.
+struct Count(usize);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Whole;
+
+        impl Visitor<'_> for Whole {
+            type Value = Count;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number")
+            }
+
+            fn visit_u64<E: Error>(self, n: u64) -> Result<Count, E> {
+                // What does not fit is too wide in any case, and is refused as that.
+                Ok(Count(usize::try_from(n).unwrap_or(usize::MAX)))
+            }
+
+            fn visit_f64<E: Error>(self, n: f64) -> Result<Count, E> {
+                match integral(n) {
+                    Some(n) => self.visit_u64(n),
+                    None => Err(E::invalid_type(Unexpected::Float(n), &self)),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Whole)
+    }
+}
 
 fn set<'de, T: Deserialize<'de>, A: MapAccess<'de>>(
     slot: &mut Option<T>,
@@ -150,7 +309,7 @@ mod tests {
         let request = parse(r#"{"input":"a","model":"m"}"#).unwrap();
         assert_eq!(request.input, Input::Texts(vec!["a".to_owned()]));
         assert_eq!(request.encoding_format, EncodingFormat::Float);
-        assert_eq!(request.truncate, Truncate::Refuse);
+        assert_eq!((request.truncate, request.normalize), (Cut::None, true));
         let with_nulls =
             parse(r#"{"input":"a","model":"m","user":null,"dimensions":null,"truncate":null}"#);
         assert_eq!(with_nulls.unwrap(), request);
@@ -173,7 +332,15 @@ mod tests {
                 "encoding_format",
                 r#"{"input":"a","model":"m","encoding_format":"int8"}"#,
             ),
+            (
+                "dimensions",
+                r#"{"input":"a","model":"m","dimensions":8.5}"#,
+            ),
             ("truncate", r#"{"input":"a","model":"m","truncate":true}"#),
+            (
+                "normalize",
+                r#"{"input":"a","model":"m","normalize":"yes"}"#,
+            ),
             ("user", r#"{"input":"a","model":"m","user":3}"#),
         ] {
             let message = parse(json).unwrap_err();

@@ -1,12 +1,16 @@
 //! What all requests share: the models served, and the instructions of each domain.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use lexivec_models::Instructions;
 use lexivec_runtime::{Engine, Error};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::auth::ApiKeys;
 use super::error::ApiError;
+use super::metrics::Exporter;
 
 /// A model under the name that requests call it by.
 #[derive(Debug)]
@@ -17,6 +21,8 @@ pub struct ServedModel {
     pub engine: Arc<Engine>,
     /// Where it computes, as on the command line.
     pub provider: String,
+    /// Tokens of a batch at most, as asked for.
+    pub max_batch_tokens: usize,
     /// Texts accepted and not yet answered; taken for a whole request at once, before it is tokenised.
     permits: Arc<Semaphore>,
     capacity: usize,
@@ -25,22 +31,42 @@ pub struct ServedModel {
 impl ServedModel {
     /// Serves `engine` as `name`, for at most as many texts at a time as its queue holds.
     #[must_use]
-    pub fn new(name: impl Into<String>, engine: Arc<Engine>, provider: impl Into<String>) -> Self {
+    pub fn new(
+        name: impl Into<String>,
+        engine: Arc<Engine>,
+        provider: impl Into<String>,
+        max_batch_tokens: usize,
+    ) -> Self {
         let capacity = engine.queue().capacity().min(Semaphore::MAX_PERMITS);
         Self {
             name: name.into(),
             engine,
             provider: provider.into(),
+            max_batch_tokens,
             permits: Arc::new(Semaphore::new(capacity)),
             capacity,
         }
     }
 
+    /// Texts that may be accepted and not yet answered.
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Room for `texts` texts, all or none.
     ///
     /// # Errors
-    /// [`Error::Overloaded`].
+    /// [`Error::Overloaded`]; [`Error::InvalidInput`] where there never will be.
     pub(super) fn admit(&self, texts: usize) -> Result<OwnedSemaphorePermit, Error> {
+        if texts > self.capacity {
+            return Err(Error::InvalidInput {
+                field: "input",
+                reason: format!(
+                    "{texts} texts are more than this server ever takes at a time ({})",
+                    self.capacity
+                ),
+            });
+        }
         let wanted = u32::try_from(texts).unwrap_or(u32::MAX);
         Arc::clone(&self.permits)
             .try_acquire_many_owned(wanted)
@@ -61,18 +87,75 @@ impl ServedModel {
             .iter()
             .any(|known| known.eq_ignore_ascii_case(name))
     }
+
+    fn unready(&self, stuck_after: Duration) -> Option<String> {
+        let health = self.engine.health();
+        let name = &self.name;
+        if health.ready == 0 {
+            return Some(format!(
+                "the sessions of `{name}` failed and could not be opened again yet"
+            ));
+        }
+        (health.longest_batch > stuck_after).then(|| {
+            let seconds = health.longest_batch.as_secs();
+            format!("a batch of `{name}` has been running for {seconds} s")
+        })
+    }
 }
 
 /// Shared by all workers.
 #[derive(Debug)]
 pub struct AppState {
-    /// The models served.
+    /// The models served; the first is the one that routes without a model's name mean.
     pub models: Vec<ServedModel>,
     /// Instructions by domain.
     pub instructions: Instructions,
+    /// Who may use the API.
+    pub keys: ApiKeys,
+    /// How long a request may take from its last byte to its answer.
+    pub request_timeout: Duration,
+    /// A batch that runs longer is stuck.
+    pub stuck_after: Duration,
+    /// Whether `input` must be text: a client that tokenises for another model gets wrong vectors, not an error.
+    pub refuse_token_ids: bool,
+    /// Threads that tokenise.
+    pub tokenizers: usize,
+    /// What `/metrics` shows; `None` where nothing is collected.
+    pub exporter: Option<Exporter>,
+    draining: AtomicBool,
 }
 
 impl AppState {
+    /// A state that asks for no key and has the default time limits.
+    #[must_use]
+    pub fn new(models: Vec<ServedModel>, instructions: Instructions) -> Self {
+        Self {
+            models,
+            instructions,
+            keys: ApiKeys::default(),
+            request_timeout: Duration::from_secs(60),
+            stuck_after: Duration::from_secs(120),
+            refuse_token_ids: false,
+            tokenizers: 1,
+            exporter: None,
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on `/readyz` answers 503; requests are still served.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Why no requests should be sent here, if so.
+    pub(super) fn unready(&self) -> Option<String> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Some("the server is shutting down".to_owned());
+        }
+        let mut models = self.models.iter();
+        models.find_map(|model| model.unready(self.stuck_after))
+    }
+
     /// The model that a request names.
     ///
     /// # Errors
@@ -85,5 +168,14 @@ impl AppState {
                 asked: name.to_owned(),
                 served: self.models.iter().map(|model| model.name.clone()).collect(),
             })
+    }
+
+    /// The model of routes that name none.
+    ///
+    /// # Errors
+    /// [`ApiError::Internal`]: a server without a model does not start.
+    pub(super) fn first_model(&self) -> Result<&ServedModel, ApiError> {
+        let first = self.models.first();
+        first.ok_or_else(|| ApiError::Internal("no model is served".to_owned()))
     }
 }

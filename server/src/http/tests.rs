@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::web::Data;
 use base64::Engine as _;
 use lexivec_models::{Dimensions, Instructions};
-use lexivec_runtime::{Engine, EngineOptions, Error, ModelInfo, Network, Result, Tokenizer};
+use lexivec_runtime::{
+    Engine, EngineOptions, Error, ModelInfo, Network, Result, States, Tokenizer,
+};
 use serde_json::{Value, json};
 
-use super::{AppState, HttpSettings, ServedModel, create_app};
+use super::{ApiKeys, AppState, HttpSettings, ServedModel, create_app};
 
 const WIDTH: usize = 4;
 
@@ -32,7 +35,8 @@ pub(crate) fn model_info() -> ModelInfo {
     }
 }
 
-/// A state from the sequence: its length, its first token, its sum, one. Token 7 first: an error; 8: not a number.
+/// A state from the sequence: its length, its first token, its sum, one. Token 7 first: an error; 8: not a number; 6: it
+/// takes a while.
 struct Fake;
 
 impl Network for Fake {
@@ -40,13 +44,17 @@ impl Network for Fake {
         WIDTH
     }
 
-    fn embed(&mut self, sequences: &[&[u32]]) -> Result<Vec<f32>> {
-        let mut states = Vec::new();
+    fn embed(&mut self, sequences: &[&[u32]]) -> Result<States> {
+        let mut values = Vec::new();
         for s in sequences {
             match s[0] {
+                6 => {
+                    std::thread::sleep(Duration::from_millis(300));
+                    values.extend([1.0; WIDTH]);
+                }
                 7 => return Err(Error::Inference("secret detail".to_owned())),
-                8 => states.extend([f32::NAN; WIDTH]),
-                _ => states.extend([
+                8 => values.extend([f32::NAN; WIDTH]),
+                _ => values.extend([
                     s.len() as f32,
                     s[0] as f32,
                     s.iter().sum::<u32>() as f32,
@@ -54,11 +62,12 @@ impl Network for Fake {
                 ]),
             }
         }
-        Ok(states)
+        let rows = sequences.iter().map(|s| s.len()).sum();
+        Ok(States { values, rows })
     }
 }
 
-fn state(queue: usize) -> Data<AppState> {
+fn state(queue: usize) -> AppState {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/nano/tokenizer.json");
     let model = model_info();
     let tokenizer = Tokenizer::open(path.as_ref(), model.vocabulary, model.max_length).unwrap();
@@ -66,19 +75,25 @@ fn state(queue: usize) -> Data<AppState> {
         queue,
         ..EngineOptions::default()
     };
-    let engine = Engine::with_network(model, tokenizer, Box::new(Fake), &options).unwrap();
-    Data::new(AppState {
-        models: vec![ServedModel::new("fake", Arc::new(engine), "cpu")],
-        instructions: Instructions::builtin(),
-    })
+    let open = Arc::new(|_| Ok(Box::new(Fake) as Box<dyn Network>));
+    let engine = Engine::with_networks(model, tokenizer, open, &options).unwrap();
+    let served = ServedModel::new("fake", Arc::new(engine), "cpu", 16_384);
+    AppState::new(vec![served], Instructions::builtin())
 }
 
 async fn send(request: TestRequest) -> (StatusCode, Value, BTreeMap<String, String>) {
+    send_to(state(8), request).await
+}
+
+async fn send_to(
+    state: AppState,
+    request: TestRequest,
+) -> (StatusCode, Value, BTreeMap<String, String>) {
     let settings = HttpSettings {
-        body_limit: 4096,
+        body_limit: 16_384,
         ..HttpSettings::default()
     };
-    let app = init_service(create_app(state(8), &settings)).await;
+    let app = init_service(create_app(Data::new(state), &settings)).await;
     let response = call_service(&app, request.to_request()).await;
     let status = response.status();
     let headers = response.headers().iter();
@@ -156,6 +171,7 @@ async fn an_instruction_changes_the_vector_and_a_domain_is_its_wording() {
 #[actix_web::test]
 async fn every_error_has_openais_shape_and_its_status() {
     let many = vec!["a"; 9];
+    let wide = vec!["a"; 2049];
     let rows = [
         (
             json!({"model": "fake", "input": ""}),
@@ -218,10 +234,23 @@ async fn every_error_has_openais_shape_and_its_status() {
             Some("model"),
         ),
         (
+            json!({"model": "fake", "input": wide}),
+            400,
+            "invalid_value",
+            Some("input"),
+        ),
+        // More than ever fit: to be sent again would be of no use.
+        (
             json!({"model": "fake", "input": many}),
-            429,
-            "overloaded",
-            None,
+            400,
+            "invalid_value",
+            Some("input"),
+        ),
+        (
+            json!({"model": "fake", "input": "a", "normalize": 1}),
+            400,
+            "invalid_value",
+            Some("normalize"),
         ),
         (
             json!({"model": "fake", "input": [7]}),
@@ -273,7 +302,7 @@ async fn protocol_errors_have_the_same_shape() {
             "unsupported_media_type",
         ),
         (
-            post().insert_header(json).set_payload(" ".repeat(5000)),
+            post().insert_header(json).set_payload(" ".repeat(17_000)),
             413,
             "body_too_large",
         ),
@@ -315,4 +344,248 @@ async fn health_models_and_domains_are_listed() {
         .uri("/health")
         .insert_header(("x-request-id", "mine"));
     assert_eq!(send(echo).await.2["x-request-id"], "mine");
+}
+
+#[actix_web::test]
+async fn a_text_that_overflows_is_not_to_be_sent_again() {
+    let body = json!({"model": "fake", "input": [8]});
+    let post = TestRequest::post().uri("/v1/embeddings").set_json(body);
+    let (status, _, headers) = send(post).await;
+    assert_eq!(status.as_u16(), 500);
+    assert_eq!(headers["x-should-retry"], "false");
+}
+
+#[actix_web::test]
+async fn a_full_server_answers_at_once_and_says_when_to_come_back() {
+    let app = init_service(create_app(Data::new(state(8)), &HttpSettings::default())).await;
+    let post = |input: Value| {
+        let body = json!({"model": "fake", "input": input});
+        let request = TestRequest::post().uri("/v1/embeddings").set_json(body);
+        call_service(&app, request.to_request())
+    };
+    let slow = post(json!([[6], [6, 1], [6, 2], [6, 3], [6, 4]]));
+    let late = async {
+        actix_web::rt::time::sleep(Duration::from_millis(50)).await;
+        post(json!(["a", "b", "c", "d"])).await
+    };
+    let (slow, late) = futures_util::future::join(slow, late).await;
+    assert_eq!((slow.status().as_u16(), late.status().as_u16()), (200, 429));
+    assert_eq!(late.headers().get("retry-after").unwrap(), "1");
+}
+
+#[actix_web::test]
+async fn a_request_that_takes_too_long_is_answered_and_others_are_not_hurt() {
+    let mut state = state(8);
+    state.request_timeout = Duration::from_millis(50);
+    let body = json!({"model": "fake", "input": [6]});
+    let post = TestRequest::post().uri("/v1/embeddings").set_json(body);
+    let (status, body, headers) = send_to(state, post).await;
+    assert_eq!(status.as_u16(), 503);
+    assert_eq!(body["error"]["code"], "deadline_exceeded");
+    assert!(headers.contains_key("retry-after"));
+}
+
+#[actix_web::test]
+async fn keys_are_asked_for_where_they_are_set() {
+    let keyed = || {
+        let mut state = state(8);
+        state.keys = ApiKeys::new(["sk-test"]).unwrap();
+        state
+    };
+    let get = |path: &str| TestRequest::get().uri(path);
+    let (status, body, headers) = send_to(keyed(), get("/v1/models")).await;
+    assert_eq!(
+        (status.as_u16(), &body["error"]["code"]),
+        (401, &json!("invalid_api_key"))
+    );
+    assert_eq!(headers["www-authenticate"], "Bearer");
+    assert!(headers.contains_key("x-request-id"));
+    for wrong in ["Bearer sk-tes", "Basic sk-test", "sk-test", "Bearer"] {
+        let request = get("/v1/models").insert_header(("authorization", wrong));
+        assert_eq!(send_to(keyed(), request).await.0.as_u16(), 401, "{wrong}");
+    }
+    let request = get("/v1/models").insert_header(("authorization", "bearer sk-test"));
+    assert_eq!(send_to(keyed(), request).await.0.as_u16(), 200);
+    for open in [
+        "/",
+        "/health",
+        "/livez",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+        "/docs/",
+    ] {
+        assert_eq!(send_to(keyed(), get(open)).await.0.as_u16(), 200, "{open}");
+    }
+    let post = TestRequest::post()
+        .uri("/")
+        .set_json(json!({"inputs": "a"}));
+    assert_eq!(send_to(keyed(), post).await.0.as_u16(), 401);
+}
+
+#[actix_web::test]
+async fn a_model_is_shown_by_its_id_with_or_without_its_slash_encoded() {
+    for path in [
+        "/v1/models/fake",
+        "/v1/models/Owner/Fake-4",
+        "/v1/models/owner%2Ffake-4",
+    ] {
+        let (status, body, _) = send(TestRequest::get().uri(path)).await;
+        assert_eq!(
+            (status.as_u16(), &body["id"]),
+            (200, &json!("fake")),
+            "{path}"
+        );
+    }
+    let (status, body, _) = send(TestRequest::get().uri("/v1/models/other")).await;
+    assert_eq!(
+        (status.as_u16(), &body["error"]["code"]),
+        (404, &json!("model_not_found"))
+    );
+}
+
+#[actix_web::test]
+async fn readiness_follows_the_drain_and_liveness_does_not() {
+    let draining = state(8);
+    draining.drain();
+    let (status, body, _) = send_to(draining, TestRequest::get().uri("/readyz")).await;
+    assert_eq!(
+        (status.as_u16(), &body["error"]["code"]),
+        (503, &json!("unavailable"))
+    );
+    let draining = state(8);
+    draining.drain();
+    assert_eq!(
+        send_to(draining, TestRequest::get().uri("/livez"))
+            .await
+            .0
+            .as_u16(),
+        200
+    );
+    assert_eq!(
+        send(TestRequest::get().uri("/readyz")).await.0.as_u16(),
+        200
+    );
+}
+
+#[actix_web::test]
+async fn token_ids_can_be_refused() {
+    let mut state = state(8);
+    state.refuse_token_ids = true;
+    let body = json!({"model": "fake", "input": [40]});
+    let post = TestRequest::post().uri("/v1/embeddings").set_json(body);
+    let (status, body, _) = send_to(state, post).await;
+    assert_eq!(status.as_u16(), 400);
+    let message = body["error"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("check_embedding_ctx_length=False"),
+        "{message}"
+    );
+}
+
+async fn tei(path: &str, body: Value) -> (u16, Value) {
+    let (status, body, _) = send(TestRequest::post().uri(path).set_json(body)).await;
+    (status.as_u16(), body)
+}
+
+#[actix_web::test]
+async fn text_embeddings_inference_clients_are_served() {
+    let (_, ours) = embed(json!({"model": "fake", "input": ["a", "heart"]})).await;
+    for path in ["/embed", "/"] {
+        let (status, body) = tei(path, json!({"inputs": ["a", "heart"], "truncate": null})).await;
+        assert_eq!(status, 200, "{body}");
+        assert_eq!(body[1], ours["data"][1]["embedding"]);
+    }
+    let (_, one) = tei("/embed", json!({"inputs": "heart", "normalize": true})).await;
+    assert_eq!(one, json!([ours["data"][1]["embedding"]]));
+    let (_, raw) = tei(
+        "/embed",
+        json!({"inputs": "heart", "normalize": false, "dimensions": 2}),
+    )
+    .await;
+    assert_eq!(raw[0].as_array().unwrap().len(), 2);
+    assert!(raw[0][0].as_f64().unwrap() > 1.0);
+
+    let long = "a b c d e f g h i j k l m n o p q r s t u v w x y z";
+    assert_eq!(
+        tei("/embed", json!({"inputs": long})).await.1["error"]["code"],
+        "context_length_exceeded"
+    );
+    let cut =
+        |direction| json!({"inputs": long, "truncate": true, "truncation_direction": direction});
+    let (right, left) = (
+        tei("/embed", cut("right")).await,
+        tei("/embed", cut("Left")).await,
+    );
+    assert_eq!((right.0, left.0), (200, 200));
+    assert_ne!(right.1, left.1);
+
+    for (body, field) in [
+        (
+            json!({"inputs": "a", "encoding_format": "base64"}),
+            "encoding_format",
+        ),
+        (json!({"inputs": "a", "input": "b"}), "input"),
+        (json!({"input": "b"}), "input"),
+        (json!({}), "inputs"),
+        (json!({"inputs": "a", "dimensions": "x"}), "dimensions"),
+        (json!({"inputs": "a", "prompt_name": "x"}), "prompt_name"),
+    ] {
+        let (status, answer) = tei("/embed", body.clone()).await;
+        assert_eq!(
+            (status, answer["error"]["param"].as_str()),
+            (400, Some(field)),
+            "{body}: {answer}"
+        );
+    }
+}
+
+#[actix_web::test]
+async fn tokens_and_what_is_served_are_shown() {
+    let (status, tokens) = tei("/tokenize", json!({"inputs": "心脏 a"})).await;
+    assert_eq!(status, 200);
+    let tokens = tokens[0].as_array().unwrap();
+    assert_eq!(tokens.last().unwrap()["special"], true);
+    assert_eq!(tokens[0]["start"], 0);
+    let (_, bare) = tei(
+        "/tokenize",
+        json!({"inputs": ["心脏 a"], "add_special_tokens": false}),
+    )
+    .await;
+    assert_eq!(bare[0].as_array().unwrap().len() + 1, tokens.len());
+    let (_, info, _) = send(TestRequest::get().uri("/info")).await;
+    assert_eq!(
+        (&info["max_input_length"], &info["max_client_batch_size"]),
+        (&json!(16), &json!(2048))
+    );
+}
+
+#[actix_web::test]
+async fn web_pages_of_other_origins_need_leave() {
+    let preflight = || {
+        TestRequest::default()
+            .method(actix_web::http::Method::OPTIONS)
+            .uri("/v1/embeddings")
+            .insert_header(("origin", "https://app.example"))
+            .insert_header(("access-control-request-method", "POST"))
+            .insert_header((
+                "access-control-request-headers",
+                "authorization,content-type",
+            ))
+    };
+    let settings = HttpSettings {
+        cors_origins: vec!["https://app.example".to_owned()],
+        ..HttpSettings::default()
+    };
+    let mut keyed = state(8);
+    keyed.keys = ApiKeys::new(["sk-test"]).unwrap();
+    let app = init_service(create_app(Data::new(keyed), &settings)).await;
+    let answer = call_service(&app, preflight().to_request()).await;
+    assert_eq!(answer.status().as_u16(), 200);
+    assert_eq!(
+        answer.headers().get("access-control-allow-origin").unwrap(),
+        "https://app.example"
+    );
+    let (_, _, headers) = send(preflight()).await;
+    assert!(!headers.contains_key("access-control-allow-origin"));
 }

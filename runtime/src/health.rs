@@ -1,0 +1,81 @@
+//! Whether the threads that own sessions are alive and getting on.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Times are kept as milliseconds since the first use, in an atomic.
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// What a worker tells of itself.
+#[derive(Debug, Default)]
+pub(crate) struct Pulse {
+    /// When its batch began, in milliseconds since [`EPOCH`], plus one; 0 between batches.
+    busy_since: AtomicU64,
+    /// It has no session: the last one failed and no new one opens.
+    lost: AtomicBool,
+    stopped: AtomicBool,
+}
+
+impl Pulse {
+    pub(crate) fn begin(&self) {
+        let now = u64::try_from(EPOCH.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
+        self.busy_since.store(now + 1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end(&self) {
+        self.busy_since.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn lost(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn found(&self) {
+        self.lost.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    fn busy(&self) -> Duration {
+        match self.busy_since.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => EPOCH
+                .elapsed()
+                .saturating_sub(Duration::from_millis(since - 1)),
+        }
+    }
+
+    fn serves(&self) -> bool {
+        !self.lost.load(Ordering::Relaxed) && !self.stopped.load(Ordering::Relaxed)
+    }
+}
+
+/// The state of a model's sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    /// Sessions that the engine was opened with.
+    pub sessions: usize,
+    /// Those that serve; the others failed and could not be opened again yet.
+    pub ready: usize,
+    /// How long the slowest batch has been running.
+    pub longest_batch: Duration,
+}
+
+impl Health {
+    pub(crate) fn of<'a>(pulses: impl Iterator<Item = &'a Pulse>) -> Self {
+        let mut health = Self {
+            sessions: 0,
+            ready: 0,
+            longest_batch: Duration::ZERO,
+        };
+        for pulse in pulses {
+            health.sessions += 1;
+            health.ready += usize::from(pulse.serves());
+            health.longest_batch = health.longest_batch.max(pulse.busy());
+        }
+        health
+    }
+}

@@ -1,0 +1,99 @@
+//! The flags of the result caches.
+
+use std::time::Duration;
+
+use clap::Args;
+use lexivec_runtime::CacheSettings;
+use lexivec_runtime::cache::{MemoryCache, RedisSettings, ValueFormat};
+
+use super::Usage;
+
+/// What is remembered of the results, and where.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Result cache")]
+pub(crate) struct CacheArgs {
+    /// Bytes of vectors kept in process; 0 keeps none. 256 MiB holds 25,000 vectors of the 4B model
+    #[arg(long, env = "LEXIVEC_CACHE_BYTES", value_name = "BYTES", default_value_t = 256 << 20)]
+    cache_bytes: u64,
+
+    /// Redis that servers share vectors through: redis://[user:password@]host[:port][/database], rediss:// for TLS.
+    /// When it is slow or away, requests go on without it. Default: none
+    #[arg(
+        long,
+        env = "LEXIVEC_REDIS_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    redis_url: Option<String>,
+
+    /// Seconds that Redis keeps a vector
+    #[arg(
+        long,
+        env = "LEXIVEC_REDIS_TTL",
+        value_name = "SECONDS",
+        default_value_t = 86_400
+    )]
+    redis_ttl: u64,
+
+    /// What each key in Redis begins with
+    #[arg(
+        long,
+        env = "LEXIVEC_REDIS_PREFIX",
+        value_name = "TEXT",
+        default_value = "lexivec:"
+    )]
+    redis_prefix: String,
+
+    /// Milliseconds that a request waits for Redis at most before it goes on without
+    #[arg(
+        long,
+        env = "LEXIVEC_REDIS_TIMEOUT_MS",
+        value_name = "MS",
+        default_value_t = 50
+    )]
+    redis_timeout_ms: u64,
+
+    /// How Redis stores vectors: f32 gives back the same bits, f16 takes half the memory
+    #[arg(
+        long,
+        env = "LEXIVEC_REDIS_FORMAT",
+        value_name = "FORMAT",
+        default_value = "f32",
+        value_parser = format
+    )]
+    redis_format: ValueFormat,
+}
+
+impl CacheArgs {
+    /// Checks the flags; to be called once a metrics recorder is installed.
+    ///
+    /// # Errors
+    /// [`Usage`].
+    pub(crate) fn settings(&self) -> Result<CacheSettings, Usage> {
+        if self.redis_ttl == 0 || self.redis_timeout_ms == 0 {
+            return Err(Usage(
+                "--redis-ttl and --redis-timeout-ms must be at least 1".to_owned(),
+            ));
+        }
+        let redis = self.redis_url.as_ref().map(|url| RedisSettings {
+            ttl: Duration::from_secs(self.redis_ttl),
+            prefix: self.redis_prefix.clone(),
+            timeout: Duration::from_millis(self.redis_timeout_ms),
+            format: self.redis_format,
+            // The engine sets the width of its model.
+            ..RedisSettings::new(url, 1)
+        });
+        Ok(CacheSettings {
+            memory: (self.cache_bytes > 0).then(|| MemoryCache::new(self.cache_bytes)),
+            redis,
+        })
+    }
+}
+
+fn format(text: &str) -> Result<ValueFormat, String> {
+    match text {
+        "f32" => Ok(ValueFormat::F32),
+        "f16" => Ok(ValueFormat::F16),
+        other => Err(format!("`{other}` is no format; there are f32 and f16")),
+    }
+}

@@ -1,0 +1,210 @@
+//! The flags of the HTTP side.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::Usage;
+use crate::http::{ApiKeys, HttpSettings, tls};
+
+/// Who may connect, how, and for how long.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "HTTP")]
+pub(crate) struct HttpArgs {
+    /// Address to listen on. The default takes connections from this machine alone; 0.0.0.0 takes them from everywhere
+    #[arg(long, env = "LEXIVEC_HOST", default_value = "127.0.0.1")]
+    pub(crate) host: IpAddr,
+
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, env = "LEXIVEC_PORT", default_value_t = 30_000)]
+    pub(crate) port: u16,
+
+    /// API key that requests must have as `Authorization: Bearer KEY`; may be repeated. Default: none is asked for.
+    /// The variable, or a file, keeps keys out of the process list
+    #[arg(
+        long,
+        env = "LEXIVEC_API_KEY",
+        value_name = "KEY",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    api_key: Vec<String>,
+
+    /// File with an API key per line; empty lines and lines that begin with # are passed over
+    #[arg(long, env = "LEXIVEC_API_KEY_FILE", value_name = "FILE")]
+    api_key_file: Option<PathBuf>,
+
+    /// Origin of web pages that may use the API, such as https://app.example.com, or * for all; may be repeated.
+    /// Default: none
+    #[arg(
+        long,
+        env = "LEXIVEC_CORS_ALLOW_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    cors_allow_origin: Vec<String>,
+
+    /// Certificate chain (PEM), to serve https. Default: http, for a proxy in front or this machine alone
+    #[arg(
+        long,
+        env = "LEXIVEC_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key (PEM)
+    #[arg(
+        long,
+        env = "LEXIVEC_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    tls_key: Option<PathBuf>,
+
+    /// Largest request body in bytes; 32 MiB holds 2048 texts of 8 pages each
+    #[arg(long, env = "LEXIVEC_BODY_LIMIT", value_name = "BYTES", default_value_t = 32 << 20)]
+    body_limit: usize,
+
+    /// Seconds that a request's head, and then its body, may take to arrive; a network that needs longer is broken
+    #[arg(
+        long,
+        env = "LEXIVEC_HEADER_TIMEOUT",
+        value_name = "SECONDS",
+        default_value_t = 10
+    )]
+    header_timeout: u64,
+
+    /// Seconds that a request's body may take to arrive: 32 MiB at 5 Mbit/s
+    #[arg(
+        long,
+        env = "LEXIVEC_BODY_TIMEOUT",
+        value_name = "SECONDS",
+        default_value_t = 60
+    )]
+    body_timeout: u64,
+
+    /// Connections open at a time; further ones wait to be accepted
+    #[arg(
+        long,
+        env = "LEXIVEC_MAX_CONNECTIONS",
+        value_name = "N",
+        default_value_t = 16_384
+    )]
+    max_connections: usize,
+
+    /// Threads that read and write connections. Default: one per core, at most 4
+    #[arg(long, env = "LEXIVEC_HTTP_WORKERS", value_name = "N")]
+    http_workers: Option<usize>,
+
+    /// Threads that tokenise. Default: one per core
+    #[arg(long, env = "LEXIVEC_TOKENIZER_THREADS", value_name = "N")]
+    tokenizer_threads: Option<usize>,
+
+    /// Seconds between SIGTERM and the end of accepting requests, in which /readyz answers 503; give it the time that
+    /// your load balancer needs to see that
+    #[arg(
+        long,
+        env = "LEXIVEC_SHUTDOWN_DELAY",
+        value_name = "SECONDS",
+        default_value_t = 0
+    )]
+    shutdown_delay: u64,
+
+    /// Seconds that accepted requests may take to finish after that
+    #[arg(
+        long,
+        env = "LEXIVEC_SHUTDOWN_TIMEOUT",
+        value_name = "SECONDS",
+        default_value_t = 30
+    )]
+    shutdown_timeout: u64,
+}
+
+impl HttpArgs {
+    /// Checks the flags.
+    ///
+    /// # Errors
+    /// [`Usage`].
+    pub(crate) fn settings(&self) -> Result<HttpSettings, Usage> {
+        for (flag, value) in [
+            ("--body-limit", self.body_limit),
+            ("--max-connections", self.max_connections),
+            ("--http-workers", self.http_workers.unwrap_or(1)),
+            ("--tokenizer-threads", self.tokenizer_threads.unwrap_or(1)),
+        ] {
+            if value == 0 {
+                return Err(Usage(format!("{flag} must be at least 1")));
+            }
+        }
+        for (flag, seconds) in [
+            ("--header-timeout", self.header_timeout),
+            ("--body-timeout", self.body_timeout),
+        ] {
+            if seconds == 0 {
+                return Err(Usage(format!("{flag} must be at least 1 second")));
+            }
+        }
+        let defaults = HttpSettings::default();
+        Ok(HttpSettings {
+            workers: self.http_workers.unwrap_or(defaults.workers),
+            tokenizers: self.tokenizer_threads.unwrap_or(defaults.tokenizers),
+            body_limit: self.body_limit,
+            header_timeout: Duration::from_secs(self.header_timeout),
+            body_timeout: Duration::from_secs(self.body_timeout),
+            keep_alive: defaults.keep_alive,
+            max_connections: self.max_connections,
+            cors_origins: self.cors_allow_origin.clone(),
+            shutdown_delay: Duration::from_secs(self.shutdown_delay),
+            shutdown_timeout: Duration::from_secs(self.shutdown_timeout),
+        })
+    }
+
+    /// All keys, of flags and file.
+    ///
+    /// # Errors
+    /// The file cannot be read, names no key, or a key cannot be one.
+    pub(crate) fn keys(&self) -> anyhow::Result<ApiKeys> {
+        let mut keys = self.api_key.clone();
+        if let Some(path) = &self.api_key_file {
+            let text = fs_err::read_to_string(path)?;
+            let lines = text.lines().map(str::trim);
+            let before = keys.len();
+            keys.extend(
+                lines
+                    .filter(|l| !l.is_empty() && !l.starts_with('#'))
+                    .map(str::to_owned),
+            );
+            // A file that a deployment forgot to fill must not open the server to everybody.
+            anyhow::ensure!(
+                keys.len() > before,
+                "{}: there is no key in this file",
+                path.display()
+            );
+        }
+        ApiKeys::new(keys.iter().map(String::as_str))
+            .map_err(|reason| Usage(format!("--api-key, --api-key-file: {reason}")).into())
+    }
+
+    /// Certificate and key, where https is wanted.
+    ///
+    /// # Errors
+    /// See [`tls`].
+    pub(crate) fn tls(&self) -> anyhow::Result<Option<rustls::ServerConfig>> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(cert), Some(key)) => tls(cert, key).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// `http` or `https`.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.tls_cert.is_some() {
+            "https"
+        } else {
+            "http"
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What the HTTP side counts, and `GET /metrics`.
+
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::web::Data;
+use lexivec_runtime::metrics as runtime_metrics;
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
+
+use super::error::Code;
+use super::state::AppState;
+
+const REQUESTS: &str = "lexivec_requests_total";
+const DURATION: &str = "lexivec_request_duration_seconds";
+const ERRORS: &str = "lexivec_errors_total";
+const BUILD: &str = "lexivec_build_info";
+
+/// From 50 microseconds, a cache hit, to 100 seconds, each bucket about twice the one before.
+const SECONDS: [f64; 21] = [
+    0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0,
+    2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0,
+];
+/// Texts and tokens of a batch.
+const SIZES: [f64; 17] = [
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0,
+    16_384.0, 32_768.0, 65_536.0,
+];
+/// Between these, samples of histograms are sorted into their buckets, as the exporter's documentation asks for.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Collects what the process counts, for `GET /metrics`.
+#[derive(Clone)]
+pub struct Exporter {
+    prometheus: PrometheusHandle,
+    process: Collector,
+}
+
+impl std::fmt::Debug for Exporter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Exporter")
+    }
+}
+
+impl Exporter {
+    /// Begins to collect; to be called once, before an engine is opened.
+    ///
+    /// # Errors
+    /// Something collects already, or the system gives no thread.
+    pub fn install(onnxruntime: &str) -> anyhow::Result<Self> {
+        let prometheus = builder()?.install_recorder()?;
+        runtime_metrics::describe();
+        describe_counter!(REQUESTS, "Requests answered");
+        describe_histogram!(
+            DURATION,
+            Unit::Seconds,
+            "From a request's head to its answer's head"
+        );
+        describe_counter!(ERRORS, "Requests answered with an error, by its code");
+        describe_gauge!(BUILD, "Always 1; the labels tell the versions");
+        let versions = [
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("onnxruntime", onnxruntime.to_owned()),
+        ];
+        gauge!(BUILD, &versions).set(1.0);
+        let process = Collector::default();
+        process.describe();
+        let upkeep = prometheus.clone();
+        std::thread::Builder::new()
+            .name("lexivec-metrics".to_owned())
+            .spawn(move || {
+                loop {
+                    std::thread::sleep(UPKEEP);
+                    upkeep.run_upkeep();
+                }
+            })?;
+        Ok(Self {
+            prometheus,
+            process,
+        })
+    }
+}
+
+fn builder() -> Result<PrometheusBuilder, BuildError> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Prefix("lexivec_batch_".to_owned()), &SIZES)
+}
+
+/// Counts an answered request. Labels come from closed sets: the route's pattern, never a path that a scanner made up.
+pub(super) fn request(
+    route: &str,
+    method: &Method,
+    status: u16,
+    took: Duration,
+    code: Option<Code>,
+) {
+    let labels = [
+        ("route", route.to_owned()),
+        ("method", known(method).to_owned()),
+        ("status", status.to_string()),
+    ];
+    counter!(REQUESTS, &labels).increment(1);
+    histogram!(DURATION, "route" => route.to_owned()).record(took);
+    if let Some(Code(code)) = code {
+        counter!(ERRORS, "code" => code).increment(1);
+    }
+}
+
+fn known(method: &Method) -> &str {
+    match *method {
+        Method::GET
+        | Method::POST
+        | Method::PUT
+        | Method::DELETE
+        | Method::HEAD
+        | Method::OPTIONS
+        | Method::PATCH => method.as_str(),
+        _ => "other",
+    }
+}
+
+/// Counters, gauges and histograms in Prometheus' text format.
+#[utoipa::path(get, path = "/metrics", tag = "operations",
+    responses((status = 200, body = String, content_type = "text/plain")))]
+pub(super) async fn show(state: Data<AppState>) -> HttpResponse {
+    for model in &state.models {
+        model.engine.sample_metrics();
+    }
+    let text = state.exporter.as_ref().map(|exporter| {
+        exporter.process.collect();
+        exporter.prometheus.render()
+    });
+    HttpResponse::Ok()
+        .insert_header((
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
+        ))
+        .body(text.unwrap_or_default())
+}

@@ -1,0 +1,46 @@
+//! How the HTTP side behaves; every limit is here.
+
+use std::time::Duration;
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// Threads that read and write connections.
+    pub workers: usize,
+    /// Threads that tokenise.
+    pub tokenizers: usize,
+    /// The largest request body, in bytes.
+    pub body_limit: usize,
+    /// How long a request's head may take to arrive.
+    pub header_timeout: Duration,
+    /// How long its body may take.
+    pub body_timeout: Duration,
+    /// How long a connection may be idle between requests.
+    pub keep_alive: Duration,
+    /// Connections open at a time; more wait to be accepted.
+    pub max_connections: usize,
+    /// Origins of web pages that may use the API; `*` for all, none by default.
+    pub cors_origins: Vec<String>,
+    /// Between the signal and the end of accepting connections, `/readyz` answers 503: time for load balancers to see.
+    pub shutdown_delay: Duration,
+    /// How long accepted requests may take to finish after that.
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            workers: cores.min(4),
+            tokenizers: cores,
+            body_limit: 32 << 20,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(75),
+            max_connections: 16_384,
+            cors_origins: Vec::new(),
+            shutdown_delay: Duration::ZERO,
+            shutdown_timeout: Duration::from_secs(30),
+        }
+    }
+}

@@ -5,7 +5,7 @@ PYTHON ?= python3
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu redis test-clients
+.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu redis test-clients test-page
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ lint:  ## Format, clippy, documentation, each without a warning
 
 bench: onnxruntime  ## Benchmarks, side by side
 	cargo bench --package lexivec-benches
+
+test-page: onnxruntime  ## The start page in headless Chromium, with screenshots
+	$(PYTHON) tests/browser/run.py
 
 test-clients: onnxruntime  ## The guide's notebook flow with the openai clients, oldest and newest
 	$(PYTHON) tests/clients/run.py

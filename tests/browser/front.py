@@ -1,0 +1,67 @@
+"""A proxy before a server: under a path prefix, with a key, or with a page of its own."""
+
+import contextlib
+import json
+import threading
+import urllib.error
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+# What the server itself sends with its page.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
+POLICY += "img-src 'self' data:"
+REFUSAL = {"message": "this server asks for an API key", "type": "invalid_request_error", "code": "invalid_api_key"}
+
+
+class Front:
+    """Forwards to `server` what comes for `prefix`; `/v1/` only with `key`, if there is one."""
+
+    def __init__(self, server: str, prefix: str = "", key: str | None = None, page: Path | None = None) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                path = self.path.removeprefix(prefix)
+                if path == "/" and page:
+                    self.answer(
+                        200, page.read_bytes(), {"Content-Type": "text/html", "Content-Security-Policy": POLICY}
+                    )
+                else:
+                    self.forward(path, None)
+
+            def do_POST(self) -> None:
+                self.forward(self.path.removeprefix(prefix), self.rfile.read(int(self.headers["Content-Length"])))
+
+            def forward(self, path: str, body: bytes | None) -> None:
+                if key and path.startswith("/v1/") and self.headers["Authorization"] != f"Bearer {key}":
+                    return self.answer(
+                        401, json.dumps({"error": REFUSAL}).encode(), {"Content-Type": "application/json"}
+                    )
+                request = urllib.request.Request(
+                    server + path, body, {"Content-Type": self.headers["Content-Type"] or ""}
+                )
+                try:
+                    with urllib.request.urlopen(request) as response:
+                        self.answer(response.status, response.read(), response.headers)
+                except urllib.error.HTTPError as error:
+                    self.answer(error.code, error.read(), error.headers)
+
+            def answer(self, status: int, body: bytes, headers) -> None:
+                self.send_response(status)
+                for name in ("Content-Type", "Content-Security-Policy", "X-Request-Id"):
+                    if headers.get(name):
+                        self.send_header(name, headers[name])
+                self.send_header("Content-Length", str(len(body)))
+                with contextlib.suppress(ConnectionError):  # the page drops a request when a newer one is wanted
+                    self.end_headers()
+                    self.wfile.write(body)
+
+            def log_message(self, *_) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self._server.server_port}{prefix}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()

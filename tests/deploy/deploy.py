@@ -96,7 +96,7 @@ def alert_queries() -> list[Query]:
     """The alert rules' conditions, and the dashboard's marks for them."""
     rules = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())
     queries = [Query(rule["alert"], rule["expr"]) for group in rules["groups"] for rule in group["rules"]]
-    return queries + [Query(item["name"], item["expr"]) for item in dashboard()["annotations"]["list"]]
+    return queries + [Query(item["name"], item["target"]["expr"]) for item in dashboard()["annotations"]["list"]]
 
 
 def adapter_queries() -> list[Query]:

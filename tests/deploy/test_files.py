@@ -77,7 +77,11 @@ def test_dashboard_is_well_formed():
     taken = set()
     for panel in everything:
         place = panel["gridPos"]
-        cells = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
         assert not cells & taken, f"{panel['title']} overlaps another panel"
         assert place["x"] + place["w"] <= 24, f"{panel['title']} is outside the grid"
         taken |= cells

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-import conftest
 import deploy
 import promql
+from serving import serving
 
 # Only a fault makes these, so a healthy server need not export them. Everything else has to be there.
 FAULTS = {
@@ -100,7 +100,7 @@ def healthcheck(port: int) -> int:
 def test_probes_tell_a_server_that_runs_from_one_that_stops(tmp_path):
     probes = deploy.container("base", "Deployment")
     paths = {name: probes[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")}
-    with conftest.serving(tmp_path, LEXIVEC_SHUTDOWN_DELAY="3") as server:
+    with serving(tmp_path, LEXIVEC_SHUTDOWN_DELAY="3") as server:
         assert {name: server.get(path).status_code for name, path in paths.items()} == dict.fromkeys(paths, 200)
         assert healthcheck(server.port) == 0
         server.process.send_signal(signal.SIGTERM)
@@ -118,8 +118,8 @@ def test_redis_of_compose_is_a_bounded_cache(redis):
     with socket.create_connection(("127.0.0.1", redis), timeout=5) as connection:
         connection.sendall(b"CONFIG GET maxmemory*\r\nCONFIG GET save\r\nCONFIG GET appendonly\r\nQUIT\r\n")
         answer = b"".join(iter(lambda: connection.recv(4096), b"")).decode().split("\r\n")
-    # Every other line is the length of the next.
-    words = [word for word in answer if not word.startswith(("$", "*"))]
-    settings = dict(zip(words[::2], words[1::2]))
+    # Without lengths ($, *), QUIT's OK and the end: names and values in turn.
+    words = [word for word in answer[:-1] if not word.startswith(("$", "*", "+"))]
+    settings = dict(zip(words[::2], words[1::2], strict=True))
     assert settings["maxmemory"] == str(1 << 30) and settings["maxmemory-policy"] == "allkeys-lru"
     assert settings["save"] == "" and settings["appendonly"] == "no"

@@ -5,7 +5,7 @@ PYTHON ?= python3
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu redis test-clients test-page
+.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu redis test-clients test-page check-deploy
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ test-page: onnxruntime  ## The start page in headless Chromium, with screenshots
 
 test-clients: onnxruntime  ## The guide's notebook flow with the openai clients, oldest and newest
 	$(PYTHON) tests/clients/run.py
+
+check-deploy: onnxruntime  ## server/deploy: files, dashboard and alerts against a real server and Prometheus
+	$(PYTHON) tests/deploy/run.py
 
 onnxruntime:  ## ONNX Runtime for CPUs, into the cache folder (once)
 	@$(PYTHON) runtime/setup/onnxruntime.py cpu

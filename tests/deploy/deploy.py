@@ -1,0 +1,111 @@
+"""The files of server/deploy, read for the tests."""
+
+import json
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "server" / "deploy"
+PROGRAM = os.environ["LEXIVEC_PROGRAM"]
+KUSTOMIZATIONS = ["base", "convert", "cuda"]
+
+
+@cache
+def compose() -> dict:
+    """compose.yaml."""
+    return yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+
+
+@cache
+def manifests(name: str) -> list[dict]:
+    """The Kubernetes objects of kubernetes/NAME, as kustomize builds them."""
+    command = ["kubectl", "kustomize", DEPLOY / "kubernetes" / name]
+    try:
+        built = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise RuntimeError("kubectl, which builds the manifests with kustomize, is not installed") from error
+    assert built.returncode == 0, built.stderr
+    return list(yaml.safe_load_all(built.stdout))
+
+
+def manifest(name: str, kind: str) -> dict:
+    """The one object of a kind in kubernetes/NAME."""
+    (found,) = [item for item in manifests(name) if item["kind"] == kind]
+    return found
+
+
+def container(name: str, kind: str) -> dict:
+    """The container of the pods of kubernetes/NAME."""
+    (found,) = manifest(name, kind)["spec"]["template"]["spec"]["containers"]
+    return found
+
+
+def server_environment() -> dict[str, str]:
+    """Every LEXIVEC_ variable that compose.yaml and the Deployment set to a fixed value."""
+    variables = dict(compose()["services"]["lexivec"]["environment"])
+    variables |= {item["name"]: item.get("value") for item in container("base", "Deployment")["env"]}
+    return {name: value for name, value in variables.items() if name.startswith("LEXIVEC_") and value is not None}
+
+
+@cache
+def dashboard() -> dict:
+    """The Grafana dashboard."""
+    return json.loads((DEPLOY / "grafana" / "lexivec.json").read_text())
+
+
+def panels() -> list[dict]:
+    """The dashboard's panels, headings left out."""
+    return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
+
+
+@dataclass(frozen=True)
+class Query:
+    """A PromQL expression and where it stands."""
+
+    place: str
+    expr: str
+
+    def __str__(self) -> str:
+        return self.place
+
+
+def dashboard_queries() -> list[Query]:
+    """What the panels ask, with Grafana's variables filled in as for all models and a scrape each second."""
+    queries = []
+    for panel in panels():
+        for target in panel["targets"]:
+            expr = target["expr"].replace("$__rate_interval", "10s").replace("$model", ".*")
+            assert "$" not in expr, f"{panel['title']}: a variable that this check does not know: {expr}"
+            queries.append(Query(f"{panel['title']} {target['refId']}", expr))
+    return queries
+
+
+def variable_queries() -> list[tuple[str, str]]:
+    """The metric and label that each of the dashboard's variables lists the values of."""
+    variables = [item for item in dashboard()["templating"]["list"] if item["type"] == "query"]
+    return [re.fullmatch(r"label_values\((\w+), (\w+)\)", item["query"]["query"]).groups() for item in variables]
+
+
+def alert_queries() -> list[Query]:
+    """The alert rules' conditions, and the dashboard's marks for them."""
+    rules = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())
+    queries = [Query(rule["alert"], rule["expr"]) for group in rules["groups"] for rule in group["rules"]]
+    return queries + [Query(item["name"], item["target"]["expr"]) for item in dashboard()["annotations"]["list"]]
+
+
+def adapter_queries() -> list[Query]:
+    """What the Prometheus adapter asks on behalf of the autoscaler, its templates filled in as for one pod."""
+    rules = yaml.safe_load((DEPLOY / "prometheus" / "adapter.yml").read_text())["rules"]
+    queries = []
+    for rule in rules:
+        series = rule["seriesQuery"]
+        expr = rule["metricsQuery"].replace("<<.Series>>", series.partition("{")[0])
+        expr = expr.replace("<<.LabelMatchers>>", 'namespace="default",pod=~"lexivec-0"').replace("<<.GroupBy>>", "pod")
+        queries += [Query("adapter seriesQuery", series), Query("adapter metricsQuery", expr)]
+    return queries

@@ -1,0 +1,146 @@
+"""The files of server/deploy, each checked by the tool that reads it, and against each other."""
+
+import os
+import re
+import subprocess
+
+import pytest
+import yaml
+
+import deploy
+import tools
+from deploy import DEPLOY, ROOT
+
+
+def run(*command: object, **environment: str) -> str:
+    """Runs a command that has to succeed; its output."""
+    done = subprocess.run(
+        [str(word) for word in command], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def seconds(duration: str) -> int:
+    """40s, as compose writes it."""
+    return int(re.fullmatch(r"(\d+)s", duration)[1])
+
+
+def test_dockerfile():
+    run("hadolint", DEPLOY / "Dockerfile")
+
+
+@pytest.mark.parametrize("variants", [["compose.yaml"], ["compose.yaml", "compose.cuda.yaml"]], ids=len)
+def test_compose(variants):
+    files = [word for name in variants for word in ("--file", DEPLOY / name)]
+    resolved = yaml.safe_load(run("docker-compose", *files, "config"))
+    mounts = [mount for service in resolved["services"].values() for mount in service.get("volumes", [])]
+    for mount in mounts:
+        assert mount["type"] == "volume" or os.path.exists(mount["source"]), mount["source"]
+
+
+@pytest.mark.parametrize("name", deploy.KUSTOMIZATIONS)
+def test_kubernetes_manifests_fit_the_api(name, tmp_path):
+    built = tmp_path / "manifests.yaml"
+    built.write_text(yaml.safe_dump_all(deploy.manifests(name)))
+    run("kubernetes-validate", "--strict", built)
+
+
+def test_prometheus_configuration_and_rules():
+    promtool = tools.program("promtool")
+    # kubernetes.yml finds pods in a way that Debian's promtool is built without; test_live.py runs the rest of it.
+    run(*promtool, "check", "config", DEPLOY / "prometheus" / "prometheus.yml")
+    run(*promtool, "test", "rules", DEPLOY / "prometheus" / "alerts_test.yml")
+
+
+def test_every_alert_is_tested():
+    tests = yaml.safe_load((DEPLOY / "prometheus" / "alerts_test.yml").read_text())
+    samples = [sample for test in tests["tests"] for item in test["promql_expr_test"] for sample in item["exp_samples"]]
+    fired = {re.search(r'alertname="(\w+)"', sample["labels"])[1] for sample in samples}
+    rules = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())
+    assert fired == {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+
+
+def test_prometheus_scrapes_the_service_of_compose():
+    config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    (job,) = config["scrape_configs"]
+    service, port = job["static_configs"][0]["targets"][0].split(":")
+    published = deploy.compose()["services"][service]["ports"][0]
+    assert published.endswith(f":{port}:{port}")
+    assert f"EXPOSE {port}\n" in (DEPLOY / "Dockerfile").read_text()
+
+
+def test_dashboard_is_well_formed():
+    everything = deploy.dashboard()["panels"]
+    ids = [panel["id"] for panel in everything]
+    assert len(ids) == len(set(ids))
+    taken = set()
+    for panel in everything:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, f"{panel['title']} overlaps another panel"
+        assert place["x"] + place["w"] <= 24, f"{panel['title']} is outside the grid"
+        taken |= cells
+    for panel in deploy.panels():
+        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}, panel["title"]
+        letters = [target["refId"] for target in panel["targets"]]
+        assert len(letters) == len(set(letters)), panel["title"]
+
+
+def test_grafana_finds_dashboard_and_data_source():
+    provisioning = DEPLOY / "grafana" / "provisioning"
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "lexivec.yml").read_text())["providers"]
+    grafana = deploy.compose()["services"]["grafana"]
+    mounts = dict(volume.split(":")[:2] for volume in grafana["volumes"])
+    assert mounts["./grafana/lexivec.json"] == f"{provider['options']['path']}/lexivec.json"
+    assert grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"] == mounts["./grafana/lexivec.json"]
+    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]
+    assert source["url"].removeprefix("http://").split(":")[0] in deploy.compose()["services"]
+
+
+def test_every_variable_is_one_that_the_program_reads():
+    known = set()
+    for subcommand in ("serve", "convert"):
+        known |= set(re.findall(r"\[env: (LEXIVEC_\w+)", run(deploy.PROGRAM, subcommand, "--help")))
+    known |= {"LEXIVEC_CACHE"}  # the cache folder, which no flag sets
+    files = [DEPLOY / "Dockerfile", DEPLOY / "healthcheck.sh", *DEPLOY.glob("**/*.yaml")]
+    for file in files:
+        used = set(re.findall(r"\bLEXIVEC_\w+", file.read_text()))
+        assert used <= known, f"{file.name}: {sorted(used - known)}"
+
+
+def test_time_to_stop_is_longer_than_the_server_takes():
+    variables = {item["name"]: item.get("value") for item in deploy.container("base", "Deployment")["env"]}
+    needed = int(variables["LEXIVEC_SHUTDOWN_DELAY"]) + int(variables["LEXIVEC_SHUTDOWN_TIMEOUT"])
+    pod = deploy.manifest("base", "Deployment")["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] > needed
+    service = deploy.compose()["services"]["lexivec"]
+    assert seconds(service["stop_grace_period"]) > int(service["environment"]["LEXIVEC_SHUTDOWN_TIMEOUT"])
+
+
+@pytest.mark.parametrize(("name", "kind"), [("base", "Deployment"), ("cuda", "Deployment"), ("convert", "Job")])
+def test_pods_are_locked_down(name, kind):
+    pod = deploy.manifest(name, kind)["spec"]["template"]["spec"]
+    # A Service named lexivec would set LEXIVEC_PORT=tcp://….
+    assert pod["enableServiceLinks"] is False
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
+    own = deploy.container(name, kind)["securityContext"]
+    assert own["readOnlyRootFilesystem"] is True and own["allowPrivilegeEscalation"] is False
+    assert own["capabilities"]["drop"] == ["ALL"]
+
+
+def test_gpu_pods_ask_for_a_gpu():
+    limits = deploy.container("cuda", "Deployment")["resources"]["limits"]
+    assert limits["nvidia.com/gpu"] == 1
+
+
+def test_autoscaler_scales_by_what_the_adapter_serves():
+    (metric,) = deploy.manifest("base", "HorizontalPodAutoscaler")["spec"]["metrics"]
+    served = [query.expr.partition("{")[0] for query in deploy.adapter_queries() if "seriesQuery" in query.place]
+    assert metric["pods"]["metric"]["name"] in served

@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
+use super::whole::Whole;
+
 /// The most items of a request, by OpenAI's contract.
 pub(super) const MAX_ITEMS: usize = 2048;
 
@@ -134,14 +136,16 @@ impl<'de> Deserialize<'de> for Item {
             }
 
             fn visit_u64<E: Error>(self, id: u64) -> Result<Item, E> {
-                let id = u32::try_from(id)
-                    .map_err(|_| E::custom(format_args!("{id} is too large for a token id")))?;
-                Ok(Item::Id(id))
+                Whole::from_u64(id).map(|Whole(id)| Item::Id(id))
+            }
+
+            fn visit_f64<E: Error>(self, id: f64) -> Result<Item, E> {
+                Whole::from_f64(id).map(|Whole(id)| Item::Id(id))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Item, A::Error> {
                 let mut ids = Vec::new();
-                while let Some(id) = seq.next_element()? {
+                while let Some(Whole(id)) = seq.next_element()? {
                     ids.push(id);
                 }
                 Ok(Item::Ids(ids))
@@ -184,9 +188,9 @@ mod tests {
             (r#"["a",1]"#, "item 1 is of another kind"),
             ("[1,[2]]", "item 1 is of another kind"),
             ("[-1]", "a token id"),
-            ("[1.5]", "a token id"),
+            ("[1.5]", "not a whole number"),
             ("[4294967296]", "too large"),
-            ("[[1],[\"a\"]]", "u32"),
+            ("[[1],[\"a\"]]", "a whole number"),
         ] {
             let message = parse(json).unwrap_err();
             assert!(message.contains(words), "{json}: {message}");

@@ -25,6 +25,7 @@ mod request;
 mod state;
 #[cfg(test)]
 pub(crate) mod tests;
+mod whole;
 
 pub use error::ApiError;
 pub use state::{AppState, ServedModel};

@@ -10,6 +10,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::body::in_field;
 use super::input::Input;
+use super::whole::Whole;
 
 /// How vectors are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl<'de> Visitor<'de> for Fields {
                 "input" => set(&mut input, "input", &mut map)?,
                 "model" => set(&mut model, "model", &mut map)?,
                 "encoding_format" => set::<Word, _>(&mut format, "encoding_format", &mut map)?,
-                "dimensions" => set(&mut dimensions, "dimensions", &mut map)?,
+                "dimensions" => set::<Whole, _>(&mut dimensions, "dimensions", &mut map)?,
                 // OpenAI's field for the caller's end user: accepted, and neither kept nor logged.
                 "user" => set::<String, _>(&mut user, "user", &mut map)?,
                 "instruction" => set(&mut instruction, "instruction", &mut map)?,
@@ -91,7 +92,7 @@ impl<'de> Visitor<'de> for Fields {
                     ("base64", EncodingFormat::Base64),
                 ],
             )?,
-            dimensions,
+            dimensions: dimensions.map(|Whole(width)| width as usize),
             instruction,
             domain,
             prompt_name,

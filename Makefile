@@ -36,7 +36,7 @@ bench: onnxruntime  ## Benchmarks, side by side
 test-page: onnxruntime  ## The start page in headless Chromium, with screenshots
 	$(PYTHON) tests/browser/run.py
 
-test-clients: onnxruntime  ## The guide's notebook flow with the openai clients, oldest and newest
+test-clients: onnxruntime  ## Real clients (openai, LangChain, LlamaIndex, …) and schemathesis against a real server
 	$(PYTHON) tests/clients/run.py
 
 check-deploy: onnxruntime  ## server/deploy: files, dashboard and alerts against a real server and Prometheus

@@ -1,59 +1,98 @@
 #!/usr/bin/env python3
-"""Runs the guide's notebook flow against a real server, with the oldest and the newest openai client.
+"""Contract tests with real clients against a real server: `make test-clients`.
 
-Makes a virtual environment per client below the cache folder, builds and starts `lexivec serve`, and runs flow.py in
-each environment. Exit code 1 if any of them fails.
+Sets up the clients' environments (environments.py; once), builds and starts `lexivec serve models/nano` twice, the
+second time with an API key and a small queue, and runs each client's script against both, through recorders of its own
+(recorder.py). Prints one line per client; exit code 1 if any of them fails.
+
+    run.py [--only NAME] [--fresh]
 """
 
+import argparse
 import os
-import re
 import subprocess
 import sys
-import venv
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import environments
+from recorder import Recorder
+from server import Server
+
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-# 1.50.0 passes an argument that httpx 0.28 removed.
-CLIENTS = {"oldest": ["openai==1.50.0", "httpx<0.28"], "newest": ["openai"]}
+KEY = "a-key-of-the-contract-tests"
+
+# What is run: the script, and the environment it runs in.
+CLIENTS = {
+    "guide, openai 1.50.0": ("guide.py", "openai-1.50.0"),
+    "guide, openai newest": ("guide.py", "openai-newest"),
+    "openai 1.50.0": ("openai_client.py", "openai-1.50.0"),
+    "openai newest": ("openai_client.py", "openai-newest"),
+    "openai-node": ("openai_client.mjs", "openai-node"),
+    "langchain": ("langchain_client.py", "frameworks"),
+    "llama-index": ("llama_index_client.py", "frameworks"),
+    "haystack": ("haystack_client.py", "frameworks"),
+    "huggingface_hub": ("hub_client.py", "frameworks"),
+    "schemathesis, openapi.json": ("own_schema.py", "schemathesis"),
+    "schemathesis, openai's schema": ("openai_schema.py", "schemathesis"),
+}
 
 
-def environment(name: str, requirements: list[str]) -> Path:
-    """A virtual environment with the client; made once."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lexivec" / "clients"
-    folder = cache / name
-    python = folder / "bin" / "python"
-    if not (folder / "complete").exists():
-        venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *requirements], check=True)
-        (folder / "complete").touch()
-    return python
+def run(name: str, command: list, open_server: Server, keyed_server: Server) -> bool:
+    """Runs one client's script; its output is shown if it fails."""
+    started = time.monotonic()
+    with Recorder(open_server.address) as recorder, Recorder(keyed_server.address) as keyed:
+        addresses = {
+            "LEXIVEC_URL": recorder.address,
+            "LEXIVEC_DIRECT_URL": open_server.address,
+            "LEXIVEC_KEYED_URL": keyed.address,
+            "LEXIVEC_KEY": KEY,
+        }
+        script = subprocess.run(command, env=environments.clean() | addresses, capture_output=True, text=True)
+        broken = recorder.violations + keyed.violations
+        requests = recorder.total + keyed.total
+    passed = script.returncode == 0 and not broken
+    seconds = time.monotonic() - started
+    said = script.stdout.strip().splitlines()
+    summary = said[-1] if passed and said else ""
+    print(f"{'pass' if passed else 'FAIL'}  {seconds:5.1f} s  {requests:5d} requests  {name:30} {summary}", flush=True)
+    if not passed:
+        print("\n".join([script.stdout, script.stderr, *broken]).rstrip(), file=sys.stderr, flush=True)
+    return passed
 
 
 def main() -> int:
-    subprocess.run(["cargo", "build", "--bin", "lexivec", "--locked"], cwd=ROOT, check=True)
-    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    pythons = {name: environment(name, requirements) for name, requirements in CLIENTS.items()}
-    command = [target / "debug" / "lexivec", "serve", ROOT / "models" / "nano", "--port", "0"]
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        address = None
-        for line in server.stderr:
-            if match := re.search(r"serving .* at (http://\S+)/v1", line):
-                address = match[1]
-                break
-            sys.stderr.write(line)
-        if address is None:
-            sys.exit("the server did not start; its own message is above")
-        failed = [name for name, python in pythons.items() if subprocess.run([python, HERE / "flow.py", address]).returncode]
-    finally:
-        server.terminate()
-        code = server.wait(timeout=60)
-    print(f"{len(pythons) - len(failed)} passed, {len(failed)} failed")
-    if code != 0:
-        sys.exit(f"the server ended with exit code {code} on SIGTERM")
-    return 1 if failed else 0
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", metavar="NAME", help="run the clients whose name holds NAME")
+    parser.add_argument(
+        "--fresh", action="store_true", help="make the environments again: the newest openai may have changed"
+    )
+    arguments = parser.parse_args()
+    chosen = {name: client for name, client in CLIENTS.items() if (arguments.only or "") in name}
+    if not chosen:
+        parser.error(f"no client's name holds {arguments.only!r}; there are: {', '.join(CLIENTS)}")
+
+    program = Server.build()
+    interpreters = environments.ready({environment for _, environment in chosen.values()}, arguments.fresh)
+    # More than the queue's default, for the largest requests of several clients may come at once.
+    with Server(program, "--queue", "65536") as open_server, Server(
+        # Its name holds a slash, as hub ids do; its queue is so small that several callers overload it.
+        program, "--served-model-name", "demo/nano", "--queue", "16", "--api-key", KEY
+    ) as keyed_server:  # fmt: skip
+
+        def client(item: tuple) -> bool:
+            name, (script, environment) = item
+            return run(name, [interpreters[environment], HERE / script], open_server, keyed_server)
+
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            passed = list(pool.map(client, chosen.items()))
+    print(f"{sum(passed)} passed, {len(passed) - sum(passed)} failed")
+    return 0 if all(passed) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"{Path(error.cmd[0]).name} failed with exit code {error.returncode}; its own message is above")

@@ -4,10 +4,12 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Unexpected, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
+
+use super::whole::Whole;
 
 /// The most items of a request, by OpenAI's contract.
 pub(super) const MAX_ITEMS: usize = 2048;
@@ -36,12 +38,6 @@ impl Input {
             Self::Tokens(_) => 0,
         }
     }
-}
-
-/// A number that JSON writes with a fraction of zero is an integer to JSON Schema, and to clients that go by it.
-pub(super) fn integral(value: f64) -> Option<u64> {
-    let whole = value >= 0.0 && value <= f64::from(u32::MAX) && value.fract() == 0.0;
-    whole.then_some(value as u64)
 }
 
 impl PartialSchema for Input {
@@ -186,29 +182,17 @@ impl<'de> Deserialize<'de> for Item {
             }
 
             fn visit_u64<E: Error>(self, id: u64) -> Result<Item, E> {
-                let id = u32::try_from(id)
-                    .map_err(|_| E::custom(format_args!("{id} is too large for a token id")))?;
-                Ok(Item::Id(id))
+                Whole::from_u64(id).map(|Whole(id)| Item::Id(id))
             }
 
             fn visit_f64<E: Error>(self, id: f64) -> Result<Item, E> {
-                match integral(id) {
-                    Some(id) => self.visit_u64(id),
-                    None => Err(E::invalid_type(Unexpected::Float(id), &self)),
-                }
+                Whole::from_f64(id).map(|Whole(id)| Item::Id(id))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Item, A::Error> {
                 let mut ids = Vec::new();
-                while let Some(item) = seq.next_element()? {
-                    match item {
-                        Item::Id(id) => ids.push(id),
-                        Item::Text(_) | Item::Ids(_) => {
-                            return Err(A::Error::custom(
-                                "a list of token ids has token ids alone",
-                            ));
-                        }
-                    }
+                while let Some(Whole(id)) = seq.next_element()? {
+                    ids.push(id);
                 }
                 Ok(Item::Ids(ids))
             }
@@ -250,10 +234,10 @@ mod tests {
             (r#"["a",1]"#, "item 1 is of another kind"),
             ("[1,[2]]", "item 1 is of another kind"),
             ("[-1]", "a token id"),
-            ("[1.5]", "a token id"),
+            ("[1.5]", "not a whole number"),
             ("[4294967296]", "too large"),
-            ("[[1],[\"a\"]]", "token ids alone"),
-            ("[[1.5]]", "a token id"),
+            ("[[1],[\"a\"]]", "a whole number"),
+            ("[[1.5]]", "not a whole number"),
         ] {
             let message = parse(json).unwrap_err();
             assert!(message.contains(words), "{json}: {message}");

@@ -36,6 +36,7 @@ mod tei;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tls;
+mod whole;
 
 pub use auth::ApiKeys;
 pub use error::ApiError;

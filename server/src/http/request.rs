@@ -6,13 +6,14 @@
 use std::fmt;
 
 use lexivec_runtime::Truncate;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Unexpected, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::body::in_field;
-use super::input::{Input, integral};
+use super::input::Input;
+use super::whole::Whole;
 
 /// How vectors are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -183,7 +184,7 @@ impl<'de> Visitor<'de> for Fields {
                 "input" => set(&mut input, "input", &mut map)?,
                 "model" => set(&mut model, "model", &mut map)?,
                 "encoding_format" => set::<Word, _>(&mut format, "encoding_format", &mut map)?,
-                "dimensions" => set::<Count, _>(&mut dimensions, "dimensions", &mut map)?,
+                "dimensions" => set::<Whole, _>(&mut dimensions, "dimensions", &mut map)?,
                 // OpenAI's field for the caller's end user: accepted, and neither kept nor logged.
                 "user" => set::<String, _>(&mut user, "user", &mut map)?,
                 "instruction" => set(&mut instruction, "instruction", &mut map)?,
@@ -214,7 +215,7 @@ impl<'de> Visitor<'de> for Fields {
                     ("base64", EncodingFormat::Base64),
                 ],
             )?,
-            dimensions: dimensions.map(|Count(n)| n),
+            dimensions: dimensions.map(|Whole(width)| width as usize),
             instruction,
             domain,
             prompt_name,
@@ -233,37 +234,6 @@ impl<'de> Visitor<'de> for Fields {
 }
 
 type Word = String;
-
-/// A whole number, which some clients write as `8.0`.
-struct Count(usize);
-
-impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Whole;
-
-        impl Visitor<'_> for Whole {
-            type Value = Count;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number")
-            }
-
-            fn visit_u64<E: Error>(self, n: u64) -> Result<Count, E> {
-                // What does not fit is too wide in any case, and is refused as that.
-                Ok(Count(usize::try_from(n).unwrap_or(usize::MAX)))
-            }
-
-            fn visit_f64<E: Error>(self, n: f64) -> Result<Count, E> {
-                match integral(n) {
-                    Some(n) => self.visit_u64(n),
-                    None => Err(E::invalid_type(Unexpected::Float(n), &self)),
-                }
-            }
-        }
-
-        deserializer.deserialize_any(Whole)
-    }
-}
 
 fn set<'de, T: Deserialize<'de>, A: MapAccess<'de>>(
     slot: &mut Option<T>,

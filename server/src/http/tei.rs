@@ -20,6 +20,7 @@ use super::error::ApiError;
 use super::input::{Input, MAX_ITEMS};
 use super::pipeline::{self, Job, blocking};
 use super::state::{AppState, ServedModel};
+use super::whole::Whole;
 use crate::prefix::Choice;
 
 /// The body of `POST /embed`.
@@ -37,8 +38,8 @@ pub(super) struct EmbedRequest {
     /// Whether vectors are scaled to unit length; on by default.
     normalize: Option<bool>,
     /// Width of the vectors, 1 to the model's.
-    #[schema(minimum = 1)]
-    dimensions: Option<usize>,
+    #[schema(value_type = Option<usize>, minimum = 1)]
+    dimensions: Option<Whole>,
     /// Only `float` is served here; `POST /v1/embeddings` has base64.
     encoding_format: Option<Format>,
 }
@@ -82,7 +83,7 @@ pub(super) async fn embed(
     let job = Job {
         input: asked.inputs,
         prefix,
-        dimensions: asked.dimensions,
+        dimensions: asked.dimensions.map(|Whole(width)| width as usize),
         truncate: match (asked.truncate, asked.truncation_direction) {
             (None | Some(false), _) => Truncate::Refuse,
             (Some(true), Some(Direction::Left)) => Truncate::Start,

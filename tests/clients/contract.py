@@ -1,0 +1,73 @@
+"""What the clients' scripts in Python share: the servers' addresses, reference vectors, and how errors are judged.
+
+A reference is what the server answers to plain urllib, one text at a time, as floats: clients' batches, formats and
+wrappings must not change it.
+"""
+
+import contextlib
+import json
+import math
+import os
+import urllib.request
+from pathlib import Path
+
+URL = os.environ["LEXIVEC_URL"]  # a recorder before the server
+DIRECT_URL = os.environ["LEXIVEC_DIRECT_URL"]
+KEYED_URL = os.environ["LEXIVEC_KEYED_URL"]  # a recorder before the server with an API key
+KEY = os.environ["LEXIVEC_KEY"]
+MODEL, KEYED_MODEL = "nano", "demo/nano"
+WIDTH = 256
+
+TEXTS = json.loads((Path(__file__).parent / "texts.json").read_text())
+UNICODE, TERMS, INSTRUCTION = TEXTS["unicode"], TEXTS["terms"], TEXTS["instruction"]
+MANY = [f"term number {i}" for i in range(2048)]
+TOO_LONG = "cardiac arrest " * 4096
+
+
+def post(path: str, body: dict) -> object:
+    """What the server answers without a client and a recorder between."""
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(DIRECT_URL + path, json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request) as response:
+        return json.load(response)
+
+
+def reference(texts: list[str], **fields) -> list[list[float]]:
+    body = {"model": MODEL, **fields}
+    return [post("/v1/embeddings", body | {"input": text})["data"][0]["embedding"] for text in texts]
+
+
+def same(got: list, expected: list[list[float]]) -> bool:
+    """Whether vectors agree to the last bit of a float32."""
+    close = (abs(a - b) < 1e-7 for x, y in zip(got, expected, strict=True) for a, b in zip(x, y, strict=True))
+    return all(close)
+
+
+def unit(vector) -> bool:
+    return abs(math.hypot(*vector) - 1) < 1e-5
+
+
+def cosine(a, b) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True)) / math.hypot(*a) / math.hypot(*b)
+
+
+def recorded(url: str = URL) -> list[dict]:
+    """The requests since the last call."""
+    with urllib.request.urlopen(f"{url}/recorder") as response:
+        return json.load(response)
+
+
+@contextlib.contextmanager
+def refused(kind: type[Exception], words: str = "", url: str = URL, **attributes):
+    """The block must raise `kind`, with these words in its message and these attributes, after a single request."""
+    recorded(url)
+    try:
+        yield
+    except kind as error:
+        assert words in str(error), f"{words!r} is not in {error}"
+        for name, value in attributes.items():
+            assert getattr(error, name) == value, f"{name}: {getattr(error, name)!r} instead of {value!r}"
+        statuses = [request["status"] for request in recorded(url)]
+        assert len(statuses) == 1, f"a permanent error was asked for {len(statuses)} times: {statuses}"
+    else:
+        raise AssertionError(f"{kind.__name__} was not raised ({words}, {attributes})")

@@ -1,0 +1,107 @@
+// openai-node: formats, order, own fields, Unicode, models, errors, keys. What it shares with Python is in contract.py.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+
+// Beside the interpreter's environment, not beside this file, lies what npm installed.
+const environment = process.execPath.split("/lib/python3")[0];
+const { default: OpenAI } = createRequire(join(environment, "node_modules/"))("openai");
+const { version } = JSON.parse(readFileSync(join(environment, "node_modules/openai/package.json")));
+const { LEXIVEC_URL: URL, LEXIVEC_DIRECT_URL: DIRECT, LEXIVEC_KEYED_URL: KEYED, LEXIVEC_KEY: KEY } = process.env;
+const { unicode, terms, instruction } = JSON.parse(readFileSync(join(dirname(process.argv[1]), "texts.json")));
+const [model, width, many] = ["nano", 256, Array.from({ length: 2048 }, (_, i) => `term number ${i}`)];
+const tooLong = "cardiac arrest ".repeat(4096);
+
+const client = new OpenAI({ baseURL: `${URL}/v1`, apiKey: "any" });
+const norm = (vector) => Math.hypot(...vector);
+
+async function embed(input, fields = {}) {
+  const answer = await client.embeddings.create({ model, input, ...fields });
+  answer.data.forEach((item, index) => assert.equal(item.index, index));
+  assert.ok(answer.usage.prompt_tokens > 0 && answer.usage.total_tokens === answer.usage.prompt_tokens);
+  return answer.data.map((item) => item.embedding);
+}
+
+// One text at a time, as floats, without the client.
+async function reference(texts, fields = {}) {
+  const vectors = [];
+  for (const input of texts) {
+    const body = JSON.stringify({ model, input, ...fields });
+    const asked = { method: "POST", headers: { "content-type": "application/json" }, body };
+    vectors.push((await (await fetch(`${DIRECT}/v1/embeddings`, asked)).json()).data[0].embedding);
+  }
+  return vectors;
+}
+
+function same(got, expected) {
+  assert.equal(got.length, expected.length);
+  got.forEach((vector, i) => {
+    assert.equal(vector.length, expected[i].length);
+    vector.forEach((value, j) => assert.ok(Math.abs(value - expected[i][j]) < 1e-7, `vector ${i}, value ${j}`));
+  });
+}
+
+const recorded = async (url = URL) => (await fetch(`${url}/recorder`)).json();
+
+async function refused(kind, attributes, call, url = URL) {
+  await recorded(url);
+  await assert.rejects(call, (error) => {
+    assert.ok(error instanceof kind, `${error} is not a ${kind.name}`);
+    for (const [name, value] of Object.entries(attributes)) assert.equal(error[name], value, `${name} of ${error}`);
+    assert.ok(error.requestID && error.error.message);
+    return true;
+  });
+  assert.equal((await recorded(url)).length, 1, `a permanent error was asked for again: ${JSON.stringify(attributes)}`);
+}
+
+// Formats, dimensions, order. Without a format the client asks for base64 and decodes whatever comes.
+const expected = await reference(terms);
+await recorded();
+same(await embed(terms), expected);
+assert.equal((await recorded())[0].fields.encoding_format, "base64");
+same(await embed(terms, { encoding_format: "float" }), expected);
+const encoded = await embed(terms, { encoding_format: "base64" });
+same(encoded.map((text) => [...new Float32Array(Uint8Array.from(Buffer.from(text, "base64")).buffer)]), expected);
+for (const dimensions of [1, 64, width]) {
+  const cut = await embed(terms, { dimensions });
+  cut.forEach((vector) => assert.ok(vector.length === dimensions && Math.abs(norm(vector) - 1) < 1e-5));
+  same(cut, await reference(terms, { dimensions }));
+}
+const vectors = await embed(many);
+same([0, 1, 1024, 2047].map((i) => vectors[i]), await reference([0, 1, 1024, 2047].map((i) => many[i])));
+
+// Own fields stand in the body beside the others.
+same(await embed(terms, { instruction }), await reference(terms.map((t) => `Instruct: ${instruction}\nQuery:${t}`)));
+same(await embed(terms, { domain: "medical" }), await reference(terms, { domain: "medical" }));
+(await embed(terms, { normalize: false })).forEach((vector) => assert.ok(Math.abs(norm(vector) - 1) > 1e-3));
+await embed(tooLong, { truncate: "start" });
+
+same(await embed(unicode), await reference(unicode));
+
+assert.deepEqual((await client.models.list()).data.map(({ id }) => id), [model]);
+const keyed = new OpenAI({ baseURL: `${KEYED}/v1`, apiKey: KEY });
+assert.equal((await keyed.models.retrieve("demo/nano")).id, "demo/nano");
+
+// Permanent errors: the client's class, our fields, one request.
+const invalid = { code: "invalid_value", type: "invalid_request_error", status: 400 };
+for (const [fields, attributes] of [
+  [{ input: "" }, { ...invalid, param: "input" }],
+  [{ input: [] }, { ...invalid, param: "input" }],
+  [{ input: Array(2049).fill("a") }, { ...invalid, param: "input" }],
+  [{ input: tooLong }, { code: "context_length_exceeded", param: "input" }],
+  [{ dimensions: width + 1 }, { ...invalid, param: "dimensions" }],
+  [{ dimension: 3 }, { ...invalid, param: "dimension" }],
+  [{ domain: "astrology" }, { ...invalid, param: "domain" }],
+  // Half of a surrogate pair, as a cut JavaScript string ends: no text, and no server's fault.
+  [{ input: "😀".slice(0, 1) }, { status: 400, type: "invalid_request_error" }],
+]) {
+  await refused(OpenAI.BadRequestError, attributes, () => client.embeddings.create({ model, input: "a", ...fields }));
+}
+const nobody = () => client.embeddings.create({ model: "nobody", input: "a" });
+await refused(OpenAI.NotFoundError, { param: "model", code: "model_not_found" }, nobody);
+const stranger = new OpenAI({ baseURL: `${KEYED}/v1`, apiKey: "wrong" });
+const ask = () => stranger.embeddings.create({ model: "demo/nano", input: "a" });
+await refused(OpenAI.AuthenticationError, { code: "invalid_api_key" }, ask, KEYED);
+console.log(`openai ${version}, Node.js ${process.versions.node}`);

@@ -116,7 +116,8 @@ impl Engine {
         )?;
         let (dir, sessions) = (dir.to_path_buf(), options.clone());
         let open = move |number| open_network(library, &dir, &sessions.session(number));
-        Self::with_networks(model, tokenizer, Arc::new(open), options)
+        let open: Arc<OpenNetwork> = Arc::new(open);
+        Self::with_networks(model, tokenizer, &open, options)
     }
 
     /// An engine over networks of the caller's, which need not be ONNX Runtime's.
@@ -127,7 +128,7 @@ impl Engine {
     pub fn with_networks(
         model: ModelInfo,
         tokenizer: Tokenizer,
-        open: Arc<OpenNetwork>,
+        open: &Arc<OpenNetwork>,
         options: &EngineOptions,
     ) -> Result<Self> {
         let cache = options.cache.as_ref();
@@ -152,7 +153,7 @@ impl Engine {
         for number in 0..options.total_sessions() {
             let network = open(number)?;
             engine.check_width(network.as_ref())?;
-            let again = Arc::clone(&open);
+            let again = Arc::clone(open);
             let again = Box::new(move || again(number));
             let worker = worker::spawn(network, again, Arc::clone(&engine.shared))
                 .map_err(|e| Error::Inference(format!("no worker thread: {e}")))?;

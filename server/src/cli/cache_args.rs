@@ -16,7 +16,7 @@ pub(crate) struct CacheArgs {
     #[arg(long, env = "LEXIVEC_CACHE_BYTES", value_name = "BYTES", default_value_t = 256 << 20)]
     cache_bytes: u64,
 
-    /// Redis that servers share vectors through: redis://[user:password@]host[:port][/database], rediss:// for TLS.
+    /// Redis that servers share vectors through: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS.
     /// When it is slow or away, requests go on without it. Default: none
     #[arg(
         long,

@@ -36,7 +36,7 @@ pub(crate) struct HttpArgs {
     #[arg(long, env = "LEXIVEC_API_KEY_FILE", value_name = "FILE")]
     api_key_file: Option<PathBuf>,
 
-    /// Origin of web pages that may use the API, such as https://app.example.com, or * for all; may be repeated.
+    /// Origin of web pages that may use the API, such as `https://app.example.com`, or `*` for all; may be repeated.
     /// Default: none
     #[arg(
         long,

@@ -34,7 +34,7 @@ pub(crate) struct LogArgs {
     #[arg(long, env = "LEXIVEC_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
 
-    /// OpenTelemetry collector for traces (OTLP over HTTP), such as http://localhost:4318. Default: no traces
+    /// OpenTelemetry collector for traces (OTLP over HTTP), such as `http://localhost:4318`. Default: no traces
     #[arg(long, env = "LEXIVEC_OTLP_ENDPOINT", value_name = "URL")]
     otlp_endpoint: Option<String>,
 }
@@ -57,8 +57,8 @@ impl LogArgs {
     /// # Errors
     /// A level or an address that cannot be read.
     pub(crate) fn init(&self) -> anyhow::Result<Logging> {
-        // ONNX Runtime tells of every device and library it looks at, and the collector's client of every request.
-        let quiet = "ort=warn,hyper_util=warn,reqwest=warn,opentelemetry=warn";
+        // ONNX Runtime tells of every device and library it looks at, the collector's client of every request.
+        let quiet = "ort=warn,actix_server=warn,hyper_util=warn,reqwest=warn,opentelemetry=warn";
         let filter = EnvFilter::try_new(format!("{},{quiet}", self.log))
             .map_err(|e| Usage(format!("--log: {e}")))?;
         let lines = tracing_subscriber::fmt::layer()

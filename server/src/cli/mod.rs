@@ -35,11 +35,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Convert a checkpoint to an ONNX model directory
-    Convert(convert::Args),
+    Convert(Box<convert::Args>),
     /// Serve a model behind an OpenAI-compatible API
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// Embed texts from files or standard input
-    Embed(embed::Args),
+    Embed(Box<embed::Args>),
     /// Show what a model directory or checkpoint is
     Inspect(inspect::Args),
     /// Show whether this machine can serve, and what is missing

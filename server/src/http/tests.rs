@@ -10,7 +10,7 @@ use actix_web::web::Data;
 use base64::Engine as _;
 use lexivec_models::{Dimensions, Instructions};
 use lexivec_runtime::{
-    Engine, EngineOptions, Error, ModelInfo, Network, Result, States, Tokenizer,
+    Engine, EngineOptions, Error, ModelInfo, Network, OpenNetwork, Result, States, Tokenizer,
 };
 use serde_json::{Value, json};
 
@@ -75,8 +75,8 @@ fn state(queue: usize) -> AppState {
         queue,
         ..EngineOptions::default()
     };
-    let open = Arc::new(|_| Ok(Box::new(Fake) as Box<dyn Network>));
-    let engine = Engine::with_networks(model, tokenizer, open, &options).unwrap();
+    let open: Arc<OpenNetwork> = Arc::new(|_| Ok(Box::new(Fake)));
+    let engine = Engine::with_networks(model, tokenizer, &open, &options).unwrap();
     let served = ServedModel::new("fake", Arc::new(engine), "cpu", 16_384);
     AppState::new(vec![served], Instructions::builtin())
 }

@@ -51,8 +51,10 @@ impl Provider {
 
     /// The sentence for a provider that did not start.
     pub(crate) fn did_not_start(self, reason: &str) -> String {
-        let reason = reason.trim_end_matches('.');
-        format!("it did not start: {reason}. It needs {}", self.needs())
+        // ONNX Runtime puts its source file, the function and a status before what happened.
+        let happened = reason.rsplit(" : ").next().unwrap_or(reason);
+        let happened = happened.trim().trim_end_matches('.');
+        format!("it did not start: {happened}. It needs {}", self.needs())
     }
 }
 
@@ -166,6 +168,22 @@ mod tests {
             assert_eq!(provider.name().parse(), Ok(provider));
         }
         assert!("gpu".parse::<Provider>().unwrap_err().contains("tensorrt"));
+    }
+
+    #[test]
+    fn a_provider_that_did_not_start_says_what_is_missing_and_no_more() {
+        let reason = "/onnxruntime_src/provider_bridge_ort.cc:2043 onnxruntime::Provider& Get() [ONNXRuntimeError] : 1 : \
+                      FAIL : Failed to load library /opt/libonnxruntime_providers_cuda.so with error: libcublasLt.so.13: \
+                      cannot open shared object file: No such file or directory\n";
+        let message = Provider::Cuda.did_not_start(reason);
+        assert!(
+            message.starts_with("it did not start: Failed to load library /opt/"),
+            "{message}"
+        );
+        assert!(
+            message.contains("directory. It needs an NVIDIA GPU"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -39,7 +39,7 @@ test-page: onnxruntime  ## The start page in headless Chromium, with screenshots
 test-clients: onnxruntime  ## Real clients (openai, LangChain, LlamaIndex, …) and schemathesis against a real server
 	$(PYTHON) tests/clients/run.py
 
-check-deploy: onnxruntime  ## server/deploy: files, dashboard and alerts against a real server and Prometheus
+check-deploy: onnxruntime redis  ## server/deploy: files, dashboard and alerts against a real server and Prometheus
 	$(PYTHON) tests/deploy/run.py
 
 onnxruntime:  ## ONNX Runtime for CPUs, into the cache folder (once)

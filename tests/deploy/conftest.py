@@ -25,7 +25,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a redis-server with the arguments of compose.yaml."""
     folder, port = tmp_path_factory.mktemp("redis"), free_port()
     arguments = deploy.compose()["services"]["redis"]["command"][1:]
-    command = [*tools.program("redis-server"), *arguments, "--port", str(port), "--bind", "127.0.0.1"]
+    command = ["redis-server", *arguments, "--port", str(port), "--bind", "127.0.0.1"]
     with running(command, folder / "redis.log", cwd=folder) as process:
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline and process.poll() is None:
@@ -95,7 +95,7 @@ def prometheus(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iter
     job["static_configs"] = [{"targets": [f"127.0.0.1:{server.port}"], "labels": labels}]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     command = [
-        *tools.program("prometheus"),
+        tools.program("prometheus"),
         f"--config.file={folder / 'prometheus.yml'}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",

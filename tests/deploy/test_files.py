@@ -49,8 +49,8 @@ def test_kubernetes_manifests_fit_the_api(name, tmp_path):
 def test_prometheus_configuration_and_rules():
     promtool = tools.program("promtool")
     # kubernetes.yml finds pods in a way that Debian's promtool is built without; test_live.py runs the rest of it.
-    run(*promtool, "check", "config", DEPLOY / "prometheus" / "prometheus.yml")
-    run(*promtool, "test", "rules", DEPLOY / "prometheus" / "alerts_test.yml")
+    run(promtool, "check", "config", DEPLOY / "prometheus" / "prometheus.yml")
+    run(promtool, "test", "rules", DEPLOY / "prometheus" / "alerts_test.yml")
 
 
 def test_every_alert_is_tested():

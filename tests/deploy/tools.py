@@ -1,4 +1,4 @@
-"""Programs that no package of requirements.txt brings: from the machine, else unpacked from Debian's packages."""
+"""Prometheus and promtool: from the machine, else unpacked from Debian's package into the cache folder."""
 
 import os
 import shutil
@@ -6,37 +6,35 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lexivec" / "debian"
-# The package of each program, with the libraries that a minimal Debian lacks.
-PACKAGES = {
-    "prometheus": ["prometheus"],
-    "promtool": ["prometheus"],
-    "redis-server": ["redis-server", "redis-tools", "libjemalloc2", "liblzf1", "libatomic1"],
-}
+HOME = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+CACHE = Path(os.environ.get("LEXIVEC_CACHE") or HOME / "lexivec") / "deploy"
 
 
-def program(name: str) -> list[str]:
-    """The beginning of a command line that runs `name`. Unpacking starts no service and needs no root."""
+def program(name: str) -> str:
+    """The path of `prometheus` or `promtool`.
+
+    Unpacking, unlike installing, starts no service and needs no root.
+    """
     if path := shutil.which(name):
-        return [path]
-    packages = PACKAGES[name]
-    folder = CACHE / packages[0]
+        return path
+    folder = CACHE / "prometheus"
     if not folder.is_dir():
-        unpack(packages, folder)
-    libraries = ":".join(str(path) for path in folder.glob("usr/lib/*-linux-gnu"))
-    return ["env", f"LD_LIBRARY_PATH={libraries}", str(folder / "usr" / "bin" / name)]
+        if shutil.which("apt-get") is None:
+            raise RuntimeError(f"{name} is missing: install Prometheus 2.42 or newer and put it on PATH")
+        unpack("prometheus", folder)
+    return str(folder / "usr" / "bin" / name)
 
 
-def unpack(packages: list[str], folder: Path) -> None:
-    """Downloads Debian packages and unpacks them into `folder`, which appears whole or not at all."""
+def unpack(package: str, folder: Path) -> None:
+    """Downloads a Debian package and unpacks it into `folder`, which appears whole or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
-        download = ["apt-get", "--quiet", "--quiet", "download", *packages]
+        download = ["apt-get", "--quiet", "--quiet", "download", package]
         if subprocess.run(download, cwd=work, capture_output=True).returncode != 0:
-            # A fresh machine has no package lists yet; fetching them takes root.
-            subprocess.run(["apt-get", "--quiet", "--quiet", "update"], check=True)
+            # A fresh machine has no package lists, or old ones; fetching them takes root.
+            sudo = [] if os.geteuid() == 0 else ["sudo"]
+            subprocess.run([*sudo, "apt-get", "--quiet", "--quiet", "update"], check=True)
             subprocess.run(download, cwd=work, check=True)
-        unpacked = Path(work) / "unpacked"
-        for package in Path(work).glob("*.deb"):
-            subprocess.run(["dpkg", "--extract", package, unpacked], check=True)
-        unpacked.rename(folder)
+        (archive,) = Path(work).glob("*.deb")
+        subprocess.run(["dpkg", "--extract", archive, Path(work) / "unpacked"], check=True)
+        (Path(work) / "unpacked").rename(folder)

@@ -109,3 +109,14 @@ def adapter_queries() -> list[Query]:
         expr = expr.replace("<<.LabelMatchers>>", 'namespace="default",pod=~"lexivec-0"').replace("<<.GroupBy>>", "pod")
         queries += [Query("adapter seriesQuery", series), Query("adapter metricsQuery", expr)]
     return queries
+
+
+def documented_metrics() -> dict[str, tuple[str, set[str]]]:
+    """The type and the labels of each lexivec_ metric in the tables of server/METRICS.md."""
+    metrics = {}
+    for line in (ROOT / "server" / "METRICS.md").read_text().splitlines():
+        if line.startswith("| `lexivec_"):
+            names, kind = line.split("|")[1:3]
+            labels = set(re.findall(r"`(\w+)`", kind))
+            metrics |= {name: (kind.split(":")[0].strip(), labels) for name in re.findall(r"`(\w+)`", names)}
+    return metrics

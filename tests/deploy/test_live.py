@@ -44,6 +44,16 @@ def test_metrics_have_the_content_type_that_prometheus_3_demands(server):
     assert kind.startswith(("text/plain; version=0.0.4", "application/openmetrics-text")), kind
 
 
+def test_what_is_exported_is_what_is_documented(exported, prometheus):
+    types = {name: entries[0]["type"] for name, entries in prometheus.api("metadata").items()}
+    scraped = {"__name__", "instance", "job", "namespace", "pod", "le"}
+    found = {}
+    for name, kind in types.items():
+        if name.startswith("lexivec_") and name != "lexivec_build_info":
+            found[name] = (kind, exported[name if name in exported else f"{name}_bucket"] - scraped)
+    assert found == deploy.documented_metrics()
+
+
 @pytest.mark.parametrize("query", EVERYTHING, ids=str)
 def test_a_query_asks_for_what_is_exported(query, exported, prometheus):
     reading = promql.read(query.expr)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import tools
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,11 +26,8 @@ def compose() -> dict:
 @cache
 def manifests(name: str) -> list[dict]:
     """The Kubernetes objects of kubernetes/NAME, as kustomize builds them."""
-    command = ["kubectl", "kustomize", DEPLOY / "kubernetes" / name]
-    try:
-        built = subprocess.run(command, capture_output=True, text=True)
-    except FileNotFoundError as error:
-        raise RuntimeError("kubectl, which builds the manifests with kustomize, is not installed") from error
+    command = [tools.program("kubectl"), "kustomize", DEPLOY / "kubernetes" / name]
+    built = subprocess.run(command, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     return list(yaml.safe_load_all(built.stdout))
 

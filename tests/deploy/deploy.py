@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import tools
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,8 +25,11 @@ def compose() -> dict:
 @cache
 def manifests(name: str) -> list[dict]:
     """The Kubernetes objects of kubernetes/NAME, as kustomize builds them."""
-    command = [tools.program("kubectl"), "kustomize", DEPLOY / "kubernetes" / name]
-    built = subprocess.run(command, capture_output=True, text=True)
+    command = ["kubectl", "kustomize", DEPLOY / "kubernetes" / name]
+    try:
+        built = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise RuntimeError("kubectl, which builds the manifests with kustomize, is not installed") from error
     assert built.returncode == 0, built.stderr
     return list(yaml.safe_load_all(built.stdout))
 

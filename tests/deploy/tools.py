@@ -1,4 +1,4 @@
-"""Prometheus, promtool and kubectl: from the machine, else unpacked from Debian's packages into the cache folder."""
+"""Prometheus and promtool: from the machine, else unpacked from Debian's package into the cache folder."""
 
 import os
 import shutil
@@ -10,22 +10,18 @@ HOME = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 CACHE = Path(os.environ.get("LEXIVEC_CACHE") or HOME / "lexivec") / "deploy"
 
 
-PACKAGES = {"prometheus": "prometheus", "promtool": "prometheus", "kubectl": "kubernetes-client"}
-
-
 def program(name: str) -> str:
-    """The path of a program of PACKAGES.
+    """The path of `prometheus` or `promtool`.
 
     Unpacking, unlike installing, starts no service and needs no root.
     """
     if path := shutil.which(name):
         return path
-    package = PACKAGES[name]
-    folder = CACHE / package
+    folder = CACHE / "prometheus"
     if not folder.is_dir():
         if shutil.which("apt-get") is None:
-            raise RuntimeError(f"{name} is missing: install it (Debian's package is {package}) and put it on PATH")
-        unpack(package, folder)
+            raise RuntimeError(f"{name} is missing: install Prometheus 2.42 or newer and put it on PATH")
+        unpack("prometheus", folder)
     return str(folder / "usr" / "bin" / name)
 
 

@@ -29,7 +29,8 @@ def manifests(name: str) -> list[dict]:
     try:
         built = subprocess.run(command, capture_output=True, text=True)
     except FileNotFoundError as error:
-        raise RuntimeError("kubectl, which builds the manifests with kustomize, is not installed") from error
+        # Debian's is 1.20, whose kustomize knows no `patches`.
+        raise RuntimeError("kubectl is missing: install 1.21 or newer, whose kustomize builds the manifests") from error
     assert built.returncode == 0, built.stderr
     return list(yaml.safe_load_all(built.stdout))
 

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::process::Command;
 use std::sync::mpsc;
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
@@ -557,4 +558,41 @@ fn a_password_is_asked_for_and_sent() {
     }
     let cache = Cache::connected(&settings(&server.url().replace("//", "//:s3cret@")));
     cache.put_and_wait(&entries(0..3));
+}
+
+#[test]
+fn a_connection_may_be_encrypted() {
+    // The authorities to trust are named by the process's environment, so this test runs itself again with them.
+    const URL: &str = "LEXIVEC_TEST_REDIS_TLS_URL";
+    if let Ok(url) = std::env::var(URL) {
+        Cache::connected(&settings(&url)).put_and_wait(&entries(0..3));
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (
+        folder.path().join("cert.pem"),
+        folder.path().join("key.pem"),
+    );
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    fs_err::write(&certificate, made.cert.pem()).unwrap();
+    fs_err::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let server = RedisServer::with_tls(&certificate, &key);
+    let url = server.url().replace("redis:", "rediss:");
+    let again = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "redis::a_connection_may_be_encrypted"])
+        .env("SSL_CERT_FILE", &certificate)
+        .env(URL, &url)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&again.stdout);
+    assert!(
+        again.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+
+    let distrustful = Cache::start(&settings(&url));
+    eventually("the unknown certificate is refused", || {
+        distrustful.errors("connection") >= 1.0
+    });
+    assert!(distrustful.get(keys(0..3)).was_immediate());
 }

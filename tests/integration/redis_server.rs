@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -29,11 +30,29 @@ impl RedisServer {
         }
     }
 
+    /// A server that speaks TLS alone.
+    pub(crate) fn with_tls(certificate: &Path, key: &Path) -> Self {
+        let mut server = Self::reserved(&["--port", "0", "--tls-auth-clients", "no"]);
+        let port = server.port.to_string();
+        let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+        let tls = [
+            "--tls-port",
+            &port,
+            "--tls-cert-file",
+            certificate,
+            "--tls-key-file",
+            key,
+        ];
+        server.arguments.extend(tls.map(str::to_owned));
+        server.launch();
+        server
+    }
+
     /// Starts it, on its port.
     pub(crate) fn launch(&mut self) {
         let port = self.port.to_string();
         let mut command = Command::new("redis-server");
-        // The later port wins: a test may ask for TLS on this one.
+        // Of two ports the later wins: with TLS there is no plain one.
         command.args([
             "--bind",
             "127.0.0.1",

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -29,11 +30,29 @@ impl RedisServer {
         }
     }
 
+    /// A server that speaks TLS alone.
+    pub(crate) fn with_tls(certificate: &Path, key: &Path) -> Self {
+        let mut server = Self::reserved(&["--port", "0", "--tls-auth-clients", "no"]);
+        let port = server.port.to_string();
+        let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+        let tls = [
+            "--tls-port",
+            &port,
+            "--tls-cert-file",
+            certificate,
+            "--tls-key-file",
+            key,
+        ];
+        server.arguments.extend(tls.map(str::to_owned));
+        server.launch();
+        server
+    }
+
     /// Starts it, on its port.
     pub(crate) fn launch(&mut self) {
         let port = self.port.to_string();
         let mut command = Command::new("redis-server");
-        // The later port wins: a test may ask for TLS on this one.
+        // Of two ports the later wins: with TLS there is no plain one.
         command.args([
             "--bind",
             "127.0.0.1",
@@ -148,13 +167,20 @@ pub(crate) fn answer_lookups_with(mut stream: TcpStream, answer: &[u8]) {
     }
 }
 
-/// Passes bytes on to a server and back, and stalls after `limit` bytes of answers.
-pub(crate) fn forward(client: TcpStream, port: u16, limit: u64) {
-    let server = TcpStream::connect(("127.0.0.1", port)).unwrap();
+/// Passes bytes on to a server, and its answers back at `rate` bytes a second.
+pub(crate) fn slow_line(client: TcpStream, port: u16, rate: f64) {
+    let mut server = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let (mut asking, mut asked) = (client.try_clone().unwrap(), server.try_clone().unwrap());
     std::thread::spawn(move || std::io::copy(&mut asking, &mut asked));
-    let (mut answers, mut back) = (server.take(limit), client);
-    // The client may have gone.
-    let _ = std::io::copy(&mut answers, &mut back);
-    std::thread::sleep(Duration::from_secs(60));
+    let mut back = client;
+    let mut bytes = [0; 65536];
+    let mut free = Instant::now();
+    while let Ok(read @ 1..) = server.read(&mut bytes) {
+        std::thread::sleep(free.saturating_duration_since(Instant::now()));
+        free = free.max(Instant::now() - Duration::from_millis(50))
+            + Duration::from_secs_f64(read as f64 / rate);
+        if back.write_all(&bytes[..read]).is_err() {
+            return;
+        }
+    }
 }

@@ -161,7 +161,6 @@ impl Link {
                 None
             }
             Ok(Err(failure)) => {
-                self.meters.error(failure.kind());
                 let rest = if failure.lost() {
                     Some(self.breaker.open())
                 } else {
@@ -235,14 +234,17 @@ async fn look_up(
     let fetched = timeout_at(lookup.deadline.into(), fetching)
         .await
         .unwrap_or(Err(Failure::Timeout));
-    // A large lookup that was cut off while answers came speaks of a slow line, not of a server that hangs.
-    let progressed = matches!(fetched, Err(Failure::Timeout)) && !found.is_empty();
-    lookup.answer.give(found);
-    if progressed {
-        meters.error(Kind::Timeout);
-        return Ok(());
+    // Who is answered finds it counted.
+    if let Err(failure) = &fetched {
+        meters.error(failure.kind());
     }
-    fetched
+    let came = !found.is_empty();
+    lookup.answer.give(found);
+    match fetched {
+        // A large lookup that was cut off while answers came speaks of a slow line, not of a server that hangs.
+        Err(Failure::Timeout) if came => Ok(()),
+        fetched => fetched,
+    }
 }
 
 async fn store_all(

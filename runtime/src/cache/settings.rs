@@ -8,10 +8,13 @@ use redis::{Client, IntoConnectionInfo};
 use super::ValueFormat;
 use crate::error::{Error, Result};
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// Settings of the Redis tier. Its [`Debug`](fmt::Debug) form shows the server's address, never user or password.
 #[derive(Clone)]
 pub struct RedisSettings {
-    /// `redis://[user:password@]host[:port][/database]`; `rediss://` for TLS, `redis+unix:///path` for a socket.
+    /// `redis://[user:password@]host[:port][/database]`; `rediss://` for TLS, `redis+unix:///path` for a socket. One
+    /// server: a cluster refuses lookups of many keys.
     pub url: String,
     /// Width of a full state: the model's hidden size.
     pub width: usize,
@@ -19,13 +22,13 @@ pub struct RedisSettings {
     pub ttl: Duration,
     /// What every key begins with.
     pub prefix: String,
-    /// How long a lookup may take, waiting included, and a store of one batch.
+    /// How long a lookup may take, waiting included, and a store of one batch; at most a minute.
     pub timeout: Duration,
     /// How values are stored.
     pub format: ValueFormat,
     /// How long Redis is left alone after it failed; it doubles with every failed try, up to the limit.
     pub back_off: Duration,
-    /// The longest back-off.
+    /// The longest back-off, at most an hour.
     pub back_off_limit: Duration,
 }
 
@@ -54,8 +57,21 @@ impl RedisSettings {
         if self.ttl < Duration::from_secs(1) {
             return refuse("values must be kept for at least 1 second".to_owned());
         }
-        if self.timeout.is_zero() || self.back_off.is_zero() {
-            return refuse("the time-out and the back-off must be longer than 0".to_owned());
+        if self.timeout.is_zero() || self.timeout > MINUTE {
+            return refuse(format!(
+                "its time-out is {:?}; it may be up to a minute",
+                self.timeout
+            ));
+        }
+        let waits = [self.back_off, self.back_off_limit];
+        if waits
+            .iter()
+            .any(|wait| wait.is_zero() || *wait > 60 * MINUTE)
+        {
+            return refuse(format!(
+                "its back-off is {:?} to {:?}; it may be up to an hour",
+                waits[0], waits[1]
+            ));
         }
         // The library's messages do not quote the URL.
         Client::open(self.url.as_str()).or_else(|error| {
@@ -141,6 +157,14 @@ mod tests {
             },
             RedisSettings {
                 timeout: Duration::ZERO,
+                ..good.clone()
+            },
+            RedisSettings {
+                timeout: Duration::MAX,
+                ..good.clone()
+            },
+            RedisSettings {
+                back_off_limit: Duration::MAX,
                 ..good.clone()
             },
             RedisSettings {

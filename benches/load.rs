@@ -1,0 +1,141 @@
+//! Load: `cargo bench --bench load [-- FLAGS]`.
+//!
+//! Serves the demonstration checkpoint, so that the server is measured and not the model, or asks any OpenAI-compatible
+//! server at --url, and puts closed and open loops of 1 to 512 clients on it. Every text is a different one.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Parser;
+use lexivec_benches::load::{Load, Pace, Stop, run};
+use lexivec_benches::report::{self, Row, Spread, calm, measure};
+use lexivec_benches::server::{Server, project};
+use lexivec_benches::texts::{body, term};
+use serde_json::json;
+
+#[derive(Parser)]
+struct Args {
+    /// A server that runs on this machine, as http://HOST:PORT; needs --pid. Default: `lexivec serve models/nano`
+    #[arg(long, requires = "pid")]
+    url: Option<String>,
+    /// Its process, for CPU and memory
+    #[arg(long)]
+    pid: Option<u32>,
+    /// The model's name in requests
+    #[arg(long, default_value = "nano")]
+    model: String,
+    /// Flags for `lexivec serve`, in one argument
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
+    serve: String,
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 64, 512])]
+    clients: Vec<usize>,
+    /// Texts of a request
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 32])]
+    texts: Vec<u64>,
+    /// Rates of the open loops, as shares of what the closed loop with as many clients reached; empty for none
+    #[arg(long, value_delimiter = ',', default_values_t = [0.7])]
+    open: Vec<f64>,
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Writes every round as JSON
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Cargo gives it
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let nano = project("models/nano");
+    let mut flags = vec![nano.to_str().context("the project's path is not UTF-8")?];
+    flags.extend(args.serve.split_whitespace());
+    let server;
+    let (address, pid) = match (&args.url, args.pid) {
+        (Some(url), Some(pid)) => (address(url)?, pid),
+        _ => {
+            server = Server::lexivec(&flags).await?;
+            (server.address, server.pid())
+        }
+    };
+    let mut first = 0;
+    let mut rows: Vec<Row> = Vec::new();
+    for round in 0..=args.rounds {
+        for texts in &args.texts {
+            let model = args.model.clone();
+            let texts = *texts;
+            let bodies = Arc::new(move |number: u64| {
+                let terms: Vec<String> = (0..texts).map(|t| term(number * texts + t)).collect();
+                body(&model, &terms, &json!({}))
+            });
+            let mut load = Load {
+                address,
+                path: "/v1/embeddings",
+                clients: 64,
+                pace: Pace::Closed,
+                stop: Stop::After(Duration::from_secs_f64(args.seconds)),
+                bodies,
+                first,
+            };
+            if round == 0 {
+                // The first round warms the server up and is not counted.
+                first += run(&load).await?.answered();
+                continue;
+            }
+            for clients in &args.clients {
+                load.clients = *clients;
+                let label = format!("{texts} texts");
+                let mut paces = vec![None];
+                paces.extend(args.open.iter().copied().map(Some));
+                for share in paces {
+                    load.pace = match share {
+                        None => Pace::Closed,
+                        Some(share) => Pace::Open(share * reached(&rows, &label, *clients)),
+                    };
+                    load.first = first;
+                    calm().await?;
+                    let row = measure(&label, pid, &load, texts as usize).await?;
+                    // What was sent and not answered is not sent again either.
+                    first += row.statuses.values().sum::<u64>() + 512;
+                    eprintln!(
+                        "round {round}: {label}, {clients} clients, {}: {:.0} requests/s, others {:.2} cores",
+                        if share.is_some() { "open" } else { "closed" },
+                        row.requests_per_s,
+                        row.others_cores
+                    );
+                    rows.push(row);
+                }
+            }
+        }
+    }
+    report::print(&rows);
+    if let Some(path) = &args.json {
+        report::write(path, &rows)?;
+    }
+    Ok(())
+}
+
+/// What the closed loops so far reached.
+fn reached(rows: &[Row], label: &str, clients: usize) -> f64 {
+    let closed = rows
+        .iter()
+        .filter(|row| row.label == label && row.load == (clients, None));
+    Spread::of(closed.map(|row| row.requests_per_s)).median
+}
+
+fn address(url: &str) -> anyhow::Result<SocketAddr> {
+    let host = url.trim_start_matches("http://").trim_end_matches('/');
+    let mut addresses = host
+        .to_socket_addrs()
+        .with_context(|| format!("{url} is not http://HOST:PORT"))?;
+    addresses
+        .next()
+        .with_context(|| format!("{host} has no address"))
+}

@@ -37,7 +37,8 @@ struct EmbeddingItem {
 }
 
 /// Numbers, or base64 of little-endian float32, as `encoding_format` said.
-#[derive(utoipa::ToSchema)]
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
 #[schema(as = Vector)]
 #[allow(dead_code)]
 enum VectorSchema {

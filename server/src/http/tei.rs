@@ -14,6 +14,7 @@ use lexivec_runtime::metrics::Stage;
 use lexivec_runtime::{Prefix, Truncate};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
 
 use super::body;
 use super::error::ApiError;
@@ -123,6 +124,7 @@ fn prompt(state: &AppState, model: &ServedModel, name: Option<&str>) -> Result<P
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TokenizeRequest {
+    #[schema(schema_with = Texts::schema)]
     inputs: Texts,
     /// Whether the tokens that the tokenizer adds are shown; on by default.
     add_special_tokens: Option<bool>,
@@ -130,12 +132,21 @@ pub(super) struct TokenizeRequest {
     prompt_name: Option<String>,
 }
 
-/// A text or texts.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Texts {
     One(String),
     Many(Vec<String>),
+}
+
+impl Texts {
+    fn schema() -> Schema {
+        let text = || ObjectBuilder::new().schema_type(Type::String);
+        let texts = ArrayBuilder::new().items(text());
+        let texts = texts.min_items(Some(1)).max_items(Some(MAX_ITEMS));
+        let described = OneOfBuilder::new().description(Some("A text or texts."));
+        described.item(text()).item(texts).into()
+    }
 }
 
 /// A token of a text.

@@ -14,6 +14,7 @@ from pathlib import Path
 URL = os.environ["LEXIVEC_URL"]  # a recorder before the server
 DIRECT_URL = os.environ["LEXIVEC_DIRECT_URL"]
 KEYED_URL = os.environ["LEXIVEC_KEYED_URL"]  # a recorder before the server with an API key
+KEYED_DIRECT_URL = os.environ["LEXIVEC_KEYED_DIRECT_URL"]
 KEY = os.environ["LEXIVEC_KEY"]
 MODEL, KEYED_MODEL = "nano", "demo/nano"
 WIDTH = 256

@@ -15,23 +15,24 @@ SEED = os.environ.get("LEXIVEC_SEED", "1")
 VOCABULARY = 16_381
 
 
-def fuzz(document: dict, examples: int, excluded_checks: str) -> None:
-    """Prints what was run; ends this process with what schemathesis said if it found something.
+def fuzz(document: dict, examples: int, excluded_checks: str) -> str:
+    """Says what was run; ends this process with what schemathesis said if it found something.
 
     What a document allows may be refused, with a documented 4xx: it cannot know the names and the sizes of the models
     that are served. With these filled in, a refusal is an error.
     """
     anything = schemathesis(document, examples, "--exclude-checks", excluded_checks)
     possible = schemathesis(servable(document), examples, "--mode", "positive", "--include-method", "POST")
-    print(f"all of it: {anything}; what has to be served: {possible}")
+    return f"all of it: {anything}; what has to be served: {possible}"
 
 
-def schemathesis(document: dict, examples: int, *flags: str) -> str:
+def schemathesis(document: dict, examples: int, *flags: str, url: str = DIRECT_URL) -> str:
+    """How many requests were made of the server at `url`."""
     program = Path(sys.executable).with_name("schemathesis")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "openapi.json")
         path.write_text(json.dumps(document))
-        command = [program, "run", path, "--url", DIRECT_URL, "--seed", SEED, "--max-examples", str(examples)]
+        command = [program, "run", path, "--url", url, "--seed", SEED, "--max-examples", str(examples)]
         command += ["--continue-on-failure", "--no-color", "--generation-database", "none", "--warnings", "off"]
         result = subprocess.run([*command, *flags], cwd=folder, capture_output=True, text=True)
     cases = re.search(r"(\d+ generated), \d+ passed", result.stdout)

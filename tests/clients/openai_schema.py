@@ -10,4 +10,4 @@ import yaml
 from fuzz import fuzz
 
 schema = Path(__file__).with_name("openai-embeddings.yaml").read_text()
-fuzz(yaml.safe_load(schema), 300, excluded_checks="positive_data_acceptance,negative_data_rejection")
+print(fuzz(yaml.safe_load(schema), 300, excluded_checks="positive_data_acceptance,negative_data_rejection"))

@@ -47,6 +47,7 @@ def run(name: str, command: list, open_server: Server, keyed_server: Server) -> 
             "LEXIVEC_URL": recorder.address,
             "LEXIVEC_DIRECT_URL": open_server.address,
             "LEXIVEC_KEYED_URL": keyed.address,
+            "LEXIVEC_KEYED_DIRECT_URL": keyed_server.address,
             "LEXIVEC_KEY": KEY,
         }
         script = subprocess.run(command, env=environments.clean() | addresses, capture_output=True, text=True)

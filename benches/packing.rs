@@ -15,7 +15,6 @@ use lexivec_benches::metrics::Metrics;
 use lexivec_benches::report::{self, Row, Spread, calm, measure};
 use lexivec_benches::server::{Server, project};
 use lexivec_benches::texts::{body, passage};
-use serde_json::json;
 
 #[derive(Parser)]
 struct Args {

@@ -14,6 +14,7 @@ mod convert;
 mod error;
 mod external;
 mod graph;
+mod late;
 mod output;
 mod probes;
 mod progress;

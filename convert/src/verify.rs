@@ -9,13 +9,14 @@ use lexivec_models::{Checkpoint, Error as ModelError, Precision, Target, Verific
 use lexivec_runtime::batch::{Limits, select};
 use lexivec_runtime::vector::cosine;
 use lexivec_runtime::{
-    Library, Network, PackedNetwork, Provider, Request, SessionSettings, Tokenizer, open_network,
-    refusal,
+    Library, Network, PackedNetwork, PaddedNetwork, Provider, Request, SessionSettings, Tokenizer,
+    open_network, refusal,
 };
 
 use crate::error::{Error, Result};
 use crate::external;
 use crate::graph;
+use crate::late;
 use crate::probes::probes;
 use crate::progress::Progress;
 use crate::weights::Weights;
@@ -84,6 +85,11 @@ pub(crate) fn verify(subject: &Subject<'_>, progress: &dyn Progress) -> Result<V
     };
     // The manifest is not written yet, so the directory is opened by its files.
     let mut candidate = open_candidate(library, subject.dir, &settings)?;
+    if subject.precision == Precision::Fp16 {
+        // The file loads; what runs is a copy that needs not all its weights in float32 at once.
+        drop(candidate);
+        candidate = open_late(library, subject.dir, &settings)?;
+    }
     let found = run(candidate.as_mut(), &sequences, progress)?;
     judge(subject.precision, &texts, &expected, &found)
 }
@@ -119,6 +125,25 @@ fn open_candidate(
     match PackedNetwork::open(library, &dir.join(external::MODEL_FILE), settings) {
         Ok(network) => Ok(Box::new(network)),
         Err(lexivec_runtime::Error::Signature { .. }) => Ok(open_network(library, dir, settings)?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn open_late(
+    library: &Library,
+    dir: &Path,
+    settings: &SessionSettings,
+) -> Result<Box<dyn Network>> {
+    let path = dir.join(external::MODEL_FILE);
+    let onnx = fs_err::read(&path).map_err(|e| ModelError::io(&path, e))?;
+    let onnx =
+        late::widened_late(&onnx).map_err(|e| ModelError::io(&path, std::io::Error::other(e)))?;
+    match PackedNetwork::from_memory(library, &onnx, dir, settings) {
+        Ok(network) => Ok(Box::new(network)),
+        Err(lexivec_runtime::Error::Signature { .. }) => {
+            let network = PaddedNetwork::from_memory(library, &onnx, dir, settings)?;
+            Ok(Box::new(network))
+        }
         Err(error) => Err(error.into()),
     }
 }

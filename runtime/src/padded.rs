@@ -42,8 +42,26 @@ impl PaddedNetwork {
     pub fn open(library: &Library, dir: &Path, settings: &SessionSettings) -> Result<Self> {
         let path = find_graph(dir)?;
         let session = session::open(library, &Source::File(&path), settings)?;
+        Self::new(session, &path)
+    }
+
+    /// Opens a graph from memory whose weights lie in the files of a folder.
+    ///
+    /// # Errors
+    /// It does not load, or its inputs or outputs are unknown.
+    pub fn from_memory(
+        library: &Library,
+        onnx: &[u8],
+        data: &Path,
+        settings: &SessionSettings,
+    ) -> Result<Self> {
+        let source = Source::Memory { onnx, data };
+        Self::new(session::open(library, &source, settings)?, data)
+    }
+
+    fn new(session: Session, path: &Path) -> Result<Self> {
         let bad = |reason: String| Error::Signature {
-            path: path.clone(),
+            path: path.to_path_buf(),
             reason,
         };
         for input in session.inputs() {

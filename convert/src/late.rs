@@ -1,0 +1,70 @@
+//! A copy of a written float16 graph that widens each weight when it is used, for verification on a CPU.
+//!
+//! ONNX Runtime has float16 products for GPUs alone. On a CPU it puts a cast to float32 before each product, and casts
+//! that depend on constants alone run before everything else: the whole model would be in memory in float32. In the copy
+//! each weight's shape takes a detour over the layer's input, so that its cast can only run once that input is there.
+//! Nodes, weights and rounding are those of the written graph.
+
+use std::collections::HashMap;
+
+use prost::{DecodeError, Message as _};
+
+use crate::graph::DType;
+use crate::proto::{ModelProto, NodeProto, TensorProto};
+
+/// Rewrites a graph; its external data stay where they are.
+///
+/// # Errors
+/// The bytes are no ONNX model.
+pub(crate) fn widened_late(onnx: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    let mut model = ModelProto::decode(onnx)?;
+    let Some(graph) = &mut model.graph else {
+        return Ok(onnx.to_vec());
+    };
+    let halves = graph.initializer.iter().filter(|t| {
+        t.data_type == Some(DType::F16 as i32) && t.dims.len() == 2 && !t.external_data.is_empty()
+    });
+    let shapes: HashMap<String, Vec<i64>> = halves
+        .map(|t| (t.name().to_owned(), t.dims.clone()))
+        .collect();
+    let mut nodes = Vec::with_capacity(graph.node.len());
+    for mut node in std::mem::take(&mut graph.node) {
+        if node.op_type() == "Gemm"
+            && let [x, weight, ..] = node.input.as_mut_slice()
+            && let Some(dims) = shapes.get(weight.as_str())
+        {
+            let name = |what: &str| format!("{weight}.late.{what}");
+            nodes.push(op("Shape", &[x], &name("shape")));
+            nodes.push(op("Mul", &[&name("shape"), ZERO], &name("zeros")));
+            nodes.push(op("Add", &[&name("dims"), &name("zeros")], &name("detour")));
+            nodes.push(op("Reshape", &[weight, &name("detour")], &name("weight")));
+            graph.initializer.push(ints(&name("dims"), dims));
+            *weight = name("weight");
+        }
+        nodes.push(node);
+    }
+    graph.node = nodes;
+    graph.initializer.push(ints(ZERO, &[0]));
+    Ok(model.encode_to_vec())
+}
+
+const ZERO: &str = "late.zero";
+
+fn op(kind: &str, inputs: &[&str], output: &str) -> NodeProto {
+    NodeProto {
+        op_type: Some(kind.to_owned()),
+        input: inputs.iter().map(|&i| i.to_owned()).collect(),
+        output: vec![output.to_owned()],
+        ..NodeProto::default()
+    }
+}
+
+fn ints(name: &str, values: &[i64]) -> TensorProto {
+    TensorProto {
+        name: Some(name.to_owned()),
+        data_type: Some(DType::I64 as i32),
+        dims: vec![values.len() as i64],
+        raw_data: Some(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+        ..TensorProto::default()
+    }
+}

@@ -53,7 +53,8 @@ def environment(name: str, fresh: bool) -> Path:
         if packages:
             npm = [node(folder), node(folder).parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
             quiet = ["--loglevel=error", "--no-audit", "--no-fund", "--no-package-lock"]
-            subprocess.run([*npm, "install", *quiet, "--prefix", folder, *packages], check=True)
+            command = [*npm, "install", *quiet, "--prefix", folder, *packages]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         complete.touch()
     return node(folder) if packages else python
 

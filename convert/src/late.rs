@@ -10,7 +10,8 @@ use std::collections::HashMap;
 use prost::{DecodeError, Message as _};
 
 use crate::graph::DType;
-use crate::proto::{ModelProto, NodeProto, TensorProto};
+use crate::proto::attribute_proto::AttributeType;
+use crate::proto::{AttributeProto, ModelProto, NodeProto, TensorProto};
 
 /// Rewrites a graph; its external data stay where they are.
 ///
@@ -29,19 +30,28 @@ pub(crate) fn widened_late(onnx: &[u8]) -> Result<Vec<u8>, DecodeError> {
         .collect();
     let mut nodes = Vec::with_capacity(graph.node.len());
     for mut node in std::mem::take(&mut graph.node) {
-        if node.op_type() == "Gemm"
-            && let [x, weight, ..] = node.input.as_mut_slice()
-            && let Some(dims) = shapes.get(weight.as_str())
-        {
-            let name = |what: &str| format!("{weight}.late.{what}");
-            nodes.push(op("Shape", &[x], &name("shape")));
-            nodes.push(op("Mul", &[&name("shape"), ZERO], &name("zeros")));
-            nodes.push(op("Add", &[&name("dims"), &name("zeros")], &name("detour")));
-            nodes.push(op("Reshape", &[weight, &name("detour")], &name("weight")));
-            graph.initializer.push(ints(&name("dims"), dims));
-            *weight = name("weight");
+        let weight = node.input.get(1).cloned().unwrap_or_default();
+        let Some(dims) = shapes.get(&weight).filter(|_| node.op_type() == "Gemm") else {
+            nodes.push(node);
+            continue;
+        };
+        let name = |what: &str| format!("{weight}.late.{what}");
+        let x = node.input[0].clone();
+        graph.initializer.push(ints(&name("dims"), dims));
+        nodes.push(op("Shape", &[&x], &name("shape")));
+        nodes.push(op("Mul", &[&name("shape"), ZERO], &name("zeros")));
+        nodes.push(op("Add", &[&name("dims"), &name("zeros")], &name("detour")));
+        nodes.push(op("Reshape", &[&weight, &name("detour")], &name("weight")));
+        // ONNX Runtime's own casts would be put before the detour; these stay where they are.
+        node.input[1] = name("weight");
+        for (place, input) in node.input.iter_mut().enumerate() {
+            let wide = name(&format!("wide{place}"));
+            nodes.push(cast(input, &wide, DType::F32));
+            *input = wide;
         }
+        let narrow = std::mem::replace(&mut node.output[0], name("product"));
         nodes.push(node);
+        nodes.push(cast(&name("product"), &narrow, DType::F16));
     }
     graph.node = nodes;
     graph.initializer.push(ints(ZERO, &[0]));
@@ -56,6 +66,18 @@ fn op(kind: &str, inputs: &[&str], output: &str) -> NodeProto {
         input: inputs.iter().map(|&i| i.to_owned()).collect(),
         output: vec![output.to_owned()],
         ..NodeProto::default()
+    }
+}
+
+fn cast(input: &str, output: &str, to: DType) -> NodeProto {
+    NodeProto {
+        attribute: vec![AttributeProto {
+            name: Some("to".to_owned()),
+            r#type: Some(AttributeType::Int as i32),
+            i: Some(i64::from(to as i32)),
+            ..AttributeProto::default()
+        }],
+        ..op("Cast", &[input], output)
     }
 }
 

@@ -138,7 +138,7 @@ impl Engine {
             budget: AtomicUsize::new(options.limits.max_tokens),
             max_padding: options.limits.max_padding,
             results: cache
-                .map(|settings| Results::new(&model, settings))
+                .map(|settings| Results::new(&model, options.session.providers.first(), settings))
                 .transpose()?
                 .map(Arc::new),
             metrics: metrics::Model::new(name),

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lexivec_models::{
-    Decoder, Dimensions, Manifest, Precision, SentenceConfig, Target, digest_file,
+    Decoder, Dimensions, Error as ModelError, Manifest, Precision, SentenceConfig, Target,
+    digest_file,
 };
+use sha2::{Digest as _, Sha256};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A served model's properties.
 #[derive(Debug, Clone)]
@@ -77,7 +79,56 @@ impl ModelInfo {
             default_prompt: sentence.default_prompt,
             precision: None,
             target: None,
-            digest: digest_file(&config)?.sha256,
+            digest: digest_of_files(dir)?,
         })
+    }
+}
+
+/// A digest of another exporter's model, which has no manifest: of every file beside the graph or in its `onnx` folder,
+/// for two exports of one checkpoint differ in nothing else.
+fn digest_of_files(dir: &Path) -> Result<String> {
+    let mut files = Vec::new();
+    for folder in [dir.to_path_buf(), dir.join("onnx")] {
+        if !folder.is_dir() {
+            continue;
+        }
+        let io = |e| Error::from(ModelError::io(&folder, e));
+        for entry in fs_err::read_dir(&folder).map_err(io)? {
+            let path = entry.map_err(io)?.path();
+            if path.is_file() {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    let mut digest = Sha256::new();
+    for path in files {
+        let name = path.strip_prefix(dir).unwrap_or(&path);
+        digest.update(name.to_string_lossy().as_bytes());
+        digest.update([0]);
+        digest.update(digest_file(&path)?.sha256);
+    }
+    Ok(digest
+        .finalize()
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_exporters_weights_are_part_of_its_digest() {
+        let dir = tempfile::tempdir().unwrap();
+        fs_err::create_dir_all(dir.path().join("onnx")).unwrap();
+        let digest = |weights: &str| {
+            fs_err::write(dir.path().join("config.json"), "{}").unwrap();
+            fs_err::write(dir.path().join("onnx/model.onnx_data"), weights).unwrap();
+            digest_of_files(dir.path()).unwrap()
+        };
+        assert_ne!(digest("fp32"), digest("fp16"));
+        assert_eq!(digest("fp16"), digest("fp16"));
     }
 }

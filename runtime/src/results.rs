@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::cache::{Key, MemoryCache, RedisCache, RedisSettings, State};
 use crate::error::Result;
+use crate::execution_provider::Provider;
 use crate::flight::{Answer, Flight, Origin, Reply};
 use crate::metrics::CACHE_JOINED;
 use crate::model::ModelInfo;
@@ -43,10 +44,15 @@ const CROWDED: usize = 16_384;
 impl Results {
     /// # Errors
     /// The Redis address cannot be read. A Redis that is down is no error.
-    pub(crate) fn new(model: &ModelInfo, settings: &CacheSettings) -> Result<Self> {
+    pub(crate) fn new(
+        model: &ModelInfo,
+        provider: Provider,
+        settings: &CacheSettings,
+    ) -> Result<Self> {
         let width = model.hidden_size;
         Ok(Self {
-            model_digest: model.digest.clone(),
+            // A CPU's bits and a GPU's are not the same.
+            model_digest: format!("{} {provider}", model.digest),
             memory: settings.memory.clone(),
             redis: settings
                 .redis

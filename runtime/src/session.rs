@@ -67,9 +67,11 @@ pub(crate) fn open(
     builder = builder.with_memory_pattern(false).map_err(configured)?;
     if settings.lean {
         builder = builder.with_prepacking(false).map_err(configured)?;
-        // Constant folding would widen every weight at once.
+        // Each of these would widen every weight at once.
         builder = builder
-            .with_disabled_optimizers("ConstantFolding")
+            .with_disabled_optimizers(
+                "ConstantFolding;PropagateCastOps;FuseFp16InitializerToFp32NodeTransformer",
+            )
             .map_err(configured)?;
     } else {
         builder = builder

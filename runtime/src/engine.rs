@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use lexivec_models::Manifest;
 use tokio::sync::oneshot;
 
 use crate::batch::Limits;
@@ -115,8 +116,11 @@ impl Engine {
             options.session.providers.wants_gpu(),
         )?;
         let (dir, sessions) = (dir.to_path_buf(), options.clone());
-        let open = move |number| open_network(library, &dir, &sessions.session(number));
-        let open: Arc<OpenNetwork> = Arc::new(open);
+        let digest = model.digest.clone();
+        let open: Arc<OpenNetwork> = Arc::new(move |number| {
+            check_unchanged(&dir, &digest)?;
+            open_network(library, &dir, &sessions.session(number))
+        });
         Self::with_networks(model, tokenizer, &open, options)
     }
 
@@ -151,29 +155,17 @@ impl Engine {
             workers: Vec::new(),
         };
         for number in 0..options.total_sessions() {
-            let network = open(number)?;
-            engine.check_width(network.as_ref())?;
-            let again = Arc::clone(open);
-            let again = Box::new(move || again(number));
-            let worker = worker::spawn(network, again, Arc::clone(&engine.shared))
+            let (open, width) = (Arc::clone(open), engine.model.hidden_size);
+            let open = move || {
+                let network = open(number)?;
+                check_width(network.as_ref(), width)?;
+                Ok(network)
+            };
+            let worker = worker::spawn(open()?, Box::new(open), Arc::clone(&engine.shared))
                 .map_err(|e| Error::Inference(format!("no worker thread: {e}")))?;
             engine.workers.push(worker);
         }
         Ok(engine)
-    }
-
-    fn check_width(&self, network: &dyn Network) -> Result<()> {
-        if network.hidden_size() == self.model.hidden_size {
-            return Ok(());
-        }
-        Err(Error::InvalidInput {
-            field: "model",
-            reason: format!(
-                "the graph's vectors are {} wide, and its configuration says {}: the files do not belong together",
-                network.hidden_size(),
-                self.model.hidden_size
-            ),
-        })
     }
 
     /// Embeds texts and waits for them; the result is in their order.
@@ -284,6 +276,20 @@ impl Engine {
         &self.shared.queue
     }
 
+    /// Takes no more texts, and waits for those that it has; false where a batch has not ended after `patience`.
+    #[must_use]
+    pub fn close(&self, patience: Duration) -> bool {
+        self.shared.queue.close();
+        let until = Instant::now() + patience;
+        let mut threads = self.workers.iter().map(|worker| &worker.thread);
+        threads.all(|thread| {
+            while !thread.is_finished() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            thread.is_finished()
+        })
+    }
+
     /// The sessions' state.
     #[must_use]
     pub fn health(&self) -> Health {
@@ -309,6 +315,30 @@ impl Engine {
     }
 }
 
+fn check_width(network: &dyn Network, expected: usize) -> Result<()> {
+    let found = network.hidden_size();
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::InvalidInput {
+        field: "model",
+        reason: format!(
+            "the graph's vectors are {found} wide, and its configuration says {expected}: the files do not belong together"
+        ),
+    })
+}
+
+/// A session that is opened anew must not be another model's: its vectors would be kept as this one's.
+fn check_unchanged(dir: &Path, digest: &str) -> Result<()> {
+    if !Manifest::is_model_dir(dir) || Manifest::read(dir)?.digest() == digest {
+        return Ok(());
+    }
+    Err(Error::Signature {
+        path: dir.to_path_buf(),
+        reason: "the model was replaced while it was served: start anew".to_owned(),
+    })
+}
+
 impl Drop for Engine {
     fn drop(&mut self) {
         self.shared.queue.close();
@@ -316,5 +346,61 @@ impl Drop for Engine {
             // The worker catches panics; there is nobody left to tell of one.
             let _ = worker.thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use lexivec_models::{
+        Decoder, Dimensions, FileRecord, Layout, Precision, Source, SourceId, Target, Verification,
+        WeightStorage,
+    };
+
+    use super::*;
+
+    fn manifest(sha256: &str) -> Manifest {
+        let nano = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/nano/config.json");
+        let record = FileRecord {
+            size: 1,
+            sha256: sha256.to_owned(),
+        };
+        Manifest {
+            format: 1,
+            program: String::new(),
+            source: Source {
+                id: SourceId {
+                    name: "nano".to_owned(),
+                    revision: None,
+                },
+                files: BTreeMap::new(),
+            },
+            decoder: Decoder::read(nano.as_ref()).unwrap(),
+            precision: Precision::Fp32,
+            target: Target::Ort,
+            layout: Layout::Packed,
+            max_length: 8,
+            dimensions: Dimensions::up_to(64),
+            prompts: BTreeMap::new(),
+            default_prompt: None,
+            weights: WeightStorage::Own,
+            files: [("model.onnx".to_owned(), record)].into(),
+            verification: Verification::Skipped {
+                reason: String::new(),
+            },
+            notes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_model_that_was_replaced_is_not_opened_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let served = manifest("a");
+        served.write(dir.path()).unwrap();
+        check_unchanged(dir.path(), &served.digest()).unwrap();
+        manifest("b").write(dir.path()).unwrap();
+        let error = check_unchanged(dir.path(), &served.digest()).unwrap_err();
+        assert!(error.to_string().contains("was replaced"), "{error}");
     }
 }

@@ -3,13 +3,14 @@
 //! Identical texts that are asked for while the first is still under way join it instead of being computed again.
 //! Whoever waits holds a receiver; a flight that nobody waits for any more is dropped before it costs anything.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use crate::cache::State;
 use crate::error::Result;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Where a state came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

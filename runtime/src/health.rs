@@ -14,6 +14,7 @@ pub(crate) struct Pulse {
     busy_since: AtomicU64,
     /// It has no session: the last one failed and no new one opens.
     lost: AtomicBool,
+    /// Its thread has ended.
     stopped: AtomicBool,
 }
 

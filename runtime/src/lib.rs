@@ -35,6 +35,7 @@ mod queue;
 mod request;
 mod results;
 mod session;
+mod sync;
 pub mod tokenization;
 pub mod vector;
 mod worker;

@@ -11,13 +11,14 @@
 //! that came first. A text therefore waits for at most two batches per text that came before it, and usually for two.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use crate::batch::{Limits, select};
 use crate::cache::Key;
 use crate::error::{Error, Result};
 use crate::flight::Flight;
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// A text that waits.
 #[derive(Debug)]

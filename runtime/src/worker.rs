@@ -102,12 +102,19 @@ pub(crate) fn spawn(
     Ok(Worker { pulse, thread })
 }
 
+/// Its end, by a panic too, is seen in its pulse.
 struct Session {
     /// `None` while it is being opened anew.
     network: Option<Box<dyn Network>>,
     open: Opener,
     shared: Arc<Shared>,
     pulse: Arc<Pulse>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.pulse.stop();
+    }
 }
 
 impl Session {
@@ -124,7 +131,6 @@ impl Session {
             self.run(batch);
             self.pulse.end();
         }
-        self.pulse.stop();
     }
 
     /// Opens the session again, however often it takes; false once there is nothing left to serve.
@@ -185,12 +191,15 @@ impl Session {
         let sequences: Vec<&[u32]> = batch.iter().map(|e| e.ids.as_slice()).collect();
         let tokens: usize = sequences.iter().map(|s| s.len()).sum();
         // A panic inside a binding must cost a batch, not the service.
-        let outcome = catch_unwind(AssertUnwindSafe(|| network.embed(&sequences)))
-            .unwrap_or_else(|_| Err(Error::Panicked));
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let states = network.embed(&sequences)?;
+            complete(states, sequences.len() * network.hidden_size())
+        }));
+        let outcome = outcome.unwrap_or_else(|_| Err(Error::Panicked));
         self.shared.metrics.batch(batch.len(), tokens, &outcome);
         match outcome {
             Ok(states) => {
-                let replies = replies(&batch, &states, network.hidden_size(), started);
+                let replies = replies(&batch, &states, started);
                 self.answer(&batch, &replies);
             }
             Err(Error::OutOfMemory { .. }) if batch.len() > 1 => {
@@ -211,8 +220,19 @@ impl Session {
     }
 }
 
-fn replies(batch: &[Entry], states: &States, hidden: usize, started: Instant) -> Vec<Reply> {
+/// Whether there is a state for every text: otherwise nobody could tell whose they are.
+fn complete(states: States, expected: usize) -> Result<States> {
+    match states.values.len() {
+        found if found == expected && expected > 0 => Ok(states),
+        found => Err(Error::Inference(format!(
+            "the graph gave {found} values where {expected} were due"
+        ))),
+    }
+}
+
+fn replies(batch: &[Entry], states: &States, started: Instant) -> Vec<Reply> {
     let infer = started.elapsed();
+    let hidden = states.values.len() / batch.len();
     let answered = batch.iter().zip(states.values.chunks_exact(hidden));
     let reply = |(entry, state): (&Entry, &[f32])| {
         if !state.iter().all(|v| v.is_finite()) {
@@ -239,7 +259,8 @@ mod tests {
     use super::*;
     use crate::flight::Flight;
 
-    /// Answers each text with its first token; fails on 1, panics on 2, gives NaN on 3, and has memory for eight tokens.
+    /// Answers each text with its first token; fails on 1, panics on 2, gives NaN on 3, nothing on 4, and has memory for
+    /// eight tokens.
     struct Fake;
 
     impl Network for Fake {
@@ -260,7 +281,8 @@ mod tests {
                 3 => Ok(f32::NAN),
                 other => Ok(other as f32),
             };
-            let values = sequences.iter().map(state).collect::<Result<_>>()?;
+            let mut values = sequences.iter().map(state).collect::<Result<Vec<f32>>>()?;
+            values.retain(|value| *value != 4.0);
             Ok(States { values, rows })
         }
     }
@@ -334,6 +356,13 @@ mod tests {
         assert_eq!(scene.ask(&[&[9]])[0].as_ref().unwrap().state[..], [9.0]);
         // A vector that is not finite is the text's fault, not the session's.
         assert_eq!(scene.opened.load(Ordering::SeqCst), 4);
+    }
+
+    #[test]
+    fn a_batch_with_too_few_states_is_an_error_for_all_of_it() {
+        let replies = scene().ask(&[&[4], &[5], &[6]]);
+        let failed = |reply: &Reply| matches!(reply, Err(Error::Inference(reason)) if reason.contains("2 values"));
+        assert!(replies.iter().all(failed), "{replies:?}");
     }
 
     #[test]

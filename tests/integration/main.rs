@@ -4,6 +4,7 @@
 //! lexivec itself.
 #![allow(clippy::unwrap_used)]
 
+mod fuzz;
 mod golden;
 mod graphs;
 mod invariance;
@@ -11,5 +12,7 @@ mod padded;
 mod program;
 mod redis;
 mod redis_server;
+mod server;
+mod soak;
 mod support;
 mod wrong_input;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::support::{nano, project};
 
 /// The program, which `make test` builds first: cargo builds no other package's binary for a test.
-fn lexivec() -> Command {
+pub(crate) fn lexivec() -> Command {
     let test = std::env::current_exe().unwrap();
     let programs = test.ancestors().map(|folder| folder.join("lexivec"));
     let program: Option<PathBuf> = programs.into_iter().find(|p| p.is_file());

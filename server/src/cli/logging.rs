@@ -4,9 +4,11 @@ use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use opentelemetry::global;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -52,6 +54,11 @@ impl Drop for Logging {
 }
 
 impl LogArgs {
+    /// Whether programs read the log: then there is nothing in it but JSON.
+    pub(crate) fn for_programs(&self) -> bool {
+        self.log_format == LogFormat::Json
+    }
+
     /// Begins to log.
     ///
     /// # Errors
@@ -92,6 +99,8 @@ fn traces(endpoint: &str) -> anyhow::Result<SdkTracerProvider> {
         .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
         .build()
         .with_context(|| format!("--otlp-endpoint {endpoint}"))?;
+    // Requests that bring a `traceparent` join the caller's trace.
+    global::set_text_map_propagator(TraceContextPropagator::new());
     let resource = Resource::builder().with_service_name("lexivec").build();
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter)

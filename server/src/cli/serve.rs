@@ -1,6 +1,6 @@
 //! `lexivec serve`.
 
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,9 @@ use super::logging::LogArgs;
 use super::{Usage, resolve};
 use crate::http::{self, AppState, Exporter, ServedModel};
 use crate::interrupt;
+
+/// How long a batch may take that nobody waits for any more, when the server ends.
+const LAST_BATCH: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -134,11 +137,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let _logging = args.logs.init()?;
     let instructions = args.domains.load()?;
     // Before a model is loaded, which may take minutes: a port that is taken is known at once.
-    let address = (args.http.host, args.http.port);
-    let listener = TcpListener::bind(address).with_context(|| {
-        let (host, port) = address;
-        format!("cannot listen on {host}:{port} (--host, --port)")
-    })?;
+    let address = SocketAddr::new(args.http.host, args.http.port);
+    let listener = http::listen(address)
+        .with_context(|| format!("cannot listen on {address} (--host, --port)"))?;
+    raise_open_files(settings.max_connections);
     let gpu = options.session.providers.wants_gpu();
     let library = Library::load(options.onnxruntime.as_deref(), gpu)?;
     let exporter = Exporter::install(library.version())?;
@@ -162,7 +164,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let scheme = args.http.scheme();
     let url = format!("{scheme}://{}", listener.local_addr()?);
-    eprintln!("{}", banner(&models, &url, keys.are_required()));
+    if args.logs.for_programs() {
+        let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
+        tracing::info!(url, models = names.join(","), "serving");
+    } else {
+        eprintln!("{}", banner(&models, &url, keys.are_required()));
+    }
     let mut state = AppState::new(models, instructions);
     state.keys = keys;
     state.request_timeout = Duration::from_secs(args.request_timeout);
@@ -171,10 +178,33 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     state.tokenizers = settings.tokenizers;
     state.exporter = Some(exporter);
     let _listening = interrupt::listen();
-    let server = http::run(listener, Data::new(state), settings, tls, interrupt::wait());
+    let state = Data::new(state);
+    let server = http::run(listener, state.clone(), settings, tls, interrupt::wait());
     actix_web::rt::System::new().block_on(server)?;
+    // Whoever waited has been answered or cut off: what runs still is at most a batch per session.
+    if !state.close(LAST_BATCH) {
+        tracing::error!("a batch does not end: leaving it");
+        std::process::exit(1);
+    }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A connection takes a file; what shells and service managers allow by default is far fewer than servers need, and
+/// the hard limit is there to be used.
+fn raise_open_files(connections: usize) {
+    // For the model, logs, Redis, and ONNX Runtime itself.
+    const OTHERS: u64 = 256;
+    let wanted = connections as u64 + OTHERS;
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(allowed) if allowed >= wanted => {}
+        Ok(allowed) => tracing::warn!(
+            allowed,
+            connections,
+            "fewer files may be open than --max-connections needs: raise the hard limit (ulimit -Hn)"
+        ),
+        Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
+    }
 }
 
 fn open(

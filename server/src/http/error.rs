@@ -305,6 +305,17 @@ struct Fields {
     code: &'static str,
 }
 
+/// The most bytes of a message: it may quote what the client sent, which may be megabytes.
+const LONGEST: usize = 1000;
+
+fn clip(mut text: String) -> String {
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push('…');
+    }
+    text
+}
+
 /// The code of an answer that is an error, for the log and the metrics.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Code(pub(super) &'static str);
@@ -341,9 +352,9 @@ impl ResponseError for ApiError {
         }
         let mut response = response.json(ErrorBody {
             error: Fields {
-                message: self.to_string(),
+                message: clip(self.to_string()),
                 kind: row.kind,
-                param: self.param().map(str::to_owned),
+                param: self.param().map(|param| clip(param.to_owned())),
                 code: row.code,
             },
         });

@@ -1,7 +1,7 @@
 //! Request ids, and one log line per request.
 //!
 //! A client's `x-request-id` is echoed if it is short and plain, for it goes into headers and logs; otherwise one is
-//! made. The line has numbers and the route's pattern: never text, never a path that a scanner made up.
+//! made. The line has numbers and the route's pattern: never text, never a path or method that a scanner made up.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage};
-
+use opentelemetry::global;
+use opentelemetry::propagation::Extractor;
 use tracing::{Instrument as _, Span};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::error::{ApiError, Code};
 use super::metrics;
@@ -52,7 +54,7 @@ pub(super) async fn request(
         "request",
         otel.kind = "server",
         id = id.to_str().unwrap_or_default(),
-        http.request.method = request.method().as_str(),
+        http.request.method = metrics::known(request.method()),
         http.route = tracing::field::Empty,
         http.response.status_code = tracing::field::Empty,
         texts = tracing::field::Empty,
@@ -61,10 +63,32 @@ pub(super) async fn request(
         queue_ms = tracing::field::Empty,
         infer_ms = tracing::field::Empty,
     );
+    join_trace(&span, request.headers());
     let mut response = next.call(request).instrument(span.clone()).await?;
     note(&response, &span, id.to_str().unwrap_or_default(), started);
     response.headers_mut().insert(REQUEST_ID, id);
     Ok(response)
+}
+
+/// Makes the span part of the caller's trace, where the request names one (W3C `traceparent`) and traces are collected.
+fn join_trace(span: &Span, headers: &HeaderMap) {
+    if headers.contains_key("traceparent") {
+        let caller = global::get_text_map_propagator(|known| known.extract(&Headers(headers)));
+        // Without a collector there is nothing to join.
+        let _ = span.set_parent(caller);
+    }
+}
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
 }
 
 /// Counts, and writes the line: outside the span, whose fields would all stand in it twice.
@@ -87,7 +111,7 @@ fn note<B>(response: &ServiceResponse<B>, span: &Span, id: &str, started: Instan
         .error()
         .and_then(|e| e.as_error::<ApiError>())
         .and_then(ApiError::detail);
-    let method = request.method().as_str();
+    let method = metrics::known(request.method());
     let Counts {
         texts,
         tokens,

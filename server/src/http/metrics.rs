@@ -112,7 +112,8 @@ pub(super) fn request(
     }
 }
 
-fn known(method: &Method) -> &str {
+/// The method, or `other`: whoever asks may invent as many as they like.
+pub(super) fn known(method: &Method) -> &str {
     match *method {
         Method::GET
         | Method::POST

@@ -23,6 +23,7 @@ mod embeddings;
 pub mod error;
 mod health;
 mod input;
+mod listen;
 mod log;
 mod metrics;
 mod openapi;
@@ -31,6 +32,7 @@ mod pipeline;
 mod registry;
 mod request;
 mod settings;
+mod shape;
 mod state;
 mod tei;
 #[cfg(test)]
@@ -40,6 +42,7 @@ mod whole;
 
 pub use auth::ApiKeys;
 pub use error::ApiError;
+pub use listen::listen;
 pub use metrics::Exporter;
 pub use openapi::document;
 pub use settings::HttpSettings;
@@ -53,9 +56,10 @@ pub fn configure(cfg: &mut ServiceConfig, settings: &HttpSettings) {
         .service(
             web::resource("/")
                 .route(web::get().to(page::show))
+                .route(web::head().to(page::show))
                 // huggingface_hub's InferenceClient asks the bare address.
                 .route(web::post().to(tei::embed))
-                .default_service(web::to(|| refuse_method("GET, POST"))),
+                .default_service(web::to(|| refuse_method("GET, HEAD, POST"))),
         )
         .service(posted("/v1/embeddings", web::post().to(embeddings::create)))
         .service(posted("/embed", web::post().to(tei::embed)))
@@ -122,6 +126,7 @@ pub fn create_app(
             !settings.cors_origins.is_empty(),
             cors(settings),
         ))
+        .wrap(from_fn(shape::nested))
         .wrap(from_fn(log::request))
 }
 

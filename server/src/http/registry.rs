@@ -3,7 +3,6 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use lexivec_models::{Instruction, Precision};
-use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -72,7 +71,6 @@ pub(super) async fn model(
     state: Data<AppState>,
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let id = percent_decode_str(&id).decode_utf8_lossy();
     Ok(HttpResponse::Ok().json(Model::of(state.model(&id)?)))
 }
 

@@ -147,6 +147,13 @@ impl AppState {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// Takes no more texts, and waits for those under way; false where a batch has not ended after `patience`.
+    #[must_use]
+    pub fn close(&self, patience: Duration) -> bool {
+        let mut models = self.models.iter();
+        models.all(|model| model.engine.close(patience))
+    }
+
     /// Why no requests should be sent here, if so.
     pub(super) fn unready(&self) -> Option<String> {
         if self.draining.load(Ordering::Relaxed) {

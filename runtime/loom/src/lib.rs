@@ -1,0 +1,32 @@
+//! The files of the runtime that threads meet in, with loom's locks.
+//!
+//! They are compiled here a second time, beside stand-ins for the little they name of other modules, because the
+//! runtime as a whole needs ONNX Runtime, Redis and 300 crates that would all be built anew.
+#![cfg(lexivec_loom)]
+#![allow(missing_docs)]
+
+#[path = "../../src/batch.rs"]
+pub mod batch;
+#[path = "../../src/flight.rs"]
+pub mod flight;
+#[path = "../../src/queue.rs"]
+pub mod queue;
+#[path = "../../src/sync.rs"]
+mod sync;
+
+pub mod cache {
+    #[derive(Debug, Clone, Copy)]
+    pub struct Key;
+
+    pub type State = std::sync::Arc<[f32]>;
+}
+
+pub mod error {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum Error {
+        Overloaded { waiting: usize, limit: usize },
+        ShuttingDown,
+    }
+
+    pub type Result<T, E = Error> = std::result::Result<T, E>;
+}

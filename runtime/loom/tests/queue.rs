@@ -1,0 +1,198 @@
+//! Threads that push, take, close and go away, in every order that a bounded number of preemptions allows.
+//!
+//! loom itself fails a model in which a thread is never woken.
+#![cfg(lexivec_loom)]
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use lexivec_loom::batch::Limits;
+use lexivec_loom::error::Error;
+use lexivec_loom::flight::{Answer, Flight, Origin, Reply};
+use lexivec_loom::queue::{Entry, Queue};
+use loom::sync::Arc;
+use loom::thread;
+use tokio::sync::oneshot::Receiver;
+use tokio::sync::oneshot::error::TryRecvError;
+
+/// A batch per text, so that who takes one has to wake another for the next.
+const ONE: Limits = Limits {
+    max_tokens: 1,
+    max_padding: 1,
+};
+
+fn model(check: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(5);
+    builder.check(check);
+}
+
+fn entry(id: u32) -> (Entry, Receiver<Reply>) {
+    let (flight, receiver) = Flight::new();
+    let entry = Entry {
+        ids: vec![id],
+        key: None,
+        flight,
+        since: Instant::now(),
+    };
+    (entry, receiver)
+}
+
+fn request(ids: &[u32]) -> (Vec<Entry>, Vec<Receiver<Reply>>) {
+    ids.iter().map(|id| entry(*id)).unzip()
+}
+
+/// The answer to text `id`.
+fn answer(id: u32) -> Reply {
+    Ok(Answer {
+        state: [id as f32].into(),
+        origin: Origin::Computed,
+        queued: Duration::ZERO,
+        infer: Duration::ZERO,
+    })
+}
+
+/// Takes and answers until the queue is closed and empty; what it took.
+fn serve(queue: &Queue) -> Vec<u32> {
+    let mut taken = Vec::new();
+    while let Some(batch) = queue.next_batch(&ONE) {
+        for entry in batch {
+            taken.push(entry.ids[0]);
+            entry.flight.land(&answer(entry.ids[0]));
+        }
+    }
+    taken
+}
+
+fn worker(queue: &Arc<Queue>) -> thread::JoinHandle<Vec<u32>> {
+    let queue = Arc::clone(queue);
+    thread::spawn(move || serve(&queue))
+}
+
+/// Whether the text was answered, with what was computed for it.
+fn answered(receiver: &mut Receiver<Reply>, id: u32) -> bool {
+    match receiver.try_recv() {
+        Ok(Ok(answer)) => {
+            assert_eq!(answer.state[..], [id as f32]);
+            true
+        }
+        Ok(Err(error)) => panic!("{error:?}"),
+        Err(TryRecvError::Closed) => false,
+        Err(TryRecvError::Empty) => panic!("text {id} still waits"),
+    }
+}
+
+#[test]
+fn two_workers_serve_every_text_once_and_end_when_the_queue_is_closed() {
+    model(|| {
+        let queue = Arc::new(Queue::new(4));
+        let workers = [worker(&queue), worker(&queue)];
+        let (two, mut of_two) = request(&[1, 2]);
+        let (one, mut of_one) = request(&[3]);
+        queue.push(two).unwrap();
+        queue.push(one).unwrap();
+        queue.close();
+        let mut taken = workers.map(|worker| worker.join().unwrap()).concat();
+        taken.sort_unstable();
+        assert_eq!(taken, [1, 2, 3]);
+        assert!(answered(&mut of_two[0], 1) && answered(&mut of_two[1], 2));
+        assert!(answered(&mut of_one[0], 3));
+    });
+}
+
+#[test]
+fn of_two_requests_that_do_not_both_fit_one_may_be_refused_and_none_is_cut() {
+    model(|| {
+        let queue = Arc::new(Queue::new(3));
+        let pushing = Arc::clone(&queue);
+        let push = |queue: &Queue, ids: [u32; 2]| {
+            let (entries, receivers) = request(&ids);
+            match queue.push(entries) {
+                Ok(()) => (ids.to_vec(), receivers),
+                Err((Error::Overloaded { limit: 3, .. }, back)) if back.len() == 2 => {
+                    (Vec::new(), Vec::new())
+                }
+                Err((error, back)) => panic!("{error:?}, {} back", back.len()),
+            }
+        };
+        let other = thread::spawn(move || push(&pushing, [1, 2]));
+        let worker = worker(&queue);
+        let (mut accepted, mut receivers) = push(&queue, [3, 4]);
+        let (theirs, more) = other.join().unwrap();
+        accepted.extend(theirs);
+        receivers.extend(more);
+        queue.close();
+        let mut taken = worker.join().unwrap();
+        assert!(accepted.len() >= 2);
+        for (id, receiver) in accepted.iter().zip(&mut receivers) {
+            assert!(answered(receiver, *id));
+        }
+        accepted.sort_unstable();
+        taken.sort_unstable();
+        assert_eq!(taken, accepted);
+    });
+}
+
+#[test]
+fn what_is_pushed_while_the_queue_closes_is_served_or_comes_back() {
+    model(|| {
+        let queue = Arc::new(Queue::new(4));
+        let worker = worker(&queue);
+        let closing = Arc::clone(&queue);
+        let close = thread::spawn(move || closing.close());
+        let (entries, mut receivers) = request(&[1, 2]);
+        let pushed = match queue.push(entries) {
+            Ok(()) => true,
+            Err((Error::ShuttingDown, back)) if back.len() == 2 => false,
+            Err((error, _)) => panic!("{error:?}"),
+        };
+        close.join().unwrap();
+        worker.join().unwrap();
+        assert!(queue.is_closed() && queue.is_empty());
+        for (id, receiver) in [1, 2].into_iter().zip(&mut receivers) {
+            assert_eq!(answered(receiver, id), pushed);
+        }
+    });
+}
+
+#[test]
+fn who_goes_is_dropped_or_served_and_the_others_are_served() {
+    model(|| {
+        let queue = Arc::new(Queue::new(4));
+        let worker = worker(&queue);
+        let (entries, mut receivers) = request(&[1, 2]);
+        queue.push(entries).unwrap();
+        let gone = receivers.remove(0);
+        let going = thread::spawn(move || drop(gone));
+        queue.close();
+        going.join().unwrap();
+        let taken = worker.join().unwrap();
+        assert!(answered(&mut receivers[0], 2));
+        assert_eq!(taken.iter().filter(|id| **id == 2).count(), 1);
+        assert_eq!(taken.len() as u64 + queue.dropped(), 2);
+    });
+}
+
+#[test]
+fn who_joins_a_flight_is_answered_unless_it_is_over() {
+    model(|| {
+        let queue = Arc::new(Queue::new(4));
+        let worker = worker(&queue);
+        let (entry, first) = entry(1);
+        let flight = std::sync::Arc::clone(&entry.flight);
+        queue.push(vec![entry]).unwrap();
+        // The first to ask goes while another joins, and the worker looks for those who have gone.
+        let going = thread::spawn(move || drop(first));
+        let joined = flight.join();
+        drop(flight);
+        queue.close();
+        going.join().unwrap();
+        let taken = worker.join().unwrap();
+        if let Some(mut receiver) = joined {
+            assert!(answered(&mut receiver, 1));
+            assert_eq!(taken, [1]);
+        } else {
+            assert_eq!(taken.len() as u64 + queue.dropped(), 1);
+        }
+    });
+}

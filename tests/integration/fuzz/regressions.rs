@@ -1,0 +1,185 @@
+//! Bodies that once were answered wrongly, or that parsers are known to trip over.
+
+use super::{application, judge};
+
+const OPENAI: &str = "/v1/embeddings";
+
+/// Route, body, and what it must be answered.
+const CASES: &[(&str, &[u8], u16, &str)] = &[
+    (OPENAI, b"", 400, "invalid_json"),
+    (OPENAI, b"null", 400, "invalid_value"),
+    (OPENAI, b"[]", 400, "invalid_value"),
+    (OPENAI, b"{", 400, "invalid_json"),
+    (
+        OPENAI,
+        b"\xef\xbb\xbf{\"model\":\"fake\",\"input\":\"a\"}",
+        400,
+        "invalid_json",
+    ),
+    (
+        OPENAI,
+        b"{\"model\":\"fake\",\"input\":\"a\"}}",
+        400,
+        "invalid_json",
+    ),
+    (OPENAI, b"{\"model\":\"fake\",\"input\":\"a\"} \n", 200, ""),
+    // Texts that are no Unicode: lone halves of surrogate pairs, and bytes that are no UTF-8.
+    (
+        OPENAI,
+        br#"{"model":"fake","input":"\ud800"}"#,
+        400,
+        "invalid_value",
+    ),
+    (
+        OPENAI,
+        br#"{"model":"fake","input":"\udc00\ud800"}"#,
+        400,
+        "invalid_value",
+    ),
+    (
+        OPENAI,
+        br#"{"model":"fake","input":["a","\ud83d"]}"#,
+        400,
+        "invalid_value",
+    ),
+    (
+        OPENAI,
+        br#"{"model":"fake","input":"\ud83d\ude00"}"#,
+        200,
+        "",
+    ),
+    (
+        OPENAI,
+        b"{\"model\":\"fake\",\"input\":\"\xff\xfe\"}",
+        400,
+        "invalid_value",
+    ),
+    (
+        OPENAI,
+        b"{\"model\":\"fake\",\"inp\xc3\":\"a\"}",
+        400,
+        "invalid_value",
+    ),
+    (
+        OPENAI,
+        br#"{"model":"fake","\ud800":"a"}"#,
+        400,
+        "invalid_value",
+    ),
+    (OPENAI, br#"{"model":"fake","input":"\u0000"}"#, 200, ""),
+    (
+        OPENAI,
+        b"{\"model\":\"fake\",\"input\":\"\x00\"}",
+        400,
+        "invalid_json",
+    ),
+    // The same field twice, once in disguise.
+    (
+        OPENAI,
+        br#"{"model":"fake","input":"a","in\u0070ut":"b"}"#,
+        400,
+        "invalid_value",
+    ),
+    // Numbers beyond every type.
+    (
+        OPENAI,
+        br#"{"model":"fake","input":"a","dimensions":1e400}"#,
+        400,
+        "invalid_value",
+    ),
+    (
+        OPENAI,
+        br#"{"model":"fake","input":[18446744073709551616]}"#,
+        400,
+        "invalid_value",
+    ),
+    (OPENAI, br#"{"model":"fake","input":[-0.0,1e0]}"#, 200, ""),
+    (
+        OPENAI,
+        br#"{"model":"fake","input":[NaN]}"#,
+        400,
+        "invalid_json",
+    ),
+    (
+        OPENAI,
+        br#"{"model":"fake","input":[[]]}"#,
+        400,
+        "invalid_value",
+    ),
+    ("/embed", br#"{"inputs":[]}"#, 400, "invalid_value"),
+    ("/tokenize", br#"{"inputs":""}"#, 200, ""),
+    ("/tokenize", br#"{"inputs":[1]}"#, 400, "invalid_value"),
+    ("/tokenize", br#"{"inputs":[]}"#, 400, "invalid_value"),
+];
+
+#[test]
+fn each_is_answered_as_it_should_be() {
+    let app = application();
+    for (route, body, status, code) in CASES {
+        let (found, answer) = app(route, body);
+        let judged = judge(found, &answer);
+        let expected = (*status, Ok((*code).to_owned()));
+        assert_eq!((found, judged), expected, "{route} {}", body.escape_ascii());
+    }
+}
+
+#[test]
+fn deep_and_enormous_ones_are_refused_in_few_words() {
+    let app = application();
+    let text = "a".repeat(500_000);
+    for (body, status, code) in [
+        (
+            format!(r#"{{"model":"fake","input":{}"#, "[".repeat(500_000)),
+            400,
+            "invalid_json",
+        ),
+        (
+            format!(
+                r#"{{"model":"fake","input":"a","x":{}1{}}}"#,
+                "[".repeat(9000),
+                "]".repeat(9000)
+            ),
+            400,
+            "invalid_value",
+        ),
+        (
+            format!(r#"{{"model":"{text}","input":"a"}}"#),
+            404,
+            "model_not_found",
+        ),
+        (
+            format!(r#"{{"model":"fake","input":"a","{text}":1}}"#),
+            400,
+            "invalid_value",
+        ),
+        (
+            format!(r#"{{"model":"fake","input":"a","domain":"{text}"}}"#),
+            400,
+            "invalid_value",
+        ),
+        (
+            format!(r#"{{"model":"fake","input":"a","truncate":"{text}"}}"#),
+            400,
+            "invalid_value",
+        ),
+        (
+            format!(r#"{{"model":"fake","input":"{text} {text}"}}"#),
+            400,
+            "context_length_exceeded",
+        ),
+        (
+            format!(r#"{{"model":"fake","input":"{text}{text}{text}"}}"#),
+            413,
+            "body_too_large",
+        ),
+    ] {
+        let (found, answer) = app(OPENAI, body.as_bytes());
+        let start = &body[..60];
+        assert_eq!(
+            (found, judge(found, &answer)),
+            (status, Ok(code.to_owned())),
+            "{start}"
+        );
+        assert!(answer.len() < 2500, "{start}: {} bytes", answer.len());
+    }
+}

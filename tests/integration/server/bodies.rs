@@ -1,0 +1,117 @@
+//! Bodies that are slow, enormous, or broken off.
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::client::{Client, PATIENCE};
+use super::local::{Local, Setup};
+use super::program::Program;
+
+const HUNDRED_MB: usize = 100 << 20;
+
+fn head(length: &str) -> String {
+    format!(
+        "POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{length}\r\n\r\n"
+    )
+}
+
+/// Writes until the server wants no more; how much it took.
+fn pour(client: &mut Client, bytes: usize, chunk: &[u8]) -> usize {
+    let mut written = 0;
+    while written < bytes {
+        match client.stream.write_all(chunk) {
+            Ok(()) => written += chunk.len(),
+            Err(_) => break,
+        }
+    }
+    written
+}
+
+#[test]
+fn a_hundred_megabytes_are_refused_early_and_cost_no_memory() {
+    let program = Program::start(&["--body-limit", "1000000"]);
+    assert_eq!(program.connect().embed(&json!("heart")).status, 200);
+    let before = program.memory();
+    let announced = head(&format!("Content-Length: {HUNDRED_MB}"));
+
+    // Who looks at the answer before sending gets it at once.
+    let mut client = program.connect();
+    client.send(&announced);
+    assert_eq!(
+        client.answer().outcome(),
+        (413, "body_too_large".to_owned())
+    );
+
+    // Who sends without looking may find the connection closed, but never an answer of another kind.
+    let chunk = vec![b' '; 65_536];
+    let mut client = program.connect();
+    client.send(&announced);
+    pour(&mut client, HUNDRED_MB, &chunk);
+    if let Ok(Some(answer)) = client.try_answer() {
+        assert_eq!(answer.status, 413);
+    }
+
+    // Who does not say how much will come is cut off at the limit.
+    let mut client = program.connect();
+    client.send(head("Transfer-Encoding: chunked"));
+    let chunk = [b"10000\r\n", &chunk[..], b"\r\n"].concat();
+    pour(&mut client, HUNDRED_MB, &chunk);
+    if let Ok(Some(answer)) = client.try_answer() {
+        assert_eq!(answer.status, 413);
+    }
+    let grown = program.memory().saturating_sub(before);
+    assert!(grown < 8 << 20, "memory grew by {grown} bytes");
+    assert_eq!(program.connect().embed(&json!("heart")).status, 200);
+}
+
+#[test]
+fn a_body_that_trickles_in_is_answered_408_in_time() {
+    let mut setup = Setup::default();
+    setup.http.body_timeout = Duration::from_secs(1);
+    let local = setup.serve();
+    let mut silent = local.connect();
+    silent.send(head("Content-Length: 1000") + "{");
+    let mut slow = local.connect();
+    slow.send(head("Content-Length: 1000"));
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(2) {
+        // The server may have closed it.
+        let _ = slow.stream.write(b" ");
+        assert_eq!(local.connect().get("/health").status, 200);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    for mut client in [silent, slow] {
+        assert_eq!(client.answer().outcome(), (408, "slow_body".to_owned()));
+        assert!(client.is_closed());
+    }
+    assert!(begun.elapsed() < PATIENCE);
+    assert_eq!(local.connect().embed(&json!("heart")).status, 200);
+}
+
+#[test]
+fn a_body_may_come_in_pieces_and_in_chunks() {
+    let local = Local::start();
+    let body = json!({"model": "fake", "input": "heart"}).to_string();
+    let mut client = local.connect();
+    client.send(head(&format!("Content-Length: {}", body.len())));
+    for byte in body.bytes() {
+        client.send([byte]);
+    }
+    let expected = client.answer().vectors();
+    client.send(head("Transfer-Encoding: chunked"));
+    for byte in body.bytes() {
+        client.send([b"1\r\n", &[byte][..], b"\r\n"].concat());
+    }
+    client.send("0\r\n\r\n");
+    assert_eq!(client.answer().vectors(), expected);
+    // A client that asks before it sends is told to go on.
+    client.send(head(&format!(
+        "Content-Length: {}\r\nExpect: 100-continue",
+        body.len()
+    )));
+    assert_eq!(client.try_head().unwrap().unwrap().status, 100);
+    client.send(&body);
+    assert_eq!(client.answer().vectors(), expected);
+}

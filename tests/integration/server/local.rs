@@ -1,0 +1,190 @@
+//! A server within the test, over fake networks.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, LazyLock, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix_web::rt::System;
+use actix_web::web::Data;
+use lexivec_models::{Dimensions, Instructions};
+use lexivec_runtime::OpenNetwork;
+use lexivec_runtime::cache::MemoryCache;
+use lexivec_runtime::{CacheSettings, Engine, EngineOptions, ModelInfo, Tokenizer};
+use lexivec_server::http::{self, AppState, Exporter, HttpSettings, ServedModel};
+use tokio::sync::oneshot;
+
+use super::client::Client;
+use super::fake::{Control, WIDTH};
+use crate::support::project;
+
+/// The longest sequence of the fake model.
+pub(crate) const MAX_LENGTH: usize = 32_768;
+
+/// What is served, and how.
+pub(crate) struct Setup {
+    pub(crate) engine: EngineOptions,
+    pub(crate) http: HttpSettings,
+    pub(crate) request_timeout: Duration,
+    pub(crate) stuck_after: Duration,
+    /// Bytes of the result cache; `None` for no cache and no joining of identical texts.
+    pub(crate) cache: Option<u64>,
+    /// Names of the models; each has a network of its own.
+    pub(crate) models: &'static [&'static str],
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            engine: EngineOptions::default(),
+            http: HttpSettings {
+                workers: 2,
+                ..HttpSettings::default()
+            },
+            request_timeout: Duration::from_secs(60),
+            stuck_after: Duration::from_secs(120),
+            cache: None,
+            models: &["fake"],
+        }
+    }
+}
+
+/// A server that runs until it is dropped.
+pub(crate) struct Local {
+    pub(crate) address: SocketAddr,
+    /// Of the first model.
+    pub(crate) control: Arc<Control>,
+    pub(crate) state: Data<AppState>,
+    /// Of all models.
+    pub(crate) controls: Vec<Arc<Control>>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+/// Collects the metrics of all servers of this process.
+fn exporter() -> Exporter {
+    static EXPORTER: OnceLock<Exporter> = OnceLock::new();
+    EXPORTER
+        .get_or_init(|| Exporter::install("none").unwrap())
+        .clone()
+}
+
+/// The model behind every name.
+pub(crate) fn model_info() -> ModelInfo {
+    ModelInfo {
+        name: "Owner/Fake-8".to_owned(),
+        hidden_size: WIDTH,
+        vocabulary: 16_384,
+        max_length: MAX_LENGTH,
+        dimensions: Dimensions::up_to(WIDTH),
+        prompts: [("query".to_owned(), "Query: ".to_owned())].into(),
+        default_prompt: None,
+        precision: None,
+        target: None,
+        digest: String::new(),
+    }
+}
+
+/// The tokenizer of every model.
+pub(crate) fn tokenizer() -> Tokenizer {
+    let path = project("models/nano/tokenizer.json");
+    Tokenizer::open(&path, model_info().vocabulary, MAX_LENGTH).unwrap()
+}
+
+impl Setup {
+    fn engine(&self, name: &str, control: &Arc<Control>) -> Engine {
+        let control = Arc::clone(control);
+        let options = EngineOptions {
+            name: Some(name.to_owned()),
+            cache: self.cache.map(|bytes| CacheSettings {
+                memory: Some(MemoryCache::new(bytes)),
+                redis: None,
+            }),
+            ..self.engine.clone()
+        };
+        let open: Arc<OpenNetwork> = Arc::new(move |_| control.open());
+        Engine::with_networks(model_info(), tokenizer(), &open, &options).unwrap()
+    }
+
+    pub(crate) fn state(&self) -> (AppState, Vec<Arc<Control>>) {
+        let exporter = exporter();
+        let controls: Vec<_> = self.models.iter().map(|_| Control::new()).collect();
+        let served = self.models.iter().zip(&controls).map(|(name, control)| {
+            let engine = Arc::new(self.engine(name, control));
+            ServedModel::new(*name, engine, "cpu", self.engine.limits.max_tokens)
+        });
+        let mut state = AppState::new(served.collect(), Instructions::builtin());
+        state.request_timeout = self.request_timeout;
+        state.stuck_after = self.stuck_after;
+        state.exporter = Some(exporter);
+        (state, controls)
+    }
+
+    pub(crate) fn serve(self) -> Local {
+        let (state, controls) = self.state();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let http = self.http;
+        let state = Data::new(state);
+        let serves = state.clone();
+        let thread = std::thread::spawn(move || {
+            let stopped = async move {
+                let _ = stopped.await;
+            };
+            System::new().block_on(http::run(listener, serves, http, None, stopped))
+        });
+        Local {
+            address,
+            control: Arc::clone(&controls[0]),
+            state,
+            controls,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Local {
+    /// Serves the model `fake` as servers do by default.
+    pub(crate) fn start() -> Self {
+        Setup::default().serve()
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// A connection to each of many clients.
+    pub(crate) fn clients(&self, count: usize) -> Vec<Client> {
+        (0..count).map(|_| self.connect()).collect()
+    }
+
+    /// The signal to stop.
+    pub(crate) fn stop(&mut self) {
+        self.stop.take().map(|stop| stop.send(()));
+    }
+
+    /// Waits for the server's end.
+    pub(crate) fn wait(&mut self) {
+        let thread = self.thread.take();
+        thread.map(|thread| thread.join().unwrap().unwrap());
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.stop();
+        // A test that fails may have left a batch held.
+        self.controls.iter().for_each(|control| control.release());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The sequence that the network gets for token ids: with the tokenizer's last token.
+pub(crate) fn whole(ids: &[u32]) -> Vec<u32> {
+    static AFTER: LazyLock<Vec<u32>> = LazyLock::new(|| tokenizer().added_tokens().1.to_vec());
+    [ids, &AFTER[..]].concat()
+}

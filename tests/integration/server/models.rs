@@ -1,0 +1,85 @@
+//! Several models, and several sessions of one.
+
+use serde_json::json;
+
+use super::client::embedding_by;
+use super::fake::vector;
+use super::local::{Setup, whole};
+
+#[test]
+fn each_model_has_its_own_name_queue_and_sessions() {
+    let mut setup = Setup {
+        models: &["one", "Team/Two"],
+        ..Setup::default()
+    };
+    setup.engine.queue = 1;
+    let local = setup.serve();
+    let mut client = local.connect();
+    let listed = client.get("/v1/models").json();
+    let ids: Vec<&str> = listed["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids, ["one", "Team/Two"]);
+    for path in [
+        "/v1/models/Team/Two",
+        "/v1/models/Team%2FTwo",
+        "/v1/models/team/two",
+    ] {
+        assert_eq!(client.get(path).json()["id"], "Team/Two", "{path}");
+    }
+    for path in [
+        "/v1/models/Team",
+        "/v1/models/Two",
+        "/v1/models/one/",
+        "/v1/models/Team%252FTwo",
+    ] {
+        assert_eq!(
+            client.get(path).outcome(),
+            (404, "model_not_found".to_owned()),
+            "{path}"
+        );
+    }
+    let answer = client.embed_by("three", &json!("a"));
+    assert_eq!(answer.outcome(), (404, "model_not_found".to_owned()));
+    assert_eq!(answer.json()["error"]["param"], "model");
+
+    // One is busy and full, the other serves.
+    local.controls[0].hold();
+    let mut held = local.connect();
+    held.send(embedding_by("one", &json!([[1]])));
+    local.controls[0].wait_for_batches(1);
+    assert_eq!(client.embed_by("one", &json!([[2]])).status, 429);
+    assert_eq!(
+        client.embed_by("Team/Two", &json!([[3]])).vectors(),
+        [vector(&whole(&[3]))]
+    );
+    local.controls[0].release();
+    assert_eq!(held.answer().vectors(), [vector(&whole(&[1]))]);
+    assert_eq!(
+        (local.controls[0].texts(), local.controls[1].texts()),
+        (1, 1)
+    );
+}
+
+#[test]
+fn two_sessions_take_from_one_queue() {
+    let mut setup = Setup::default();
+    setup.engine.sessions = 2;
+    let local = setup.serve();
+    assert_eq!(local.control.opened(), 2);
+    local.control.hold();
+    let mut clients = local.clients(3);
+    for (id, client) in clients.iter_mut().enumerate() {
+        client.send(embedding_by("fake", &json!([[id]])));
+        // The third has to wait for one of the two.
+        local.control.wait_for_batches(id.min(1) + 1);
+    }
+    assert_eq!(local.control.batches().len(), 2);
+    local.control.release();
+    for (id, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.answer().vectors(), [vector(&whole(&[id as u32]))]);
+    }
+}

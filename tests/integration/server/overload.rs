@@ -1,0 +1,105 @@
+//! More than fits.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::client::embedding;
+use super::fake::{Fate, vector};
+use super::local::{Setup, whole};
+
+fn of_capacity(texts: usize) -> Setup {
+    let mut setup = Setup::default();
+    setup.engine.queue = texts;
+    setup
+}
+
+#[test]
+fn what_is_beyond_the_capacity_is_refused_at_once_and_the_rest_answered() {
+    let local = of_capacity(64).serve();
+    local.control.hold();
+    let mut clients = local.clients(128);
+    for (id, client) in clients.iter_mut().enumerate() {
+        client.send(embedding(&json!([[id]])));
+    }
+    // While nothing is computed, half of them hear at once that they are too many.
+    let begun = Instant::now();
+    let mut refused = vec![false; 128];
+    while refused.iter().filter(|r| **r).count() < 64 {
+        for (client, refused) in clients.iter_mut().zip(&mut refused) {
+            if !*refused && client.is_answered() {
+                let answer = client.answer();
+                assert_eq!(answer.outcome(), (429, "overloaded".to_owned()));
+                assert_eq!(answer.header("retry-after"), Some("1"));
+                *refused = true;
+            }
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{refused:?}");
+    }
+    local.control.release();
+    for (id, (client, refused)) in clients.iter_mut().zip(refused).enumerate() {
+        if !refused {
+            assert_eq!(client.answer().vectors(), [vector(&whole(&[id as u32]))]);
+        }
+        // Room for it again.
+        assert_eq!(client.embed(&json!([[id]])).status, 200);
+    }
+}
+
+#[test]
+fn twice_the_load_is_answered_200_or_429_and_nothing_is_lost() {
+    let local = of_capacity(16).serve();
+    local
+        .control
+        .always(|| Fate::Slow(Duration::from_millis(5)));
+    let asks = |worker: u32| {
+        let mut client = local.connect();
+        let ask = move |round: u32| {
+            let ids = [worker, round];
+            let answer = client.embed(&json!([ids, ids]));
+            match answer.outcome() {
+                (200, _) => {
+                    let expected = vector(&whole(&ids));
+                    assert_eq!(answer.vectors(), [expected.clone(), expected]);
+                    1
+                }
+                (429, _) => 0,
+                other => panic!("{other:?}"),
+            }
+        };
+        (0..25).map(ask).sum::<u32>()
+    };
+    let served: u32 = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..32)
+            .map(|worker| scope.spawn(move || asks(worker)))
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap())
+            .sum()
+    });
+    // 32 clients want 64 texts at a time, and 16 fit.
+    assert!((25..800).contains(&served), "{served} of 800 were served");
+    assert!(local.control.texts() as u32 >= served);
+}
+
+/// huggingface/text-embeddings-inference issue 470: a client batch larger than the server's permits ended in a panic of
+/// the task, and the client's connection just broke.
+#[test]
+fn regression_text_embeddings_inference_470() {
+    let local = of_capacity(8).serve();
+    let mut client = local.connect();
+    for count in [9, 64, 2048] {
+        let texts: Vec<Value> = (0..count).map(|_| json!("a")).collect();
+        let answer = client.embed(&json!(texts));
+        // No later attempt can succeed, so it is none of the statuses that clients try again after.
+        assert_eq!(answer.outcome(), (400, "invalid_value".to_owned()));
+        assert_eq!(client.post("/embed", &json!({"inputs": texts})).status, 400);
+        assert_eq!(
+            client.post("/tokenize", &json!({"inputs": texts})).status,
+            400
+        );
+    }
+    assert_eq!(local.control.texts(), 0);
+    assert_eq!(client.embed(&json!(vec!["a"; 8])).vectors().len(), 8);
+}

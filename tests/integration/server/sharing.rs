@@ -1,0 +1,121 @@
+//! Texts that are known already, or under way.
+
+use serde_json::json;
+
+use super::client::{Client, embedding_by};
+use super::disconnect::{busy, wait_for_room};
+use super::fake::{Control, Fate, vector};
+use super::local::{Local, Setup, whole};
+use super::metrics::{eventually, metric};
+
+const CACHE: Option<u64> = Some(1 << 20);
+const JOINED: &str = "lexivec_cache_joined_total";
+
+fn serve(models: &'static [&'static str], cache: Option<u64>) -> Local {
+    let setup = Setup {
+        models,
+        cache,
+        ..Setup::default()
+    };
+    setup.serve()
+}
+
+/// How often token `id` was computed.
+fn computed(control: &Control, id: u32) -> usize {
+    let batches = control.batches();
+    batches.iter().flatten().filter(|ids| ids[0] == id).count()
+}
+
+fn asks(local: &Local, model: &str, id: u32) -> Client {
+    let mut client = local.connect();
+    client.send(embedding_by(model, &json!([[id]])));
+    client
+}
+
+#[test]
+fn identical_texts_under_way_are_computed_once() {
+    let (local, _first) = busy(&["joined"], 64, CACHE);
+    let before = metric(&local, JOINED);
+    let mut same: Vec<Client> = (0..10).map(|_| asks(&local, "joined", 5)).collect();
+    // Within a request as well.
+    same[0].send(embedding_by("joined", &json!([[6], [6], [5]])));
+    eventually(|| (metric(&local, JOINED) >= before + 9.0).then_some(()));
+    local.control.release();
+    for client in &mut same {
+        assert_eq!(client.answer().vectors(), [vector(&whole(&[5]))]);
+    }
+    let [five, six] = [5, 6].map(|id| vector(&whole(&[id])));
+    assert_eq!(same[0].answer().vectors(), [six.clone(), six, five]);
+    assert_eq!(
+        (computed(&local.control, 5), computed(&local.control, 6)),
+        (1, 1)
+    );
+}
+
+#[test]
+fn a_known_text_does_not_touch_the_network() {
+    let local = serve(&["cached"], CACHE);
+    let mut client = local.connect();
+    let first = client.embed_by("cached", &json!([[5]])).vectors();
+    let body = json!({"model": "cached", "input": [[5]], "dimensions": 4});
+    for _ in 0..3 {
+        assert_eq!(client.embed_by("cached", &json!([[5]])).vectors(), first);
+        assert_eq!(client.post("/v1/embeddings", &body).vectors()[0].len(), 4);
+    }
+    assert_eq!(local.control.texts(), 1);
+    // It is the cache that spares it.
+    let local = serve(&["uncached"], None);
+    for _ in 0..3 {
+        assert_eq!(
+            local
+                .connect()
+                .embed_by("uncached", &json!([[5]]))
+                .vectors(),
+            first
+        );
+    }
+    assert_eq!(local.control.texts(), 3);
+}
+
+#[test]
+fn an_error_is_not_remembered() {
+    let local = serve(&["forgiving"], CACHE);
+    for (id, fate) in [(1, Fate::Failed), (2, Fate::Panicked), (3, Fate::NotFinite)] {
+        local.control.next(&[fate]);
+        let mut client = local.connect();
+        assert_eq!(client.embed_by("forgiving", &json!([[id]])).status, 500);
+        assert_eq!(
+            client.embed_by("forgiving", &json!([[id]])).vectors(),
+            [vector(&whole(&[id]))]
+        );
+        assert_eq!(computed(&local.control, id), 2);
+    }
+}
+
+#[test]
+fn who_joined_is_answered_when_the_first_to_ask_has_gone() {
+    let (local, _first) = busy(&["survivor"], 3, CACHE);
+    let gone = asks(&local, "survivor", 5);
+    eventually(|| (metric(&local, "lexivec_queue_texts{model=\"survivor\"}") == 1.0).then_some(()));
+    let before = metric(&local, JOINED);
+    let mut stays = asks(&local, "survivor", 5);
+    eventually(|| (metric(&local, JOINED) > before).then_some(()));
+    drop(gone);
+    wait_for_room(&local);
+    local.control.release();
+    assert_eq!(stays.answer().vectors(), [vector(&whole(&[5]))]);
+    assert_eq!(computed(&local.control, 5), 1);
+}
+
+#[test]
+fn who_joined_a_running_batch_is_answered_when_the_first_to_ask_has_gone() {
+    let (local, first) = busy(&["late"], 2, CACHE);
+    let before = metric(&local, JOINED);
+    let mut joins = asks(&local, "late", 1);
+    eventually(|| (metric(&local, JOINED) > before).then_some(()));
+    drop(first);
+    wait_for_room(&local);
+    local.control.release();
+    assert_eq!(joins.answer().vectors(), [vector(&whole(&[1]))]);
+    assert_eq!(computed(&local.control, 1), 1);
+}

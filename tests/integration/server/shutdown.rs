@@ -1,0 +1,171 @@
+//! The end of a server: in good order, at once, and when something hangs.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::client::{Client, PATIENCE, embedding};
+use super::fake::vector;
+use super::local::{Setup, whole};
+use super::metrics::{eventually, metric};
+use super::program::Program;
+
+/// What `/readyz` says on a new connection; nothing where none is accepted.
+fn ready(program: &Program) -> Option<u16> {
+    let mut client = Client::try_connect(program.address).ok()?;
+    client.send("GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n");
+    Some(client.try_answer().ok()??.status)
+}
+
+#[test]
+fn a_signal_under_load_loses_nothing_that_was_accepted() {
+    let program = Program::start(&["--shutdown-delay", "2", "--log", "warn"]);
+    let expected = program.connect().embed(&json!("heart")).vectors();
+    let (answered, left) = (AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = program.connect();
+                let begun = Instant::now();
+                while begun.elapsed() < 2 * PATIENCE {
+                    if std::io::Write::write_all(
+                        &mut client.stream,
+                        embedding(&json!("heart")).as_bytes(),
+                    )
+                    .is_err()
+                    {
+                        break;
+                    }
+                    // Whole, or, once the server closes its connections, not a byte: the request was not accepted.
+                    match client.try_answer() {
+                        Ok(Some(answer)) => assert_eq!(answer.vectors(), expected),
+                        Ok(None) => break,
+                        Err(error) => panic!("an answer broke off: {error}"),
+                    }
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+                assert!(
+                    left.load(Ordering::Relaxed),
+                    "a connection was closed before the signal"
+                );
+            });
+        }
+        eventually(|| (answered.load(Ordering::Relaxed) > 50).then_some(()));
+        assert_eq!(ready(&program), Some(200));
+        left.store(true, Ordering::Relaxed);
+        program.signal("-TERM");
+        // Not ready from now on, and still serving for as long as load balancers need to see it.
+        eventually(|| (ready(&program) == Some(503)).then_some(()));
+        let then = answered.load(Ordering::Relaxed);
+        eventually(|| (answered.load(Ordering::Relaxed) > then + 8).then_some(()));
+        eventually(|| ready(&program).is_none().then_some(()));
+    });
+    let (status, log) = program.wait();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
+#[test]
+fn accepted_requests_are_finished_and_new_ones_not_accepted() {
+    let setup = Setup {
+        models: &["finishing"],
+        ..Setup::default()
+    };
+    let mut local = setup.serve();
+    local.control.hold();
+    let mut clients = local.clients(16);
+    for (id, client) in clients.iter_mut().enumerate() {
+        client.send(super::client::embedding_by("finishing", &json!([[id]])));
+    }
+    local.control.wait_for_batches(1);
+    let computing = local.control.texts() as f64;
+    eventually(|| {
+        let waiting = metric(&local, "lexivec_queue_texts{model=\"finishing\"}");
+        (waiting + computing == 16.0).then_some(())
+    });
+    let mut idle = local.connect();
+    assert_eq!(idle.get("/health").status, 200);
+    local.stop();
+    // Who waits for nothing is let go.
+    assert!(idle.is_closed());
+    eventually(|| Client::try_connect(local.address).is_err().then_some(()));
+    local.control.release();
+    for (id, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.answer().vectors(), [vector(&whole(&[id as u32]))]);
+        assert!(client.is_closed());
+    }
+    local.wait();
+}
+
+/// Asks for what takes minutes, in batches that take less than a second each, and waits until it is under way.
+fn keep_busy(program: &Program) -> Client {
+    let text = "heart ".repeat(500);
+    let texts: Vec<String> = (0..2000).map(|id| format!("{id} {text}")).collect();
+    let mut client = program.connect();
+    client.send(embedding(&json!(texts)));
+    let mut second = program.connect();
+    eventually(|| {
+        let metrics = String::from_utf8(second.get("/metrics").body).unwrap();
+        metrics
+            .contains("lexivec_batch_texts_count{model=\"fake\"} 2")
+            .then_some(())
+    });
+    client
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let program = Program::start(&["--shutdown-delay", "300", "--max-batch-tokens", "2048"]);
+    let _client = keep_busy(&program);
+    program.signal("-TERM");
+    eventually(|| (ready(&program) == Some(503)).then_some(()));
+    let begun = Instant::now();
+    program.signal("-TERM");
+    let (status, _) = program.wait();
+    assert_eq!(status.code(), Some(1));
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn what_takes_longer_than_the_timeout_is_cut_off() {
+    let program = Program::start(&["--shutdown-timeout", "1", "--max-batch-tokens", "2048"]);
+    let mut client = keep_busy(&program);
+    program.signal("-TERM");
+    let begun = Instant::now();
+    let (status, log) = program.wait();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    assert!(client.try_answer().is_ok_and(|answer| answer.is_none()));
+}
+
+#[test]
+fn an_idle_server_ends_at_once() {
+    let program = Program::start(&[]);
+    let mut idle = program.connect();
+    assert_eq!(idle.get("/health").status, 200);
+    program.signal("-INT");
+    let begun = Instant::now();
+    let (status, _) = program.wait();
+    assert_eq!(status.code(), Some(0));
+    // Far below the 30 seconds that requests would have.
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_batch_that_never_ends_does_not_hold_the_server_up() {
+    let mut setup = Setup::default();
+    setup.http.shutdown_timeout = Duration::from_secs(1);
+    let mut local = setup.serve();
+    local.control.hold();
+    let mut client = local.connect();
+    client.send(embedding(&json!([[1]])));
+    local.control.wait_for_batches(1);
+    local.stop();
+    local.wait();
+    assert!(client.is_closed());
+    // The program leaves it after a while.
+    assert!(!local.state.close(Duration::from_millis(100)));
+    local.control.release();
+    assert!(local.state.close(PATIENCE));
+}

@@ -1,0 +1,155 @@
+//! https by the program itself.
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde_json::json;
+
+use super::client::{Client, PATIENCE};
+use super::program::{Program, serve};
+
+struct Files {
+    trusted: CertificateDer<'static>,
+    certificate: String,
+    key: String,
+}
+
+/// A certificate for this machine and its key, in `dir`.
+fn files(dir: &Path, name: &str) -> Files {
+    let path = |ending: &str| {
+        dir.join(format!("{name}.{ending}"))
+            .to_str()
+            .unwrap()
+            .to_owned()
+    };
+    let (certificate, key) = (path("crt"), path("key"));
+    let names = "subjectAltName=DNS:localhost,IP:127.0.0.1";
+    let arguments = "req -x509 -nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=localhost";
+    let output = Command::new("openssl")
+        .args(arguments.split(' '))
+        .args([
+            "-addext",
+            names,
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ])
+        .args(["-out", &certificate, "-keyout", &key])
+        .output()
+        .unwrap_or_else(|e| {
+            panic!("openssl makes the certificate, and does not start ({e}): install it")
+        });
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Files {
+        trusted: CertificateDer::from_pem_file(&certificate).unwrap(),
+        certificate,
+        key,
+    }
+}
+
+type Tls = StreamOwned<ClientConnection, TcpStream>;
+
+/// A client that trusts one certificate.
+fn connect(address: SocketAddr, trusted: &CertificateDer<'static>) -> Client<Tls> {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    Client::over(StreamOwned::new(connection, stream))
+}
+
+#[test]
+fn requests_are_served_over_tls_and_plain_http_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = files(dir.path(), "server");
+    let program = Program::start(&["--tls-cert", &files.certificate, "--tls-key", &files.key]);
+    assert!(program.log().contains("https://"));
+    let mut client = connect(program.address, &files.trusted);
+    assert_eq!(client.get("/health").json(), json!({"status": "ok"}));
+    assert_eq!(client.embed(&json!(["heart", "lung"])).vectors().len(), 2);
+    assert_eq!(
+        client.get("/nowhere").outcome(),
+        (404, "not_found".to_owned())
+    );
+
+    let mut plain = program.connect();
+    plain.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut answer = Vec::new();
+    // An alert at most, then the end.
+    let _ = std::io::Read::read_to_end(&mut plain.stream, &mut answer);
+    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+    // Neither that nor a client that goes within its handshake, or says nothing, holds others up.
+    let silent: Vec<Client> = (0..20).map(|_| program.connect()).collect();
+    program.connect().send([22, 3, 1, 2, 0]);
+    assert_eq!(
+        connect(program.address, &files.trusted)
+            .get("/health")
+            .status,
+        200
+    );
+    drop(silent);
+
+    program.signal("-TERM");
+    assert_eq!(program.wait().0.code(), Some(0));
+}
+
+#[test]
+fn a_client_that_trusts_another_certificate_does_not_talk_to_us() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ours, other) = (files(dir.path(), "ours"), files(dir.path(), "other"));
+    let program = Program::start(&["--tls-cert", &ours.certificate, "--tls-key", &ours.key]);
+    let mut client = connect(program.address, &other.trusted);
+    let hello = std::io::Write::write_all(&mut client.stream, b"GET /health HTTP/1.1\r\n\r\n");
+    assert!(hello.is_err() || client.try_answer().is_ok_and(|answer| answer.is_none()));
+    assert_eq!(
+        connect(program.address, &ours.trusted)
+            .get("/health")
+            .status,
+        200
+    );
+}
+
+#[test]
+fn files_that_cannot_serve_are_named_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (files(dir.path(), "one"), files(dir.path(), "two"));
+    let empty = dir.path().join("empty.pem");
+    fs_err::write(&empty, "").unwrap();
+    let empty = empty.to_str().unwrap();
+    for (certificate, key, named) in [
+        (
+            one.certificate.as_str(),
+            two.key.as_str(),
+            "do not belong together",
+        ),
+        (empty, &one.key, "empty.pem"),
+        (&one.certificate, empty, "empty.pem"),
+        ("/nowhere.pem", &one.key, "/nowhere.pem"),
+        (&one.key, &one.key, "one.key"),
+    ] {
+        let output = serve(&["--tls-cert", certificate, "--tls-key", key])
+            .output()
+            .unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains(named), "{message}");
+    }
+    let alone = serve(&["--tls-cert", &one.certificate]).output().unwrap();
+    assert_eq!(alone.status.code(), Some(2));
+}

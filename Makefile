@@ -4,8 +4,10 @@ MODEL ?= models/nano
 PYTHON ?= python3
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 export CARGO_TERM_PROGRESS_WHEN ?= never
+# Apart, for its flags would have everything else built anew.
+LOOM_TARGET := $(or $(CARGO_TARGET_DIR),target)/loom
 
-.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu redis test-clients test-page check-deploy
+.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu redis test-clients test-page check-deploy test-loom
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -24,6 +26,9 @@ ifeq ($(NEXTEST),yes)
 else
 	cargo test --workspace --locked
 endif
+
+test-loom:  ## The queue in every order of events that loom tries; two minutes
+	RUSTFLAGS="--cfg lexivec_loom" cargo test --release --locked --package lexivec-loom --target-dir $(LOOM_TARGET)
 
 lint:  ## Format, clippy, documentation, each without a warning
 	cargo fmt --all --check

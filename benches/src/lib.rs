@@ -3,6 +3,8 @@
 //! [`load`] sends requests and times them, [`server`] starts what is measured, [`process`] and [`metrics`] read what it
 //! cost, [`texts`] makes what is asked for, [`report`] prints.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod client;
 pub mod load;
 pub mod metrics;

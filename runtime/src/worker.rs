@@ -45,6 +45,10 @@ impl Shared {
     /// # Errors
     /// The queue is full or closed; whoever waits for the texts has been told.
     pub(crate) fn push(&self, entries: Vec<Entry>) -> Result<()> {
+        // Everything was known: a worker need not wake up.
+        if entries.is_empty() {
+            return Ok(());
+        }
         self.queue.push(entries).map_err(|(error, entries)| {
             answer_all(&entries, &Err(error.clone()));
             error

@@ -168,7 +168,9 @@ impl Local {
     /// Waits for the server's end.
     pub(crate) fn wait(&mut self) {
         let thread = self.thread.take();
-        thread.map(|thread| thread.join().unwrap().unwrap());
+        if let Some(thread) = thread {
+            thread.join().unwrap().unwrap();
+        }
     }
 }
 

@@ -38,7 +38,7 @@ struct Args {
 }
 
 /// Terms of a document of nearly 4,096 tokens; the program tells at the start how many tokens it has.
-const DOCUMENT: u64 = 560;
+const DOCUMENT: u64 = 480;
 const DOCUMENTS: u64 = 8;
 const PAUSE: Duration = Duration::from_millis(50);
 

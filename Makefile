@@ -35,7 +35,7 @@ lint:  ## Format, clippy, documentation, each without a warning
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
 
-bench: onnxruntime  ## Benchmarks, side by side
+bench: onnxruntime redis  ## Benchmarks, side by side
 	cargo bench --package lexivec-benches
 
 test-page: onnxruntime  ## The start page in headless Chromium, with screenshots

@@ -69,13 +69,13 @@ function figures() {
     ["Precision", side => cell(side.facts.precision ?? NONE, null, "left"), "left"],
     ["Size, MB", size],
     ["Memory, MB", side => cell(megabytes(side.facts.footprint?.loaded_bytes))],
-    ["Peak memory, MB", side => cell(megabytes(side.facts.footprint?.peak_bytes))],
+    ["Peak, MB", side => cell(megabytes(side.facts.footprint?.peak_bytes))],
     ["Load, s", side => cell(rounded(side.facts.footprint?.load_seconds))],
     ["Tokens/s", side => cell(rounded(speed(side)?.tokens_per_second))],
-    ["Throughput, factor", factor("throughput_ratio")],
+    ["Throughput", factor("throughput_ratio")],
     ["Latency p50, ms", side => cell(rounded(speed(side)?.latency_p50_ms))],
     ["Latency p95, ms", side => cell(rounded(speed(side)?.latency_p95_ms))],
-    ["Latency, factor", factor("latency_ratio")],
+    ["Latency", factor("latency_ratio")],
   ];
   const all = side => full(side).all;
   const got = [

@@ -2,12 +2,14 @@
 
 MODEL ?= models/nano
 PYTHON ?= python3
+# Every precision that a CPU runs; the first one is what the others are held against.
+PRECISIONS ?= fp32 fp16 int8
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 export CARGO_TERM_PROGRESS_WHEN ?= never
 # Apart, for its flags would have everything else built anew.
 LOOM_TARGET := $(or $(CARGO_TARGET_DIR),target)/loom
 
-.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu redis test-clients test-page check-deploy test-loom
+.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu redis test-clients test-page check-deploy test-loom precision-report
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -37,6 +39,14 @@ lint:  ## Format, clippy, documentation, each without a warning
 
 bench: onnxruntime redis  ## Benchmarks, side by side
 	cargo bench --package lexivec-benches
+
+precision-report: build  ## What each precision costs nano: models/nano/PRECISION.md, .json, and target/precision.html
+	rm -rf target/precision && mkdir -p target/precision
+	for precision in $(PRECISIONS); do \
+	  target/release/lexivec convert models/nano --precision $$precision --output target/precision/nano-$$precision || exit 1; \
+	done
+	target/release/lexivec compare $(PRECISIONS:%=target/precision/nano-%) \
+	  --markdown models/nano/PRECISION.md --json models/nano/PRECISION.json --html target/precision.html
 
 test-page: onnxruntime  ## The start page in headless Chromium, with screenshots
 	$(PYTHON) tests/browser/run.py

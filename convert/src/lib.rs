@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod cast;
+pub mod compare;
 mod convert;
 mod error;
 mod external;

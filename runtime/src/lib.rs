@@ -47,7 +47,7 @@ pub use flight::{Answer, Flight, Origin, Reply};
 pub use health::Health;
 pub use library::{Library, ONNXRUNTIME_GPU_VERSION, ONNXRUNTIME_VERSION};
 pub use model::ModelInfo;
-pub use network::{Network, States, open_network};
+pub use network::{Layer, Network, States, open_network};
 pub use packed::PackedNetwork;
 pub use padded::PaddedNetwork;
 pub use probe::probe;

@@ -21,6 +21,25 @@ pub trait Network: Send {
     /// # Errors
     /// ONNX Runtime fails; [`Error::OutOfMemory`] where fewer sequences may succeed.
     fn embed(&mut self, sequences: &[&[u32]]) -> Result<States>;
+
+    /// The keys and values of every layer for these sequences as one batch; none where the graph does not give them.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed).
+    fn layers(&mut self, _sequences: &[&[u32]]) -> Result<Vec<Layer>> {
+        Ok(Vec::new())
+    }
+}
+
+/// A layer's keys and values: `[rows, width]` row-major, a row for each distinct prefix of the batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layer {
+    /// After their norm and rotation.
+    pub key: Vec<f32>,
+    /// As attention sums them.
+    pub value: Vec<f32>,
+    /// Key and value heads times their size.
+    pub width: usize,
 }
 
 /// What a batch gave.

@@ -5,11 +5,11 @@ use std::path::Path;
 use half::{bf16, f16};
 use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue};
 
-use ort::value::{Tensor, TensorElementType, ValueType};
+use ort::value::{DynValue, Tensor, TensorElementType, ValueType};
 
 use crate::error::{Error, Result};
 use crate::library::Library;
-use crate::network::{Network, States};
+use crate::network::{Layer, Network, States};
 use crate::plan::Plan;
 use crate::session::{self, SessionSettings, Source};
 
@@ -77,7 +77,8 @@ impl PackedNetwork {
         })
     }
 
-    fn run(&mut self, plan: Plan) -> ort::Result<Vec<f32>> {
+    /// Runs a plan and fetches the outputs of these names.
+    fn run(&mut self, plan: Plan, names: &[String]) -> ort::Result<Vec<Vec<f32>>> {
         let (rows, batch, length) = (plan.rows(), plan.batch(), plan.length);
         let ints = |shape: Vec<usize>, data| -> ort::Result<SessionInputValue<'_>> {
             Ok(Tensor::<i64>::from_array((shape, data))?.into())
@@ -94,11 +95,15 @@ impl PackedNetwork {
         for name in &self.prefixes {
             inputs.push((name, no_rows(self.prefix_type, self.prefix_width)?));
         }
-        let only = OutputSelector::no_default().with("embedding");
+        let only = names
+            .iter()
+            .fold(OutputSelector::no_default(), |s, n| s.with(n));
         let options = RunOptions::new()?.with_outputs(only);
         let outputs = self.session.run_with_options(inputs, &options)?;
-        let (_, data) = outputs["embedding"].try_extract_tensor::<f32>()?;
-        Ok(data.to_vec())
+        names
+            .iter()
+            .map(|name| widened(&outputs[name.as_str()]))
+            .collect()
     }
 }
 
@@ -110,9 +115,47 @@ impl Network for PackedNetwork {
     fn embed(&mut self, sequences: &[&[u32]]) -> Result<States> {
         let plan = Plan::new(sequences, &[]);
         let rows = plan.rows();
-        let values = self.run(plan).map_err(|e| Error::of_run(e.message()))?;
+        let only = ["embedding".to_owned()];
+        let mut outputs = self
+            .run(plan, &only)
+            .map_err(|e| Error::of_run(e.message()))?;
+        let values = outputs.pop().unwrap_or_default();
         Ok(States { values, rows })
     }
+
+    fn layers(&mut self, sequences: &[&[u32]]) -> Result<Vec<Layer>> {
+        // An input for each layer's cached keys, another for its values.
+        let layers = self.prefixes.len() / 2;
+        let names: Vec<String> = (0..layers)
+            .flat_map(|l| [format!("key.{l}"), format!("value.{l}")])
+            .collect();
+        let outputs = self
+            .run(Plan::new(sequences, &[]), &names)
+            .map_err(|e| Error::of_run(e.message()))?;
+        let width = self.prefix_width;
+        let layer = |[key, value]: &[Vec<f32>; 2]| Layer {
+            key: key.clone(),
+            value: value.clone(),
+            width,
+        };
+        Ok(outputs.as_chunks().0.iter().map(layer).collect())
+    }
+}
+
+/// A tensor's values in float32, whichever float they are.
+fn widened(value: &DynValue) -> ort::Result<Vec<f32>> {
+    let kind = tensor(value.dtype()).map(|(kind, _)| kind);
+    Ok(match kind {
+        Some(TensorElementType::Float16) => {
+            let (_, data) = value.try_extract_tensor::<f16>()?;
+            data.iter().map(|v| v.to_f32()).collect()
+        }
+        Some(TensorElementType::Bfloat16) => {
+            let (_, data) = value.try_extract_tensor::<bf16>()?;
+            data.iter().map(|v| v.to_f32()).collect()
+        }
+        _ => value.try_extract_tensor::<f32>()?.1.to_vec(),
+    })
 }
 
 /// Element type and last dimension.

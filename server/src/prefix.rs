@@ -49,7 +49,7 @@ impl Choice<'_> {
                 instruction: Some(text),
                 domain: None,
                 prompt_name: None,
-            } => instruction(text),
+            } => Ok(Prefix::Instruction(instruction(text)?)),
             Self {
                 instruction: None,
                 domain: Some(domain),
@@ -82,7 +82,11 @@ fn invalid(field: &'static str, reason: String) -> Error {
     Error::InvalidInput { field, reason }
 }
 
-fn instruction(text: &str) -> Result<Prefix> {
+/// Checks an instruction in a caller's words.
+///
+/// # Errors
+/// [`Error::InvalidInput`]: it is empty, or has a line feed.
+pub(crate) fn instruction(text: &str) -> Result<String> {
     if text.trim().is_empty() {
         return Err(invalid(
             "instruction",
@@ -95,7 +99,7 @@ fn instruction(text: &str) -> Result<Prefix> {
                       `Instruct:` and `Query:`, which are added";
         return Err(invalid("instruction", reason.to_owned()));
     }
-    Ok(Prefix::Instruction(text.to_owned()))
+    Ok(text.to_owned())
 }
 
 fn prompt(model: &ModelInfo, name: &str) -> Result<Prefix> {

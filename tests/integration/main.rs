@@ -4,6 +4,7 @@
 //! lexivec itself.
 #![allow(clippy::unwrap_used)]
 
+mod compare;
 mod fuzz;
 mod golden;
 mod graphs;

@@ -9,6 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use crate::interrupt;
 
 const BYTES: &str = "{msg:28} {bar:32} {bytes:>10}/{total_bytes} {bytes_per_sec} {eta}";
+const COUNT: &str = "{msg:36} {bar:32} {pos:>6}/{len} texts {eta}";
 const SPINNER: &str = "{msg:28} {spinner} {elapsed}";
 /// Texts are not known in number when they come from a pipe.
 const TEXTS: &str = "{msg} {spinner} {human_pos} texts, {per_sec}, {elapsed}";
@@ -26,13 +27,31 @@ pub(crate) fn texts() -> ProgressBar {
     bar
 }
 
-/// A conversion's stages, one bar after another.
-#[derive(Debug, Default)]
+/// A conversion's stages, or a comparison's, one bar after another.
+#[derive(Debug)]
 pub(crate) struct ConversionBar {
     current: Mutex<Option<ProgressBar>>,
+    template: &'static str,
+}
+
+impl Default for ConversionBar {
+    fn default() -> Self {
+        Self {
+            current: Mutex::default(),
+            template: BYTES,
+        }
+    }
 }
 
 impl ConversionBar {
+    /// For stages whose work is counted in texts, not bytes.
+    pub(crate) fn of_texts() -> Self {
+        Self {
+            template: COUNT,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn clear(&self) {
         if let Some(bar) = self
             .current
@@ -49,7 +68,7 @@ impl lexivec_convert::Progress for ConversionBar {
     fn stage(&self, name: &str, total: u64) {
         self.clear();
         let bar = if total > 0 {
-            ProgressBar::new(total).with_style(style(BYTES))
+            ProgressBar::new(total).with_style(style(self.template))
         } else {
             ProgressBar::new_spinner().with_style(style(SPINNER))
         };

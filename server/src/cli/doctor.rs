@@ -105,7 +105,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Cores, memory, and the instructions that int8 products profit from.
-fn cpu() -> String {
+pub(super) fn cpu() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let info = fs_err::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let flags = info

@@ -11,6 +11,8 @@ use clap::{Parser, Subcommand};
 mod bars;
 mod cache_args;
 mod common;
+mod compare;
+mod compare_args;
 mod convert;
 mod doctor;
 mod embed;
@@ -20,9 +22,13 @@ mod logging;
 mod resolve;
 mod serve;
 
+pub(crate) use common::HubArgs;
+pub(crate) use compare_args::EndpointArgs;
+pub(crate) use resolve::{checkpoint, has_graph};
+
 use crate::interrupt;
 
-/// Text embeddings with Qwen3-Embedding on ONNX Runtime: convert, serve, embed.
+/// Text embeddings with Qwen3-Embedding on ONNX Runtime: convert, serve, embed, compare.
 ///
 /// Every flag can be given as an environment variable as well (shown in brackets); the flag wins.
 #[derive(Debug, Parser)]
@@ -40,6 +46,8 @@ enum Command {
     Serve(Box<serve::Args>),
     /// Embed texts from files or standard input
     Embed(Box<embed::Args>),
+    /// Show what a model, precision or server costs in quality and gains in speed, against a baseline
+    Compare(Box<compare::Args>),
     /// Show what a model directory or checkpoint is
     Inspect(inspect::Args),
     /// Show whether this machine can serve, and what is missing
@@ -80,6 +88,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Convert(args) => convert::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Serve(args) => serve::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Embed(args) => embed::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Compare(args) => compare::run(&args),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::run(&args),
     }

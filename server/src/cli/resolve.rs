@@ -94,7 +94,8 @@ pub(crate) fn model(
     }
 }
 
-fn has_graph(folder: &Path) -> bool {
+/// Whether a folder holds another exporter's graph.
+pub(crate) fn has_graph(folder: &Path) -> bool {
     ["model.onnx", "onnx/model.onnx"]
         .iter()
         .any(|name| folder.join(name).is_file())

@@ -1,0 +1,297 @@
+//! Sides that compute in this process: model directories, and checkpoints as their float32 graph.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lexivec_models::{Checkpoint, Dimensions, Error as ModelError, Manifest};
+use lexivec_runtime::{
+    Encoding, Engine, EngineOptions, Error as RuntimeError, Layer, Library, ModelInfo, Network,
+    OpenNetwork, PackedNetwork, Provider, Request, Result as RuntimeResult, SessionSettings,
+    States, Tokenizer, Truncate, open_network,
+};
+
+use super::embedder::{Embedded, Embedder, Facts, Side, SideKind};
+use super::error::{Error, Result};
+use super::vectors::Vectors;
+use crate::weights::Weights;
+use crate::{external, graph};
+
+/// Checkpoints with more weights than this keep them in their files and widen each when it is used: slower, but a
+/// model larger than memory still gives its reference.
+const LEAN_FROM_BYTES: u64 = 1 << 30;
+
+/// Opens a model directory, ours or another exporter's.
+///
+/// # Errors
+/// The directory, its tokenizer or its graph cannot be used.
+pub fn open_model(dir: &Path, name: String, options: &EngineOptions) -> Result<Side> {
+    let info = ModelInfo::read(dir)?;
+    let manifest = Manifest::is_model_dir(dir)
+        .then(|| Manifest::read(dir))
+        .transpose()
+        .map_err(RuntimeError::from)?;
+    let bytes = match &manifest {
+        Some(manifest) => manifest.files.values().map(|f| f.size).sum(),
+        None => graph_bytes(dir),
+    };
+    let library = Library::load(
+        options.onnxruntime.as_deref(),
+        options.session.providers.wants_gpu(),
+    )?;
+    let facts = Facts {
+        name,
+        given: dir.display().to_string(),
+        kind: SideKind::Model,
+        source: manifest.map(|m| m.source.id.name),
+        precision: info.precision.map(|p| p.to_string()),
+        execution_provider: Some(provider(&options.session)),
+        width: info.hidden_size,
+        max_length: Some(info.max_length),
+        bytes: Some(bytes),
+        footprint: None,
+        notes: Vec::new(),
+    };
+    let tokenizer = dir.join("tokenizer.json");
+    let dir = dir.to_path_buf();
+    let open = move |settings: &SessionSettings| open_network(library, &dir, settings);
+    Local::open(facts, info, &tokenizer, open, options)
+}
+
+/// Opens a checkpoint as the float32 graph of its weights, on the CPU: the truth that conversions are held against.
+/// Nothing is written.
+///
+/// # Errors
+/// A tensor is missing or misshapen, or the graph does not load.
+pub fn open_checkpoint(
+    checkpoint: &Checkpoint,
+    name: String,
+    options: &EngineOptions,
+) -> Result<Side> {
+    let weights = Weights::open(checkpoint)?;
+    let model = graph::reference(&checkpoint.decoder, &weights)?;
+    let onnx = external::reference_bytes(model);
+    let (folder, bytes) = weight_files(checkpoint)?;
+    let library = Library::load(options.onnxruntime.as_deref(), false)?;
+    let decoder = &checkpoint.decoder;
+    let lean = bytes > LEAN_FROM_BYTES;
+    let note = "it runs as the graph that conversions are verified with, over the checkpoint's own weight files: for \
+                speed, take an fp32 model directory as the baseline";
+    let info = ModelInfo {
+        name: checkpoint.source.name.clone(),
+        hidden_size: decoder.hidden_size,
+        vocabulary: decoder.vocab_size,
+        max_length: checkpoint.max_length(),
+        dimensions: Dimensions::up_to(decoder.hidden_size),
+        prompts: checkpoint.sentence.prompts.clone(),
+        default_prompt: checkpoint.sentence.default_prompt.clone(),
+        precision: None,
+        target: None,
+        digest: String::new(),
+    };
+    let facts = Facts {
+        name,
+        given: checkpoint.source.name.clone(),
+        kind: SideKind::Checkpoint,
+        source: Some(checkpoint.source.name.clone()),
+        precision: Some("fp32".to_owned()),
+        execution_provider: Some(Provider::Cpu.to_string()),
+        width: info.hidden_size,
+        max_length: Some(info.max_length),
+        bytes: Some(bytes),
+        footprint: None,
+        notes: vec![note.to_owned()],
+    };
+    let settings = SessionSettings {
+        lean,
+        threads: options.session.threads,
+        ..SessionSettings::default()
+    };
+    let options = EngineOptions {
+        session: settings,
+        devices: vec![0],
+        ..options.clone()
+    };
+    let open = move |settings: &SessionSettings| -> RuntimeResult<Box<dyn Network>> {
+        let network = PackedNetwork::from_memory(library, &onnx, &folder, settings)?;
+        Ok(Box::new(network))
+    };
+    Local::open(facts, info, &checkpoint.tokenizer, open, &options)
+}
+
+fn provider(settings: &SessionSettings) -> String {
+    let names: Vec<&str> = settings.providers.order.iter().map(|p| p.name()).collect();
+    if names.is_empty() {
+        Provider::Cpu.name().to_owned()
+    } else {
+        names.join(",")
+    }
+}
+
+/// Bytes of another exporter's graph and the data files that go with it.
+fn graph_bytes(dir: &Path) -> u64 {
+    let folders = [dir.to_path_buf(), dir.join("onnx")];
+    let files = folders.iter().filter_map(|f| fs_err::read_dir(f).ok());
+    let sizes = files.flatten().filter_map(|entry| {
+        let entry = entry.ok()?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let belongs = name == "model.onnx" || name.starts_with("model.onnx");
+        belongs
+            .then(|| fs_err::metadata(entry.path()).ok())
+            .flatten()
+    });
+    sizes.map(|metadata| metadata.len()).sum()
+}
+
+/// The folder that really holds a checkpoint's weight files (in a hub cache they are links into another), and the
+/// bytes of all files that a conversion reads.
+fn weight_files(checkpoint: &Checkpoint) -> Result<(PathBuf, u64)> {
+    let mut folder = checkpoint.dir.clone();
+    let small = checkpoint.copied_files().into_iter();
+    let mut bytes = 0;
+    for path in small
+        .map(|name| checkpoint.dir.join(name))
+        .chain(checkpoint.weights.iter().cloned())
+    {
+        let io = |e| crate::Error::from(ModelError::io(&path, e));
+        let real = fs_err::canonicalize(&path).map_err(io)?;
+        bytes += fs_err::metadata(&real).map_err(io)?.len();
+        // The last are the weights.
+        if let Some(parent) = real.parent() {
+            folder = parent.to_path_buf();
+        }
+    }
+    Ok((folder, bytes))
+}
+
+/// The network of a model, shared by the engine, which embeds as a server does, and by who looks inside. `None` until
+/// the engine has opened it.
+type Slot = Arc<Mutex<Option<Box<dyn Network>>>>;
+
+/// A model in this process.
+struct Local {
+    name: String,
+    engine: Engine,
+    network: Slot,
+}
+
+impl Local {
+    fn open(
+        facts: Facts,
+        info: ModelInfo,
+        tokenizer: &Path,
+        open: impl Fn(&SessionSettings) -> RuntimeResult<Box<dyn Network>> + Send + Sync + 'static,
+        options: &EngineOptions,
+    ) -> Result<Side> {
+        let tokenizer = Tokenizer::open(tokenizer, info.vocabulary, info.max_length)?;
+        let network = Slot::default();
+        let (slot, settings) = (Arc::clone(&network), options.session.clone());
+        let open = move |_: usize| -> RuntimeResult<Box<dyn Network>> {
+            *lock(&slot) = Some(open(&settings)?);
+            Ok(Box::new(Shared(Arc::clone(&slot))))
+        };
+        let open: Arc<OpenNetwork> = Arc::new(open);
+        let options = EngineOptions {
+            sessions: 1,
+            devices: options.devices[..1].to_vec(),
+            cache: None,
+            ..options.clone()
+        };
+        let engine = Engine::with_networks(info, tokenizer, &open, &options)?;
+        let embedder = Self {
+            name: facts.name.clone(),
+            engine,
+            network,
+        };
+        Ok(Side {
+            facts,
+            embedder: Box::new(embedder),
+        })
+    }
+
+    fn encode(&self, texts: &[&str]) -> Result<Vec<Encoding>> {
+        let request = |text: &&str| {
+            let request = Request {
+                truncate: Truncate::End,
+                ..Request::text(text.to_string())
+            };
+            self.engine.encode(&request).map_err(|source| Error::Side {
+                side: self.name.clone(),
+                source: Box::new(source),
+            })
+        };
+        texts.iter().map(request).collect()
+    }
+}
+
+impl Embedder for Local {
+    fn embed(&mut self, texts: &[&str]) -> Result<Embedded> {
+        let encodings = self.encode(texts)?;
+        // Texts of like length run together.
+        let mut order: Vec<usize> = (0..texts.len()).collect();
+        order.sort_by_key(|i| encodings[*i].ids.len());
+        let sequences = order.iter().map(|i| encodings[*i].ids.clone()).collect();
+        let width = self.engine.model().hidden_size;
+        let mut rows = vec![Vec::new(); texts.len()];
+        let mut not_finite = Vec::new();
+        let failed = |source: RuntimeError| Error::Side {
+            side: self.name.clone(),
+            source: Box::new(source),
+        };
+        let replies = self.engine.submit(sequences).map_err(failed)?;
+        for (i, reply) in order.into_iter().zip(replies) {
+            match reply
+                .blocking_recv()
+                .unwrap_or(Err(RuntimeError::ShuttingDown))
+            {
+                Ok(answer) => rows[i] = answer.state.to_vec(),
+                // What a comparison is to find.
+                Err(RuntimeError::NonFinite) => {
+                    rows[i] = vec![0.0; width];
+                    not_finite.push(i);
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        not_finite.sort_unstable();
+        let mut vectors = Vectors::new(width);
+        rows.iter().for_each(|row| vectors.push(row));
+        let lengths: Vec<usize> = encodings.iter().map(|e| e.ids.len()).collect();
+        Ok(Embedded {
+            vectors,
+            tokens: Some(lengths.iter().sum()),
+            lengths,
+            cut: encodings.iter().filter(|e| e.truncated).count(),
+            not_finite,
+        })
+    }
+
+    fn layers(&mut self, texts: &[&str]) -> Result<Vec<Layer>> {
+        let encodings = self.encode(texts)?;
+        let sequences: Vec<&[u32]> = encodings.iter().map(|e| e.ids.as_slice()).collect();
+        match &mut *lock(&self.network) {
+            Some(network) => Ok(network.layers(&sequences)?),
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
+    // After a panic the engine opens the network anew.
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The engine's hold of a network.
+struct Shared(Slot);
+
+impl Network for Shared {
+    fn hidden_size(&self) -> usize {
+        lock(&self.0).as_ref().map_or(0, |n| n.hidden_size())
+    }
+
+    fn embed(&mut self, sequences: &[&[u32]]) -> RuntimeResult<States> {
+        match &mut *lock(&self.0) {
+            Some(network) => network.embed(sequences),
+            None => Err(RuntimeError::ShuttingDown),
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! The flags of `lexivec compare`, and what they say once they are checked.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use lexivec_convert::compare::{
+    Bootstrap, CONFIDENCE, Data, DataFacts, Gates, PairFacts, Report, RetrievalFacts, Sample,
+    Settings, built_in, drop_duplicates,
+};
+
+use super::Usage;
+use super::common::DomainArgs;
+use crate::compare::{beir, html, markdown, pairs};
+use crate::embed::Reader;
+use crate::prefix::instruction;
+
+/// On what sides are compared.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Data")]
+pub(super) struct DataArgs {
+    /// File of texts, .txt (a text per line), .jsonl or .csv; may be repeated. Default: built-in terms, sentences,
+    /// code and documents in some fifty languages
+    #[arg(
+        long,
+        env = "LEXIVEC_TEXTS",
+        value_name = "FILE",
+        value_delimiter = ','
+    )]
+    texts: Vec<PathBuf>,
+
+    /// Field of a .jsonl line that holds the text
+    #[arg(long, env = "LEXIVEC_FIELD", default_value = "text")]
+    field: String,
+
+    /// Column of a .csv file that holds the text
+    #[arg(long, env = "LEXIVEC_COLUMN", default_value = "text")]
+    column: String,
+
+    /// File of scored pairs of texts, .csv, .tsv or .jsonl: Spearman and Pearson of cosines and scores
+    #[arg(long, env = "LEXIVEC_PAIRS", value_name = "FILE")]
+    pairs: Option<PathBuf>,
+
+    /// Columns of the two texts and the score in that file
+    #[arg(
+        long,
+        env = "LEXIVEC_PAIR_COLUMNS",
+        value_name = "A,B,SCORE",
+        value_delimiter = ',',
+        default_value = "text_a,text_b,score"
+    )]
+    pair_columns: Vec<String>,
+
+    /// Folder of a retrieval set in BEIR's form (corpus.jsonl, queries.jsonl, qrels/*.tsv): nDCG@10, recall, MRR
+    #[arg(long, env = "LEXIVEC_RETRIEVAL", value_name = "DIR")]
+    retrieval: Option<PathBuf>,
+
+    /// Which judgements of the retrieval set: qrels/SPLIT.tsv. Default: test, or the only one there is
+    #[arg(long, env = "LEXIVEC_SPLIT", requires = "retrieval")]
+    split: Option<String>,
+
+    /// Instruction put before each query of the retrieval set, in your words; documents and all other texts stand bare
+    #[arg(long, env = "LEXIVEC_INSTRUCTION", conflicts_with = "domain")]
+    instruction: Option<String>,
+
+    /// Domain whose instruction is put before each query: general, medical, legal, finance, engineering, code
+    #[arg(long, env = "LEXIVEC_DOMAIN")]
+    domain: Option<String>,
+
+    #[command(flatten)]
+    domains: DomainArgs,
+}
+
+/// How they are compared.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Measures")]
+pub(super) struct MeasureArgs {
+    /// Widths to compare at besides the full one; those above it are left out. The default halves as Matryoshka
+    /// models are trained
+    #[arg(
+        short,
+        long,
+        env = "LEXIVEC_COMPARE_DIMENSIONS",
+        value_delimiter = ',',
+        default_value = "1024,512,256,128,64,32"
+    )]
+    dimensions: Vec<usize>,
+
+    /// Texts among which neighbours and all pairs are compared, drawn from the seed where there are more: the work
+    /// grows with the square, and 2000 texts have two million pairs
+    #[arg(
+        long,
+        env = "LEXIVEC_NEIGHBOUR_TEXTS",
+        value_name = "N",
+        default_value_t = 2000
+    )]
+    neighbour_texts: usize,
+
+    /// Resamples of each confidence interval; 0 for no intervals. 2000 settle its ends to a few hundredths of its
+    /// width
+    #[arg(
+        long,
+        env = "LEXIVEC_RESAMPLES",
+        value_name = "N",
+        default_value_t = 2000
+    )]
+    resamples: usize,
+
+    /// Seed of samples and resamples: the same one gives the same report, times aside
+    #[arg(long, env = "LEXIVEC_SEED", value_name = "N", default_value_t = 1)]
+    seed: u64,
+
+    /// Seconds to spend on each candidate's speed, baseline and candidate by turns; 0 for none. Ten give a small model
+    /// some twenty rounds; three rounds are run however long they take
+    #[arg(
+        long,
+        env = "LEXIVEC_SPEED_SECONDS",
+        value_name = "S",
+        default_value_t = 10.0
+    )]
+    speed_seconds: f64,
+}
+
+/// Bounds to keep, all at full width. Default: none.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Gates (exit code 1 names those that failed)")]
+pub(super) struct GateArgs {
+    /// Cosine to the baseline that every text has at least
+    #[arg(long, env = "LEXIVEC_MIN_COSINE", value_name = "X")]
+    min_cosine: Option<f64>,
+
+    /// Mean cosine to the baseline, at least
+    #[arg(long, env = "LEXIVEC_MIN_MEAN_COSINE", value_name = "X")]
+    min_mean_cosine: Option<f64>,
+
+    /// Mean share of the ten nearest neighbours kept, at least
+    #[arg(long, env = "LEXIVEC_MIN_OVERLAP", value_name = "X")]
+    min_overlap: Option<f64>,
+
+    /// What nDCG@10 of the retrieval set may fall by, at most
+    #[arg(
+        long,
+        env = "LEXIVEC_MAX_NDCG_DROP",
+        value_name = "X",
+        requires = "retrieval"
+    )]
+    max_ndcg_drop: Option<f64>,
+}
+
+/// Where the whole report goes, besides its brief form on standard output.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Report")]
+pub(super) struct OutputArgs {
+    /// Write the report as JSON, with every figure
+    #[arg(long, env = "LEXIVEC_COMPARE_JSON", value_name = "PATH")]
+    json: Option<PathBuf>,
+
+    /// Write the report as Markdown
+    #[arg(long, env = "LEXIVEC_COMPARE_MARKDOWN", value_name = "PATH")]
+    markdown: Option<PathBuf>,
+
+    /// Write the report as one HTML page with plots, which needs no network
+    #[arg(long, env = "LEXIVEC_COMPARE_HTML", value_name = "PATH")]
+    html: Option<PathBuf>,
+}
+
+/// Of sides that are servers.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Servers")]
+pub(crate) struct EndpointArgs {
+    /// Model to ask servers for whose address names none. Default: the only one that a server lists
+    #[arg(long, env = "LEXIVEC_COMPARE_MODEL", value_name = "NAME")]
+    pub(crate) model: Option<String>,
+
+    /// API key of a server; with several servers one for each, in their order, separated by commas, so that no key goes
+    /// to a server that it is not for. The variable keeps keys out of the process list
+    #[arg(
+        long,
+        env = "LEXIVEC_API_KEY",
+        value_name = "KEY",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub(crate) api_key: Vec<String>,
+}
+
+impl MeasureArgs {
+    /// Checks the flags.
+    ///
+    /// # Errors
+    /// [`Usage`].
+    pub(super) fn settings(&self) -> Result<Settings, Usage> {
+        if self.dimensions.contains(&0) {
+            return Err(Usage("--dimensions must be at least 1".to_owned()));
+        }
+        let speed = Duration::try_from_secs_f64(self.speed_seconds);
+        Ok(Settings {
+            dimensions: self.dimensions.clone(),
+            neighbour_texts: self.neighbour_texts,
+            bootstrap: Bootstrap {
+                resamples: self.resamples,
+                seed: self.seed,
+            },
+            speed: speed.map_err(|_| Usage("--speed-seconds is no time".to_owned()))?,
+        })
+    }
+}
+
+impl GateArgs {
+    /// Checks the bounds.
+    ///
+    /// # Errors
+    /// [`Usage`].
+    pub(super) fn checked(&self) -> Result<Gates, Usage> {
+        let bounds = [
+            ("--min-cosine", self.min_cosine, -1.0..=1.0),
+            ("--min-mean-cosine", self.min_mean_cosine, -1.0..=1.0),
+            ("--min-overlap", self.min_overlap, 0.0..=1.0),
+            ("--max-ndcg-drop", self.max_ndcg_drop, 0.0..=1.0),
+        ];
+        for (flag, bound, range) in bounds {
+            if bound.is_some_and(|b| !range.contains(&b)) {
+                let (start, end) = (range.start(), range.end());
+                return Err(Usage(format!("{flag} is a number from {start} to {end}")));
+            }
+        }
+        Ok(Gates {
+            min_cosine: self.min_cosine,
+            min_mean_cosine: self.min_mean_cosine,
+            min_overlap: self.min_overlap,
+            max_ndcg_drop: self.max_ndcg_drop,
+        })
+    }
+}
+
+impl DataArgs {
+    /// Reads everything that is compared on.
+    ///
+    /// # Errors
+    /// A file cannot be read or says what cannot be used, or [`Usage`].
+    pub(super) fn read(&self, settings: &Settings) -> anyhow::Result<(Data, DataFacts)> {
+        let mut texts = self.read_texts()?;
+        let duplicates = drop_duplicates(&mut texts);
+        let [a, b, score] = self.pair_columns.as_slice() else {
+            return Err(Usage("--pair-columns names three columns: A,B,SCORE".to_owned()).into());
+        };
+        let columns = pairs::Columns {
+            a: a.clone(),
+            b: b.clone(),
+            score: score.clone(),
+        };
+        let pairs = match &self.pairs {
+            Some(path) => pairs::read(path, &columns)?,
+            None => Vec::new(),
+        };
+        let instruction = self.instruction()?;
+        let retrieval = self.retrieval.as_deref();
+        let retrieval = retrieval
+            .map(|dir| beir::read(dir, self.split.as_deref(), instruction))
+            .transpose()?;
+        let facts = DataFacts {
+            source: self.source(),
+            texts: texts.len(),
+            duplicates,
+            sampled: texts.len().min(settings.neighbour_texts),
+            length_unit: "tokens".to_owned(),
+            pairs: self.pairs.as_ref().map(|path| PairFacts {
+                source: path.display().to_string(),
+                pairs: pairs.len(),
+            }),
+            retrieval: retrieval.as_ref().map(|set| RetrievalFacts {
+                source: set.name.clone(),
+                queries: set.queries.len(),
+                documents: set.documents.len(),
+                instruction: set.instruction.clone(),
+            }),
+            seed: settings.bootstrap.seed,
+            resamples: settings.bootstrap.resamples,
+            confidence: CONFIDENCE,
+        };
+        let data = Data {
+            texts,
+            pairs,
+            retrieval,
+        };
+        Ok((data, facts))
+    }
+
+    fn source(&self) -> String {
+        if self.texts.is_empty() {
+            return "the built-in set".to_owned();
+        }
+        let names: Vec<_> = self.texts.iter().map(|p| p.display().to_string()).collect();
+        names.join(", ")
+    }
+
+    fn read_texts(&self) -> anyhow::Result<Vec<Sample>> {
+        if self.texts.is_empty() {
+            return Ok(built_in());
+        }
+        let reader = Reader::new(&self.texts, &self.field, &self.column).map_err(Usage)?;
+        let mut samples = Vec::new();
+        for text in reader {
+            let text = text?;
+            if text.text.is_empty() {
+                bail!("{}: the text is empty", text.place);
+            }
+            samples.push(Sample {
+                text: text.text,
+                place: text.place,
+                kind: None,
+            });
+        }
+        if samples.len() < 2 {
+            bail!(
+                "{}: {} texts are too few to compare on",
+                self.source(),
+                samples.len()
+            );
+        }
+        Ok(samples)
+    }
+
+    fn instruction(&self) -> anyhow::Result<Option<String>> {
+        if self.retrieval.is_none() && (self.instruction.is_some() || self.domain.is_some()) {
+            return Err(Usage(
+                "--instruction and --domain are for the queries of a retrieval set: give --retrieval as well"
+                    .to_owned(),
+            )
+            .into());
+        }
+        if let Some(domain) = &self.domain {
+            return Ok(Some(self.domains.load()?.get(domain)?.to_owned()));
+        }
+        self.instruction
+            .as_deref()
+            .map(instruction)
+            .transpose()
+            .map_err(Into::into)
+    }
+}
+
+impl OutputArgs {
+    fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.json, &self.markdown, &self.html]
+            .into_iter()
+            .flatten()
+    }
+
+    /// Finds out before the work is done whether its result can be kept.
+    ///
+    /// # Errors
+    /// There is no folder for a file.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        for path in self.paths() {
+            let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
+            if path.is_dir() || !folder.is_dir() {
+                bail!(
+                    "{}: a report cannot be written there: its folder must exist",
+                    path.display()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the files asked for, and says so.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub(super) fn write(&self, report: &Report) -> anyhow::Result<()> {
+        if let Some(path) = &self.json {
+            let mut text = serde_json::to_string_pretty(report).context("the report as JSON")?;
+            text.push('\n');
+            fs_err::write(path, text)?;
+        }
+        if let Some(path) = &self.markdown {
+            fs_err::write(path, markdown::write(report))?;
+        }
+        if let Some(path) = &self.html {
+            fs_err::write(path, html::write(report)?)?;
+        }
+        let written: Vec<_> = self.paths().map(|p| p.display().to_string()).collect();
+        if !written.is_empty() {
+            eprintln!("the whole report: {}", written.join(", "));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,163 @@
+//! Files of scored pairs of texts: .csv, .tsv, .jsonl.
+
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow, bail};
+use lexivec_convert::compare::ScoredPair;
+
+/// The columns or fields of a pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Columns {
+    /// One text.
+    pub a: String,
+    /// The other.
+    pub b: String,
+    /// Their score.
+    pub score: String,
+}
+
+/// Reads all pairs of a file.
+///
+/// # Errors
+/// The file cannot be read, or a line lacks a text or a finite score; the line is named.
+pub fn read(path: &Path, columns: &Columns) -> anyhow::Result<Vec<ScoredPair>> {
+    let ending = path.extension().and_then(|e| e.to_str());
+    let pairs = match ending {
+        Some("csv") => table(path, columns, b',')?,
+        Some("tsv") => table(path, columns, b'\t')?,
+        Some("jsonl") => lines(path, columns)?,
+        _ => bail!(
+            "{}: pairs are read from .csv, .tsv and .jsonl files",
+            path.display()
+        ),
+    };
+    if pairs.len() < 3 {
+        bail!(
+            "{}: {} pairs are too few for a correlation",
+            path.display(),
+            pairs.len()
+        );
+    }
+    Ok(pairs)
+}
+
+fn table(path: &Path, columns: &Columns, delimiter: u8) -> anyhow::Result<Vec<ScoredPair>> {
+    let name = path.display();
+    let unreadable = || format!("{name}: not a readable table");
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .from_reader(fs_err::File::open(path)?);
+    let headers = reader.headers().with_context(unreadable)?.clone();
+    let position = |column: &str| {
+        let known = headers.iter().collect::<Vec<_>>().join(", ");
+        headers.iter().position(|h| h == column).with_context(|| {
+            format!("{name}: there is no column `{column}`; it has {known} (--pair-columns)")
+        })
+    };
+    let [a, b, score] = [
+        position(&columns.a)?,
+        position(&columns.b)?,
+        position(&columns.score)?,
+    ];
+    let mut pairs = Vec::new();
+    for record in reader.records() {
+        let record = record.with_context(unreadable)?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let field = |i: usize| record.get(i).unwrap_or_default();
+        let place = format!("{name}:{line}");
+        pairs.push(pair(
+            &place,
+            field(a),
+            field(b),
+            field(score).trim().parse().ok(),
+        )?);
+    }
+    Ok(pairs)
+}
+
+fn lines(path: &Path, columns: &Columns) -> anyhow::Result<Vec<ScoredPair>> {
+    let text = fs_err::read_to_string(path)?;
+    let mut pairs = Vec::new();
+    for (i, line) in text.lines().enumerate() {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let place = format!("{}:{}", path.display(), i + 1);
+        let value: serde_json::Value =
+            serde_json::from_str(line).with_context(|| format!("{place}: the line is not JSON"))?;
+        let text = |field: &str| {
+            value[field].as_str().with_context(|| {
+                format!("{place}: there is no text in the field `{field}` (--pair-columns)")
+            })
+        };
+        let score = &value[columns.score.as_str()];
+        let number = score
+            .as_f64()
+            .or_else(|| score.as_str().and_then(|s| s.trim().parse().ok()));
+        pairs.push(pair(&place, text(&columns.a)?, text(&columns.b)?, number)?);
+    }
+    Ok(pairs)
+}
+
+fn pair(place: &str, a: &str, b: &str, score: Option<f64>) -> anyhow::Result<ScoredPair> {
+    if a.trim().is_empty() || b.trim().is_empty() {
+        bail!("{place}: a text of the pair is empty");
+    }
+    let score = score.filter(|s| s.is_finite());
+    Ok(ScoredPair {
+        a: a.to_owned(),
+        b: b.to_owned(),
+        score: score.ok_or_else(|| anyhow!("{place}: the score is no number"))?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &str, content: &str) -> anyhow::Result<Vec<ScoredPair>> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        fs_err::write(&path, content).unwrap();
+        let columns = Columns {
+            a: "text_a".to_owned(),
+            b: "text_b".to_owned(),
+            score: "score".to_owned(),
+        };
+        super::read(&path, &columns)
+    }
+
+    #[test]
+    fn the_three_formats_give_the_same_pairs() {
+        let csv = "text_a,text_b,score\n\"one, two\",three,1\nb,c,2.5\nd,e,-1\n";
+        let tsv = "id\tscore\ttext_b\ttext_a\n0\t1\tthree\tone, two\n1\t2.5\tc\tb\n2\t-1\te\td\n";
+        let jsonl = "{\"text_a\":\"one, two\",\"text_b\":\"three\",\"score\":1}\n\
+                     {\"text_a\":\"b\",\"text_b\":\"c\",\"score\":\"2.5\"}\n\n\
+                     {\"text_a\":\"d\",\"text_b\":\"e\",\"score\":-1}\n";
+        let expected = read("a.csv", csv).unwrap();
+        assert_eq!((&*expected[0].a, expected[1].score), ("one, two", 2.5));
+        assert_eq!(read("a.tsv", tsv).unwrap(), expected);
+        assert_eq!(read("a.jsonl", jsonl).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_wrong_names_file_and_line() {
+        let message = |name, content| format!("{:#}", read(name, content).unwrap_err());
+        let no_number = message("a.csv", "text_a,text_b,score\na,b,1\nc,d,high\n");
+        assert!(
+            no_number.contains("a.csv:3: the score is no number"),
+            "{no_number}"
+        );
+        let nan = message("a.csv", "text_a,text_b,score\na,b,NaN\n");
+        assert!(nan.contains("a.csv:2: the score is no number"));
+        let column = message("a.csv", "one,text_b,score\na,b,1\n");
+        assert!(column.contains("no column `text_a`; it has one, text_b, score"));
+        let field = message("a.jsonl", "{\"text_a\":\"x\",\"score\":1}\n");
+        assert!(field.contains("a.jsonl:1: there is no text in the field `text_b`"));
+        assert!(
+            message("a.jsonl", "{\"text_a\":\" \",\"text_b\":\"y\",\"score\":1}").contains("empty")
+        );
+        assert!(message("a.csv", "text_a,text_b,score\na,b,1\n").contains("too few"));
+        assert!(message("a.xlsx", "").contains(".csv, .tsv and .jsonl"));
+    }
+}

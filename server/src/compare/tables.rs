@@ -1,0 +1,386 @@
+//! A report in tables, for people: printed in the terminal and written as Markdown alike.
+
+use lexivec_convert::compare::{
+    Axis, Baseline, Candidate, Facts, GroupMeasures, Quality, Report, SideSpeed,
+};
+
+use super::numbers::{
+    NONE, likeness, likeness_or_none, megabytes, rounded, rounded_or_none, share, share_or_none,
+    signed, with_interval,
+};
+
+/// Rows under named columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Table {
+    pub(crate) title: String,
+    /// What the figures mean, in a sentence or two; may be empty.
+    pub(crate) note: String,
+    pub(crate) columns: Vec<String>,
+    pub(crate) rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    fn new(title: &str, note: &str, columns: &[&str]) -> Self {
+        Self {
+            title: title.to_owned(),
+            note: note.to_owned(),
+            columns: columns.iter().map(|c| (*c).to_owned()).collect(),
+            rows: Vec::new(),
+        }
+    }
+}
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// What fits a screen.
+    Brief,
+    /// All there is.
+    Whole,
+}
+
+/// All tables of a report that have rows.
+pub(crate) fn tables(report: &Report, extent: Extent) -> Vec<Table> {
+    let mut tables = vec![costs(report), quality(report), dimensions(report)];
+    tables.extend(pairs(report));
+    tables.extend(retrieval(report));
+    if extent == Extent::Whole {
+        let axes = [Axis::Script, Axis::Length, Axis::Kind];
+        tables.extend(axes.map(|axis| groups(report, axis)));
+        tables.extend(layers(report));
+    }
+    let worst = match extent {
+        Extent::Brief => 5,
+        Extent::Whole => usize::MAX,
+    };
+    tables.extend(report.candidates.iter().map(|c| worst_texts(c, worst)));
+    tables.retain(|table| !table.rows.is_empty());
+    tables
+}
+
+fn precision(facts: &Facts) -> String {
+    facts.precision.clone().unwrap_or(NONE.to_owned())
+}
+
+/// The median of what the baseline did beside each candidate.
+fn baseline_speed(report: &Report) -> Option<SideSpeed> {
+    let mut speeds: Vec<SideSpeed> = report
+        .candidates
+        .iter()
+        .filter_map(|c| c.speed.as_ref().map(|s| s.baseline))
+        .collect();
+    speeds.sort_by(|a, b| a.texts_per_second.total_cmp(&b.texts_per_second));
+    speeds.get(speeds.len() / 2).copied()
+}
+
+fn costs(report: &Report) -> Table {
+    let mut table = Table::new(
+        "Size and speed",
+        "Memory is the growth of the resident set by loading the model, and at its peak while 64 texts were embedded \
+         together. Speed is measured by turns with the baseline; factors above 1 are faster than it.",
+        &[
+            "side",
+            "precision",
+            "size MB",
+            "load s",
+            "memory MB",
+            "peak MB",
+            "tokens/s",
+            "throughput ×",
+            "latency ms p50",
+            "p95",
+            "latency ×",
+        ],
+    );
+    let row = |facts: &Facts, speed: Option<SideSpeed>, ratios: [String; 2]| {
+        let load = facts.footprint.map(|f| f.load_seconds);
+        let [throughput, latency] = ratios;
+        vec![
+            facts.name.clone(),
+            precision(facts),
+            megabytes(facts.bytes),
+            rounded_or_none(load),
+            megabytes(facts.footprint.map(|f| f.loaded_bytes)),
+            megabytes(facts.footprint.map(|f| f.peak_bytes)),
+            rounded_or_none(speed.and_then(|s| s.tokens_per_second)),
+            throughput,
+            rounded_or_none(speed.map(|s| s.latency_p50_ms)),
+            rounded_or_none(speed.map(|s| s.latency_p95_ms)),
+            latency,
+        ]
+    };
+    let one = || "1".to_owned();
+    table.rows.push(row(
+        &report.baseline.facts,
+        baseline_speed(report),
+        [one(), one()],
+    ));
+    for candidate in &report.candidates {
+        let speed = candidate.speed.as_ref();
+        let ratio = |ratio: Option<lexivec_convert::compare::Ratio>| {
+            ratio.map_or(NONE.to_owned(), |r| {
+                with_interval(r.median, r.interval, rounded)
+            })
+        };
+        let ratios = [
+            ratio(speed.map(|s| s.throughput_ratio)),
+            ratio(speed.map(|s| s.latency_ratio)),
+        ];
+        table
+            .rows
+            .push(row(&candidate.facts, speed.map(|s| s.candidate), ratios));
+    }
+    table
+}
+
+fn quality(report: &Report) -> Table {
+    let mut table = Table::new(
+        "Likeness to the baseline at full width",
+        "Cosine of each text's two vectors; share of its nearest texts that both sides agree on; Spearman's correlation \
+         of the similarities of all pairs.",
+        &[
+            "candidate",
+            "precision",
+            "cosine min",
+            "p1",
+            "mean",
+            "neighbours at 1",
+            "at 10",
+            "at 100",
+            "Spearman",
+        ],
+    );
+    for candidate in &report.candidates {
+        let Some(quality) = candidate.quality.iter().find(|q| q.full) else {
+            continue;
+        };
+        let all = &quality.all;
+        let cosine = |of: fn(&lexivec_convert::compare::Cosines) -> f64| {
+            likeness_or_none(all.cosine.as_ref().map(of))
+        };
+        let mean = all.cosine.map_or(NONE.to_owned(), |c| {
+            with_interval(c.mean, c.mean_interval, likeness)
+        });
+        let at_10 = all.overlap[1].map_or(NONE.to_owned(), |overlap| {
+            with_interval(overlap, all.overlap_interval, share)
+        });
+        table.rows.push(vec![
+            candidate.facts.name.clone(),
+            precision(&candidate.facts),
+            cosine(|c| c.min),
+            cosine(|c| c.p1),
+            mean,
+            share_or_none(all.overlap[0]),
+            at_10,
+            share_or_none(all.overlap[2]),
+            likeness_or_none(all.similarity_spearman),
+        ]);
+    }
+    table
+}
+
+fn dimensions(report: &Report) -> Table {
+    let mut table = Table::new(
+        "By output dimension",
+        "Vectors of both sides cut to a width and normalised, as a server does that is asked for fewer dimensions.",
+        &[
+            "candidate",
+            "dimensions",
+            "cosine min",
+            "p1",
+            "mean",
+            "neighbours at 1",
+            "at 10",
+            "at 100",
+            "Spearman",
+        ],
+    );
+    for candidate in &report.candidates {
+        let row = |quality: &Quality| {
+            let all = &quality.all;
+            vec![
+                candidate.facts.name.clone(),
+                quality.dimensions.to_string(),
+                likeness_or_none(all.cosine.map(|c| c.min)),
+                likeness_or_none(all.cosine.map(|c| c.p1)),
+                likeness_or_none(all.cosine.map(|c| c.mean)),
+                share_or_none(all.overlap[0]),
+                share_or_none(all.overlap[1]),
+                share_or_none(all.overlap[2]),
+                likeness_or_none(all.similarity_spearman),
+            ]
+        };
+        table.rows.extend(candidate.quality.iter().map(row));
+    }
+    table
+}
+
+fn pairs(report: &Report) -> Option<Table> {
+    let facts = report.data.pairs.as_ref()?;
+    let mut table = Table::new(
+        &format!("Scored pairs: {} of {}", facts.pairs, facts.source),
+        "Correlation of the cosines of pairs with their scores; change against the baseline at full width.",
+        &[
+            "side",
+            "dimensions",
+            "Spearman",
+            "Pearson",
+            "change of Spearman",
+        ],
+    );
+    let Baseline { facts, pairs, .. } = &report.baseline;
+    let baseline = (facts, pairs, None);
+    let candidates = report.candidates.iter();
+    let candidates = candidates.map(|c| (&c.facts, &c.pairs, c.spearman_change));
+    for (facts, measures, change) in std::iter::once(baseline).chain(candidates) {
+        for (i, measures) in measures.iter().enumerate() {
+            let change = change.filter(|_| i == 0).map_or(String::new(), |change| {
+                with_interval(change.mean, change.interval, signed)
+            });
+            table.rows.push(vec![
+                facts.name.clone(),
+                measures.dimensions.to_string(),
+                likeness_or_none(measures.spearman),
+                likeness_or_none(measures.pearson),
+                change,
+            ]);
+        }
+    }
+    Some(table)
+}
+
+fn retrieval(report: &Report) -> Option<Table> {
+    let facts = report.data.retrieval.as_ref()?;
+    let instruction = match &facts.instruction {
+        Some(instruction) => format!("Queries stand behind the instruction {instruction:?}."),
+        None => "Queries stand bare: Qwen3-Embedding wants an instruction before them (--instruction, --domain)."
+            .to_owned(),
+    };
+    let mut table = Table::new(
+        &format!(
+            "Retrieval: {} queries, {} documents of {}",
+            facts.queries, facts.documents, facts.source
+        ),
+        &format!("{instruction} Change against the baseline at full width, over the same queries."),
+        &[
+            "side",
+            "dimensions",
+            "nDCG@10",
+            "recall@10",
+            "recall@100",
+            "MRR@10",
+            "change of nDCG@10",
+        ],
+    );
+    let Baseline {
+        facts, retrieval, ..
+    } = &report.baseline;
+    let baseline = (facts, retrieval, None);
+    let candidates = report.candidates.iter();
+    let candidates = candidates.map(|c| (&c.facts, &c.retrieval, c.ndcg_change));
+    for (facts, measures, change) in std::iter::once(baseline).chain(candidates) {
+        for (i, measures) in measures.iter().enumerate() {
+            let change = change.filter(|_| i == 0).map_or(String::new(), |change| {
+                with_interval(change.mean, change.interval, signed)
+            });
+            table.rows.push(vec![
+                facts.name.clone(),
+                measures.dimensions.to_string(),
+                likeness(measures.ndcg_at_10),
+                share(measures.recall_at_10),
+                share(measures.recall_at_100),
+                likeness(measures.mrr_at_10),
+                change,
+            ]);
+        }
+    }
+    Some(table)
+}
+
+fn groups(report: &Report, axis: Axis) -> Table {
+    let (title, column) = match axis {
+        Axis::Script => ("By script".to_owned(), "script"),
+        Axis::Length => (
+            format!("By length in {}", report.data.length_unit),
+            "length",
+        ),
+        Axis::Kind => ("By kind of text".to_owned(), "kind"),
+    };
+    let note = "At full width; neighbours at 10, among all texts.";
+    let columns = [
+        "candidate",
+        column,
+        "texts",
+        "cosine min",
+        "mean",
+        "neighbours",
+        "Spearman",
+    ];
+    let mut table = Table::new(&title, note, &columns);
+    for candidate in &report.candidates {
+        let full = candidate.quality.iter().filter(|q| q.full);
+        let of_axis = full.flat_map(|q| &q.groups).filter(|g| g.axis == axis);
+        let row = |group: &GroupMeasures| {
+            let measures = &group.measures;
+            vec![
+                candidate.facts.name.clone(),
+                group.name.clone(),
+                measures.texts.to_string(),
+                likeness_or_none(measures.cosine.map(|c| c.min)),
+                likeness_or_none(measures.cosine.map(|c| c.mean)),
+                share_or_none(measures.overlap[1]),
+                likeness_or_none(measures.similarity_spearman),
+            ]
+        };
+        table.rows.extend(of_axis.map(row));
+    }
+    table
+}
+
+fn layers(report: &Report) -> Vec<Table> {
+    let table = |candidate: &Candidate| {
+        let mut table = Table::new(
+            &format!("Error by layer: {}", candidate.facts.name),
+            "Distance of a layer's keys and values from the baseline's, relative to their length; values after one \
+             factor per channel, which smoothing moves.",
+            &["layer", "keys", "values"],
+        );
+        for error in candidate.layers.iter().flatten() {
+            table.rows.push(vec![
+                error.layer.to_string(),
+                format!("{:.2e}", error.key),
+                format!("{:.2e}", error.value),
+            ]);
+        }
+        table
+    };
+    report.candidates.iter().map(table).collect()
+}
+
+fn worst_texts(candidate: &Candidate, most: usize) -> Table {
+    let mut table = Table::new(
+        &format!("Worst texts: {}", candidate.facts.name),
+        "",
+        &["cosine", "length", "script", "where", "text"],
+    );
+    for worst in candidate.worst.iter().take(most) {
+        table.rows.push(vec![
+            likeness(worst.cosine),
+            worst.length.to_string(),
+            worst.script.clone(),
+            worst.place.clone(),
+            one_line(&worst.text),
+        ]);
+    }
+    table
+}
+
+/// A text on one line, shortened.
+fn one_line(text: &str) -> String {
+    const SHOWN: usize = 72;
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use lexivec_models::{
     Checkpoint, Dimensions, Error as ModelError, FORMAT_VERSION, FileRecord, Layout, Manifest,
-    Precision, Source, Target, Verification, WeightStorage, digest_file,
+    Precision, Source, Target, Verification, WeightStorage,
 };
 use rayon::prelude::*;
 
@@ -73,7 +73,13 @@ pub fn convert(
     };
     let model = graph::build(&checkpoint.decoder, &weights, variant)?;
     let storage = place_checkpoint_files(&model, checkpoint, dir)?;
-    external::write(model, dir, progress)?;
+    // Reading the checkpoint for its digest takes one core, writing keeps the others busy.
+    let (source, written) = rayon::join(
+        || source_records(checkpoint),
+        || external::write(model, dir, progress),
+    );
+    written?;
+    let source = source?;
     copy_small_files(checkpoint, dir)?;
     let verification = if options.verify {
         let subject = Subject {
@@ -90,7 +96,27 @@ pub fn convert(
             reason: "--no-verify was given".to_owned(),
         }
     };
-    let manifest = manifest(checkpoint, dir, variant, storage, verification, progress)?;
+    let files = records(dir, &files_below(dir)?, FileRecord::blake3)?;
+    let manifest = Manifest {
+        format: FORMAT_VERSION,
+        program: concat!("lexivec ", env!("CARGO_PKG_VERSION")).to_owned(),
+        source: Source {
+            id: checkpoint.source.clone(),
+            files: source,
+        },
+        dimensions: Dimensions::up_to(checkpoint.decoder.hidden_size),
+        decoder: checkpoint.decoder.clone(),
+        precision: variant.precision,
+        target: variant.target,
+        layout: variant.layout,
+        max_length: checkpoint.max_length(),
+        prompts: checkpoint.sentence.prompts.clone(),
+        default_prompt: checkpoint.sentence.default_prompt.clone(),
+        weights: storage,
+        files,
+        verification,
+        notes: checkpoint.notes.clone(),
+    };
     manifest.write(dir)?;
     if progress.cancelled() {
         return Err(Error::Interrupted);
@@ -146,69 +172,22 @@ fn copy_small_files(checkpoint: &Checkpoint, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn manifest(
-    checkpoint: &Checkpoint,
-    dir: &Path,
-    variant: Variant,
-    storage: WeightStorage,
-    verification: Verification,
-    progress: &dyn Progress,
-) -> Result<Manifest> {
-    let weight_names = checkpoint
-        .weights
-        .iter()
-        .filter_map(|p| p.file_name().map(PathBuf::from));
-    let sources: Vec<PathBuf> = checkpoint
-        .copied_files()
-        .into_iter()
-        .chain(weight_names)
-        .collect();
-    let written = files_below(dir)?;
-    let source = digests(&checkpoint.dir, &sources, &BTreeMap::new(), progress)?;
-    // A file that came over unchanged is not read twice.
-    let files = digests(dir, &written, &source, progress)?;
-    let decoder = checkpoint.decoder.clone();
-    Ok(Manifest {
-        format: FORMAT_VERSION,
-        program: concat!("lexivec ", env!("CARGO_PKG_VERSION")).to_owned(),
-        source: Source {
-            id: checkpoint.source.clone(),
-            files: source,
-        },
-        dimensions: Dimensions::up_to(decoder.hidden_size),
-        decoder,
-        precision: variant.precision,
-        target: variant.target,
-        layout: variant.layout,
-        max_length: checkpoint.max_length(),
-        prompts: checkpoint.sentence.prompts.clone(),
-        default_prompt: checkpoint.sentence.default_prompt.clone(),
-        weights: storage,
-        files,
-        verification,
-        notes: checkpoint.notes.clone(),
-    })
+/// The checkpoint's files that a conversion reads.
+fn source_records(checkpoint: &Checkpoint) -> Result<BTreeMap<String, FileRecord>> {
+    let weights = checkpoint.weights.iter();
+    let weights = weights.filter_map(|path| path.file_name().map(PathBuf::from));
+    let names: Vec<PathBuf> = weights.chain(checkpoint.copied_files()).collect();
+    records(&checkpoint.dir, &names, FileRecord::sha256)
 }
 
-/// Digests of files relative to `dir`, on all cores; those in `known` are taken from there.
-fn digests(
+/// Records of files, by their names relative to `dir`.
+fn records(
     dir: &Path,
     names: &[PathBuf],
-    known: &BTreeMap<String, FileRecord>,
-    progress: &dyn Progress,
+    of: fn(&Path) -> lexivec_models::Result<FileRecord>,
 ) -> Result<BTreeMap<String, FileRecord>> {
-    progress.stage("digests", 0);
-    names
-        .par_iter()
-        .map(|name| {
-            let key = name.to_string_lossy().into_owned();
-            let record = match known.get(&key) {
-                Some(record) => record.clone(),
-                None => digest_file(&dir.join(name))?,
-            };
-            Ok((key, record))
-        })
-        .collect()
+    let record = |name: &PathBuf| Ok((name.to_string_lossy().into_owned(), of(&dir.join(name))?));
+    names.par_iter().map(record).collect()
 }
 
 /// Files below a folder, relative to it, hidden ones left out.

@@ -79,9 +79,9 @@ pub enum Error {
         reason: String,
     },
 
-    /// A manifest in a newer format than this program reads.
-    #[error("{} has manifest format {format}, written by {program}; this program reads up to {}: upgrade it, or convert the model again", path.display(), crate::FORMAT_VERSION)]
-    NewerFormat {
+    /// A manifest in another format than this program reads.
+    #[error("{} has manifest format {format}, written by {program}; this program reads format {}: convert the model again, or use the program that wrote it", path.display(), crate::FORMAT_VERSION)]
+    Format {
         /// The manifest.
         path: PathBuf,
         /// Its format version.

@@ -10,6 +10,7 @@
 mod catalog;
 mod checkpoint;
 mod decoder;
+mod digest;
 mod error;
 mod files;
 mod hub;
@@ -23,12 +24,12 @@ mod sentence;
 pub use catalog::{CatalogEntry, catalog, find};
 pub use checkpoint::{Checkpoint, SourceId};
 pub use decoder::{Decoder, Family};
+pub use digest::FileRecord;
 pub use error::{Error, Result};
 pub use hub::{HubOptions, Progress, download, endpoint, hub_cache, is_hub_id, reachable};
 pub use instructions::{Instruction, Instructions, Role};
 pub use manifest::{
-    Dimensions, FORMAT_VERSION, FileRecord, MANIFEST_FILE, Manifest, Source, Verification,
-    WeightStorage, digest_file,
+    Dimensions, FORMAT_VERSION, MANIFEST_FILE, Manifest, Source, Verification, WeightStorage,
 };
 pub use paths::cache_dir;
 pub use precision::{Layout, Precision, Target};

@@ -2,10 +2,10 @@
 //!
 //! It says where the model came from, what it computes, which files belong to it with their digests, and how it
 //! was verified. It is written last, to a sibling that is then renamed: a folder with a manifest is complete, a
-//! folder without one is no model. Fields that a newer lexivec adds are ignored; a newer *format* is refused.
+//! folder without one is no model. Fields that a newer lexivec adds are ignored; another *format* is refused.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::checkpoint::SourceId;
 use crate::decoder::Decoder;
+use crate::digest::{FileRecord, hexadecimal};
 use crate::error::{Error, Result};
 use crate::files::{is_plain_relative, parse_json, read_text};
 use crate::precision::{Layout, Precision, Target};
@@ -20,8 +21,8 @@ use crate::precision::{Layout, Precision, Target};
 /// The manifest's file name.
 pub const MANIFEST_FILE: &str = "lexivec.json";
 
-/// The manifest format that this program writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 1;
+/// The manifest format that this program writes and reads.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Everything a server needs to know about a converted model besides its files' contents.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -92,15 +93,6 @@ impl Dimensions {
     }
 }
 
-/// The size and digest of a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileRecord {
-    /// Size in bytes.
-    pub size: u64,
-    /// SHA-256 of the contents, 64 lower-case hexadecimal digits.
-    pub sha256: String,
-}
-
 /// Whose weight files a model has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -142,7 +134,7 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] where there is none, [`Error::NewerFormat`] where a newer program wrote it,
+    /// [`Error::Missing`] where there is none, [`Error::Format`] where another version wrote it,
     /// [`Error::Json`] and [`Error::Invalid`] where it is damaged.
     pub fn read(dir: &Path) -> Result<Manifest> {
         #[derive(Deserialize)]
@@ -159,10 +151,10 @@ impl Manifest {
             ));
         }
         let text = read_text(&path)?;
-        // The format first: the fields of a newer one may have changed their meaning.
+        // The format first: the fields of another one may have another meaning.
         let header: Header = parse_json(&text, &path)?;
-        if header.format > FORMAT_VERSION {
-            return Err(Error::NewerFormat {
+        if header.format != FORMAT_VERSION {
+            return Err(Error::Format {
                 path,
                 format: header.format,
                 program: header.program,
@@ -270,15 +262,15 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// Those of [`check`](Self::check) and [`digest_file`], and [`Error::Invalid`] for a file that has changed.
+    /// Those of [`check`](Self::check), [`Error::Io`], and [`Error::Invalid`] for a file that has changed.
     pub fn verify_digests(&self, dir: &Path) -> Result<()> {
         self.check(dir)?;
         for (name, record) in &self.files {
             let path = dir.join(name);
-            if digest_file(&path)?.sha256 != record.sha256 {
+            if FileRecord::blake3(&path)? != *record {
                 let reason =
                     "is not the one in the manifest: the file has changed; convert the model again";
-                return Err(Error::invalid(&path, "sha256", reason));
+                return Err(Error::invalid(&path, "digest", reason));
             }
         }
         Ok(())
@@ -293,44 +285,11 @@ impl Manifest {
             // A name holds no zero byte and a digest no line feed, so the fields cannot run into each other.
             hasher.update(name.as_bytes());
             hasher.update([0]);
-            hasher.update(record.sha256.as_bytes());
+            hasher.update(record.digest.as_bytes());
             hasher.update(b"\n");
         }
         hexadecimal(&hasher.finalize())
     }
-}
-
-/// The size and digest of the file at `path`, read in pieces of 1 MiB.
-///
-/// # Errors
-///
-/// [`Error::Io`] where it cannot be read.
-pub fn digest_file(path: &Path) -> Result<FileRecord> {
-    let mut file = fs_err::File::open(path).map_err(|source| Error::io(path, source))?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    let mut size = 0;
-    loop {
-        match file
-            .read(&mut buffer)
-            .map_err(|source| Error::io(path, source))?
-        {
-            0 => {
-                return Ok(FileRecord {
-                    size,
-                    sha256: hexadecimal(&hasher.finalize()),
-                });
-            }
-            read => {
-                hasher.update(&buffer[..read]);
-                size += read as u64;
-            }
-        }
-    }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -360,14 +360,14 @@ mod tests {
 
     use super::*;
 
-    fn manifest(sha256: &str) -> Manifest {
+    fn manifest(digest: &str) -> Manifest {
         let nano = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/nano/config.json");
         let record = FileRecord {
             size: 1,
-            sha256: sha256.to_owned(),
+            digest: digest.to_owned(),
         };
         Manifest {
-            format: 1,
+            format: lexivec_models::FORMAT_VERSION,
             program: String::new(),
             source: Source {
                 id: SourceId {

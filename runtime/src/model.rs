@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lexivec_models::{
-    Decoder, Dimensions, Error as ModelError, Manifest, Precision, SentenceConfig, Target,
-    digest_file,
+    Decoder, Dimensions, Error as ModelError, FileRecord, Manifest, Precision, SentenceConfig,
+    Target,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -106,7 +106,7 @@ fn digest_of_files(dir: &Path) -> Result<String> {
         let name = path.strip_prefix(dir).unwrap_or(&path);
         digest.update(name.to_string_lossy().as_bytes());
         digest.update([0]);
-        digest.update(digest_file(&path)?.sha256);
+        digest.update(FileRecord::blake3(&path)?.digest);
     }
     Ok(digest
         .finalize()

@@ -131,6 +131,7 @@ fn main() {
         }
         for (precision, times) in precisions.iter().zip(&mut conversions) {
             let options = ConvertOptions {
+                calibration: None,
                 precision: *precision,
                 target: Target::Ort,
                 layout: Layout::Packed,

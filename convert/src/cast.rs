@@ -40,6 +40,9 @@ pub(crate) fn read_f32(tensor: &Tensor, first: usize, out: &mut [f32]) -> Result
             }
         }
     }
+    if let Some(fold) = &tensor.fold {
+        fold.apply(tensor.columns(), first, out);
+    }
     if all_finite(out) {
         Ok(())
     } else {

@@ -1,20 +1,20 @@
 //! A conversion from beginning to end.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use lexivec_models::{
-    Checkpoint, Dimensions, Error as ModelError, FORMAT_VERSION, FileRecord, Layout, Manifest,
-    Precision, Source, Target, Verification, WeightStorage,
+    Checkpoint, Dimensions, Error as ModelError, FORMAT_VERSION, Layout, Manifest, Precision,
+    Quantization, Source, Target, Verification, WeightStorage,
 };
-use rayon::prelude::*;
 
+use crate::calibrate::{self, Calibrated, Calibration};
 use crate::error::{Error, Result};
 use crate::external;
 use crate::graph::{self, Data, Model, Variant};
 use crate::output::Staging;
 use crate::progress::Progress;
+use crate::records::{digest_of, of_checkpoint, of_written};
 use crate::verify::{self, Subject};
 use crate::weights::Weights;
 
@@ -27,6 +27,8 @@ pub struct ConvertOptions {
     pub target: Target,
     /// The graph's inputs and outputs.
     pub layout: Layout,
+    /// How an int8 model is calibrated; none to round every weight to nearest. Other precisions have no use for it.
+    pub calibration: Option<Calibration>,
     /// Whether to hold the result against the float32 graph of the same checkpoint.
     pub verify: bool,
     /// Whether to replace a model directory at the output path.
@@ -48,6 +50,8 @@ pub struct Report {
     pub weights: WeightStorage,
     /// How far the model is from float32.
     pub verification: Verification,
+    /// What calibration decided, where there was one.
+    pub quantization: Option<Quantization>,
     /// What a user should know about the model.
     pub notes: Vec<String>,
 }
@@ -71,11 +75,28 @@ pub fn convert(
         target: options.target,
         layout: options.layout,
     };
-    let model = graph::build(&checkpoint.decoder, &weights, variant)?;
+    let calibration = options.calibration.as_ref();
+    let calibration = calibration.filter(|_| variant.precision == Precision::Int8);
+    // A calibration is kept for the same checkpoint.
+    let source = calibration.map(|_| of_checkpoint(checkpoint)).transpose()?;
+    let calibrated = match (calibration, &source) {
+        (Some(calibration), Some(source)) => {
+            let subject = calibrate::Subject {
+                checkpoint,
+                weights: &weights,
+                digest: &digest_of(source),
+                onnxruntime: options.onnxruntime.as_deref(),
+                scratch: dir,
+            };
+            Some(calibrate::calibrate(&subject, calibration, progress)?)
+        }
+        _ => None,
+    };
+    let (model, calibrated) = build(checkpoint, &weights, variant, calibrated)?;
     let storage = place_checkpoint_files(&model, checkpoint, dir)?;
     // Reading the checkpoint for its digest takes one core, writing keeps the others busy.
     let (source, written) = rayon::join(
-        || source_records(checkpoint),
+        || source.map_or_else(|| of_checkpoint(checkpoint), Ok),
         || external::write(model, dir, progress),
     );
     written?;
@@ -96,7 +117,9 @@ pub fn convert(
             reason: "--no-verify was given".to_owned(),
         }
     };
-    let files = records(dir, &files_below(dir)?, FileRecord::blake3)?;
+    // Its weights are written; with it goes their folder.
+    let quantization = calibrated.map(|c| c.report);
+    let files = of_written(dir)?;
     let manifest = Manifest {
         format: FORMAT_VERSION,
         program: concat!("lexivec ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -115,6 +138,7 @@ pub fn convert(
         weights: storage,
         files,
         verification,
+        quantization,
         notes: checkpoint.notes.clone(),
     };
     manifest.write(dir)?;
@@ -128,6 +152,7 @@ pub fn convert(
         bytes: manifest.files.values().map(|f| f.size).sum(),
         weights: storage,
         verification: manifest.verification,
+        quantization: manifest.quantization,
         notes: manifest.notes,
     })
 }
@@ -172,40 +197,22 @@ fn copy_small_files(checkpoint: &Checkpoint, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The checkpoint's files that a conversion reads.
-fn source_records(checkpoint: &Checkpoint) -> Result<BTreeMap<String, FileRecord>> {
-    let weights = checkpoint.weights.iter();
-    let weights = weights.filter_map(|path| path.file_name().map(PathBuf::from));
-    let names: Vec<PathBuf> = weights.chain(checkpoint.copied_files()).collect();
-    records(&checkpoint.dir, &names, FileRecord::sha256)
-}
-
-/// Records of files, by their names relative to `dir`.
-fn records(
-    dir: &Path,
-    names: &[PathBuf],
-    of: fn(&Path) -> lexivec_models::Result<FileRecord>,
-) -> Result<BTreeMap<String, FileRecord>> {
-    let record = |name: &PathBuf| Ok((name.to_string_lossy().into_owned(), of(&dir.join(name))?));
-    names.par_iter().map(record).collect()
-}
-
-/// Files below a folder, relative to it, hidden ones left out.
-fn files_below(dir: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut folders = vec![PathBuf::new()];
-    while let Some(folder) = folders.pop() {
-        let path = dir.join(&folder);
-        let io = |e| ModelError::io(&path, e);
-        for entry in fs_err::read_dir(&path).map_err(io)? {
-            let entry = entry.map_err(io)?;
-            let name = folder.join(entry.file_name());
-            if entry.path().is_dir() {
-                folders.push(name);
-            } else if !entry.file_name().to_string_lossy().starts_with('.') {
-                found.push(name);
-            }
-        }
-    }
-    Ok(found)
+/// The graph of a checkpoint, calibrated or not.
+fn build(
+    checkpoint: &Checkpoint,
+    weights: &Weights,
+    variant: Variant,
+    calibrated: Option<Calibrated>,
+) -> Result<(Model, Option<Calibrated>)> {
+    let decoder = &checkpoint.decoder;
+    let model = match &calibrated {
+        Some(c) => graph::build(
+            decoder,
+            &weights.folded(c.folds.clone()),
+            variant,
+            Some(&c.products),
+        ),
+        None => graph::build(decoder, weights, variant, None),
+    };
+    Ok((model?, calibrated))
 }

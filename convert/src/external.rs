@@ -71,6 +71,25 @@ pub(crate) fn write(model: Model, dir: &Path, progress: &dyn Progress) -> Result
     Ok(())
 }
 
+/// A graph to be loaded from memory: weights that are not the checkpoint's own bytes lie in the message itself, which
+/// may have 2 GB.
+pub(crate) fn in_memory(mut model: Model) -> Result<Vec<u8>> {
+    for i in model.initializers_mut() {
+        let mut bytes = Vec::new();
+        match &i.data {
+            Data::Bytes(_) | Data::Reference(_) => continue,
+            Data::Stack(tensors) => {
+                for tensor in tensors {
+                    convert(i, tensor, 0, tensor.rows() * tensor.columns(), &mut bytes)?;
+                }
+            }
+            Data::Quantized(quantized) => quantized.codes(0, quantized.inputs(), &mut bytes)?,
+        }
+        i.data = Data::Bytes(bytes);
+    }
+    Ok(reference_bytes(model))
+}
+
 /// The graph alone, whose weights all lie in the checkpoint's files, to be loaded from memory.
 pub(crate) fn reference_bytes(model: Model) -> Vec<u8> {
     let message = model.into_message(|i| match &i.data {

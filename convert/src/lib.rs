@@ -9,21 +9,27 @@
 //! [`convert()`] is the whole of it; the other items are its arguments and results.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod calibrate;
 mod cast;
 pub mod compare;
 mod convert;
 mod error;
 mod external;
+mod fold;
 mod graph;
 mod late;
+mod matrix;
 mod output;
 mod probes;
 mod progress;
 mod proto;
 mod quantize;
+mod records;
+mod rounding;
 mod verify;
 mod weights;
 
+pub use calibrate::Calibration;
 pub use convert::{ConvertOptions, Report, convert};
 pub use error::{Error, Result};
 pub use progress::{Progress, Silent};

@@ -2,6 +2,11 @@
 //!
 //! `w[o, i] ≈ scale[o] * code[i, o]`, codes symmetric in -127..=127, stored `[in, out]` as integer products read them.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use lexivec_models::LinearPrecision;
+use memmap2::Mmap;
 use rayon::prelude::*;
 
 use crate::cast;
@@ -9,14 +14,26 @@ use crate::error::Result;
 use crate::weights::Tensor;
 
 /// The largest code; -128 is left out so that codes are symmetric.
-const CODE_MAX: f32 = 127.0;
+pub(crate) const CODE_MAX: f32 = 127.0;
 
-/// A linear layer's quantisation: the scales are known, the codes are computed when they are written.
+/// The products of linear layers that are quantised, by the name of their stacked weights.
+pub(crate) type Products = HashMap<String, (Arc<Quantized>, LinearPrecision)>;
+
+/// A linear layer's quantisation.
 #[derive(Debug)]
 pub(crate) struct Quantized {
-    /// Stacked by rows: output channels.
-    tensors: Vec<Tensor>,
+    inputs: usize,
     scales: Vec<f32>,
+    codes: Codes,
+}
+
+/// Where codes come from.
+#[derive(Debug)]
+enum Codes {
+    /// These tensors, stacked by rows (output channels), rounded to nearest when they are written.
+    Nearest(Vec<Tensor>),
+    /// A file where calibration left them, from this byte on.
+    Stored(Arc<Mmap>, usize),
 }
 
 impl Quantized {
@@ -46,12 +63,26 @@ impl Quantized {
                 .collect();
             scales.extend(part?);
         }
-        Ok(Self { tensors, scales })
+        let inputs = tensors.first().map_or(0, Tensor::columns);
+        Ok(Self {
+            inputs,
+            scales,
+            codes: Codes::Nearest(tensors),
+        })
+    }
+
+    /// Codes that lie in a file, `[in, out]`, from byte `start` on.
+    pub(crate) fn stored(inputs: usize, scales: Vec<f32>, file: Arc<Mmap>, start: usize) -> Self {
+        Self {
+            inputs,
+            scales,
+            codes: Codes::Stored(file, start),
+        }
     }
 
     /// Input channels.
     pub(crate) fn inputs(&self) -> usize {
-        self.tensors.first().map_or(0, Tensor::columns)
+        self.inputs
     }
 
     /// Output channels.
@@ -70,12 +101,20 @@ impl Quantized {
     /// A weight that is not finite.
     pub(crate) fn codes(&self, first: usize, count: usize, out: &mut Vec<u8>) -> Result<()> {
         let outputs = self.outputs();
+        let tensors = match &self.codes {
+            Codes::Nearest(tensors) => tensors,
+            Codes::Stored(file, start) => {
+                let start = start + first * outputs;
+                out.extend_from_slice(&file[start..start + count * outputs]);
+                return Ok(());
+            }
+        };
         let start = out.len();
         out.resize(start + count * outputs, 0);
         let block = &mut out[start..];
         let mut row = vec![0f32; count];
         let mut channel = 0;
-        for tensor in &self.tensors {
+        for tensor in tensors {
             for r in 0..tensor.rows() {
                 cast::read_f32(tensor, r * tensor.columns() + first, &mut row)?;
                 let inverse = 1.0 / self.scales[channel];
@@ -91,7 +130,7 @@ impl Quantized {
 
 /// Rounds to the nearest code, ties to even. Adding 1.5 * 2^23 leaves the integer in the low mantissa bits, which
 /// unlike a call to `rint` is two vector instructions on every x86-64.
-fn code(value: f32) -> i8 {
+pub(crate) fn code(value: f32) -> i8 {
     const SHIFT: f32 = 12_582_912.0;
     ((value.clamp(-CODE_MAX, CODE_MAX) + SHIFT) - SHIFT) as i8
 }

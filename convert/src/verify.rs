@@ -108,7 +108,7 @@ fn open_reference(library: &Library, subject: &Subject<'_>) -> Result<PackedNetw
 }
 
 /// The folder that really holds the weight files: in a hub cache they are links into another.
-fn data_folder(weights: &[PathBuf]) -> Result<PathBuf> {
+pub(crate) fn data_folder(weights: &[PathBuf]) -> Result<PathBuf> {
     let first = weights
         .first()
         .map(PathBuf::as_path)

@@ -14,6 +14,7 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::error::{Error, Result};
+use crate::fold::{Fold, Folds};
 
 /// How a checkpoint stores a tensor's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub(crate) struct Tensor {
     /// Byte range in the file, not in the data section: what ONNX external data wants.
     pub(crate) start: usize,
     pub(crate) len: usize,
+    /// Factors that reading its values applies.
+    pub(crate) fold: Option<Fold>,
 }
 
 impl Tensor {
@@ -87,7 +90,8 @@ struct Entry {
 /// All tensors of a checkpoint, by name.
 pub(crate) struct Weights {
     dir: PathBuf,
-    tensors: HashMap<String, Entry>,
+    tensors: Arc<HashMap<String, Entry>>,
+    folds: Folds,
 }
 
 impl Weights {
@@ -134,8 +138,18 @@ impl Weights {
         }
         Ok(Self {
             dir: checkpoint.dir.clone(),
-            tensors,
+            tensors: Arc::new(tensors),
+            folds: Folds::default(),
         })
+    }
+
+    /// The same tensors, whose values are read with these factors.
+    pub(crate) fn folded(&self, folds: Folds) -> Self {
+        Self {
+            dir: self.dir.clone(),
+            tensors: Arc::clone(&self.tensors),
+            folds,
+        }
     }
 
     /// The tensor of this name (without `model.`), which must have this shape.
@@ -174,6 +188,7 @@ impl Weights {
             shard: Arc::clone(&entry.shard),
             start: entry.start,
             len: entry.len,
+            fold: self.folds.get(name).cloned(),
         })
     }
 }

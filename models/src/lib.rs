@@ -29,9 +29,10 @@ pub use error::{Error, Result};
 pub use hub::{HubOptions, Progress, download, endpoint, hub_cache, is_hub_id, reachable};
 pub use instructions::{Instruction, Instructions, Role};
 pub use manifest::{
-    Dimensions, FORMAT_VERSION, MANIFEST_FILE, Manifest, Source, Verification, WeightStorage,
+    Dimensions, FORMAT_VERSION, MANIFEST_FILE, Manifest, ProductPlan, Quantization, Source,
+    Verification, WeightStorage,
 };
 pub use paths::cache_dir;
-pub use precision::{Layout, Precision, Target};
+pub use precision::{Layout, LinearPrecision, Precision, Target};
 pub use prompt::with_instruction;
 pub use sentence::SentenceConfig;

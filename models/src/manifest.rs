@@ -16,7 +16,7 @@ use crate::decoder::Decoder;
 use crate::digest::{FileRecord, hexadecimal};
 use crate::error::{Error, Result};
 use crate::files::{is_plain_relative, parse_json, read_text};
-use crate::precision::{Layout, Precision, Target};
+use crate::precision::{Layout, LinearPrecision, Precision, Target};
 
 /// The manifest's file name.
 pub const MANIFEST_FILE: &str = "lexivec.json";
@@ -55,8 +55,43 @@ pub struct Manifest {
     pub files: BTreeMap<String, FileRecord>,
     /// How the conversion was verified.
     pub verification: Verification,
+    /// How linear layers were quantised, where calibration decided it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<Quantization>,
     /// What a user should know about the model; full sentences.
     pub notes: Vec<String>,
+}
+
+/// What calibration measured and decided.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Quantization {
+    /// Texts it was calibrated on.
+    pub texts: usize,
+    /// Tokens of these texts.
+    pub tokens: usize,
+    /// The cosine to float32 that every text was to keep.
+    pub min_cosine_asked: f64,
+    /// The least cosine found on these texts.
+    pub min_cosine: f64,
+    /// The mean cosine found on these texts.
+    pub mean_cosine: f64,
+    /// Every product of linear layers, in the order of the network.
+    pub products: Vec<ProductPlan>,
+}
+
+/// How one product of linear layers is computed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProductPlan {
+    /// Its layers: `layers.0.self_attn.q_proj+k_proj+v_proj`.
+    pub name: String,
+    /// The number format.
+    pub precision: LinearPrecision,
+    /// SmoothQuant's strength; none where the product is not smoothed.
+    pub smoothing: Option<f32>,
+    /// How weights became codes: `nearest`, `clipped` or `gptq`.
+    pub rounding: String,
+    /// How far the embedding moves, as mean 1 - cosine, with this product alone in int8.
+    pub effect: f64,
 }
 
 /// The checkpoint a model was made from.

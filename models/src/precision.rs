@@ -61,6 +61,20 @@ pub enum Precision {
 
 spellings!(Precision, "precision", { Fp32 => "fp32", Fp16 => "fp16", Bf16 => "bf16", Int8 => "int8" });
 
+/// How one product of linear layers computes in a quantised model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinearPrecision {
+    /// Weights and activations of 8 bits.
+    Int8,
+    /// Weights of 8 bits, activations of 15: two products of 8 bits, the second for what the first's codes leave.
+    Int8x2,
+    /// 32-bit floats.
+    Fp32,
+}
+
+spellings!(LinearPrecision, "precision of a linear layer", { Int8 => "int8", Int8x2 => "int8x2", Fp32 => "fp32" });
+
 /// Which operators a graph may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

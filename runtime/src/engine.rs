@@ -389,6 +389,7 @@ mod tests {
             verification: Verification::Skipped {
                 reason: String::new(),
             },
+            quantization: None,
             notes: Vec::new(),
         }
     }

@@ -167,7 +167,10 @@ pub(crate) fn tensor(kind: &ValueType) -> Option<(TensorElementType, usize)> {
 }
 
 /// An empty cache of prefix rows.
-fn no_rows(kind: TensorElementType, width: usize) -> ort::Result<SessionInputValue<'static>> {
+pub(crate) fn no_rows(
+    kind: TensorElementType,
+    width: usize,
+) -> ort::Result<SessionInputValue<'static>> {
     let shape = [0, width];
     Ok(match kind {
         TensorElementType::Float16 => Tensor::from_array((shape, Vec::<f16>::new()))?.into(),

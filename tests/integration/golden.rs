@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lexivec_convert::Calibration;
 use lexivec_models::{Layout, Precision, Target};
 use lexivec_runtime::vector::cosine;
 use lexivec_runtime::{Engine, Prefix, Request};
@@ -69,6 +70,8 @@ fn token_ids_are_those_of_sentence_transformers() {
 #[test]
 fn nano_equals_sentence_transformers_at_every_precision_target_and_layout() {
     let golden: Golden = json("tests/golden/nano.json");
+    // One calibration does for all targets and layouts.
+    let calibrations = tempfile::tempdir().unwrap();
     let bounds = [
         (Precision::Fp32, 0.999_99, Some(2e-5)),
         (Precision::Fp16, 0.999, None),
@@ -80,6 +83,10 @@ fn nano_equals_sentence_transformers_at_every_precision_target_and_layout() {
                 let options = lexivec_convert::ConvertOptions {
                     target,
                     layout,
+                    calibration: Some(Calibration {
+                        cache: Some(calibrations.path().to_path_buf()),
+                        ..Calibration::default()
+                    }),
                     ..options(precision)
                 };
                 let model = converted(&nano(), &options);

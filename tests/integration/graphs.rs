@@ -53,6 +53,7 @@ fn the_standard_target_has_no_operator_of_onnx_runtimes_own() {
                 &nano(),
                 &ConvertOptions {
                     target,
+                    calibration: None,
                     verify: false,
                     ..options(precision)
                 },

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lexivec_convert::{ConvertOptions, Report, Silent, convert};
+use lexivec_convert::{Calibration, ConvertOptions, Report, Silent, convert};
 use lexivec_models::{Checkpoint, Layout, Precision, Target};
 use lexivec_runtime::{Engine, EngineOptions, SessionSettings};
 use serde::Deserialize;
@@ -24,6 +24,7 @@ pub(crate) fn options(precision: Precision) -> ConvertOptions {
         precision,
         target: Target::Ort,
         layout: Layout::Packed,
+        calibration: Some(Calibration::default()),
         verify: true,
         force: false,
         onnxruntime: None,

@@ -265,6 +265,11 @@ impl Model {
         &self.graph.initializers
     }
 
+    /// The same, to change where their bytes come from.
+    pub(crate) fn initializers_mut(&mut self) -> &mut [Initializer] {
+        &mut self.graph.initializers
+    }
+
     /// The protobuf, with external data where `place` gives (file name, offset); the rest is stored inside.
     pub(crate) fn into_message(
         self,

@@ -29,18 +29,25 @@ struct Shared<'a> {
     lengths: Lengths,
 }
 
+impl<'a> Shared<'a> {
+    fn new(ops: &mut Ops<'_>, decoder: &'a Decoder, wiring: &'a Wiring) -> Self {
+        let d = decoder;
+        let axis = ops.graph.ints(&[1]);
+        Self {
+            decoder,
+            wiring,
+            positions: ops.graph.op("Unsqueeze", &[&wiring.positions, &axis], &[]),
+            rotary: ops.rotary_tables(d.max_positions, d.head_dim, d.rope_theta),
+            lengths: ops.lengths(&wiring.batch, &wiring.sequence),
+        }
+    }
+}
+
 /// Builds the network over the rows `ids`; returns the final-norm states in float32: of every row, or, where the
 /// wiring selects them, of each sequence's last.
 pub(super) fn build(ops: &mut Ops<'_>, decoder: &Decoder, wiring: &Wiring) -> Result<Value> {
     let d = decoder;
-    let axis = ops.graph.ints(&[1]);
-    let shared = Shared {
-        decoder,
-        wiring,
-        positions: ops.graph.op("Unsqueeze", &[&wiring.positions, &axis], &[]),
-        rotary: ops.rotary_tables(d.max_positions, d.head_dim, d.rope_theta),
-        lengths: ops.lengths(&wiring.batch, &wiring.sequence),
-    };
+    let shared = Shared::new(ops, d, wiring);
     let mut residual = ops.embed(&wiring.ids, d.vocab_size, d.hidden_size)?;
     let mut x = ops.rms_norm(&residual, &norm_name(0), d.hidden_size, d.rms_norm_eps)?;
     for layer in 0..d.layers {
@@ -50,6 +57,8 @@ pub(super) fn build(ops: &mut Ops<'_>, decoder: &Decoder, wiring: &Wiring) -> Re
         if last {
             // The layers below needed every row; from here on only what is returned is computed.
             (x, residual) = wiring.select_last(ops, x, residual);
+        } else {
+            x = wiring.to_rows(ops, x);
         }
         x = output_projection(ops, d, layer, &x)?;
         let norm = format!("layers.{layer}.post_attention_layernorm.weight");
@@ -69,11 +78,32 @@ pub(super) fn build(ops: &mut Ops<'_>, decoder: &Decoder, wiring: &Wiring) -> Re
     unreachable!("a decoder has at least one layer, as its configuration was checked")
 }
 
+/// One layer by itself: residual rows in, residual rows out.
+pub(super) fn layer(
+    ops: &mut Ops<'_>,
+    decoder: &Decoder,
+    wiring: &Wiring,
+    layer: usize,
+    residual: &Value,
+) -> Result<Value> {
+    let d = decoder;
+    let shared = Shared::new(ops, d, wiring);
+    ops.graph.scope(format!("layers.{layer}."));
+    let x = ops.rms_norm(residual, &norm_name(layer), d.hidden_size, d.rms_norm_eps)?;
+    let x = attention(ops, &shared, layer, &x)?;
+    let x = wiring.to_rows(ops, x);
+    let x = output_projection(ops, d, layer, &x)?;
+    let norm = format!("layers.{layer}.post_attention_layernorm.weight");
+    let (x, residual) = ops.add_rms_norm(&x, residual, &norm, d.hidden_size, d.rms_norm_eps)?;
+    let x = mlp(ops, d, layer, &x)?;
+    Ok(ops.graph.op("Add", &[&residual, &x], &[]))
+}
+
 fn norm_name(layer: usize) -> String {
     format!("layers.{layer}.input_layernorm.weight")
 }
 
-/// Attention without its output projection: `[flat slots, heads * D]`, or rows again if this is not the last layer.
+/// Attention without its output projection: `[flat slots, heads * D]`.
 fn attention(ops: &mut Ops<'_>, shared: &Shared<'_>, layer: usize, x: &Value) -> Result<Value> {
     let d = shared.decoder;
     let (q_width, kv_width) = (d.heads * d.head_dim, d.kv_heads * d.head_dim);
@@ -95,12 +125,7 @@ fn attention(ops: &mut Ops<'_>, shared: &Shared<'_>, layer: usize, x: &Value) ->
     let [q, k, v] = wiring.to_sequences(ops, layer, [&q, &k, &qkv[2]], d);
     let y = ops.attention([&q, &k, &v], d.heads, d.kv_heads, &shared.lengths);
     let flat = ops.graph.ints(&[-1, q_width as i64]);
-    let y = ops.graph.op("Reshape", &[&y, &flat], &[]);
-    Ok(if layer + 1 == d.layers {
-        y
-    } else {
-        wiring.to_rows(ops, y)
-    })
+    Ok(ops.graph.op("Reshape", &[&y, &flat], &[]))
 }
 
 /// Normalises (Qwen3 alone does) and rotates the heads of a query or key.

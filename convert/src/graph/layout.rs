@@ -109,8 +109,41 @@ fn with_prefix(ops: &mut Ops<'_>, layer: usize, what: &str, rows: &Value, d: &De
 
 /// `input_ids` … -> `embedding` (see ARCHITECTURE.md, "The packed graph").
 pub(super) fn packed(ops: &mut Ops<'_>, decoder: &Decoder) -> Result<()> {
+    let ids = ops.graph.input("input_ids", DType::I64, &["T"]);
+    let wiring = packed_wiring(ops, ids);
+    let embedding = decoder::build(ops, decoder, &wiring)?;
+    ops.graph.scope("");
+    let hidden = decoder.hidden_size.to_string();
+    ops.graph
+        .output("embedding", &embedding, DType::F32, &["B", &hidden]);
+    Ok(())
+}
+
+/// One layer of the packed graph by itself: `residual` -> `residual_out`, both float32 `[T, hidden]`, and the input of
+/// every product of linear layers as an output of the product's name.
+pub(super) fn layer(ops: &mut Ops<'_>, decoder: &Decoder, layer: usize) -> Result<()> {
+    let hidden = decoder.hidden_size.to_string();
+    let residual = ops.graph.input("residual", DType::F32, &["T", &hidden]);
+    let wiring = packed_wiring(ops, Value::none());
+    let sum = decoder::layer(ops, decoder, &wiring, layer, &residual)?;
+    ops.graph.scope("");
+    ops.graph
+        .output("residual_out", &sum, DType::F32, &["T", &hidden]);
+    for (name, value, width) in std::mem::take(&mut ops.taps) {
+        ops.graph
+            .output(&tap(&name), &value, DType::F32, &["T", &width.to_string()]);
+    }
+    Ok(())
+}
+
+/// The name of the output that shows a product's input.
+pub(crate) fn tap(product: &str) -> String {
+    format!("{product}.input")
+}
+
+/// The inputs that say which rows form a sequence.
+fn packed_wiring(ops: &mut Ops<'_>, ids: Value) -> Wiring {
     let g = &mut ops.graph;
-    let ids = g.input("input_ids", DType::I64, &["T"]);
     let positions = g.input("position_ids", DType::I64, &["T"]);
     let kv_index = g.input("kv_index", DType::I64, &["B", "S"]);
     let query_index = g.input("query_index", DType::I64, &["B", "S"]);
@@ -118,7 +151,7 @@ pub(super) fn packed(ops: &mut Ops<'_>, decoder: &Decoder) -> Result<()> {
     let last_row = g.input("last_row", DType::I64, &["B"]);
     let last_slot = g.input("last_slot", DType::I64, &["B"]);
     let [batch, sequence] = shape_of(ops, &kv_index);
-    let wiring = Wiring {
+    Wiring {
         ids,
         positions,
         batch,
@@ -130,13 +163,7 @@ pub(super) fn packed(ops: &mut Ops<'_>, decoder: &Decoder) -> Result<()> {
             last_row,
             last_slot,
         },
-    };
-    let embedding = decoder::build(ops, decoder, &wiring)?;
-    ops.graph.scope("");
-    let hidden = decoder.hidden_size.to_string();
-    ops.graph
-        .output("embedding", &embedding, DType::F32, &["B", &hidden]);
-    Ok(())
+    }
 }
 
 /// `input_ids`, `attention_mask` -> `sentence_embedding` (last token, L2-normalised), `last_hidden_state`.

@@ -11,11 +11,13 @@ mod layout;
 mod ops;
 
 pub(crate) use builder::{DType, Data, Initializer, Model};
+pub(crate) use layout::tap;
 use lexivec_models::{Decoder, Layout, Precision, Target};
 
 use crate::error::Result;
+use crate::quantize::Products;
 use crate::weights::Weights;
-use ops::{Ops, Style, WeightSource};
+use ops::{Linears, Ops, Style, WeightSource};
 
 /// Which graph to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,11 +27,17 @@ pub(crate) struct Variant {
     pub(crate) layout: Layout,
 }
 
-/// Builds the graph of `decoder` with the initializers' sources, none of which is read yet but by quantisation.
+/// Builds the graph of `decoder` with the initializers' sources, none of which is read yet but by quantisation. An int8
+/// graph computes the `products` as they say, or every linear layer with weights rounded to nearest.
 ///
 /// # Errors
 /// A tensor that is missing, misshapen or of an unknown type.
-pub(crate) fn build(decoder: &Decoder, weights: &Weights, variant: Variant) -> Result<Model> {
+pub(crate) fn build(
+    decoder: &Decoder,
+    weights: &Weights,
+    variant: Variant,
+    products: Option<&Products>,
+) -> Result<Model> {
     let style = match variant.precision {
         Precision::Fp32 => Style::plain(variant.target, DType::F32),
         Precision::Fp16 => Style::plain(variant.target, DType::F16),
@@ -42,7 +50,7 @@ pub(crate) fn build(decoder: &Decoder, weights: &Weights, variant: Variant) -> R
             ..Style::plain(variant.target, DType::Bf16)
         },
         Precision::Int8 => Style {
-            int8: true,
+            linears: products.map_or(Linears::Int8, Linears::Planned),
             ..Style::plain(variant.target, DType::F32)
         },
     };
@@ -57,6 +65,24 @@ pub(crate) fn reference(decoder: &Decoder, weights: &Weights) -> Result<Model> {
         ..Style::plain(Target::Ort, DType::F32)
     };
     finish(decoder, Ops::new(weights, style), Layout::Packed)
+}
+
+/// Builds one layer of the packed graph by itself: the reference's arithmetic but for the `products`, which compute as
+/// they say.
+pub(crate) fn layer(
+    decoder: &Decoder,
+    weights: &Weights,
+    layer: usize,
+    products: &Products,
+) -> Result<Model> {
+    let style = Style {
+        source: WeightSource::Checkpoint,
+        linears: Linears::Planned(products),
+        ..Style::plain(Target::Ort, DType::F32)
+    };
+    let mut ops = Ops::new(weights, style);
+    layout::layer(&mut ops, decoder, layer)?;
+    Ok(ops.graph.into_model())
 }
 
 fn finish(decoder: &Decoder, mut ops: Ops<'_>, layout: Layout) -> Result<Model> {

@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use lexivec_models::Target;
+use lexivec_models::{LinearPrecision, Target};
 
 use super::builder::{Attribute, CONTRIB, DType, Data, Graph, Initializer, Value};
 use crate::error::Result;
-use crate::quantize::Quantized;
+use crate::quantize::{Products, Quantized};
 use crate::weights::{Tensor, Weights};
 
 /// Where weights lie.
@@ -23,23 +23,33 @@ pub(super) enum WeightSource {
 }
 
 /// How the operations are written.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Style {
+#[derive(Clone, Copy)]
+pub(super) struct Style<'a> {
     pub(super) target: Target,
     /// The type of activations.
     pub(super) compute: DType,
     pub(super) source: WeightSource,
-    /// Linear layers as int8 products with per-token activations.
-    pub(super) int8: bool,
+    pub(super) linears: Linears<'a>,
 }
 
-impl Style {
+/// How linear layers compute.
+#[derive(Clone, Copy)]
+pub(super) enum Linears<'a> {
+    /// In the compute type.
+    Float,
+    /// As int8 products, weights rounded to nearest.
+    Int8,
+    /// Those that are named as int8 products, the others in the compute type.
+    Planned(&'a Products),
+}
+
+impl Style<'_> {
     pub(super) fn plain(target: Target, compute: DType) -> Self {
         Self {
             target,
             compute,
             source: WeightSource::Own,
-            int8: false,
+            linears: Linears::Float,
         }
     }
 }
@@ -56,13 +66,16 @@ pub(super) struct Projection {
 /// The operations over a graph under construction.
 pub(super) struct Ops<'w> {
     pub(super) graph: Graph,
-    pub(super) style: Style,
+    pub(super) style: Style<'w>,
+    /// The input of every product of linear layers so far: name, value, width.
+    pub(super) taps: Vec<(String, Value, usize)>,
     weights: &'w Weights,
 }
 
 impl<'w> Ops<'w> {
-    pub(super) fn new(weights: &'w Weights, style: Style) -> Self {
+    pub(super) fn new(weights: &'w Weights, style: Style<'w>) -> Self {
         Self {
+            taps: Vec::new(),
             graph: Graph::default(),
             style,
             weights,
@@ -109,7 +122,17 @@ impl<'w> Ops<'w> {
                 );
             }
         }
-        if self.style.source == WeightSource::Checkpoint {
+        let name = stacked_name(&weights);
+        self.taps.push((name.clone(), x.clone(), inputs));
+        let int8 = match self.style.linears {
+            Linears::Float => None,
+            Linears::Int8 => {
+                let quantized = Arc::new(Quantized::round_to_nearest(weights.clone())?);
+                Some((quantized, LinearPrecision::Int8))
+            }
+            Linears::Planned(products) => products.get(&name).cloned(),
+        };
+        if int8.is_none() && self.style.source == WeightSource::Checkpoint {
             let mut biases = biases.into_iter();
             return Ok(weights
                 .into_iter()
@@ -124,11 +147,15 @@ impl<'w> Ops<'w> {
         }
         let widths: Vec<usize> = layers.iter().map(|l| l.outputs).collect();
         let bias = (!biases.is_empty()).then(|| self.constant(biases));
-        let product = if self.style.int8 {
-            self.int8_product(x, weights, bias)?
-        } else {
-            let weight = self.constant(weights);
-            self.gemm(x, &weight, bias)
+        let product = match int8 {
+            Some((quantized, precision)) => self.int8_product(x, name, quantized, precision, bias),
+            None => {
+                let weight = match self.style.linears {
+                    Linears::Planned(_) => self.narrow_constant(weights),
+                    Linears::Float | Linears::Int8 => self.constant(weights),
+                };
+                self.gemm(x, &weight, bias)
+            }
         };
         Ok(self.graph.split(&product, &widths))
     }
@@ -151,14 +178,18 @@ impl<'w> Ops<'w> {
     /// Int8 weights per output channel, int8 activations per token, from static parameters only: `r = max|x|` per
     /// row, quantise `x / r` with the constant scale 1/127, multiply the product by `r`. A row's result does not
     /// depend on the other rows of its batch, which a scale per tensor cannot give.
+    ///
+    /// [`LinearPrecision::Int8x2`] quantises what the first codes leave once more, 254 times as finely, and adds a second
+    /// product with the same weights: activations of 15 bits, where one value of a row dwarfs the others.
     fn int8_product(
         &mut self,
         x: &Value,
-        weights: Vec<Tensor>,
+        name: String,
+        quantized: Arc<Quantized>,
+        precision: LinearPrecision,
         bias: Option<Value>,
-    ) -> Result<Value> {
-        let name = stacked_name(&weights);
-        let quantized = Arc::new(Quantized::round_to_nearest(weights)?);
+    ) -> Value {
+        let weight = self.int8_weight(name, quantized);
         let g = &mut self.graph;
         let axis = g.ints(&[1]);
         let magnitude = g.op("Abs", &[x], &[]);
@@ -171,17 +202,40 @@ impl<'w> Ops<'w> {
         let least = g.scalar(DType::F32, &f32::MIN_POSITIVE.to_le_bytes());
         let largest = g.op("Max", &[&largest, &least], &[]);
         let unit = g.op("Div", &[x, &largest], &[]);
+        let coarse = self.eight_bits(&unit, 1.0 / 127.0);
+        let mut product = self.graph.op("MatMul", &[&coarse, &weight], &[]);
+        if precision == LinearPrecision::Int8x2 {
+            // What the codes have too much is subtracted, not what they lack added: ONNX Runtime would make a product and
+            // its addition one float operator before it fuses integers.
+            let rest = self.graph.op("Sub", &[&coarse, &unit], &[]);
+            let fine = self.eight_bits(&rest, 1.0 / (127.0 * 254.0));
+            let second = self.graph.op("MatMul", &[&fine, &weight], &[]);
+            product = self.graph.op("Sub", &[&product, &second], &[]);
+        }
+        let product = self.graph.op("Mul", &[&product, &largest], &[]);
+        match bias {
+            Some(bias) => self.graph.op("Add", &[&product, &bias], &[]),
+            None => product,
+        }
+    }
 
-        let scale = g.scalar(DType::F32, &(1f32 / 127.0).to_le_bytes());
+    /// Quantises with a constant scale and back.
+    fn eight_bits(&mut self, x: &Value, scale: f32) -> Value {
+        let g = &mut self.graph;
+        let scale = g.scalar(DType::F32, &scale.to_le_bytes());
         // uint8 around 128 always fuses to one integer product on CPUs (U8S8 has the fast kernels); TensorRT
         // takes symmetric int8 alone.
         let zero = match self.style.target {
             Target::Ort => g.scalar(DType::U8, &[128]),
             Target::Standard => g.scalar(DType::I8, &[0]),
         };
-        let codes = g.op("QuantizeLinear", &[&unit, &scale, &zero], &[]);
-        let unit = g.op("DequantizeLinear", &[&codes, &scale, &zero], &[]);
+        let codes = g.op("QuantizeLinear", &[x, &scale, &zero], &[]);
+        g.op("DequantizeLinear", &[&codes, &scale, &zero], &[])
+    }
 
+    /// Int8 codes and their scales, `[in, out]`.
+    fn int8_weight(&mut self, name: String, quantized: Arc<Quantized>) -> Value {
+        let g = &mut self.graph;
         let (inputs, outputs) = (quantized.inputs(), quantized.outputs());
         let scales = bytemuck::cast_slice(quantized.scales()).to_vec();
         let scales = g.constant(format!("{name}.scale"), DType::F32, vec![outputs], scales);
@@ -197,17 +251,11 @@ impl<'w> Ops<'w> {
             shape: vec![inputs, outputs],
             data: Data::Quantized(quantized),
         });
-        let weight = g.op(
+        g.op(
             "DequantizeLinear",
             &[&codes, &scales, &zeros],
             &[("axis", Attribute::Int(1))],
-        );
-        let product = g.op("MatMul", &[&unit, &weight], &[]);
-        let product = g.op("Mul", &[&product, &largest], &[]);
-        Ok(match bias {
-            Some(bias) => g.op("Add", &[&product, &bias], &[]),
-            None => product,
-        })
+        )
     }
 
     /// Root mean square normalisation over the last axis.
@@ -410,8 +458,26 @@ impl<'w> Ops<'w> {
     /// Weights as a constant of the compute type: tensors stacked by rows.
     fn constant(&mut self, tensors: Vec<Tensor>) -> Value {
         let compute = self.style.compute;
-        let stored = match (self.style.source, tensors.first()) {
-            (WeightSource::Checkpoint, Some(tensor)) => tensor.stored.into(),
+        let stored = match (self.style.source, tensors.as_slice()) {
+            (WeightSource::Checkpoint, [tensor]) if tensor.fold.is_none() => tensor.stored.into(),
+            _ => compute,
+        };
+        let name = stacked_name(&tensors);
+        let value = self.store(tensors, &name, stored);
+        self.cast(value, stored, compute)
+    }
+
+    /// Weights that a quantised graph keeps as floats: in the checkpoint's type, which halves their file, and widened
+    /// when the model is loaded. Folded ones have values that only float32 holds.
+    fn narrow_constant(&mut self, tensors: Vec<Tensor>) -> Value {
+        let compute = self.style.compute;
+        let stored = match tensors.split_first() {
+            Some((first, rest))
+                if tensors.iter().all(|t| t.fold.is_none())
+                    && rest.iter().all(|t| t.stored == first.stored) =>
+            {
+                first.stored.into()
+            }
             _ => compute,
         };
         let name = stacked_name(&tensors);
@@ -424,7 +490,7 @@ impl<'w> Ops<'w> {
     /// detour over the shape of `x`.
     fn constant_after(&mut self, x: &Value, weight: Tensor) -> Value {
         let (stored, compute) = (DType::from(weight.stored), self.style.compute);
-        if stored == compute {
+        if stored == compute || weight.fold.is_some() {
             return self.constant(vec![weight]);
         }
         let (name, dims) = (
@@ -448,8 +514,10 @@ impl<'w> Ops<'w> {
             *rows = tensors.iter().map(Tensor::rows).sum();
         }
         let data = match self.style.source {
-            WeightSource::Checkpoint => Data::Reference(tensors.swap_remove(0)),
-            WeightSource::Own => Data::Stack(tensors),
+            WeightSource::Checkpoint if tensors.len() == 1 && tensors[0].fold.is_none() => {
+                Data::Reference(tensors.swap_remove(0))
+            }
+            WeightSource::Checkpoint | WeightSource::Own => Data::Stack(tensors),
         };
         self.graph.initializer(Initializer {
             name: name.to_owned(),

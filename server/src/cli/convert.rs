@@ -2,12 +2,17 @@
 
 use std::path::PathBuf;
 
-use lexivec_convert::{ConvertOptions, Report, convert};
-use lexivec_models::{Layout, Precision, Target, Verification, WeightStorage};
+use anyhow::bail;
+use lexivec_convert::{Calibration, ConvertOptions, Report, convert};
+use lexivec_models::{
+    Layout, LinearPrecision, Precision, Quantization, Target, Verification, WeightStorage,
+    cache_dir,
+};
 
 use super::bars::ConversionBar;
 use super::common::{HubArgs, library};
 use super::{Usage, resolve};
+use crate::embed::Reader;
 use crate::interrupt;
 
 #[derive(Debug, clap::Args)]
@@ -41,6 +46,21 @@ pub(crate) struct Args {
     #[arg(long, env = "LEXIVEC_LAYOUT", default_value_t = Layout::Packed)]
     layout: Layout,
 
+    /// Texts like those that int8 will embed: .txt (a text per line), .jsonl or .csv (field or column `text`). A few
+    /// hundred are plenty. Default: a built-in set of terms, sentences and code in many languages
+    #[arg(long, env = "LEXIVEC_CALIBRATION", value_name = "FILE")]
+    calibration: Option<PathBuf>,
+
+    /// The cosine to fp32 that int8 is to keep on every calibration text. The fewest layers that do it are computed
+    /// more finely, `lexivec inspect` shows which; 0 leaves all in int8
+    #[arg(long, env = "LEXIVEC_MIN_COSINE", value_name = "COSINE", default_value_t = Calibration::MIN_COSINE)]
+    min_cosine: f64,
+
+    /// Round int8 weights to nearest, without looking at what the network does with texts: seconds instead of minutes,
+    /// and a far coarser model
+    #[arg(long, env = "LEXIVEC_NO_CALIBRATION", conflicts_with = "calibration")]
+    no_calibration: bool,
+
     /// Replace a model directory at the output path
     #[arg(long, env = "LEXIVEC_FORCE")]
     force: bool,
@@ -64,6 +84,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if precisions.len() != args.precision.len() {
         return Err(Usage("--precision names a precision twice".to_owned()).into());
     }
+    let calibration = args.calibration()?;
     let checkpoint = resolve::checkpoint(&args.source, &args.hub)?;
     for note in &checkpoint.notes {
         eprintln!("note: {note}");
@@ -79,6 +100,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             precision: *precision,
             target: args.target,
             layout: args.layout,
+            calibration: calibration.clone(),
             verify: !args.no_verify,
             force: args.force,
             onnxruntime: library(args.onnxruntime.as_ref()),
@@ -90,6 +112,40 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         print(*precision, &report?);
     }
     Ok(())
+}
+
+impl Args {
+    /// What int8 is calibrated on.
+    fn calibration(&self) -> anyhow::Result<Option<Calibration>> {
+        if !(0.0..1.0).contains(&self.min_cosine) {
+            return Err(Usage("--min-cosine must be at least 0 and below 1".to_owned()).into());
+        }
+        if self.no_calibration {
+            return Ok(None);
+        }
+        let mut calibration = Calibration {
+            min_cosine: self.min_cosine,
+            ..calibration()
+        };
+        if let Some(file) = &self.calibration {
+            let texts = Reader::new(std::slice::from_ref(file), "text", "text").map_err(Usage)?;
+            calibration.texts = texts
+                .map(|text| Ok(text?.text))
+                .collect::<anyhow::Result<_>>()?;
+            if calibration.texts.iter().all(|t| t.trim().is_empty()) {
+                bail!("{}: there is no text in the file", file.display());
+            }
+        }
+        Ok(Some(calibration))
+    }
+}
+
+/// A calibration as it is done unasked, kept in the cache folder where there is one.
+pub(crate) fn calibration() -> Calibration {
+    Calibration {
+        cache: cache_dir().ok().map(|dir| dir.join("calibrations")),
+        ..Calibration::default()
+    }
 }
 
 fn print(precision: Precision, report: &Report) {
@@ -104,7 +160,29 @@ fn print(precision: Precision, report: &Report) {
         report.bytes as f64 / 1e6,
         report.seconds
     );
+    if let Some(quantization) = &report.quantization {
+        println!("  {}", calibrated(quantization));
+    }
     println!("  {}", verification(&report.verification));
+}
+
+/// One line for what calibration decided.
+pub(crate) fn calibrated(q: &Quantization) -> String {
+    let count = |precision| {
+        q.products
+            .iter()
+            .filter(|p| p.precision == precision)
+            .count()
+    };
+    let (finer, float) = (count(LinearPrecision::Int8x2), count(LinearPrecision::Fp32));
+    format!(
+        "calibrated on {} texts ({} tokens): cosine min {:.6}, mean {:.6}; of {} products {finer} are int8x2, {float} fp32",
+        q.texts,
+        q.tokens,
+        q.min_cosine,
+        q.mean_cosine,
+        q.products.len()
+    )
 }
 
 /// One line for a verification's outcome.

@@ -78,6 +78,7 @@ pub(crate) fn model(
         precision,
         target,
         layout: Layout::Packed,
+        calibration: Some(super::convert::calibration()),
         verify: true,
         force: false,
         onnxruntime: compute.library(),

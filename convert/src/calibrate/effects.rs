@@ -1,0 +1,95 @@
+//! What each product does to the embedding: copies of a few texts go through the network, each with one product
+//! quantised and all else in float32.
+
+use lexivec_models::LinearPrecision;
+use lexivec_runtime::LayerNetwork;
+use lexivec_runtime::vector::cosine;
+
+use super::Solutions;
+use super::group::Group;
+use super::store::Effect;
+use super::walk::{Batches, States, Walk};
+use crate::error::Result;
+
+/// Texts that are copied, and the most tokens of one: every product adds a copy to all later layers.
+const TEXTS: usize = 12;
+const TOKENS: usize = 24;
+
+pub(super) struct Effects<'a> {
+    walk: &'a Walk<'a>,
+    batches: Batches,
+    reference: States,
+    copies: Vec<(Group, LinearPrecision, States)>,
+}
+
+impl<'a> Effects<'a> {
+    pub(super) fn new(walk: &'a Walk<'a>, sequences: &[Vec<u32>]) -> Result<Self> {
+        let short: Vec<&Vec<u32>> = sequences.iter().filter(|s| s.len() <= TOKENS).collect();
+        let from = if short.len() < TEXTS {
+            sequences.iter().collect()
+        } else {
+            short
+        };
+        let count = TEXTS.min(from.len());
+        let chosen: Vec<Vec<u32>> = (0..count)
+            .map(|i| from[i * from.len() / count].clone())
+            .collect();
+        let batches = Batches::new(&chosen);
+        Ok(Self {
+            reference: walk.embed(&batches)?,
+            copies: Vec::new(),
+            walk,
+            batches,
+        })
+    }
+
+    /// Moves all copies through a layer, `network`, and makes those of its products.
+    pub(super) fn step(
+        &mut self,
+        layer: usize,
+        network: &mut LayerNetwork,
+        solved: &Solutions<'_>,
+    ) -> Result<()> {
+        for (_, _, states) in &mut self.copies {
+            self.walk.step(network, &self.batches, states, &[])?;
+        }
+        for group in Group::of_layer(layer) {
+            for precision in [LinearPrecision::Int8, LinearPrecision::Int8x2] {
+                let only = |g: Group| {
+                    if g == group {
+                        precision
+                    } else {
+                        LinearPrecision::Fp32
+                    }
+                };
+                let (products, folds) = solved.assemble(layer..layer + 1, only);
+                let mut variant = self.walk.open(layer, folds, &products)?;
+                let mut states = self.reference.clone();
+                self.walk
+                    .step(&mut variant, &self.batches, &mut states, &[])?;
+                self.copies.push((group, precision, states));
+            }
+        }
+        self.walk
+            .step(network, &self.batches, &mut self.reference, &[])?;
+        Ok(())
+    }
+
+    /// The effects of all products, in the order of the network.
+    pub(super) fn finish(self) -> Result<Vec<Effect>> {
+        let expected = self.walk.finish(&self.batches, &self.reference)?;
+        let mut effects = vec![Effect::default(); self.copies.len() / 2];
+        for (group, precision, states) in &self.copies {
+            let found = self.walk.finish(&self.batches, states)?;
+            let pairs = expected.iter().zip(&found);
+            let mean = pairs.map(|(e, f)| 1.0 - cosine(e, f)).sum::<f64>() / expected.len() as f64;
+            let effect = &mut effects[group.index()];
+            match precision {
+                LinearPrecision::Int8 => effect.int8 = mean,
+                LinearPrecision::Int8x2 => effect.int8x2 = mean,
+                LinearPrecision::Fp32 => {}
+            }
+        }
+        Ok(effects)
+    }
+}

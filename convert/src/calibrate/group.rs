@@ -1,0 +1,175 @@
+//! The four products of a layer, whose inputs calibration watches: query, key and value read the same rows, gate and up
+//! others; each group is one product in an int8 graph.
+
+use std::sync::Arc;
+
+use lexivec_models::Decoder;
+
+use crate::cast;
+use crate::error::Result;
+use crate::fold::{self, Folds};
+use crate::matrix::Matrix;
+use crate::weights::Weights;
+
+/// Which product of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    QueryKeyValue,
+    Output,
+    GateUp,
+    Down,
+}
+
+/// A product of linear layers that share their input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Group {
+    pub(super) layer: usize,
+    kind: Kind,
+}
+
+impl Group {
+    /// The products of a layer, in the order of the network.
+    pub(super) fn of_layer(layer: usize) -> [Group; 4] {
+        [Kind::QueryKeyValue, Kind::Output, Kind::GateUp, Kind::Down]
+            .map(|kind| Group { layer, kind })
+    }
+
+    /// Where it stands among the products of all layers.
+    pub(super) fn index(self) -> usize {
+        self.layer * 4 + self.kind as usize
+    }
+
+    fn linears(self) -> &'static [&'static str] {
+        match self.kind {
+            Kind::QueryKeyValue => &["q_proj", "k_proj", "v_proj"],
+            Kind::Output => &["o_proj"],
+            Kind::GateUp => &["gate_proj", "up_proj"],
+            Kind::Down => &["down_proj"],
+        }
+    }
+
+    fn tensor(self, linear: &str, what: &str) -> String {
+        let module = match self.kind {
+            Kind::QueryKeyValue | Kind::Output => "self_attn",
+            Kind::GateUp | Kind::Down => "mlp",
+        };
+        format!("layers.{}.{module}.{linear}.{what}", self.layer)
+    }
+
+    /// The name of its stacked weights in the graph: `layers.0.self_attn.q_proj+k_proj+v_proj.weight`.
+    pub(super) fn name(self) -> String {
+        self.tensor(&self.linears().join("+"), "weight")
+    }
+
+    /// Input channels.
+    pub(super) fn inputs(self, d: &Decoder) -> usize {
+        match self.kind {
+            Kind::QueryKeyValue | Kind::GateUp => d.hidden_size,
+            Kind::Output => d.heads * d.head_dim,
+            Kind::Down => d.intermediate_size,
+        }
+    }
+
+    /// Output channels of each of its linear layers.
+    pub(super) fn outputs(self, d: &Decoder) -> Vec<usize> {
+        match self.kind {
+            Kind::QueryKeyValue => {
+                let kv = d.kv_heads * d.head_dim;
+                vec![d.heads * d.head_dim, kv, kv]
+            }
+            Kind::GateUp => vec![d.intermediate_size; 2],
+            Kind::Output | Kind::Down => vec![d.hidden_size],
+        }
+    }
+
+    /// Its weights stacked by rows, as the checkpoint has them.
+    pub(super) fn weights(self, d: &Decoder, weights: &Weights) -> Result<Matrix> {
+        let inputs = self.inputs(d);
+        let mut values = Vec::new();
+        for (linear, outputs) in self.linears().iter().zip(self.outputs(d)) {
+            let tensor = weights.get(&self.tensor(linear, "weight"), &[outputs, inputs])?;
+            let start = values.len();
+            values.resize(start + outputs * inputs, 0f32);
+            cast::read_f32(&tensor, 0, &mut values[start..])?;
+        }
+        Ok(Matrix::new(inputs, values))
+    }
+
+    /// The same value for input channels that are fed by the same channel before: the query heads that share a value
+    /// head read the same channels of it.
+    pub(super) fn tie(self, d: &Decoder, values: &mut [f32], join: impl Fn(f32, f32) -> f32) {
+        if self.kind != Kind::Output {
+            return;
+        }
+        let shared = d.heads / d.kv_heads * d.head_dim;
+        for head in values.chunks_mut(shared) {
+            for i in 0..d.head_dim {
+                let joined = head[i..].iter().step_by(d.head_dim).copied().reduce(&join);
+                head[i..]
+                    .iter_mut()
+                    .step_by(d.head_dim)
+                    .for_each(|v| *v = joined.unwrap_or(*v));
+            }
+        }
+    }
+
+    /// Folds its smoothing: inputs arrive divided by `smoothing`, weights multiply by it.
+    pub(super) fn fold(self, d: &Decoder, smoothing: &[f32], folds: &mut Folds) {
+        let by: Arc<[f32]> = smoothing.into();
+        for linear in self.linears() {
+            fold::columns(folds, self.tensor(linear, "weight"), Arc::clone(&by));
+        }
+        let inverse = self.source_factors(d, smoothing);
+        let sources = match self.kind {
+            Kind::QueryKeyValue => vec![format!("layers.{}.input_layernorm.weight", self.layer)],
+            Kind::GateUp => vec![format!(
+                "layers.{}.post_attention_layernorm.weight",
+                self.layer
+            )],
+            Kind::Output => ["weight", "bias"]
+                .map(|what| self.tensor("v_proj", what))
+                .to_vec(),
+            Kind::Down => ["weight", "bias"]
+                .map(|what| self.tensor("up_proj", what))
+                .to_vec(),
+        };
+        for name in sources {
+            fold::rows(folds, name, Arc::clone(&inverse));
+        }
+    }
+
+    /// What the channels that feed it are multiplied by.
+    fn source_factors(self, d: &Decoder, smoothing: &[f32]) -> Arc<[f32]> {
+        let inverse = |s: &f32| 1.0 / s;
+        if self.kind == Kind::Output {
+            let shared = d.heads / d.kv_heads * d.head_dim;
+            let heads = smoothing.chunks(shared);
+            heads
+                .flat_map(|h| h[..d.head_dim].iter().map(inverse))
+                .collect()
+        } else {
+            smoothing.iter().map(inverse).collect()
+        }
+    }
+
+    /// Applies a fold of this product to the output scales of the one before, which is what multiplying the rows of
+    /// its weights comes to: value before output projection, up before down.
+    pub(super) fn rescale_source(self, d: &Decoder, smoothing: &[f32], scales: &mut [f32]) {
+        let factors = self.source_factors(d, smoothing);
+        let last = scales.len() - factors.len();
+        scales[last..]
+            .iter_mut()
+            .zip(factors.iter())
+            .for_each(|(s, f)| *s *= f);
+    }
+
+    /// The product whose outputs a fold of this one changes.
+    pub(super) fn source(self) -> Option<Group> {
+        let kind = match self.kind {
+            Kind::Output => Kind::QueryKeyValue,
+            Kind::Down => Kind::GateUp,
+            Kind::QueryKeyValue | Kind::GateUp => return None,
+        };
+        Some(Group { kind, ..self })
+    }
+}

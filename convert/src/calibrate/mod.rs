@@ -1,0 +1,338 @@
+//! INT8 that keeps its quality: what the float32 network does on real texts decides how each product is quantised.
+//!
+//! ```text
+//! texts ── walk: the reference, layer by layer ──▶ inputs of every product
+//!             │                                       │ solve: smoothing, scales, rounding, by the product's error
+//!             │                                       ▼
+//!             └── effects: each product alone ◀── store (cache folder)
+//!                            │
+//!                            ▼
+//!                  choose: the fewest products in more than int8 that keep `min_cosine`
+//! ```
+//!
+//! Smoothing is folded into the weights while they are written ([`crate::fold`]); nothing of it is left in the graph.
+
+mod choose;
+mod effects;
+mod group;
+mod solve;
+mod store;
+mod texts;
+mod walk;
+
+use std::path::{Path, PathBuf};
+
+use lexivec_models::{Checkpoint, Decoder, LinearPrecision, ProductPlan, Quantization};
+use lexivec_runtime::Library;
+
+use crate::error::{Error, Result};
+use crate::fold::Folds;
+use crate::matrix::Matrix;
+use crate::progress::Progress;
+use crate::quantize::Products;
+use crate::verify::data_folder;
+use crate::weights::Weights;
+use choose::Ladder;
+use effects::Effects;
+use group::Group;
+use store::{Stored, Summary};
+use walk::{Batches, Walk};
+
+/// How to calibrate an int8 model.
+#[derive(Debug, Clone)]
+pub struct Calibration {
+    /// Texts like those that will be embedded; none for a built-in set of terms, sentences and code in many languages.
+    pub texts: Vec<String>,
+    /// The cosine to float32 that every calibration text is to keep: the fewest products that do it are computed more
+    /// finely than in int8.
+    pub min_cosine: f64,
+    /// Where calibrations are kept, to be used again; none to forget them.
+    pub cache: Option<PathBuf>,
+}
+
+impl Calibration {
+    /// The `min_cosine` of a conversion that asks for none. Texts that were not calibrated on come out a little lower.
+    pub const MIN_COSINE: f64 = 0.999;
+}
+
+impl Default for Calibration {
+    fn default() -> Self {
+        Self {
+            texts: Vec::new(),
+            min_cosine: Self::MIN_COSINE,
+            cache: None,
+        }
+    }
+}
+
+/// What calibration decided, as the graph wants it.
+pub(crate) struct Calibrated {
+    pub(crate) products: Products,
+    pub(crate) folds: Folds,
+    pub(crate) report: Quantization,
+    /// Holds the weights until the model is written, where they are not kept in the cache.
+    _scratch: Option<tempfile::TempDir>,
+}
+
+/// What to calibrate.
+pub(crate) struct Subject<'a> {
+    pub(crate) checkpoint: &'a Checkpoint,
+    pub(crate) weights: &'a Weights,
+    /// Changes whenever the checkpoint's weights do.
+    pub(crate) digest: &'a str,
+    pub(crate) onnxruntime: Option<&'a Path>,
+    /// For weights that are not kept.
+    pub(crate) scratch: &'a Path,
+}
+
+/// Calibrates a checkpoint.
+///
+/// # Errors
+/// A text cannot be tokenised, the reference does not run, or the user interrupts.
+pub(crate) fn calibrate(
+    subject: &Subject<'_>,
+    options: &Calibration,
+    progress: &dyn Progress,
+) -> Result<Calibrated> {
+    let d = &subject.checkpoint.decoder;
+    let library = Library::load(subject.onnxruntime, false)?;
+    let sequences = texts::sequences(subject.checkpoint, &options.texts)?;
+    let batches = Batches::new(&sequences);
+    let folder = data_folder(&subject.checkpoint.weights)?;
+    let walk = Walk::new(library, d, subject.weights, folder, &batches);
+
+    let place = store::Place::new(options.cache.as_deref(), subject, &sequences)?;
+    let summary = match place.summary() {
+        Some(summary) => summary,
+        None => place.fill(|dir| {
+            fill(
+                &walk,
+                d,
+                subject.weights,
+                &sequences,
+                &batches,
+                dir,
+                progress,
+            )
+        })?,
+    };
+    let layers = (0..d.layers)
+        .map(|layer| store::read_layer(place.dir(), &Group::of_layer(layer)))
+        .collect::<Result<Vec<_>>>()?;
+    let solutions = Solutions {
+        decoder: d,
+        first: 0,
+        layers,
+    };
+    let chosen = choose::choose(
+        &walk,
+        &batches,
+        &solutions,
+        &Ladder::new(&summary.effects, d),
+        options.min_cosine,
+        progress,
+    )?;
+    let (products, folds) =
+        solutions.assemble(0..d.layers, |group| chosen.precisions[group.index()]);
+    let report = Quantization {
+        texts: summary.texts,
+        tokens: summary.tokens,
+        min_cosine_asked: options.min_cosine,
+        min_cosine: chosen.min_cosine,
+        mean_cosine: chosen.mean_cosine,
+        products: solutions.report(&chosen.precisions, &summary),
+    };
+    Ok(Calibrated {
+        products,
+        folds,
+        report,
+        _scratch: place.into_scratch(),
+    })
+}
+
+/// Walks through the layers once: solves every product for the inputs it sees, writes the solution, and measures what
+/// it does to the embedding.
+fn fill(
+    walk: &Walk<'_>,
+    d: &Decoder,
+    weights: &Weights,
+    sequences: &[Vec<u32>],
+    batches: &Batches,
+    dir: &Path,
+    progress: &dyn Progress,
+) -> Result<Summary> {
+    let size = |group: &Group| (group.inputs(d) * group.outputs(d).iter().sum::<usize>()) as u64;
+    let total: u64 = (0..d.layers)
+        .flat_map(Group::of_layer)
+        .map(|g| size(&g))
+        .sum();
+    progress.stage("calibrating", total);
+    let mut states = walk.embed(batches)?;
+    let mut effects = Effects::new(walk, sequences)?;
+    for layer in 0..d.layers {
+        let groups = Group::of_layer(layer);
+        let mut network = walk.open(layer, Folds::default(), &Products::default())?;
+        let taps = groups.map(|g| crate::graph::tap(&g.name()));
+        let seen = walk.step(&mut network, batches, &mut states, &taps)?;
+        let mut solutions = Vec::new();
+        for (group, inputs) in groups.iter().zip(seen) {
+            if progress.cancelled() {
+                return Err(Error::Interrupted);
+            }
+            let inputs = Matrix::new(group.inputs(d), inputs);
+            solutions.push(solve::solve(
+                *group,
+                d,
+                &inputs,
+                &group.weights(d, weights)?,
+            ));
+            progress.advance(size(group));
+        }
+        store::write_layer(dir, &groups, &solutions)?;
+        let solved = Solutions {
+            decoder: d,
+            first: layer,
+            layers: vec![store::read_layer(dir, &groups)?],
+        };
+        effects.step(layer, &mut network, &solved)?;
+    }
+    Ok(Summary {
+        texts: sequences.len(),
+        tokens: sequences.iter().map(Vec::len).sum(),
+        effects: effects.finish()?,
+    })
+}
+
+/// The solutions of some layers, and the graph's view of them.
+struct Solutions<'a> {
+    decoder: &'a Decoder,
+    /// The first layer that is held.
+    first: usize,
+    layers: Vec<Vec<Stored>>,
+}
+
+impl Solutions<'_> {
+    /// The products of these layers at the given precisions, and the factors that their smoothing folds into weights.
+    fn assemble(
+        &self,
+        layers: std::ops::Range<usize>,
+        precision: impl Fn(Group) -> LinearPrecision,
+    ) -> (Products, Folds) {
+        let d = self.decoder;
+        let (mut products, mut folds) = (Products::default(), Folds::default());
+        for layer in layers {
+            let solutions = &self.layers[layer - self.first];
+            let groups = Group::of_layer(layer);
+            // Who computes in float32 reads unsmoothed inputs.
+            let factors: Vec<Option<&[f32]>> = groups
+                .iter()
+                .zip(solutions)
+                .map(|(group, solution)| {
+                    let smoothed = precision(*group) != LinearPrecision::Fp32;
+                    solution
+                        .smoothing
+                        .as_ref()
+                        .filter(|_| smoothed)
+                        .map(|(_, f)| f.as_slice())
+                })
+                .collect();
+            for (group, solution) in groups.iter().zip(solutions) {
+                let precision = precision(*group);
+                if precision == LinearPrecision::Fp32 {
+                    continue;
+                }
+                let quantized = solution.quantized(|scales| {
+                    for (next, factors) in groups.iter().zip(&factors) {
+                        if let (true, Some(factors)) = (next.source() == Some(*group), factors) {
+                            next.rescale_source(d, factors, scales);
+                        }
+                    }
+                });
+                products.insert(group.name(), (quantized.into(), precision));
+            }
+            for (group, factors) in groups.iter().zip(&factors) {
+                if let Some(factors) = factors {
+                    group.fold(d, factors, &mut folds);
+                }
+            }
+        }
+        (products, folds)
+    }
+
+    fn report(&self, precisions: &[LinearPrecision], summary: &Summary) -> Vec<ProductPlan> {
+        let groups = (0..self.layers.len()).flat_map(Group::of_layer);
+        groups
+            .zip(self.layers.iter().flatten())
+            .map(|(group, solution)| {
+                let precision = precisions[group.index()];
+                let float = precision == LinearPrecision::Fp32;
+                ProductPlan {
+                    name: group.name().trim_end_matches(".weight").to_owned(),
+                    precision,
+                    smoothing: solution
+                        .smoothing
+                        .as_ref()
+                        .filter(|_| !float)
+                        .map(|(s, _)| *s),
+                    rounding: if float {
+                        "none".to_owned()
+                    } else {
+                        solution.rounding.clone()
+                    },
+                    effect: summary.effects[group.index()].int8,
+                }
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use walk::States;
+
+    /// Numbers from 1/8 to 8.
+    fn factors(seed: usize, count: usize) -> Vec<f32> {
+        (0..count)
+            .map(|i| 2f32.powf(((i * 7919 + seed * 104_729) % 1000) as f32 / 1000.0 * 6.0 - 3.0))
+            .collect()
+    }
+
+    #[test]
+    fn folding_leaves_the_function_of_every_family_unchanged() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for folder in [
+            "models/nano",
+            "tests/fixtures/tiny/qwen2",
+            "tests/fixtures/tiny/llama",
+        ] {
+            let checkpoint = Checkpoint::open(&root.join(folder)).unwrap();
+            let d = &checkpoint.decoder;
+            let weights = Weights::open(&checkpoint).unwrap();
+            let batches = Batches::new(&[vec![5, 6, 7, 8, 9, 10, 11], vec![5, 6, 40, 2], vec![3]]);
+            let data = data_folder(&checkpoint.weights).unwrap();
+            let library = Library::load(None, false).unwrap();
+            let walk = Walk::new(library, d, &weights, data, &batches);
+            let run = |folded: bool| {
+                let mut states: States = walk.embed(&batches).unwrap();
+                for layer in 0..d.layers {
+                    let mut folds = Folds::default();
+                    for group in Group::of_layer(layer).into_iter().filter(|_| folded) {
+                        let mut smoothing = factors(group.index(), group.inputs(d));
+                        group.tie(d, &mut smoothing, f32::max);
+                        group.fold(d, &smoothing, &mut folds);
+                    }
+                    let mut network = walk.open(layer, folds, &Products::default()).unwrap();
+                    walk.step(&mut network, &batches, &mut states, &[]).unwrap();
+                }
+                walk.finish(&batches, &states).unwrap()
+            };
+            for (expected, found) in run(false).iter().zip(run(true)) {
+                let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
+                for (e, f) in expected.iter().zip(found) {
+                    assert!((e - f).abs() <= 1e-5 * largest, "{folder}: {e} {f}");
+                }
+            }
+        }
+    }
+}

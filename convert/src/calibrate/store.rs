@@ -1,0 +1,230 @@
+//! The folder that a calibration fills: a safetensors file per layer, and what was measured. It is kept in lexivec's
+//! cache under a name that changes with weights, texts and program, so that other targets and layouts of the same
+//! checkpoint need not calibrate again.
+#![allow(unsafe_code)] // memory maps
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lexivec_models::Error as ModelError;
+use memmap2::Mmap;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+
+use super::Subject;
+use super::group::Group;
+use super::solve::Solution;
+use crate::error::{Error, Result};
+use crate::quantize::Quantized;
+
+const SUMMARY: &str = "calibration.json";
+
+/// Where a calibration is kept.
+pub(super) enum Place {
+    /// In the cache: there whole, or yet to be filled.
+    Cached(PathBuf),
+    /// In a folder that goes with the conversion.
+    Scratch(TempDir),
+}
+
+impl Place {
+    /// The place for these weights and sequences.
+    pub(super) fn new(
+        cache: Option<&Path>,
+        subject: &Subject<'_>,
+        sequences: &[Vec<u32>],
+    ) -> Result<Self> {
+        let Some(cache) = cache else {
+            let dir = tempfile::Builder::new()
+                .prefix(".calibration")
+                .tempdir_in(subject.scratch)
+                .map_err(|e| ModelError::io(subject.scratch, e))?;
+            return Ok(Self::Scratch(dir));
+        };
+        let mut digest = Sha256::new();
+        digest.update(env!("CARGO_PKG_VERSION"));
+        digest.update(subject.digest);
+        for sequence in sequences {
+            digest.update((sequence.len() as u64).to_le_bytes());
+            digest.update(bytemuck::cast_slice::<u32, u8>(sequence));
+        }
+        let key: String = digest
+            .finalize()
+            .iter()
+            .take(8)
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        let name = subject.checkpoint.source.name.replace('/', "--");
+        Ok(Self::Cached(cache.join(format!("{name}-{key}"))))
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        match self {
+            Self::Cached(dir) => dir,
+            Self::Scratch(dir) => dir.path(),
+        }
+    }
+
+    /// What is there already.
+    pub(super) fn summary(&self) -> Option<Summary> {
+        let text = fs_err::read_to_string(self.dir().join(SUMMARY)).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Has the folder filled; one in the cache appears whole or not at all.
+    pub(super) fn fill(&self, fill: impl FnOnce(&Path) -> Result<Summary>) -> Result<Summary> {
+        let dir = match self {
+            Self::Scratch(dir) => return fill(dir.path()),
+            Self::Cached(dir) => dir,
+        };
+        let parent = dir.parent().unwrap_or(Path::new("."));
+        let io = |e| ModelError::io(parent, e);
+        fs_err::create_dir_all(parent).map_err(io)?;
+        let partial = tempfile::Builder::new()
+            .prefix(".partial")
+            .tempdir_in(parent)
+            .map_err(io)?;
+        let summary = fill(partial.path())?;
+        let path = partial.path().join(SUMMARY);
+        let text = serde_json::to_string_pretty(&summary).unwrap_or_default();
+        fs_err::write(&path, text).map_err(|e| ModelError::io(&path, e))?;
+        // Another conversion that was first left the same.
+        if !dir.exists() {
+            fs_err::rename(partial.path(), dir).map_err(io)?;
+        }
+        Ok(summary)
+    }
+
+    /// The folder that has to live until the model is written.
+    pub(super) fn into_scratch(self) -> Option<TempDir> {
+        match self {
+            Self::Cached(_) => None,
+            Self::Scratch(dir) => Some(dir),
+        }
+    }
+}
+
+/// One product's solution in a file.
+pub(super) struct Stored {
+    /// SmoothQuant's strength and factors.
+    pub(super) smoothing: Option<(f32, Vec<f32>)>,
+    pub(super) rounding: String,
+    inputs: usize,
+    scales: Vec<f32>,
+    file: Arc<Mmap>,
+    start: usize,
+}
+
+impl Stored {
+    /// Its weights, with the rows multiplied as `rescale` says.
+    pub(super) fn quantized(&self, rescale: impl FnOnce(&mut [f32])) -> Quantized {
+        let mut scales = self.scales.clone();
+        rescale(&mut scales);
+        Quantized::stored(self.inputs, scales, Arc::clone(&self.file), self.start)
+    }
+}
+
+/// What was measured of each product, beside its weights.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Summary {
+    pub(super) texts: usize,
+    pub(super) tokens: usize,
+    pub(super) effects: Vec<Effect>,
+}
+
+/// How far the embedding moves when one product alone is quantised, as mean 1 - cosine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Effect {
+    pub(super) int8: f64,
+    pub(super) int8x2: f64,
+}
+
+/// Writes a layer's solutions.
+pub(super) fn write_layer(dir: &Path, groups: &[Group], solutions: &[Solution]) -> Result<()> {
+    let mut tensors: Vec<(String, TensorView<'_>)> = Vec::new();
+    let mut metadata = std::collections::HashMap::new();
+    let view = |dtype, shape: Vec<usize>, bytes| {
+        TensorView::new(dtype, shape, bytes).map_err(|source| Error::Safetensors {
+            path: dir.to_path_buf(),
+            source,
+        })
+    };
+    for (group, solution) in groups.iter().zip(solutions) {
+        let name = group.name();
+        let outputs = solution.scales.len();
+        let codes = bytemuck::cast_slice(&solution.codes);
+        let shape = vec![solution.codes.len() / outputs, outputs];
+        tensors.push((format!("{name}.codes"), view(Dtype::I8, shape, codes)?));
+        let scales = bytemuck::cast_slice(&solution.scales);
+        tensors.push((
+            format!("{name}.scales"),
+            view(Dtype::F32, vec![outputs], scales)?,
+        ));
+        metadata.insert(format!("{name}.rounding"), solution.rounding.to_owned());
+        if let Some((strength, factors)) = &solution.smoothing {
+            let bytes = bytemuck::cast_slice(factors);
+            tensors.push((
+                format!("{name}.smoothing"),
+                view(Dtype::F32, vec![factors.len()], bytes)?,
+            ));
+            metadata.insert(format!("{name}.strength"), strength.to_string());
+        }
+    }
+    let path = file_of(dir, groups[0].layer);
+    safetensors::serialize_to_file(tensors, Some(metadata), &path)
+        .map_err(|source| Error::Safetensors { path, source })
+}
+
+/// Opens a layer's solutions.
+pub(super) fn read_layer(dir: &Path, groups: &[Group]) -> Result<Vec<Stored>> {
+    let path = file_of(dir, groups[0].layer);
+    let damaged = |source| Error::Safetensors {
+        path: path.clone(),
+        source,
+    };
+    let file = fs_err::File::open(&path).map_err(|e| ModelError::io(&path, e))?;
+    // SAFETY: the map is read-only, and the file was written by this program under a name of its own.
+    let map = Arc::new(unsafe { Mmap::map(file.file()) }.map_err(|e| ModelError::io(&path, e))?);
+    let (header, metadata) = SafeTensors::read_metadata(&map).map_err(damaged)?;
+    let all = SafeTensors::deserialize(&map).map_err(damaged)?;
+    let notes = metadata.metadata().clone().unwrap_or_default();
+    let floats = |name: &str| -> Result<Vec<f32>> {
+        let tensor = all.tensor(name).map_err(damaged)?;
+        let values = tensor.data().as_chunks::<4>().0;
+        Ok(values.iter().map(|b| f32::from_le_bytes(*b)).collect())
+    };
+    groups
+        .iter()
+        .map(|group| {
+            let name = group.name();
+            let codes = format!("{name}.codes");
+            let info = metadata
+                .info(&codes)
+                .ok_or_else(|| damaged(safetensors::SafeTensorError::TensorNotFound(codes)))?;
+            let strength = notes
+                .get(&format!("{name}.strength"))
+                .and_then(|s| s.parse().ok());
+            let smoothing = strength
+                .map(|s| Ok::<_, Error>((s, floats(&format!("{name}.smoothing"))?)))
+                .transpose()?;
+            Ok(Stored {
+                smoothing,
+                rounding: notes
+                    .get(&format!("{name}.rounding"))
+                    .cloned()
+                    .unwrap_or_default(),
+                inputs: info.shape[0],
+                scales: floats(&format!("{name}.scales"))?,
+                file: Arc::clone(&map),
+                start: header + 8 + info.data_offsets.0,
+            })
+        })
+        .collect()
+}
+
+fn file_of(dir: &Path, layer: usize) -> PathBuf {
+    dir.join(format!("layers.{layer}.safetensors"))
+}

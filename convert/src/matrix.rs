@@ -1,0 +1,322 @@
+//! Row-major matrices, and the little linear algebra that calibration needs, on all cores.
+//!
+//! Work is cut into parts whose size does not depend on the number of cores, so that results do not either.
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{ArrayView2, ArrayViewMut2, LinalgScalar, ShapeBuilder as _};
+use rayon::prelude::*;
+
+/// Rows of a result that a core computes together.
+const PART: usize = 128;
+
+/// A row-major matrix of float32.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Matrix {
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) values: Vec<f32>,
+}
+
+impl Matrix {
+    pub(crate) fn new(columns: usize, values: Vec<f32>) -> Self {
+        Self {
+            rows: values.len() / columns,
+            columns,
+            values,
+        }
+    }
+
+    pub(crate) fn row(&self, row: usize) -> &[f32] {
+        &self.values[row * self.columns..][..self.columns]
+    }
+
+    /// `self · otherᵀ`.
+    pub(crate) fn times_transposed(&self, other: &Matrix) -> Matrix {
+        let mut values = vec![0f32; self.rows * other.rows];
+        let b = view(&other.values, other.rows, other.columns, other.columns);
+        values
+            .par_chunks_mut(other.rows * PART)
+            .zip(self.values.par_chunks(self.columns * PART))
+            .for_each(|(out, rows)| {
+                let count = rows.len() / self.columns;
+                let a = view(rows, count, self.columns, self.columns);
+                let mut out = view_mut(out, count, other.rows, other.rows);
+                general_mat_mul(1.0, &a, &b.t(), 0.0, &mut out);
+            });
+        Matrix::new(other.rows, values)
+    }
+
+    /// `selfᵀ · self`: the Hessian of a least-squares problem whose inputs are the rows.
+    pub(crate) fn gram(&self) -> Matrix {
+        let n = self.columns;
+        let mut values = vec![0f32; n * n];
+        let all = view(&self.values, self.rows, n, n);
+        values
+            .par_chunks_mut(n * PART)
+            .enumerate()
+            .for_each(|(part, out)| {
+                let count = out.len() / n;
+                let columns = view(&self.values[part * PART..], self.rows, count, n);
+                let mut out = view_mut(out, count, n, n);
+                general_mat_mul(1.0, &columns.t(), &all, 0.0, &mut out);
+            });
+        Matrix::new(n, values)
+    }
+
+    /// The largest magnitude of each column.
+    pub(crate) fn column_maxima(&self) -> Vec<f32> {
+        let mut maxima = vec![0f32; self.columns];
+        for row in self.values.chunks_exact(self.columns) {
+            maxima
+                .iter_mut()
+                .zip(row)
+                .for_each(|(m, v)| *m = m.max(v.abs()));
+        }
+        maxima
+    }
+
+    /// Every value multiplied by its column's factor.
+    pub(crate) fn scaled_columns(&self, factors: &[f32]) -> Matrix {
+        let mut scaled = self.clone();
+        scaled
+            .values
+            .par_chunks_mut(self.columns)
+            .for_each(|row| row.iter_mut().zip(factors).for_each(|(v, f)| *v *= f));
+        scaled
+    }
+
+    /// At most `count` rows, evenly spread.
+    pub(crate) fn sample(&self, count: usize) -> Matrix {
+        let count = count.min(self.rows);
+        let values = (0..count)
+            .flat_map(|i| self.row(i * self.rows / count).iter().copied())
+            .collect();
+        Matrix::new(self.columns, values)
+    }
+}
+
+/// A matrix whose rows begin `stride` values apart.
+fn view<T>(values: &[T], rows: usize, columns: usize, stride: usize) -> ArrayView2<'_, T> {
+    ArrayView2::from_shape((rows, columns).strides((stride, 1)), values)
+        .unwrap_or_else(|_| unreachable!("the rows lie within the slice"))
+}
+
+fn view_mut<T>(
+    values: &mut [T],
+    rows: usize,
+    columns: usize,
+    stride: usize,
+) -> ArrayViewMut2<'_, T> {
+    ArrayViewMut2::from_shape((rows, columns).strides((stride, 1)), values)
+        .unwrap_or_else(|_| unreachable!("the rows lie within the slice"))
+}
+
+/// A matrix inside another one: values, and how far apart its rows begin.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a, T> {
+    pub(crate) values: &'a [T],
+    pub(crate) stride: usize,
+}
+
+/// `out += factor · a · b` for `rows x inner` times `inner x columns`, on one core. The rows of `out` begin `stride`
+/// values apart.
+pub(crate) fn add_product<T: LinalgScalar>(
+    out: &mut [T],
+    stride: usize,
+    factor: T,
+    a: Part<'_, T>,
+    b: Part<'_, T>,
+    [rows, inner, columns]: [usize; 3],
+) {
+    let mut out = view_mut(out, rows, columns, stride);
+    let a = view(a.values, rows, inner, a.stride);
+    let b = view(b.values, inner, columns, b.stride);
+    general_mat_mul(factor, &a, &b, T::one(), &mut out);
+}
+
+/// The inverse of the lower Cholesky factor of a symmetric positive definite `n x n` matrix, in its place; what is above
+/// the diagonal becomes zero. `None` where the matrix is not positive definite.
+pub(crate) fn inverse_cholesky(a: &mut [f64], n: usize) -> Option<()> {
+    for start in (0..n).step_by(PART) {
+        let end = (start + PART).min(n);
+        factor_columns(a, n, start, end)?;
+    }
+    for (i, row) in a.chunks_exact_mut(n).enumerate() {
+        row[i + 1..].fill(0.0);
+    }
+    for start in (0..n).step_by(PART) {
+        let end = (start + PART).min(n);
+        invert_rows(a, n, start, end);
+    }
+    Some(())
+}
+
+/// Right-looking Cholesky: factors these columns, and takes their product from all later ones.
+fn factor_columns(a: &mut [f64], n: usize, start: usize, end: usize) -> Option<()> {
+    let width = end - start;
+    for i in start..end {
+        for j in start..=i {
+            let dot: f64 = (start..j).map(|k| a[i * n + k] * a[j * n + k]).sum();
+            let rest = a[i * n + j] - dot;
+            if i == j {
+                if rest.is_nan() || rest <= 0.0 {
+                    return None;
+                }
+                a[i * n + i] = rest.sqrt();
+            } else {
+                a[i * n + j] = rest / a[j * n + j];
+            }
+        }
+    }
+    let (above, below) = a.split_at_mut(end * n);
+    let diagonal = |i: usize, j: usize| above[(start + i) * n + start + j];
+    below.par_chunks_exact_mut(n).for_each(|row| {
+        let row = &mut row[start..end];
+        for j in 0..width {
+            let dot: f64 = (0..j).map(|k| row[k] * diagonal(j, k)).sum();
+            row[j] = (row[j] - dot) / diagonal(j, j);
+        }
+    });
+    // The panel transposed: what the products read while rows are written.
+    let later = n - end;
+    let mut panel = vec![0f64; width * later];
+    for (i, row) in below.chunks_exact(n).enumerate() {
+        (0..width).for_each(|k| panel[k * later + i] = row[start + k]);
+    }
+    below
+        .par_chunks_mut(n * PART)
+        .enumerate()
+        .for_each(|(part, rows)| {
+            let count = rows.len() / n;
+            // Columns up to this part's diagonal; those after it are never read.
+            let columns = part * PART + count;
+            let left: Vec<f64> = rows
+                .chunks_exact(n)
+                .flat_map(|row| row[start..end].iter().copied())
+                .collect();
+            let a = Part {
+                values: &left,
+                stride: width,
+            };
+            let b = Part {
+                values: &panel,
+                stride: later,
+            };
+            add_product(&mut rows[end..], n, -1.0, a, b, [count, width, columns]);
+        });
+    Some(())
+}
+
+/// Turns rows of a lower factor into rows of its inverse; those above are turned already.
+fn invert_rows(a: &mut [f64], n: usize, start: usize, end: usize) {
+    let height = end - start;
+    let (above, rows) = a.split_at_mut(start * n);
+    let rows = &mut rows[..height * n];
+    // The inverse of the diagonal block, row by row.
+    let mut inverse = vec![0f64; height * height];
+    for i in 0..height {
+        let pivot = rows[i * n + start + i];
+        for j in 0..=i {
+            let unit = if i == j { 1.0 } else { 0.0 };
+            let dot: f64 = (j..i)
+                .map(|k| rows[i * n + start + k] * inverse[k * height + j])
+                .sum();
+            inverse[i * height + j] = (unit - dot) / pivot;
+        }
+    }
+    // -inverse · (rows · above), by parts of columns.
+    let left: Vec<f64> = rows
+        .chunks_exact(n)
+        .flat_map(|row| row[..start].iter().copied())
+        .collect();
+    let parts: Vec<(usize, Vec<f64>)> = (0..start)
+        .into_par_iter()
+        .step_by(PART)
+        .map(|first| {
+            let width = PART.min(start - first);
+            // Rows of a lower triangle before its column are zero.
+            let inner = start - first;
+            let mut product = vec![0f64; height * width];
+            let a = Part {
+                values: &left[first..],
+                stride: start,
+            };
+            let b = Part {
+                values: &above[first * n + first..],
+                stride: n,
+            };
+            add_product(&mut product, width, 1.0, a, b, [height, inner, width]);
+            let mut result = vec![0f64; height * width];
+            let a = Part {
+                values: &inverse,
+                stride: height,
+            };
+            let b = Part {
+                values: &product,
+                stride: width,
+            };
+            add_product(&mut result, width, -1.0, a, b, [height, height, width]);
+            (first, result)
+        })
+        .collect();
+    for (first, part) in parts {
+        let width = part.len() / height;
+        for (row, part) in rows.chunks_exact_mut(n).zip(part.chunks_exact(width)) {
+            row[first..first + width].copy_from_slice(part);
+        }
+    }
+    for (row, inverse) in rows.chunks_exact_mut(n).zip(inverse.chunks_exact(height)) {
+        row[start..end].copy_from_slice(inverse);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_inverse_factor_turns_the_matrix_into_the_identity() {
+        for n in [1, 5, 128, 300] {
+            // A matrix with a known factor: L Lᵀ, L's diagonal dominating.
+            let lower = |i: usize, j: usize| match i.cmp(&j) {
+                std::cmp::Ordering::Less => 0.0,
+                std::cmp::Ordering::Equal => 2.0 + (i % 3) as f64,
+                std::cmp::Ordering::Greater => ((i * 31 + j * 17) % 11) as f64 / 11.0 / n as f64,
+            };
+            let mut a = vec![0f64; n * n];
+            for i in 0..n {
+                for j in 0..n {
+                    a[i * n + j] = (0..n).map(|k| lower(i, k) * lower(j, k)).sum();
+                }
+            }
+            inverse_cholesky(&mut a, n).unwrap();
+            for i in 0..n {
+                for j in 0..n {
+                    let product: f64 = (0..n).map(|k| a[i * n + k] * lower(k, j)).sum();
+                    let unit = if i == j { 1.0 } else { 0.0 };
+                    assert!((product - unit).abs() < 1e-9, "{n} {i} {j} {product}");
+                }
+            }
+        }
+        assert!(inverse_cholesky(&mut [1.0, 2.0, 2.0, 1.0], 2).is_none());
+    }
+
+    #[test]
+    fn products_equal_sums() {
+        let values = |count: usize| (0..count).map(|i| ((i * 37 % 19) as f32) - 9.0).collect();
+        let (a, b) = (
+            Matrix::new(7, values(200 * 7)),
+            Matrix::new(7, values(13 * 7)),
+        );
+        let product = a.times_transposed(&b);
+        let gram = a.gram();
+        for i in 0..200 {
+            for j in 0..13 {
+                let sum: f32 = a.row(i).iter().zip(b.row(j)).map(|(x, y)| x * y).sum();
+                assert_eq!(product.row(i)[j], sum);
+            }
+        }
+        let sum: f32 = (0..200).map(|r| a.row(r)[2] * a.row(r)[5]).sum();
+        assert_eq!(gram.row(2)[5], sum);
+    }
+}

@@ -1,0 +1,63 @@
+//! Sizes and digests of the files that a conversion reads and writes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use lexivec_models::{Checkpoint, Error as ModelError, FileRecord};
+use rayon::prelude::*;
+
+use crate::error::Result;
+
+/// By the files' names relative to their folder.
+pub(crate) type Records = BTreeMap<String, FileRecord>;
+
+/// The checkpoint's files that a conversion reads.
+pub(crate) fn of_checkpoint(checkpoint: &Checkpoint) -> Result<Records> {
+    let weights = checkpoint.weights.iter();
+    let weights = weights.filter_map(|path| path.file_name().map(PathBuf::from));
+    let names: Vec<PathBuf> = weights.chain(checkpoint.copied_files()).collect();
+    records(&checkpoint.dir, &names, FileRecord::sha256)
+}
+
+/// The files that a conversion wrote or linked.
+pub(crate) fn of_written(dir: &Path) -> Result<Records> {
+    records(dir, &files_below(dir)?, FileRecord::blake3)
+}
+
+/// One digest for many files.
+pub(crate) fn digest_of(records: &Records) -> String {
+    let lines = records
+        .iter()
+        .map(|(name, record)| format!("{name} {}\n", record.digest));
+    lines.collect()
+}
+
+/// Records of files, by their names relative to `dir`.
+fn records(
+    dir: &Path,
+    names: &[PathBuf],
+    of: fn(&Path) -> lexivec_models::Result<FileRecord>,
+) -> Result<Records> {
+    let record = |name: &PathBuf| Ok((name.to_string_lossy().into_owned(), of(&dir.join(name))?));
+    names.par_iter().map(record).collect()
+}
+
+/// Files below a folder, relative to it, hidden ones left out.
+fn files_below(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        let path = dir.join(&folder);
+        let io = |e| ModelError::io(&path, e);
+        for entry in fs_err::read_dir(&path).map_err(io)? {
+            let entry = entry.map_err(io)?;
+            let name = folder.join(entry.file_name());
+            if entry.path().is_dir() {
+                folders.push(name);
+            } else if !entry.file_name().to_string_lossy().starts_with('.') {
+                found.push(name);
+            }
+        }
+    }
+    Ok(found)
+}

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use lexivec_convert::{ConvertOptions, Silent, convert};
-use lexivec_models::{Checkpoint, Layout, Precision, Target};
+use lexivec_models::{Blocks, Checkpoint, Layout, Precision, Target};
 use safetensors::tensor::{Dtype, View, serialize_to_file};
 
 const HIDDEN: usize = 1024;
@@ -131,6 +131,7 @@ fn main() {
         }
         for (precision, times) in precisions.iter().zip(&mut conversions) {
             let options = ConvertOptions {
+                blocks: Blocks::default(),
                 calibration: None,
                 precision: *precision,
                 target: Target::Ort,

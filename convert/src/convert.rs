@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use lexivec_models::{
-    Checkpoint, Dimensions, Error as ModelError, FORMAT_VERSION, Layout, Manifest, Precision,
-    Quantization, Source, Target, Verification, WeightStorage,
+    Blocks, Checkpoint, Dimensions, Error as ModelError, FORMAT_VERSION, Layout, Manifest,
+    Precision, Quantization, Source, Target, Verification, WeightStorage,
 };
 
 use crate::calibrate::{self, Calibrated, Calibration};
@@ -27,7 +27,9 @@ pub struct ConvertOptions {
     pub target: Target,
     /// The graph's inputs and outputs.
     pub layout: Layout,
-    /// How an int8 model is calibrated; none to round every weight to nearest. Other precisions have no use for it.
+    /// How weights are stored where they alone are integers.
+    pub blocks: Blocks,
+    /// How a quantised model is calibrated; none to round every weight to nearest. Other precisions have no use for it.
     pub calibration: Option<Calibration>,
     /// Whether to hold the result against the float32 graph of the same checkpoint.
     pub verify: bool,
@@ -74,9 +76,12 @@ pub fn convert(
         precision: options.precision,
         target: options.target,
         layout: options.layout,
+        blocks: options.blocks,
     };
+    check_blocks(checkpoint, variant)?;
     let calibration = options.calibration.as_ref();
-    let calibration = calibration.filter(|_| variant.precision == Precision::Int8);
+    let quantised = variant.precision == Precision::Int8 || variant.format().is_some();
+    let calibration = calibration.filter(|_| quantised);
     // A calibration is kept for the same checkpoint.
     let source = calibration.map(|_| of_checkpoint(checkpoint)).transpose()?;
     let calibrated = match (calibration, &source) {
@@ -87,6 +92,7 @@ pub fn convert(
                 digest: &digest_of(source),
                 onnxruntime: options.onnxruntime.as_deref(),
                 scratch: dir,
+                variant,
             };
             Some(calibrate::calibrate(&subject, calibration, progress)?)
         }
@@ -109,6 +115,7 @@ pub fn convert(
             dir,
             precision: options.precision,
             target: options.target,
+            compute: variant.format().map(|_| variant.blocks.compute),
             onnxruntime: options.onnxruntime.as_deref(),
         };
         verify::verify(&subject, progress)?
@@ -138,6 +145,7 @@ pub fn convert(
         weights: storage,
         files,
         verification,
+        blocks: variant.format().map(|_| variant.blocks),
         quantization,
         notes: checkpoint.notes.clone(),
     };
@@ -155,6 +163,31 @@ pub fn convert(
         quantization: manifest.quantization,
         notes: manifest.notes,
     })
+}
+
+/// Whether weights in blocks, where they are asked for, can be written.
+fn check_blocks(checkpoint: &Checkpoint, variant: Variant) -> Result<()> {
+    let Some(format) = variant.format() else {
+        return Ok(());
+    };
+    if variant.target == Target::Standard {
+        return Err(Error::BlocksNeedOrt(variant.precision));
+    }
+    let d = &checkpoint.decoder;
+    for (field, width) in [
+        ("hidden_size", d.hidden_size),
+        ("num_attention_heads * head_dim", d.heads * d.head_dim),
+        ("intermediate_size", d.intermediate_size),
+    ] {
+        if width % format.size != 0 {
+            return Err(Error::BlockSize {
+                field,
+                width,
+                size: format.size,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Puts the checkpoint's weight files beside a graph that refers to them: as hard links where the file system can.

@@ -14,6 +14,23 @@ pub enum Error {
     /// be read or written.
     #[error(transparent)]
     Model(#[from] lexivec_models::Error),
+    /// Weights in blocks have no standard operators.
+    #[error(
+        "{0} with target standard: only ONNX Runtime's own operators read weights in blocks: convert with `--target ort`"
+    )]
+    BlocksNeedOrt(Precision),
+    /// A width is no multiple of the blocks'.
+    #[error(
+        "{field} of config.json is {width}, no multiple of the block size {size}: choose another `--block-size`, or `--precision int8`"
+    )]
+    BlockSize {
+        /// What the width is.
+        field: &'static str,
+        /// In values.
+        width: usize,
+        /// Values of a block.
+        size: usize,
+    },
     /// The written model did not load or run.
     #[error(transparent)]
     Runtime(#[from] lexivec_runtime::Error),

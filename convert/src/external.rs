@@ -11,6 +11,7 @@ use lexivec_models::Error as ModelError;
 use prost::Message as _;
 use rayon::prelude::*;
 
+use crate::blocks::BlockQuantized;
 use crate::cast;
 use crate::error::{Error, Result};
 use crate::graph::{Data, Initializer, Model};
@@ -49,6 +50,11 @@ enum Piece<'a> {
         first: usize,
         count: usize,
     },
+    Rows {
+        weights: &'a BlockQuantized,
+        first: usize,
+        count: usize,
+    },
 }
 
 /// Writes `model` into `dir`. Weights that stay in the checkpoint are referred to by file name.
@@ -84,6 +90,7 @@ pub(crate) fn in_memory(mut model: Model) -> Result<Vec<u8>> {
                 }
             }
             Data::Quantized(quantized) => quantized.codes(0, quantized.inputs(), &mut bytes)?,
+            Data::Blocks(weights) => weights.rows(0, weights.outputs, &mut bytes)?,
         }
         i.data = Data::Bytes(bytes);
     }
@@ -118,7 +125,7 @@ fn places(initializers: &[Initializer]) -> (HashMap<String, usize>, usize) {
     for i in initializers {
         let external = match &i.data {
             Data::Bytes(bytes) => bytes.len() > INLINE,
-            Data::Stack(_) | Data::Quantized(_) => true,
+            Data::Stack(_) | Data::Quantized(_) | Data::Blocks(_) => true,
             Data::Reference(_) => false,
         };
         if external {
@@ -180,6 +187,14 @@ fn write_data(
                     }
                     buffer.as_slice()
                 }
+                Piece::Rows {
+                    weights,
+                    first,
+                    count,
+                } => {
+                    weights.rows(first, count, buffer)?;
+                    buffer.as_slice()
+                }
             };
             file.file().write_all_at(bytes, offset as u64).map_err(io)?;
             progress.advance(bytes.len() as u64);
@@ -238,6 +253,22 @@ fn pieces(i: &Initializer, offset: usize) -> Vec<(usize, Piece<'_>)> {
                         count,
                     };
                     (offset + first * quantized.outputs(), piece)
+                })
+                .collect()
+        }
+        Data::Blocks(weights) => {
+            let rows = (PIECE / weights.inputs).max(1);
+            let bytes = weights.format.row_bytes(weights.inputs);
+            let firsts = (0..weights.outputs).step_by(rows);
+            firsts
+                .map(|first| {
+                    let count = rows.min(weights.outputs - first);
+                    let piece = Piece::Rows {
+                        weights,
+                        first,
+                        count,
+                    };
+                    (offset + first * bytes, piece)
                 })
                 .collect()
         }

@@ -9,6 +9,7 @@
 //! [`convert()`] is the whole of it; the other items are its arguments and results.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod blocks;
 mod calibrate;
 mod cast;
 pub mod compare;

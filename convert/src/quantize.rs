@@ -5,10 +5,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use lexivec_models::LinearPrecision;
 use memmap2::Mmap;
 use rayon::prelude::*;
 
+use crate::blocks::{BlockQuantized, Format};
 use crate::cast;
 use crate::error::Result;
 use crate::weights::Tensor;
@@ -17,7 +17,20 @@ use crate::weights::Tensor;
 pub(crate) const CODE_MAX: f32 = 127.0;
 
 /// The products of linear layers that are quantised, by the name of their stacked weights.
-pub(crate) type Products = HashMap<String, (Arc<Quantized>, LinearPrecision)>;
+pub(crate) type Products = HashMap<String, Product>;
+
+/// How a product computes.
+#[derive(Debug, Clone)]
+pub(crate) enum Product {
+    /// Integers with integers.
+    Int8(Arc<Quantized>),
+    /// The same, and once more for what the first codes of the activations leave.
+    Int8x2(Arc<Quantized>),
+    /// Weights alone are integers.
+    Blocks(Arc<BlockQuantized>),
+    /// Weights alone are integers, rounded to nearest when they are written.
+    NearestBlocks(Format),
+}
 
 /// A linear layer's quantisation.
 #[derive(Debug)]

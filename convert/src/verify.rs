@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lexivec_models::{Checkpoint, Error as ModelError, Precision, Target, Verification};
+use lexivec_models::{Checkpoint, Compute, Error as ModelError, Precision, Target, Verification};
 use lexivec_runtime::batch::{Limits, select};
 use lexivec_runtime::vector::cosine;
 use lexivec_runtime::{
@@ -33,7 +33,9 @@ fn floor(precision: Precision) -> f64 {
         Precision::Fp32 => 0.999_99,
         Precision::Fp16 => 0.999,
         Precision::Bf16 => 0.99,
+        Precision::Int8Weight => 0.99,
         Precision::Int8 => 0.95,
+        Precision::Int4Weight => 0.8,
     }
 }
 
@@ -45,6 +47,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) dir: &'a Path,
     pub(crate) precision: Precision,
     pub(crate) target: Target,
+    /// What weights in blocks compute in.
+    pub(crate) compute: Option<Compute>,
     pub(crate) onnxruntime: Option<&'a Path>,
 }
 
@@ -53,7 +57,12 @@ pub(crate) struct Subject<'a> {
 /// # Errors
 /// The model does not load, a vector is not finite, or a cosine is below the precision's floor; the text is named.
 pub(crate) fn verify(subject: &Subject<'_>, progress: &dyn Progress) -> Result<Verification> {
-    if let Some(reason) = refusal(Provider::Cpu, subject.precision, subject.target) {
+    if let Some(reason) = refusal(
+        Provider::Cpu,
+        subject.precision,
+        subject.compute,
+        subject.target,
+    ) {
         return Ok(Verification::Skipped {
             reason: format!("it cannot run on this CPU: {reason}"),
         });

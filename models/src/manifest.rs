@@ -16,7 +16,7 @@ use crate::decoder::Decoder;
 use crate::digest::{FileRecord, hexadecimal};
 use crate::error::{Error, Result};
 use crate::files::{is_plain_relative, parse_json, read_text};
-use crate::precision::{Layout, LinearPrecision, Precision, Target};
+use crate::precision::{Blocks, Layout, LinearPrecision, Precision, Target};
 
 /// The manifest's file name.
 pub const MANIFEST_FILE: &str = "lexivec.json";
@@ -55,6 +55,9 @@ pub struct Manifest {
     pub files: BTreeMap<String, FileRecord>,
     /// How the conversion was verified.
     pub verification: Verification,
+    /// How weights are stored where they alone are integers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<Blocks>,
     /// How linear layers were quantised, where calibration decided it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantization: Option<Quantization>,
@@ -90,7 +93,8 @@ pub struct ProductPlan {
     pub smoothing: Option<f32>,
     /// How weights became codes: `nearest`, `clipped` or `gptq`.
     pub rounding: String,
-    /// How far the embedding moves, as mean 1 - cosine, with this product alone in int8.
+    /// How far the embedding moves, as mean 1 - cosine, with this product alone quantised, as coarsely as the precision
+    /// allows.
     pub effect: f64,
 }
 

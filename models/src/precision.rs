@@ -47,7 +47,7 @@ macro_rules! spellings {
 
 /// The number formats of a converted model's weights and activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// 32-bit floats throughout: the reference.
     Fp32,
@@ -57,23 +57,95 @@ pub enum Precision {
     Bf16,
     /// 8-bit integer products: weights per output channel, activations per token.
     Int8,
+    /// Weights of 8 bits in [`Blocks`], activations as [`Blocks::compute`] says.
+    Int8Weight,
+    /// Weights of 4 bits in [`Blocks`], activations as [`Blocks::compute`] says.
+    Int4Weight,
 }
 
-spellings!(Precision, "precision", { Fp32 => "fp32", Fp16 => "fp16", Bf16 => "bf16", Int8 => "int8" });
+spellings!(Precision, "precision", {
+    Fp32 => "fp32",
+    Fp16 => "fp16",
+    Bf16 => "bf16",
+    Int8 => "int8",
+    Int8Weight => "int8-weight",
+    Int4Weight => "int4-weight",
+});
+
+impl Precision {
+    /// Bits of a weight, where weights alone are integers.
+    pub fn weight_bits(self) -> Option<u32> {
+        match self {
+            Precision::Int8Weight => Some(8),
+            Precision::Int4Weight => Some(4),
+            Precision::Fp32 | Precision::Fp16 | Precision::Bf16 | Precision::Int8 => None,
+        }
+    }
+}
+
+/// How weights are stored where they alone are integers: so many consecutive input channels of an output channel form a
+/// block with a scale of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Blocks {
+    /// Weights of a block: 32, 64 or 128. Smaller ones are more accurate, and have more scales to store.
+    pub size: usize,
+    /// Whether a block also has a zero point: its codes span from its least to its largest weight. Without one they
+    /// are symmetric around zero.
+    pub zero_points: bool,
+    /// The type of activations, norms and scales.
+    pub compute: Compute,
+}
+
+impl Blocks {
+    /// The sizes that a block may have.
+    pub const SIZES: &'static [usize] = &[32, 64, 128];
+}
+
+impl Default for Blocks {
+    fn default() -> Self {
+        Self {
+            size: 32,
+            zero_points: false,
+            compute: Compute::Fp32,
+        }
+    }
+}
+
+/// The type in which a model computes whose weights alone are integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compute {
+    /// 32-bit floats, for CPUs.
+    Fp32,
+    /// 16-bit floats, for GPUs.
+    Fp16,
+}
+
+spellings!(Compute, "type to compute in", { Fp32 => "fp32", Fp16 => "fp16" });
 
 /// How one product of linear layers computes in a quantised model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum LinearPrecision {
     /// Weights and activations of 8 bits.
     Int8,
     /// Weights of 8 bits, activations of 15: two products of 8 bits, the second for what the first's codes leave.
     Int8x2,
-    /// 32-bit floats.
+    /// Weights of 8 bits in blocks.
+    Int8Weight,
+    /// Weights of 4 bits in blocks.
+    Int4Weight,
+    /// Floats.
     Fp32,
 }
 
-spellings!(LinearPrecision, "precision of a linear layer", { Int8 => "int8", Int8x2 => "int8x2", Fp32 => "fp32" });
+spellings!(LinearPrecision, "precision of a linear layer", {
+    Int8 => "int8",
+    Int8x2 => "int8x2",
+    Int8Weight => "int8-weight",
+    Int4Weight => "int4-weight",
+    Fp32 => "fp32",
+});
 
 /// Which operators a graph may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -112,6 +184,13 @@ mod tests {
                 format!("\"{value}\"")
             );
         }
+        for &value in LinearPrecision::ALL {
+            assert_eq!(value.to_string().parse::<LinearPrecision>().unwrap(), value);
+            assert_eq!(
+                serde_json::to_string(&value).unwrap(),
+                format!("\"{value}\"")
+            );
+        }
         for &value in Target::ALL {
             assert_eq!(value.to_string().parse::<Target>().unwrap(), value);
             assert_eq!(
@@ -133,7 +212,7 @@ mod tests {
         let message = "int5".parse::<Precision>().unwrap_err().to_string();
         assert_eq!(
             message,
-            "`int5` is no precision; allowed are fp32, fp16, bf16, int8"
+            "`int5` is no precision; allowed are fp32, fp16, bf16, int8, int8-weight, int4-weight"
         );
         assert!("Packed".parse::<Layout>().is_err());
     }

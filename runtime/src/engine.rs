@@ -389,6 +389,7 @@ mod tests {
             verification: Verification::Skipped {
                 reason: String::new(),
             },
+            blocks: None,
             quantization: None,
             notes: Vec::new(),
         }

@@ -64,8 +64,9 @@ pub fn open_network(
         return Ok(Box::new(PaddedNetwork::open(library, dir, settings)?));
     }
     let manifest = Manifest::read(dir)?;
+    let compute = manifest.blocks.map(|b| b.compute);
     for provider in &settings.providers.order {
-        if let Some(reason) = refusal(*provider, manifest.precision, manifest.target) {
+        if let Some(reason) = refusal(*provider, manifest.precision, compute, manifest.target) {
             return Err(Error::Provider {
                 provider: provider.name(),
                 reason: format!(

@@ -496,6 +496,7 @@ fn the_precision_report_leaves_no_precision_out() {
         let refused = lexivec_runtime::refusal(
             lexivec_runtime::Provider::Cpu,
             **p,
+            Some(lexivec_models::Compute::Fp32),
             lexivec_models::Target::Ort,
         );
         refused.is_none()

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::LazyLock;
 
+use lexivec_convert::{Calibration, ConvertOptions};
 use lexivec_models::{Manifest, Precision};
 use lexivec_runtime::plan::Plan;
 use lexivec_runtime::{Library, Network, Request, SessionSettings, open_network};
@@ -12,6 +13,20 @@ use crate::support::{Converted, converted, engine, nano, options};
 
 static FP32: LazyLock<Converted> = LazyLock::new(|| converted(&nano(), &options(Precision::Fp32)));
 static INT8: LazyLock<Converted> = LazyLock::new(|| converted(&nano(), &options(Precision::Int8)));
+
+/// With products of two terms.
+static INT8X2: LazyLock<Converted> = LazyLock::new(|| {
+    let finer = ConvertOptions {
+        calibration: Some(Calibration {
+            min_cosine: Some(0.9999),
+            ..Calibration::default()
+        }),
+        ..options(Precision::Int8)
+    };
+    converted(&nano(), &finer)
+});
+static INT4: LazyLock<Converted> =
+    LazyLock::new(|| converted(&nano(), &options(Precision::Int4Weight)));
 
 fn network(model: &Converted) -> Box<dyn Network> {
     let library = Library::load(None, false).unwrap();
@@ -45,7 +60,7 @@ fn batch_equals_alone(network: &mut dyn Network, batch: &[Vec<u32>]) -> Result<(
 
 #[test]
 fn fp32_and_int8_are_bitwise_independent_of_the_batch() {
-    for model in [&*FP32, &*INT8] {
+    for model in [&*FP32, &*INT8, &*INT8X2, &*INT4] {
         let network = RefCell::new(network(model));
         let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(48));
         runner

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lexivec_convert::{Calibration, ConvertOptions, Report, Silent, convert};
-use lexivec_models::{Checkpoint, Layout, Precision, Target};
+use lexivec_models::{Blocks, Checkpoint, Layout, Precision, Target};
 use lexivec_runtime::{Engine, EngineOptions, SessionSettings};
 use serde::Deserialize;
 use tempfile::TempDir;
@@ -24,6 +24,7 @@ pub(crate) fn options(precision: Precision) -> ConvertOptions {
         precision,
         target: Target::Ort,
         layout: Layout::Packed,
+        blocks: Blocks::default(),
         calibration: Some(Calibration::default()),
         verify: true,
         force: false,

@@ -153,7 +153,7 @@ impl Patient {
     /// Pairs of neurons that fire alike, some hundred times as strongly as others for some tokens and not at all for
     /// the rest, and whose outputs cancel: massive tokens, which the network never feels.
     pub(crate) fn massive_tokens(mut self) -> Self {
-        const PAIRS: usize = 8;
+        const PAIRS: usize = 16;
         for layer in 0..LAYERS {
             for (name, strength) in [("mlp.gate_proj", 24.0), ("mlp.up_proj", 24.0)] {
                 let (shape, values) = self.get(layer, name);
@@ -170,7 +170,7 @@ impl Patient {
             }
             let (shape, values) = self.get(layer, "mlp.down_proj");
             let wider = values.chunks(INTERMEDIATE).flat_map(|row| {
-                let cancelling = (0..PAIRS).flat_map(|p| [row[p * 91], -row[p * 91]]);
+                let cancelling = (0..PAIRS).flat_map(|p| [row[p * 47], -row[p * 47]]);
                 row.iter().copied().chain(cancelling).collect::<Vec<f32>>()
             });
             *values = wider.collect();

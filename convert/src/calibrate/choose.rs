@@ -1,4 +1,5 @@
-//! Which products compute more finely than in int8: the fewest with which every calibration text keeps its cosine.
+//! Which products compute more finely than the precision asks: the fewest with which every calibration text keeps its
+//! cosine.
 //!
 //! Effects put the possible improvements in an order, those that gain most for what they cost first. How many of them
 //! are needed is measured, not predicted: the whole network runs with the first half of them, then with half of what
@@ -9,17 +10,19 @@ use lexivec_runtime::vector::cosine;
 
 use super::Solutions;
 use super::group::Group;
-use super::store::Effect;
+use super::solve::Scheme;
 use super::walk::{Batches, Walk};
 use crate::error::{Error, Result};
 use crate::fold::Folds;
 use crate::progress::Progress;
 use crate::quantize::Products;
 
-/// The time of a product relative to int8, on a CPU with integer instructions.
+/// What a product costs: the time relative to int8 on a CPU with integer instructions; bytes per weight where the
+/// weights alone are integers.
 fn cost(precision: LinearPrecision) -> f64 {
     match precision {
-        LinearPrecision::Int8 => 1.0,
+        LinearPrecision::Int4Weight => 0.5,
+        LinearPrecision::Int8 | LinearPrecision::Int8Weight => 1.0,
         LinearPrecision::Int8x2 => 2.0,
         LinearPrecision::Fp32 => 5.0,
     }
@@ -27,32 +30,40 @@ fn cost(precision: LinearPrecision) -> f64 {
 
 /// Improvements of single products, in the order in which they are worth making.
 pub(super) struct Ladder {
+    coarsest: LinearPrecision,
     products: usize,
     steps: Vec<(usize, LinearPrecision)>,
 }
 
 impl Ladder {
-    pub(super) fn new(effects: &[Effect], d: &Decoder) -> Self {
+    pub(super) fn new(scheme: Scheme, effects: &[Vec<f64>], d: &Decoder) -> Self {
         let groups = (0..d.layers).flat_map(Group::of_layer);
         let mut steps: Vec<(f64, usize, LinearPrecision)> = Vec::new();
-        for (group, effect) in groups.zip(effects) {
+        for (group, effects) in groups.zip(effects) {
             let size = (group.inputs(d) * group.outputs(d).iter().sum::<usize>()) as f64;
-            let gain = |from: (f64, LinearPrecision), to: (f64, LinearPrecision)| {
-                (from.0 - to.0) / (size * (cost(to.1) - cost(from.1)))
-            };
-            let int8 = (effect.int8, LinearPrecision::Int8);
-            let int8x2 = (effect.int8x2, LinearPrecision::Int8x2);
-            let fp32 = (0.0, LinearPrecision::Fp32);
-            let (half, rest) = (gain(int8, int8x2), gain(int8x2, fp32));
-            if half >= rest {
-                steps.push((half, group.index(), LinearPrecision::Int8x2));
-                steps.push((rest, group.index(), LinearPrecision::Fp32));
-            } else {
-                steps.push((gain(int8, fp32), group.index(), LinearPrecision::Fp32));
+            let effects = effects.iter().copied();
+            let inexact = scheme.inexact().iter().copied().zip(effects);
+            let levels: Vec<(LinearPrecision, f64)> =
+                inexact.chain([(LinearPrecision::Fp32, 0.0)]).collect();
+            // From each level the one that gains most for what it costs, so that gains never grow along the steps.
+            let mut from = 0;
+            while from + 1 < levels.len() {
+                let gain = |to: usize| {
+                    let dearer = cost(levels[to].0) - cost(levels[from].0);
+                    (levels[from].1 - levels[to].1) / (size * dearer)
+                };
+                let Some(to) =
+                    (from + 1..levels.len()).max_by(|a, b| gain(*a).total_cmp(&gain(*b)))
+                else {
+                    break;
+                };
+                steps.push((gain(to), group.index(), levels[to].0));
+                from = to;
             }
         }
         steps.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
         Self {
+            coarsest: scheme.inexact()[0],
             products: effects.len(),
             steps: steps
                 .into_iter()
@@ -63,7 +74,7 @@ impl Ladder {
 
     /// The precision of every product once the first `count` steps are made.
     fn after(&self, count: usize) -> Vec<LinearPrecision> {
-        let mut precisions = vec![LinearPrecision::Int8; self.products];
+        let mut precisions = vec![self.coarsest; self.products];
         for (product, precision) in &self.steps[..count] {
             precisions[*product] = *precision;
         }

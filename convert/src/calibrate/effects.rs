@@ -7,7 +7,7 @@ use lexivec_runtime::vector::cosine;
 
 use super::Solutions;
 use super::group::Group;
-use super::store::Effect;
+use super::solve::Scheme;
 use super::walk::{Batches, States, Walk};
 use crate::error::Result;
 
@@ -19,7 +19,8 @@ pub(super) struct Effects<'a> {
     walk: &'a Walk<'a>,
     batches: Batches,
     reference: States,
-    copies: Vec<(Group, LinearPrecision, States)>,
+    /// By products and inexact precisions.
+    copies: Vec<States>,
 }
 
 impl<'a> Effects<'a> {
@@ -50,11 +51,11 @@ impl<'a> Effects<'a> {
         network: &mut LayerNetwork,
         solved: &Solutions<'_>,
     ) -> Result<()> {
-        for (_, _, states) in &mut self.copies {
+        for states in &mut self.copies {
             self.walk.step(network, &self.batches, states, &[])?;
         }
         for group in Group::of_layer(layer) {
-            for precision in [LinearPrecision::Int8, LinearPrecision::Int8x2] {
+            for &precision in solved.scheme.inexact() {
                 let only = |g: Group| {
                     if g == group {
                         precision
@@ -67,7 +68,7 @@ impl<'a> Effects<'a> {
                 let mut states = self.reference.clone();
                 self.walk
                     .step(&mut variant, &self.batches, &mut states, &[])?;
-                self.copies.push((group, precision, states));
+                self.copies.push(states);
             }
         }
         self.walk
@@ -75,21 +76,18 @@ impl<'a> Effects<'a> {
         Ok(())
     }
 
-    /// The effects of all products, in the order of the network.
-    pub(super) fn finish(self) -> Result<Vec<Effect>> {
+    /// The effects of all products, in the order of the network, of each so many as the scheme has inexact precisions.
+    pub(super) fn finish(self, scheme: Scheme) -> Result<Vec<Vec<f64>>> {
         let expected = self.walk.finish(&self.batches, &self.reference)?;
-        let mut effects = vec![Effect::default(); self.copies.len() / 2];
-        for (group, precision, states) in &self.copies {
+        let effect = |states: &States| {
             let found = self.walk.finish(&self.batches, states)?;
             let pairs = expected.iter().zip(&found);
-            let mean = pairs.map(|(e, f)| 1.0 - cosine(e, f)).sum::<f64>() / expected.len() as f64;
-            let effect = &mut effects[group.index()];
-            match precision {
-                LinearPrecision::Int8 => effect.int8 = mean,
-                LinearPrecision::Int8x2 => effect.int8x2 = mean,
-                LinearPrecision::Fp32 => {}
-            }
-        }
-        Ok(effects)
+            let sum: f64 = pairs.map(|(e, f)| 1.0 - cosine(e, f)).sum();
+            Ok(sum / expected.len() as f64)
+        };
+        let products = self.copies.chunks(scheme.inexact().len());
+        products
+            .map(|copies| copies.iter().map(effect).collect())
+            .collect()
     }
 }

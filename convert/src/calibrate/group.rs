@@ -152,15 +152,19 @@ impl Group {
         }
     }
 
-    /// Applies a fold of this product to the output scales of the one before, which is what multiplying the rows of
-    /// its weights comes to: value before output projection, up before down.
-    pub(super) fn rescale_source(self, d: &Decoder, smoothing: &[f32], scales: &mut [f32]) {
+    /// Applies a fold of this product to the scales of the one before, of which each output has `per`; that is what
+    /// multiplying the rows of its weights comes to: value before output projection, up before down.
+    pub(super) fn rescale_source(
+        self,
+        d: &Decoder,
+        smoothing: &[f32],
+        scales: &mut [f32],
+        per: usize,
+    ) {
         let factors = self.source_factors(d, smoothing);
-        let last = scales.len() - factors.len();
-        scales[last..]
-            .iter_mut()
-            .zip(factors.iter())
-            .for_each(|(s, f)| *s *= f);
+        let last = scales.len() - factors.len() * per;
+        let outputs = scales[last..].chunks_mut(per).zip(factors.iter());
+        outputs.for_each(|(scales, f)| scales.iter_mut().for_each(|s| *s *= f));
     }
 
     /// The product whose outputs a fold of this one changes.

@@ -1,4 +1,4 @@
-//! INT8 that keeps its quality: what the float32 network does on real texts decides how each product is quantised.
+//! Integers that keep their quality: what the float32 network does on real texts decides how each product is quantised.
 //!
 //! ```text
 //! texts ── walk: the reference, layer by layer ──▶ inputs of every product
@@ -7,7 +7,7 @@
 //!             └── effects: each product alone ◀── store (cache folder)
 //!                            │
 //!                            ▼
-//!                  choose: the fewest products in more than int8 that keep `min_cosine`
+//!                  choose: the fewest products in finer precisions that keep `min_cosine`
 //! ```
 //!
 //! Smoothing is folded into the weights while they are written ([`crate::fold`]); nothing of it is left in the graph.
@@ -22,11 +22,12 @@ mod walk;
 
 use std::path::{Path, PathBuf};
 
-use lexivec_models::{Checkpoint, Decoder, LinearPrecision, ProductPlan, Quantization};
+use lexivec_models::{Checkpoint, Decoder, LinearPrecision, Precision, ProductPlan, Quantization};
 use lexivec_runtime::Library;
 
 use crate::error::{Error, Result};
 use crate::fold::Folds;
+use crate::graph::Variant;
 use crate::matrix::Matrix;
 use crate::progress::Progress;
 use crate::quantize::Products;
@@ -35,32 +36,31 @@ use crate::weights::Weights;
 use choose::Ladder;
 use effects::Effects;
 use group::Group;
+use solve::Scheme;
 use store::{Stored, Summary};
 use walk::{Batches, Walk};
 
-/// How to calibrate an int8 model.
-#[derive(Debug, Clone)]
+/// How to calibrate a quantised model.
+#[derive(Debug, Clone, Default)]
 pub struct Calibration {
     /// Texts like those that will be embedded; none for a built-in set of terms, sentences and code in many languages.
     pub texts: Vec<String>,
     /// The cosine to float32 that every calibration text is to keep: the fewest products that do it are computed more
-    /// finely than in int8.
-    pub min_cosine: f64,
+    /// finely. `None` for what is usual for the precision, [`Calibration::min_cosine`].
+    pub min_cosine: Option<f64>,
     /// Where calibrations are kept, to be used again; none to forget them.
     pub cache: Option<PathBuf>,
 }
 
 impl Calibration {
-    /// The `min_cosine` of a conversion that asks for none. Texts that were not calibrated on come out a little lower.
-    pub const MIN_COSINE: f64 = 0.999;
-}
-
-impl Default for Calibration {
-    fn default() -> Self {
-        Self {
-            texts: Vec::new(),
-            min_cosine: Self::MIN_COSINE,
-            cache: None,
+    /// The `min_cosine` of a conversion that asks for none. For int8 it is to be nearly as good as floats, and texts that
+    /// were not calibrated on come out a little lower. Smaller weights are chosen for their size: here it only keeps
+    /// single products from spoiling the whole, such as those whose large activations cancel.
+    #[must_use]
+    pub fn min_cosine(precision: Precision) -> f64 {
+        match precision {
+            Precision::Int4Weight => 0.95,
+            _ => 0.999,
         }
     }
 }
@@ -83,6 +83,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) onnxruntime: Option<&'a Path>,
     /// For weights that are not kept.
     pub(crate) scratch: &'a Path,
+    pub(crate) variant: Variant,
 }
 
 /// Calibrates a checkpoint.
@@ -101,26 +102,26 @@ pub(crate) fn calibrate(
     let folder = data_folder(&subject.checkpoint.weights)?;
     let walk = Walk::new(library, d, subject.weights, folder, &batches);
 
-    let place = store::Place::new(options.cache.as_deref(), subject, &sequences)?;
+    let scheme = match subject.variant.format() {
+        None => Scheme::Channels,
+        Some(format) => Scheme::Blocks(format),
+    };
+    let min_cosine = options.min_cosine;
+    let min_cosine =
+        min_cosine.unwrap_or_else(|| Calibration::min_cosine(subject.variant.precision));
+    let place = store::Place::new(options.cache.as_deref(), subject, scheme, &sequences)?;
     let summary = match place.summary() {
         Some(summary) => summary,
-        None => place.fill(|dir| {
-            fill(
-                &walk,
-                d,
-                subject.weights,
-                &sequences,
-                &batches,
-                dir,
-                progress,
-            )
-        })?,
+        None => {
+            place.fill(|dir| fill(&walk, subject, scheme, &sequences, &batches, dir, progress))?
+        }
     };
     let layers = (0..d.layers)
-        .map(|layer| store::read_layer(place.dir(), &Group::of_layer(layer)))
+        .map(|layer| store::read_layer(place.dir(), &Group::of_layer(layer), scheme, d))
         .collect::<Result<Vec<_>>>()?;
     let solutions = Solutions {
         decoder: d,
+        scheme,
         first: 0,
         layers,
     };
@@ -128,8 +129,8 @@ pub(crate) fn calibrate(
         &walk,
         &batches,
         &solutions,
-        &Ladder::new(&summary.effects, d),
-        options.min_cosine,
+        &Ladder::new(scheme, &summary.effects, d),
+        min_cosine,
         progress,
     )?;
     let (products, folds) =
@@ -137,7 +138,7 @@ pub(crate) fn calibrate(
     let report = Quantization {
         texts: summary.texts,
         tokens: summary.tokens,
-        min_cosine_asked: options.min_cosine,
+        min_cosine_asked: min_cosine,
         min_cosine: chosen.min_cosine,
         mean_cosine: chosen.mean_cosine,
         products: solutions.report(&chosen.precisions, &summary),
@@ -154,13 +155,14 @@ pub(crate) fn calibrate(
 /// it does to the embedding.
 fn fill(
     walk: &Walk<'_>,
-    d: &Decoder,
-    weights: &Weights,
+    subject: &Subject<'_>,
+    scheme: Scheme,
     sequences: &[Vec<u32>],
     batches: &Batches,
     dir: &Path,
     progress: &dyn Progress,
 ) -> Result<Summary> {
+    let (d, weights) = (&subject.checkpoint.decoder, subject.weights);
     let size = |group: &Group| (group.inputs(d) * group.outputs(d).iter().sum::<usize>()) as u64;
     let total: u64 = (0..d.layers)
         .flat_map(Group::of_layer)
@@ -183,6 +185,7 @@ fn fill(
             solutions.push(solve::solve(
                 *group,
                 d,
+                scheme,
                 &inputs,
                 &group.weights(d, weights)?,
             ));
@@ -191,21 +194,23 @@ fn fill(
         store::write_layer(dir, &groups, &solutions)?;
         let solved = Solutions {
             decoder: d,
+            scheme,
             first: layer,
-            layers: vec![store::read_layer(dir, &groups)?],
+            layers: vec![store::read_layer(dir, &groups, scheme, d)?],
         };
         effects.step(layer, &mut network, &solved)?;
     }
     Ok(Summary {
         texts: sequences.len(),
         tokens: sequences.iter().map(Vec::len).sum(),
-        effects: effects.finish()?,
+        effects: effects.finish(scheme)?,
     })
 }
 
 /// The solutions of some layers, and the graph's view of them.
 struct Solutions<'a> {
     decoder: &'a Decoder,
+    scheme: Scheme,
     /// The first layer that is held.
     first: usize,
     layers: Vec<Vec<Stored>>,
@@ -241,14 +246,14 @@ impl Solutions<'_> {
                 if precision == LinearPrecision::Fp32 {
                     continue;
                 }
-                let quantized = solution.quantized(|scales| {
+                let product = solution.product(precision, |scales, per| {
                     for (next, factors) in groups.iter().zip(&factors) {
                         if let (true, Some(factors)) = (next.source() == Some(*group), factors) {
-                            next.rescale_source(d, factors, scales);
+                            next.rescale_source(d, factors, scales, per);
                         }
                     }
                 });
-                products.insert(group.name(), (quantized.into(), precision));
+                products.insert(group.name(), product);
             }
             for (group, factors) in groups.iter().zip(&factors) {
                 if let Some(factors) = factors {
@@ -279,7 +284,7 @@ impl Solutions<'_> {
                     } else {
                         solution.rounding.clone()
                     },
-                    effect: summary.effects[group.index()].int8,
+                    effect: summary.effects[group.index()][0],
                 }
             })
             .collect()

@@ -1,13 +1,14 @@
-//! The best int8 weights of one product, from the inputs that calibration saw: how strongly to smooth, which scales,
+//! The best integer weights of one product, from the inputs that calibration saw: how strongly to smooth, which scales,
 //! which codes. What is judged is always the *product's* error, under the arithmetic of the graph.
 
-use lexivec_models::Decoder;
+use lexivec_models::{Decoder, LinearPrecision};
 use rayon::prelude::*;
 
 use super::group::Group;
+use crate::blocks::{Format, Step, scales_and_zeros};
 use crate::matrix::Matrix;
 use crate::quantize::{CODE_MAX, code};
-use crate::rounding::{Factor, clipped_scales, gptq};
+use crate::rounding::{DAMPING, Factor, clipped_scales, gptq};
 
 /// SmoothQuant's strengths that are tried beside none (arXiv 2211.10438): 0 evens out weights, 1 activations.
 const STRENGTHS: [f32; 6] = [0.3, 0.45, 0.55, 0.65, 0.75, 0.85];
@@ -16,30 +17,160 @@ const SAMPLE: usize = 384;
 /// The widest range of smoothing factors, either way.
 const WIDEST: f32 = 1e4;
 
-/// Int8 weights of a product.
+/// How weights become integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    /// A scale per output channel; activations become integers too, with a scale per row.
+    Channels,
+    /// Blocks; a CPU's activations become integers too, with a scale per row and block.
+    Blocks(Format),
+}
+
+impl Scheme {
+    /// The precisions that a product may have but for float32, coarsest first.
+    pub(super) fn inexact(self) -> &'static [LinearPrecision] {
+        match self {
+            Self::Channels => &[LinearPrecision::Int8, LinearPrecision::Int8x2],
+            Self::Blocks(Format { bits: 4, .. }) => {
+                &[LinearPrecision::Int4Weight, LinearPrecision::Int8Weight]
+            }
+            Self::Blocks(_) => &[LinearPrecision::Int8Weight],
+        }
+    }
+}
+
+/// Integer weights of a product.
 #[derive(Debug, Clone)]
 pub(super) struct Solution {
     /// The strength chosen and the factor of each input channel.
     pub(super) smoothing: Option<(f32, Vec<f32>)>,
-    /// Of each output channel.
+    pub(super) codes: Codes,
     pub(super) scales: Vec<f32>,
-    /// `[in, out]`
-    pub(super) codes: Vec<i8>,
+    /// Of blocks, packed.
+    pub(super) zeros: Option<Vec<u8>>,
     pub(super) rounding: &'static str,
 }
 
+/// Codes as graphs store them.
+#[derive(Debug, Clone)]
+pub(super) enum Codes {
+    /// `[in, out]`
+    Channels(Vec<i8>),
+    /// `[out, bytes]`
+    Blocks(Vec<u8>),
+}
+
+/// What weights are rounded to.
+enum Grid {
+    Channels(Vec<f32>),
+    /// By rows and blocks.
+    Blocks(Format, Vec<Step>),
+}
+
+impl Grid {
+    /// The grid whose ends are each channel's or block's largest weights.
+    fn widest(scheme: Scheme, weights: &Matrix) -> Self {
+        match scheme {
+            Scheme::Channels => Self::Channels(widest_scales(weights)),
+            Scheme::Blocks(format) => {
+                Self::blocks(weights, |block, _| format.widest(block), format)
+            }
+        }
+    }
+
+    /// The grid of least error for inputs of this importance.
+    fn best(scheme: Scheme, weights: &Matrix, importance: &[f32]) -> Self {
+        match scheme {
+            Scheme::Channels => Self::Channels(clipped_scales(weights, importance, CODE_MAX)),
+            Scheme::Blocks(format) => {
+                let fit = |block: &[f32], first: usize| {
+                    format.fit(block, &importance[first..first + block.len()])
+                };
+                Self::blocks(weights, fit, format)
+            }
+        }
+    }
+
+    fn blocks(
+        weights: &Matrix,
+        step: impl Fn(&[f32], usize) -> Step + Sync,
+        format: Format,
+    ) -> Self {
+        let rows = weights.values.par_chunks(weights.columns);
+        let steps = rows.flat_map_iter(|row| {
+            let blocks = row.chunks(format.size).enumerate();
+            blocks.map(|(i, block)| step(block, i * format.size))
+        });
+        Self::Blocks(format, steps.collect())
+    }
+
+    /// What `w` is rounded to, the weight of input channel `input` of `inputs`.
+    fn nearest(&self, output: usize, input: usize, inputs: usize, w: f32) -> f32 {
+        match self {
+            Self::Channels(scales) => f32::from(code(w / scales[output])) * scales[output],
+            Self::Blocks(format, steps) => {
+                let step = steps[output * format.blocks(inputs) + input / format.size];
+                format.nearest(step, w)
+            }
+        }
+    }
+
+    /// Every weight rounded to nearest.
+    fn round(&self, weights: &Matrix) -> Matrix {
+        let mut rounded = weights.clone();
+        let inputs = weights.columns;
+        let rows = rounded.values.par_chunks_mut(inputs).enumerate();
+        rows.for_each(|(output, row)| {
+            for (input, w) in row.iter_mut().enumerate() {
+                *w = self.nearest(output, input, inputs, *w);
+            }
+        });
+        rounded
+    }
+
+    /// Codes, scales and zero points of weights that lie on the grid.
+    fn encode(self, rounded: &Matrix) -> (Codes, Vec<f32>, Option<Vec<u8>>) {
+        match self {
+            Self::Channels(scales) => (Codes::Channels(codes(rounded, &scales)), scales, None),
+            Self::Blocks(format, steps) => {
+                let inputs = rounded.columns;
+                let rows = rounded.values.par_chunks(inputs);
+                let rows = rows.zip(steps.par_chunks(format.blocks(inputs)));
+                let packed = rows.flat_map_iter(|(row, steps)| {
+                    let mut packed = Vec::with_capacity(format.row_bytes(inputs));
+                    format.pack_row(row, steps, &mut packed);
+                    packed
+                });
+                let packed = packed.collect();
+                let (scales, zeros) = scales_and_zeros(format, inputs, &steps);
+                (Codes::Blocks(packed), scales, zeros)
+            }
+        }
+    }
+}
+
 /// Solves a product for the inputs `[tokens, in]` and weights `[out, in]`.
-pub(super) fn solve(group: Group, d: &Decoder, inputs: &Matrix, weights: &Matrix) -> Solution {
+pub(super) fn solve(
+    group: Group,
+    d: &Decoder,
+    scheme: Scheme,
+    inputs: &Matrix,
+    weights: &Matrix,
+) -> Solution {
     let sample = inputs.sample(SAMPLE);
     let expected = sample.times_transposed(weights);
     let widths = group.outputs(d);
+    // Values of a row of activations that share a scale.
+    let together = match scheme {
+        Scheme::Channels => inputs.columns,
+        Scheme::Blocks(format) => format.size,
+    };
     let judge = |smoothing: &[f32]| {
         let inverse: Vec<f32> = smoothing.iter().map(|s| 1.0 / s).collect();
         let smooth = weights.scaled_columns(smoothing);
-        let scales = widest_scales(&smooth);
-        let rounded = round(&smooth, &scales);
-        let found = quantized_rows(&sample.scaled_columns(&inverse)).times_transposed(&rounded);
-        error(&expected, &found, &widths)
+        let rounded = Grid::widest(scheme, &smooth).round(&smooth);
+        let seen = quantized_rows(&sample.scaled_columns(&inverse), together);
+        error(&expected, &seen.times_transposed(&rounded), &widths)
     };
     let mut maxima = inputs.column_maxima();
     let mut reach = weights.column_maxima();
@@ -59,11 +190,13 @@ pub(super) fn solve(group: Group, d: &Decoder, inputs: &Matrix, weights: &Matrix
     let inverse: Vec<f32> = factors.iter().map(|s| 1.0 / s).collect();
     let smooth = weights.scaled_columns(factors);
     let inputs = even_rows(&inputs.scaled_columns(&inverse));
-    let (scales, rounded, rounding) = rounded(&smooth, &inputs);
+    let (grid, rounded, rounding) = rounded(scheme, &smooth, &inputs);
+    let (codes, scales, zeros) = grid.encode(&rounded);
     Solution {
         smoothing,
-        codes: codes(&rounded, &scales),
+        codes,
         scales,
+        zeros,
         rounding,
     }
 }
@@ -84,21 +217,22 @@ fn smoothing(activations: &[f32], weights: &[f32], strength: f32) -> Vec<f32> {
         .collect()
 }
 
-/// Scales, and the weights rounded under them, of least error on these inputs.
-fn rounded(weights: &Matrix, inputs: &Matrix) -> (Vec<f32>, Matrix, &'static str) {
+/// A grid, and the weights rounded to it, of least error on these inputs.
+fn rounded(scheme: Scheme, weights: &Matrix, inputs: &Matrix) -> (Grid, Matrix, &'static str) {
     let hessian = inputs.gram();
     let n = hessian.columns;
     let importance: Vec<f32> = (0..n).map(|i| hessian.values[i * n + i]).collect();
-    let scales = clipped_scales(weights, &importance, CODE_MAX);
-    let nearest = round(weights, &scales);
-    let Some(factor) = Factor::new(&hessian) else {
-        return (scales, nearest, "clipped");
+    let grid = Grid::best(scheme, weights, &importance);
+    let dampings = [DAMPING, 10.0 * DAMPING];
+    let Some(factor) = dampings.iter().find_map(|d| Factor::new(&hessian, *d)) else {
+        let nearest = grid.round(weights);
+        return (grid, nearest, "clipped");
     };
     drop(hessian);
-    let better = gptq(weights, &factor, |output, _, w| {
-        f32::from(code(w / scales[output])) * scales[output]
+    let better = gptq(weights, &factor, |output, input, w| {
+        grid.nearest(output, input, n, w)
     });
-    (scales, better, "gptq")
+    (grid, better, "gptq")
 }
 
 /// Scales whose largest code is each output channel's largest weight.
@@ -117,32 +251,14 @@ fn widest_scales(weights: &Matrix) -> Vec<f32> {
         .collect()
 }
 
-/// Weights rounded to nearest.
-fn round(weights: &Matrix, scales: &[f32]) -> Matrix {
-    let mut rounded = weights.clone();
-    rounded
-        .values
-        .par_chunks_mut(weights.columns)
-        .zip(scales)
-        .for_each(|(row, scale)| {
-            let inverse = 1.0 / scale;
-            row.iter_mut()
-                .for_each(|w| *w = f32::from(code(*w * inverse)) * scale);
-        });
-    rounded
-}
-
-/// Activations as the graph quantises them: each row in 127 steps of its largest magnitude.
-fn quantized_rows(rows: &Matrix) -> Matrix {
+/// Activations as the graph quantises them: so many values of a row `together` in 127 steps of their largest magnitude.
+fn quantized_rows(rows: &Matrix, together: usize) -> Matrix {
     let mut quantized = rows.clone();
-    quantized
-        .values
-        .par_chunks_mut(rows.columns)
-        .for_each(|row| {
-            let largest = row.iter().fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
-            row.iter_mut()
-                .for_each(|v| *v = f32::from(code(*v / largest * CODE_MAX)) / CODE_MAX * largest);
-        });
+    quantized.values.par_chunks_mut(together).for_each(|row| {
+        let largest = row.iter().fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
+        row.iter_mut()
+            .for_each(|v| *v = f32::from(code(*v / largest * CODE_MAX)) / CODE_MAX * largest);
+    });
     quantized
 }
 

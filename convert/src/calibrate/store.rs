@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lexivec_models::Error as ModelError;
+use lexivec_models::{Decoder, Error as ModelError, LinearPrecision};
 use memmap2::Mmap;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -16,9 +16,10 @@ use tempfile::TempDir;
 
 use super::Subject;
 use super::group::Group;
-use super::solve::Solution;
+use super::solve::{Codes, Scheme, Solution};
+use crate::blocks::{BlockQuantized, Format};
 use crate::error::{Error, Result};
-use crate::quantize::Quantized;
+use crate::quantize::{Product, Quantized};
 
 const SUMMARY: &str = "calibration.json";
 
@@ -35,6 +36,7 @@ impl Place {
     pub(super) fn new(
         cache: Option<&Path>,
         subject: &Subject<'_>,
+        scheme: Scheme,
         sequences: &[Vec<u32>],
     ) -> Result<Self> {
         let Some(cache) = cache else {
@@ -47,6 +49,7 @@ impl Place {
         let mut digest = Sha256::new();
         digest.update(env!("CARGO_PKG_VERSION"));
         digest.update(subject.digest);
+        digest.update(format!("{scheme:?}"));
         for sequence in sequences {
             digest.update((sequence.len() as u64).to_le_bytes());
             digest.update(bytemuck::cast_slice::<u32, u8>(sequence));
@@ -112,18 +115,46 @@ pub(super) struct Stored {
     /// SmoothQuant's strength and factors.
     pub(super) smoothing: Option<(f32, Vec<f32>)>,
     pub(super) rounding: String,
+    scheme: Scheme,
     inputs: usize,
     scales: Vec<f32>,
+    zeros: Option<Vec<u8>>,
     file: Arc<Mmap>,
     start: usize,
 }
 
 impl Stored {
-    /// Its weights, with the rows multiplied as `rescale` says.
-    pub(super) fn quantized(&self, rescale: impl FnOnce(&mut [f32])) -> Quantized {
+    /// Its weights computing in this precision, which is not [`LinearPrecision::Fp32`], with the rows multiplied as
+    /// `rescale` says; that is given the scales and how many of them a row has.
+    pub(super) fn product(
+        &self,
+        precision: LinearPrecision,
+        rescale: impl FnOnce(&mut [f32], usize),
+    ) -> Product {
         let mut scales = self.scales.clone();
-        rescale(&mut scales);
-        Quantized::stored(self.inputs, scales, Arc::clone(&self.file), self.start)
+        let codes = (Arc::clone(&self.file), self.start);
+        match self.scheme {
+            Scheme::Channels => {
+                rescale(&mut scales, 1);
+                let quantized = Arc::new(Quantized::stored(self.inputs, scales, codes.0, codes.1));
+                match precision {
+                    LinearPrecision::Int8x2 => Product::Int8x2(quantized),
+                    _ => Product::Int8(quantized),
+                }
+            }
+            // Eight bits round so finely that nothing is gained by choosing how.
+            Scheme::Blocks(format)
+                if precision == LinearPrecision::Int8Weight && format.bits < 8 =>
+            {
+                Product::NearestBlocks(Format { bits: 8, ..format })
+            }
+            Scheme::Blocks(format) => {
+                rescale(&mut scales, format.blocks(self.inputs));
+                let zeros = self.zeros.clone();
+                let blocks = BlockQuantized::stored(format, self.inputs, scales, zeros, codes);
+                Product::Blocks(blocks.into())
+            }
+        }
     }
 }
 
@@ -132,14 +163,9 @@ impl Stored {
 pub(super) struct Summary {
     pub(super) texts: usize,
     pub(super) tokens: usize,
-    pub(super) effects: Vec<Effect>,
-}
-
-/// How far the embedding moves when one product alone is quantised, as mean 1 - cosine.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Effect {
-    pub(super) int8: f64,
-    pub(super) int8x2: f64,
+    /// By products, and by the scheme's precisions but for the last, which is exact: how far the embedding moves when one
+    /// product alone is quantised, as mean 1 - cosine.
+    pub(super) effects: Vec<Vec<f64>>,
 }
 
 /// Writes a layer's solutions.
@@ -154,15 +180,19 @@ pub(super) fn write_layer(dir: &Path, groups: &[Group], solutions: &[Solution]) 
     };
     for (group, solution) in groups.iter().zip(solutions) {
         let name = group.name();
-        let outputs = solution.scales.len();
-        let codes = bytemuck::cast_slice(&solution.codes);
-        let shape = vec![solution.codes.len() / outputs, outputs];
-        tensors.push((format!("{name}.codes"), view(Dtype::I8, shape, codes)?));
+        let (dtype, codes): (_, &[u8]) = match &solution.codes {
+            Codes::Channels(codes) => (Dtype::I8, bytemuck::cast_slice(codes)),
+            Codes::Blocks(codes) => (Dtype::U8, codes),
+        };
+        let codes = view(dtype, vec![codes.len()], codes)?;
+        tensors.push((format!("{name}.codes"), codes));
         let scales = bytemuck::cast_slice(&solution.scales);
-        tensors.push((
-            format!("{name}.scales"),
-            view(Dtype::F32, vec![outputs], scales)?,
-        ));
+        let scales = view(Dtype::F32, vec![solution.scales.len()], scales)?;
+        tensors.push((format!("{name}.scales"), scales));
+        if let Some(zeros) = &solution.zeros {
+            let zeros = view(Dtype::U8, vec![zeros.len()], zeros)?;
+            tensors.push((format!("{name}.zeros"), zeros));
+        }
         metadata.insert(format!("{name}.rounding"), solution.rounding.to_owned());
         if let Some((strength, factors)) = &solution.smoothing {
             let bytes = bytemuck::cast_slice(factors);
@@ -179,7 +209,12 @@ pub(super) fn write_layer(dir: &Path, groups: &[Group], solutions: &[Solution]) 
 }
 
 /// Opens a layer's solutions.
-pub(super) fn read_layer(dir: &Path, groups: &[Group]) -> Result<Vec<Stored>> {
+pub(super) fn read_layer(
+    dir: &Path,
+    groups: &[Group],
+    scheme: Scheme,
+    d: &Decoder,
+) -> Result<Vec<Stored>> {
     let path = file_of(dir, groups[0].layer);
     let damaged = |source| Error::Safetensors {
         path: path.clone(),
@@ -216,7 +251,12 @@ pub(super) fn read_layer(dir: &Path, groups: &[Group]) -> Result<Vec<Stored>> {
                     .get(&format!("{name}.rounding"))
                     .cloned()
                     .unwrap_or_default(),
-                inputs: info.shape[0],
+                scheme,
+                inputs: group.inputs(d),
+                zeros: all
+                    .tensor(&format!("{name}.zeros"))
+                    .ok()
+                    .map(|zeros| zeros.data().to_vec()),
                 scales: floats(&format!("{name}.scales"))?,
                 file: Arc::clone(&map),
                 start: header + 8 + info.data_offsets.0,

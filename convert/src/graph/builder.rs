@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::blocks::BlockQuantized;
 use crate::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
     TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, attribute_proto::AttributeType,
@@ -74,6 +75,8 @@ pub(crate) enum Data {
     Stack(Vec<Tensor>),
     /// Int8 values, `[in, out]`.
     Quantized(Arc<Quantized>),
+    /// Codes of blocks, row by row.
+    Blocks(Arc<BlockQuantized>),
     /// The tensor's bytes where they are, in the checkpoint's own file.
     Reference(Tensor),
 }

@@ -12,8 +12,9 @@ mod ops;
 
 pub(crate) use builder::{DType, Data, Initializer, Model};
 pub(crate) use layout::tap;
-use lexivec_models::{Decoder, Layout, Precision, Target};
+use lexivec_models::{Blocks, Compute, Decoder, Layout, Precision, Target};
 
+use crate::blocks::Format;
 use crate::error::Result;
 use crate::quantize::Products;
 use crate::weights::Weights;
@@ -25,9 +26,28 @@ pub(crate) struct Variant {
     pub(crate) precision: Precision,
     pub(crate) target: Target,
     pub(crate) layout: Layout,
+    /// For precisions of weights alone.
+    pub(crate) blocks: Blocks,
 }
 
-/// Builds the graph of `decoder` with the initializers' sources, none of which is read yet but by quantisation. An int8
+impl Variant {
+    /// The codes of weights, where they alone are integers.
+    pub(crate) fn format(&self) -> Option<Format> {
+        self.precision.weight_bits().map(|bits| Format {
+            bits,
+            size: self.blocks.size,
+            zero_points: self.blocks.zero_points,
+        })
+    }
+
+    /// The codes of the embedding table: 8 bits, for what a text's rows lose of 4 every layer loses. It is a tenth of a
+    /// 4B model.
+    fn table(&self) -> Option<Format> {
+        self.format().map(|format| Format { bits: 8, ..format })
+    }
+}
+
+/// Builds the graph of `decoder` with the initializers' sources, none of which is read yet but by quantisation. A quantised
 /// graph computes the `products` as they say, or every linear layer with weights rounded to nearest.
 ///
 /// # Errors
@@ -53,6 +73,18 @@ pub(crate) fn build(
             linears: products.map_or(Linears::Int8, Linears::Planned),
             ..Style::plain(variant.target, DType::F32)
         },
+        Precision::Int8Weight | Precision::Int4Weight => {
+            let compute = match variant.blocks.compute {
+                Compute::Fp32 => DType::F32,
+                Compute::Fp16 => DType::F16,
+            };
+            let nearest = variant.format().map_or(Linears::Float, Linears::Blocks);
+            Style {
+                linears: products.map_or(nearest, Linears::Planned),
+                table: variant.table(),
+                ..Style::plain(variant.target, compute)
+            }
+        }
     };
     finish(decoder, Ops::new(weights, style), variant.layout)
 }

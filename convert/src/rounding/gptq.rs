@@ -10,7 +10,7 @@ const BLOCK: usize = 128;
 /// Output channels that a core rounds together.
 const ROWS: usize = 32;
 /// What is added to the Hessian's diagonal, as a share of its mean: directions that calibration hardly saw stay put.
-const DAMPING: f64 = 0.01;
+pub(crate) const DAMPING: f64 = 0.01;
 
 /// The upper Cholesky factor of the inverse Hessian, and the order of input channels that it is for: those with the
 /// largest activations first, while most others can still make up for them.
@@ -21,8 +21,9 @@ pub(crate) struct Factor {
 }
 
 impl Factor {
-    /// Factors the Hessian `XᵀX` of inputs X. `None` where it has no factor: values beyond float range.
-    pub(crate) fn new(hessian: &Matrix) -> Option<Self> {
+    /// Factors the Hessian `XᵀX` of inputs X. `None` where it has no factor: values beyond float range, or inputs that are
+    /// so much alike that more damping is needed.
+    pub(crate) fn new(hessian: &Matrix, damping: f64) -> Option<Self> {
         let n = hessian.columns;
         let diagonal = |i: usize| f64::from(hessian.values[i * n + i]);
         let mut order: Vec<usize> = (0..n).collect();
@@ -33,23 +34,20 @@ impl Factor {
         }
         // With channels reversed, H = L Lᵀ. Reversed back, H = M Mᵀ with M upper triangular, so that the inverse of H
         // is UᵀU with U the inverse of M: one factorisation, and the inverse of H itself is never formed.
-        let mut lower = vec![0f64; n * n];
-        lower.par_chunks_mut(n).enumerate().for_each(|(i, row)| {
+        let mut values = vec![0f32; n * n];
+        values.par_chunks_mut(n).enumerate().for_each(|(i, row)| {
             let from = &hessian.values[order[n - 1 - i] * n..][..n];
             for (j, value) in row.iter_mut().enumerate() {
-                *value = f64::from(from[order[n - 1 - j]]);
+                *value = from[order[n - 1 - j]];
             }
-            row[i] += DAMPING * mean;
+            row[i] += (damping * mean) as f32;
         });
-        inverse_cholesky(&mut lower, n)?;
-        let mut upper = vec![0f32; n * n];
-        upper.par_chunks_mut(n).enumerate().for_each(|(i, row)| {
-            let from = &lower[(n - 1 - i) * n..][..n];
-            row.iter_mut()
-                .zip(from.iter().rev())
-                .for_each(|(to, from)| *to = *from as f32);
-        });
-        Some(Self { order, upper })
+        inverse_cholesky(&mut values, n)?;
+        values.reverse();
+        Some(Self {
+            order,
+            upper: values,
+        })
     }
 }
 
@@ -173,7 +171,7 @@ mod tests {
         let step = 1.0 / 7.0;
         let nearest = |w: f32| (w / step).round_ties_even().clamp(-7.0, 7.0) * step;
         let plain = Matrix::new(200, weights.values.iter().map(|w| nearest(*w)).collect());
-        let factor = Factor::new(&inputs.gram()).unwrap();
+        let factor = Factor::new(&inputs.gram(), DAMPING).unwrap();
         let better = gptq(&weights, &factor, |_, _, w| nearest(w));
         assert!(better.values.iter().all(|v| (nearest(*v) - v).abs() < 1e-6));
         let (plain, better_error) = (
@@ -190,7 +188,7 @@ mod tests {
         let mut hessian = Matrix::new(5, vec![0.0; 25]);
         (0..5).for_each(|i| hessian.values[i * 6] = 1.0 + i as f32);
         let weights = Matrix::new(5, numbers(5, 15));
-        let factor = Factor::new(&hessian).unwrap();
+        let factor = Factor::new(&hessian, DAMPING).unwrap();
         let rounded = gptq(&weights, &factor, |_, _, w| w.round_ties_even());
         let expected: Vec<f32> = weights.values.iter().map(|w| w.round_ties_even()).collect();
         assert_eq!(rounded.values, expected);

@@ -9,4 +9,4 @@ mod clip;
 mod gptq;
 
 pub(crate) use clip::clipped_scales;
-pub(crate) use gptq::{Factor, gptq};
+pub(crate) use gptq::{DAMPING, Factor, gptq};

@@ -44,6 +44,7 @@ fn model() -> (tempfile::TempDir, Manifest) {
             mean_cosine: 0.995,
             worst_text: "a\nb".into(),
         },
+        blocks: None,
         quantization: None,
         notes: vec![],
     };

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::bail;
 use lexivec_convert::{Calibration, ConvertOptions, Report, convert};
 use lexivec_models::{
-    Layout, LinearPrecision, Precision, Quantization, Target, Verification, WeightStorage,
-    cache_dir,
+    Blocks, Compute, Layout, LinearPrecision, Precision, Quantization, Target, Verification,
+    WeightStorage, cache_dir,
 };
 
 use super::bars::ConversionBar;
@@ -25,8 +25,8 @@ pub(crate) struct Args {
     #[arg(short, long, env = "LEXIVEC_OUTPUT", value_name = "DIR")]
     output: Option<PathBuf>,
 
-    /// fp32, fp16, bf16 or int8; may be repeated. The default fp32 is exact and runs everywhere; int8 is the fastest
-    /// on CPUs, fp16 and bf16 are for GPUs
+    /// fp32, fp16, bf16, int8, int8-weight or int4-weight; may be repeated. The default fp32 is exact and runs everywhere;
+    /// int8 is the fastest on CPUs, fp16 and bf16 are for GPUs; int8-weight and int4-weight make the smallest files
     #[arg(
         short,
         long,
@@ -46,20 +46,34 @@ pub(crate) struct Args {
     #[arg(long, env = "LEXIVEC_LAYOUT", default_value_t = Layout::Packed)]
     layout: Layout,
 
-    /// Texts like those that int8 will embed: .txt (a text per line), .jsonl or .csv (field or column `text`). A few
-    /// hundred are plenty. Default: a built-in set of terms, sentences and code in many languages
+    /// Texts like those that a quantised model will embed: .txt (a text per line), .jsonl or .csv (field or column
+    /// `text`). A few hundred are plenty. Default: a built-in set of terms, sentences and code in many languages
     #[arg(long, env = "LEXIVEC_CALIBRATION", value_name = "FILE")]
     calibration: Option<PathBuf>,
 
-    /// The cosine to fp32 that int8 is to keep on every calibration text. The fewest layers that do it are computed
-    /// more finely, `lexivec inspect` shows which; 0 leaves all in int8
-    #[arg(long, env = "LEXIVEC_MIN_COSINE", value_name = "COSINE", default_value_t = Calibration::MIN_COSINE)]
-    min_cosine: f64,
+    /// The cosine to fp32 that a quantised model is to keep on every calibration text. The fewest layers that do it are
+    /// computed more finely, `lexivec inspect` shows which; 0 leaves none. Default: 0.999, for int4-weight 0.95
+    #[arg(long, env = "LEXIVEC_MIN_COSINE", value_name = "COSINE")]
+    min_cosine: Option<f64>,
 
-    /// Round int8 weights to nearest, without looking at what the network does with texts: seconds instead of minutes,
-    /// and a far coarser model
+    /// Round weights to nearest, without looking at what the network does with texts: seconds instead of minutes, and a
+    /// far coarser model
     #[arg(long, env = "LEXIVEC_NO_CALIBRATION", conflicts_with = "calibration")]
     no_calibration: bool,
+
+    /// Weights that share a scale in int8-weight and int4-weight: 32, 64 or 128. Smaller blocks are more accurate; larger
+    /// ones have fewer scales to store
+    #[arg(long, env = "LEXIVEC_BLOCK_SIZE", value_name = "WEIGHTS", default_value_t = Blocks::default().size, value_parser = block_size)]
+    block_size: usize,
+
+    /// Give each block of int8-weight and int4-weight a zero point besides its scale: a little more accurate, a little
+    /// larger, and slower on some GPUs
+    #[arg(long, env = "LEXIVEC_ZERO_POINTS")]
+    zero_points: bool,
+
+    /// What int8-weight and int4-weight compute in: fp32 for CPUs, fp16 for CUDA
+    #[arg(long, env = "LEXIVEC_COMPUTE", default_value_t = Compute::Fp32)]
+    compute: Compute,
 
     /// Replace a model directory at the output path
     #[arg(long, env = "LEXIVEC_FORCE")]
@@ -100,6 +114,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             precision: *precision,
             target: args.target,
             layout: args.layout,
+            blocks: Blocks {
+                size: args.block_size,
+                zero_points: args.zero_points,
+                compute: args.compute,
+            },
             calibration: calibration.clone(),
             verify: !args.no_verify,
             force: args.force,
@@ -115,9 +134,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 impl Args {
-    /// What int8 is calibrated on.
+    /// What quantised models are calibrated on.
     fn calibration(&self) -> anyhow::Result<Option<Calibration>> {
-        if !(0.0..1.0).contains(&self.min_cosine) {
+        if self.min_cosine.is_some_and(|c| !(0.0..1.0).contains(&c)) {
             return Err(Usage("--min-cosine must be at least 0 and below 1".to_owned()).into());
         }
         if self.no_calibration {
@@ -138,6 +157,13 @@ impl Args {
         }
         Ok(Some(calibration))
     }
+}
+
+fn block_size(text: &str) -> Result<usize, String> {
+    let size = text.parse().ok();
+    let sizes = Blocks::SIZES;
+    size.filter(|size| sizes.contains(size))
+        .ok_or_else(|| format!("a block has {sizes:?} weights"))
 }
 
 /// A calibration as it is done unasked, kept in the cache folder where there is one.
@@ -174,14 +200,18 @@ pub(crate) fn calibrated(q: &Quantization) -> String {
             .filter(|p| p.precision == precision)
             .count()
     };
-    let (finer, float) = (count(LinearPrecision::Int8x2), count(LinearPrecision::Fp32));
+    let counts = LinearPrecision::ALL
+        .iter()
+        .map(|p| (count(*p), p))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, precision)| format!("{count} {precision}"));
     format!(
-        "calibrated on {} texts ({} tokens): cosine min {:.6}, mean {:.6}; of {} products {finer} are int8x2, {float} fp32",
+        "calibrated on {} texts ({} tokens): cosine min {:.6}, mean {:.6}; products: {}",
         q.texts,
         q.tokens,
         q.min_cosine,
         q.mean_cosine,
-        q.products.len()
+        counts.collect::<Vec<_>>().join(", ")
     )
 }
 

@@ -7,8 +7,8 @@ use std::time::UNIX_EPOCH;
 use anyhow::{Context as _, bail};
 use lexivec_convert::{ConvertOptions, convert};
 use lexivec_models::{
-    Checkpoint, FORMAT_VERSION, Layout, Manifest, Precision, Target, cache_dir, catalog, download,
-    find, is_hub_id,
+    Blocks, Checkpoint, Compute, FORMAT_VERSION, Layout, Manifest, Precision, Target, cache_dir,
+    catalog, download, find, is_hub_id,
 };
 use lexivec_runtime::Provider;
 use sha2::{Digest as _, Sha256};
@@ -65,7 +65,14 @@ pub(crate) fn model(
         Provider::TensorRt => (Precision::Fp16, Target::Standard),
     };
     let precision = precision.unwrap_or(default);
-    let dir = cached(&checkpoint, precision, target)?;
+    let blocks = Blocks {
+        compute: match provider {
+            Provider::Cpu => Compute::Fp32,
+            Provider::Cuda | Provider::TensorRt => Compute::Fp16,
+        },
+        ..Blocks::default()
+    };
+    let dir = cached(&checkpoint, precision, target, blocks.compute)?;
     if Manifest::is_model_dir(&dir) {
         return Ok(dir);
     }
@@ -78,6 +85,7 @@ pub(crate) fn model(
         precision,
         target,
         layout: Layout::Packed,
+        blocks,
         calibration: Some(super::convert::calibration()),
         verify: true,
         force: false,
@@ -108,6 +116,7 @@ fn cached(
     checkpoint: &Checkpoint,
     precision: Precision,
     target: Target,
+    compute: Compute,
 ) -> anyhow::Result<PathBuf> {
     let mut digest = Sha256::new();
     let mut add = |text: &str| {
@@ -117,6 +126,7 @@ fn cached(
     add(env!("CARGO_PKG_VERSION"));
     add(&FORMAT_VERSION.to_string());
     add(target.as_str());
+    add(compute.as_str());
     let small = checkpoint
         .copied_files()
         .into_iter()

@@ -1,0 +1,108 @@
+//! How near a quantised model comes to float32: on nano, and on checkpoints that compute the same but are hard to
+//! quantise.
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use lexivec_convert::ConvertOptions;
+use lexivec_models::Precision;
+use lexivec_runtime::Request;
+use lexivec_runtime::vector::cosine;
+use serde::Deserialize;
+
+use crate::support::{Case, converted, engine, json, max_difference, nano, options};
+use crate::surgery::Patient;
+
+#[derive(Deserialize)]
+struct Golden {
+    cases: Vec<Case>,
+}
+
+static GOLDEN: LazyLock<Golden> = LazyLock::new(|| json("tests/golden/nano.json"));
+
+/// nano's own vectors, in float32.
+static TRUTH: LazyLock<Vec<Vec<f32>>> =
+    LazyLock::new(|| vectors(&converted(&nano(), &options(Precision::Fp32)).report.dir));
+
+/// The vectors of all golden texts, bare.
+fn vectors(dir: &Path) -> Vec<Vec<f32>> {
+    let requests: Vec<Request<'_>> = GOLDEN
+        .cases
+        .iter()
+        .map(|c| Request::text(c.text.as_str()))
+        .collect();
+    let found = engine(dir).embed(&requests).unwrap();
+    found.into_iter().map(|e| e.vector).collect()
+}
+
+/// Cosines to nano's vectors.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Quality {
+    pub(crate) min: f64,
+    pub(crate) mean: f64,
+}
+
+impl Quality {
+    pub(crate) fn of(dir: &Path) -> Self {
+        let found = vectors(dir);
+        let cosines = TRUTH.iter().zip(&found).map(|(e, f)| cosine(e, f));
+        let cosines: Vec<f64> = cosines.collect();
+        Self {
+            min: cosines.iter().copied().fold(1.0, f64::min),
+            mean: cosines.iter().sum::<f64>() / cosines.len() as f64,
+        }
+    }
+
+    pub(crate) fn reaches(self, goal: Self) -> bool {
+        self.min >= goal.min && self.mean >= goal.mean
+    }
+}
+
+/// Checks that a checkpoint computes what nano computes, and that calibration reaches a goal that rounding to nearest,
+/// which is returned, may miss.
+pub(crate) fn hard_case(
+    name: &str,
+    patient: &Patient,
+    precision: Precision,
+    goal: Quality,
+) -> Quality {
+    let dir = tempfile::tempdir().unwrap();
+    patient.discharge(dir.path());
+    let fp32 = vectors(&converted(dir.path(), &options(Precision::Fp32)).report.dir);
+    for (expected, found) in TRUTH.iter().zip(&fp32) {
+        let difference = max_difference(expected, found);
+        assert!(
+            difference <= 2e-5,
+            "{name}: surgery changed a vector by {difference}"
+        );
+    }
+    let plain = ConvertOptions {
+        calibration: None,
+        verify: false,
+        ..options(precision)
+    };
+    let plain = Quality::of(&converted(dir.path(), &plain).report.dir);
+    let model = converted(dir.path(), &options(precision));
+    let kept = Quality::of(&model.report.dir);
+    let plan = model.report.quantization.unwrap();
+    let mut formats: Vec<String> = plan
+        .products
+        .iter()
+        .map(|p| p.precision.to_string())
+        .collect();
+    formats.sort();
+    let counts: Vec<String> = formats
+        .chunk_by(|a, b| a == b)
+        .map(|c| format!("{} {}", c.len(), c[0]))
+        .collect();
+    println!(
+        "{name}, {precision}: rounded to nearest min {:.5} mean {:.5}; calibrated min {:.5} mean {:.5}; {}",
+        plain.min,
+        plain.mean,
+        kept.min,
+        kept.mean,
+        counts.join(", ")
+    );
+    assert!(kept.reaches(goal), "{name}: {kept:?}");
+    plain
+}

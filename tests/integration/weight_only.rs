@@ -1,0 +1,123 @@
+//! Weights alone as integers: their quality with default options, every way of storing them, and what is refused.
+
+use lexivec_convert::{Calibration, ConvertOptions, Error, Silent, convert};
+use lexivec_models::{Blocks, Checkpoint, Compute, LinearPrecision, Precision, Target};
+
+use crate::quality::{Quality, hard_case};
+use crate::support::{converted, nano, options};
+use crate::surgery::Patient;
+
+const INT8: Quality = Quality {
+    min: 0.998,
+    mean: 0.9995,
+};
+const INT4: Quality = Quality {
+    min: 0.95,
+    mean: 0.99,
+};
+
+/// Both, on the same checkpoint.
+fn hard(name: &str, patient: &Patient) {
+    hard_case(name, patient, Precision::Int8Weight, INT8);
+    hard_case(name, patient, Precision::Int4Weight, INT4);
+}
+
+#[test]
+fn nano_keeps_its_vectors_and_every_way_of_storing_them_works() {
+    for (precision, goal) in [(Precision::Int8Weight, INT8), (Precision::Int4Weight, INT4)] {
+        // Every two choices meet.
+        for (size, zero_points, compute) in [
+            (32, false, Compute::Fp32),
+            (32, true, Compute::Fp16),
+            (64, false, Compute::Fp16),
+            (64, true, Compute::Fp32),
+            (128, false, Compute::Fp32),
+            (128, true, Compute::Fp16),
+        ] {
+            let blocks = Blocks {
+                size,
+                zero_points,
+                compute,
+            };
+            let options = ConvertOptions {
+                blocks,
+                ..options(precision)
+            };
+            let quality = Quality::of(&converted(&nano(), &options).report.dir);
+            println!("{precision} {blocks:?}: {quality:?}");
+            // Larger blocks are coarser: the goal is for the default.
+            let wider = size as f64 / 32.0;
+            let goal = Quality {
+                min: 1.0 - (1.0 - goal.min) * wider,
+                mean: 1.0 - (1.0 - goal.mean) * wider,
+            };
+            assert!(quality.reaches(goal), "{precision} {blocks:?}: {quality:?}");
+        }
+    }
+}
+
+#[test]
+fn channel_outliers() {
+    hard("channel outliers", &Patient::admit().channel_outliers());
+}
+
+#[test]
+fn large_up_and_small_down() {
+    hard(
+        "large up, small down",
+        &Patient::admit().large_up_small_down(),
+    );
+}
+
+#[test]
+fn heavy_tails() {
+    hard("heavy tails", &Patient::admit().heavy_tails());
+}
+
+#[test]
+fn massive_tokens() {
+    hard("massive tokens", &Patient::admit().massive_tokens());
+}
+
+#[test]
+fn a_cosine_that_is_asked_for_is_kept_by_finer_products() {
+    let options = ConvertOptions {
+        calibration: Some(Calibration {
+            min_cosine: Some(0.997),
+            ..Calibration::default()
+        }),
+        ..options(Precision::Int4Weight)
+    };
+    let plan = converted(&nano(), &options).report.quantization.unwrap();
+    assert!(plan.min_cosine >= 0.997, "{}", plan.min_cosine);
+    let count = |p| plan.products.iter().filter(|x| x.precision == p).count();
+    assert!(count(LinearPrecision::Int8Weight) > 0 && count(LinearPrecision::Int4Weight) > 0);
+}
+
+#[test]
+fn what_cannot_be_stored_in_blocks_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = |options: &ConvertOptions| {
+        let checkpoint = Checkpoint::open(&nano()).unwrap();
+        convert(&checkpoint, &dir.path().join("x"), options, &Silent).unwrap_err()
+    };
+    let standard = ConvertOptions {
+        target: Target::Standard,
+        ..options(Precision::Int4Weight)
+    };
+    let error = refused(&standard);
+    assert!(matches!(error, Error::BlocksNeedOrt(_)));
+    assert!(error.to_string().contains("--target ort"), "{error}");
+    let odd = ConvertOptions {
+        blocks: Blocks {
+            size: 48,
+            ..Blocks::default()
+        },
+        ..options(Precision::Int8Weight)
+    };
+    let error = refused(&odd).to_string();
+    assert!(
+        error.contains("hidden_size") && error.contains("--block-size"),
+        "{error}"
+    );
+}

@@ -29,7 +29,8 @@ pub struct ConvertOptions {
     pub layout: Layout,
     /// How weights are stored where they alone are integers.
     pub blocks: Blocks,
-    /// How a quantised model is calibrated; none to round every weight to nearest. Other precisions have no use for it.
+    /// The texts that decide how a model is quantised, and what is rescaled for fp16; none to round every weight to
+    /// nearest, and to leave all as it is. fp32 and bf16 have no use for it.
     pub calibration: Option<Calibration>,
     /// Whether to hold the result against the float32 graph of the same checkpoint.
     pub verify: bool,
@@ -77,28 +78,41 @@ pub fn convert(
         target: options.target,
         layout: options.layout,
         blocks: options.blocks,
+        residual: 1.0,
     };
     check_blocks(checkpoint, variant)?;
-    let calibration = options.calibration.as_ref();
-    let quantised = variant.precision == Precision::Int8 || variant.format().is_some();
-    let calibration = calibration.filter(|_| quantised);
-    // A calibration is kept for the same checkpoint.
-    let source = calibration.map(|_| of_checkpoint(checkpoint)).transpose()?;
-    let calibrated = match (calibration, &source) {
-        (Some(calibration), Some(source)) => {
+    let mut source = None;
+    let calibrated = match &options.calibration {
+        Some(calibration) if variant.is_quantised() => {
+            // A calibration is kept for the same checkpoint.
+            let records = of_checkpoint(checkpoint)?;
             let subject = calibrate::Subject {
                 checkpoint,
                 weights: &weights,
-                digest: &digest_of(source),
+                digest: &digest_of(&records),
                 onnxruntime: options.onnxruntime.as_deref(),
                 scratch: dir,
                 variant,
             };
-            Some(calibrate::calibrate(&subject, calibration, progress)?)
+            source = Some(records);
+            calibrate::calibrate(&subject, calibration, progress)?
         }
-        _ => None,
+        Some(calibration) if variant.precision == Precision::Fp16 => {
+            let (texts, library) = (&calibration.texts, options.onnxruntime.as_deref());
+            calibrate::fit_float16(checkpoint, &weights, texts, library, progress)?.into()
+        }
+        _ => Calibrated::default(),
     };
-    let (model, calibrated) = build(checkpoint, &weights, variant, calibrated)?;
+    let variant = Variant {
+        residual: calibrated.residual,
+        ..variant
+    };
+    let model = graph::build(
+        &checkpoint.decoder,
+        &weights.folded(calibrated.folds.clone()),
+        variant,
+        calibrated.products.as_ref(),
+    )?;
     let storage = place_checkpoint_files(&model, checkpoint, dir)?;
     // Reading the checkpoint for its digest takes one core, writing keeps the others busy.
     let (source, written) = rayon::join(
@@ -125,7 +139,7 @@ pub fn convert(
         }
     };
     // Its weights are written; with it goes their folder.
-    let quantization = calibrated.map(|c| c.report);
+    let (quantization, rescaled) = (calibrated.report, calibrated.notes);
     let files = of_written(dir)?;
     let manifest = Manifest {
         format: FORMAT_VERSION,
@@ -147,7 +161,7 @@ pub fn convert(
         verification,
         blocks: variant.format().map(|_| variant.blocks),
         quantization,
-        notes: checkpoint.notes.clone(),
+        notes: [checkpoint.notes.clone(), rescaled].concat(),
     };
     manifest.write(dir)?;
     if progress.cancelled() {
@@ -228,24 +242,4 @@ fn copy_small_files(checkpoint: &Checkpoint, dir: &Path) -> Result<()> {
         fs_err::copy(checkpoint.dir.join(&name), &target).map_err(io)?;
     }
     Ok(())
-}
-
-/// The graph of a checkpoint, calibrated or not.
-fn build(
-    checkpoint: &Checkpoint,
-    weights: &Weights,
-    variant: Variant,
-    calibrated: Option<Calibrated>,
-) -> Result<(Model, Option<Calibrated>)> {
-    let decoder = &checkpoint.decoder;
-    let model = match &calibrated {
-        Some(c) => graph::build(
-            decoder,
-            &weights.folded(c.folds.clone()),
-            variant,
-            Some(&c.products),
-        ),
-        None => graph::build(decoder, weights, variant, None),
-    };
-    Ok((model?, calibrated))
 }

@@ -14,6 +14,14 @@ pub enum Error {
     /// be read or written.
     #[error(transparent)]
     Model(#[from] lexivec_models::Error),
+    /// Rescaling for float16 is not exact.
+    #[error(
+        "rescaling the weights for fp16 changed a text's vector (cosine {cosine:.7}): they lie too far apart for float16; convert with `--precision bf16` or `--precision fp32`"
+    )]
+    Rescaling {
+        /// Between the vector before and after.
+        cosine: f64,
+    },
     /// Weights in blocks have no standard operators.
     #[error(
         "{0} with target standard: only ONNX Runtime's own operators read weights in blocks: convert with `--target ort`"

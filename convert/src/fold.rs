@@ -48,6 +48,16 @@ pub(crate) fn columns(folds: &mut Folds, name: String, factors: Arc<[f32]>) {
     folds.entry(name).or_default().columns = Some(factors);
 }
 
+/// Has all rows of tensor `name` multiplied by one more factor.
+pub(crate) fn scale_rows(folds: &mut Folds, name: String, count: usize, factor: f32) {
+    let fold = folds.entry(name).or_default();
+    let rows = match &fold.rows {
+        Some(rows) => rows.iter().map(|r| r * factor).collect(),
+        None => vec![factor; count].into(),
+    };
+    fold.rows = Some(rows);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod compare;
+mod float16;
 mod fuzz;
 mod golden;
 mod graphs;

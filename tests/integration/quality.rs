@@ -9,6 +9,7 @@ use lexivec_models::Precision;
 use lexivec_runtime::Request;
 use lexivec_runtime::vector::cosine;
 use serde::Deserialize;
+use tempfile::TempDir;
 
 use crate::support::{Case, converted, engine, json, max_difference, nano, options};
 use crate::surgery::Patient;
@@ -58,24 +59,29 @@ impl Quality {
     }
 }
 
-/// Checks that a checkpoint computes what nano computes, and that calibration reaches a goal that rounding to nearest,
-/// which is returned, may miss.
-pub(crate) fn hard_case(
-    name: &str,
-    patient: &Patient,
-    precision: Precision,
-    goal: Quality,
-) -> Quality {
+/// Writes a checkpoint, and checks that no value of its vectors is further from nano's.
+pub(crate) fn written(name: &str, patient: &Patient, tolerance: f32) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     patient.discharge(dir.path());
     let fp32 = vectors(&converted(dir.path(), &options(Precision::Fp32)).report.dir);
     for (expected, found) in TRUTH.iter().zip(&fp32) {
         let difference = max_difference(expected, found);
         assert!(
-            difference <= 2e-5,
+            difference <= tolerance,
             "{name}: surgery changed a vector by {difference}"
         );
     }
+    dir
+}
+
+/// Checks that calibration reaches a goal that rounding to nearest, which is returned, may miss.
+pub(crate) fn hard_case(
+    name: &str,
+    patient: &Patient,
+    precision: Precision,
+    goal: Quality,
+) -> Quality {
+    let dir = written(name, patient, 2e-5);
     let plain = ConvertOptions {
         calibration: None,
         verify: false,

@@ -180,6 +180,45 @@ impl Patient {
         self
     }
 
+    /// Some up channels of every layer 2^17 times as large, what reads them smaller: products that float16 cannot hold,
+    /// read by weights that it cannot hold either.
+    pub(crate) fn overflowing_neurons(mut self) -> Self {
+        for layer in 0..LAYERS {
+            for i in 0..7 {
+                let factor = 2f32.powi(17);
+                self.scale_up(layer, (i * 101 + layer * 31) % INTERMEDIATE, factor);
+            }
+        }
+        self
+    }
+
+    /// Values of every head 2^15 times as large, what reads them smaller.
+    pub(crate) fn overflowing_values(mut self) -> Self {
+        for layer in 0..LAYERS {
+            self.scale_all(layer, "self_attn.v_proj", 2f32.powi(15));
+            self.scale_all(layer, "self_attn.o_proj", 2f32.powi(-15));
+        }
+        self
+    }
+
+    fn scale_all(&mut self, layer: usize, name: &str, factor: f32) {
+        let (_, values) = self.get(layer, name);
+        values.iter_mut().for_each(|v| *v *= factor);
+    }
+
+    /// The residual stream 4096 times as large. The epsilon of its norms stays, for queries and keys have the same: next to
+    /// nothing beside what it is added to, it is less now.
+    pub(crate) fn large_residual(mut self) -> Self {
+        const FACTOR: f32 = 4096.0;
+        let (_, table) = self.tensors.get_mut("embed_tokens.weight").unwrap();
+        table.iter_mut().for_each(|v| *v *= FACTOR);
+        for layer in 0..LAYERS {
+            self.scale_all(layer, "self_attn.o_proj", FACTOR);
+            self.scale_all(layer, "mlp.down_proj", FACTOR);
+        }
+        self
+    }
+
     /// Writes the checkpoint.
     pub(crate) fn discharge(&self, dir: &Path) {
         for name in [

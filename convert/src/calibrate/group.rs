@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use lexivec_models::Decoder;
+use rayon::prelude::*;
 
 use crate::cast;
 use crate::error::Result;
@@ -93,6 +94,80 @@ impl Group {
             cast::read_f32(&tensor, 0, &mut values[start..])?;
         }
         Ok(Matrix::new(inputs, values))
+    }
+
+    /// What no text can make of its input channels: RMSNorm's output has the length of its gains times the root of the
+    /// width at most, attention mixes values, and |silu(x)| is at most |x|.
+    pub(super) fn input_bounds(self, d: &Decoder, weights: &Weights) -> Result<Vec<f32>> {
+        let gains = self.gains(d, weights)?;
+        let root = (d.hidden_size as f32).sqrt();
+        let normed = gains.iter().map(|g| root * g.abs());
+        let Some(source) = self.source() else {
+            return Ok(normed.collect());
+        };
+        let made = source.weights(d, weights)?;
+        let bias = source.biases(d, weights)?;
+        let output = |row: usize| {
+            let squares = made
+                .row(row)
+                .iter()
+                .zip(&gains)
+                .map(|(w, g)| (w * g).powi(2));
+            let bias = bias.as_ref().map_or(0.0, |b| b[row].abs());
+            root * squares.sum::<f32>().sqrt() + bias
+        };
+        let bounds = (0..made.rows).into_par_iter().map(output);
+        let bounds: Vec<f32> = bounds.collect();
+        Ok(self.by_input(d, &bounds, |gate, up| gate * up))
+    }
+
+    /// The largest weight that makes each input channel: of a norm's gain, or of the row of a product.
+    pub(super) fn source_maxima(self, d: &Decoder, weights: &Weights) -> Result<Vec<f32>> {
+        let Some(source) = self.source() else {
+            return Ok(self.gains(d, weights)?.iter().map(|g| g.abs()).collect());
+        };
+        let made = source.weights(d, weights)?;
+        let largest = |row: usize| made.row(row).iter().fold(0f32, |m, w| m.max(w.abs()));
+        let maxima: Vec<f32> = (0..made.rows).map(largest).collect();
+        Ok(self.by_input(d, &maxima, |_, up| up))
+    }
+
+    /// From figures of the outputs of the product before to figures of the input channels that are made of them.
+    fn by_input(self, d: &Decoder, outputs: &[f32], join: impl Fn(f32, f32) -> f32) -> Vec<f32> {
+        if self.kind == Kind::Down {
+            let (gate, up) = outputs.split_at(d.intermediate_size);
+            return gate.iter().zip(up).map(|(g, u)| join(*g, *u)).collect();
+        }
+        let values = &outputs[outputs.len() - d.kv_heads * d.head_dim..];
+        let head = |h: usize| &values[h * d.kv_heads / d.heads * d.head_dim..][..d.head_dim];
+        (0..d.heads).flat_map(head).copied().collect()
+    }
+
+    /// The gains of the norm that this product, or the one before it, reads.
+    fn gains(self, d: &Decoder, weights: &Weights) -> Result<Vec<f32>> {
+        let norm = match self.kind {
+            Kind::QueryKeyValue | Kind::Output => "input_layernorm",
+            Kind::GateUp | Kind::Down => "post_attention_layernorm",
+        };
+        let name = format!("layers.{}.{norm}.weight", self.layer);
+        let mut gains = vec![0f32; d.hidden_size];
+        cast::read_f32(&weights.get(&name, &[d.hidden_size])?, 0, &mut gains)?;
+        Ok(gains)
+    }
+
+    /// The biases of its outputs, where it has any.
+    fn biases(self, d: &Decoder, weights: &Weights) -> Result<Option<Vec<f32>>> {
+        if self.kind != Kind::QueryKeyValue || !d.qkv_bias {
+            return Ok(None);
+        }
+        let mut biases = Vec::new();
+        for (linear, outputs) in self.linears().iter().zip(self.outputs(d)) {
+            let tensor = weights.get(&self.tensor(linear, "bias"), &[outputs])?;
+            let start = biases.len();
+            biases.resize(start + outputs, 0f32);
+            cast::read_f32(&tensor, 0, &mut biases[start..])?;
+        }
+        Ok(Some(biases))
     }
 
     /// The same value for input channels that are fed by the same channel before: the query heads that share a value

@@ -15,6 +15,7 @@
 mod choose;
 mod effects;
 mod group;
+mod range;
 mod solve;
 mod store;
 mod texts;
@@ -36,6 +37,7 @@ use crate::weights::Weights;
 use choose::Ladder;
 use effects::Effects;
 use group::Group;
+pub(crate) use range::{Rescaling, fit_float16};
 use solve::Scheme;
 use store::{Stored, Summary};
 use walk::{Batches, Walk};
@@ -65,13 +67,42 @@ impl Calibration {
     }
 }
 
-/// What calibration decided, as the graph wants it.
+/// What looking at texts decided, as the graph wants it.
 pub(crate) struct Calibrated {
-    pub(crate) products: Products,
+    /// How products compute; none for all alike, as the precision says.
+    pub(crate) products: Option<Products>,
     pub(crate) folds: Folds,
-    pub(crate) report: Quantization,
+    /// What the folds multiply the residual stream by.
+    pub(crate) residual: f32,
+    pub(crate) report: Option<Quantization>,
+    /// What a user should know, a sentence each.
+    pub(crate) notes: Vec<String>,
     /// Holds the weights until the model is written, where they are not kept in the cache.
     _scratch: Option<tempfile::TempDir>,
+}
+
+impl Default for Calibrated {
+    fn default() -> Self {
+        Self {
+            products: None,
+            folds: Folds::default(),
+            residual: 1.0,
+            report: None,
+            notes: Vec::new(),
+            _scratch: None,
+        }
+    }
+}
+
+impl From<Rescaling> for Calibrated {
+    fn from(rescaling: Rescaling) -> Self {
+        Self {
+            folds: rescaling.folds,
+            residual: rescaling.residual,
+            notes: rescaling.notes,
+            ..Self::default()
+        }
+    }
 }
 
 /// What to calibrate.
@@ -144,10 +175,11 @@ pub(crate) fn calibrate(
         products: solutions.report(&chosen.precisions, &summary),
     };
     Ok(Calibrated {
-        products,
+        products: Some(products),
         folds,
-        report,
+        report: Some(report),
         _scratch: place.into_scratch(),
+        ..Calibrated::default()
     })
 }
 

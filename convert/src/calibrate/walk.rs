@@ -8,6 +8,7 @@ use lexivec_runtime::batch::{Limits, select};
 use lexivec_runtime::plan::Plan;
 use lexivec_runtime::{LayerNetwork, Library, SessionSettings};
 
+use super::range::Rescaling;
 use crate::cast;
 use crate::error::Result;
 use crate::external;
@@ -26,6 +27,8 @@ pub(super) struct Walk<'a> {
     weights: &'a Weights,
     /// Where the checkpoint's files really lie.
     folder: PathBuf,
+    /// What the residual stream is multiplied by.
+    residual: f32,
 }
 
 /// Token sequences, planned as batches.
@@ -89,6 +92,17 @@ impl<'a> Walk<'a> {
             },
             weights,
             folder,
+            residual: 1.0,
+        }
+    }
+
+    /// The same network with its residual stream rescaled; layers are opened with the folds that go with it.
+    pub(super) fn rescaled(&self, rescaling: &Rescaling) -> Self {
+        Self {
+            decoder: self.decoder.clone(),
+            folder: self.folder.clone(),
+            residual: rescaling.residual,
+            ..*self
         }
     }
 
@@ -107,6 +121,7 @@ impl<'a> Walk<'a> {
                     usize::try_from(*id).unwrap_or(0) * d.hidden_size,
                     row,
                 )?;
+                row.iter_mut().for_each(|v| *v *= self.residual);
             }
             states.push(rows);
         }
@@ -121,7 +136,7 @@ impl<'a> Walk<'a> {
         products: &Products,
     ) -> Result<LayerNetwork> {
         let weights = self.weights.folded(folds);
-        let model = graph::layer(&self.decoder, &weights, layer, products)?;
+        let model = graph::layer(&self.decoder, &weights, layer, products, self.residual)?;
         let onnx = external::in_memory(model)?;
         let settings = SessionSettings {
             lean: true,

@@ -48,8 +48,9 @@ impl<'a> Shared<'a> {
 pub(super) fn build(ops: &mut Ops<'_>, decoder: &Decoder, wiring: &Wiring) -> Result<Value> {
     let d = decoder;
     let shared = Shared::new(ops, d, wiring);
+    let epsilon = residual_epsilon(ops, d);
     let mut residual = ops.embed(&wiring.ids, d.vocab_size, d.hidden_size)?;
-    let mut x = ops.rms_norm(&residual, &norm_name(0), d.hidden_size, d.rms_norm_eps)?;
+    let mut x = ops.rms_norm(&residual, &norm_name(0), d.hidden_size, epsilon)?;
     for layer in 0..d.layers {
         ops.graph.scope(format!("layers.{layer}."));
         let last = layer + 1 == d.layers;
@@ -62,18 +63,13 @@ pub(super) fn build(ops: &mut Ops<'_>, decoder: &Decoder, wiring: &Wiring) -> Re
         }
         x = output_projection(ops, d, layer, &x)?;
         let norm = format!("layers.{layer}.post_attention_layernorm.weight");
-        (x, residual) = ops.add_rms_norm(&x, &residual, &norm, d.hidden_size, d.rms_norm_eps)?;
+        (x, residual) = ops.add_rms_norm(&x, &residual, &norm, d.hidden_size, epsilon)?;
         x = mlp(ops, d, layer, &x)?;
         if last {
-            return ops.final_norm(&x, &residual, d.hidden_size, d.rms_norm_eps);
+            return ops.final_norm(&x, &residual, d.hidden_size, epsilon);
         }
-        (x, residual) = ops.add_rms_norm(
-            &x,
-            &residual,
-            &norm_name(layer + 1),
-            d.hidden_size,
-            d.rms_norm_eps,
-        )?;
+        (x, residual) =
+            ops.add_rms_norm(&x, &residual, &norm_name(layer + 1), d.hidden_size, epsilon)?;
     }
     unreachable!("a decoder has at least one layer, as its configuration was checked")
 }
@@ -88,15 +84,21 @@ pub(super) fn layer(
 ) -> Result<Value> {
     let d = decoder;
     let shared = Shared::new(ops, d, wiring);
+    let epsilon = residual_epsilon(ops, d);
     ops.graph.scope(format!("layers.{layer}."));
-    let x = ops.rms_norm(residual, &norm_name(layer), d.hidden_size, d.rms_norm_eps)?;
+    let x = ops.rms_norm(residual, &norm_name(layer), d.hidden_size, epsilon)?;
     let x = attention(ops, &shared, layer, &x)?;
     let x = wiring.to_rows(ops, x);
     let x = output_projection(ops, d, layer, &x)?;
     let norm = format!("layers.{layer}.post_attention_layernorm.weight");
-    let (x, residual) = ops.add_rms_norm(&x, residual, &norm, d.hidden_size, d.rms_norm_eps)?;
+    let (x, residual) = ops.add_rms_norm(&x, residual, &norm, d.hidden_size, epsilon)?;
     let x = mlp(ops, d, layer, &x)?;
     Ok(ops.graph.op("Add", &[&residual, &x], &[]))
+}
+
+/// The epsilon of norms that read the residual stream: it scales as the stream's square.
+fn residual_epsilon(ops: &Ops<'_>, d: &Decoder) -> f64 {
+    d.rms_norm_eps * f64::from(ops.style.residual).powi(2)
 }
 
 fn norm_name(layer: usize) -> String {

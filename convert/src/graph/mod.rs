@@ -21,16 +21,23 @@ use crate::weights::Weights;
 use ops::{Linears, Ops, Style, WeightSource};
 
 /// Which graph to write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Variant {
     pub(crate) precision: Precision,
     pub(crate) target: Target,
     pub(crate) layout: Layout,
     /// For precisions of weights alone.
     pub(crate) blocks: Blocks,
+    /// What the weights that are folded in multiply the residual stream by.
+    pub(crate) residual: f32,
 }
 
 impl Variant {
+    /// Whether weights are integers.
+    pub(crate) fn is_quantised(&self) -> bool {
+        self.precision == Precision::Int8 || self.format().is_some()
+    }
+
     /// The codes of weights, where they alone are integers.
     pub(crate) fn format(&self) -> Option<Format> {
         self.precision.weight_bits().map(|bits| Format {
@@ -86,6 +93,10 @@ pub(crate) fn build(
             }
         }
     };
+    let style = Style {
+        residual: variant.residual,
+        ..style
+    };
     finish(decoder, Ops::new(weights, style), variant.layout)
 }
 
@@ -100,14 +111,16 @@ pub(crate) fn reference(decoder: &Decoder, weights: &Weights) -> Result<Model> {
 }
 
 /// Builds one layer of the packed graph by itself: the reference's arithmetic but for the `products`, which compute as
-/// they say.
+/// they say. The weights multiply the residual stream by `residual`.
 pub(crate) fn layer(
     decoder: &Decoder,
     weights: &Weights,
     layer: usize,
     products: &Products,
+    residual: f32,
 ) -> Result<Model> {
     let style = Style {
+        residual,
         source: WeightSource::Checkpoint,
         linears: Linears::Planned(products),
         ..Style::plain(Target::Ort, DType::F32)

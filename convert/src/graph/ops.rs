@@ -33,6 +33,8 @@ pub(super) struct Style<'a> {
     pub(super) linears: Linears<'a>,
     /// The embedding table in blocks; none for floats.
     pub(super) table: Option<Format>,
+    /// What the weights multiply the residual stream by.
+    pub(super) residual: f32,
 }
 
 /// How linear layers compute.
@@ -56,6 +58,7 @@ impl Style<'_> {
             source: WeightSource::Own,
             linears: Linears::Float,
             table: None,
+            residual: 1.0,
         }
     }
 }

@@ -3,11 +3,12 @@
 MODEL ?= models/nano
 PYTHON ?= python3
 # Every precision that a CPU runs; the first one is what the others are held against.
-PRECISIONS ?= fp32 fp16 int8
+PRECISIONS ?= fp32 fp16 int8 int8-weight int4-weight
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 export CARGO_TERM_PROGRESS_WHEN ?= never
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Apart, for its flags would have everything else built anew.
-LOOM_TARGET := $(or $(CARGO_TARGET_DIR),target)/loom
+LOOM_TARGET := $(TARGET)/loom
 
 .PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu redis test-clients test-page check-deploy test-loom precision-report
 
@@ -40,13 +41,13 @@ lint:  ## Format, clippy, documentation, each without a warning
 bench: onnxruntime redis  ## Benchmarks, side by side
 	cargo bench --package lexivec-benches
 
-precision-report: build  ## What each precision costs nano: models/nano/PRECISION.md, .json, and target/precision.html
-	rm -rf target/precision && mkdir -p target/precision
+precision-report: build  ## What each precision costs nano: models/nano/PRECISION.md, .json, and precision.html in the target folder
+	rm -rf $(TARGET)/precision && mkdir -p $(TARGET)/precision
 	for precision in $(PRECISIONS); do \
-	  target/release/lexivec convert models/nano --precision $$precision --output target/precision/nano-$$precision || exit 1; \
+	  $(TARGET)/release/lexivec convert models/nano --precision $$precision --output $(TARGET)/precision/nano-$$precision || exit 1; \
 	done
-	target/release/lexivec compare $(PRECISIONS:%=target/precision/nano-%) \
-	  --markdown models/nano/PRECISION.md --json models/nano/PRECISION.json --html target/precision.html
+	$(TARGET)/release/lexivec compare $(PRECISIONS:%=$(TARGET)/precision/nano-%) \
+	  --markdown models/nano/PRECISION.md --json models/nano/PRECISION.json --html $(TARGET)/precision.html
 
 test-page: onnxruntime  ## The start page in headless Chromium, with screenshots
 	$(PYTHON) tests/browser/run.py

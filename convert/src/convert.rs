@@ -138,8 +138,7 @@ pub fn convert(
             reason: "--no-verify was given".to_owned(),
         }
     };
-    // Its weights are written; with it goes their folder.
-    let (quantization, rescaled) = (calibrated.report, calibrated.notes);
+    let (quantization, rescaled) = calibrated.finish();
     let files = of_written(dir)?;
     let manifest = Manifest {
         format: FORMAT_VERSION,

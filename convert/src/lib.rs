@@ -26,6 +26,7 @@ mod progress;
 mod proto;
 mod quantize;
 mod records;
+mod reference;
 mod rounding;
 mod verify;
 mod weights;

@@ -3,7 +3,7 @@
 //! The reference reads the checkpoint's own files and widens each weight when it is used, so verifying a model of any
 //! size needs neither its float32 copy on disk nor its float32 weights in memory.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lexivec_models::{Checkpoint, Compute, Error as ModelError, Precision, Target, Verification};
 use lexivec_runtime::batch::{Limits, select};
@@ -15,10 +15,10 @@ use lexivec_runtime::{
 
 use crate::error::{Error, Result};
 use crate::external;
-use crate::graph;
 use crate::late;
 use crate::probes::probes;
 use crate::progress::Progress;
+use crate::reference::Reference;
 use crate::weights::Weights;
 
 /// Models with more weights than this are verified with lean sessions: slower, but not all in memory.
@@ -85,7 +85,7 @@ pub(crate) fn verify(subject: &Subject<'_>, progress: &dyn Progress) -> Result<V
         .collect::<Result<Vec<_>>>()?;
 
     let expected = {
-        let mut reference = open_reference(library, subject)?;
+        let mut reference = Reference::new(checkpoint, subject.weights)?.open(library, None)?;
         run(&mut reference, &sequences, progress)?
     };
     let settings = SessionSettings {
@@ -101,29 +101,6 @@ pub(crate) fn verify(subject: &Subject<'_>, progress: &dyn Progress) -> Result<V
     }
     let found = run(candidate.as_mut(), &sequences, progress)?;
     judge(subject.precision, &texts, &expected, &found)
-}
-
-fn open_reference(library: &Library, subject: &Subject<'_>) -> Result<PackedNetwork> {
-    let model = graph::reference(&subject.checkpoint.decoder, subject.weights)?;
-    let folder = data_folder(&subject.checkpoint.weights)?;
-    let settings = SessionSettings {
-        lean: true,
-        ..SessionSettings::default()
-    };
-    let onnx = external::reference_bytes(model);
-    Ok(PackedNetwork::from_memory(
-        library, &onnx, &folder, &settings,
-    )?)
-}
-
-/// The folder that really holds the weight files: in a hub cache they are links into another.
-pub(crate) fn data_folder(weights: &[PathBuf]) -> Result<PathBuf> {
-    let first = weights
-        .first()
-        .map(PathBuf::as_path)
-        .unwrap_or(Path::new("."));
-    let real = fs_err::canonicalize(first).map_err(|e| ModelError::io(first, e))?;
-    Ok(real.parent().unwrap_or(Path::new("/")).to_path_buf())
 }
 
 fn open_candidate(

@@ -32,7 +32,7 @@ use crate::graph::Variant;
 use crate::matrix::Matrix;
 use crate::progress::Progress;
 use crate::quantize::Products;
-use crate::verify::data_folder;
+use crate::reference::data_folder;
 use crate::weights::Weights;
 use choose::Ladder;
 use effects::Effects;
@@ -91,6 +91,13 @@ impl Default for Calibrated {
             notes: Vec::new(),
             _scratch: None,
         }
+    }
+}
+
+impl Calibrated {
+    /// What a manifest says of it. Its weights must be written: with it goes their folder.
+    pub(crate) fn finish(self) -> (Option<Quantization>, Vec<String>) {
+        (self.report, self.notes)
     }
 }
 

@@ -27,7 +27,7 @@ use crate::matrix::Matrix;
 use crate::probes::probes;
 use crate::progress::Progress;
 use crate::quantize::Products;
-use crate::verify::data_folder;
+use crate::reference::data_folder;
 use crate::weights::Weights;
 
 /// float16's largest number.

@@ -1,24 +1,20 @@
 //! Sides that compute in this process: model directories, and checkpoints as their float32 graph.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lexivec_models::{Checkpoint, Dimensions, Error as ModelError, Manifest};
 use lexivec_runtime::{
     Encoding, Engine, EngineOptions, Error as RuntimeError, Layer, Library, ModelInfo, Network,
-    OpenNetwork, PackedNetwork, Provider, Request, Result as RuntimeResult, SessionSettings,
-    States, Tokenizer, Truncate, open_network,
+    OpenNetwork, Provider, Request, Result as RuntimeResult, SessionSettings, States, Tokenizer,
+    Truncate, open_network,
 };
 
 use super::embedder::{Embedded, Embedder, Facts, Side, SideKind};
 use super::error::{Error, Result};
 use super::vectors::Vectors;
+use crate::reference::Reference;
 use crate::weights::Weights;
-use crate::{external, graph};
-
-/// Checkpoints with more weights than this keep them in their files and widen each when it is used: slower, but a
-/// model larger than memory still gives its reference.
-const LEAN_FROM_BYTES: u64 = 1 << 30;
 
 /// Opens a model directory, ours or another exporter's.
 ///
@@ -68,12 +64,9 @@ pub fn open_checkpoint(
     options: &EngineOptions,
 ) -> Result<Side> {
     let weights = Weights::open(checkpoint)?;
-    let model = graph::reference(&checkpoint.decoder, &weights)?;
-    let onnx = external::reference_bytes(model);
-    let (folder, bytes) = weight_files(checkpoint)?;
+    let reference = Reference::new(checkpoint, &weights)?;
     let library = Library::load(options.onnxruntime.as_deref(), false)?;
     let decoder = &checkpoint.decoder;
-    let lean = bytes > LEAN_FROM_BYTES;
     let note = "it runs as the graph that conversions are verified with, over the checkpoint's own weight files: for \
                 speed, take an fp32 model directory as the baseline";
     let info = ModelInfo {
@@ -97,23 +90,21 @@ pub fn open_checkpoint(
         execution_provider: Some(Provider::Cpu.to_string()),
         width: info.hidden_size,
         max_length: Some(info.max_length),
-        bytes: Some(bytes),
+        bytes: Some(source_bytes(checkpoint)?),
         footprint: None,
         notes: vec![note.to_owned()],
     };
-    let settings = SessionSettings {
-        lean,
-        threads: options.session.threads,
-        ..SessionSettings::default()
-    };
+    let threads = options.session.threads;
     let options = EngineOptions {
-        session: settings,
+        session: SessionSettings {
+            threads,
+            ..SessionSettings::default()
+        },
         devices: vec![0],
         ..options.clone()
     };
-    let open = move |settings: &SessionSettings| -> RuntimeResult<Box<dyn Network>> {
-        let network = PackedNetwork::from_memory(library, &onnx, &folder, settings)?;
-        Ok(Box::new(network))
+    let open = move |_: &SessionSettings| -> RuntimeResult<Box<dyn Network>> {
+        Ok(Box::new(reference.open(library, threads)?))
     };
     Local::open(facts, info, &checkpoint.tokenizer, open, &options)
 }
@@ -142,25 +133,18 @@ fn graph_bytes(dir: &Path) -> u64 {
     sizes.map(|metadata| metadata.len()).sum()
 }
 
-/// The folder that really holds a checkpoint's weight files (in a hub cache they are links into another), and the
-/// bytes of all files that a conversion reads.
-fn weight_files(checkpoint: &Checkpoint) -> Result<(PathBuf, u64)> {
-    let mut folder = checkpoint.dir.clone();
+/// The bytes of all files that a conversion reads.
+fn source_bytes(checkpoint: &Checkpoint) -> Result<u64> {
     let small = checkpoint.copied_files().into_iter();
+    let small = small.map(|name| checkpoint.dir.join(name));
     let mut bytes = 0;
-    for path in small
-        .map(|name| checkpoint.dir.join(name))
-        .chain(checkpoint.weights.iter().cloned())
-    {
-        let io = |e| crate::Error::from(ModelError::io(&path, e));
-        let real = fs_err::canonicalize(&path).map_err(io)?;
-        bytes += fs_err::metadata(&real).map_err(io)?.len();
-        // The last are the weights.
-        if let Some(parent) = real.parent() {
-            folder = parent.to_path_buf();
-        }
+    for path in small.chain(checkpoint.weights.iter().cloned()) {
+        let metadata = fs_err::metadata(&path);
+        bytes += metadata
+            .map_err(|e| crate::Error::from(ModelError::io(&path, e)))?
+            .len();
     }
-    Ok((folder, bytes))
+    Ok(bytes)
 }
 
 /// The network of a model, shared by the engine, which embeds as a server does, and by who looks inside. `None` until

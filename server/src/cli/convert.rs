@@ -46,18 +46,18 @@ pub(crate) struct Args {
     #[arg(long, env = "LEXIVEC_LAYOUT", default_value_t = Layout::Packed)]
     layout: Layout,
 
-    /// Texts like those that a quantised model will embed: .txt (a text per line), .jsonl or .csv (field or column
+    /// Texts like those that a quantised or fp16 model will embed: .txt (a text per line), .jsonl or .csv (field or column
     /// `text`). A few hundred are plenty. Default: a built-in set of terms, sentences and code in many languages
     #[arg(long, env = "LEXIVEC_CALIBRATION", value_name = "FILE")]
     calibration: Option<PathBuf>,
 
     /// The cosine to fp32 that a quantised model is to keep on every calibration text. The fewest layers that do it are
     /// computed more finely, `lexivec inspect` shows which; 0 leaves none. Default: 0.999, for int4-weight 0.95
-    #[arg(long, env = "LEXIVEC_MIN_COSINE", value_name = "COSINE")]
+    #[arg(long, env = "LEXIVEC_CALIBRATION_COSINE", value_name = "COSINE")]
     min_cosine: Option<f64>,
 
-    /// Round weights to nearest, without looking at what the network does with texts: seconds instead of minutes, and a
-    /// far coarser model
+    /// Do not look at what the network does with texts. Weights are rounded to nearest: seconds instead of minutes, and a
+    /// far coarser model. fp16 is not rescaled where values are too large for it
     #[arg(long, env = "LEXIVEC_NO_CALIBRATION", conflicts_with = "calibration")]
     no_calibration: bool,
 

@@ -148,12 +148,9 @@ pub(crate) fn calibrate(
     let min_cosine =
         min_cosine.unwrap_or_else(|| Calibration::min_cosine(subject.variant.precision));
     let place = store::Place::new(options.cache.as_deref(), subject, scheme, &sequences)?;
-    let summary = match place.summary() {
-        Some(summary) => summary,
-        None => {
-            place.fill(|dir| fill(&walk, subject, scheme, &sequences, &batches, dir, progress))?
-        }
-    };
+    let (place, summary) = place.filled(subject.scratch, |dir| {
+        fill(&walk, subject, scheme, &sequences, &batches, dir, progress)
+    })?;
     let layers = (0..d.layers)
         .map(|layer| store::read_layer(place.dir(), &Group::of_layer(layer), scheme, d))
         .collect::<Result<Vec<_>>>()?;

@@ -19,6 +19,7 @@ use super::group::Group;
 use super::solve::{Codes, Scheme, Solution};
 use crate::blocks::{BlockQuantized, Format};
 use crate::error::{Error, Result};
+use crate::output::Staging;
 use crate::quantize::{Product, Quantized};
 
 const SUMMARY: &str = "calibration.json";
@@ -40,11 +41,7 @@ impl Place {
         sequences: &[Vec<u32>],
     ) -> Result<Self> {
         let Some(cache) = cache else {
-            let dir = tempfile::Builder::new()
-                .prefix(".calibration")
-                .tempdir_in(subject.scratch)
-                .map_err(|e| ModelError::io(subject.scratch, e))?;
-            return Ok(Self::Scratch(dir));
+            return Self::scratch(subject.scratch);
         };
         let mut digest = Sha256::new();
         digest.update(env!("CARGO_PKG_VERSION"));
@@ -64,6 +61,14 @@ impl Place {
         Ok(Self::Cached(cache.join(format!("{name}-{key}"))))
     }
 
+    fn scratch(parent: &Path) -> Result<Self> {
+        let dir = tempfile::Builder::new()
+            .prefix(".calibration")
+            .tempdir_in(parent)
+            .map_err(|e| ModelError::io(parent, e))?;
+        Ok(Self::Scratch(dir))
+    }
+
     pub(super) fn dir(&self) -> &Path {
         match self {
             Self::Cached(dir) => dir,
@@ -71,34 +76,33 @@ impl Place {
         }
     }
 
-    /// What is there already.
-    pub(super) fn summary(&self) -> Option<Summary> {
-        let text = fs_err::read_to_string(self.dir().join(SUMMARY)).ok()?;
-        serde_json::from_str(&text).ok()
-    }
-
-    /// Has the folder filled; one in the cache appears whole or not at all.
-    pub(super) fn fill(&self, fill: impl FnOnce(&Path) -> Result<Summary>) -> Result<Summary> {
-        let dir = match self {
-            Self::Scratch(dir) => return fill(dir.path()),
+    /// What is there already, or what `fill` puts there. A folder in the cache appears whole or not at all; while another
+    /// process fills it, this one calibrates for itself, in a folder within `parent`.
+    pub(super) fn filled(
+        self,
+        parent: &Path,
+        fill: impl FnOnce(&Path) -> Result<Summary>,
+    ) -> Result<(Self, Summary)> {
+        let dir = match &self {
+            Self::Scratch(dir) => {
+                let summary = fill(dir.path())?;
+                return Ok((self, summary));
+            }
             Self::Cached(dir) => dir,
         };
-        let parent = dir.parent().unwrap_or(Path::new("."));
-        let io = |e| ModelError::io(parent, e);
-        fs_err::create_dir_all(parent).map_err(io)?;
-        let partial = tempfile::Builder::new()
-            .prefix(".partial")
-            .tempdir_in(parent)
-            .map_err(io)?;
-        let summary = fill(partial.path())?;
-        let path = partial.path().join(SUMMARY);
+        if let Some(summary) = summary(dir) {
+            return Ok((self, summary));
+        }
+        let staging = match Staging::create(dir, false) {
+            Err(Error::Busy { .. }) => return Self::scratch(parent)?.filled(parent, fill),
+            staging => staging?,
+        };
+        let summary = fill(staging.dir())?;
+        let path = staging.dir().join(SUMMARY);
         let text = serde_json::to_string_pretty(&summary).unwrap_or_default();
         fs_err::write(&path, text).map_err(|e| ModelError::io(&path, e))?;
-        // Another conversion that was first left the same.
-        if !dir.exists() {
-            fs_err::rename(partial.path(), dir).map_err(io)?;
-        }
-        Ok(summary)
+        staging.commit()?;
+        Ok((self, summary))
     }
 
     /// The folder that has to live until the model is written.
@@ -108,6 +112,11 @@ impl Place {
             Self::Scratch(dir) => Some(dir),
         }
     }
+}
+
+fn summary(dir: &Path) -> Option<Summary> {
+    let text = fs_err::read_to_string(dir.join(SUMMARY)).ok()?;
+    serde_json::from_str(&text).ok()
 }
 
 /// One product's solution in a file.

@@ -203,6 +203,25 @@ fn a_copy_of_a_model_is_exactly_alike_in_every_figure() {
     );
 }
 
+/// What int8 is to keep with default options, on the built-in texts, none of which calibration has seen.
+#[test]
+fn int8_keeps_nanos_vectors_and_neighbours() {
+    let scene = Scene::new(&[Precision::Int8]);
+    let checkpoint = nano();
+    scene.report(&[
+        checkpoint.to_str().unwrap(),
+        "int8",
+        "--speed-seconds",
+        "0",
+        "--min-cosine",
+        "0.995",
+        "--min-mean-cosine",
+        "0.999",
+        "--min-overlap",
+        "0.97",
+    ]);
+}
+
 #[test]
 fn precisions_are_held_against_the_checkpoint_and_a_gate_names_the_worst_text() {
     let scene = Scene::new(&[Precision::Fp16, Precision::Int8]);

@@ -96,6 +96,16 @@ mod tests {
     use super::*;
     use crate::compare::groups::script;
 
+    /// A comparison would flatter a model that was calibrated on its texts.
+    #[test]
+    fn no_built_in_text_is_calibrated_on() {
+        let calibration = include_str!("../../data/calibration.txt");
+        let lines: BTreeSet<&str> = calibration.lines().collect();
+        let samples = built_in();
+        let mut shared = samples.iter().filter(|s| lines.contains(s.text.as_str()));
+        assert_eq!(shared.next(), None);
+    }
+
     #[test]
     fn the_built_in_texts_are_many_different_and_of_every_kind() {
         let mut samples = built_in();

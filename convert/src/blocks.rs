@@ -19,6 +19,9 @@ const SHARES: [f32; 12] = [
     1.0, 0.97, 0.94, 0.91, 0.88, 0.85, 0.82, 0.79, 0.75, 0.7, 0.65, 0.6,
 ];
 
+/// Rows whose steps are chosen at once.
+const ROWS: usize = 4096;
+
 /// The format of codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Format {
@@ -141,6 +144,14 @@ impl Format {
         self.pack(codes, out);
     }
 
+    /// The code in a place of packed ones.
+    fn unpack(self, packed: &[u8], place: usize) -> u8 {
+        match self.bits {
+            8 => packed[place],
+            _ => packed[place / 2] >> (4 * (place % 2)) & 15,
+        }
+    }
+
     fn pack(self, codes: impl Iterator<Item = u8>, out: &mut Vec<u8>) {
         if self.bits == 8 {
             out.extend(codes);
@@ -187,7 +198,7 @@ pub(crate) struct BlockQuantized {
 #[derive(Debug)]
 enum Codes {
     /// These tensors, stacked by rows, rounded to nearest when they are written.
-    Nearest(Vec<Tensor>, Vec<Step>),
+    Nearest(Vec<Tensor>),
     /// A file where calibration left them, from this byte on.
     Stored(Arc<Mmap>, usize),
 }
@@ -200,28 +211,34 @@ impl BlockQuantized {
     pub(crate) fn round_to_nearest(tensors: Vec<Tensor>, format: Format) -> Result<Self> {
         let inputs = tensors.first().map_or(0, Tensor::columns);
         let importance = vec![1f32; inputs];
-        let mut steps = Vec::new();
+        let (mut scales, mut zeros) = (Vec::new(), format.zero_points.then(Vec::new));
         for tensor in &tensors {
-            let rows: Result<Vec<Vec<Step>>> = (0..tensor.rows())
-                .into_par_iter()
-                .map_init(
-                    || vec![0f32; inputs],
-                    |row, r| {
-                        cast::read_f32(tensor, r * inputs, row)?;
-                        Ok(format.fit_row(row, &importance))
-                    },
-                )
-                .collect();
-            steps.extend(rows?.into_iter().flatten());
+            for first in (0..tensor.rows()).step_by(ROWS) {
+                let rows = first..(first + ROWS).min(tensor.rows());
+                let steps: Result<Vec<Vec<Step>>> = rows
+                    .into_par_iter()
+                    .map_init(
+                        || vec![0f32; inputs],
+                        |row, r| {
+                            cast::read_f32(tensor, r * inputs, row)?;
+                            Ok(format.fit_row(row, &importance))
+                        },
+                    )
+                    .collect();
+                let (more, packed) = scales_and_zeros(format, inputs, &steps?.concat());
+                scales.extend(more);
+                if let (Some(zeros), Some(packed)) = (&mut zeros, packed) {
+                    zeros.extend(packed);
+                }
+            }
         }
-        let (scales, zeros) = scales_and_zeros(format, inputs, &steps);
         Ok(Self {
             format,
             inputs,
             outputs: tensors.iter().map(Tensor::rows).sum(),
             scales,
             zeros,
-            codes: Codes::Nearest(tensors, steps),
+            codes: Codes::Nearest(tensors),
         })
     }
 
@@ -248,14 +265,23 @@ impl BlockQuantized {
         self.format.zero_bytes(self.inputs)
     }
 
+    fn step(&self, row: usize, block: usize) -> Step {
+        let scale = self.scales[row * self.format.blocks(self.inputs) + block];
+        let zero = self.zeros.as_ref().map_or(self.format.middle(), |zeros| {
+            let row = &zeros[row * self.zero_bytes()..];
+            f32::from(self.format.unpack(row, block))
+        });
+        Step { scale, zero }
+    }
+
     /// Appends the codes of rows `first..first + count`.
     ///
     /// # Errors
     /// A weight that is not finite.
     pub(crate) fn rows(&self, first: usize, count: usize, out: &mut Vec<u8>) -> Result<()> {
         let bytes = self.format.row_bytes(self.inputs);
-        let (tensors, steps) = match &self.codes {
-            Codes::Nearest(tensors, steps) => (tensors, steps),
+        let tensors = match &self.codes {
+            Codes::Nearest(tensors) => tensors,
             Codes::Stored(file, start) => {
                 out.extend_from_slice(&file[start + first * bytes..][..count * bytes]);
                 return Ok(());
@@ -268,8 +294,8 @@ impl BlockQuantized {
             let inside = first.max(before)..(first + count).min(before + tensor.rows());
             for r in inside {
                 cast::read_f32(tensor, (r - before) * self.inputs, &mut row)?;
-                let steps = &steps[r * blocks..][..blocks];
-                self.format.pack_row(&row, steps, out);
+                let steps: Vec<Step> = (0..blocks).map(|b| self.step(r, b)).collect();
+                self.format.pack_row(&row, &steps, out);
             }
             before += tensor.rows();
         }
@@ -304,12 +330,8 @@ mod tests {
             format.pack_row(&row, &steps, &mut packed);
             prop_assert_eq!(packed.len(), format.row_bytes(48));
             for (i, w) in row.iter().enumerate() {
-                let code = match format.bits {
-                    8 => packed[i],
-                    _ => packed[i / 2] >> (4 * (i % 2)) & 15,
-                };
                 let step = steps[i / 16];
-                let value = (f32::from(code) - step.zero) * step.scale;
+                let value = (f32::from(format.unpack(&packed, i)) - step.zero) * step.scale;
                 prop_assert_eq!(value, format.nearest(step, *w));
                 prop_assert!(step.zero >= 0.0 && step.zero <= format.largest());
             }

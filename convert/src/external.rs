@@ -55,6 +55,10 @@ enum Piece<'a> {
         first: usize,
         count: usize,
     },
+    Scales {
+        initializer: &'a Initializer,
+        scales: &'a [f32],
+    },
 }
 
 /// Writes `model` into `dir`. Weights that stay in the checkpoint are referred to by file name.
@@ -91,6 +95,7 @@ pub(crate) fn in_memory(mut model: Model) -> Result<Vec<u8>> {
             }
             Data::Quantized(quantized) => quantized.codes(0, quantized.inputs(), &mut bytes)?,
             Data::Blocks(weights) => weights.rows(0, weights.outputs, &mut bytes)?,
+            Data::Scales(weights) => cast::write(&weights.scales, i.dtype, &i.name, &mut bytes)?,
         }
         i.data = Data::Bytes(bytes);
     }
@@ -125,7 +130,7 @@ fn places(initializers: &[Initializer]) -> (HashMap<String, usize>, usize) {
     for i in initializers {
         let external = match &i.data {
             Data::Bytes(bytes) => bytes.len() > INLINE,
-            Data::Stack(_) | Data::Quantized(_) | Data::Blocks(_) => true,
+            Data::Stack(_) | Data::Quantized(_) | Data::Blocks(_) | Data::Scales(_) => true,
             Data::Reference(_) => false,
         };
         if external {
@@ -193,6 +198,13 @@ fn write_data(
                     count,
                 } => {
                     weights.rows(first, count, buffer)?;
+                    buffer.as_slice()
+                }
+                Piece::Scales {
+                    initializer,
+                    scales,
+                } => {
+                    cast::write(scales, initializer.dtype, &initializer.name, buffer)?;
                     buffer.as_slice()
                 }
             };
@@ -269,6 +281,18 @@ fn pieces(i: &Initializer, offset: usize) -> Vec<(usize, Piece<'_>)> {
                         count,
                     };
                     (offset + first * bytes, piece)
+                })
+                .collect()
+        }
+        Data::Scales(weights) => {
+            let parts = weights.scales.chunks(PIECE).enumerate();
+            parts
+                .map(|(part, scales)| {
+                    let piece = Piece::Scales {
+                        initializer: i,
+                        scales,
+                    };
+                    (offset + part * PIECE * i.dtype.size(), piece)
                 })
                 .collect()
         }

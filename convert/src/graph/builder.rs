@@ -77,6 +77,8 @@ pub(crate) enum Data {
     Quantized(Arc<Quantized>),
     /// Codes of blocks, row by row.
     Blocks(Arc<BlockQuantized>),
+    /// Their scales, converted to the initializer's type.
+    Scales(Arc<BlockQuantized>),
     /// The tensor's bytes where they are, in the checkpoint's own file.
     Reference(Tensor),
 }

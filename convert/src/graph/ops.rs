@@ -301,13 +301,12 @@ impl<'w> Ops<'w> {
             true => DType::F16,
             false => compute,
         };
-        let mut scales = Vec::with_capacity(weights.scales.len() * stored.size());
-        crate::cast::write(&weights.scales, stored, &name, &mut scales)
-            .unwrap_or_else(|_| unreachable!("a scale is far smaller than its weights"));
-        let scale_shape = vec![outputs, weights.format.blocks(weights.inputs)];
-        let scales = self
-            .graph
-            .constant(format!("{name}.scale"), stored, scale_shape, scales);
+        let scales = self.graph.initializer(Initializer {
+            name: format!("{name}.scale"),
+            dtype: stored,
+            shape: vec![outputs, weights.format.blocks(weights.inputs)],
+            data: Data::Scales(Arc::clone(&weights)),
+        });
         let scales = self.cast(scales, stored, compute);
         let g = &mut self.graph;
         let zeros = match &weights.zeros {

@@ -41,13 +41,13 @@ lint:  ## Format, clippy, documentation, each without a warning
 bench: onnxruntime redis  ## Benchmarks, side by side
 	cargo bench --package lexivec-benches
 
-precision-report: build  ## What each precision costs nano: models/nano/PRECISION.md, .json, and precision.html in the target folder
+precision-report: build  ## What each precision costs nano: models/nano/PRECISION.md; precision.html and .json in the target folder
 	rm -rf $(TARGET)/precision && mkdir -p $(TARGET)/precision
 	for precision in $(PRECISIONS); do \
 	  $(TARGET)/release/lexivec convert models/nano --precision $$precision --output $(TARGET)/precision/nano-$$precision || exit 1; \
 	done
-	$(TARGET)/release/lexivec compare $(PRECISIONS:%=$(TARGET)/precision/nano-%) \
-	  --markdown models/nano/PRECISION.md --json models/nano/PRECISION.json --html $(TARGET)/precision.html
+	report=$$PWD/models/nano/PRECISION.md && cd $(TARGET)/precision && ../release/lexivec compare $(PRECISIONS:%=nano-%) \
+	  --markdown $$report --json ../precision.json --html ../precision.html
 
 test-page: onnxruntime  ## The start page in headless Chromium, with screenshots
 	$(PYTHON) tests/browser/run.py

@@ -209,9 +209,10 @@ fn fill(
     let mut effects = Effects::new(walk, sequences)?;
     for layer in 0..d.layers {
         let groups = Group::of_layer(layer);
-        let mut network = walk.open(layer, Folds::default(), &Products::default())?;
+        let open = || walk.open(layer, Folds::default(), &Products::default());
         let taps = groups.map(|g| crate::graph::tap(&g.name()));
-        let seen = walk.step(&mut network, batches, &mut states, &taps)?;
+        // A layer that has run holds its weights in float32, for which there is no room while products are solved.
+        let seen = walk.step(&mut open()?, batches, &mut states, &taps)?;
         let mut solutions = Vec::new();
         for (group, inputs) in groups.iter().zip(seen) {
             if progress.cancelled() {
@@ -234,7 +235,7 @@ fn fill(
             first: layer,
             layers: vec![store::read_layer(dir, &groups, scheme, d)?],
         };
-        effects.step(layer, &mut network, &solved)?;
+        effects.step(layer, &mut open()?, &solved)?;
     }
     Ok(Summary {
         texts: sequences.len(),

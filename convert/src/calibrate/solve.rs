@@ -169,7 +169,7 @@ pub(super) fn solve(
         let inverse: Vec<f32> = smoothing.iter().map(|s| 1.0 / s).collect();
         let smooth = weights.scaled_columns(smoothing);
         let rounded = Grid::widest(scheme, &smooth).round(&smooth);
-        let seen = quantized_rows(&sample.scaled_columns(&inverse), together);
+        let seen = quantized_rows(sample.scaled_columns(&inverse), together);
         error(&expected, &seen.times_transposed(&rounded), &widths)
     };
     let mut maxima = inputs.column_maxima();
@@ -189,7 +189,7 @@ pub(super) fn solve(
     let factors = smoothing.as_ref().map_or(&plain, |(_, f)| f);
     let inverse: Vec<f32> = factors.iter().map(|s| 1.0 / s).collect();
     let smooth = weights.scaled_columns(factors);
-    let inputs = even_rows(&inputs.scaled_columns(&inverse));
+    let inputs = even_rows(inputs.scaled_columns(&inverse));
     let (grid, rounded, rounding) = rounded(scheme, &smooth, &inputs);
     let (codes, scales, zeros) = grid.encode(&rounded);
     Solution {
@@ -252,20 +252,19 @@ fn widest_scales(weights: &Matrix) -> Vec<f32> {
 }
 
 /// Activations as the graph quantises them: so many values of a row `together` in 127 steps of their largest magnitude.
-fn quantized_rows(rows: &Matrix, together: usize) -> Matrix {
-    let mut quantized = rows.clone();
-    quantized.values.par_chunks_mut(together).for_each(|row| {
+fn quantized_rows(mut rows: Matrix, together: usize) -> Matrix {
+    rows.values.par_chunks_mut(together).for_each(|row| {
         let largest = row.iter().fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
         row.iter_mut()
             .for_each(|v| *v = f32::from(code(*v / largest * CODE_MAX)) / CODE_MAX * largest);
     });
-    quantized
+    rows
 }
 
 /// Rows of one length, so that a massive token counts like any other.
-fn even_rows(rows: &Matrix) -> Matrix {
-    let mut even = rows.clone();
-    even.values.par_chunks_mut(rows.columns).for_each(|row| {
+fn even_rows(mut rows: Matrix) -> Matrix {
+    let columns = rows.columns;
+    rows.values.par_chunks_mut(columns).for_each(|row| {
         let square: f32 = row.iter().map(|v| v * v).sum();
         let inverse = if square > 0.0 && square.is_finite() {
             1.0 / square.sqrt()
@@ -274,7 +273,7 @@ fn even_rows(rows: &Matrix) -> Matrix {
         };
         row.iter_mut().for_each(|v| *v *= inverse);
     });
-    even
+    rows
 }
 
 /// The mean, over tokens and linear layers (`widths` outputs each), of the square error relative to the output's

@@ -78,11 +78,15 @@ impl Matrix {
     /// Every value multiplied by its column's factor.
     pub(crate) fn scaled_columns(&self, factors: &[f32]) -> Matrix {
         let mut scaled = self.clone();
+        scaled.scale_columns(factors);
         scaled
-            .values
+    }
+
+    /// Multiplies every value by its column's factor.
+    pub(crate) fn scale_columns(&mut self, factors: &[f32]) {
+        self.values
             .par_chunks_mut(self.columns)
             .for_each(|row| row.iter_mut().zip(factors).for_each(|(v, f)| *v *= f));
-        scaled
     }
 
     /// At most `count` rows, evenly spread.

@@ -223,8 +223,8 @@ fn fill(
                 *group,
                 d,
                 scheme,
-                &inputs,
-                &group.weights(d, weights)?,
+                inputs,
+                group.weights(d, weights)?,
             ));
             progress.advance(size(group));
         }

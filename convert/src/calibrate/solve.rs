@@ -149,16 +149,17 @@ impl Grid {
     }
 }
 
-/// Solves a product for the inputs `[tokens, in]` and weights `[out, in]`.
+/// Solves a product for the inputs `[tokens, in]` and weights `[out, in]`, neither of which is kept: the widest product of
+/// a 4B model and its Hessian leave no room for copies.
 pub(super) fn solve(
     group: Group,
     d: &Decoder,
     scheme: Scheme,
-    inputs: &Matrix,
-    weights: &Matrix,
+    mut inputs: Matrix,
+    mut weights: Matrix,
 ) -> Solution {
     let sample = inputs.sample(SAMPLE);
-    let expected = sample.times_transposed(weights);
+    let expected = sample.times_transposed(&weights);
     let widths = group.outputs(d);
     // Values of a row of activations that share a scale.
     let together = match scheme {
@@ -188,9 +189,10 @@ pub(super) fn solve(
     let smoothing = best.1;
     let factors = smoothing.as_ref().map_or(&plain, |(_, f)| f);
     let inverse: Vec<f32> = factors.iter().map(|s| 1.0 / s).collect();
-    let smooth = weights.scaled_columns(factors);
-    let inputs = even_rows(inputs.scaled_columns(&inverse));
-    let (grid, rounded, rounding) = rounded(scheme, &smooth, &inputs);
+    weights.scale_columns(factors);
+    inputs.scale_columns(&inverse);
+    let (grid, rounded, rounding) = rounded(scheme, &weights, &even_rows(inputs));
+    drop(weights);
     let (codes, scales, zeros) = grid.encode(&rounded);
     Solution {
         smoothing,

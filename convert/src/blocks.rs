@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use crate::cast;
 use crate::error::Result;
+use crate::rounding::integer;
 use crate::weights::Tensor;
 
 /// Shares of a block's range that its codes span, tried one by one: a few saturated weights may cost less than coarser
@@ -95,7 +96,7 @@ impl Format {
     }
 
     /// The step with the least `Σ importance · (w - rounded)²` among those that are tried.
-    pub(crate) fn fit(self, block: &[f32], importance: &[f32]) -> Step {
+    fn fit(self, block: &[f32], importance: &[f32]) -> Step {
         let mut best = (f32::INFINITY, self.zeros());
         for step in self.candidates(block, &SHARES) {
             let errors = block.iter().zip(importance).map(|(w, importance)| {
@@ -118,9 +119,7 @@ impl Format {
     }
 
     fn code(self, step: Step, w: f32) -> f32 {
-        // Adding and subtracting 1.5 * 2^23 rounds, in two vector instructions.
-        const SHIFT: f32 = 12_582_912.0;
-        let rounded = (w / step.scale).clamp(-1e6, 1e6) + SHIFT - SHIFT;
+        let rounded = integer((w / step.scale).clamp(-1e6, 1e6));
         (rounded + step.zero).clamp(0.0, self.largest())
     }
 
@@ -129,7 +128,7 @@ impl Format {
         (self.code(step, w) - step.zero) * step.scale
     }
 
-    /// The steps of rows of `inputs` weights, by rows and blocks; `importance` says how much an input channel matters.
+    /// The steps of a row, block by block; `importance` says how much an input channel matters.
     pub(crate) fn fit_row(self, row: &[f32], importance: &[f32]) -> Vec<Step> {
         let blocks = row.chunks(self.size).zip(importance.chunks(self.size));
         blocks.map(|(w, i)| self.fit(w, i)).collect()

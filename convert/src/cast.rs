@@ -53,6 +53,11 @@ pub(crate) fn read_f32(tensor: &Tensor, first: usize, out: &mut [f32]) -> Result
     }
 }
 
+/// The largest magnitude; 0 where there is no value.
+pub(crate) fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0f32, |m, v| m.max(v.abs()))
+}
+
 /// Whether no value is NaN or infinite; one pass without branches, which the compiler vectorises on every processor.
 fn all_finite(values: &[f32]) -> bool {
     const INFINITY: u32 = 0x7f80_0000;
@@ -70,7 +75,7 @@ pub(crate) fn write(values: &[f32], to: DType, name: &str, out: &mut Vec<u8>) ->
     match to {
         DType::F32 => out.extend_from_slice(bytemuck::cast_slice(values)),
         DType::F16 => {
-            let largest = values.iter().fold(0f32, |m, v| m.max(v.abs()));
+            let largest = largest(values);
             // 65,520 is the first value that rounds to infinity.
             if largest >= 65520.0 {
                 return Err(Error::Fp16Range {

@@ -99,7 +99,7 @@ pub fn convert(
         }
         Some(calibration) if variant.precision == Precision::Fp16 => {
             let (texts, library) = (&calibration.texts, options.onnxruntime.as_deref());
-            calibrate::fit_float16(checkpoint, &weights, texts, library, progress)?.into()
+            calibrate::fit_float16(checkpoint, &weights, texts, library, progress)?
         }
         _ => Calibrated::default(),
     };

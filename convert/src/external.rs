@@ -16,6 +16,7 @@ use crate::cast;
 use crate::error::{Error, Result};
 use crate::graph::{Data, Initializer, Model};
 use crate::progress::Progress;
+use crate::quantize::Quantized;
 use crate::weights::Tensor;
 
 /// The graph.
@@ -46,7 +47,7 @@ enum Piece<'a> {
         count: usize,
     },
     Codes {
-        initializer: &'a Initializer,
+        weights: &'a Quantized,
         first: usize,
         count: usize,
     },
@@ -59,6 +60,36 @@ enum Piece<'a> {
         initializer: &'a Initializer,
         scales: &'a [f32],
     },
+}
+
+impl Piece<'_> {
+    /// Appends what the file holds in its place.
+    fn append_to(&self, out: &mut Vec<u8>) -> Result<()> {
+        match *self {
+            Self::Bytes(bytes) => out.extend_from_slice(bytes),
+            Self::Values {
+                initializer,
+                tensor,
+                first,
+                count,
+            } => convert(initializer, tensor, first, count, out)?,
+            Self::Codes {
+                weights,
+                first,
+                count,
+            } => weights.codes(first, count, out)?,
+            Self::Rows {
+                weights,
+                first,
+                count,
+            } => weights.rows(first, count, out)?,
+            Self::Scales {
+                initializer,
+                scales,
+            } => cast::write(scales, initializer.dtype, &initializer.name, out)?,
+        }
+        Ok(())
+    }
 }
 
 /// Writes `model` into `dir`. Weights that stay in the checkpoint are referred to by file name.
@@ -85,17 +116,12 @@ pub(crate) fn write(model: Model, dir: &Path, progress: &dyn Progress) -> Result
 /// may have 2 GB.
 pub(crate) fn in_memory(mut model: Model) -> Result<Vec<u8>> {
     for i in model.initializers_mut() {
-        let mut bytes = Vec::new();
-        match &i.data {
-            Data::Bytes(_) | Data::Reference(_) => continue,
-            Data::Stack(tensors) => {
-                for tensor in tensors {
-                    convert(i, tensor, 0, tensor.rows() * tensor.columns(), &mut bytes)?;
-                }
-            }
-            Data::Quantized(quantized) => quantized.codes(0, quantized.inputs(), &mut bytes)?,
-            Data::Blocks(weights) => weights.rows(0, weights.outputs, &mut bytes)?,
-            Data::Scales(weights) => cast::write(&weights.scales, i.dtype, &i.name, &mut bytes)?,
+        if matches!(i.data, Data::Bytes(_) | Data::Reference(_)) {
+            continue;
+        }
+        let mut bytes = Vec::with_capacity(i.len());
+        for (_, piece) in pieces(i, 0) {
+            piece.append_to(&mut bytes)?;
         }
         i.data = Data::Bytes(bytes);
     }
@@ -173,38 +199,8 @@ fn write_data(
             buffer.clear();
             let bytes = match piece {
                 Piece::Bytes(bytes) => bytes,
-                Piece::Values {
-                    initializer,
-                    tensor,
-                    first,
-                    count,
-                } => {
-                    convert(initializer, tensor, first, count, buffer)?;
-                    buffer.as_slice()
-                }
-                Piece::Codes {
-                    initializer,
-                    first,
-                    count,
-                } => {
-                    if let Data::Quantized(quantized) = &initializer.data {
-                        quantized.codes(first, count, buffer)?;
-                    }
-                    buffer.as_slice()
-                }
-                Piece::Rows {
-                    weights,
-                    first,
-                    count,
-                } => {
-                    weights.rows(first, count, buffer)?;
-                    buffer.as_slice()
-                }
-                Piece::Scales {
-                    initializer,
-                    scales,
-                } => {
-                    cast::write(scales, initializer.dtype, &initializer.name, buffer)?;
+                piece => {
+                    piece.append_to(buffer)?;
                     buffer.as_slice()
                 }
             };
@@ -254,17 +250,17 @@ fn pieces(i: &Initializer, offset: usize) -> Vec<(usize, Piece<'_>)> {
             }
             pieces
         }
-        Data::Quantized(quantized) => {
-            let channels = (0..quantized.inputs()).step_by(CHANNELS);
+        Data::Quantized(weights) => {
+            let channels = (0..weights.inputs()).step_by(CHANNELS);
             channels
                 .map(|first| {
-                    let count = CHANNELS.min(quantized.inputs() - first);
+                    let count = CHANNELS.min(weights.inputs() - first);
                     let piece = Piece::Codes {
-                        initializer: i,
+                        weights,
                         first,
                         count,
                     };
-                    (offset + first * quantized.outputs(), piece)
+                    (offset + first * weights.outputs(), piece)
                 })
                 .collect()
         }

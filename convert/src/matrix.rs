@@ -3,7 +3,7 @@
 //! Work is cut into parts whose size does not depend on the number of cores, so that results do not either.
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{ArrayView2, ArrayViewMut2, LinalgScalar, ShapeBuilder as _};
+use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder as _};
 use rayon::prelude::*;
 
 /// Rows of a result that a core computes together.
@@ -100,42 +100,38 @@ impl Matrix {
 }
 
 /// A matrix whose rows begin `stride` values apart.
-fn view<T>(values: &[T], rows: usize, columns: usize, stride: usize) -> ArrayView2<'_, T> {
+fn view(values: &[f32], rows: usize, columns: usize, stride: usize) -> ArrayView2<'_, f32> {
     ArrayView2::from_shape((rows, columns).strides((stride, 1)), values)
         .unwrap_or_else(|_| unreachable!("the rows lie within the slice"))
 }
 
-fn view_mut<T>(
-    values: &mut [T],
+fn view_mut(
+    values: &mut [f32],
     rows: usize,
     columns: usize,
     stride: usize,
-) -> ArrayViewMut2<'_, T> {
+) -> ArrayViewMut2<'_, f32> {
     ArrayViewMut2::from_shape((rows, columns).strides((stride, 1)), values)
         .unwrap_or_else(|_| unreachable!("the rows lie within the slice"))
 }
 
-/// A matrix inside another one: values, and how far apart its rows begin.
-#[derive(Clone, Copy)]
-pub(crate) struct Part<'a, T> {
-    pub(crate) values: &'a [T],
-    pub(crate) stride: usize,
-}
+/// Values of a matrix inside another one, and how far apart its rows begin.
+pub(crate) type Part<'a> = (&'a [f32], usize);
 
 /// `out += factor · a · b` for `rows x inner` times `inner x columns`, on one core. The rows of `out` begin `stride`
 /// values apart.
-pub(crate) fn add_product<T: LinalgScalar>(
-    out: &mut [T],
+pub(crate) fn add_product(
+    out: &mut [f32],
     stride: usize,
-    factor: T,
-    a: Part<'_, T>,
-    b: Part<'_, T>,
+    factor: f32,
+    a: Part<'_>,
+    b: Part<'_>,
     [rows, inner, columns]: [usize; 3],
 ) {
     let mut out = view_mut(out, rows, columns, stride);
-    let a = view(a.values, rows, inner, a.stride);
-    let b = view(b.values, inner, columns, b.stride);
-    general_mat_mul(factor, &a, &b, T::one(), &mut out);
+    let a = view(a.0, rows, inner, a.1);
+    let b = view(b.0, inner, columns, b.1);
+    general_mat_mul(factor, &a, &b, 1.0, &mut out);
 }
 
 /// The inverse of the lower Cholesky factor of a symmetric positive definite `n x n` matrix, in its place; what is above
@@ -199,14 +195,7 @@ fn factor_columns(a: &mut [f32], n: usize, start: usize, end: usize) -> Option<(
                 .chunks_exact(n)
                 .flat_map(|row| row[start..end].iter().copied())
                 .collect();
-            let a = Part {
-                values: &left,
-                stride: width,
-            };
-            let b = Part {
-                values: &panel,
-                stride: later,
-            };
+            let (a, b) = ((left.as_slice(), width), (panel.as_slice(), later));
             add_product(&mut rows[end..], n, -1.0, a, b, [count, width, columns]);
         });
     Some(())
@@ -242,24 +231,10 @@ fn invert_rows(a: &mut [f32], n: usize, start: usize, end: usize) {
             // Rows of a lower triangle before its column are zero.
             let inner = start - first;
             let mut product = vec![0f32; height * width];
-            let a = Part {
-                values: &left[first..],
-                stride: start,
-            };
-            let b = Part {
-                values: &above[first * n + first..],
-                stride: n,
-            };
+            let (a, b) = ((&left[first..], start), (&above[first * n + first..], n));
             add_product(&mut product, width, 1.0, a, b, [height, inner, width]);
             let mut result = vec![0f32; height * width];
-            let a = Part {
-                values: &inverse,
-                stride: height,
-            };
-            let b = Part {
-                values: &product,
-                stride: width,
-            };
+            let (a, b) = ((inverse.as_slice(), height), (product.as_slice(), width));
             add_product(&mut result, width, -1.0, a, b, [height, height, width]);
             (first, result)
         })

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use crate::blocks::{BlockQuantized, Format};
 use crate::cast;
 use crate::error::Result;
+use crate::rounding::{integer, widest_scale};
 use crate::weights::Tensor;
 
 /// The largest code; -128 is left out so that codes are symmetric.
@@ -64,13 +65,7 @@ impl Quantized {
                     || vec![0f32; columns],
                     |row, channel| {
                         cast::read_f32(tensor, channel * columns, row)?;
-                        let largest = row.iter().fold(0f32, |m, w| m.max(w.abs()));
-                        // A channel of zeros keeps a scale that divides.
-                        Ok(if largest > 0.0 {
-                            largest / CODE_MAX
-                        } else {
-                            1.0
-                        })
+                        Ok(widest_scale(row, CODE_MAX))
                     },
                 )
                 .collect();
@@ -141,11 +136,9 @@ impl Quantized {
     }
 }
 
-/// Rounds to the nearest code, ties to even. Adding 1.5 * 2^23 leaves the integer in the low mantissa bits, which
-/// unlike a call to `rint` is two vector instructions on every x86-64.
+/// Rounds to the nearest code.
 pub(crate) fn code(value: f32) -> i8 {
-    const SHIFT: f32 = 12_582_912.0;
-    ((value.clamp(-CODE_MAX, CODE_MAX) + SHIFT) - SHIFT) as i8
+    integer(value.clamp(-CODE_MAX, CODE_MAX)) as i8
 }
 
 #[cfg(test)]

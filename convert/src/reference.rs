@@ -10,9 +10,9 @@ use crate::external;
 use crate::graph;
 use crate::weights::Weights;
 
-/// Checkpoints with more weights than this keep them in their files and widen each when it is used: slower, but a
-/// model larger than memory still gives its reference.
-const LEAN_FROM_BYTES: u64 = 1 << 30;
+/// Checkpoints and models with more weights than this run in lean sessions, which keep weights in their files and widen
+/// each when it is used: slower, but a model larger than memory still gives its reference.
+pub(crate) const LEAN_FROM_BYTES: u64 = 1 << 30;
 
 /// A float32 graph that refers to a checkpoint's files.
 #[derive(Debug, Clone)]

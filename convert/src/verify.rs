@@ -6,8 +6,7 @@
 use std::path::Path;
 
 use lexivec_models::{Checkpoint, Compute, Error as ModelError, Precision, Target, Verification};
-use lexivec_runtime::batch::{Limits, select};
-use lexivec_runtime::vector::cosine;
+use lexivec_runtime::batch::{Limits, batches};
 use lexivec_runtime::{
     Library, Network, PackedNetwork, PaddedNetwork, Provider, Request, SessionSettings, Tokenizer,
     open_network, refusal,
@@ -16,13 +15,13 @@ use lexivec_runtime::{
 use crate::error::{Error, Result};
 use crate::external;
 use crate::late;
+use crate::likeness::Likeness;
 use crate::probes::probes;
 use crate::progress::Progress;
-use crate::reference::Reference;
+use crate::reference::{LEAN_FROM_BYTES, Reference};
+use crate::shortened::shortened;
 use crate::weights::Weights;
 
-/// Models with more weights than this are verified with lean sessions: slower, but not all in memory.
-const LEAN_FROM_BYTES: u64 = 1 << 30;
 /// Characters of a probe text that messages and the manifest show.
 const SHOWN: usize = 60;
 
@@ -144,14 +143,11 @@ fn run(
     progress: &dyn Progress,
 ) -> Result<Vec<Vec<f32>>> {
     let mut vectors = vec![Vec::new(); sequences.len()];
-    let mut left: Vec<usize> = (0..sequences.len()).collect();
-    while !left.is_empty() {
+    let lengths: Vec<usize> = sequences.iter().map(Vec::len).collect();
+    for batch in batches(&lengths, &Limits::default()) {
         if progress.cancelled() {
             return Err(Error::Interrupted);
         }
-        let chosen = select(left.iter().map(|i| sequences[*i].len()), &Limits::default());
-        let batch: Vec<usize> = chosen.iter().map(|position| left[*position]).collect();
-        left.retain(|i| !batch.contains(i));
         let inputs: Vec<&[u32]> = batch.iter().map(|i| sequences[*i].as_slice()).collect();
         let states = network.embed(&inputs)?;
         for (i, state) in batch
@@ -170,24 +166,14 @@ fn judge(
     expected: &[Vec<f32>],
     found: &[Vec<f32>],
 ) -> Result<Verification> {
-    let mut cosines = Vec::with_capacity(texts.len());
-    for ((text, expected), found) in texts.iter().zip(expected).zip(found) {
+    for (text, found) in texts.iter().zip(found) {
         if !found.iter().all(|v| v.is_finite()) {
-            let text = shown(text);
+            let text = shortened(text, SHOWN);
             return Err(Error::NonFiniteOutput { precision, text });
         }
-        let similarity = cosine(expected, found);
-        // A vector of zeros has no direction: as far from the reference as can be.
-        cosines.push(if similarity.is_nan() {
-            -1.0
-        } else {
-            similarity
-        });
     }
-    let worst = (0..cosines.len())
-        .min_by(|a, b| cosines[*a].total_cmp(&cosines[*b]))
-        .unwrap_or(0);
-    let (text, least) = (shown(&texts[worst]), cosines[worst]);
+    let likeness = Likeness::of(expected, found);
+    let (text, least) = (shortened(&texts[likeness.worst], SHOWN), likeness.min);
     if least < floor(precision) {
         return Err(Error::Verification {
             precision,
@@ -200,16 +186,9 @@ fn judge(
         against: "fp32".to_owned(),
         texts: texts.len(),
         min_cosine: least,
-        mean_cosine: cosines.iter().sum::<f64>() / cosines.len() as f64,
+        mean_cosine: likeness.mean,
         worst_text: text,
     })
-}
-
-fn shown(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -48,6 +48,20 @@ pub fn select(lengths: impl IntoIterator<Item = usize>, limits: &Limits) -> Vec<
     chosen
 }
 
+/// Divides texts of these lengths, given in the order in which they should be served, into batches as [`select`] fills
+/// them; each is the positions of its texts in ascending order.
+pub fn batches(lengths: &[usize], limits: &Limits) -> Vec<Vec<usize>> {
+    let mut left: Vec<usize> = (0..lengths.len()).collect();
+    let mut batches = Vec::new();
+    while !left.is_empty() {
+        let chosen = select(left.iter().map(|position| lengths[*position]), limits);
+        let batch: Vec<usize> = chosen.iter().map(|place| left[*place]).collect();
+        left.retain(|position| batch.binary_search(position).is_err());
+        batches.push(batch);
+    }
+    batches
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -68,6 +82,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn every_text_is_in_one_batch(
+            lengths in prop::collection::vec(1usize..3000, 0..100),
+            max_tokens in 1usize..9000,
+        ) {
+            let limits = Limits { max_tokens, ..Limits::default() };
+            let batches = batches(&lengths, &limits);
+            prop_assert!(batches.iter().all(|batch| batch.is_sorted_by(|a, b| a < b)));
+            let mut all = batches.concat();
+            all.sort_unstable();
+            prop_assert!(all.into_iter().eq(0..lengths.len()));
+        }
+
         #[test]
         fn the_first_runs_and_the_budgets_hold(
             lengths in prop::collection::vec(1usize..3000, 1..200),

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue};
+use ort::session::Session;
 use ort::value::{Tensor, TensorElementType};
 
 use crate::error::{Error, Result};
 use crate::library::Library;
-use crate::packed::{self, no_rows};
+use crate::packed;
 use crate::plan::Plan;
 use crate::session::{self, SessionSettings, Source};
 
@@ -59,32 +59,13 @@ impl LayerNetwork {
         residual: &[f32],
         names: &[&str],
     ) -> ort::Result<Vec<Vec<f32>>> {
-        let (rows, batch, length) = (plan.rows(), plan.batch(), plan.length);
-        let ints = |shape: Vec<usize>, data: &[i64]| -> ort::Result<SessionInputValue<'_>> {
-            Ok(Tensor::<i64>::from_array((shape, data.to_vec()))?.into())
-        };
-        let states =
-            Tensor::<f32>::from_array((vec![rows, residual.len() / rows], residual.to_vec()))?;
-        let mut inputs: Vec<(&str, SessionInputValue<'_>)> = vec![
-            ("residual", states.into()),
-            ("position_ids", ints(vec![rows], &plan.position_ids)?),
-            ("kv_index", ints(vec![batch, length], &plan.kv_index)?),
-            ("query_index", ints(vec![batch, length], &plan.query_index)?),
-            ("token_index", ints(vec![rows], &plan.token_index)?),
-            ("last_row", ints(vec![batch], &plan.last_row)?),
-            ("last_slot", ints(vec![batch], &plan.last_slot)?),
-        ];
+        let rows = plan.rows();
+        let states = Tensor::<f32>::from_array(([rows, residual.len() / rows], residual.to_vec()))?;
+        let mut inputs = vec![("residual", states.into())];
+        inputs.extend(packed::plan_inputs(plan.clone())?);
         for (name, width) in &self.prefixes {
-            inputs.push((name, no_rows(TensorElementType::Float32, *width)?));
+            inputs.push((name, packed::no_rows(TensorElementType::Float32, *width)?));
         }
-        let wanted = names
-            .iter()
-            .fold(OutputSelector::no_default(), |all, name| all.with(*name));
-        let options = RunOptions::new()?.with_outputs(wanted);
-        let outputs = self.session.run_with_options(inputs, &options)?;
-        names
-            .iter()
-            .map(|name| Ok(outputs[*name].try_extract_tensor::<f32>()?.1.to_vec()))
-            .collect()
+        packed::fetch(&mut self.session, inputs, names)
     }
 }

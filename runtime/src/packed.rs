@@ -79,32 +79,49 @@ impl PackedNetwork {
 
     /// Runs a plan and fetches the outputs of these names.
     fn run(&mut self, plan: Plan, names: &[String]) -> ort::Result<Vec<Vec<f32>>> {
-        let (rows, batch, length) = (plan.rows(), plan.batch(), plan.length);
-        let ints = |shape: Vec<usize>, data| -> ort::Result<SessionInputValue<'_>> {
-            Ok(Tensor::<i64>::from_array((shape, data))?.into())
-        };
-        let mut inputs: Vec<(&str, SessionInputValue<'_>)> = vec![
-            ("input_ids", ints(vec![rows], plan.input_ids)?),
-            ("position_ids", ints(vec![rows], plan.position_ids)?),
-            ("kv_index", ints(vec![batch, length], plan.kv_index)?),
-            ("query_index", ints(vec![batch, length], plan.query_index)?),
-            ("token_index", ints(vec![rows], plan.token_index)?),
-            ("last_row", ints(vec![batch], plan.last_row)?),
-            ("last_slot", ints(vec![batch], plan.last_slot)?),
-        ];
+        let ids = Tensor::<i64>::from_array(([plan.rows()], plan.input_ids.clone()))?;
+        let mut inputs = vec![("input_ids", ids.into())];
+        inputs.extend(plan_inputs(plan)?);
         for name in &self.prefixes {
             inputs.push((name, no_rows(self.prefix_type, self.prefix_width)?));
         }
-        let only = names
-            .iter()
-            .fold(OutputSelector::no_default(), |s, n| s.with(n));
-        let options = RunOptions::new()?.with_outputs(only);
-        let outputs = self.session.run_with_options(inputs, &options)?;
-        names
-            .iter()
-            .map(|name| widened(&outputs[name.as_str()]))
-            .collect()
+        fetch(&mut self.session, inputs, names)
     }
+}
+
+/// What a plan says of its rows besides their tokens, as a packed graph or a layer of one takes it.
+pub(crate) fn plan_inputs(
+    plan: Plan,
+) -> ort::Result<Vec<(&'static str, SessionInputValue<'static>)>> {
+    let (rows, batch, length) = (plan.rows(), plan.batch(), plan.length);
+    let ints = |shape: Vec<usize>, data| -> ort::Result<SessionInputValue<'static>> {
+        Ok(Tensor::<i64>::from_array((shape, data))?.into())
+    };
+    Ok(vec![
+        ("position_ids", ints(vec![rows], plan.position_ids)?),
+        ("kv_index", ints(vec![batch, length], plan.kv_index)?),
+        ("query_index", ints(vec![batch, length], plan.query_index)?),
+        ("token_index", ints(vec![rows], plan.token_index)?),
+        ("last_row", ints(vec![batch], plan.last_row)?),
+        ("last_slot", ints(vec![batch], plan.last_slot)?),
+    ])
+}
+
+/// Runs a graph for the outputs of these names alone, in float32.
+pub(crate) fn fetch(
+    session: &mut Session,
+    inputs: Vec<(&str, SessionInputValue<'_>)>,
+    names: &[impl AsRef<str>],
+) -> ort::Result<Vec<Vec<f32>>> {
+    let only = names
+        .iter()
+        .fold(OutputSelector::no_default(), |s, n| s.with(n.as_ref()));
+    let options = RunOptions::new()?.with_outputs(only);
+    let outputs = session.run_with_options(inputs, &options)?;
+    names
+        .iter()
+        .map(|name| widened(&outputs[name.as_ref()]))
+        .collect()
 }
 
 impl Network for PackedNetwork {

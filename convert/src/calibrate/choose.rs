@@ -2,20 +2,18 @@
 //! cosine.
 //!
 //! Effects put the possible improvements in an order, those that gain most for what they cost first. How many of them
-//! are needed is measured, not predicted: the whole network runs with the first half of them, then with half of what
+//! are needed is measured, not predicted: the whole network runs with the first third of them, then with a third of what
 //! is left, and so on.
 
 use lexivec_models::{Decoder, LinearPrecision};
-use lexivec_runtime::vector::cosine;
 
 use super::Solutions;
 use super::group::Group;
 use super::solve::Scheme;
 use super::walk::{Batches, Walk};
-use crate::error::{Error, Result};
-use crate::fold::Folds;
+use crate::error::Result;
+use crate::likeness::Likeness;
 use crate::progress::Progress;
-use crate::quantize::Products;
 
 /// What a product costs: the time relative to int8 on a CPU with integer instructions; bytes per weight where the
 /// weights alone are integers.
@@ -99,39 +97,17 @@ pub(super) fn choose(
     progress: &dyn Progress,
 ) -> Result<Chosen> {
     progress.stage("choosing precisions", 0);
-    let layers = solutions.layers.len();
-    let run = |precisions: &[LinearPrecision]| -> Result<Vec<Vec<f32>>> {
-        let mut states = walk.embed(batches)?;
-        for layer in 0..layers {
-            if progress.cancelled() {
-                return Err(Error::Interrupted);
-            }
-            let (products, folds) = solutions.assemble(layer..layer + 1, |g| precisions[g.index()]);
-            let mut network = walk.open(layer, folds, &products)?;
-            walk.step(&mut network, batches, &mut states, &[])?;
-        }
-        walk.finish(batches, &states)
-    };
-    let expected = {
-        let mut states = walk.embed(batches)?;
-        for layer in 0..layers {
-            let mut network = walk.open(layer, Folds::default(), &Products::default())?;
-            walk.step(&mut network, batches, &mut states, &[])?;
-        }
-        walk.finish(batches, &states)?
-    };
+    let expected = walk.run(batches, progress, |_| Default::default())?;
     let measure = |count: usize| -> Result<Chosen> {
         let precisions = ladder.after(count);
-        let found = run(&precisions)?;
-        let cosines: Vec<f64> = expected
-            .iter()
-            .zip(&found)
-            .map(|(e, f)| cosine(e, f))
-            .collect();
+        let found = walk.run(batches, progress, |layer| {
+            solutions.assemble(layer..layer + 1, |g| precisions[g.index()])
+        })?;
+        let likeness = Likeness::of(&expected, &found);
         let chosen = Chosen {
             precisions,
-            min_cosine: cosines.iter().copied().fold(1.0, f64::min),
-            mean_cosine: cosines.iter().sum::<f64>() / cosines.len() as f64,
+            min_cosine: likeness.min,
+            mean_cosine: likeness.mean,
         };
         tracing::debug!(
             count,

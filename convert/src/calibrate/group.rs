@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lexivec_models::Decoder;
 use rayon::prelude::*;
 
-use crate::cast;
+use crate::cast::{self, largest};
 use crate::error::Result;
 use crate::fold::{self, Folds};
 use crate::matrix::Matrix;
@@ -26,6 +26,16 @@ enum Kind {
 pub(super) struct Group {
     pub(super) layer: usize,
     kind: Kind,
+}
+
+/// What makes the input channels of a product: a norm, or the product before.
+#[derive(Debug)]
+pub(super) struct Sources {
+    /// What no text can make of a channel: RMSNorm's output has the length of its gains times the root of the width at
+    /// most, attention mixes values, and |silu(x)| is at most |x|.
+    pub(super) bounds: Vec<f32>,
+    /// The largest weight that makes a channel: of the norm's gain, or of the product's row.
+    pub(super) weights: Vec<f32>,
 }
 
 impl Group {
@@ -96,14 +106,16 @@ impl Group {
         Ok(Matrix::new(inputs, values))
     }
 
-    /// What no text can make of its input channels: RMSNorm's output has the length of its gains times the root of the
-    /// width at most, attention mixes values, and |silu(x)| is at most |x|.
-    pub(super) fn input_bounds(self, d: &Decoder, weights: &Weights) -> Result<Vec<f32>> {
+    /// What makes its input channels.
+    pub(super) fn sources(self, d: &Decoder, weights: &Weights) -> Result<Sources> {
         let gains = self.gains(d, weights)?;
         let root = (d.hidden_size as f32).sqrt();
-        let normed = gains.iter().map(|g| root * g.abs());
         let Some(source) = self.source() else {
-            return Ok(normed.collect());
+            let made: Vec<f32> = gains.iter().map(|g| g.abs()).collect();
+            return Ok(Sources {
+                bounds: made.iter().map(|g| root * g).collect(),
+                weights: made,
+            });
         };
         let made = source.weights(d, weights)?;
         let bias = source.biases(d, weights)?;
@@ -114,22 +126,15 @@ impl Group {
                 .zip(&gains)
                 .map(|(w, g)| (w * g).powi(2));
             let bias = bias.as_ref().map_or(0.0, |b| b[row].abs());
-            root * squares.sum::<f32>().sqrt() + bias
+            let bound = root * squares.sum::<f32>().sqrt() + bias;
+            (bound, largest(made.row(row)))
         };
-        let bounds = (0..made.rows).into_par_iter().map(output);
-        let bounds: Vec<f32> = bounds.collect();
-        Ok(self.by_input(d, &bounds, |gate, up| gate * up))
-    }
-
-    /// The largest weight that makes each input channel: of a norm's gain, or of the row of a product.
-    pub(super) fn source_maxima(self, d: &Decoder, weights: &Weights) -> Result<Vec<f32>> {
-        let Some(source) = self.source() else {
-            return Ok(self.gains(d, weights)?.iter().map(|g| g.abs()).collect());
-        };
-        let made = source.weights(d, weights)?;
-        let largest = |row: usize| made.row(row).iter().fold(0f32, |m, w| m.max(w.abs()));
-        let maxima: Vec<f32> = (0..made.rows).map(largest).collect();
-        Ok(self.by_input(d, &maxima, |_, up| up))
+        let outputs = (0..made.rows).into_par_iter().map(output);
+        let (bounds, maxima): (Vec<f32>, Vec<f32>) = outputs.unzip();
+        Ok(Sources {
+            bounds: self.by_input(d, &bounds, |gate, up| gate * up),
+            weights: self.by_input(d, &maxima, |_, up| up),
+        })
     }
 
     /// From figures of the outputs of the product before to figures of the input channels that are made of them.

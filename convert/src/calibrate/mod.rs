@@ -29,7 +29,6 @@ use lexivec_runtime::Library;
 use crate::error::{Error, Result};
 use crate::fold::Folds;
 use crate::graph::Variant;
-use crate::matrix::Matrix;
 use crate::progress::Progress;
 use crate::quantize::Products;
 use crate::reference::data_folder;
@@ -37,7 +36,8 @@ use crate::weights::Weights;
 use choose::Ladder;
 use effects::Effects;
 use group::Group;
-pub(crate) use range::{Rescaling, fit_float16};
+use range::Rescaling;
+pub(crate) use range::fit_float16;
 use solve::Scheme;
 use store::{Stored, Summary};
 use walk::{Batches, Walk};
@@ -208,26 +208,18 @@ fn fill(
     let mut states = walk.embed(batches)?;
     let mut effects = Effects::new(walk, sequences)?;
     for layer in 0..d.layers {
-        let groups = Group::of_layer(layer);
-        let open = || walk.open(layer, Folds::default(), &Products::default());
-        let taps = groups.map(|g| crate::graph::tap(&g.name()));
-        // A layer that has run holds its weights in float32, for which there is no room while products are solved.
-        let seen = walk.step(&mut open()?, batches, &mut states, &taps)?;
         let mut solutions = Vec::new();
-        for (group, inputs) in groups.iter().zip(seen) {
+        // A layer that has run holds its weights in float32, for which there is no room while products are solved: it is
+        // opened anew for the effects.
+        for (group, inputs) in walk.observe(layer, batches, &mut states)? {
             if progress.cancelled() {
                 return Err(Error::Interrupted);
             }
-            let inputs = Matrix::new(group.inputs(d), inputs);
-            solutions.push(solve::solve(
-                *group,
-                d,
-                scheme,
-                inputs,
-                group.weights(d, weights)?,
-            ));
-            progress.advance(size(group));
+            let weights = group.weights(d, weights)?;
+            solutions.push(solve::solve(group, d, scheme, inputs, weights));
+            progress.advance(size(&group));
         }
+        let groups = Group::of_layer(layer);
         store::write_layer(dir, &groups, &solutions)?;
         let solved = Solutions {
             decoder: d,
@@ -235,7 +227,8 @@ fn fill(
             first: layer,
             layers: vec![store::read_layer(dir, &groups, scheme, d)?],
         };
-        effects.step(layer, &mut open()?, &solved)?;
+        let mut network = walk.open(layer, Folds::default(), &Products::default())?;
+        effects.step(layer, &mut network, &solved)?;
     }
     Ok(Summary {
         texts: sequences.len(),
@@ -331,7 +324,7 @@ impl Solutions<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use walk::States;
+    use crate::progress::Silent;
 
     /// Numbers from 1/8 to 8.
     fn factors(seed: usize, count: usize) -> Vec<f32> {
@@ -356,18 +349,16 @@ mod tests {
             let library = Library::load(None, false).unwrap();
             let walk = Walk::new(library, d, &weights, data, &batches);
             let run = |folded: bool| {
-                let mut states: States = walk.embed(&batches).unwrap();
-                for layer in 0..d.layers {
+                let layers = |layer| {
                     let mut folds = Folds::default();
                     for group in Group::of_layer(layer).into_iter().filter(|_| folded) {
                         let mut smoothing = factors(group.index(), group.inputs(d));
                         group.tie(d, &mut smoothing, f32::max);
                         group.fold(d, &smoothing, &mut folds);
                     }
-                    let mut network = walk.open(layer, folds, &Products::default()).unwrap();
-                    walk.step(&mut network, &batches, &mut states, &[]).unwrap();
-                }
-                walk.finish(&batches, &states).unwrap()
+                    (Products::default(), folds)
+                };
+                walk.run(&batches, &Silent, layers).unwrap()
             };
             for (expected, found) in run(false).iter().zip(run(true)) {
                 let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));

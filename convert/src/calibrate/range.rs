@@ -15,15 +15,15 @@ use std::path::Path;
 
 use lexivec_models::{Checkpoint, Decoder};
 use lexivec_runtime::Library;
-use lexivec_runtime::vector::cosine;
 
+use super::Calibrated;
 use super::group::Group;
 use super::texts;
-use super::walk::{Batches, Walk};
+use super::walk::{Batches, States, Walk};
+use crate::cast::largest;
 use crate::error::{Error, Result};
 use crate::fold::{self, Folds};
-use crate::graph::tap;
-use crate::matrix::Matrix;
+use crate::likeness::Likeness;
 use crate::probes::probes;
 use crate::progress::Progress;
 use crate::quantize::Products;
@@ -44,12 +44,12 @@ const UNCHANGED: f64 = 1.0 - 1e-6;
 
 /// What is multiplied so that a network fits float16.
 #[derive(Debug, Clone)]
-pub(crate) struct Rescaling {
-    pub(crate) folds: Folds,
+pub(super) struct Rescaling {
+    pub(super) folds: Folds,
     /// What the residual stream is multiplied by.
-    pub(crate) residual: f32,
+    pub(super) residual: f32,
     /// What was found, a sentence each.
-    pub(crate) notes: Vec<String>,
+    pub(super) notes: Vec<String>,
 }
 
 /// Looks for what float16 cannot hold, on the calibration texts and the probes, and for what moves it into range.
@@ -62,7 +62,7 @@ pub(crate) fn fit_float16(
     texts: &[String],
     onnxruntime: Option<&Path>,
     progress: &dyn Progress,
-) -> Result<Rescaling> {
+) -> Result<Calibrated> {
     let d = &checkpoint.decoder;
     let library = Library::load(onnxruntime, false)?;
     let mut sequences = texts::sequences(checkpoint, &probes())?;
@@ -77,20 +77,16 @@ pub(crate) fn fit_float16(
         notes: Vec::new(),
     };
     let mut states = walk.embed(&batches)?;
-    let mut residual = largest(&states);
+    let reach = |states: &States| states.iter().map(|rows| largest(rows)).fold(0f32, f32::max);
+    let mut residual = reach(&states);
     for layer in 0..d.layers {
         if progress.cancelled() {
             return Err(Error::Interrupted);
         }
-        let groups = Group::of_layer(layer);
-        let mut network = walk.open(layer, Folds::default(), &Products::default())?;
-        let taps = groups.map(|g| tap(&g.name()));
-        let seen = walk.step(&mut network, &batches, &mut states, &taps)?;
-        residual = residual.max(largest(&states));
-        for (group, inputs) in groups.iter().zip(seen) {
-            let seen = Matrix::new(group.inputs(d), inputs).column_maxima();
-            found.fit(*group, d, &seen, weights)?;
+        for (group, inputs) in walk.observe(layer, &batches, &mut states)? {
+            found.fit(group, d, &inputs.column_maxima(), weights)?;
         }
+        residual = residual.max(reach(&states));
         progress.advance(1);
     }
     if residual * RESIDUAL_MARGIN > LARGEST {
@@ -106,14 +102,15 @@ pub(crate) fn fit_float16(
     }
     if !found.notes.is_empty() {
         let before = walk.finish(&batches, &states)?;
-        found.check(&walk, &batches, &before, d, progress)?;
+        let walk = walk.rescaled(found.residual);
+        let layers = |_| (Products::default(), found.folds.clone());
+        let after = walk.run(&batches, progress, layers)?;
+        let cosine = Likeness::of(&before, &after).min;
+        if cosine < UNCHANGED {
+            return Err(Error::Rescaling { cosine });
+        }
     }
-    Ok(found)
-}
-
-fn largest(states: &[Vec<f32>]) -> f32 {
-    let values = states.iter().flatten();
-    values.fold(0f32, |m, v| m.max(v.abs()))
+    Ok(found.into())
 }
 
 /// Multiplies everything that is added to the residual stream.
@@ -135,16 +132,15 @@ fn scale_residual(folds: &mut Folds, d: &Decoder, factor: f32) {
 impl Rescaling {
     /// Finds the factors of the channels that a product reads.
     fn fit(&mut self, group: Group, d: &Decoder, seen: &[f32], weights: &Weights) -> Result<()> {
-        let bounds = group.input_bounds(d, weights)?;
-        let made = group.source_maxima(d, weights)?;
+        let made = group.sources(d, weights)?;
         let used = group.weights(d, weights)?.column_maxima();
         let mut factors: Vec<f32> = (0..seen.len())
             .map(|c| {
                 // What divides the channel so that its values fit, and then what may divide it for its weights' sake.
-                let reach = (seen[c] * MARGIN).min(bounds[c]);
+                let reach = (seen[c] * MARGIN).min(made.bounds[c]);
                 let values = (reach / LARGEST).log2().ceil().exp2().max(1.0);
                 let down = (LEAST_WEIGHT / used[c]).log2().ceil().exp2();
-                let up = (made[c] / LEAST_WEIGHT).log2().floor().exp2();
+                let up = (made.weights[c] / LEAST_WEIGHT).log2().floor().exp2();
                 let weights = match used[c] > 0.0 {
                     true => down.min(up).max(1.0),
                     false => 1.0,
@@ -156,8 +152,8 @@ impl Rescaling {
         let channels = factors.iter().filter(|f| **f > 1.0).count();
         if channels > 0 {
             group.fold(d, &factors, &mut self.folds);
-            let widest = factors.iter().fold(1f32, |m, f| m.max(*f));
-            let reach = seen.iter().fold(0f32, |m, v| m.max(*v));
+            let widest = largest(&factors);
+            let reach = largest(seen);
             self.notes.push(format!(
                 "{} reads values up to {reach:.0}: for float16, {channels} of {} channels are divided before it by up to 2^{:.0}, \
                  and multiplied back by its weights",
@@ -167,33 +163,5 @@ impl Rescaling {
             ));
         }
         Ok(())
-    }
-
-    /// Runs the network rescaled, in float32.
-    fn check(
-        &self,
-        walk: &Walk<'_>,
-        batches: &Batches,
-        before: &[Vec<f32>],
-        d: &Decoder,
-        progress: &dyn Progress,
-    ) -> Result<()> {
-        let walk = walk.rescaled(self);
-        let mut states = walk.embed(batches)?;
-        for layer in 0..d.layers {
-            if progress.cancelled() {
-                return Err(Error::Interrupted);
-            }
-            let mut network = walk.open(layer, self.folds.clone(), &Products::default())?;
-            walk.step(&mut network, batches, &mut states, &[])?;
-        }
-        let after = walk.finish(batches, &states)?;
-        let cosines = before.iter().zip(&after).map(|(b, a)| cosine(b, a));
-        let least = cosines.fold(1f64, |least, c| if c >= least { least } else { c });
-        if least >= UNCHANGED {
-            Ok(())
-        } else {
-            Err(Error::Rescaling { cosine: least })
-        }
     }
 }

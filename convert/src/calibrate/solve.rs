@@ -6,9 +6,10 @@ use rayon::prelude::*;
 
 use super::group::Group;
 use crate::blocks::{Format, Step, scales_and_zeros};
+use crate::cast::largest;
 use crate::matrix::Matrix;
 use crate::quantize::{CODE_MAX, code};
-use crate::rounding::{DAMPING, Factor, clipped_scales, gptq};
+use crate::rounding::{DAMPING, Factor, clipped_scales, gptq, widest_scale};
 
 /// SmoothQuant's strengths that are tried beside none (arXiv 2211.10438): 0 evens out weights, 1 activations.
 const STRENGTHS: [f32; 6] = [0.3, 0.45, 0.55, 0.65, 0.75, 0.85];
@@ -70,10 +71,15 @@ enum Grid {
 impl Grid {
     /// The grid whose ends are each channel's or block's largest weights.
     fn widest(scheme: Scheme, weights: &Matrix) -> Self {
+        let rows = weights.values.par_chunks(weights.columns);
         match scheme {
-            Scheme::Channels => Self::Channels(widest_scales(weights)),
+            Scheme::Channels => {
+                Self::Channels(rows.map(|row| widest_scale(row, CODE_MAX)).collect())
+            }
             Scheme::Blocks(format) => {
-                Self::blocks(weights, |block, _| format.widest(block), format)
+                let step = |block| format.widest(block);
+                let steps = rows.flat_map_iter(|row| row.chunks(format.size).map(step));
+                Self::Blocks(format, steps.collect())
             }
         }
     }
@@ -83,25 +89,11 @@ impl Grid {
         match scheme {
             Scheme::Channels => Self::Channels(clipped_scales(weights, importance, CODE_MAX)),
             Scheme::Blocks(format) => {
-                let fit = |block: &[f32], first: usize| {
-                    format.fit(block, &importance[first..first + block.len()])
-                };
-                Self::blocks(weights, fit, format)
+                let rows = weights.values.par_chunks(weights.columns);
+                let steps = rows.flat_map_iter(|row| format.fit_row(row, importance));
+                Self::Blocks(format, steps.collect())
             }
         }
-    }
-
-    fn blocks(
-        weights: &Matrix,
-        step: impl Fn(&[f32], usize) -> Step + Sync,
-        format: Format,
-    ) -> Self {
-        let rows = weights.values.par_chunks(weights.columns);
-        let steps = rows.flat_map_iter(|row| {
-            let blocks = row.chunks(format.size).enumerate();
-            blocks.map(|(i, block)| step(block, i * format.size))
-        });
-        Self::Blocks(format, steps.collect())
     }
 
     /// What `w` is rounded to, the weight of input channel `input` of `inputs`.
@@ -237,26 +229,10 @@ fn rounded(scheme: Scheme, weights: &Matrix, inputs: &Matrix) -> (Grid, Matrix, 
     (grid, better, "gptq")
 }
 
-/// Scales whose largest code is each output channel's largest weight.
-fn widest_scales(weights: &Matrix) -> Vec<f32> {
-    weights
-        .values
-        .par_chunks(weights.columns)
-        .map(|row| {
-            let largest = row.iter().fold(0f32, |m, w| m.max(w.abs()));
-            if largest > 0.0 {
-                largest / CODE_MAX
-            } else {
-                1.0
-            }
-        })
-        .collect()
-}
-
 /// Activations as the graph quantises them: so many values of a row `together` in 127 steps of their largest magnitude.
 fn quantized_rows(mut rows: Matrix, together: usize) -> Matrix {
     rows.values.par_chunks_mut(together).for_each(|row| {
-        let largest = row.iter().fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
+        let largest = largest(row).max(f32::MIN_POSITIVE);
         row.iter_mut()
             .for_each(|v| *v = f32::from(code(*v / largest * CODE_MAX)) / CODE_MAX * largest);
     });

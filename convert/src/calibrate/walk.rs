@@ -4,16 +4,18 @@
 use std::path::PathBuf;
 
 use lexivec_models::Decoder;
-use lexivec_runtime::batch::{Limits, select};
+use lexivec_runtime::batch::{self, Limits};
 use lexivec_runtime::plan::Plan;
 use lexivec_runtime::{LayerNetwork, Library, SessionSettings};
 
-use super::range::Rescaling;
+use super::group::Group;
 use crate::cast;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::external;
 use crate::fold::Folds;
 use crate::graph;
+use crate::matrix::Matrix;
+use crate::progress::Progress;
 use crate::quantize::Products;
 use crate::weights::Weights;
 
@@ -47,19 +49,18 @@ impl Batches {
             max_tokens: BATCH_TOKENS,
             ..Limits::default()
         };
-        let mut left: Vec<usize> = (0..sequences.len()).collect();
-        left.sort_by_key(|i| (sequences[*i].len(), *i));
+        let mut order: Vec<usize> = (0..sequences.len()).collect();
+        order.sort_by_key(|i| (sequences[*i].len(), *i));
+        let lengths: Vec<usize> = order.iter().map(|i| sequences[*i].len()).collect();
         let mut batches = Self {
             plans: Vec::new(),
             texts: Vec::new(),
         };
-        while !left.is_empty() {
-            let chosen = select(left.iter().map(|i| sequences[*i].len()), &limits);
-            let batch: Vec<usize> = chosen.iter().map(|position| left[*position]).collect();
-            left.retain(|i| !batch.contains(i));
-            let inputs: Vec<&[u32]> = batch.iter().map(|i| sequences[*i].as_slice()).collect();
+        for positions in batch::batches(&lengths, &limits) {
+            let texts: Vec<usize> = positions.iter().map(|p| order[*p]).collect();
+            let inputs: Vec<&[u32]> = texts.iter().map(|i| sequences[*i].as_slice()).collect();
             batches.plans.push(Plan::new(&inputs, &[]));
-            batches.texts.push(batch);
+            batches.texts.push(texts);
         }
         batches
     }
@@ -96,14 +97,51 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The same network with its residual stream rescaled; layers are opened with the folds that go with it.
-    pub(super) fn rescaled(&self, rescaling: &Rescaling) -> Self {
+    /// The same network with its residual stream multiplied; layers are opened with the folds that go with it.
+    pub(super) fn rescaled(&self, residual: f32) -> Self {
         Self {
             decoder: self.decoder.clone(),
             folder: self.folder.clone(),
-            residual: rescaling.residual,
+            residual,
             ..*self
         }
+    }
+
+    /// The embedding of every text, with the products and folds that each layer is given.
+    pub(super) fn run(
+        &self,
+        batches: &Batches,
+        progress: &dyn Progress,
+        layers: impl Fn(usize) -> (Products, Folds),
+    ) -> Result<Vec<Vec<f32>>> {
+        let mut states = self.embed(batches)?;
+        for layer in 0..self.decoder.layers {
+            if progress.cancelled() {
+                return Err(Error::Interrupted);
+            }
+            let (products, folds) = layers(layer);
+            let mut network = self.open(layer, folds, &products)?;
+            self.step(&mut network, batches, &mut states, &[])?;
+        }
+        self.finish(batches, &states)
+    }
+
+    /// Moves the rows through a layer as the checkpoint has it; returns what each of its products reads.
+    pub(super) fn observe(
+        &self,
+        layer: usize,
+        batches: &Batches,
+        states: &mut States,
+    ) -> Result<Vec<(Group, Matrix)>> {
+        let groups = Group::of_layer(layer);
+        let taps = groups.map(|group| graph::tap(&group.name()));
+        let mut network = self.open(layer, Folds::default(), &Products::default())?;
+        let seen = self.step(&mut network, batches, states, &taps)?;
+        let input = |(group, rows): (Group, Vec<f32>)| {
+            let rows = Matrix::new(group.inputs(&self.decoder), rows);
+            (group, rows)
+        };
+        Ok(groups.into_iter().zip(seen).map(input).collect())
     }
 
     /// The rows that enter the first layer.

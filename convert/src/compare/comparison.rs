@@ -16,6 +16,7 @@ use super::sample::{Sample, draw};
 use super::speed;
 use super::vectors::Vectors;
 use crate::progress::Progress;
+use crate::shortened::shortened;
 
 /// Texts handed to a side at once.
 pub const CHUNK: usize = 256;
@@ -233,7 +234,7 @@ impl Comparison<'_> {
             let characters = || sample.text.chars().count();
             WorstText {
                 cosine: cosines[i],
-                text: shown(&sample.text),
+                text: shortened(&sample.text, SHOWN),
                 place: sample.place.clone(),
                 script: script(&sample.text),
                 length: lengths.get(i).copied().unwrap_or_else(characters),
@@ -244,7 +245,7 @@ impl Comparison<'_> {
 
     fn names(&self, positions: &[usize]) -> Vec<TextName> {
         let name = |i: &usize| TextName {
-            text: shown(&self.data.texts[*i].text),
+            text: shortened(&self.data.texts[*i].text, SHOWN),
             place: self.data.texts[*i].place.clone(),
         };
         positions.iter().map(name).collect()
@@ -380,11 +381,4 @@ fn notes(baseline: &Measured, candidate: &Measured) -> Vec<String> {
         ));
     }
     notes
-}
-
-fn shown(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }

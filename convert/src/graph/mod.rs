@@ -2,11 +2,13 @@
 //!
 //! * [`builder`] – nodes, names, initializers, protobuf;
 //! * [`ops`] – one method per operation of the network, in the operators of the chosen target and precision;
+//! * [`integers`] – those of weights that are integers;
 //! * [`decoder`] – the network itself, as the paper draws it;
 //! * [`layout`] – the graph's inputs and outputs: packed rows, or padded sequences.
 
 mod builder;
 mod decoder;
+mod integers;
 mod layout;
 mod ops;
 

@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 
+use super::integer;
+use crate::cast;
 use crate::matrix::Matrix;
 
 /// Candidates: the share of a channel's largest magnitude that the largest code stands for.
@@ -15,11 +17,7 @@ pub(crate) fn clipped_scales(weights: &Matrix, importance: &[f32], largest: f32)
         .values
         .par_chunks(weights.columns)
         .map(|row| {
-            let widest = row.iter().fold(0f32, |m, w| m.max(w.abs())) / largest;
-            if widest == 0.0 {
-                // A channel of zeros keeps a scale that divides.
-                return 1.0;
-            }
+            let widest = widest_scale(row, largest);
             let mut best = (f64::INFINITY, widest);
             for share in SHARES {
                 let scale = widest * share;
@@ -33,6 +31,14 @@ pub(crate) fn clipped_scales(weights: &Matrix, importance: &[f32], largest: f32)
         .collect()
 }
 
+/// The scale under which the largest code stands for a row's largest magnitude; for a row of zeros one that divides.
+pub(crate) fn widest_scale(row: &[f32], largest: f32) -> f32 {
+    match cast::largest(row) / largest {
+        0.0 => 1.0,
+        scale => scale,
+    }
+}
+
 /// The weighted square error of a row under a scale.
 fn error(row: &[f32], importance: &[f32], scale: f32, largest: f32) -> f64 {
     let inverse = 1.0 / scale;
@@ -44,7 +50,7 @@ fn error(row: &[f32], importance: &[f32], scale: f32, largest: f32) -> f64 {
                 .iter()
                 .zip(importance)
                 .map(|(w, i)| {
-                    let rounded = (w * inverse).clamp(-largest, largest).round_ties_even() * scale;
+                    let rounded = integer((w * inverse).clamp(-largest, largest)) * scale;
                     i * (w - rounded) * (w - rounded)
                 })
                 .sum();
@@ -71,7 +77,7 @@ mod tests {
             let scales = clipped_scales(&weights, &importance, 7.0);
             for (row, scale) in scales.iter().enumerate() {
                 let row = weights.row(row);
-                let widest = row.iter().fold(0f32, |m, w| m.max(w.abs())) / 7.0;
+                let widest = widest_scale(row, 7.0);
                 prop_assert!(error(row, &importance, *scale, 7.0) <= error(row, &importance, widest, 7.0));
             }
         }

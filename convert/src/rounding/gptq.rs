@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use crate::matrix::{Matrix, Part, add_product, inverse_cholesky};
+use crate::matrix::{Matrix, add_product, inverse_cholesky};
 
 /// Input channels between two updates of all later ones.
 const BLOCK: usize = 128;
@@ -102,22 +102,10 @@ fn round_rows(
         }
         if end < n {
             let width = end - start;
-            let later = Part {
-                values: &factor.upper[start * n + end..],
-                stride: n,
-            };
-            let errors = Part {
-                values: &errors,
-                stride: width,
-            };
-            add_product(
-                &mut work[end..],
-                n,
-                -1.0,
-                errors,
-                later,
-                [rows, width, n - end],
-            );
+            let later = (&factor.upper[start * n + end..], n);
+            let errors = (errors.as_slice(), width);
+            let sizes = [rows, width, n - end];
+            add_product(&mut work[end..], n, -1.0, errors, later, sizes);
         }
     }
 }

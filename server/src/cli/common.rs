@@ -8,6 +8,7 @@ use lexivec_runtime::batch::Limits;
 use lexivec_runtime::{EngineOptions, Provider, ProviderSettings, SessionSettings};
 
 use super::Usage;
+use crate::embed::Reader;
 
 /// Where and how a model computes.
 #[derive(Debug, Clone, Args)]
@@ -151,6 +152,28 @@ impl HubArgs {
             revision: self.revision.clone(),
             offline: self.offline,
         }
+    }
+}
+
+/// Where files hold their texts.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TextArgs {
+    /// Field of a .jsonl line that holds the text
+    #[arg(long, env = "LEXIVEC_FIELD", default_value = "text")]
+    field: String,
+
+    /// Column of a .csv file that holds the text
+    #[arg(long, env = "LEXIVEC_COLUMN", default_value = "text")]
+    column: String,
+}
+
+impl TextArgs {
+    /// The texts of files, or of standard input where none is named.
+    ///
+    /// # Errors
+    /// [`Usage`] for a file of a kind that is not read.
+    pub(crate) fn reader(&self, files: &[PathBuf]) -> Result<Reader, Usage> {
+        Reader::new(files, &self.field, &self.column).map_err(Usage)
     }
 }
 

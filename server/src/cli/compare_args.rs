@@ -10,9 +10,8 @@ use lexivec_convert::compare::{
 };
 
 use super::Usage;
-use super::common::DomainArgs;
+use super::common::{DomainArgs, TextArgs};
 use crate::compare::{beir, html, markdown, pairs};
-use crate::embed::Reader;
 use crate::prefix::instruction;
 
 /// On what sides are compared.
@@ -29,13 +28,8 @@ pub(super) struct DataArgs {
     )]
     texts: Vec<PathBuf>,
 
-    /// Field of a .jsonl line that holds the text
-    #[arg(long, env = "LEXIVEC_FIELD", default_value = "text")]
-    field: String,
-
-    /// Column of a .csv file that holds the text
-    #[arg(long, env = "LEXIVEC_COLUMN", default_value = "text")]
-    column: String,
+    #[command(flatten)]
+    places: TextArgs,
 
     /// File of scored pairs of texts, .csv, .tsv or .jsonl: Spearman and Pearson of cosines and scores
     #[arg(long, env = "LEXIVEC_PAIRS", value_name = "FILE")]
@@ -298,7 +292,7 @@ impl DataArgs {
         if self.texts.is_empty() {
             return Ok(built_in());
         }
-        let reader = Reader::new(&self.texts, &self.field, &self.column).map_err(Usage)?;
+        let reader = self.places.reader(&self.texts)?;
         let mut samples = Vec::new();
         for text in reader {
             let text = text?;

@@ -9,9 +9,9 @@ use lexivec_models::Precision;
 use lexivec_runtime::{Engine, Request, Truncate};
 
 use super::bars;
-use super::common::{ComputeArgs, DomainArgs, HubArgs};
+use super::common::{ComputeArgs, DomainArgs, HubArgs, TextArgs};
 use super::{Usage, resolve};
-use crate::embed::{Format, Reader, Text, Writer};
+use crate::embed::{Format, Text, Writer};
 use crate::prefix::Choice;
 
 /// Texts read, sorted by length and embedded together.
@@ -30,13 +30,8 @@ pub(crate) struct Args {
     #[arg(short, long, env = "LEXIVEC_OUTPUT", value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Field of a .jsonl line that holds the text
-    #[arg(long, env = "LEXIVEC_FIELD", default_value = "text")]
-    field: String,
-
-    /// Column of a .csv file that holds the text
-    #[arg(long, env = "LEXIVEC_COLUMN", default_value = "text")]
-    column: String,
+    #[command(flatten)]
+    places: TextArgs,
 
     /// Instruction put before each text, in your words
     #[arg(long, env = "LEXIVEC_INSTRUCTION", conflicts_with_all = ["domain", "prompt_name"])]
@@ -75,7 +70,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let options = args.compute.engine_options(CHUNK)?;
     let format = Format::of(args.output.as_deref()).map_err(Usage)?;
-    let mut texts = Reader::new(&args.files, &args.field, &args.column).map_err(Usage)?;
+    let mut texts = args.places.reader(&args.files)?;
     if args.files.is_empty() && std::io::stdin().is_terminal() {
         eprintln!("reading texts from the terminal, one per line; Ctrl-D ends");
     }

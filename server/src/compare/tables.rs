@@ -1,8 +1,10 @@
 //! A report in tables, for people: printed in the terminal and written as Markdown alike.
 
 use lexivec_convert::compare::{
-    Axis, Baseline, Candidate, Facts, GroupMeasures, Quality, Report, SideSpeed,
+    Axis, Baseline, Candidate, Change, Facts, GroupMeasures, PairMeasures, Quality, Report,
+    RetrievalMeasures, SideSpeed,
 };
+use lexivec_convert::shortened;
 
 use super::numbers::{
     NONE, likeness, likeness_or_none, megabytes, rounded, rounded_or_none, share, share_or_none,
@@ -215,6 +217,21 @@ fn dimensions(report: &Report) -> Table {
     table
 }
 
+/// A row for each width of a side's measures; the first, at full width, ends with the change against the baseline.
+fn side_rows<M>(
+    facts: &Facts,
+    measures: &[M],
+    change: Option<Change>,
+    cells: impl Fn(&M) -> Vec<String>,
+) -> Vec<Vec<String>> {
+    let row = |(i, measures): (usize, &M)| {
+        let change = change.filter(|_| i == 0);
+        let change = change.map_or(String::new(), |c| with_interval(c.mean, c.interval, signed));
+        [vec![facts.name.clone()], cells(measures), vec![change]].concat()
+    };
+    measures.iter().enumerate().map(row).collect()
+}
+
 fn pairs(report: &Report) -> Option<Table> {
     let facts = report.data.pairs.as_ref()?;
     let mut table = Table::new(
@@ -228,23 +245,18 @@ fn pairs(report: &Report) -> Option<Table> {
             "change of Spearman",
         ],
     );
+    let cells = |measures: &PairMeasures| {
+        vec![
+            measures.dimensions.to_string(),
+            likeness_or_none(measures.spearman),
+            likeness_or_none(measures.pearson),
+        ]
+    };
     let Baseline { facts, pairs, .. } = &report.baseline;
-    let baseline = (facts, pairs, None);
-    let candidates = report.candidates.iter();
-    let candidates = candidates.map(|c| (&c.facts, &c.pairs, c.spearman_change));
-    for (facts, measures, change) in std::iter::once(baseline).chain(candidates) {
-        for (i, measures) in measures.iter().enumerate() {
-            let change = change.filter(|_| i == 0).map_or(String::new(), |change| {
-                with_interval(change.mean, change.interval, signed)
-            });
-            table.rows.push(vec![
-                facts.name.clone(),
-                measures.dimensions.to_string(),
-                likeness_or_none(measures.spearman),
-                likeness_or_none(measures.pearson),
-                change,
-            ]);
-        }
+    table.rows.extend(side_rows(facts, pairs, None, cells));
+    for c in &report.candidates {
+        let rows = side_rows(&c.facts, &c.pairs, c.spearman_change, cells);
+        table.rows.extend(rows);
     }
     Some(table)
 }
@@ -272,27 +284,22 @@ fn retrieval(report: &Report) -> Option<Table> {
             "change of nDCG@10",
         ],
     );
+    let cells = |measures: &RetrievalMeasures| {
+        vec![
+            measures.dimensions.to_string(),
+            likeness(measures.ndcg_at_10),
+            share(measures.recall_at_10),
+            share(measures.recall_at_100),
+            likeness(measures.mrr_at_10),
+        ]
+    };
     let Baseline {
         facts, retrieval, ..
     } = &report.baseline;
-    let baseline = (facts, retrieval, None);
-    let candidates = report.candidates.iter();
-    let candidates = candidates.map(|c| (&c.facts, &c.retrieval, c.ndcg_change));
-    for (facts, measures, change) in std::iter::once(baseline).chain(candidates) {
-        for (i, measures) in measures.iter().enumerate() {
-            let change = change.filter(|_| i == 0).map_or(String::new(), |change| {
-                with_interval(change.mean, change.interval, signed)
-            });
-            table.rows.push(vec![
-                facts.name.clone(),
-                measures.dimensions.to_string(),
-                likeness(measures.ndcg_at_10),
-                share(measures.recall_at_10),
-                share(measures.recall_at_100),
-                likeness(measures.mrr_at_10),
-                change,
-            ]);
-        }
+    table.rows.extend(side_rows(facts, retrieval, None, cells));
+    for c in &report.candidates {
+        let rows = side_rows(&c.facts, &c.retrieval, c.ndcg_change, cells);
+        table.rows.extend(rows);
     }
     Some(table)
 }
@@ -379,8 +386,5 @@ fn worst_texts(candidate: &Candidate, most: usize) -> Table {
 fn one_line(text: &str) -> String {
     const SHOWN: usize = 72;
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
+    shortened(&line, SHOWN)
 }

@@ -1,0 +1,55 @@
+//! How near vectors come to those that are expected.
+
+use lexivec_runtime::vector::cosine;
+
+/// Of the cosines of texts' vectors to the expected ones, in the same order.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Likeness {
+    /// The position of the text that comes least near; 0 where there is none.
+    pub(crate) worst: usize,
+    /// Its cosine; 1 where there is no text.
+    pub(crate) min: f64,
+    /// The mean.
+    pub(crate) mean: f64,
+}
+
+impl Likeness {
+    pub(crate) fn of(expected: &[Vec<f32>], found: &[Vec<f32>]) -> Self {
+        let (mut worst, mut min, mut sum) = (0, 1.0, 0.0);
+        for (i, (expected, found)) in expected.iter().zip(found).enumerate() {
+            let cosine = cosine(expected, found);
+            // A vector of zeros, or one that is not finite, has no direction: as far off as can be.
+            let cosine = if cosine.is_nan() { -1.0 } else { cosine };
+            if i == 0 || cosine < min {
+                (worst, min) = (i, cosine);
+            }
+            sum += cosine;
+        }
+        Self {
+            worst,
+            min,
+            mean: sum / expected.len() as f64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vector_without_a_direction_is_the_worst() {
+        let expected = vec![vec![1.0, 0.0]; 3];
+        let mut found = vec![vec![2.0, 0.0], vec![0.0, 1.0], vec![1.0, 0.0]];
+        let likeness = Likeness::of(&expected, &found);
+        assert_eq!((likeness.worst, likeness.min), (1, 0.0));
+        for lost in [0.0, f32::NAN, f32::INFINITY] {
+            found[2] = vec![lost; 2];
+            let likeness = Likeness::of(&expected, &found);
+            assert_eq!(
+                (likeness.worst, likeness.min, likeness.mean),
+                (2, -1.0, 0.0)
+            );
+        }
+    }
+}

@@ -2,10 +2,10 @@
 
 use lexivec_convert::{ConvertOptions, Silent, convert};
 use lexivec_models::{Checkpoint, Manifest, Precision};
+use lexivec_tests::surgery::Surgery;
 
 use crate::quality::{Quality, written};
 use crate::support::{converted, nano, options};
-use crate::surgery::Patient;
 
 const GOAL: Quality = Quality {
     min: 0.9999,
@@ -13,8 +13,8 @@ const GOAL: Quality = Quality {
 };
 
 /// A checkpoint that overflows in float16 as it is, and not rescaled.
-fn overflows(name: &str, patient: &Patient, tolerance: f32, what: &str) {
-    let dir = written(name, patient, tolerance);
+fn overflows(name: &str, surgery: &Surgery, tolerance: f32, what: &str) {
+    let dir = written(name, surgery, tolerance);
     let checkpoint = Checkpoint::open(dir.path()).unwrap();
     let plain = ConvertOptions {
         calibration: None,
@@ -35,7 +35,7 @@ fn overflows(name: &str, patient: &Patient, tolerance: f32, what: &str) {
 fn products_of_gate_and_up() {
     overflows(
         "overflowing neurons",
-        &Patient::admit().overflowing_neurons(),
+        &Surgery::on(&nano()).overflowing_neurons(),
         2e-5,
         "mlp.down_proj reads values up to",
     );
@@ -45,7 +45,7 @@ fn products_of_gate_and_up() {
 fn values() {
     overflows(
         "overflowing values",
-        &Patient::admit().overflowing_values(),
+        &Surgery::on(&nano()).overflowing_values(),
         2e-5,
         "self_attn.o_proj reads values up to",
     );
@@ -55,7 +55,7 @@ fn values() {
 fn the_residual_stream() {
     overflows(
         "large residual",
-        &Patient::admit().large_residual(),
+        &Surgery::on(&nano()).large_residual(),
         1e-3,
         "residual stream reaches",
     );

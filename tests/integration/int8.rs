@@ -4,11 +4,11 @@
 use lexivec_convert::{Calibration, ConvertOptions};
 use lexivec_models::{LinearPrecision, Manifest, Precision};
 use lexivec_runtime::Library;
+use lexivec_tests::surgery::Surgery;
 use ort::session::Session;
 
 use crate::quality::{Quality, hard_case};
 use crate::support::{converted, nano, options};
-use crate::surgery::Patient;
 
 const GOAL: Quality = Quality {
     min: 0.995,
@@ -16,8 +16,8 @@ const GOAL: Quality = Quality {
 };
 
 /// A case that rounding to nearest fails.
-fn hard(name: &str, patient: &Patient) {
-    let plain = hard_case(name, patient, Precision::Int8, GOAL);
+fn hard(name: &str, surgery: &Surgery) {
+    let plain = hard_case(name, surgery, Precision::Int8, GOAL);
     assert!(!plain.reaches(GOAL), "{name} is not hard: {plain:?}");
 }
 
@@ -31,25 +31,25 @@ fn nano_keeps_its_vectors() {
 
 #[test]
 fn channel_outliers_are_smoothed_away() {
-    hard("channel outliers", &Patient::admit().channel_outliers());
+    hard("channel outliers", &Surgery::on(&nano()).channel_outliers());
 }
 
 #[test]
 fn large_up_and_small_down_are_balanced() {
     hard(
         "large up, small down",
-        &Patient::admit().large_up_small_down(),
+        &Surgery::on(&nano()).large_up_small_down(),
     );
 }
 
 #[test]
 fn heavy_tails_are_evened_out() {
-    hard("heavy tails", &Patient::admit().heavy_tails());
+    hard("heavy tails", &Surgery::on(&nano()).heavy_tails());
 }
 
 #[test]
 fn massive_tokens_do_not_drown_the_rest() {
-    hard("massive tokens", &Patient::admit().massive_tokens());
+    hard("massive tokens", &Surgery::on(&nano()).massive_tokens());
 }
 
 #[test]

@@ -19,6 +19,5 @@ mod redis_server;
 mod server;
 mod soak;
 mod support;
-mod surgery;
 mod weight_only;
 mod wrong_input;

@@ -8,11 +8,11 @@ use lexivec_convert::ConvertOptions;
 use lexivec_models::Precision;
 use lexivec_runtime::Request;
 use lexivec_runtime::vector::cosine;
+use lexivec_tests::surgery::Surgery;
 use serde::Deserialize;
 use tempfile::TempDir;
 
 use crate::support::{Case, converted, engine, json, max_difference, nano, options};
-use crate::surgery::Patient;
 
 #[derive(Deserialize)]
 struct Golden {
@@ -60,9 +60,9 @@ impl Quality {
 }
 
 /// Writes a checkpoint, and checks that no value of its vectors is further from nano's.
-pub(crate) fn written(name: &str, patient: &Patient, tolerance: f32) -> TempDir {
+pub(crate) fn written(name: &str, surgery: &Surgery, tolerance: f32) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    patient.discharge(dir.path());
+    surgery.write(dir.path());
     let fp32 = vectors(&converted(dir.path(), &options(Precision::Fp32)).report.dir);
     for (expected, found) in TRUTH.iter().zip(&fp32) {
         let difference = max_difference(expected, found);
@@ -77,11 +77,11 @@ pub(crate) fn written(name: &str, patient: &Patient, tolerance: f32) -> TempDir 
 /// Checks that calibration reaches a goal that rounding to nearest, which is returned, may miss.
 pub(crate) fn hard_case(
     name: &str,
-    patient: &Patient,
+    surgery: &Surgery,
     precision: Precision,
     goal: Quality,
 ) -> Quality {
-    let dir = written(name, patient, 2e-5);
+    let dir = written(name, surgery, 2e-5);
     let plain = ConvertOptions {
         calibration: None,
         verify: false,

@@ -2,10 +2,10 @@
 
 use lexivec_convert::{Calibration, ConvertOptions, Error, Silent, convert};
 use lexivec_models::{Blocks, Checkpoint, Compute, LinearPrecision, Precision, Target};
+use lexivec_tests::surgery::Surgery;
 
 use crate::quality::{Quality, hard_case};
 use crate::support::{converted, nano, options};
-use crate::surgery::Patient;
 
 const INT8: Quality = Quality {
     min: 0.998,
@@ -17,9 +17,9 @@ const INT4: Quality = Quality {
 };
 
 /// Both, on the same checkpoint.
-fn hard(name: &str, patient: &Patient) {
-    hard_case(name, patient, Precision::Int8Weight, INT8);
-    hard_case(name, patient, Precision::Int4Weight, INT4);
+fn hard(name: &str, surgery: &Surgery) {
+    hard_case(name, surgery, Precision::Int8Weight, INT8);
+    hard_case(name, surgery, Precision::Int4Weight, INT4);
 }
 
 #[test]
@@ -55,25 +55,25 @@ fn nano_keeps_its_vectors_and_every_way_of_storing_them_works() {
 
 #[test]
 fn channel_outliers() {
-    hard("channel outliers", &Patient::admit().channel_outliers());
+    hard("channel outliers", &Surgery::on(&nano()).channel_outliers());
 }
 
 #[test]
 fn large_up_and_small_down() {
     hard(
         "large up, small down",
-        &Patient::admit().large_up_small_down(),
+        &Surgery::on(&nano()).large_up_small_down(),
     );
 }
 
 #[test]
 fn heavy_tails() {
-    hard("heavy tails", &Patient::admit().heavy_tails());
+    hard("heavy tails", &Surgery::on(&nano()).heavy_tails());
 }
 
 #[test]
 fn massive_tokens() {
-    hard("massive tokens", &Patient::admit().massive_tokens());
+    hard("massive tokens", &Surgery::on(&nano()).massive_tokens());
 }
 
 #[test]

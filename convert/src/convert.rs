@@ -83,23 +83,20 @@ pub fn convert(
     check_blocks(checkpoint, variant)?;
     let mut source = None;
     let calibrated = match &options.calibration {
-        Some(calibration) if variant.is_quantised() => {
-            // A calibration is kept for the same checkpoint.
-            let records = of_checkpoint(checkpoint)?;
+        Some(calibration) if variant.is_quantised() || variant.computes_in_float16() => {
+            // A calibration of integers is kept for the same checkpoint.
+            if variant.is_quantised() {
+                source = Some(of_checkpoint(checkpoint)?);
+            }
             let subject = calibrate::Subject {
                 checkpoint,
                 weights: &weights,
-                digest: &digest_of(&records),
+                digest: &source.as_ref().map(digest_of).unwrap_or_default(),
                 onnxruntime: options.onnxruntime.as_deref(),
                 scratch: dir,
                 variant,
             };
-            source = Some(records);
             calibrate::calibrate(&subject, calibration, progress)?
-        }
-        Some(calibration) if variant.precision == Precision::Fp16 => {
-            let (texts, library) = (&calibration.texts, options.onnxruntime.as_deref());
-            calibrate::fit_float16(checkpoint, &weights, texts, library, progress)?
         }
         _ => Calibrated::default(),
     };

@@ -142,7 +142,8 @@ pub enum Error {
     /// Verification met a vector with a NaN or infinite component.
     #[error(
         "verification failed: the {precision} model's vector of the probe text {text:?} is not finite (an activation \
-         overflowed); nothing was written. Use `--precision bf16` or fp32"
+         overflowed); nothing was written. Use `--precision bf16` or fp32, with int8-weight and int4-weight `--compute fp32`; \
+         without `--no-calibration` values that are too large are rescaled"
     )]
     NonFiniteOutput {
         /// The precision converted to.

@@ -38,6 +38,24 @@ impl Fold {
     }
 }
 
+/// Both, one after the other.
+pub(crate) fn joined(first: &Folds, second: Folds) -> Folds {
+    let mut both = first.clone();
+    for (name, fold) in second {
+        let before = both.entry(name).or_default();
+        before.rows = product(before.rows.take(), fold.rows);
+        before.columns = product(before.columns.take(), fold.columns);
+    }
+    both
+}
+
+fn product(a: Option<Arc<[f32]>>, b: Option<Arc<[f32]>>) -> Option<Arc<[f32]>> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.iter().zip(b.iter()).map(|(a, b)| a * b).collect()),
+        (a, b) => a.or(b),
+    }
+}
+
 /// Has the rows of tensor `name` multiplied.
 pub(crate) fn rows(folds: &mut Folds, name: String, factors: Arc<[f32]>) {
     folds.entry(name).or_default().rows = Some(factors);
@@ -61,6 +79,33 @@ pub(crate) fn scale_rows(folds: &mut Folds, name: String, count: usize, factor: 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn joined_factors_are_products() {
+        let of = |name: &str, rows: Option<f32>, columns: Option<f32>| {
+            let factors = |f: Option<f32>| f.map(|f| Arc::from([f, f]));
+            let fold = Fold {
+                rows: factors(rows),
+                columns: factors(columns),
+            };
+            (name.to_owned(), fold)
+        };
+        let first = Folds::from([
+            of("both", Some(2.0), Some(3.0)),
+            of("first", None, Some(5.0)),
+        ]);
+        let second = Folds::from([of("both", Some(7.0), None), of("second", Some(11.0), None)]);
+        let both = joined(&first, second);
+        let factor = |name: &str| {
+            let mut value = [1.0];
+            both[name].apply(2, 1, &mut value);
+            value[0]
+        };
+        assert_eq!(
+            ["both", "first", "second"].map(factor),
+            [2.0 * 3.0 * 7.0, 5.0, 11.0]
+        );
+    }
 
     #[test]
     fn factors_meet_their_rows_and_columns_from_any_place_on() {

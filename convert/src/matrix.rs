@@ -50,16 +50,26 @@ impl Matrix {
     pub(crate) fn gram(&self) -> Matrix {
         let n = self.columns;
         let mut values = vec![0f32; n * n];
-        let all = view(&self.values, self.rows, n, n);
         values
             .par_chunks_mut(n * PART)
             .enumerate()
             .for_each(|(part, out)| {
-                let count = out.len() / n;
-                let columns = view(&self.values[part * PART..], self.rows, count, n);
-                let mut out = view_mut(out, count, n, n);
-                general_mat_mul(1.0, &columns.t(), &all, 0.0, &mut out);
+                let (first, count) = (part * PART, out.len() / n);
+                let right = view(&self.values[first..], self.rows, n - first, n);
+                let left = view(&self.values[first..], self.rows, count, n);
+                let mut out = view_mut(&mut out[first..], count, n - first, n);
+                general_mat_mul(1.0, &left.t(), &right, 0.0, &mut out);
             });
+        // What lies left of these parts is what lies above them.
+        for first in (0..n).step_by(PART) {
+            for later in (first + PART..n).step_by(PART) {
+                for i in first..first + PART {
+                    for j in later..(later + PART).min(n) {
+                        values[j * n + i] = values[i * n + j];
+                    }
+                }
+            }
+        }
         Matrix::new(n, values)
     }
 
@@ -289,14 +299,20 @@ mod tests {
             Matrix::new(7, values(13 * 7)),
         );
         let product = a.times_transposed(&b);
-        let gram = a.gram();
+        // Wider than two parts.
+        let wide = Matrix::new(300, values(13 * 300));
+        let gram = wide.gram();
         for i in 0..200 {
             for j in 0..13 {
                 let sum: f32 = a.row(i).iter().zip(b.row(j)).map(|(x, y)| x * y).sum();
                 assert_eq!(product.row(i)[j], sum);
             }
         }
-        let sum: f32 = (0..200).map(|r| a.row(r)[2] * a.row(r)[5]).sum();
-        assert_eq!(gram.row(2)[5], sum);
+        for i in 0..300 {
+            for j in 0..300 {
+                let sum: f32 = (0..13).map(|r| wide.row(r)[i] * wide.row(r)[j]).sum();
+                assert_eq!(gram.row(i)[j], sum, "{i} {j}");
+            }
+        }
     }
 }

@@ -14,7 +14,7 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::error::{Error, Result};
-use crate::fold::{Fold, Folds};
+use crate::fold::{self, Fold, Folds};
 
 /// How a checkpoint stores a tensor's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,12 +143,12 @@ impl Weights {
         })
     }
 
-    /// The same tensors, whose values are read with these factors.
+    /// The same tensors, whose values are read with these factors too.
     pub(crate) fn folded(&self, folds: Folds) -> Self {
         Self {
             dir: self.dir.clone(),
             tensors: Arc::clone(&self.tensors),
-            folds,
+            folds: fold::joined(&self.folds, folds),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What float16 cannot hold is moved into its range, and only that.
 
 use lexivec_convert::{ConvertOptions, Silent, convert};
-use lexivec_models::{Checkpoint, Manifest, Precision};
+use lexivec_models::{Blocks, Checkpoint, Compute, Manifest, Precision};
 use lexivec_tests::surgery::Surgery;
 
 use crate::quality::{Quality, written};
@@ -59,6 +59,42 @@ fn the_residual_stream() {
         1e-3,
         "residual stream reaches",
     );
+}
+
+#[test]
+fn activations_of_integer_weights() {
+    let surgery = Surgery::on(&nano())
+        .overflowing_neurons()
+        .overflowing_values()
+        .large_residual();
+    let dir = written("overflowing", &surgery, 1e-3);
+    let checkpoint = Checkpoint::open(dir.path()).unwrap();
+    for (precision, mean) in [
+        (Precision::Int8Weight, 0.9995),
+        (Precision::Int4Weight, 0.99),
+    ] {
+        let rescaled = ConvertOptions {
+            blocks: Blocks {
+                compute: Compute::Fp16,
+                ..Blocks::default()
+            },
+            ..options(precision)
+        };
+        let plain = ConvertOptions {
+            calibration: None,
+            ..rescaled.clone()
+        };
+        let failed = convert(&checkpoint, &dir.path().join("plain"), &plain, &Silent).unwrap_err();
+        println!("{precision} as it is: {failed}");
+        let model = converted(dir.path(), &rescaled);
+        let quality = Quality::of(&model.report.dir);
+        println!("{precision} rescaled: {quality:?}");
+        assert!(quality.mean >= mean, "{quality:?}");
+        let notes = Manifest::read(&model.report.dir).unwrap().notes;
+        for what in ["mlp.down_proj", "self_attn.o_proj", "residual stream"] {
+            assert!(notes.iter().any(|n| n.contains(what)), "{notes:?}");
+        }
+    }
 }
 
 #[test]

@@ -10,6 +10,8 @@
 //!                  choose: the fewest products in finer precisions that keep `min_cosine`
 //! ```
 //!
+//! Where the graph computes in float16, [`range`] comes first: what it moves is calibrated in its new place.
+//!
 //! Smoothing is folded into the weights while they are written ([`crate::fold`]); nothing of it is left in the graph.
 
 mod choose;
@@ -27,7 +29,7 @@ use lexivec_models::{Checkpoint, Decoder, LinearPrecision, Precision, ProductPla
 use lexivec_runtime::Library;
 
 use crate::error::{Error, Result};
-use crate::fold::Folds;
+use crate::fold::{self, Folds};
 use crate::graph::Variant;
 use crate::progress::Progress;
 use crate::quantize::Products;
@@ -37,7 +39,6 @@ use choose::Ladder;
 use effects::Effects;
 use group::Group;
 use range::Rescaling;
-pub(crate) use range::fit_float16;
 use solve::Scheme;
 use store::{Stored, Summary};
 use walk::{Batches, Walk};
@@ -95,28 +96,28 @@ impl Default for Calibrated {
 }
 
 impl Calibrated {
+    /// Puts a rescaling before it that the weights it was calibrated with had.
+    fn rescaled(self, rescaling: Rescaling) -> Self {
+        Self {
+            folds: fold::joined(&rescaling.folds, self.folds),
+            residual: rescaling.residual,
+            notes: rescaling.notes,
+            ..self
+        }
+    }
+
     /// What a manifest says of it. Its weights must be written: with it goes their folder.
     pub(crate) fn finish(self) -> (Option<Quantization>, Vec<String>) {
         (self.report, self.notes)
     }
 }
 
-impl From<Rescaling> for Calibrated {
-    fn from(rescaling: Rescaling) -> Self {
-        Self {
-            folds: rescaling.folds,
-            residual: rescaling.residual,
-            notes: rescaling.notes,
-            ..Self::default()
-        }
-    }
-}
-
 /// What to calibrate.
+#[derive(Clone, Copy)]
 pub(crate) struct Subject<'a> {
     pub(crate) checkpoint: &'a Checkpoint,
     pub(crate) weights: &'a Weights,
-    /// Changes whenever the checkpoint's weights do.
+    /// Changes whenever the checkpoint's weights do; looked at where weights become integers.
     pub(crate) digest: &'a str,
     pub(crate) onnxruntime: Option<&'a Path>,
     /// For weights that are not kept.
@@ -124,7 +125,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) variant: Variant,
 }
 
-/// Calibrates a checkpoint.
+/// Calibrates a checkpoint: moves values into float16's range where the graph computes in that, then finds integer
+/// weights where it has any.
 ///
 /// # Errors
 /// A text cannot be tokenised, the reference does not run, or the user interrupts.
@@ -133,12 +135,34 @@ pub(crate) fn calibrate(
     options: &Calibration,
     progress: &dyn Progress,
 ) -> Result<Calibrated> {
+    let rescaling = match subject.variant.computes_in_float16() {
+        true => range::fit_float16(subject, &options.texts, progress)?,
+        false => Rescaling::default(),
+    };
+    if !subject.variant.is_quantised() {
+        return Ok(Calibrated::default().rescaled(rescaling));
+    }
+    let subject = Subject {
+        weights: &subject.weights.folded(rescaling.folds.clone()),
+        ..*subject
+    };
+    Ok(quantise(&subject, &rescaling, options, progress)?.rescaled(rescaling))
+}
+
+/// Finds the integer weights of a checkpoint whose weights are read with a `rescaling`.
+fn quantise(
+    subject: &Subject<'_>,
+    rescaling: &Rescaling,
+    options: &Calibration,
+    progress: &dyn Progress,
+) -> Result<Calibrated> {
     let d = &subject.checkpoint.decoder;
     let library = Library::load(subject.onnxruntime, false)?;
     let sequences = texts::sequences(subject.checkpoint, &options.texts)?;
     let batches = Batches::new(&sequences);
     let folder = data_folder(&subject.checkpoint.weights)?;
-    let walk = Walk::new(library, d, subject.weights, folder, &batches);
+    let walk =
+        Walk::new(library, d, subject.weights, folder, &batches).rescaled(rescaling.residual);
 
     let scheme = match subject.variant.format() {
         None => Scheme::Channels,
@@ -147,7 +171,13 @@ pub(crate) fn calibrate(
     let min_cosine = options.min_cosine;
     let min_cosine =
         min_cosine.unwrap_or_else(|| Calibration::min_cosine(subject.variant.precision));
-    let place = store::Place::new(options.cache.as_deref(), subject, scheme, &sequences)?;
+    let place = store::Place::new(
+        options.cache.as_deref(),
+        subject,
+        rescaling,
+        scheme,
+        &sequences,
+    )?;
     let (place, summary) = place.filled(subject.scratch, |dir| {
         fill(&walk, subject, scheme, &sequences, &batches, dir, progress)
     })?;

@@ -11,12 +11,10 @@
 //! How large a value may become is known in two ways. RMSNorm bounds its output for every text, and so what a product makes of
 //! it; the bound is far from what happens. What happens on texts, times [`MARGIN`], is no bound. The smaller counts.
 
-use std::path::Path;
-
-use lexivec_models::{Checkpoint, Decoder};
+use lexivec_models::Decoder;
 use lexivec_runtime::Library;
 
-use super::Calibrated;
+use super::Subject;
 use super::group::Group;
 use super::texts;
 use super::walk::{Batches, States, Walk};
@@ -52,30 +50,35 @@ pub(super) struct Rescaling {
     pub(super) notes: Vec<String>,
 }
 
+impl Default for Rescaling {
+    fn default() -> Self {
+        Self {
+            folds: Folds::default(),
+            residual: 1.0,
+            notes: Vec::new(),
+        }
+    }
+}
+
 /// Looks for what float16 cannot hold, on the calibration texts and the probes, and for what moves it into range.
 ///
 /// # Errors
 /// The network does not run, the user interrupts, or rescaling changed what it computes.
-pub(crate) fn fit_float16(
-    checkpoint: &Checkpoint,
-    weights: &Weights,
+pub(super) fn fit_float16(
+    subject: &Subject<'_>,
     texts: &[String],
-    onnxruntime: Option<&Path>,
     progress: &dyn Progress,
-) -> Result<Calibrated> {
+) -> Result<Rescaling> {
+    let (checkpoint, weights) = (subject.checkpoint, subject.weights);
     let d = &checkpoint.decoder;
-    let library = Library::load(onnxruntime, false)?;
+    let library = Library::load(subject.onnxruntime, false)?;
     let mut sequences = texts::sequences(checkpoint, &probes())?;
     sequences.extend(texts::sequences(checkpoint, texts)?);
     let batches = Batches::new(&sequences);
     let folder = data_folder(&checkpoint.weights)?;
     let walk = Walk::new(library, d, weights, folder, &batches);
     progress.stage("looking for what float16 cannot hold", d.layers as u64);
-    let mut found = Rescaling {
-        folds: Folds::default(),
-        residual: 1.0,
-        notes: Vec::new(),
-    };
+    let mut found = Rescaling::default();
     let mut states = walk.embed(&batches)?;
     let reach = |states: &States| states.iter().map(|rows| largest(rows)).fold(0f32, f32::max);
     let mut residual = reach(&states);
@@ -110,7 +113,7 @@ pub(crate) fn fit_float16(
             return Err(Error::Rescaling { cosine });
         }
     }
-    Ok(found.into())
+    Ok(found)
 }
 
 /// Multiplies everything that is added to the residual stream.

@@ -16,12 +16,15 @@ use tempfile::TempDir;
 
 use super::Subject;
 use super::group::Group;
+use super::range::Rescaling;
 use super::solve::{Codes, Scheme, Solution};
 use crate::blocks::{BlockQuantized, Format};
 use crate::error::{Error, Result};
 use crate::output::Staging;
 use crate::quantize::{Product, Quantized};
 
+/// Changes whenever the same texts give other weights.
+const SOLVER: u32 = 2;
 const SUMMARY: &str = "calibration.json";
 
 /// Where a calibration is kept.
@@ -37,6 +40,7 @@ impl Place {
     pub(super) fn new(
         cache: Option<&Path>,
         subject: &Subject<'_>,
+        rescaling: &Rescaling,
         scheme: Scheme,
         sequences: &[Vec<u32>],
     ) -> Result<Self> {
@@ -46,7 +50,7 @@ impl Place {
         let mut digest = Sha256::new();
         digest.update(env!("CARGO_PKG_VERSION"));
         digest.update(subject.digest);
-        digest.update(format!("{scheme:?}"));
+        digest.update(format!("{SOLVER} {scheme:?} {:?}", rescaling.notes));
         for sequence in sequences {
             digest.update((sequence.len() as u64).to_le_bytes());
             digest.update(bytemuck::cast_slice::<u32, u8>(sequence));

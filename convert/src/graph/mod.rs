@@ -40,6 +40,12 @@ impl Variant {
         self.precision == Precision::Int8 || self.format().is_some()
     }
 
+    /// Whether activations are float16.
+    pub(crate) fn computes_in_float16(&self) -> bool {
+        self.precision == Precision::Fp16
+            || self.format().is_some() && self.blocks.compute == Compute::Fp16
+    }
+
     /// The codes of weights, where they alone are integers.
     pub(crate) fn format(&self) -> Option<Format> {
         self.precision.weight_bits().map(|bits| Format {

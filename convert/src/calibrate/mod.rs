@@ -5,6 +5,7 @@
 //!             │                                       │ solve: smoothing, scales, rounding, by the product's error
 //!             │                                       ▼
 //!             └── effects: each product alone ◀── store (cache folder)
+//!                 on texts kept back
 //!                            │
 //!                            ▼
 //!                  choose: the fewest products in finer precisions that keep `min_cosine`
@@ -179,7 +180,7 @@ fn quantise(
         &sequences,
     )?;
     let (place, summary) = place.filled(subject.scratch, |dir| {
-        fill(&walk, subject, scheme, &sequences, &batches, dir, progress)
+        fill(&walk, subject, scheme, &sequences, dir, progress)
     })?;
     let layers = (0..d.layers)
         .map(|layer| store::read_layer(place.dir(), &Group::of_layer(layer), scheme, d))
@@ -218,13 +219,12 @@ fn quantise(
 }
 
 /// Walks through the layers once: solves every product for the inputs it sees, writes the solution, and measures what
-/// it does to the embedding.
+/// it does to the embedding of texts that are kept back.
 fn fill(
     walk: &Walk<'_>,
     subject: &Subject<'_>,
     scheme: Scheme,
     sequences: &[Vec<u32>],
-    batches: &Batches,
     dir: &Path,
     progress: &dyn Progress,
 ) -> Result<Summary> {
@@ -235,13 +235,15 @@ fn fill(
         .map(|g| size(&g))
         .sum();
     progress.stage("calibrating", total);
-    let mut states = walk.embed(batches)?;
-    let mut effects = Effects::new(walk, sequences)?;
+    let (solved, kept_back) = texts::part(sequences);
+    let batches = Batches::new(&solved);
+    let mut states = walk.embed(&batches)?;
+    let mut effects = Effects::new(walk, &kept_back)?;
     for layer in 0..d.layers {
         let mut solutions = Vec::new();
         // A layer that has run holds its weights in float32, for which there is no room while products are solved: it is
         // opened anew for the effects.
-        for (group, inputs) in walk.observe(layer, batches, &mut states)? {
+        for (group, inputs) in walk.observe(layer, &batches, &mut states)? {
             if progress.cancelled() {
                 return Err(Error::Interrupted);
             }

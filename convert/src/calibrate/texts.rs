@@ -14,6 +14,20 @@ const TOKENS_PER_TEXT: usize = 256;
 /// The most tokens in all: more change hardly anything, and take longer.
 const TOKENS: usize = 4096;
 
+/// One text in so many is kept back from solving: what products do to it is what they do to texts that nobody has seen.
+const KEPT_BACK: usize = 4;
+
+/// Parts sequences into those that products are solved for and those that are kept back; a few are all of both.
+pub(super) fn part(sequences: &[Vec<u32>]) -> (Vec<Vec<u32>>, Vec<Vec<u32>>) {
+    if sequences.len() < 2 * KEPT_BACK {
+        return (sequences.to_vec(), sequences.to_vec());
+    }
+    let solved = |(i, _): &(usize, &Vec<u32>)| i % KEPT_BACK > 0;
+    let (solved, kept): (Vec<_>, Vec<_>) = sequences.iter().enumerate().partition(solved);
+    let own = |part: Vec<(usize, &Vec<u32>)>| part.into_iter().map(|(_, s)| s.clone()).collect();
+    (own(solved), own(kept))
+}
+
 /// The sequences of these texts, or of the built-in set; different ones only, taken evenly where there are more than
 /// calibration has use for.
 pub(super) fn sequences(checkpoint: &Checkpoint, texts: &[String]) -> Result<Vec<Vec<u32>>> {
@@ -54,4 +68,25 @@ pub(super) fn sequences(checkpoint: &Checkpoint, texts: &[String]) -> Result<Vec
         keep
     });
     Ok(sequences)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quarter_is_kept_back_and_nothing_lost() {
+        let sequences: Vec<Vec<u32>> = (0..75).map(|i| vec![i]).collect();
+        let (solved, kept) = part(&sequences);
+        assert_eq!((solved.len(), kept.len()), (56, 19));
+        let mut all = [solved, kept].concat();
+        all.sort();
+        assert_eq!(all, sequences);
+    }
+
+    #[test]
+    fn a_few_are_all_solved_for() {
+        let sequences = vec![vec![1], vec![2]];
+        assert_eq!(part(&sequences), (sequences.clone(), sequences));
+    }
 }

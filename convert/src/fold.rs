@@ -69,11 +69,7 @@ pub(crate) fn columns(folds: &mut Folds, name: String, factors: Arc<[f32]>) {
 /// Has all rows of tensor `name` multiplied by one more factor.
 pub(crate) fn scale_rows(folds: &mut Folds, name: String, count: usize, factor: f32) {
     let fold = folds.entry(name).or_default();
-    let rows = match &fold.rows {
-        Some(rows) => rows.iter().map(|r| r * factor).collect(),
-        None => vec![factor; count].into(),
-    };
-    fold.rows = Some(rows);
+    fold.rows = product(fold.rows.take(), Some(vec![factor; count].into()));
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Work is cut into parts whose size does not depend on the number of cores, so that results do not either.
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder as _};
+use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder as _, s};
 use rayon::prelude::*;
 
 /// Rows of a result that a core computes together.
@@ -60,15 +60,13 @@ impl Matrix {
                 let mut out = view_mut(&mut out[first..], count, n - first, n);
                 general_mat_mul(1.0, &left.t(), &right, 0.0, &mut out);
             });
-        // What lies left of these parts is what lies above them.
+        // What lies below a part of the diagonal is what lies right of it.
+        let mut square = view_mut(&mut values, n, n, n);
         for first in (0..n).step_by(PART) {
-            for later in (first + PART..n).step_by(PART) {
-                for i in first..first + PART {
-                    for j in later..(later + PART).min(n) {
-                        values[j * n + i] = values[i * n + j];
-                    }
-                }
-            }
+            let end = (first + PART).min(n);
+            let (right, mut below) =
+                square.multi_slice_mut((s![first..end, end..], s![end.., first..end]));
+            below.assign(&right.t());
         }
         Matrix::new(n, values)
     }

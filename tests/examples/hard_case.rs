@@ -6,18 +6,13 @@ use lexivec_tests::surgery::{CASES, Surgery};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let surgery = match &arguments[..] {
-        [case, checkpoint, out] if CASES.contains(&case.as_str()) => {
-            let surgery = Surgery::on(Path::new(checkpoint)).named(case);
-            surgery.map(|done| (done, out))
-        }
-        _ => None,
-    };
-    match surgery {
-        Some((done, out)) => done.write(Path::new(out)),
-        None => {
-            eprintln!("usage: hard_case {} CHECKPOINT OUT", CASES.join("|"));
-            std::process::exit(2);
-        }
+    if let [case, checkpoint, out] = &arguments[..]
+        && let Some((_, operation)) = CASES.iter().find(|(name, _)| name == case)
+    {
+        operation(Surgery::on(Path::new(checkpoint))).write(Path::new(out));
+        return;
     }
+    let names = CASES.map(|(name, _)| name).join("|");
+    eprintln!("usage: hard_case {names} CHECKPOINT OUT");
+    std::process::exit(2);
 }

@@ -1,11 +1,14 @@
 //! What float16 cannot hold is moved into its range, and only that.
 
+use std::path::Path;
+
 use lexivec_convert::{ConvertOptions, Silent, convert};
 use lexivec_models::{Blocks, Checkpoint, Compute, Manifest, Precision};
 use lexivec_tests::surgery::Surgery;
 
 use crate::quality::{Quality, written};
 use crate::support::{converted, nano, options};
+use crate::weight_only::{INT4, INT8};
 
 const GOAL: Quality = Quality {
     min: 0.9999,
@@ -15,20 +18,27 @@ const GOAL: Quality = Quality {
 /// A checkpoint that overflows in float16 as it is, and not rescaled.
 fn overflows(name: &str, surgery: &Surgery, tolerance: f32, what: &str) {
     let dir = written(name, surgery, tolerance);
-    let checkpoint = Checkpoint::open(dir.path()).unwrap();
+    rescued(name, dir.path(), &options(Precision::Fp16), GOAL, &[what]);
+}
+
+/// Checks that a checkpoint cannot be converted as it is, and with calibration reaches a goal, with notes on `what` was done.
+fn rescued(name: &str, dir: &Path, options: &ConvertOptions, goal: Quality, what: &[&str]) {
+    let checkpoint = Checkpoint::open(dir).unwrap();
     let plain = ConvertOptions {
         calibration: None,
-        ..options(Precision::Fp16)
+        ..options.clone()
     };
-    let failed = convert(&checkpoint, &dir.path().join("plain"), &plain, &Silent).unwrap_err();
+    let failed = convert(&checkpoint, &dir.join("plain"), &plain, &Silent).unwrap_err();
     println!("{name} as it is: {failed}");
-    let model = converted(dir.path(), &options(Precision::Fp16));
+    let model = converted(dir, options);
     let quality = Quality::of(&model.report.dir);
     println!("{name} rescaled: {quality:?}");
-    assert!(quality.reaches(GOAL), "{quality:?}");
+    assert!(quality.reaches(goal), "{quality:?}");
     let notes = Manifest::read(&model.report.dir).unwrap().notes;
     println!("{notes:#?}");
-    assert!(notes.iter().any(|n| n.contains(what)), "{notes:?}");
+    for what in what {
+        assert!(notes.iter().any(|n| n.contains(what)), "{notes:?}");
+    }
 }
 
 #[test]
@@ -68,32 +78,16 @@ fn activations_of_integer_weights() {
         .overflowing_values()
         .large_residual();
     let dir = written("overflowing", &surgery, 1e-3);
-    let checkpoint = Checkpoint::open(dir.path()).unwrap();
-    for (precision, mean) in [
-        (Precision::Int8Weight, 0.9995),
-        (Precision::Int4Weight, 0.99),
-    ] {
-        let rescaled = ConvertOptions {
+    for (precision, goal) in [(Precision::Int8Weight, INT8), (Precision::Int4Weight, INT4)] {
+        let options = ConvertOptions {
             blocks: Blocks {
                 compute: Compute::Fp16,
                 ..Blocks::default()
             },
             ..options(precision)
         };
-        let plain = ConvertOptions {
-            calibration: None,
-            ..rescaled.clone()
-        };
-        let failed = convert(&checkpoint, &dir.path().join("plain"), &plain, &Silent).unwrap_err();
-        println!("{precision} as it is: {failed}");
-        let model = converted(dir.path(), &rescaled);
-        let quality = Quality::of(&model.report.dir);
-        println!("{precision} rescaled: {quality:?}");
-        assert!(quality.mean >= mean, "{quality:?}");
-        let notes = Manifest::read(&model.report.dir).unwrap().notes;
-        for what in ["mlp.down_proj", "self_attn.o_proj", "residual stream"] {
-            assert!(notes.iter().any(|n| n.contains(what)), "{notes:?}");
-        }
+        let what = ["mlp.down_proj", "self_attn.o_proj", "residual stream"];
+        rescued(&precision.to_string(), dir.path(), &options, goal, &what);
     }
 }
 

@@ -7,11 +7,11 @@ use lexivec_tests::surgery::Surgery;
 use crate::quality::{Quality, hard_case};
 use crate::support::{converted, nano, options};
 
-const INT8: Quality = Quality {
+pub(crate) const INT8: Quality = Quality {
     min: 0.998,
     mean: 0.9995,
 };
-const INT4: Quality = Quality {
+pub(crate) const INT4: Quality = Quality {
     min: 0.95,
     mean: 0.99,
 };

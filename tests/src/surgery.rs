@@ -42,15 +42,18 @@ pub struct Surgery {
     tensors: BTreeMap<String, (Vec<usize>, Vec<bf16>)>,
 }
 
-/// The names of all operations, for the command line.
-pub const CASES: [&str; 7] = [
-    "channel-outliers",
-    "large-up-small-down",
-    "heavy-tails",
-    "massive-tokens",
-    "overflowing-neurons",
-    "overflowing-values",
-    "large-residual",
+/// What makes a checkpoint hard.
+pub type Operation = fn(Surgery) -> Surgery;
+
+/// All operations by name, for the command line.
+pub const CASES: [(&str, Operation); 7] = [
+    ("channel-outliers", Surgery::channel_outliers),
+    ("large-up-small-down", Surgery::large_up_small_down),
+    ("heavy-tails", Surgery::heavy_tails),
+    ("massive-tokens", Surgery::massive_tokens),
+    ("overflowing-neurons", Surgery::overflowing_neurons),
+    ("overflowing-values", Surgery::overflowing_values),
+    ("large-residual", Surgery::large_residual),
 ];
 
 impl Surgery {
@@ -75,21 +78,6 @@ impl Surgery {
             sizes: serde_json::from_slice(&config).unwrap(),
             checkpoint: checkpoint.to_path_buf(),
         }
-    }
-
-    /// Does one of [`CASES`], by name.
-    #[must_use]
-    pub fn named(self, case: &str) -> Option<Self> {
-        Some(match case {
-            "channel-outliers" => self.channel_outliers(),
-            "large-up-small-down" => self.large_up_small_down(),
-            "heavy-tails" => self.heavy_tails(),
-            "massive-tokens" => self.massive_tokens(),
-            "overflowing-neurons" => self.overflowing_neurons(),
-            "overflowing-values" => self.overflowing_values(),
-            "large-residual" => self.large_residual(),
-            _ => return None,
-        })
     }
 
     fn get(&mut self, layer: usize, name: &str) -> &mut (Vec<usize>, Vec<bf16>) {

@@ -33,7 +33,7 @@ mod shortened;
 mod verify;
 mod weights;
 
-pub use calibrate::Calibration;
+pub use calibrate::{Calibration, Goal};
 pub use convert::{ConvertOptions, Report, convert};
 pub use error::{Error, Result};
 pub use progress::{Progress, Silent};

@@ -14,10 +14,10 @@ pub(crate) struct Likeness {
 }
 
 impl Likeness {
-    pub(crate) fn of(expected: &[Vec<f32>], found: &[Vec<f32>]) -> Self {
+    pub(crate) fn of(expected: &[impl AsRef<[f32]>], found: &[impl AsRef<[f32]>]) -> Self {
         let (mut worst, mut min, mut sum) = (0, 1.0, 0.0);
         for (i, (expected, found)) in expected.iter().zip(found).enumerate() {
-            let cosine = cosine(expected, found);
+            let cosine = cosine(expected.as_ref(), found.as_ref());
             // A vector of zeros, or one that is not finite, has no direction: as far off as can be.
             let cosine = if cosine.is_nan() { -1.0 } else { cosine };
             if i == 0 || cosine < min {

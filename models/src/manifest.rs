@@ -74,9 +74,12 @@ pub struct Quantization {
     pub tokens: usize,
     /// The cosine to float32 that every text was to keep.
     pub min_cosine_asked: f64,
+    /// The mean cosine that was to be kept.
+    #[serde(default)]
+    pub mean_cosine_asked: f64,
     /// The least cosine found on these texts.
     pub min_cosine: f64,
-    /// The mean cosine found on these texts.
+    /// The mean cosine found on a part of these texts, for which nothing was rounded.
     pub mean_cosine: f64,
     /// Every product of linear layers, in the order of the network.
     pub products: Vec<ProductPlan>,

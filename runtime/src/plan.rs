@@ -71,6 +71,29 @@ impl Plan {
         plan
     }
 
+    /// The same batch so many times over, every copy with rows of its own: for copies whose rows differ in value. The
+    /// plan has no cached prefix.
+    #[must_use]
+    pub fn repeated(&self, count: usize) -> Self {
+        let (rows, slots) = (self.rows(), self.batch() * self.length);
+        let shifted = |indices: &[i64], by: usize| -> Vec<i64> {
+            let copies = (0..count).map(|copy| (copy * by) as i64);
+            copies
+                .flat_map(|offset| indices.iter().map(move |i| i + offset))
+                .collect()
+        };
+        Self {
+            input_ids: self.input_ids.repeat(count),
+            position_ids: self.position_ids.repeat(count),
+            kv_index: shifted(&self.kv_index, rows),
+            query_index: shifted(&self.query_index, rows),
+            token_index: shifted(&self.token_index, slots),
+            last_row: shifted(&self.last_row, rows),
+            last_slot: shifted(&self.last_slot, slots),
+            length: self.length,
+        }
+    }
+
     /// Rows that the graph computes.
     #[must_use]
     pub fn rows(&self) -> usize {
@@ -168,6 +191,18 @@ mod tests {
             (plan.input_ids, plan.last_row, plan.kv_index),
             (vec![8], vec![0], vec![0, 2])
         );
+    }
+
+    #[test]
+    fn copies_of_a_batch_have_rows_of_their_own() {
+        let plan = Plan::new(&[&[7, 8, 1], &[7, 9]], &[]);
+        let twice = plan.repeated(2);
+        assert_eq!(twice.input_ids, [7, 8, 1, 9, 7, 8, 1, 9]);
+        let own = states(&plan, &[]);
+        assert_eq!(states(&twice, &[]), [own.clone(), own].concat());
+        assert_eq!(twice.kv_index[6..], [4, 5, 6, 4, 7, 7]);
+        assert_eq!(twice.token_index[4..], [6, 7, 8, 10]);
+        assert_eq!((twice.rows(), twice.batch()), (8, 4));
     }
 
     /// A stand-in for a causal decoder: a state is a digest of the tokens read through the plan's indices.

@@ -1,8 +1,8 @@
 //! INT8 with default options keeps its quality: on nano, and on checkpoints that compute the same but are hard to
 //! quantise, where rounding to nearest fails.
 
-use lexivec_convert::{Calibration, ConvertOptions};
-use lexivec_models::{LinearPrecision, Manifest, Precision};
+use lexivec_convert::{Calibration, ConvertOptions, Goal};
+use lexivec_models::{LinearPrecision, Manifest, Precision, Target};
 use lexivec_runtime::Library;
 use lexivec_tests::surgery::Surgery;
 use ort::session::Session;
@@ -112,25 +112,30 @@ fn fuses(dir: &std::path::Path) {
 
 #[test]
 fn a_higher_cosine_is_kept_by_finer_products() {
-    let asked = ConvertOptions {
-        calibration: Some(Calibration {
-            min_cosine: Some(0.9999),
-            ..Calibration::default()
-        }),
-        ..options(Precision::Int8)
-    };
-    let model = converted(&nano(), &asked);
-    let plan = Manifest::read(&model.report.dir)
-        .unwrap()
-        .quantization
-        .unwrap();
-    assert!(plan.min_cosine >= 0.9999, "{plan:?}");
-    assert!(
-        plan.products
-            .iter()
-            .any(|p| p.precision != LinearPrecision::Int8)
-    );
-    let quality = Quality::of(&model.report.dir);
-    assert!(quality.min > 0.9995, "{quality:?}");
-    fuses(&model.report.dir);
+    for target in [Target::Ort, Target::Standard] {
+        let asked = ConvertOptions {
+            calibration: Some(Calibration {
+                goal: Some(Goal::at_least(0.9999)),
+                ..Calibration::default()
+            }),
+            target,
+            ..options(Precision::Int8)
+        };
+        let model = converted(&nano(), &asked);
+        let plan = Manifest::read(&model.report.dir)
+            .unwrap()
+            .quantization
+            .unwrap();
+        assert!(plan.min_cosine >= 0.9999, "{plan:?}");
+        assert!(
+            plan.products
+                .iter()
+                .any(|p| p.precision == LinearPrecision::Int8x2)
+        );
+        let quality = Quality::of(&model.report.dir);
+        assert!(quality.min > 0.9995, "{target}: {quality:?}");
+        if target == Target::Ort {
+            fuses(&model.report.dir);
+        }
+    }
 }

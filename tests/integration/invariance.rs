@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::LazyLock;
 
-use lexivec_convert::{Calibration, ConvertOptions};
+use lexivec_convert::{Calibration, ConvertOptions, Goal};
 use lexivec_models::{Manifest, Precision};
 use lexivec_runtime::plan::Plan;
 use lexivec_runtime::{Library, Network, Request, SessionSettings, open_network};
@@ -18,7 +18,7 @@ static INT8: LazyLock<Converted> = LazyLock::new(|| converted(&nano(), &options(
 static INT8X2: LazyLock<Converted> = LazyLock::new(|| {
     let finer = ConvertOptions {
         calibration: Some(Calibration {
-            min_cosine: Some(0.9999),
+            goal: Some(Goal::at_least(0.9999)),
             ..Calibration::default()
         }),
         ..options(Precision::Int8)

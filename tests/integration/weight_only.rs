@@ -1,6 +1,6 @@
 //! Weights alone as integers: their quality with default options, every way of storing them, and what is refused.
 
-use lexivec_convert::{Calibration, ConvertOptions, Error, Silent, convert};
+use lexivec_convert::{Calibration, ConvertOptions, Error, Goal, Silent, convert};
 use lexivec_models::{Blocks, Checkpoint, Compute, LinearPrecision, Precision, Target};
 use lexivec_tests::surgery::Surgery;
 
@@ -80,7 +80,7 @@ fn massive_tokens() {
 fn a_cosine_that_is_asked_for_is_kept_by_finer_products() {
     let options = ConvertOptions {
         calibration: Some(Calibration {
-            min_cosine: Some(0.997),
+            goal: Some(Goal::at_least(0.997)),
             ..Calibration::default()
         }),
         ..options(Precision::Int4Weight)

@@ -1,5 +1,5 @@
-//! Which products compute more finely than the precision asks: the fewest with which every calibration text keeps its
-//! cosine.
+//! Which products compute more finely than the precision asks: the fewest with which calibration texts stay as
+//! near to float32 as the goal says.
 //!
 //! Effects put the possible improvements in an order, those that gain most for what they cost first. How many of them
 //! are needed is measured, not predicted: the whole network runs with the first third of them, then with a third of what
@@ -7,10 +7,10 @@
 
 use lexivec_models::{Decoder, LinearPrecision};
 
-use super::Solutions;
 use super::group::Group;
 use super::solve::Scheme;
 use super::walk::{Batches, Walk};
+use super::{Goal, Solutions, texts};
 use crate::error::Result;
 use crate::likeness::Likeness;
 use crate::progress::Progress;
@@ -83,17 +83,25 @@ impl Ladder {
 /// The precisions chosen, and what they give on the calibration texts.
 pub(super) struct Chosen {
     pub(super) precisions: Vec<LinearPrecision>,
+    /// The least of all texts.
     pub(super) min_cosine: f64,
+    /// The mean of those that were kept back from rounding.
     pub(super) mean_cosine: f64,
 }
 
-/// Finds the shortest part of the ladder that keeps `min_cosine`.
+impl Chosen {
+    fn reaches(&self, goal: Goal) -> bool {
+        self.min_cosine >= goal.min_cosine && self.mean_cosine >= goal.mean_cosine
+    }
+}
+
+/// Finds the shortest part of the ladder that reaches the goal.
 pub(super) fn choose(
     walk: &Walk<'_>,
     batches: &Batches,
     solutions: &Solutions<'_>,
     ladder: &Ladder,
-    min_cosine: f64,
+    goal: Goal,
     progress: &dyn Progress,
 ) -> Result<Chosen> {
     progress.stage("choosing precisions", 0);
@@ -103,11 +111,12 @@ pub(super) fn choose(
         let found = walk.run(batches, progress, |layer| {
             solutions.assemble(layer..layer + 1, |g| precisions[g.index()])
         })?;
-        let likeness = Likeness::of(&expected, &found);
+        let (_, expected_unseen) = texts::part(expected.iter());
+        let (_, found_unseen) = texts::part(found.iter());
         let chosen = Chosen {
             precisions,
-            min_cosine: likeness.min,
-            mean_cosine: likeness.mean,
+            min_cosine: Likeness::of(&expected, &found).min,
+            mean_cosine: Likeness::of(&expected_unseen, &found_unseen).mean,
         };
         tracing::debug!(
             count,
@@ -118,7 +127,7 @@ pub(super) fn choose(
         Ok(chosen)
     };
     let mut best = measure(0)?;
-    if best.min_cosine >= min_cosine {
+    if best.reaches(goal) {
         return Ok(best);
     }
     // `few` steps are too few, `enough` are enough: all steps leave float32 alone.
@@ -127,7 +136,7 @@ pub(super) fn choose(
         // Few steps cost little and usually do: look there first.
         let middle = few + ((enough - few) / 3).max(1);
         let found = measure(middle)?;
-        if found.min_cosine >= min_cosine {
+        if found.reaches(goal) {
             (enough, best) = (middle, found);
         } else {
             few = middle;

@@ -3,12 +3,13 @@
 
 use lexivec_models::LinearPrecision;
 use lexivec_runtime::LayerNetwork;
+use lexivec_runtime::plan::Plan;
 use lexivec_runtime::vector::cosine;
 
 use super::Solutions;
 use super::group::Group;
 use super::solve::Scheme;
-use super::walk::{Batches, States, Walk};
+use super::walk::{BATCH_TOKENS, Batches, States, Walk};
 use crate::error::Result;
 
 /// Texts that are copied, and the most tokens of one: every product adds a copy to all later layers, and all copies are
@@ -51,8 +52,9 @@ impl<'a> Effects<'a> {
         network: &mut LayerNetwork,
         solved: &Solutions<'_>,
     ) -> Result<()> {
-        for states in &mut self.copies {
-            self.walk.step(network, &self.batches, states, &[])?;
+        let together = (BATCH_TOKENS / self.batches.rows().max(1)).max(1);
+        for copies in self.copies.chunks_mut(together) {
+            step_together(self.walk, network, &self.batches, copies)?;
         }
         for group in Group::of_layer(layer) {
             for &precision in solved.scheme.inexact() {
@@ -67,12 +69,12 @@ impl<'a> Effects<'a> {
                 let mut variant = self.walk.open(layer, folds, &products)?;
                 let mut states = self.reference.clone();
                 self.walk
-                    .step(&mut variant, &self.batches, &mut states, &[])?;
+                    .step(&mut variant, &self.batches.plans, &mut states, &[])?;
                 self.copies.push(states);
             }
         }
         self.walk
-            .step(network, &self.batches, &mut self.reference, &[])?;
+            .step(network, &self.batches.plans, &mut self.reference, &[])?;
         Ok(())
     }
 
@@ -90,6 +92,26 @@ impl<'a> Effects<'a> {
             .map(|copies| copies.iter().map(effect).collect())
             .collect()
     }
+}
+
+/// Moves copies through a layer, all in one run: as many runs would each widen the layer's weights.
+fn step_together(
+    walk: &Walk<'_>,
+    network: &mut LayerNetwork,
+    batches: &Batches,
+    copies: &mut [States],
+) -> Result<()> {
+    let count = copies.len();
+    let plans: Vec<Plan> = batches.plans.iter().map(|p| p.repeated(count)).collect();
+    let of_plan = |p: usize| copies.iter().flat_map(move |c| c[p].iter().copied());
+    let mut together: States = (0..plans.len()).map(|p| of_plan(p).collect()).collect();
+    walk.step(network, &plans, &mut together, &[])?;
+    for (p, rows) in together.iter().enumerate() {
+        for (copy, rows) in copies.iter_mut().zip(rows.chunks_exact(rows.len() / count)) {
+            copy[p].copy_from_slice(rows);
+        }
+    }
+    Ok(())
 }
 
 /// The first tokens of a text and its last, which ends it.

@@ -8,7 +8,7 @@
 //!                 on texts kept back
 //!                            │
 //!                            ▼
-//!                  choose: the fewest products in finer precisions that keep `min_cosine`
+//!                  choose: the fewest products in finer precisions that reach the goal
 //! ```
 //!
 //! Where the graph computes in float16, [`range`] comes first: what it moves is calibrated in its new place.
@@ -49,22 +49,44 @@ use walk::{Batches, Walk};
 pub struct Calibration {
     /// Texts like those that will be embedded; none for a built-in set of terms, sentences and code in many languages.
     pub texts: Vec<String>,
-    /// The cosine to float32 that every calibration text is to keep: the fewest products that do it are computed more
-    /// finely. `None` for what is usual for the precision, [`Calibration::min_cosine`].
-    pub min_cosine: Option<f64>,
+    /// How near to float32 texts are to stay: the fewest products that do it are computed more finely. `None` for what is
+    /// usual for the precision, [`Goal::of`].
+    pub goal: Option<Goal>,
     /// Where calibrations are kept, to be used again; none to forget them.
     pub cache: Option<PathBuf>,
 }
 
-impl Calibration {
-    /// The `min_cosine` of a conversion that asks for none. For int8 it is to be nearly as good as floats, and texts that
-    /// were not calibrated on come out a little lower. Smaller weights are chosen for their size: here it only keeps
-    /// single products from spoiling the whole, such as those whose large activations cancel.
+/// How near to float32 texts are to stay.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Goal {
+    /// The least cosine of any calibration text.
+    pub min_cosine: f64,
+    /// The mean cosine of those that were kept back from rounding: they stand for all that nobody has seen.
+    pub mean_cosine: f64,
+}
+
+impl Goal {
+    /// That no text falls below a cosine.
     #[must_use]
-    pub fn min_cosine(precision: Precision) -> f64 {
+    pub fn at_least(cosine: f64) -> Self {
+        Self {
+            min_cosine: cosine,
+            mean_cosine: cosine,
+        }
+    }
+
+    /// The goal of a conversion that asks for none. int8 is to be nearly as good as floats, and texts that were not
+    /// calibrated on come out a little lower. int4-weight is chosen for its size, and a text may stray: the mean is for
+    /// the early layers of small models, the least for single products that spoil a text, such as those whose large
+    /// activations cancel.
+    #[must_use]
+    pub fn of(precision: Precision) -> Self {
         match precision {
-            Precision::Int4Weight => 0.95,
-            _ => 0.999,
+            Precision::Int4Weight => Self {
+                min_cosine: 0.95,
+                mean_cosine: 0.99,
+            },
+            _ => Self::at_least(0.999),
         }
     }
 }
@@ -169,9 +191,8 @@ fn quantise(
         None => Scheme::Channels,
         Some(format) => Scheme::Blocks(format),
     };
-    let min_cosine = options.min_cosine;
-    let min_cosine =
-        min_cosine.unwrap_or_else(|| Calibration::min_cosine(subject.variant.precision));
+    let goal = options.goal;
+    let goal = goal.unwrap_or_else(|| Goal::of(subject.variant.precision));
     let place = store::Place::new(
         options.cache.as_deref(),
         subject,
@@ -196,7 +217,7 @@ fn quantise(
         &batches,
         &solutions,
         &Ladder::new(scheme, &summary.effects, d),
-        min_cosine,
+        goal,
         progress,
     )?;
     let (products, folds) =
@@ -204,7 +225,8 @@ fn quantise(
     let report = Quantization {
         texts: summary.texts,
         tokens: summary.tokens,
-        min_cosine_asked: min_cosine,
+        min_cosine_asked: goal.min_cosine,
+        mean_cosine_asked: goal.mean_cosine,
         min_cosine: chosen.min_cosine,
         mean_cosine: chosen.mean_cosine,
         products: solutions.report(&chosen.precisions, &summary),
@@ -235,7 +257,7 @@ fn fill(
         .map(|g| size(&g))
         .sum();
     progress.stage("calibrating", total);
-    let (solved, kept_back) = texts::part(sequences);
+    let (solved, kept_back) = texts::part(sequences.iter().cloned());
     let batches = Batches::new(&solved);
     let mut states = walk.embed(&batches)?;
     let mut effects = Effects::new(walk, &kept_back)?;

@@ -17,15 +17,21 @@ const TOKENS: usize = 4096;
 /// One text in so many is kept back from solving: what products do to it is what they do to texts that nobody has seen.
 const KEPT_BACK: usize = 4;
 
-/// Parts sequences into those that products are solved for and those that are kept back; a few are all of both.
-pub(super) fn part(sequences: &[Vec<u32>]) -> (Vec<Vec<u32>>, Vec<Vec<u32>>) {
-    if sequences.len() < 2 * KEPT_BACK {
-        return (sequences.to_vec(), sequences.to_vec());
+/// Parts what belongs to each text into that of the texts that products are solved for, and of those that are kept back; a
+/// few texts are all of both.
+pub(super) fn part<T: Clone>(texts: impl ExactSizeIterator<Item = T>) -> (Vec<T>, Vec<T>) {
+    if texts.len() < 2 * KEPT_BACK {
+        let all: Vec<T> = texts.collect();
+        return (all.clone(), all);
     }
-    let solved = |(i, _): &(usize, &Vec<u32>)| i % KEPT_BACK > 0;
-    let (solved, kept): (Vec<_>, Vec<_>) = sequences.iter().enumerate().partition(solved);
-    let own = |part: Vec<(usize, &Vec<u32>)>| part.into_iter().map(|(_, s)| s.clone()).collect();
-    (own(solved), own(kept))
+    let (mut solved, mut kept) = (Vec::new(), Vec::new());
+    for (i, text) in texts.enumerate() {
+        match i % KEPT_BACK {
+            0 => kept.push(text),
+            _ => solved.push(text),
+        }
+    }
+    (solved, kept)
 }
 
 /// The sequences of these texts, or of the built-in set; different ones only, taken evenly where there are more than
@@ -77,7 +83,7 @@ mod tests {
     #[test]
     fn a_quarter_is_kept_back_and_nothing_lost() {
         let sequences: Vec<Vec<u32>> = (0..75).map(|i| vec![i]).collect();
-        let (solved, kept) = part(&sequences);
+        let (solved, kept) = part(sequences.iter().cloned());
         assert_eq!((solved.len(), kept.len()), (56, 19));
         let mut all = [solved, kept].concat();
         all.sort();
@@ -87,6 +93,7 @@ mod tests {
     #[test]
     fn a_few_are_all_solved_for() {
         let sequences = vec![vec![1], vec![2]];
-        assert_eq!(part(&sequences), (sequences.clone(), sequences));
+        let parts = part(sequences.iter().cloned());
+        assert_eq!(parts, (sequences.clone(), sequences));
     }
 }

@@ -20,7 +20,7 @@ use crate::quantize::Products;
 use crate::weights::Weights;
 
 /// Tokens of a calibration batch.
-const BATCH_TOKENS: usize = 1024;
+pub(super) const BATCH_TOKENS: usize = 1024;
 
 /// What every layer needs.
 pub(super) struct Walk<'a> {
@@ -35,7 +35,7 @@ pub(super) struct Walk<'a> {
 
 /// Token sequences, planned as batches.
 pub(super) struct Batches {
-    plans: Vec<Plan>,
+    pub(super) plans: Vec<Plan>,
     /// Of each plan, which texts it holds.
     texts: Vec<Vec<usize>>,
 }
@@ -63,6 +63,11 @@ impl Batches {
             batches.texts.push(texts);
         }
         batches
+    }
+
+    /// Rows of all batches.
+    pub(super) fn rows(&self) -> usize {
+        self.plans.iter().map(Plan::rows).sum()
     }
 
     /// Texts.
@@ -121,7 +126,7 @@ impl<'a> Walk<'a> {
             }
             let (products, folds) = layers(layer);
             let mut network = self.open(layer, folds, &products)?;
-            self.step(&mut network, batches, &mut states, &[])?;
+            self.step(&mut network, &batches.plans, &mut states, &[])?;
         }
         self.finish(batches, &states)
     }
@@ -136,7 +141,7 @@ impl<'a> Walk<'a> {
         let groups = Group::of_layer(layer);
         let taps = groups.map(|group| graph::tap(&group.name()));
         let mut network = self.open(layer, Folds::default(), &Products::default())?;
-        let seen = self.step(&mut network, batches, states, &taps)?;
+        let seen = self.step(&mut network, &batches.plans, states, &taps)?;
         let input = |(group, rows): (Group, Vec<f32>)| {
             let rows = Matrix::new(group.inputs(&self.decoder), rows);
             (group, rows)
@@ -192,7 +197,7 @@ impl<'a> Walk<'a> {
     pub(super) fn step(
         &self,
         network: &mut LayerNetwork,
-        batches: &Batches,
+        plans: &[Plan],
         states: &mut States,
         names: &[String],
     ) -> Result<Vec<Vec<f32>>> {
@@ -200,7 +205,7 @@ impl<'a> Walk<'a> {
         let wanted: Vec<&str> = std::iter::once("residual_out")
             .chain(names.iter().map(String::as_str))
             .collect();
-        for (plan, rows) in batches.plans.iter().zip(states) {
+        for (plan, rows) in plans.iter().zip(states) {
             let mut outputs = network.run(plan, rows, &wanted)?.into_iter();
             *rows = outputs.next().unwrap_or_default();
             for (all, part) in seen.iter_mut().zip(outputs) {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
-use lexivec_convert::{Calibration, ConvertOptions, Report, convert};
+use lexivec_convert::{Calibration, ConvertOptions, Goal, Report, convert};
 use lexivec_models::{
     Blocks, Compute, Layout, LinearPrecision, Precision, Quantization, Target, Verification,
     WeightStorage, cache_dir,
@@ -52,7 +52,8 @@ pub(crate) struct Args {
     calibration: Option<PathBuf>,
 
     /// The cosine to fp32 that a quantised model is to keep on every calibration text. The fewest layers that do it are
-    /// computed more finely, `lexivec inspect` shows which; 0 leaves none. Default: 0.999, for int4-weight 0.95
+    /// computed more finely, `lexivec inspect` shows which; 0 leaves none. Default: 0.999; for int4-weight 0.95, and a mean
+    /// of 0.99
     #[arg(long, env = "LEXIVEC_CALIBRATION_COSINE", value_name = "COSINE")]
     min_cosine: Option<f64>,
 
@@ -143,7 +144,7 @@ impl Args {
             return Ok(None);
         }
         let mut calibration = Calibration {
-            min_cosine: self.min_cosine,
+            goal: self.min_cosine.map(Goal::at_least),
             ..calibration()
         };
         if let Some(file) = &self.calibration {
@@ -206,7 +207,7 @@ pub(crate) fn calibrated(q: &Quantization) -> String {
         .filter(|(count, _)| *count > 0)
         .map(|(count, precision)| format!("{count} {precision}"));
     format!(
-        "calibrated on {} texts ({} tokens): cosine min {:.6}, mean {:.6}; products: {}",
+        "calibrated on {} texts ({} tokens): cosine min {:.6}, mean of those kept back {:.6}; products: {}",
         q.texts,
         q.tokens,
         q.min_cosine,

@@ -40,8 +40,46 @@ struct Args {
     bench: bool,
 }
 
-/// What requests are made of: a name, texts, and terms of each text.
-const KINDS: [(&str, u64, u64); 3] = [("1 term", 1, 1), ("32 terms", 32, 1), ("1 passage", 1, 16)];
+/// What requests are made of.
+#[derive(Clone, Copy)]
+struct Kind {
+    name: &'static str,
+    texts: u64,
+    /// Of each text.
+    terms: u64,
+    /// What stands before each text.
+    before: &'static str,
+}
+
+/// What Qwen3-Embedding puts before a query: an instruction in its format, here that of the domain `medical`.
+const QUERY: &str = "Instruct: Represent the medical concept:\nQuery:";
+
+const KINDS: [Kind; 4] = [
+    Kind {
+        name: "1 term",
+        texts: 1,
+        terms: 1,
+        before: "",
+    },
+    Kind {
+        name: "1 term behind an instruction",
+        texts: 1,
+        terms: 1,
+        before: QUERY,
+    },
+    Kind {
+        name: "32 terms",
+        texts: 32,
+        terms: 1,
+        before: "",
+    },
+    Kind {
+        name: "1 passage",
+        texts: 1,
+        terms: 16,
+        before: "",
+    },
+];
 
 /// A server with its name.
 type Named = (String, Server);
@@ -65,18 +103,18 @@ async fn main() -> anyhow::Result<()> {
     let mut rows: Vec<Row> = Vec::new();
     let mut first = 0;
     for round in 0..=args.rounds {
-        for (kind, texts, terms) in KINDS {
+        for kind in KINDS {
             calm().await?;
             let mut most = 0;
             for (name, server) in &servers {
                 server.resume()?;
-                let label = format!("{kind}: {name}");
-                let load = load(&args, server, first, texts, terms);
+                let label = format!("{}: {name}", kind.name);
+                let load = load(&args, server, first, kind);
                 // The first round warms up and is not counted.
                 if round == 0 {
                     most = most.max(run(&load).await?.answered());
                 } else {
-                    let row = measure(&label, server.pid(), &load, texts as usize).await?;
+                    let row = measure(&label, server.pid(), &load, kind.texts as usize).await?;
                     eprintln!(
                         "round {round}: {label}: {:.0} requests/s, others {:.2} cores",
                         row.requests_per_s, row.others_cores
@@ -212,10 +250,11 @@ fn interpreters() -> anyhow::Result<Value> {
     Ok(serde_json::from_slice(&setup.stdout)?)
 }
 
-fn load(args: &Args, server: &Server, first: u64, texts: u64, terms: u64) -> Load {
+fn load(args: &Args, server: &Server, first: u64, kind: Kind) -> Load {
     let bodies = move |number: u64| {
-        let texts: Vec<String> = (0..texts)
-            .map(|t| passage(number * texts + t, terms))
+        let text = |t| passage(number * kind.texts + t, kind.terms);
+        let texts: Vec<String> = (0..kind.texts)
+            .map(|t| format!("{}{}", kind.before, text(t)))
             .collect();
         body("nano", &texts, &json!({}))
     };
@@ -272,20 +311,20 @@ fn ratios(servers: &[Named], rows: &[Row]) {
     println!(
         "\n| lexivec's requests/s by that of |{} |",
         KINDS
-            .map(|(kind, ..)| format!(" {kind} |"))
+            .map(|kind| format!(" {} |", kind.name))
             .concat()
             .trim_end_matches('|')
     );
     println!("|---|{}", "---|".repeat(KINDS.len()));
-    let rates = |kind: &str, name: &str| -> Vec<f64> {
-        let label = format!("{kind}: {name}");
+    let rates = |kind: Kind, name: &str| -> Vec<f64> {
+        let label = format!("{}: {name}", kind.name);
         rows.iter()
             .filter(|row| row.label == label)
             .map(|row| row.requests_per_s)
             .collect()
     };
     for (name, _) in &servers[1..] {
-        let cells = KINDS.map(|(kind, ..)| {
+        let cells = KINDS.map(|kind| {
             let (ours, theirs) = (rates(kind, "lexivec"), rates(kind, name));
             format!(
                 " {} |",

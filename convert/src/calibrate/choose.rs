@@ -15,14 +15,14 @@ use crate::error::Result;
 use crate::likeness::Likeness;
 use crate::progress::Progress;
 
-/// What a product costs: the time relative to int8 on a CPU with integer instructions; bytes per weight where the
-/// weights alone are integers.
+/// What a product costs: its time relative to int8 as measured on a CPU with AVX-512 VNNI (benches/RESULTS.md); bytes per
+/// weight where the weights alone are integers.
 fn cost(precision: LinearPrecision) -> f64 {
     match precision {
         LinearPrecision::Int4Weight => 0.5,
         LinearPrecision::Int8 | LinearPrecision::Int8Weight => 1.0,
         LinearPrecision::Int8x2 => 2.0,
-        LinearPrecision::Fp32 => 5.0,
+        LinearPrecision::Fp32 => 3.4,
     }
 }
 
@@ -31,12 +31,14 @@ pub(super) struct Ladder {
     coarsest: LinearPrecision,
     products: usize,
     steps: Vec<(usize, LinearPrecision)>,
+    /// Before each step and after the last: the effects of all products together, as if they added up.
+    left: Vec<f64>,
 }
 
 impl Ladder {
     pub(super) fn new(scheme: Scheme, effects: &[Vec<f64>], d: &Decoder) -> Self {
         let groups = (0..d.layers).flat_map(Group::of_layer);
-        let mut steps: Vec<(f64, usize, LinearPrecision)> = Vec::new();
+        let mut steps: Vec<Step> = Vec::new();
         for (group, effects) in groups.zip(effects) {
             let size = (group.inputs(d) * group.outputs(d).iter().sum::<usize>()) as f64;
             let effects = effects.iter().copied();
@@ -46,27 +48,35 @@ impl Ladder {
             // From each level the one that gains most for what it costs, so that gains never grow along the steps.
             let mut from = 0;
             while from + 1 < levels.len() {
-                let gain = |to: usize| {
-                    let dearer = cost(levels[to].0) - cost(levels[from].0);
-                    (levels[from].1 - levels[to].1) / (size * dearer)
+                let step = |to: usize| Step {
+                    product: group.index(),
+                    to: levels[to].0,
+                    gain: levels[from].1 - levels[to].1,
+                    cost: size * (cost(levels[to].0) - cost(levels[from].0)),
                 };
-                let Some(to) =
-                    (from + 1..levels.len()).max_by(|a, b| gain(*a).total_cmp(&gain(*b)))
+                let tried = (from + 1..levels.len()).map(|to| (to, step(to)));
+                let Some((to, step)) = tried.max_by(|a, b| a.1.worth().total_cmp(&b.1.worth()))
                 else {
                     break;
                 };
-                steps.push((gain(to), group.index(), levels[to].0));
+                steps.push(step);
                 from = to;
             }
         }
-        steps.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
+        steps.sort_by(|a, b| {
+            let worth = b.worth().total_cmp(&a.worth());
+            worth.then((a.product, a.to).cmp(&(b.product, b.to)))
+        });
+        let mut left = vec![effects.iter().map(|levels| levels[0]).sum::<f64>()];
+        left.extend(steps.iter().scan(left[0], |left, step| {
+            *left -= step.gain;
+            Some(*left)
+        }));
         Self {
             coarsest: scheme.inexact()[0],
             products: effects.len(),
-            steps: steps
-                .into_iter()
-                .map(|(_, product, to)| (product, to))
-                .collect(),
+            steps: steps.iter().map(|s| (s.product, s.to)).collect(),
+            left,
         }
     }
 
@@ -77,6 +87,26 @@ impl Ladder {
             precisions[*product] = *precision;
         }
         precisions
+    }
+
+    /// The first count of steps that leaves no more than this.
+    fn leaving(&self, left: f64) -> usize {
+        self.left.partition_point(|l| *l > left)
+    }
+}
+
+/// One product computed more finely.
+struct Step {
+    product: usize,
+    to: LinearPrecision,
+    /// What the embedding moves less.
+    gain: f64,
+    cost: f64,
+}
+
+impl Step {
+    fn worth(&self) -> f64 {
+        self.gain / self.cost
     }
 }
 
@@ -90,8 +120,11 @@ pub(super) struct Chosen {
 }
 
 impl Chosen {
-    fn reaches(&self, goal: Goal) -> bool {
-        self.min_cosine >= goal.min_cosine && self.mean_cosine >= goal.mean_cosine
+    /// How many times its error is what the goal allows, 1 at most where it reaches the goal.
+    fn excess(&self, goal: Goal) -> f64 {
+        let of = |found: f64, asked: f64| (1.0 - found) / (1.0 - asked);
+        let (min, mean) = (goal.min_cosine, goal.mean_cosine);
+        of(self.min_cosine, min).max(of(self.mean_cosine, mean))
     }
 }
 
@@ -126,24 +159,128 @@ pub(super) fn choose(
         );
         Ok(chosen)
     };
+    shortest(ladder, goal, measure)
+}
+
+/// Searches the ladder for the least count of steps with which `measure` finds the goal reached.
+fn shortest(
+    ladder: &Ladder,
+    goal: Goal,
+    measure: impl Fn(usize) -> Result<Chosen>,
+) -> Result<Chosen> {
     let mut best = measure(0)?;
-    if best.reaches(goal) {
+    if best.excess(goal) <= 1.0 {
         return Ok(best);
     }
-    // `few` steps are too few, `enough` are enough: all steps leave float32 alone.
-    let (mut few, mut enough) = (0, ladder.steps.len());
-    while enough - few > 1 {
-        // Few steps cost little and usually do: look there first.
-        let middle = few + ((enough - few) / 3).max(1);
+    // `few` steps are too few, `enough` are enough: all steps leave float32 alone. Each with its excess; that of all steps
+    // is not known.
+    let (mut few, mut enough) = ((0, best.excess(goal)), (ladder.steps.len(), None));
+    let (mut last, mut same) = (None, 0);
+    while enough.0 - few.0 > 1 {
+        let left = |steps: usize| ladder.left[steps].max(f64::MIN_POSITIVE).ln();
+        // Where the goal is reached if the error shrinks as the effects do, or between two looks as a power of them.
+        let needed = few.1.ln();
+        let target = match enough.1 {
+            None => left(few.0) - needed,
+            Some(excess) => {
+                let reached = needed - f64::ln(excess);
+                left(few.0) + (left(enough.0) - left(few.0)) * needed / reached
+            }
+        };
+        let mut middle = ladder.leaving(target.exp());
+        // Effects that do not add up must not mislead for long: few steps cost little and usually do.
+        if same > 1 || middle >= enough.0 && enough.1.is_none() {
+            middle = few.0 + (enough.0 - few.0) / 3;
+        }
+        let middle = middle.clamp(few.0 + 1, enough.0 - 1);
         let found = measure(middle)?;
-        if found.reaches(goal) {
-            (enough, best) = (middle, found);
+        let excess = found.excess(goal);
+        let reached = excess <= 1.0;
+        same = if last == Some(reached) { same + 1 } else { 0 };
+        last = Some(reached);
+        if reached {
+            (enough, best) = ((middle, Some(excess.max(f64::MIN_POSITIVE))), found);
         } else {
-            few = middle;
+            few = (middle, excess);
         }
     }
-    if best.precisions != ladder.after(enough) {
-        best = measure(enough)?;
+    match enough.1 {
+        Some(_) => Ok(best),
+        None => measure(enough.0),
     }
-    Ok(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A ladder of steps with these gains, and what is left after the last.
+    fn ladder(gains: &[f64]) -> Ladder {
+        let mut left: Vec<f64> = gains
+            .iter()
+            .rev()
+            .scan(0.0, |sum, g| {
+                Some({
+                    *sum += g;
+                    *sum
+                })
+            })
+            .collect();
+        left.reverse();
+        left.push(0.0);
+        Ladder {
+            coarsest: LinearPrecision::Int8,
+            products: gains.len(),
+            steps: (0..gains.len())
+                .map(|i| (i, LinearPrecision::Fp32))
+                .collect(),
+            left,
+        }
+    }
+
+    /// What the search finds, and how often it looked, where an error is what is left to a power.
+    fn search(ladder: &Ladder, goal: f64, power: f64) -> (usize, usize) {
+        let looks = Cell::new(0);
+        let error = |count: usize| (ladder.left[count] / ladder.left[0]).powf(power) * 0.5;
+        let chosen = shortest(ladder, Goal::at_least(goal), |count| {
+            looks.set(looks.get() + 1);
+            Ok(Chosen {
+                precisions: ladder.after(count),
+                min_cosine: 1.0 - error(count),
+                mean_cosine: 1.0 - error(count),
+            })
+        });
+        let fine = chosen.unwrap().precisions;
+        let made = fine.iter().filter(|p| **p == LinearPrecision::Fp32).count();
+        (made, looks.get())
+    }
+
+    proptest! {
+        #[test]
+        fn the_fewest_steps_are_found(
+            gains in prop::collection::vec(0.01f64..1.0, 1..150),
+            goal in 0.4f64..0.9999,
+            power in 0.2f64..4.0,
+        ) {
+            let mut gains = gains;
+            gains.sort_by(|a, b| b.total_cmp(a));
+            let ladder = ladder(&gains);
+            let (made, looks) = search(&ladder, goal, power);
+            let error = |count: usize| (ladder.left[count] / ladder.left[0]).powf(power) * 0.5;
+            prop_assert!(error(made) <= 1.0 - goal);
+            prop_assert!(made == 0 || error(made - 1) > 1.0 - goal);
+            prop_assert!(looks <= 20, "{looks}");
+        }
+    }
+
+    #[test]
+    fn effects_that_add_up_are_found_at_once() {
+        let gains: Vec<f64> = (0..144).map(|i| 0.95f64.powi(i)).collect();
+        let (made, looks) = search(&ladder(&gains), 0.95, 1.0);
+        assert!(made > 20 && looks <= 4, "{made} steps, {looks} looks");
+    }
 }

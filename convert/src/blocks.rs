@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::cast;
 use crate::error::Result;
 use crate::rounding::integer;
-use crate::weights::Tensor;
+use crate::weights::{Tensor, rows_of};
 
 /// Shares of a block's range that its codes span, tried one by one: a few saturated weights may cost less than coarser
 /// steps for all.
@@ -257,6 +257,34 @@ impl BlockQuantized {
             zeros,
             codes: Codes::Stored(file, start),
         }
+    }
+
+    /// The layers that are stacked, of so many rows each.
+    pub(crate) fn split(&self, rows: &[usize]) -> Vec<Self> {
+        let mut first = 0;
+        let part = |rows: &usize| {
+            let within = |per: usize| first * per..(first + rows) * per;
+            let scales = self.scales[within(self.format.blocks(self.inputs))].to_vec();
+            let zeros = self.zeros.as_ref();
+            let zeros = zeros.map(|zeros| zeros[within(self.zero_bytes())].to_vec());
+            let codes = match &self.codes {
+                Codes::Nearest(tensors) => Codes::Nearest(rows_of(tensors, first, *rows)),
+                Codes::Stored(file, start) => {
+                    let start = start + first * self.format.row_bytes(self.inputs);
+                    Codes::Stored(Arc::clone(file), start)
+                }
+            };
+            first += rows;
+            Self {
+                format: self.format,
+                inputs: self.inputs,
+                outputs: *rows,
+                scales,
+                zeros,
+                codes,
+            }
+        };
+        rows.iter().map(part).collect()
     }
 
     /// Bytes of a row's zero points.

@@ -12,7 +12,7 @@ use crate::blocks::{BlockQuantized, Format};
 use crate::cast;
 use crate::error::Result;
 use crate::rounding::{integer, widest_scale};
-use crate::weights::Tensor;
+use crate::weights::{Tensor, rows_of};
 
 /// The largest code; -128 is left out so that codes are symmetric.
 pub(crate) const CODE_MAX: f32 = 127.0;
@@ -46,8 +46,14 @@ pub(crate) struct Quantized {
 enum Codes {
     /// These tensors, stacked by rows (output channels), rounded to nearest when they are written.
     Nearest(Vec<Tensor>),
-    /// A file where calibration left them, from this byte on.
-    Stored(Arc<Mmap>, usize),
+    /// A file where calibration left them.
+    Stored {
+        file: Arc<Mmap>,
+        /// Where the first input channel's begin.
+        start: usize,
+        /// How far input channels are apart: the output channels of the product that this may be a part of.
+        stride: usize,
+    },
 }
 
 impl Quantized {
@@ -81,11 +87,43 @@ impl Quantized {
 
     /// Codes that lie in a file, `[in, out]`, from byte `start` on.
     pub(crate) fn stored(inputs: usize, scales: Vec<f32>, file: Arc<Mmap>, start: usize) -> Self {
+        let stride = scales.len();
         Self {
             inputs,
             scales,
-            codes: Codes::Stored(file, start),
+            codes: Codes::Stored {
+                file,
+                start,
+                stride,
+            },
         }
+    }
+
+    /// The layers that are stacked, of so many output channels each.
+    pub(crate) fn split(&self, rows: &[usize]) -> Vec<Self> {
+        let mut first = 0;
+        let part = |rows: &usize| {
+            let codes = match &self.codes {
+                Codes::Nearest(tensors) => Codes::Nearest(rows_of(tensors, first, *rows)),
+                Codes::Stored {
+                    file,
+                    start,
+                    stride,
+                } => Codes::Stored {
+                    file: Arc::clone(file),
+                    start: start + first,
+                    stride: *stride,
+                },
+            };
+            let scales = self.scales[first..first + rows].to_vec();
+            first += rows;
+            Self {
+                inputs: self.inputs,
+                scales,
+                codes,
+            }
+        };
+        rows.iter().map(part).collect()
     }
 
     /// Input channels.
@@ -111,9 +149,14 @@ impl Quantized {
         let outputs = self.outputs();
         let tensors = match &self.codes {
             Codes::Nearest(tensors) => tensors,
-            Codes::Stored(file, start) => {
-                let start = start + first * outputs;
-                out.extend_from_slice(&file[start..start + count * outputs]);
+            Codes::Stored {
+                file,
+                start,
+                stride,
+            } => {
+                for input in first..first + count {
+                    out.extend_from_slice(&file[start + input * stride..][..outputs]);
+                }
                 return Ok(());
             }
         };

@@ -192,3 +192,14 @@ impl Weights {
         })
     }
 }
+
+/// Of stacked tensors those that have `rows` rows from row `first` on.
+pub(crate) fn rows_of(tensors: &[Tensor], first: usize, rows: usize) -> Vec<Tensor> {
+    let mut before = 0;
+    let inside = tensors.iter().filter(|tensor| {
+        let start = before;
+        before += tensor.rows();
+        start >= first && before <= first + rows
+    });
+    inside.cloned().collect()
+}

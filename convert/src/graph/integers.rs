@@ -16,14 +16,12 @@ impl Ops<'_> {
     ///
     /// With two `terms`, what the first codes leave is quantised once more, 254 times as finely, and a second product
     /// with the same weights added: activations of 15 bits, where one value of a row dwarfs the others.
-    pub(super) fn int8_product(
+    pub(super) fn int8_products(
         &mut self,
         x: &Value,
-        name: String,
-        quantized: Arc<Quantized>,
+        weights: Vec<(String, Quantized)>,
         terms: u32,
-    ) -> Value {
-        let weight = self.int8_weight(name, quantized);
+    ) -> Vec<Value> {
         let g = &mut self.graph;
         let axis = g.ints(&[1]);
         let magnitude = g.op("Abs", &[x], &[]);
@@ -37,26 +35,39 @@ impl Ops<'_> {
         let largest = g.op("Max", &[&largest, &least], &[]);
         let unit = g.op("Div", &[x, &largest], &[]);
         let coarse = self.eight_bits(&unit, 1.0 / 127.0);
-        let mut product = self.graph.op("MatMul", &[&coarse, &weight], &[]);
-        if terms == 2 {
+        let fine = (terms == 2).then(|| {
             // What the codes have too much is subtracted, not what they lack added: ONNX Runtime would make a product and
             // its addition one float operator before it fuses integers.
             let rest = self.graph.op("Sub", &[&coarse, &unit], &[]);
-            let fine = self.eight_bits(&rest, 1.0 / (127.0 * 254.0));
-            let second = self.graph.op("MatMul", &[&fine, &weight], &[]);
-            product = self.graph.op("Sub", &[&product, &second], &[]);
-        }
-        self.graph.op("Mul", &[&product, &largest], &[])
+            self.eight_bits(&rest, 1.0 / (127.0 * 254.0))
+        });
+        let product = |(name, quantized)| {
+            let weight = self.int8_weight(name, quantized);
+            let g = &mut self.graph;
+            let mut product = g.op("MatMul", &[&coarse, &weight], &[]);
+            if let Some(fine) = &fine {
+                let second = g.op("MatMul", &[fine, &weight], &[]);
+                product = g.op("Sub", &[&product, &second], &[]);
+            }
+            g.op("Mul", &[&product, &largest], &[])
+        };
+        weights.into_iter().map(product).collect()
     }
 
     /// Weights in blocks, activations in the compute type. On a CPU their product has integer activations as well, each
     /// row's of a block with a scale of their own: four times as fast as widening the weights (`accuracy_level` 4).
-    pub(super) fn block_product(
+    pub(super) fn block_products(
         &mut self,
         x: &Value,
-        name: String,
-        weights: Arc<BlockQuantized>,
-    ) -> Value {
+        weights: Vec<(String, BlockQuantized)>,
+    ) -> Vec<Value> {
+        let products = weights.into_iter();
+        products
+            .map(|(name, w)| self.block_product(x, name, w.into()))
+            .collect()
+    }
+
+    fn block_product(&mut self, x: &Value, name: String, weights: Arc<BlockQuantized>) -> Value {
         let (format, inputs, outputs) = (weights.format, weights.inputs, weights.outputs);
         let blocks = format.blocks(inputs);
         let shape = vec![outputs, blocks, format.row_bytes(inputs) / blocks];
@@ -162,7 +173,7 @@ impl Ops<'_> {
     }
 
     /// Int8 codes and their scales, `[in, out]`.
-    fn int8_weight(&mut self, name: String, quantized: Arc<Quantized>) -> Value {
+    fn int8_weight(&mut self, name: String, quantized: Quantized) -> Value {
         let g = &mut self.graph;
         let (inputs, outputs) = (quantized.inputs(), quantized.outputs());
         let scales = bytemuck::cast_slice(quantized.scales()).to_vec();
@@ -177,7 +188,7 @@ impl Ops<'_> {
             name,
             dtype: DType::I8,
             shape: vec![inputs, outputs],
-            data: Data::Quantized(quantized),
+            data: Data::Quantized(quantized.into()),
         });
         g.op(
             "DequantizeLinear",

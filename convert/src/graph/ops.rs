@@ -111,8 +111,8 @@ impl<'w> Ops<'w> {
         Ok(self.cast(rows, stored, compute))
     }
 
-    /// Applies several linear layers to the same input: one product of the stacked weights, split afterwards, so that
-    /// the input is read (and quantised) once. Weights that stay in the checkpoint's file cannot be stacked.
+    /// Applies several linear layers to the same input, which is quantised once: [stacked](Self::stacks), one product whose
+    /// parts are split afterwards, or each by itself.
     pub(super) fn project(
         &mut self,
         x: &Value,
@@ -144,43 +144,81 @@ impl<'w> Ops<'w> {
             Linears::Blocks(format) => Some(Product::NearestBlocks(format)),
             Linears::Planned(products) => products.get(&name).cloned(),
         };
-        if quantized.is_none() && self.style.source == WeightSource::Checkpoint {
-            let mut biases = biases.into_iter();
-            return Ok(weights
-                .into_iter()
-                .zip(layers)
-                .map(|(weight, layer)| {
-                    let bias = if layer.bias { biases.next() } else { None };
-                    let weight = self.constant_after(x, weight);
-                    let bias = bias.map(|b| self.constant(vec![b]));
-                    self.gemm(x, &weight, bias)
-                })
-                .collect());
-        }
+        let in_file = quantized.is_none() && self.style.source == WeightSource::Checkpoint;
+        let together = match self.stacks() && !in_file {
+            true => layers.len(),
+            false => 1,
+        };
         let widths: Vec<usize> = layers.iter().map(|l| l.outputs).collect();
-        let bias = (!biases.is_empty()).then(|| self.constant(biases));
-        let product = match quantized {
-            Some(Product::Int8(codes)) => self.int8_product(x, name, codes, 1),
-            Some(Product::Int8x2(codes)) => self.int8_product(x, name, codes, 2),
-            Some(Product::Blocks(codes)) => self.block_product(x, name, codes),
+        let rows: Vec<usize> = widths.chunks(together).map(|w| w.iter().sum()).collect();
+        let biases: Vec<Value> = biases
+            .chunks(together)
+            .map(|b| self.constant(b.to_vec()))
+            .collect();
+        let stacks: Vec<&[Tensor]> = weights.chunks(together).collect();
+        let names = stacks.iter().map(|w| stacked_name(w));
+        let products = match quantized {
+            Some(Product::Int8(codes)) => {
+                let parts = names.zip(codes.split(&rows)).collect();
+                self.int8_products(x, parts, 1)
+            }
+            Some(Product::Int8x2(codes)) => {
+                let parts = names.zip(codes.split(&rows)).collect();
+                self.int8_products(x, parts, 2)
+            }
+            Some(Product::Blocks(codes)) => {
+                let parts = names.zip(codes.split(&rows)).collect();
+                self.block_products(x, parts)
+            }
             Some(Product::NearestBlocks(format)) => {
-                let codes = BlockQuantized::round_to_nearest(weights, format)?;
-                self.block_product(x, name, codes.into())
+                let codes = stacks
+                    .iter()
+                    .map(|w| BlockQuantized::round_to_nearest(w.to_vec(), format));
+                let codes = codes.collect::<Result<Vec<_>>>()?;
+                self.block_products(x, names.zip(codes).collect())
             }
             None => {
-                let weight = match self.style.linears {
-                    Linears::Planned(_) => self.narrow_constant(weights),
-                    Linears::Float | Linears::Int8 | Linears::Blocks(_) => self.constant(weights),
+                let mut biases = biases.into_iter();
+                let product = |w: &&[Tensor]| {
+                    let weight = self.float_weight(x, w.to_vec());
+                    self.gemm(x, &weight, biases.next())
                 };
-                let product = self.gemm(x, &weight, bias);
-                return Ok(self.graph.split(&product, &widths));
+                let products: Vec<Value> = stacks.iter().map(product).collect();
+                return Ok(self.parts(products, &widths));
             }
         };
-        let product = match bias {
-            Some(bias) => self.graph.op("Add", &[&product, &bias], &[]),
-            None => product,
+        let products = match biases.is_empty() {
+            true => products,
+            false => products
+                .iter()
+                .zip(&biases)
+                .map(|(product, bias)| self.graph.op("Add", &[product, bias], &[]))
+                .collect(),
         };
-        Ok(self.graph.split(&product, &widths))
+        Ok(self.parts(products, &widths))
+    }
+
+    /// Whether layers that share an input are stacked: small products leave a GPU idle. What computes in float32 with ONNX
+    /// Runtime's own operators is for CPUs, where splitting a product copies all of it.
+    fn stacks(&self) -> bool {
+        self.style.target == Target::Standard || self.style.compute != DType::F32
+    }
+
+    /// The products of single layers, of products that may be stacked.
+    fn parts(&mut self, products: Vec<Value>, widths: &[usize]) -> Vec<Value> {
+        match products.as_slice() {
+            [stacked] => self.graph.split(stacked, widths),
+            _ => products,
+        }
+    }
+
+    /// The weights of a product that computes in floats.
+    fn float_weight(&mut self, x: &Value, mut weights: Vec<Tensor>) -> Value {
+        match (self.style.source, self.style.linears, weights.len()) {
+            (WeightSource::Checkpoint, _, 1) => self.constant_after(x, weights.swap_remove(0)),
+            (WeightSource::Own, Linears::Planned(_), _) => self.narrow_constant(weights),
+            _ => self.constant(weights),
+        }
     }
 
     /// One linear layer.

@@ -33,6 +33,8 @@ pub(super) struct Ladder {
     steps: Vec<(usize, LinearPrecision)>,
     /// Before each step and after the last: the effects of all products together, as if they added up.
     left: Vec<f64>,
+    /// What the steps cost up to there.
+    spent: Vec<f64>,
 }
 
 impl Ladder {
@@ -72,11 +74,17 @@ impl Ladder {
             *left -= step.gain;
             Some(*left)
         }));
+        let mut spent = vec![0.0];
+        spent.extend(steps.iter().scan(0.0, |spent, step| {
+            *spent += step.cost;
+            Some(*spent)
+        }));
         Self {
             coarsest: scheme.inexact()[0],
             products: effects.len(),
             steps: steps.iter().map(|s| (s.product, s.to)).collect(),
             left,
+            spent,
         }
     }
 
@@ -92,6 +100,11 @@ impl Ladder {
     /// The first count of steps that leaves no more than this.
     fn leaving(&self, left: f64) -> usize {
         self.left.partition_point(|l| *l > left)
+    }
+
+    /// How many steps cost no more than this.
+    fn affordable(&self, cost: f64) -> usize {
+        self.spent.partition_point(|spent| *spent <= cost) - 1
     }
 }
 
@@ -162,19 +175,25 @@ pub(super) fn choose(
     shortest(ladder, goal, measure)
 }
 
-/// Searches the ladder for the least count of steps with which `measure` finds the goal reached.
+/// Searches the ladder for the least count of steps with which `measure` finds the goal reached; or, where that is more
+/// than may be spent on the mean, for what may be spent.
 fn shortest(
     ladder: &Ladder,
     goal: Goal,
     measure: impl Fn(usize) -> Result<Chosen>,
 ) -> Result<Chosen> {
+    let affordable = ladder.affordable(goal.mean_cost);
+    let goal_after = |count: usize| match count < affordable {
+        true => goal,
+        false => goal.of_least(),
+    };
     let mut best = measure(0)?;
-    if best.excess(goal) <= 1.0 {
+    if best.excess(goal_after(0)) <= 1.0 {
         return Ok(best);
     }
     // `few` steps are too few, `enough` are enough: all steps leave float32 alone. Each with its excess; that of all steps
     // is not known.
-    let (mut few, mut enough) = ((0, best.excess(goal)), (ladder.steps.len(), None));
+    let (mut few, mut enough) = ((0, best.excess(goal_after(0))), (ladder.steps.len(), None));
     let (mut last, mut same) = (None, 0);
     while enough.0 - few.0 > 1 {
         let left = |steps: usize| ladder.left[steps].max(f64::MIN_POSITIVE).ln();
@@ -192,9 +211,16 @@ fn shortest(
         if same > 1 || middle >= enough.0 && enough.1.is_none() {
             middle = few.0 + (enough.0 - few.0) / 3;
         }
+        if few.0 < affordable {
+            middle = middle.min(affordable);
+        }
         let middle = middle.clamp(few.0 + 1, enough.0 - 1);
         let found = measure(middle)?;
-        let excess = found.excess(goal);
+        if middle == affordable && found.excess(goal) > 1.0 {
+            // Nor do fewer steps reach the mean.
+            few = (middle - 1, found.excess(goal));
+        }
+        let excess = found.excess(goal_after(middle));
         let reached = excess <= 1.0;
         same = if last == Some(reached) { same + 1 } else { 0 };
         last = Some(reached);
@@ -218,7 +244,7 @@ mod tests {
 
     use super::*;
 
-    /// A ladder of steps with these gains, and what is left after the last.
+    /// A ladder of steps with these gains, each of which costs 1.
     fn ladder(gains: &[f64]) -> Ladder {
         let mut left: Vec<f64> = gains
             .iter()
@@ -239,14 +265,15 @@ mod tests {
                 .map(|i| (i, LinearPrecision::Fp32))
                 .collect(),
             left,
+            spent: (0..=gains.len()).map(|i| i as f64).collect(),
         }
     }
 
     /// What the search finds, and how often it looked, where an error is what is left to a power.
-    fn search(ladder: &Ladder, goal: f64, power: f64) -> (usize, usize) {
+    fn search(ladder: &Ladder, goal: Goal, power: f64) -> (usize, usize) {
         let looks = Cell::new(0);
         let error = |count: usize| (ladder.left[count] / ladder.left[0]).powf(power) * 0.5;
-        let chosen = shortest(ladder, Goal::at_least(goal), |count| {
+        let chosen = shortest(ladder, goal, |count| {
             looks.set(looks.get() + 1);
             Ok(Chosen {
                 precisions: ladder.after(count),
@@ -269,7 +296,7 @@ mod tests {
             let mut gains = gains;
             gains.sort_by(|a, b| b.total_cmp(a));
             let ladder = ladder(&gains);
-            let (made, looks) = search(&ladder, goal, power);
+            let (made, looks) = search(&ladder, Goal::at_least(goal), power);
             let error = |count: usize| (ladder.left[count] / ladder.left[0]).powf(power) * 0.5;
             prop_assert!(error(made) <= 1.0 - goal);
             prop_assert!(made == 0 || error(made - 1) > 1.0 - goal);
@@ -278,9 +305,26 @@ mod tests {
     }
 
     #[test]
+    fn no_more_is_spent_on_the_mean_than_may_be() {
+        let ladder = ladder(&(0..144).map(|i| 0.95f64.powi(i)).collect::<Vec<_>>());
+        let goal = |min_cosine, mean_cost| Goal {
+            min_cosine,
+            mean_cosine: 0.95,
+            mean_cost,
+        };
+        let steps = |goal| search(&ladder, goal, 1.0).0;
+        let unbounded = steps(Goal::at_least(0.95));
+        assert_eq!(steps(goal(0.5, 1000.0)), unbounded);
+        assert_eq!(steps(goal(0.5, 20.0)), 20);
+        assert_eq!(steps(goal(0.5, 0.0)), 0);
+        // The least cosine is kept at any price.
+        assert_eq!(steps(goal(0.95, 20.0)), unbounded);
+    }
+
+    #[test]
     fn effects_that_add_up_are_found_at_once() {
         let gains: Vec<f64> = (0..144).map(|i| 0.95f64.powi(i)).collect();
-        let (made, looks) = search(&ladder(&gains), 0.95, 1.0);
+        let (made, looks) = search(&ladder(&gains), Goal::at_least(0.95), 1.0);
         assert!(made > 20 && looks <= 4, "{made} steps, {looks} looks");
     }
 }

@@ -16,7 +16,8 @@ use lexivec_models::Decoder;
 
 use super::builder::Value;
 use super::layout::Wiring;
-use super::ops::{Lengths, Ops, Projection, RotaryTables};
+use super::linear::Projection;
+use super::ops::{Lengths, Ops, RotaryTables};
 use crate::error::Result;
 
 /// What every layer needs and the graph computes once.

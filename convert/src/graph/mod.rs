@@ -2,7 +2,8 @@
 //!
 //! * [`builder`] – nodes, names, initializers, protobuf;
 //! * [`ops`] – one method per operation of the network, in the operators of the chosen target and precision;
-//! * [`integers`] – those of weights that are integers;
+//! * [`linear`] – linear layers;
+//! * [`integers`] – products with weights that are integers;
 //! * [`decoder`] – the network itself, as the paper draws it;
 //! * [`layout`] – the graph's inputs and outputs: packed rows, or padded sequences.
 
@@ -10,6 +11,7 @@ mod builder;
 mod decoder;
 mod integers;
 mod layout;
+mod linear;
 mod ops;
 
 pub(crate) use builder::{DType, Data, Initializer, Model};

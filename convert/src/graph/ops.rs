@@ -9,7 +9,7 @@ use lexivec_models::Target;
 use super::builder::{Attribute, CONTRIB, DType, Data, Graph, Initializer, Value};
 use crate::blocks::{BlockQuantized, Format};
 use crate::error::Result;
-use crate::quantize::{Product, Products, Quantized};
+use crate::quantize::Products;
 use crate::weights::{Tensor, Weights};
 
 /// Where weights lie.
@@ -61,22 +61,13 @@ impl Style<'_> {
     }
 }
 
-/// One linear layer: `y = x Wᵀ (+ b)` with W stored `[outputs, inputs]`, as checkpoints store it.
-#[derive(Debug, Clone)]
-pub(super) struct Projection {
-    /// The tensor's name without `.weight`.
-    pub(super) name: String,
-    pub(super) outputs: usize,
-    pub(super) bias: bool,
-}
-
 /// The operations over a graph under construction.
 pub(super) struct Ops<'w> {
     pub(super) graph: Graph,
     pub(super) style: Style<'w>,
     /// The input of every product of linear layers so far: name, value, width.
     pub(super) taps: Vec<(String, Value, usize)>,
-    weights: &'w Weights,
+    pub(super) weights: &'w Weights,
 }
 
 impl<'w> Ops<'w> {
@@ -109,131 +100,6 @@ impl<'w> Ops<'w> {
         let table = self.store(vec![table], "embed_tokens.weight", stored);
         let rows = self.graph.op("Gather", &[&table, ids], &[]);
         Ok(self.cast(rows, stored, compute))
-    }
-
-    /// Applies several linear layers to the same input, which is quantised once: [stacked](Self::stacks), one product whose
-    /// parts are split afterwards, or each by itself.
-    pub(super) fn project(
-        &mut self,
-        x: &Value,
-        inputs: usize,
-        layers: &[Projection],
-    ) -> Result<Vec<Value>> {
-        let mut weights = Vec::new();
-        let mut biases = Vec::new();
-        for layer in layers {
-            weights.push(
-                self.weights
-                    .get(&format!("{}.weight", layer.name), &[layer.outputs, inputs])?,
-            );
-            if layer.bias {
-                biases.push(
-                    self.weights
-                        .get(&format!("{}.bias", layer.name), &[layer.outputs])?,
-                );
-            }
-        }
-        let name = stacked_name(&weights);
-        self.taps.push((name.clone(), x.clone(), inputs));
-        let quantized = match self.style.linears {
-            Linears::Float => None,
-            Linears::Int8 => {
-                let quantized = Quantized::round_to_nearest(weights.clone())?;
-                Some(Product::Int8(quantized.into()))
-            }
-            Linears::Blocks(format) => Some(Product::NearestBlocks(format)),
-            Linears::Planned(products) => products.get(&name).cloned(),
-        };
-        let in_file = quantized.is_none() && self.style.source == WeightSource::Checkpoint;
-        let together = match self.stacks() && !in_file {
-            true => layers.len(),
-            false => 1,
-        };
-        let widths: Vec<usize> = layers.iter().map(|l| l.outputs).collect();
-        let rows: Vec<usize> = widths.chunks(together).map(|w| w.iter().sum()).collect();
-        let biases: Vec<Value> = biases
-            .chunks(together)
-            .map(|b| self.constant(b.to_vec()))
-            .collect();
-        let stacks: Vec<&[Tensor]> = weights.chunks(together).collect();
-        let names = stacks.iter().map(|w| stacked_name(w));
-        let products = match quantized {
-            Some(Product::Int8(codes)) => {
-                let parts = names.zip(codes.split(&rows)).collect();
-                self.int8_products(x, parts, 1)
-            }
-            Some(Product::Int8x2(codes)) => {
-                let parts = names.zip(codes.split(&rows)).collect();
-                self.int8_products(x, parts, 2)
-            }
-            Some(Product::Blocks(codes)) => {
-                let parts = names.zip(codes.split(&rows)).collect();
-                self.block_products(x, parts)
-            }
-            Some(Product::NearestBlocks(format)) => {
-                let codes = stacks
-                    .iter()
-                    .map(|w| BlockQuantized::round_to_nearest(w.to_vec(), format));
-                let codes = codes.collect::<Result<Vec<_>>>()?;
-                self.block_products(x, names.zip(codes).collect())
-            }
-            None => {
-                let mut biases = biases.into_iter();
-                let product = |w: &&[Tensor]| {
-                    let weight = self.float_weight(x, w.to_vec());
-                    self.gemm(x, &weight, biases.next())
-                };
-                let products: Vec<Value> = stacks.iter().map(product).collect();
-                return Ok(self.parts(products, &widths));
-            }
-        };
-        let products = match biases.is_empty() {
-            true => products,
-            false => products
-                .iter()
-                .zip(&biases)
-                .map(|(product, bias)| self.graph.op("Add", &[product, bias], &[]))
-                .collect(),
-        };
-        Ok(self.parts(products, &widths))
-    }
-
-    /// Whether layers that share an input are stacked: small products leave a GPU idle. What computes in float32 with ONNX
-    /// Runtime's own operators is for CPUs, where splitting a product copies all of it.
-    fn stacks(&self) -> bool {
-        self.style.target == Target::Standard || self.style.compute != DType::F32
-    }
-
-    /// The products of single layers, of products that may be stacked.
-    fn parts(&mut self, products: Vec<Value>, widths: &[usize]) -> Vec<Value> {
-        match products.as_slice() {
-            [stacked] => self.graph.split(stacked, widths),
-            _ => products,
-        }
-    }
-
-    /// The weights of a product that computes in floats.
-    fn float_weight(&mut self, x: &Value, mut weights: Vec<Tensor>) -> Value {
-        match (self.style.source, self.style.linears, weights.len()) {
-            (WeightSource::Checkpoint, _, 1) => self.constant_after(x, weights.swap_remove(0)),
-            (WeightSource::Own, Linears::Planned(_), _) => self.narrow_constant(weights),
-            _ => self.constant(weights),
-        }
-    }
-
-    /// One linear layer.
-    pub(super) fn linear(&mut self, x: &Value, inputs: usize, layer: Projection) -> Result<Value> {
-        let mut products = self.project(x, inputs, &[layer])?;
-        Ok(products.swap_remove(0))
-    }
-
-    /// `Gemm` with the weight transposed: rows of the checkpoint are used as they are, without a transposed copy.
-    fn gemm(&mut self, x: &Value, weight: &Value, bias: Option<Value>) -> Value {
-        let trans = [("transB", Attribute::Int(1))];
-        match bias {
-            Some(bias) => self.graph.op("Gemm", &[x, weight, &bias], &trans),
-            None => self.graph.op("Gemm", &[x, weight], &trans),
-        }
     }
 
     /// Root mean square normalisation over the last axis.
@@ -434,7 +300,7 @@ impl<'w> Ops<'w> {
     }
 
     /// Weights as a constant of the compute type: tensors stacked by rows.
-    fn constant(&mut self, tensors: Vec<Tensor>) -> Value {
+    pub(super) fn constant(&mut self, tensors: Vec<Tensor>) -> Value {
         let compute = self.style.compute;
         let stored = match (self.style.source, tensors.as_slice()) {
             (WeightSource::Checkpoint, [tensor]) if tensor.fold.is_none() => tensor.stored.into(),
@@ -445,48 +311,7 @@ impl<'w> Ops<'w> {
         self.cast(value, stored, compute)
     }
 
-    /// Weights that a quantised graph keeps as floats: in the checkpoint's type, which halves their file, and widened
-    /// when the model is loaded. Folded ones have values that only float32 holds.
-    fn narrow_constant(&mut self, tensors: Vec<Tensor>) -> Value {
-        let compute = self.style.compute;
-        let stored = match tensors.split_first() {
-            Some((first, rest))
-                if tensors.iter().all(|t| t.fold.is_none())
-                    && rest.iter().all(|t| t.stored == first.stored) =>
-            {
-                first.stored.into()
-            }
-            _ => compute,
-        };
-        let name = stacked_name(&tensors);
-        let value = self.store(tensors, &name, stored);
-        self.cast(value, stored, compute)
-    }
-
-    /// A weight in the checkpoint's file, widened only once `x` is there. A cast that depends on constants alone may run
-    /// before everything else, and then all widened weights would be in memory at once; here the weight's shape takes a
-    /// detour over the shape of `x`.
-    fn constant_after(&mut self, x: &Value, weight: Tensor) -> Value {
-        let (stored, compute) = (DType::from(weight.stored), self.style.compute);
-        if stored == compute || weight.fold.is_some() {
-            return self.constant(vec![weight]);
-        }
-        let (name, dims) = (
-            weight.name.clone(),
-            [weight.rows() as i64, weight.columns() as i64],
-        );
-        let value = self.store(vec![weight], &name, stored);
-        let g = &mut self.graph;
-        let shape = g.op("Shape", &[x], &[]);
-        let zero = g.ints(&[0]);
-        let zeros = g.op("Mul", &[&shape, &zero], &[]);
-        let dims = g.ints(&dims);
-        let dims = g.op("Add", &[&dims, &zeros], &[]);
-        let value = g.op("Reshape", &[&value, &dims], &[]);
-        self.cast(value, stored, compute)
-    }
-
-    fn store(&mut self, mut tensors: Vec<Tensor>, name: &str, dtype: DType) -> Value {
+    pub(super) fn store(&mut self, mut tensors: Vec<Tensor>, name: &str, dtype: DType) -> Value {
         let mut shape = tensors.first().map(|t| t.shape.clone()).unwrap_or_default();
         if let Some(rows) = shape.first_mut() {
             *rows = tensors.iter().map(Tensor::rows).sum();
@@ -507,7 +332,7 @@ impl<'w> Ops<'w> {
 }
 
 /// The names of tensors that are stacked: `layers.0.self_attn.q_proj+k_proj+v_proj.weight`.
-fn stacked_name(tensors: &[Tensor]) -> String {
+pub(super) fn stacked_name(tensors: &[Tensor]) -> String {
     let Some((first, rest)) = tensors.split_first() else {
         return String::new();
     };

@@ -135,7 +135,7 @@ pub fn convert(
             reason: "--no-verify was given".to_owned(),
         }
     };
-    let (quantization, rescaled) = calibrated.finish();
+    let (quantization, notes) = calibrated.finish();
     let files = of_written(dir)?;
     let manifest = Manifest {
         format: FORMAT_VERSION,
@@ -157,7 +157,7 @@ pub fn convert(
         verification,
         blocks: variant.format().map(|_| variant.blocks),
         quantization,
-        notes: [checkpoint.notes.clone(), rescaled].concat(),
+        notes: [checkpoint.notes.clone(), notes].concat(),
     };
     manifest.write(dir)?;
     if progress.cancelled() {

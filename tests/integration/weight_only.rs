@@ -92,6 +92,47 @@ fn a_cosine_that_is_asked_for_is_kept_by_finer_products() {
 }
 
 #[test]
+fn no_more_is_spent_on_the_mean_than_is_allowed_and_that_is_said() {
+    let allowed = 300e3;
+    let goal = Goal {
+        min_cosine: 0.5,
+        mean_cosine: 0.9999,
+        mean_cost: allowed,
+    };
+    let asked = ConvertOptions {
+        calibration: Some(Calibration {
+            goal: Some(goal),
+            ..Calibration::default()
+        }),
+        ..options(Precision::Int4Weight)
+    };
+    let least = ConvertOptions {
+        calibration: Some(Calibration {
+            goal: Some(Goal::at_least(0.0)),
+            ..Calibration::default()
+        }),
+        ..options(Precision::Int4Weight)
+    };
+    let (asked, least) = (converted(&nano(), &asked), converted(&nano(), &least));
+    let more = asked.report.bytes - least.report.bytes;
+    assert!(more > 0 && (more as f64) < allowed * 1.05, "{more}");
+    assert!(
+        asked
+            .report
+            .notes
+            .iter()
+            .any(|n| n.contains("--min-cosine"))
+    );
+    assert!(
+        least
+            .report
+            .notes
+            .iter()
+            .all(|n| !n.contains("--min-cosine"))
+    );
+}
+
+#[test]
 fn what_cannot_be_stored_in_blocks_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let refused = |options: &ConvertOptions| {

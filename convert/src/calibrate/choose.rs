@@ -7,10 +7,11 @@
 
 use lexivec_models::{Decoder, LinearPrecision};
 
+use super::goal::Goal;
 use super::group::Group;
 use super::solve::Scheme;
 use super::walk::{Batches, Walk};
-use super::{Goal, Solutions, texts};
+use super::{Solutions, texts};
 use crate::error::Result;
 use crate::likeness::Likeness;
 use crate::progress::Progress;

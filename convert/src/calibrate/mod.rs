@@ -17,6 +17,7 @@
 
 mod choose;
 mod effects;
+mod goal;
 mod group;
 mod range;
 mod solve;
@@ -26,7 +27,7 @@ mod walk;
 
 use std::path::{Path, PathBuf};
 
-use lexivec_models::{Checkpoint, Decoder, LinearPrecision, Precision, ProductPlan, Quantization};
+use lexivec_models::{Checkpoint, Decoder, LinearPrecision, ProductPlan, Quantization};
 use lexivec_runtime::Library;
 
 use crate::error::{Error, Result};
@@ -38,6 +39,7 @@ use crate::reference::data_folder;
 use crate::weights::Weights;
 use choose::Ladder;
 use effects::Effects;
+pub use goal::Goal;
 use group::Group;
 use range::Rescaling;
 use solve::Scheme;
@@ -54,54 +56,6 @@ pub struct Calibration {
     pub goal: Option<Goal>,
     /// Where calibrations are kept, to be used again; none to forget them.
     pub cache: Option<PathBuf>,
-}
-
-/// How near to float32 texts are to stay.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Goal {
-    /// The least cosine of any calibration text.
-    pub min_cosine: f64,
-    /// The mean cosine of those that were kept back from rounding: they stand for all that nobody has seen.
-    pub mean_cosine: f64,
-    /// What finer products may cost for the mean's sake, in bytes of the file where weights alone are integers; the least
-    /// cosine is kept at any price.
-    pub mean_cost: f64,
-}
-
-impl Goal {
-    /// That no text falls below a cosine.
-    #[must_use]
-    pub fn at_least(cosine: f64) -> Self {
-        Self {
-            min_cosine: cosine,
-            mean_cosine: cosine,
-            mean_cost: f64::INFINITY,
-        }
-    }
-
-    /// The same least, whatever the mean.
-    pub(crate) fn of_least(self) -> Self {
-        Self {
-            mean_cosine: -1.0,
-            ..self
-        }
-    }
-
-    /// The goal of a conversion that asks for none. int8 is to be nearly as good as floats, and texts that were not
-    /// calibrated on come out a little lower. int4-weight is chosen for its size, and a text may stray: the least is for single
-    /// products that spoil a text, such as those whose large activations cancel; the mean for the first layers of small
-    /// models, which cost little. A 4B model, that random weights would take to 3.4 GB, stays below 2.6.
-    #[must_use]
-    pub fn of(precision: Precision) -> Self {
-        match precision {
-            Precision::Int4Weight => Self {
-                min_cosine: 0.95,
-                mean_cosine: 0.99,
-                mean_cost: 100e6,
-            },
-            _ => Self::at_least(0.999),
-        }
-    }
 }
 
 /// What looking at texts decided, as the graph wants it.
@@ -137,7 +91,7 @@ impl Calibrated {
         Self {
             folds: fold::joined(&rescaling.folds, self.folds),
             residual: rescaling.residual,
-            notes: rescaling.notes,
+            notes: [rescaling.notes, self.notes].concat(),
             ..self
         }
     }
@@ -244,10 +198,21 @@ fn quantise(
         mean_cosine: chosen.mean_cosine,
         products: solutions.report(&chosen.precisions, &summary),
     };
+    let missed = chosen.mean_cosine < goal.mean_cosine;
+    let note = missed.then(|| {
+        format!(
+            "texts kept back from rounding have a mean cosine of {:.4} and not {}: finer products would take more than {:.0} MB; \
+             --min-cosine asks for them whatever they take",
+            chosen.mean_cosine,
+            goal.mean_cosine,
+            goal.mean_cost / 1e6
+        )
+    });
     Ok(Calibrated {
         products: Some(products),
         folds,
         report: Some(report),
+        notes: note.into_iter().collect(),
         _scratch: place.into_scratch(),
         ..Calibrated::default()
     })

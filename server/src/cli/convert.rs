@@ -129,7 +129,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let bar = ConversionBar::default();
         let report = convert(&checkpoint, &output, &options, &bar);
         bar.clear();
-        print(*precision, &report?);
+        let report = report?;
+        print(*precision, &report);
+        // Those of the checkpoint are told.
+        for note in report
+            .notes
+            .iter()
+            .filter(|n| !checkpoint.notes.contains(n))
+        {
+            println!("  note: {note}");
+        }
     }
     Ok(())
 }

@@ -92,12 +92,13 @@ fn a_cosine_that_is_asked_for_is_kept_by_finer_products() {
 }
 
 #[test]
-fn no_more_is_spent_on_the_mean_than_is_allowed_and_that_is_said() {
+fn no_more_is_spent_than_is_allowed_and_that_is_said() {
     let allowed = 300e3;
     let goal = Goal {
-        min_cosine: 0.5,
+        min_cosine: 0.95,
         mean_cosine: 0.9999,
-        mean_cost: allowed,
+        cost: allowed,
+        floor: 0.5,
     };
     let asked = ConvertOptions {
         calibration: Some(Calibration {

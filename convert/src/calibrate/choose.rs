@@ -135,7 +135,7 @@ pub(super) struct Chosen {
 
 impl Chosen {
     /// How many times its error is what the goal allows, 1 at most where it reaches the goal.
-    fn excess(&self, goal: Goal) -> f64 {
+    pub(super) fn excess(&self, goal: Goal) -> f64 {
         let of = |found: f64, asked: f64| (1.0 - found) / (1.0 - asked);
         let (min, mean) = (goal.min_cosine, goal.mean_cosine);
         of(self.min_cosine, min).max(of(self.mean_cosine, mean))
@@ -176,17 +176,17 @@ pub(super) fn choose(
     shortest(ladder, goal, measure)
 }
 
-/// Searches the ladder for the least count of steps with which `measure` finds the goal reached; or, where that is more
-/// than may be spent on the mean, for what may be spent.
+/// Searches the ladder for the least count of steps with which `measure` finds the goal reached; or, where that costs too
+/// much, for what may be spent, or the floor.
 fn shortest(
     ladder: &Ladder,
     goal: Goal,
     measure: impl Fn(usize) -> Result<Chosen>,
 ) -> Result<Chosen> {
-    let affordable = ladder.affordable(goal.mean_cost);
+    let affordable = ladder.affordable(goal.cost);
     let goal_after = |count: usize| match count < affordable {
         true => goal,
-        false => goal.of_least(),
+        false => goal.at_any_cost(),
     };
     let mut best = measure(0)?;
     if best.excess(goal_after(0)) <= 1.0 {
@@ -218,7 +218,7 @@ fn shortest(
         let middle = middle.clamp(few.0 + 1, enough.0 - 1);
         let found = measure(middle)?;
         if middle == affordable && found.excess(goal) > 1.0 {
-            // Nor do fewer steps reach the mean.
+            // Nor do fewer steps reach it.
             few = (middle - 1, found.excess(goal));
         }
         let excess = found.excess(goal_after(middle));
@@ -306,19 +306,20 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_spent_on_the_mean_than_may_be() {
+    fn no_more_is_spent_than_may_be() {
         let ladder = ladder(&(0..144).map(|i| 0.95f64.powi(i)).collect::<Vec<_>>());
-        let goal = |min_cosine, mean_cost| Goal {
-            min_cosine,
+        let goal = |floor, cost| Goal {
+            min_cosine: 0.9,
             mean_cosine: 0.95,
-            mean_cost,
+            cost,
+            floor,
         };
         let steps = |goal| search(&ladder, goal, 1.0).0;
         let unbounded = steps(Goal::at_least(0.95));
         assert_eq!(steps(goal(0.5, 1000.0)), unbounded);
         assert_eq!(steps(goal(0.5, 20.0)), 20);
         assert_eq!(steps(goal(0.5, 0.0)), 0);
-        // The least cosine is kept at any price.
+        // The floor is kept at any cost.
         assert_eq!(steps(goal(0.95, 20.0)), unbounded);
     }
 

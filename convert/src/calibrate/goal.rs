@@ -9,9 +9,10 @@ pub struct Goal {
     pub min_cosine: f64,
     /// The mean cosine of those that were kept back from rounding: they stand for all that nobody has seen.
     pub mean_cosine: f64,
-    /// What finer products may cost for the mean's sake, in bytes of the file where weights alone are integers; the least
-    /// cosine is kept at any price.
-    pub mean_cost: f64,
+    /// What finer products may cost for that, in bytes of the file where weights alone are integers.
+    pub cost: f64,
+    /// The least cosine that is kept at any cost.
+    pub floor: f64,
 }
 
 impl Goal {
@@ -21,29 +22,33 @@ impl Goal {
         Self {
             min_cosine: cosine,
             mean_cosine: cosine,
-            mean_cost: f64::INFINITY,
+            cost: f64::INFINITY,
+            floor: cosine,
         }
     }
 
-    /// The same least, whatever the mean.
-    pub(super) fn of_least(self) -> Self {
+    /// What is left of it once its cost is spent.
+    pub(super) fn at_any_cost(self) -> Self {
         Self {
+            min_cosine: self.floor,
             mean_cosine: -1.0,
             ..self
         }
     }
 
     /// The goal of a conversion that asks for none. int8 is to be nearly as good as floats, and texts that were not
-    /// calibrated on come out a little lower. int4-weight is chosen for its size, and a text may stray: the least is for single
-    /// products that spoil a text, such as those whose large activations cancel; the mean for the first layers of small
-    /// models, which cost little. A 4B model, that random weights would take to 3.4 GB, stays below 2.6.
+    /// calibrated on come out a little lower. int4-weight is chosen for its size. The error of a small model gathers in
+    /// its first layers, which are cheap to compute more finely; a random 4B model would take 3.4 GB for the same, and so
+    /// stays below 2.6. Single products that spoil whole texts, such as those whose large activations cancel, are not put
+    /// up with in any.
     #[must_use]
     pub fn of(precision: Precision) -> Self {
         match precision {
             Precision::Int4Weight => Self {
                 min_cosine: 0.95,
                 mean_cosine: 0.99,
-                mean_cost: 100e6,
+                cost: 100e6,
+                floor: 0.85,
             },
             _ => Self::at_least(0.999),
         }

@@ -198,14 +198,14 @@ fn quantise(
         mean_cosine: chosen.mean_cosine,
         products: solutions.report(&chosen.precisions, &summary),
     };
-    let missed = chosen.mean_cosine < goal.mean_cosine;
+    let missed = chosen.excess(goal) > 1.0;
     let note = missed.then(|| {
         format!(
-            "texts kept back from rounding have a mean cosine of {:.4} and not {}: finer products would take more than {:.0} MB; \
-             --min-cosine asks for them whatever they take",
-            chosen.mean_cosine,
+            "texts do not stay as near to fp32 as they should (cosine {} at least, {} in the mean of those kept back): finer \
+             products would take more than {:.0} MB; --min-cosine asks for them whatever they take",
+            goal.min_cosine,
             goal.mean_cosine,
-            goal.mean_cost / 1e6
+            goal.cost / 1e6
         )
     });
     Ok(Calibrated {

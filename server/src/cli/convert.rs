@@ -53,7 +53,7 @@ pub(crate) struct Args {
 
     /// The cosine to fp32 that a quantised model is to keep on every calibration text. The fewest layers that do it are
     /// computed more finely, `lexivec inspect` shows which; 0 leaves none. Default: 0.999; for int4-weight 0.95, and a mean
-    /// of 0.99 as far as 100 MB more allow
+    /// of 0.99, as far as 100 MB more allow
     #[arg(long, env = "LEXIVEC_CALIBRATION_COSINE", value_name = "COSINE")]
     min_cosine: Option<f64>,
 

@@ -8,7 +8,7 @@ use lexivec_tests::surgery::Surgery;
 use ort::session::Session;
 
 use crate::quality::{Quality, hard_case};
-use crate::support::{converted, nano, options};
+use crate::support::{converted, nano, options, options_for};
 
 const GOAL: Quality = Quality {
     min: 0.995,
@@ -119,12 +119,8 @@ fn fuses(dir: &std::path::Path) {
 fn a_higher_cosine_is_kept_by_finer_products() {
     for target in [Target::Ort, Target::Standard] {
         let asked = ConvertOptions {
-            calibration: Some(Calibration {
-                goal: Some(Goal::at_least(0.9999)),
-                ..Calibration::default()
-            }),
             target,
-            ..options(Precision::Int8)
+            ..options_for(Precision::Int8, Goal::at_least(0.9999))
         };
         let model = converted(&nano(), &asked);
         let plan = Manifest::read(&model.report.dir)

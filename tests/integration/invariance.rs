@@ -3,26 +3,20 @@
 use std::cell::RefCell;
 use std::sync::LazyLock;
 
-use lexivec_convert::{Calibration, ConvertOptions, Goal};
+use lexivec_convert::Goal;
 use lexivec_models::{Manifest, Precision};
 use lexivec_runtime::plan::Plan;
 use lexivec_runtime::{Library, Network, Request, SessionSettings, open_network};
 use proptest::prelude::*;
 
-use crate::support::{Converted, converted, engine, nano, options};
+use crate::support::{Converted, converted, engine, nano, options, options_for};
 
 static FP32: LazyLock<Converted> = LazyLock::new(|| converted(&nano(), &options(Precision::Fp32)));
 static INT8: LazyLock<Converted> = LazyLock::new(|| converted(&nano(), &options(Precision::Int8)));
 
 /// With products of two terms.
 static INT8X2: LazyLock<Converted> = LazyLock::new(|| {
-    let finer = ConvertOptions {
-        calibration: Some(Calibration {
-            goal: Some(Goal::at_least(0.9999)),
-            ..Calibration::default()
-        }),
-        ..options(Precision::Int8)
-    };
+    let finer = options_for(Precision::Int8, Goal::at_least(0.9999));
     converted(&nano(), &finer)
 });
 static INT4: LazyLock<Converted> =

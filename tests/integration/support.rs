@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lexivec_convert::{Calibration, ConvertOptions, Report, Silent, convert};
+use lexivec_convert::{Calibration, ConvertOptions, Goal, Report, Silent, convert};
 use lexivec_models::{Blocks, Checkpoint, Layout, Precision, Target};
 use lexivec_runtime::{Engine, EngineOptions, SessionSettings};
 use serde::Deserialize;
@@ -29,6 +29,17 @@ pub(crate) fn options(precision: Precision) -> ConvertOptions {
         verify: true,
         force: false,
         onnxruntime: None,
+    }
+}
+
+/// The same, calibrated for a goal.
+pub(crate) fn options_for(precision: Precision, goal: Goal) -> ConvertOptions {
+    ConvertOptions {
+        calibration: Some(Calibration {
+            goal: Some(goal),
+            ..Calibration::default()
+        }),
+        ..options(precision)
     }
 }
 

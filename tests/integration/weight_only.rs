@@ -1,11 +1,11 @@
 //! Weights alone as integers: their quality with default options, every way of storing them, and what is refused.
 
-use lexivec_convert::{Calibration, ConvertOptions, Error, Goal, Silent, convert};
+use lexivec_convert::{ConvertOptions, Error, Goal, Silent, convert};
 use lexivec_models::{Blocks, Checkpoint, Compute, LinearPrecision, Precision, Target};
 use lexivec_tests::surgery::Surgery;
 
 use crate::quality::{Quality, hard_case};
-use crate::support::{converted, nano, options};
+use crate::support::{converted, nano, options, options_for};
 
 pub(crate) const INT8: Quality = Quality {
     min: 0.998,
@@ -78,13 +78,7 @@ fn massive_tokens() {
 
 #[test]
 fn a_cosine_that_is_asked_for_is_kept_by_finer_products() {
-    let options = ConvertOptions {
-        calibration: Some(Calibration {
-            goal: Some(Goal::at_least(0.997)),
-            ..Calibration::default()
-        }),
-        ..options(Precision::Int4Weight)
-    };
+    let options = options_for(Precision::Int4Weight, Goal::at_least(0.997));
     let plan = converted(&nano(), &options).report.quantization.unwrap();
     assert!(plan.min_cosine >= 0.997, "{}", plan.min_cosine);
     let count = |p| plan.products.iter().filter(|x| x.precision == p).count();
@@ -100,21 +94,8 @@ fn no_more_is_spent_than_is_allowed_and_that_is_said() {
         cost: allowed,
         floor: 0.5,
     };
-    let asked = ConvertOptions {
-        calibration: Some(Calibration {
-            goal: Some(goal),
-            ..Calibration::default()
-        }),
-        ..options(Precision::Int4Weight)
-    };
-    let least = ConvertOptions {
-        calibration: Some(Calibration {
-            goal: Some(Goal::at_least(0.0)),
-            ..Calibration::default()
-        }),
-        ..options(Precision::Int4Weight)
-    };
-    let (asked, least) = (converted(&nano(), &asked), converted(&nano(), &least));
+    let convert = |goal| converted(&nano(), &options_for(Precision::Int4Weight, goal));
+    let (asked, least) = (convert(goal), convert(Goal::at_least(0.0)));
     let more = asked.report.bytes - least.report.bytes;
     assert!(more > 0 && (more as f64) < allowed * 1.05, "{more}");
     assert!(

@@ -2,8 +2,8 @@
 //! near to float32 as the goal says.
 //!
 //! Effects put the possible improvements in an order, those that gain most for what they cost first. How many of them
-//! are needed is measured, not predicted: the whole network runs with the first third of them, then with a third of what
-//! is left, and so on.
+//! are needed is measured: the whole network runs with so many as effects, added up, predict, and with what lies between
+//! too few and enough until these are next to each other.
 
 use lexivec_models::{Decoder, LinearPrecision};
 
@@ -153,12 +153,12 @@ pub(super) fn choose(
 ) -> Result<Chosen> {
     progress.stage("choosing precisions", 0);
     let expected = walk.run(batches, progress, |_| Default::default())?;
+    let (_, expected_unseen) = texts::part(expected.iter());
     let measure = |count: usize| -> Result<Chosen> {
         let precisions = ladder.after(count);
         let found = walk.run(batches, progress, |layer| {
             solutions.assemble(layer..layer + 1, |g| precisions[g.index()])
         })?;
-        let (_, expected_unseen) = texts::part(expected.iter());
         let (_, found_unseen) = texts::part(found.iter());
         let chosen = Chosen {
             precisions,
@@ -217,9 +217,10 @@ fn shortest(
         }
         let middle = middle.clamp(few.0 + 1, enough.0 - 1);
         let found = measure(middle)?;
-        if middle == affordable && found.excess(goal) > 1.0 {
+        let whole = found.excess(goal);
+        if middle == affordable && whole > 1.0 {
             // Nor do fewer steps reach it.
-            few = (middle - 1, found.excess(goal));
+            few = (middle - 1, whole);
         }
         let excess = found.excess(goal_after(middle));
         let reached = excess <= 1.0;

@@ -79,11 +79,9 @@ impl Ops<'_> {
                 self.block_products(x, parts)
             }
             Some(Product::NearestBlocks(format)) => {
-                let codes = stacks
-                    .iter()
-                    .map(|w| BlockQuantized::round_to_nearest(w.to_vec(), format));
-                let codes = codes.collect::<Result<Vec<_>>>()?;
-                self.block_products(x, names.zip(codes).collect())
+                let codes = BlockQuantized::round_to_nearest(weights.clone(), format)?;
+                let parts = names.zip(codes.split(&rows)).collect();
+                self.block_products(x, parts)
             }
             None => {
                 let mut biases = biases.into_iter();

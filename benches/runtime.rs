@@ -25,7 +25,7 @@ fn runtime(c: &mut Criterion) {
     let mut group = c.benchmark_group("runtime");
     group.throughput(Throughput::Elements(tokens as u64));
     group.bench_function("plan 256 x 64 tokens", |b| {
-        b.iter(|| Plan::new(black_box(&sequences), &[]))
+        b.iter(|| Plan::new(black_box(&sequences)))
     });
     let limits = Limits::default();
     group.bench_function("select from 256 texts", |b| {

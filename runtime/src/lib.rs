@@ -31,6 +31,8 @@ mod network;
 mod packed;
 mod padded;
 pub mod plan;
+mod prefix;
+mod prefix_rows;
 mod probe;
 mod queue;
 mod request;

@@ -1,16 +1,18 @@
 //! Runs packed graphs: plan, feed, fetch.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use half::{bf16, f16};
-use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue};
-
+use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::{DynValue, Tensor, TensorElementType, ValueType};
 
 use crate::error::{Error, Result};
 use crate::library::Library;
 use crate::network::{Layer, Network, States};
 use crate::plan::Plan;
+use crate::prefix::Found;
+use crate::prefix_rows::{self, PrefixRows};
 use crate::session::{self, SessionSettings, Source};
 
 /// A packed graph (see ARCHITECTURE.md).
@@ -18,10 +20,7 @@ use crate::session::{self, SessionSettings, Source};
 pub struct PackedNetwork {
     session: Session,
     hidden_size: usize,
-    /// Names and element type of the inputs that take cached rows, and their width.
-    prefixes: Vec<String>,
-    prefix_type: TensorElementType,
-    prefix_width: usize,
+    prefixes: Box<dyn PrefixRows>,
 }
 
 impl PackedNetwork {
@@ -30,7 +29,8 @@ impl PackedNetwork {
     /// # Errors
     /// The graph does not load, or is not a packed one.
     pub fn open(library: &Library, path: &Path, settings: &SessionSettings) -> Result<Self> {
-        Self::new(session::open(library, &Source::File(path), settings)?, path)
+        let session = session::open(library, &Source::File(path), settings)?;
+        Self::new(session, path, settings.prefix_bytes)
     }
 
     /// Opens a graph from memory whose weights lie in the files of a folder.
@@ -43,50 +43,72 @@ impl PackedNetwork {
         data: &Path,
         settings: &SessionSettings,
     ) -> Result<Self> {
-        Self::new(
-            session::open(library, &Source::Memory { onnx, data }, settings)?,
-            data,
-        )
+        let session = session::open(library, &Source::Memory { onnx, data }, settings)?;
+        Self::new(session, data, settings.prefix_bytes)
     }
 
-    fn new(session: Session, path: &Path) -> Result<Self> {
+    fn new(session: Session, path: &Path, prefix_bytes: usize) -> Result<Self> {
         let unexpected = || {
             Error::Signature {
             path: path.to_path_buf(),
             reason: "the graph has not the inputs and outputs of a packed graph: convert the checkpoint again".to_owned(),
         }
         };
-        let prefix = |name: &str| name.starts_with("prefix_");
-        let mut prefixes = Vec::new();
-        let mut prefix_kind = None;
-        for input in session.inputs().iter().filter(|i| prefix(i.name())) {
-            prefixes.push(input.name().to_owned());
-            prefix_kind = tensor(input.dtype());
-        }
         let output = session.outputs().iter().find(|o| o.name() == "embedding");
         let (_, hidden_size) = output
             .and_then(|o| tensor(o.dtype()))
             .ok_or_else(unexpected)?;
-        let (prefix_type, prefix_width) = prefix_kind.ok_or_else(unexpected)?;
         Ok(Self {
+            prefixes: prefix_rows::of_session(&session, prefix_bytes).ok_or_else(unexpected)?,
             session,
             hidden_size,
-            prefixes,
-            prefix_type,
-            prefix_width,
         })
     }
 
-    /// Runs a plan and fetches the outputs of these names.
-    fn run(&mut self, plan: Plan, names: &[String]) -> ort::Result<Vec<Vec<f32>>> {
-        let ids = Tensor::<i64>::from_array(([plan.rows()], plan.input_ids.clone()))?;
-        let mut inputs = vec![("input_ids", ids.into())];
-        inputs.extend(plan_inputs(plan)?);
-        for name in &self.prefixes {
-            inputs.push((name, no_rows(self.prefix_type, self.prefix_width)?));
+    /// Runs a batch behind the prefixes that are kept, and keeps more.
+    fn run(&mut self, sequences: &[&[u32]]) -> ort::Result<States> {
+        let found = self.prefixes.find(sequences);
+        let plan = Plan::behind(&found.cached, sequences);
+        let wanted = self.prefixes.wanted(sequences, &found, &plan);
+        let rows = plan.rows();
+        let mut names = vec![EMBEDDING.to_owned()];
+        if !wanted.is_empty() {
+            names.extend(self.prefixes.outputs());
         }
-        fetch(&mut self.session, inputs, names)
+        let inputs = inputs(plan, self.prefixes.inputs(&found)?)?;
+        let options = only(&names)?;
+        let outputs = self.session.run_with_options(inputs, &options)?;
+        let values = widened(&outputs[EMBEDDING])?;
+        if !wanted.is_empty() {
+            self.prefixes.keep(&found, &wanted, &outputs)?;
+        }
+        Ok(States { values, rows })
     }
+
+    /// The keys and values of every layer.
+    fn rows(&mut self, sequences: &[&[u32]]) -> ort::Result<Vec<Vec<f32>>> {
+        let none = self.prefixes.inputs(&Found::default())?;
+        let inputs = inputs(Plan::new(sequences), none)?;
+        fetch(&mut self.session, inputs, &self.prefixes.outputs())
+    }
+}
+
+const EMBEDDING: &str = "embedding";
+
+/// All inputs of a packed graph.
+fn inputs(
+    plan: Plan,
+    prefixes: Vec<(String, SessionInputValue<'static>)>,
+) -> ort::Result<Vec<(String, SessionInputValue<'static>)>> {
+    let ids = Tensor::<i64>::from_array(([plan.rows()], plan.input_ids.clone()))?;
+    let mut inputs = vec![("input_ids".to_owned(), ids.into())];
+    inputs.extend(
+        plan_inputs(plan)?
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value)),
+    );
+    inputs.extend(prefixes);
+    Ok(inputs)
 }
 
 /// What a plan says of its rows besides their tokens, as a packed graph or a layer of one takes it.
@@ -108,20 +130,25 @@ pub(crate) fn plan_inputs(
 }
 
 /// Runs a graph for the outputs of these names alone, in float32.
-pub(crate) fn fetch(
+pub(crate) fn fetch<'i>(
     session: &mut Session,
-    inputs: Vec<(&str, SessionInputValue<'_>)>,
+    inputs: Vec<(impl Into<Cow<'i, str>>, SessionInputValue<'i>)>,
     names: &[impl AsRef<str>],
 ) -> ort::Result<Vec<Vec<f32>>> {
-    let only = names
-        .iter()
-        .fold(OutputSelector::no_default(), |s, n| s.with(n.as_ref()));
-    let options = RunOptions::new()?.with_outputs(only);
+    let options = only(names)?;
     let outputs = session.run_with_options(inputs, &options)?;
     names
         .iter()
         .map(|name| widened(&outputs[name.as_ref()]))
         .collect()
+}
+
+/// Options to compute the outputs of these names alone.
+fn only(names: &[impl AsRef<str>]) -> ort::Result<RunOptions<HasSelectedOutputs>> {
+    let only = names
+        .iter()
+        .fold(OutputSelector::no_default(), |s, n| s.with(n.as_ref()));
+    Ok(RunOptions::new()?.with_outputs(only))
 }
 
 impl Network for PackedNetwork {
@@ -130,26 +157,14 @@ impl Network for PackedNetwork {
     }
 
     fn embed(&mut self, sequences: &[&[u32]]) -> Result<States> {
-        let plan = Plan::new(sequences, &[]);
-        let rows = plan.rows();
-        let only = ["embedding".to_owned()];
-        let mut outputs = self
-            .run(plan, &only)
-            .map_err(|e| Error::of_run(e.message()))?;
-        let values = outputs.pop().unwrap_or_default();
-        Ok(States { values, rows })
+        self.run(sequences).map_err(|e| Error::of_run(e.message()))
     }
 
     fn layers(&mut self, sequences: &[&[u32]]) -> Result<Vec<Layer>> {
-        // An input for each layer's cached keys, another for its values.
-        let layers = self.prefixes.len() / 2;
-        let names: Vec<String> = (0..layers)
-            .flat_map(|l| [format!("key.{l}"), format!("value.{l}")])
-            .collect();
         let outputs = self
-            .run(Plan::new(sequences, &[]), &names)
+            .rows(sequences)
             .map_err(|e| Error::of_run(e.message()))?;
-        let width = self.prefix_width;
+        let width = self.prefixes.width();
         let layer = |[key, value]: &[Vec<f32>; 2]| Layer {
             key: key.clone(),
             value: value.clone(),

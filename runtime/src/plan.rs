@@ -27,16 +27,38 @@ pub struct Plan {
     pub length: usize,
 }
 
+/// Which tokens of a batch need not be computed, for their keys and values are known already.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cached {
+    /// For each sequence, the cached rows of its first tokens, never of its last; nothing stands for none at all.
+    pub paths: Vec<Vec<usize>>,
+    /// Distinct rows among them, P.
+    pub rows: usize,
+}
+
 impl Plan {
-    /// Plans a batch of non-empty sequences; `prefix` holds the tokens whose rows are cached.
+    /// Plans a batch of non-empty sequences.
     ///
     /// # Panics
     /// If a sequence is empty: the tokenizer appends at least one token to every text.
     #[must_use]
-    pub fn new(sequences: &[&[u32]], prefix: &[u32]) -> Self {
-        let mut trie = Trie::new(prefix);
-        let paths: Vec<Vec<usize>> = sequences.iter().map(|s| trie.insert(s)).collect();
-        let cached = prefix.len();
+    pub fn new(sequences: &[&[u32]]) -> Self {
+        Self::behind(&Cached::default(), sequences)
+    }
+
+    /// Plans a batch of which some rows are cached.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    #[must_use]
+    pub fn behind(cached: &Cached, sequences: &[&[u32]]) -> Self {
+        let mut trie = Trie::new(cached.rows);
+        let none = Vec::new();
+        let paths: Vec<Vec<usize>> = sequences
+            .iter()
+            .enumerate()
+            .map(|(b, sequence)| trie.insert(cached.paths.get(b).unwrap_or(&none), sequence))
+            .collect();
         let length = sequences.iter().map(|s| s.len()).max().unwrap_or(0);
         let slots = sequences.len() * length;
         let mut plan = Self {
@@ -55,8 +77,8 @@ impl Plan {
             // Padding on the right is read by nobody; any row will do.
             plan.kv_index.resize((b + 1) * length, last as i64);
             for (s, row) in path.iter().enumerate() {
-                // Rows below `cached` are not computed here.
-                let Some(row) = row.checked_sub(cached) else {
+                // The rows before are not computed here.
+                let Some(row) = row.checked_sub(cached.rows) else {
                     continue;
                 };
                 let slot = b * length + s;
@@ -65,7 +87,7 @@ impl Plan {
                     plan.token_index[row] = slot as i64;
                 }
             }
-            plan.last_row.push((last - cached) as i64);
+            plan.last_row.push((last - cached.rows) as i64);
             plan.last_slot.push((b * length + path.len() - 1) as i64);
         }
         plan
@@ -107,12 +129,10 @@ impl Plan {
     }
 }
 
-/// The distinct prefixes met so far; a node's number is its row.
+/// The distinct prefixes met so far; a node's number is its row, cached ones first.
 struct Trie {
     /// (parent row, token) -> row. Roots have [`ROOT`] as parent.
     children: HashMap<(usize, u32), usize>,
-    /// Cached row -> the row that computes it again, for a text that ends there.
-    leaves: HashMap<usize, usize>,
     cached: usize,
     input_ids: Vec<i64>,
     position_ids: Vec<i64>,
@@ -121,37 +141,27 @@ struct Trie {
 const ROOT: usize = usize::MAX;
 
 impl Trie {
-    fn new(prefix: &[u32]) -> Self {
-        let parents = std::iter::once(ROOT).chain(0..);
+    fn new(cached: usize) -> Self {
         Self {
-            children: parents
-                .zip(prefix)
-                .enumerate()
-                .map(|(row, (parent, t))| ((parent, *t), row))
-                .collect(),
-            leaves: HashMap::new(),
-            cached: prefix.len(),
+            children: HashMap::new(),
+            cached,
             input_ids: Vec::new(),
             position_ids: Vec::new(),
         }
     }
 
-    /// The rows of a sequence's tokens, new ones where it leaves the trie.
-    fn insert(&mut self, sequence: &[u32]) -> Vec<usize> {
+    /// The rows of a sequence's tokens, new ones where it leaves the trie; those of its first tokens are cached.
+    fn insert(&mut self, cached: &[usize], sequence: &[u32]) -> Vec<usize> {
         let mut path = Vec::with_capacity(sequence.len());
-        let mut parent = ROOT;
-        for (position, token) in sequence.iter().enumerate() {
+        path.extend(cached);
+        for (position, token) in sequence.iter().enumerate().skip(cached.len()) {
+            let parent = path.last().copied().unwrap_or(ROOT);
             let next = self.cached + self.input_ids.len();
-            let mut row = *self.children.entry((parent, *token)).or_insert(next);
-            // The last token's state is the result, and the cache holds keys and values, not states.
-            if position + 1 == sequence.len() && row < self.cached {
-                row = *self.leaves.entry(row).or_insert(next);
-            }
+            let row = *self.children.entry((parent, *token)).or_insert(next);
             if row == next {
                 self.input_ids.push(i64::from(*token));
                 self.position_ids.push(position as i64);
             }
-            parent = row;
             path.push(row);
         }
         path
@@ -164,9 +174,22 @@ mod tests {
 
     use super::*;
 
+    /// What is cached of these sequences where the rows of one prefix are known.
+    fn chain(prefix: &[u32], sequences: &[&[u32]]) -> Cached {
+        let shared = |sequence: &&[u32]| {
+            let inner = &sequence[..sequence.len() - 1];
+            let equal = inner.iter().zip(prefix).take_while(|(a, b)| a == b);
+            (0..equal.count()).collect()
+        };
+        Cached {
+            paths: sequences.iter().map(shared).collect(),
+            rows: prefix.len(),
+        }
+    }
+
     #[test]
     fn shared_prefixes_and_repeated_texts_are_computed_once() {
-        let plan = Plan::new(&[&[7, 8, 1], &[7, 9, 9, 1], &[7, 8, 1]], &[]);
+        let plan = Plan::new(&[&[7, 8, 1], &[7, 9, 9, 1], &[7, 8, 1]]);
         assert_eq!(plan.input_ids, [7, 8, 1, 9, 9, 1]);
         assert_eq!(plan.position_ids, [0, 1, 2, 1, 2, 3]);
         assert_eq!(plan.kv_index, [0, 1, 2, 2, 0, 3, 4, 5, 0, 1, 2, 2]);
@@ -177,7 +200,8 @@ mod tests {
 
     #[test]
     fn a_cached_prefix_is_not_computed_again() {
-        let plan = Plan::new(&[&[7, 8, 1], &[7, 5]], &[7, 8]);
+        let texts: [&[u32]; 2] = [&[7, 8, 1], &[7, 5]];
+        let plan = Plan::behind(&chain(&[7, 8], &texts), &texts);
         assert_eq!(plan.input_ids, [1, 5]);
         assert_eq!(plan.position_ids, [2, 1]);
         assert_eq!(plan.kv_index, [0, 1, 2, 0, 3, 3]);
@@ -186,7 +210,8 @@ mod tests {
 
     #[test]
     fn a_text_that_is_the_prefix_itself_still_computes_its_last_token() {
-        let plan = Plan::new(&[&[7, 8]], &[7, 8]);
+        let texts: [&[u32]; 1] = [&[7, 8]];
+        let plan = Plan::behind(&chain(&[7, 8], &texts), &texts);
         assert_eq!(
             (plan.input_ids, plan.last_row, plan.kv_index),
             (vec![8], vec![0], vec![0, 2])
@@ -195,7 +220,7 @@ mod tests {
 
     #[test]
     fn copies_of_a_batch_have_rows_of_their_own() {
-        let plan = Plan::new(&[&[7, 8, 1], &[7, 9]], &[]);
+        let plan = Plan::new(&[&[7, 8, 1], &[7, 9]]);
         let twice = plan.repeated(2);
         assert_eq!(twice.input_ids, [7, 8, 1, 9, 7, 8, 1, 9]);
         let own = states(&plan, &[]);
@@ -233,7 +258,7 @@ mod tests {
             prefix in prop::collection::vec(0u32..4, 0..5),
         ) {
             let sequences: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
-            let plan = Plan::new(&sequences, &prefix);
+            let plan = Plan::behind(&chain(&prefix, &sequences), &sequences);
             for (b, text) in texts.iter().enumerate() {
                 let expected: Vec<(i64, i64)> = text.iter().enumerate().map(|(p, t)| (i64::from(*t), p as i64)).collect();
                 prop_assert_eq!(&states(&plan, &prefix)[b], &expected);

@@ -19,6 +19,9 @@ pub struct SessionSettings {
     /// Keep weights where the file's map has them, and nothing folded or repacked: slower, and hardly any memory
     /// beyond the map. For one-off runs over models larger than memory.
     pub lean: bool,
+    /// Bytes of keys and values kept of prefixes that texts share, for packed graphs; 0 keeps none. Vectors are the
+    /// same, to the last bit on a CPU.
+    pub prefix_bytes: usize,
 }
 
 /// Where a graph is.

@@ -22,10 +22,11 @@ static INT8X2: LazyLock<Converted> = LazyLock::new(|| {
 static INT4: LazyLock<Converted> =
     LazyLock::new(|| converted(&nano(), &options(Precision::Int4Weight)));
 
-fn network(model: &Converted) -> Box<dyn Network> {
+fn network(model: &Converted, prefix_bytes: usize) -> Box<dyn Network> {
     let library = Library::load(None, false).unwrap();
     let settings = SessionSettings {
         threads: Some(2),
+        prefix_bytes,
         ..SessionSettings::default()
     };
     open_network(library, &model.report.dir, &settings).unwrap()
@@ -55,7 +56,7 @@ fn batch_equals_alone(network: &mut dyn Network, batch: &[Vec<u32>]) -> Result<(
 #[test]
 fn fp32_and_int8_are_bitwise_independent_of_the_batch() {
     for model in [&*FP32, &*INT8, &*INT8X2, &*INT4] {
-        let network = RefCell::new(network(model));
+        let network = RefCell::new(network(model, 0));
         let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(48));
         runner
             .run(&batches(), |batch| {
@@ -63,6 +64,47 @@ fn fp32_and_int8_are_bitwise_independent_of_the_batch() {
             })
             .unwrap();
     }
+}
+
+/// nano keeps 6 KiB of a token: room for 40, so that prefixes come and go.
+const PREFIX_BYTES: usize = 40 * 6 * 1024;
+
+#[test]
+fn vectors_behind_kept_prefixes_are_the_same_to_the_last_bit() {
+    for model in [&*FP32, &*INT8, &*INT8X2, &*INT4] {
+        let plain = RefCell::new(network(model, 0));
+        let keeping = RefCell::new(network(model, PREFIX_BYTES));
+        let computed = RefCell::new((0, 0));
+        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(64));
+        runner
+            .run(&batches(), |batch| {
+                let sequences: Vec<&[u32]> = batch.iter().map(Vec::as_slice).collect();
+                let expected = plain.borrow_mut().embed(&sequences).unwrap();
+                let found = keeping.borrow_mut().embed(&sequences).unwrap();
+                prop_assert!(found.values == expected.values, "{batch:?}");
+                let mut rows = computed.borrow_mut();
+                rows.0 += found.rows;
+                rows.1 += expected.rows;
+                Ok(())
+            })
+            .unwrap();
+        let (behind, all) = computed.into_inner();
+        assert!(behind < all, "{behind} rows of {all}: nothing was kept");
+    }
+}
+
+#[test]
+fn an_instruction_is_computed_once() {
+    let mut network = network(&FP32, PREFIX_BYTES);
+    let instruction: Vec<u32> = (40..60).collect();
+    let mut ask = |text: &[u32]| {
+        let query = [&instruction, text, &[16_381]].concat();
+        network.embed(&[&query]).unwrap().rows
+    };
+    assert_eq!(ask(&[300]), 22);
+    assert_eq!(ask(&[301]), 22);
+    assert_eq!(ask(&[302, 303]), 3);
+    assert_eq!(ask(&[304]), 2);
 }
 
 #[test]
@@ -77,15 +119,12 @@ fn the_same_text_twice_in_a_batch_is_computed_once_and_equal() {
         .map(|t| engine.encode(t).unwrap().ids)
         .collect();
     let sequences: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
-    assert_eq!(
-        Plan::new(&sequences, &[]).rows(),
-        ids[0].len() + ids[1].len()
-    );
+    assert_eq!(Plan::new(&sequences).rows(), ids[0].len() + ids[1].len());
 }
 
 #[test]
 fn a_lone_end_of_sequence_token_has_a_finite_vector() {
-    let mut network = network(&FP32);
+    let mut network = network(&FP32, 0);
     assert!(
         network
             .embed(&[&[16_381]])
@@ -105,7 +144,7 @@ fn converting_twice_gives_the_same_bytes() {
 
 #[test]
 fn a_batch_may_have_more_rows_than_the_model_has_positions() {
-    let mut network = network(&FP32);
+    let mut network = network(&FP32, 0);
     let long: Vec<Vec<u32>> = (0..3)
         .map(|i| [vec![300 + i; 2000], vec![16_381]].concat())
         .collect();

@@ -59,7 +59,7 @@ impl Batches {
         for positions in batch::batches(&lengths, &limits) {
             let texts: Vec<usize> = positions.iter().map(|p| order[*p]).collect();
             let inputs: Vec<&[u32]> = texts.iter().map(|i| sequences[*i].as_slice()).collect();
-            batches.plans.push(Plan::new(&inputs, &[]));
+            batches.plans.push(Plan::new(&inputs));
             batches.texts.push(texts);
         }
         batches

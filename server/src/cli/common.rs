@@ -57,6 +57,7 @@ pub(crate) struct ComputeArgs {
 
 const CPU_BATCH_TOKENS: usize = 2048;
 const GPU_BATCH_TOKENS: usize = 16_384;
+const CPU_PREFIX_BYTES: usize = 64 << 20;
 
 impl ComputeArgs {
     /// Checks the flags.
@@ -93,6 +94,7 @@ impl ComputeArgs {
                 },
                 threads: self.threads,
                 lean: false,
+                prefix_bytes: 0,
             },
             limits: Limits {
                 max_tokens: self.batch_tokens(),
@@ -102,6 +104,14 @@ impl ComputeArgs {
             queue,
             ..EngineOptions::default()
         })
+    }
+
+    /// Bytes that are kept of the prefixes that texts share, where no flag says it.
+    pub(crate) fn prefix_bytes(&self) -> usize {
+        match self.cpu() {
+            true => CPU_PREFIX_BYTES,
+            false => 0,
+        }
     }
 
     fn cpu(&self) -> bool {

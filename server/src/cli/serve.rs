@@ -114,6 +114,8 @@ impl Args {
         }
         let mut options = self.compute.engine_options(self.queue)?;
         options.sessions = self.sessions;
+        let prefix_bytes = self.cache.prefix_cache_bytes;
+        options.session.prefix_bytes = prefix_bytes.unwrap_or(self.compute.prefix_bytes());
         Ok(options)
     }
 

@@ -1,0 +1,334 @@
+//! Remembers the prefixes that texts share, so that their rows are computed once and not once in every batch.
+//!
+//! An instruction stands before thousands of queries, and terms begin alike. Kept prefixes form a trie; a batch reads
+//! the rows of those that its texts begin with, and what it computed for others is kept the second time that a text
+//! begins so. What has not been read for longest is forgotten first. Everything here is pure.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
+
+use crate::plan::{Cached, Plan};
+
+/// The number of a kept prefix; never used again once it is forgotten.
+pub(crate) type Node = u64;
+
+/// The empty prefix.
+const ROOT: Node = 0;
+
+/// Prefixes with what is kept of each: the rows of its last token.
+#[derive(Debug)]
+pub(crate) struct PrefixCache<R> {
+    children: HashMap<(Node, u32), Node>,
+    entries: HashMap<Node, Entry<R>>,
+    met: Met,
+    /// Prefixes kept at most.
+    capacity: usize,
+    /// Batches so far.
+    batch: u64,
+    newest: Node,
+}
+
+#[derive(Debug)]
+struct Entry<R> {
+    /// Its key among the children.
+    key: (Node, u32),
+    /// The batch that read it last. A prefix is read with all before it, so it never was later than those.
+    used: u64,
+    row: R,
+}
+
+/// What is kept of a batch's texts.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) cached: Cached,
+    /// `[P]` the prefix of each cached row.
+    pub(crate) nodes: Vec<Node>,
+}
+
+/// A prefix to keep. Rows are counted as in [`Plan::kv_index`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// The row before; `None` where it begins.
+    parent: Option<usize>,
+    token: u32,
+    row: usize,
+}
+
+impl<R> PrefixCache<R> {
+    /// Keeps so many prefixes at most; 0 keeps none.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            children: HashMap::new(),
+            entries: HashMap::new(),
+            met: Met::default(),
+            capacity,
+            batch: 0,
+            newest: ROOT,
+        }
+    }
+
+    /// How many are kept at most.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// What is kept of a prefix that was found in this batch.
+    pub(crate) fn row(&self, node: Node) -> Option<&R> {
+        self.entries.get(&node).map(|entry| &entry.row)
+    }
+
+    /// The longest kept prefix of each sequence, without its last token, whose state is asked for.
+    pub(crate) fn find(&mut self, sequences: &[&[u32]]) -> Found {
+        self.batch += 1;
+        let mut found = Found::default();
+        let mut rows = HashMap::new();
+        for sequence in sequences {
+            let mut path = Vec::new();
+            let mut node = ROOT;
+            for token in inner(sequence) {
+                let Some(child) = self.children.get(&(node, *token)) else {
+                    break;
+                };
+                node = *child;
+                path.push(*rows.entry(node).or_insert_with(|| {
+                    if let Some(entry) = self.entries.get_mut(&node) {
+                        entry.used = self.batch;
+                    }
+                    found.nodes.push(node);
+                    found.nodes.len() - 1
+                }));
+            }
+            found.cached.paths.push(path);
+        }
+        found.cached.rows = found.nodes.len();
+        found
+    }
+
+    /// The prefixes that are worth keeping of a batch that is about to be computed: those that were met before, in this
+    /// batch or an earlier one.
+    pub(crate) fn wanted(
+        &mut self,
+        sequences: &[&[u32]],
+        found: &Found,
+        plan: &Plan,
+    ) -> Vec<Wanted> {
+        let mut wanted = Vec::new();
+        let mut seen = HashSet::new();
+        for (b, sequence) in sequences.iter().enumerate() {
+            let path = &plan.kv_index[b * plan.length..];
+            let known = found.cached.paths[b].len();
+            let mut digest = 0;
+            let mut parent = None;
+            for (position, token) in inner(sequence).iter().enumerate() {
+                let row = path[position] as usize;
+                digest = self.met.digest(digest, *token);
+                // A prefix that is met for the first time has none behind it that was met before.
+                if position >= known && self.met.again(digest) && seen.insert(row) {
+                    wanted.push(Wanted {
+                        parent,
+                        token: *token,
+                        row,
+                    });
+                }
+                parent = Some(row);
+            }
+        }
+        wanted
+    }
+
+    /// Keeps what was computed for prefixes, as many as there is room for.
+    pub(crate) fn keep(
+        &mut self,
+        found: &Found,
+        wanted: &[Wanted],
+        mut row_of: impl FnMut(usize) -> R,
+    ) {
+        self.make_room(wanted.len());
+        let mut nodes: HashMap<usize, Node> = found.nodes.iter().copied().enumerate().collect();
+        for prefix in wanted {
+            if self.entries.len() >= self.capacity {
+                break;
+            }
+            let parent = prefix.parent.map_or(Some(&ROOT), |row| nodes.get(&row));
+            let Some(parent) = parent.copied() else {
+                continue;
+            };
+            self.newest += 1;
+            let key = (parent, prefix.token);
+            self.children.insert(key, self.newest);
+            let entry = Entry {
+                key,
+                used: self.batch,
+                row: row_of(prefix.row),
+            };
+            self.entries.insert(self.newest, entry);
+            nodes.insert(prefix.row, self.newest);
+        }
+    }
+
+    /// Forgets the older half of all where so many more do not fit, but nothing that this batch has read.
+    fn make_room(&mut self, more: usize) {
+        if self.entries.len() + more <= self.capacity || self.entries.is_empty() {
+            return;
+        }
+        let mut ages: Vec<u64> = self.entries.values().map(|entry| entry.used).collect();
+        let middle = (ages.len() - 1) / 2;
+        let oldest_kept = (*ages.select_nth_unstable(middle).1 + 1).min(self.batch);
+        let children = &mut self.children;
+        self.entries.retain(|_, entry| {
+            let keep = entry.used >= oldest_kept;
+            if !keep {
+                children.remove(&entry.key);
+            }
+            keep
+        });
+    }
+}
+
+/// All tokens of a sequence but its last.
+fn inner<'a>(sequence: &'a &[u32]) -> &'a [u32] {
+    &sequence[..sequence.len().saturating_sub(1)]
+}
+
+/// Digests of the prefixes that were met of late. Two that share a digest do no harm: one is kept sooner.
+#[derive(Debug, Default)]
+struct Met {
+    hasher: RandomState,
+    recent: HashSet<u64>,
+    before: HashSet<u64>,
+}
+
+/// Digests in each of the two sets: some ten thousand texts, two megabytes.
+const RECENT: usize = 1 << 16;
+
+impl Met {
+    /// The digest of a prefix from that of the prefix before.
+    fn digest(&self, before: u64, token: u32) -> u64 {
+        self.hasher.hash_one((before, token))
+    }
+
+    /// Whether it was met before; from now on it was.
+    fn again(&mut self, digest: u64) -> bool {
+        if self.recent.contains(&digest) {
+            return true;
+        }
+        if self.recent.len() >= RECENT {
+            self.before = std::mem::take(&mut self.recent);
+        }
+        self.recent.insert(digest);
+        self.before.contains(&digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What stands for the rows of a prefix: its tokens.
+    type Tokens = Vec<u32>;
+
+    /// Plans a batch over what is kept, and keeps what it wants of it: the tokens that each row stands for tell whether
+    /// it is read by the right texts. Returns the rows computed.
+    fn run(cache: &mut PrefixCache<Tokens>, sequences: &[&[u32]]) -> usize {
+        let found = cache.find(sequences);
+        let plan = Plan::behind(&found.cached, sequences);
+        let mut rows: Vec<Option<Tokens>> = found
+            .nodes
+            .iter()
+            .map(|node| cache.row(*node).cloned())
+            .collect();
+        rows.resize(found.nodes.len() + plan.rows(), None);
+        for (b, sequence) in sequences.iter().enumerate() {
+            for end in 1..=sequence.len() {
+                let row = usize::try_from(plan.kv_index[b * plan.length + end - 1]).unwrap();
+                let expected = &sequence[..end];
+                let stands_for = rows[row].get_or_insert_with(|| expected.to_vec());
+                assert_eq!(stands_for, expected);
+            }
+        }
+        let wanted = cache.wanted(sequences, &found, &plan);
+        cache.keep(&found, &wanted, |row| rows[row].clone().unwrap());
+        assert!(cache.entries.len() <= cache.capacity);
+        assert_eq!(cache.entries.len(), cache.children.len());
+        let parents = cache.entries.values().map(|entry| entry.key.0);
+        assert!(
+            parents
+                .filter(|p| *p != ROOT)
+                .all(|p| cache.entries.contains_key(&p))
+        );
+        plan.rows()
+    }
+
+    #[test]
+    fn a_prefix_is_kept_when_it_is_met_again() {
+        let mut cache = PrefixCache::new(10);
+        assert_eq!(run(&mut cache, &[&[1, 2, 3, 9]]), 4);
+        assert_eq!(run(&mut cache, &[&[1, 2, 4, 9]]), 4);
+        // 1 and 2 are known; 5 and 9 are new.
+        assert_eq!(run(&mut cache, &[&[1, 2, 5, 9]]), 2);
+        // Shared within one batch is met again.
+        assert_eq!(run(&mut cache, &[&[7, 8, 3, 9], &[7, 8, 4, 9]]), 6);
+        assert_eq!(run(&mut cache, &[&[7, 8, 6, 9]]), 2);
+    }
+
+    #[test]
+    fn the_last_token_is_always_computed() {
+        let mut cache = PrefixCache::new(10);
+        for _ in 0..3 {
+            run(&mut cache, &[&[1, 2, 3]]);
+        }
+        assert_eq!(run(&mut cache, &[&[1, 2]]), 1);
+        assert_eq!(run(&mut cache, &[&[1, 2], &[1, 2, 3]]), 2);
+    }
+
+    #[test]
+    fn what_was_not_read_for_longest_is_forgotten_first() {
+        let mut cache = PrefixCache::new(4);
+        let twice = |cache: &mut PrefixCache<Tokens>, a, b| {
+            run(cache, &[&[a, b, 9], &[a, b, 9]]);
+        };
+        twice(&mut cache, 1, 2);
+        twice(&mut cache, 3, 4);
+        assert_eq!(run(&mut cache, &[&[1, 2, 9]]), 1);
+        twice(&mut cache, 5, 6);
+        assert_eq!(run(&mut cache, &[&[1, 2, 9]]), 1);
+        assert_eq!(run(&mut cache, &[&[3, 4, 9]]), 3);
+    }
+
+    #[test]
+    fn nothing_is_kept_without_room() {
+        let mut cache = PrefixCache::new(0);
+        for _ in 0..3 {
+            assert_eq!(run(&mut cache, &[&[1, 2, 9]]), 3);
+        }
+    }
+
+    #[test]
+    fn what_was_met_long_ago_is_new_again() {
+        let mut met = Met::default();
+        assert!(!met.again(1));
+        assert!(met.again(1));
+        (2..).take(2 * RECENT).for_each(|digest| {
+            met.again(digest);
+        });
+        assert!(!met.again(1));
+        assert!(met.recent.len() <= RECENT && met.before.len() <= RECENT);
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_reads_the_rows_of_its_own_prefixes(
+            batches in prop::collection::vec(
+                prop::collection::vec(prop::collection::vec(0u32..3, 1..7), 1..6), 1..12),
+            capacity in 0usize..20,
+        ) {
+            let mut cache = PrefixCache::new(capacity);
+            for batch in &batches {
+                let sequences: Vec<&[u32]> = batch.iter().map(Vec::as_slice).collect();
+                run(&mut cache, &sequences);
+            }
+        }
+    }
+}

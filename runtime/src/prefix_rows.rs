@@ -1,0 +1,149 @@
+//! The inputs of a packed graph that take rows of kept prefixes, and the outputs that these rows come from.
+
+use std::fmt::Debug;
+
+use half::{bf16, f16};
+use ort::session::{Session, SessionInputValue, SessionOutputs};
+use ort::value::{PrimitiveTensorElementType, Tensor, TensorElementType};
+
+use crate::packed::tensor;
+use crate::plan::Plan;
+use crate::prefix::{Found, PrefixCache, Wanted};
+
+/// Rows computed for each one that is kept, at most: fetching them for fewer would cost more than it saves, above all
+/// from a GPU.
+const ROWS_PER_KEPT: usize = 16;
+
+/// The kept prefixes of one session, whichever float its rows are of.
+pub(crate) trait PrefixRows: Debug + Send {
+    /// What is kept of a batch's texts.
+    fn find(&mut self, sequences: &[&[u32]]) -> Found;
+
+    /// Which prefixes to keep of a batch that is about to be computed; none where it is not worth it.
+    fn wanted(&mut self, sequences: &[&[u32]], found: &Found, plan: &Plan) -> Vec<Wanted>;
+
+    /// The graph's inputs, `[P, width]` each.
+    fn inputs(&self, found: &Found) -> ort::Result<Vec<(String, SessionInputValue<'static>)>>;
+
+    /// The graph's outputs, `[P + T, width]` each, in the order of the inputs: key and value of each layer in turn.
+    fn outputs(&self) -> Vec<String>;
+
+    /// The width of each.
+    fn width(&self) -> usize;
+
+    /// Keeps what the outputs hold of wanted prefixes.
+    fn keep(
+        &mut self,
+        found: &Found,
+        wanted: &[Wanted],
+        outputs: &SessionOutputs<'_>,
+    ) -> ort::Result<()>;
+}
+
+/// The kept prefixes of a session, in at most so many bytes; `None` where the graph takes none.
+pub(crate) fn of_session(session: &Session, bytes: usize) -> Option<Box<dyn PrefixRows>> {
+    let inputs = session
+        .inputs()
+        .iter()
+        .filter(|i| i.name().starts_with(INPUT));
+    let names: Vec<String> = inputs.clone().map(|i| i.name().to_owned()).collect();
+    let (kind, width) = tensor(inputs.clone().next()?.dtype())?;
+    Some(match kind {
+        TensorElementType::Float16 => Typed::<f16>::boxed(names, width, bytes),
+        TensorElementType::Bfloat16 => Typed::<bf16>::boxed(names, width, bytes),
+        _ => Typed::<f32>::boxed(names, width, bytes),
+    })
+}
+
+/// What the inputs' names begin with; the outputs are named by what follows.
+const INPUT: &str = "prefix_";
+
+#[derive(Debug)]
+struct Typed<T> {
+    names: Vec<String>,
+    width: usize,
+    /// The rows of a prefix's last token, those of all inputs one after another.
+    cache: PrefixCache<Box<[T]>>,
+}
+
+impl<T: PrimitiveTensorElementType + Debug + Copy + Send + 'static> Typed<T> {
+    fn boxed(names: Vec<String>, width: usize, bytes: usize) -> Box<dyn PrefixRows> {
+        let row = names.len() * width * size_of::<T>();
+        Box::new(Self {
+            names,
+            width,
+            cache: PrefixCache::new(bytes.checked_div(row).unwrap_or(0)),
+        })
+    }
+}
+
+impl<T: PrimitiveTensorElementType + Debug + Copy + Send + 'static> PrefixRows for Typed<T> {
+    fn find(&mut self, sequences: &[&[u32]]) -> Found {
+        self.cache.find(sequences)
+    }
+
+    fn wanted(&mut self, sequences: &[&[u32]], found: &Found, plan: &Plan) -> Vec<Wanted> {
+        // All outputs are in memory at once then: no more of them than may be kept.
+        let rows = found.nodes.len() + plan.rows();
+        if rows > self.cache.capacity() {
+            return Vec::new();
+        }
+        let wanted = self.cache.wanted(sequences, found, plan);
+        if wanted.len() * ROWS_PER_KEPT < rows {
+            return Vec::new();
+        }
+        wanted
+    }
+
+    fn inputs(&self, found: &Found) -> ort::Result<Vec<(String, SessionInputValue<'static>)>> {
+        let shape = [found.nodes.len(), self.width];
+        let rows: Vec<&[T]> = found
+            .nodes
+            .iter()
+            .filter_map(|node| self.cache.row(*node).map(|row| &**row))
+            .collect();
+        let input = |(number, name): (usize, &String)| {
+            let part = number * self.width..(number + 1) * self.width;
+            let values: Vec<T> = rows
+                .iter()
+                .flat_map(|row| &row[part.clone()])
+                .copied()
+                .collect();
+            Ok((
+                name.clone(),
+                Tensor::<T>::from_array((shape, values))?.into(),
+            ))
+        };
+        self.names.iter().enumerate().map(input).collect()
+    }
+
+    fn outputs(&self) -> Vec<String> {
+        let name = |input: &String| input[INPUT.len()..].to_owned();
+        self.names.iter().map(name).collect()
+    }
+
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn keep(
+        &mut self,
+        found: &Found,
+        wanted: &[Wanted],
+        outputs: &SessionOutputs<'_>,
+    ) -> ort::Result<()> {
+        let width = self.width;
+        let rows: Vec<&[T]> = self
+            .outputs()
+            .iter()
+            .map(|name| Ok(outputs[name.as_str()].try_extract_tensor::<T>()?.1))
+            .collect::<ort::Result<_>>()?;
+        self.cache.keep(found, wanted, |row| {
+            let parts = rows
+                .iter()
+                .map(|output| &output[row * width..(row + 1) * width]);
+            parts.flatten().copied().collect()
+        });
+        Ok(())
+    }
+}

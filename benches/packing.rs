@@ -1,9 +1,10 @@
-//! float32 beside int8, and what packing saves where texts share an instruction: `cargo bench --bench packing`.
+//! What packing and kept prefixes save, and float32 beside int8: `cargo bench --bench packing`.
 //!
-//! Both are served at once and asked in turn for the same new texts, 32 to a request, bare and with an instruction; the
-//! other is stopped meanwhile.
+//! All are served at once and asked in turn for the same new texts, bare and with an instruction; the others are
+//! stopped meanwhile.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,51 +23,109 @@ struct Args {
     seconds: f64,
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// A checkpoint in place of nano
+    #[arg(long)]
+    model: Option<PathBuf>,
     /// Cargo gives it
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-const TEXTS: u64 = 32;
-/// A name, the request's further fields, and terms of each text.
-const KINDS: [(&str, &str, u64); 3] = [
-    ("terms", "{}", 1),
-    ("terms behind an instruction", r#"{"domain": "medical"}"#, 1),
-    ("passages", "{}", 16),
+/// What is asked for.
+struct Kind {
+    name: &'static str,
+    /// The request's further fields.
+    fields: &'static str,
+    clients: usize,
+    /// Of a request.
+    texts: u64,
+    /// Of a text.
+    terms: u64,
+}
+
+const MEDICAL: &str = r#"{"domain": "medical"}"#;
+
+const KINDS: [Kind; 5] = [
+    Kind {
+        name: "32 terms",
+        fields: "{}",
+        clients: 16,
+        texts: 32,
+        terms: 1,
+    },
+    Kind {
+        name: "32 terms behind an instruction",
+        fields: MEDICAL,
+        clients: 16,
+        texts: 32,
+        terms: 1,
+    },
+    Kind {
+        name: "32 passages",
+        fields: "{}",
+        clients: 16,
+        texts: 32,
+        terms: 16,
+    },
+    Kind {
+        name: "1 term, 1 client",
+        fields: "{}",
+        clients: 1,
+        texts: 1,
+        terms: 1,
+    },
+    Kind {
+        name: "1 term behind an instruction, 1 client",
+        fields: MEDICAL,
+        clients: 1,
+        texts: 1,
+        terms: 1,
+    },
+];
+
+/// What is served: a name, and flags.
+const SERVERS: [(&str, &[&str]); 3] = [
+    ("fp32", &["--precision", "fp32"]),
+    (
+        "fp32, no prefixes kept",
+        &["--precision", "fp32", "--prefix-cache-bytes", "0"],
+    ),
+    ("int8", &["--precision", "int8"]),
 ];
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let nano = project("models/nano");
-    let nano = nano.to_str().context("the project's path is not UTF-8")?;
+    let model = args.model.unwrap_or_else(|| project("models/nano"));
+    let model = model.to_str().context("the model's path is not UTF-8")?;
     let mut servers = Vec::new();
-    for precision in ["fp32", "int8"] {
-        let server = Server::lexivec(&[nano, "--precision", precision]).await?;
+    for (name, flags) in SERVERS {
+        let server =
+            Server::lexivec(&[&[model, "--served-model-name", "nano"], flags].concat()).await?;
         server.pause()?;
-        servers.push((precision, server));
+        servers.push((name, server));
     }
     let mut rows: Vec<Row> = Vec::new();
-    let mut packed = Vec::new();
+    let mut computed = Vec::new();
     let mut first = 0;
     for round in 0..=args.rounds {
-        for (kind, fields, terms) in KINDS {
-            let fields: serde_json::Value = serde_json::from_str(fields)?;
+        for kind in &KINDS {
+            let fields: serde_json::Value = serde_json::from_str(kind.fields)?;
             calm().await?;
             let mut most = 0;
-            for (precision, server) in &servers {
+            for (name, server) in &servers {
                 server.resume()?;
                 let fields = fields.clone();
                 let bodies = move |number: u64| {
-                    let texts: Vec<String> = (0..TEXTS)
-                        .map(|t| passage(number * TEXTS + t, terms))
+                    let texts: Vec<String> = (0..kind.texts)
+                        .map(|t| passage(number * kind.texts + t, kind.terms))
                         .collect();
                     body("nano", &texts, &fields)
                 };
                 let load = Load {
                     address: server.address,
                     path: "/v1/embeddings",
-                    clients: 16,
+                    clients: kind.clients,
                     pace: Pace::Closed,
                     stop: Stop::After(Duration::from_secs_f64(args.seconds)),
                     bodies: Arc::new(bodies),
@@ -78,11 +137,11 @@ async fn main() -> anyhow::Result<()> {
                 if round == 0 {
                     most = most.max(run(&load).await?.answered());
                 } else {
-                    let label = format!("{kind}: {precision}");
-                    let row = measure(&label, server.pid(), &load, TEXTS as usize).await?;
+                    let label = format!("{}: {name}", kind.name);
+                    let row = measure(&label, server.pid(), &load, kind.texts as usize).await?;
                     let now = Metrics::scrape(&mut client).await?;
                     let grown = |name| now.grown(&before, name, &[]);
-                    packed.push((
+                    computed.push((
                         label,
                         grown("lexivec_rows_computed_total") / grown("lexivec_rows_asked_total"),
                     ));
@@ -96,24 +155,29 @@ async fn main() -> anyhow::Result<()> {
         }
     }
     report::print(&rows);
-    println!("\n| | int8's texts/s by fp32's | rows computed by rows asked for |\n|---|---|---|");
-    for (kind, ..) in KINDS {
-        let of = |precision| format!("{kind}: {precision}");
-        let rates = |label: String| -> Vec<f64> {
-            rows.iter()
-                .filter(|row| row.label == label)
-                .map(|row| row.texts_per_s)
-                .collect()
+    println!(
+        "\n| texts/s | fp32 | by no prefixes kept | int8 by fp32 | rows computed by tokens | no prefixes kept |\n\
+         |---|---|---|---|---|---|"
+    );
+    for kind in &KINDS {
+        let label = |server: usize| format!("{}: {}", kind.name, SERVERS[server].0);
+        let rates = |server| -> Vec<f64> {
+            let of = rows.iter().filter(|row| row.label == label(server));
+            of.map(|row| row.texts_per_s).collect()
         };
-        let ratios = rates(of("int8"))
-            .into_iter()
-            .zip(rates(of("fp32")))
-            .map(|(int8, fp32)| int8 / fp32);
-        let rows = packed.iter().filter(|(label, _)| *label == of("fp32"));
+        let ratio = |a, b| Spread::of(rates(a).into_iter().zip(rates(b)).map(|(a, b)| a / b));
+        let share = |server| {
+            let of = computed.iter().filter(|(l, _)| *l == label(server));
+            Spread::of(of.map(|(_, share)| *share))
+        };
         println!(
-            "| {kind} | {} | {} |",
-            Spread::of(ratios),
-            Spread::of(rows.map(|(_, share)| *share))
+            "| {} | {:.0} | {} | {} | {} | {} |",
+            kind.name,
+            Spread::of(rates(0)).median,
+            ratio(0, 1),
+            ratio(2, 0),
+            share(0),
+            share(1)
         );
     }
     Ok(())

@@ -16,6 +16,7 @@ const TEXTS: &str = "lexivec_texts_total";
 const TOKENS: &str = "lexivec_tokens_total";
 const ROWS_ASKED: &str = "lexivec_rows_asked_total";
 const ROWS_COMPUTED: &str = "lexivec_rows_computed_total";
+const ROWS_CACHED: &str = "lexivec_rows_cached_total";
 const BATCHES: &str = "lexivec_batches_total";
 const BATCH_TOKENS: &str = "lexivec_batch_tokens";
 const BATCH_TEXTS: &str = "lexivec_batch_texts";
@@ -51,6 +52,10 @@ pub fn describe() {
     describe_counter!(
         ROWS_COMPUTED,
         "Rows that graphs computed; fewer than asked where texts share prefixes"
+    );
+    describe_counter!(
+        ROWS_CACHED,
+        "Rows that graphs read from kept prefixes and did not compute"
     );
     describe_counter!(
         BATCHES,
@@ -118,6 +123,7 @@ pub struct Model {
     tokens: Counter,
     rows_asked: Counter,
     rows_computed: Counter,
+    rows_cached: Counter,
     outcomes: [Counter; 4],
     batch_tokens: Histogram,
     batch_texts: Histogram,
@@ -143,6 +149,7 @@ impl Model {
             tokens: counter!(TOKENS, &[model()]),
             rows_asked: counter!(ROWS_ASKED, &[model()]),
             rows_computed: counter!(ROWS_COMPUTED, &[model()]),
+            rows_cached: counter!(ROWS_CACHED, &[model()]),
             outcomes: ["ok", "error", "panic", "out_of_memory"].map(outcome),
             batch_tokens: histogram!(BATCH_TOKENS, &[model()]),
             batch_texts: histogram!(BATCH_TEXTS, &[model()]),
@@ -179,6 +186,7 @@ impl Model {
                 self.batch_tokens.record(tokens as f64);
                 self.rows_asked.increment(tokens as u64);
                 self.rows_computed.increment(states.rows as u64);
+                self.rows_cached.increment(states.cached as u64);
                 0
             }
             Err(Error::Panicked) => 2,

@@ -49,6 +49,8 @@ pub struct States {
     pub values: Vec<f32>,
     /// Rows that the graph computed for it.
     pub rows: usize,
+    /// Rows that it read from kept prefixes instead.
+    pub cached: usize,
 }
 
 /// Opens the graph of a model directory: one of ours (packed or padded), or another exporter's.

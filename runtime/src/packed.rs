@@ -70,7 +70,7 @@ impl PackedNetwork {
         let found = self.prefixes.find(sequences);
         let plan = Plan::behind(&found.cached, sequences);
         let wanted = self.prefixes.wanted(sequences, &found, &plan);
-        let rows = plan.rows();
+        let (rows, cached) = (plan.rows(), found.cached.rows);
         let mut names = vec![EMBEDDING.to_owned()];
         if !wanted.is_empty() {
             names.extend(self.prefixes.outputs());
@@ -82,7 +82,11 @@ impl PackedNetwork {
         if !wanted.is_empty() {
             self.prefixes.keep(&found, &wanted, &outputs)?;
         }
-        Ok(States { values, rows })
+        Ok(States {
+            values,
+            rows,
+            cached,
+        })
     }
 
     /// The keys and values of every layer.

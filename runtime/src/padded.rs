@@ -179,7 +179,11 @@ impl Network for PaddedNetwork {
                 values[i * hidden..(i + 1) * hidden].copy_from_slice(state);
             }
         }
-        Ok(States { values, rows })
+        Ok(States {
+            values,
+            rows,
+            cached: 0,
+        })
     }
 }
 

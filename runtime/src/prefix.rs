@@ -73,8 +73,11 @@ impl<R> PrefixCache<R> {
     }
 
     /// What is kept of a prefix that was found in this batch.
-    pub(crate) fn row(&self, node: Node) -> Option<&R> {
-        self.entries.get(&node).map(|entry| &entry.row)
+    ///
+    /// # Panics
+    /// If it was forgotten since.
+    pub(crate) fn row(&self, node: Node) -> &R {
+        &self.entries[&node].row
     }
 
     /// The longest kept prefix of each sequence, without its last token, whose state is asked for.
@@ -237,7 +240,7 @@ mod tests {
         let mut rows: Vec<Option<Tokens>> = found
             .nodes
             .iter()
-            .map(|node| cache.row(*node).cloned())
+            .map(|node| Some(cache.row(*node).clone()))
             .collect();
         rows.resize(found.nodes.len() + plan.rows(), None);
         for (b, sequence) in sequences.iter().enumerate() {

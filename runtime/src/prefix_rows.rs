@@ -100,15 +100,14 @@ impl<T: PrimitiveTensorElementType + Debug + Copy + Send + 'static> PrefixRows f
         let rows: Vec<&[T]> = found
             .nodes
             .iter()
-            .filter_map(|node| self.cache.row(*node).map(|row| &**row))
+            .map(|node| &**self.cache.row(*node))
             .collect();
         let input = |(number, name): (usize, &String)| {
             let part = number * self.width..(number + 1) * self.width;
-            let values: Vec<T> = rows
-                .iter()
-                .flat_map(|row| &row[part.clone()])
-                .copied()
-                .collect();
+            let mut values = Vec::with_capacity(rows.len() * self.width);
+            for row in &rows {
+                values.extend_from_slice(&row[part.clone()]);
+            }
             Ok((
                 name.clone(),
                 Tensor::<T>::from_array((shape, values))?.into(),
@@ -139,10 +138,11 @@ impl<T: PrimitiveTensorElementType + Debug + Copy + Send + 'static> PrefixRows f
             .map(|name| Ok(outputs[name.as_str()].try_extract_tensor::<T>()?.1))
             .collect::<ort::Result<_>>()?;
         self.cache.keep(found, wanted, |row| {
-            let parts = rows
-                .iter()
-                .map(|output| &output[row * width..(row + 1) * width]);
-            parts.flatten().copied().collect()
+            let mut kept = Vec::with_capacity(rows.len() * width);
+            for output in &rows {
+                kept.extend_from_slice(&output[row * width..(row + 1) * width]);
+            }
+            kept.into()
         });
         Ok(())
     }

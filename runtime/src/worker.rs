@@ -287,7 +287,11 @@ mod tests {
             };
             let mut values = sequences.iter().map(state).collect::<Result<Vec<f32>>>()?;
             values.retain(|value| *value != 4.0);
-            Ok(States { values, rows })
+            Ok(States {
+                values,
+                rows,
+                cached: 0,
+            })
         }
     }
 

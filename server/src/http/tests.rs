@@ -63,7 +63,11 @@ impl Network for Fake {
             }
         }
         let rows = sequences.iter().map(|s| s.len()).sum();
-        Ok(States { values, rows })
+        Ok(States {
+            values,
+            rows,
+            cached: 0,
+        })
     }
 }
 

@@ -197,7 +197,11 @@ impl Network for Fake {
             Fate::Panicked => std::panic::resume_unwind(Box::new("wanted")),
             Fate::NotFinite => values.fill(f32::NAN),
         }
-        Ok(States { values, rows })
+        Ok(States {
+            values,
+            rows,
+            cached: 0,
+        })
     }
 }
 

@@ -71,6 +71,7 @@ fn every_documented_name_is_there_with_its_labels() {
         &format!("lexivec_tokens_total{{{model}}}"),
         &format!("lexivec_rows_asked_total{{{model}}}"),
         &format!("lexivec_rows_computed_total{{{model}}}"),
+        &format!("lexivec_rows_cached_total{{{model}}}"),
         &format!("lexivec_batches_total{{{model},outcome=\"ok\"}}"),
         &format!("lexivec_batches_total{{{model},outcome=\"error\"}}"),
         &format!("lexivec_batches_total{{{model},outcome=\"panic\"}}"),

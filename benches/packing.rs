@@ -23,6 +23,9 @@ struct Args {
     seconds: f64,
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Measures only those loads whose name holds this
+    #[arg(long, default_value = "")]
+    only: String,
     /// A checkpoint in place of nano
     #[arg(long)]
     model: Option<PathBuf>,
@@ -96,8 +99,9 @@ const SERVERS: [(&str, &[&str]); 3] = [
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let model = args.model.unwrap_or_else(|| project("models/nano"));
+    let model = args.model.clone().unwrap_or_else(|| project("models/nano"));
     let model = model.to_str().context("the model's path is not UTF-8")?;
+    let kinds = || KINDS.iter().filter(|kind| kind.name.contains(&args.only));
     let mut servers = Vec::new();
     for (name, flags) in SERVERS {
         let server =
@@ -109,7 +113,7 @@ async fn main() -> anyhow::Result<()> {
     let mut computed = Vec::new();
     let mut first = 0;
     for round in 0..=args.rounds {
-        for kind in &KINDS {
+        for kind in kinds() {
             let fields: serde_json::Value = serde_json::from_str(kind.fields)?;
             calm().await?;
             let mut most = 0;
@@ -159,7 +163,7 @@ async fn main() -> anyhow::Result<()> {
         "\n| texts/s | fp32 | by no prefixes kept | int8 by fp32 | rows computed by tokens | no prefixes kept |\n\
          |---|---|---|---|---|---|"
     );
-    for kind in &KINDS {
+    for kind in kinds() {
         let label = |server: usize| format!("{}: {}", kind.name, SERVERS[server].0);
         let rates = |server| -> Vec<f64> {
             let of = rows.iter().filter(|row| row.label == label(server));

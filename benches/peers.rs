@@ -2,7 +2,8 @@
 //!
 //! The peers are infinity-emb, and `peers/server.py` in several forms; `peers/setup.py` sets them up (once; 12 GB). Each
 //! has to give the same vectors as lexivec before it is measured. All are started once and warmed up alike; then they
-//! are asked in turn for the same texts, each a different one, while the others are stopped (SIGSTOP).
+//! are asked in turn for the same texts, while the others are stopped (SIGSTOP). Every text is a new one but in the first
+//! load, which the servers answer from what they keep: there nothing but the server is measured.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
@@ -49,35 +50,48 @@ struct Kind {
     terms: u64,
     /// What stands before each text.
     before: &'static str,
+    /// Different texts that are asked for; `None` where every text is a new one.
+    known: Option<u64>,
 }
 
 /// What Qwen3-Embedding puts before a query: an instruction in its format, here that of the domain `medical`.
 const QUERY: &str = "Instruct: Represent the medical concept:\nQuery:";
 
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 5] = [
+    Kind {
+        name: "1 term that is known",
+        texts: 1,
+        terms: 1,
+        before: "",
+        known: Some(1000),
+    },
     Kind {
         name: "1 term",
         texts: 1,
         terms: 1,
         before: "",
+        known: None,
     },
     Kind {
         name: "1 term behind an instruction",
         texts: 1,
         terms: 1,
         before: QUERY,
+        known: None,
     },
     Kind {
         name: "32 terms",
         texts: 32,
         terms: 1,
         before: "",
+        known: None,
     },
     Kind {
         name: "1 passage",
         texts: 1,
         terms: 16,
         before: "",
+        known: None,
     },
 ];
 
@@ -252,6 +266,7 @@ fn interpreters() -> anyhow::Result<Value> {
 
 fn load(args: &Args, server: &Server, first: u64, kind: Kind) -> Load {
     let bodies = move |number: u64| {
+        let number = kind.known.map_or(number, |known| number % known);
         let text = |t| passage(number * kind.texts + t, kind.terms);
         let texts: Vec<String> = (0..kind.texts)
             .map(|t| format!("{}{}", kind.before, text(t)))

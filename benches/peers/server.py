@@ -3,7 +3,7 @@
     server.py --model DIR --engine torch|onnx|onnxruntime --port PORT [--workers N] [--threads N]
 
 uvloop, httptools and orjson; one thread owns the model and takes whatever waits when it is free, up to MAX_BATCH texts,
-so a batch never waits to fill. Bodies are parsed by orjson without pydantic, and of the contract only what the benchmark
+so a batch never waits to fill. Vectors are kept by their texts, as lexivec keeps them. Bodies are parsed by orjson without pydantic, and of the contract only what the benchmark
 asks for is checked: less work than lexivec does.
 
     torch        sentence-transformers, float32
@@ -29,6 +29,8 @@ from fastapi import FastAPI, Request, Response
 MAX_BATCH = 256
 # Of one run of the model; sentence-transformers sorts by length, so that a run pads little.
 RUN = 64
+# Texts whose vectors are kept; lexivec keeps as many of nano's.
+KEPT = 250_000
 
 
 def torch_engine(model: str, threads: int) -> Callable[[list[str]], np.ndarray]:
@@ -94,19 +96,28 @@ ENGINES = {"torch": torch_engine, "onnx": onnx_engine, "onnxruntime": onnxruntim
 
 
 class Batcher:
-    """The thread that owns the model."""
+    """The thread that owns the model, and what it computed before."""
 
     def __init__(self, encode: Callable[[list[str]], np.ndarray]):
         self.encode = encode
+        self.kept: dict[str, np.ndarray] = {}
         self.waiting: queue.SimpleQueue = queue.SimpleQueue()
         self.loop = asyncio.get_running_loop()
         threading.Thread(target=self.serve, daemon=True).start()
 
-    async def embed(self, texts: list[str]) -> np.ndarray:
+    async def embed(self, texts: list[str]) -> list[np.ndarray]:
         """The texts' vectors."""
-        future = self.loop.create_future()
-        self.waiting.put((texts, future))
-        return await future
+        found = {text: self.kept.get(text) for text in texts}
+        missing = [text for text, vector in found.items() if vector is None]
+        if missing:
+            future = self.loop.create_future()
+            self.waiting.put((missing, future))
+            computed = dict(zip(missing, await future))
+            found |= computed
+            self.kept |= computed
+            while len(self.kept) > KEPT:
+                del self.kept[next(iter(self.kept))]
+        return [found[text] for text in texts]
 
     def serve(self) -> None:
         """Takes what waits, computes, answers."""
@@ -164,7 +175,7 @@ def create_app() -> FastAPI:
         if asked.get("encoding_format") == "base64":
             written = [base64.b64encode(vector.tobytes()).decode() for vector in vectors]
         else:
-            written = list(vectors)
+            written = vectors
         data = [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(written)]
         answer = {"object": "list", "data": data, "model": asked["model"]}
         return Response(orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")

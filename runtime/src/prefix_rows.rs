@@ -10,16 +10,12 @@ use crate::packed::tensor;
 use crate::plan::Plan;
 use crate::prefix::{Found, PrefixCache, Wanted};
 
-/// Rows computed for each one that is kept, at most: fetching them for fewer would cost more than it saves, above all
-/// from a GPU.
-const ROWS_PER_KEPT: usize = 16;
-
 /// The kept prefixes of one session, whichever float its rows are of.
 pub(crate) trait PrefixRows: Debug + Send {
     /// What is kept of a batch's texts.
     fn find(&mut self, sequences: &[&[u32]]) -> Found;
 
-    /// Which prefixes to keep of a batch that is about to be computed; none where it is not worth it.
+    /// Which prefixes to keep of a batch that is about to be computed.
     fn wanted(&mut self, sequences: &[&[u32]], found: &Found, plan: &Plan) -> Vec<Wanted>;
 
     /// The graph's inputs, `[P, width]` each.
@@ -83,16 +79,12 @@ impl<T: PrimitiveTensorElementType + Debug + Copy + Send + 'static> PrefixRows f
     }
 
     fn wanted(&mut self, sequences: &[&[u32]], found: &Found, plan: &Plan) -> Vec<Wanted> {
-        // All outputs are in memory at once then: no more of them than may be kept.
+        // The outputs are in memory all at once: no more of them than may be kept.
         let rows = found.nodes.len() + plan.rows();
         if rows > self.cache.capacity() {
             return Vec::new();
         }
-        let wanted = self.cache.wanted(sequences, found, plan);
-        if wanted.len() * ROWS_PER_KEPT < rows {
-            return Vec::new();
-        }
-        wanted
+        self.cache.wanted(sequences, found, plan)
     }
 
     fn inputs(&self, found: &Found) -> ort::Result<Vec<(String, SessionInputValue<'static>)>> {

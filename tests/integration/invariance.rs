@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use crate::support::{Converted, converted, engine, nano, options, options_for};
 
 static FP32: LazyLock<Converted> = LazyLock::new(|| converted(&nano(), &options(Precision::Fp32)));
+static FP16: LazyLock<Converted> = LazyLock::new(|| converted(&nano(), &options(Precision::Fp16)));
 static INT8: LazyLock<Converted> = LazyLock::new(|| converted(&nano(), &options(Precision::Int8)));
 
 /// With products of two terms.
@@ -71,7 +72,7 @@ const PREFIX_BYTES: usize = 40 * 6 * 1024;
 
 #[test]
 fn vectors_behind_kept_prefixes_are_the_same_to_the_last_bit() {
-    for model in [&*FP32, &*INT8, &*INT8X2, &*INT4] {
+    for model in [&*FP32, &*FP16, &*INT8, &*INT8X2, &*INT4] {
         let plain = RefCell::new(network(model, 0));
         let keeping = RefCell::new(network(model, PREFIX_BYTES));
         let computed = RefCell::new((0, 0));

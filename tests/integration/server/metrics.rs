@@ -5,13 +5,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::client::PATIENCE;
+use super::client::{Client, PATIENCE};
 use super::fake::Fate;
 use super::local::{Local, Setup};
 
 /// The value of a series, written as Prometheus writes it; 0 where there is none yet.
 pub(crate) fn metric(local: &Local, series: &str) -> f64 {
-    let text = String::from_utf8(local.connect().get("/metrics").body).unwrap();
+    metric_of(local.connect(), series)
+}
+
+/// A series' value at the server of a client; 0 where there is none.
+pub(crate) fn metric_of(mut client: Client, series: &str) -> f64 {
+    let text = String::from_utf8(client.get("/metrics").body).unwrap();
     let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
     text.lines().find_map(value).unwrap_or(0.0)
 }

@@ -6,7 +6,8 @@ use super::client::{Client, embedding_by};
 use super::disconnect::{busy, wait_for_room};
 use super::fake::{Control, Fate, vector};
 use super::local::{Local, Setup, whole};
-use super::metrics::{eventually, metric};
+use super::metrics::{eventually, metric, metric_of};
+use super::program::Program;
 
 const CACHE: Option<u64> = Some(1 << 20);
 const JOINED: &str = "lexivec_cache_joined_total";
@@ -118,4 +119,30 @@ fn who_joined_a_running_batch_is_answered_when_the_first_to_ask_has_gone() {
     local.control.release();
     assert_eq!(joins.answer().vectors(), [vector(&whole(&[1]))]);
     assert_eq!(computed(&local.control, 1), 1);
+}
+
+#[test]
+fn an_instruction_is_computed_once_for_queries_that_follow_each_other() {
+    let rows = |flags: &[&str]| {
+        let program = Program::start(flags);
+        let mut client = program.connect();
+        let mut ask = |text: &str| {
+            let body = json!({"model": "fake", "input": text, "domain": "medical"});
+            client.post("/v1/embeddings", &body).vectors()
+        };
+        let vectors = ["cardiac arrest", "arrhythmia", "fever"].map(&mut ask);
+        let series = |name: &str| {
+            metric_of(
+                program.connect(),
+                &format!("lexivec_rows_{name}_total{{model=\"fake\"}}"),
+            )
+        };
+        (vectors, ["asked", "computed", "cached"].map(series))
+    };
+    let (expected, [asked, computed, cached]) = rows(&["--prefix-cache-bytes", "0"]);
+    assert!(asked > 0.0 && computed == asked && cached == 0.0);
+    let (found, [again, computed, cached]) = rows(&[]);
+    assert_eq!(found, expected);
+    // The third reads what the second kept; there is nothing else that a batch of one text could save.
+    assert!(again == asked && cached > 5.0 && computed == asked - cached);
 }

@@ -125,7 +125,6 @@ impl<R> PrefixCache<R> {
             for (position, token) in inner(sequence).iter().enumerate() {
                 let row = path[position] as usize;
                 digest = self.met.digest(digest, *token);
-                // A prefix that is met for the first time has none behind it that was met before.
                 if position >= known && self.met.again(digest) && seen.insert(row) {
                     wanted.push(Wanted {
                         parent,

@@ -3,27 +3,29 @@
 use std::path::Path;
 
 use ort::session::Session;
-use ort::value::{Tensor, TensorElementType};
+use ort::value::Tensor;
 
 use crate::error::{Error, Result};
 use crate::library::Library;
 use crate::packed;
 use crate::plan::Plan;
+use crate::prefix::Found;
+use crate::prefix_rows::{self, PrefixRows};
 use crate::session::{self, SessionSettings, Source};
 
 /// A graph of one layer of a packed decoder: the inputs of the whole graph, with `residual` in place of `input_ids`.
 #[derive(Debug)]
 pub struct LayerNetwork {
     session: Session,
-    /// The inputs that take cached rows, and their width.
-    prefixes: Vec<(String, usize)>,
+    /// Of which nothing is kept.
+    prefixes: Box<dyn PrefixRows>,
 }
 
 impl LayerNetwork {
     /// Opens a graph from memory; weights that it refers to lie in the files of a folder.
     ///
     /// # Errors
-    /// The graph does not load.
+    /// The graph does not load, or is not a layer of a packed one.
     pub fn from_memory(
         library: &Library,
         onnx: &[u8],
@@ -31,11 +33,8 @@ impl LayerNetwork {
         settings: &SessionSettings,
     ) -> Result<Self> {
         let session = session::open(library, &Source::Memory { onnx, data }, settings)?;
-        let inputs = session.inputs().iter();
-        let prefixes = inputs
-            .filter(|i| i.name().starts_with("prefix_"))
-            .filter_map(|i| Some((i.name().to_owned(), packed::tensor(i.dtype())?.1)))
-            .collect();
+        let prefixes =
+            prefix_rows::of_session(&session, 0).ok_or_else(|| packed::unexpected(data))?;
         Ok(Self { session, prefixes })
     }
 
@@ -63,9 +62,7 @@ impl LayerNetwork {
         let states = Tensor::<f32>::from_array(([rows, residual.len() / rows], residual.to_vec()))?;
         let mut inputs = vec![("residual", states.into())];
         inputs.extend(packed::plan_inputs(plan.clone())?);
-        for (name, width) in &self.prefixes {
-            inputs.push((name, packed::no_rows(TensorElementType::Float32, *width)?));
-        }
+        inputs.extend(self.prefixes.inputs(&Found::default())?);
         packed::fetch(&mut self.session, inputs, names)
     }
 }

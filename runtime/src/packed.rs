@@ -1,6 +1,5 @@
 //! Runs packed graphs: plan, feed, fetch.
 
-use std::borrow::Cow;
 use std::path::Path;
 
 use half::{bf16, f16};
@@ -48,18 +47,13 @@ impl PackedNetwork {
     }
 
     fn new(session: Session, path: &Path, prefix_bytes: usize) -> Result<Self> {
-        let unexpected = || {
-            Error::Signature {
-            path: path.to_path_buf(),
-            reason: "the graph has not the inputs and outputs of a packed graph: convert the checkpoint again".to_owned(),
-        }
-        };
-        let output = session.outputs().iter().find(|o| o.name() == "embedding");
+        let output = session.outputs().iter().find(|o| o.name() == EMBEDDING);
         let (_, hidden_size) = output
             .and_then(|o| tensor(o.dtype()))
-            .ok_or_else(unexpected)?;
+            .ok_or_else(|| unexpected(path))?;
         Ok(Self {
-            prefixes: prefix_rows::of_session(&session, prefix_bytes).ok_or_else(unexpected)?,
+            prefixes: prefix_rows::of_session(&session, prefix_bytes)
+                .ok_or_else(|| unexpected(path))?,
             session,
             hidden_size,
         })
@@ -71,12 +65,12 @@ impl PackedNetwork {
         let plan = Plan::behind(&found.cached, sequences);
         let wanted = self.prefixes.wanted(sequences, &found, &plan);
         let (rows, cached) = (plan.rows(), found.cached.rows);
-        let mut names = vec![EMBEDDING.to_owned()];
+        let mut names = vec![EMBEDDING];
         if !wanted.is_empty() {
             names.extend(self.prefixes.outputs());
         }
-        let inputs = inputs(plan, self.prefixes.inputs(&found)?)?;
         let options = only(&names)?;
+        let inputs = inputs(plan, self.prefixes.inputs(&found)?)?;
         let outputs = self.session.run_with_options(inputs, &options)?;
         let values = widened(&outputs[EMBEDDING])?;
         if !wanted.is_empty() {
@@ -97,28 +91,31 @@ impl PackedNetwork {
     }
 }
 
+/// What is said of a graph that is none of ours.
+pub(crate) fn unexpected(path: &Path) -> Error {
+    Error::Signature {
+        path: path.to_path_buf(),
+        reason: "the graph has not the inputs and outputs of a packed graph: convert the checkpoint again"
+            .to_owned(),
+    }
+}
+
 const EMBEDDING: &str = "embedding";
 
+/// An input of a graph, by its name.
+pub(crate) type Input<'a> = (&'a str, SessionInputValue<'static>);
+
 /// All inputs of a packed graph.
-fn inputs(
-    plan: Plan,
-    prefixes: Vec<(String, SessionInputValue<'static>)>,
-) -> ort::Result<Vec<(String, SessionInputValue<'static>)>> {
+fn inputs<'a>(plan: Plan, prefixes: Vec<Input<'a>>) -> ort::Result<Vec<Input<'a>>> {
     let ids = Tensor::<i64>::from_array(([plan.rows()], plan.input_ids.clone()))?;
-    let mut inputs = vec![("input_ids".to_owned(), ids.into())];
-    inputs.extend(
-        plan_inputs(plan)?
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value)),
-    );
+    let mut inputs = vec![("input_ids", ids.into())];
+    inputs.extend(plan_inputs(plan)?);
     inputs.extend(prefixes);
     Ok(inputs)
 }
 
 /// What a plan says of its rows besides their tokens, as a packed graph or a layer of one takes it.
-pub(crate) fn plan_inputs(
-    plan: Plan,
-) -> ort::Result<Vec<(&'static str, SessionInputValue<'static>)>> {
+pub(crate) fn plan_inputs(plan: Plan) -> ort::Result<Vec<Input<'static>>> {
     let (rows, batch, length) = (plan.rows(), plan.batch(), plan.length);
     let ints = |shape: Vec<usize>, data| -> ort::Result<SessionInputValue<'static>> {
         Ok(Tensor::<i64>::from_array((shape, data))?.into())
@@ -134,24 +131,21 @@ pub(crate) fn plan_inputs(
 }
 
 /// Runs a graph for the outputs of these names alone, in float32.
-pub(crate) fn fetch<'i>(
+pub(crate) fn fetch(
     session: &mut Session,
-    inputs: Vec<(impl Into<Cow<'i, str>>, SessionInputValue<'i>)>,
-    names: &[impl AsRef<str>],
+    inputs: Vec<Input<'_>>,
+    names: &[&str],
 ) -> ort::Result<Vec<Vec<f32>>> {
     let options = only(names)?;
     let outputs = session.run_with_options(inputs, &options)?;
-    names
-        .iter()
-        .map(|name| widened(&outputs[name.as_ref()]))
-        .collect()
+    names.iter().map(|name| widened(&outputs[*name])).collect()
 }
 
 /// Options to compute the outputs of these names alone.
-fn only(names: &[impl AsRef<str>]) -> ort::Result<RunOptions<HasSelectedOutputs>> {
+fn only(names: &[&str]) -> ort::Result<RunOptions<HasSelectedOutputs>> {
     let only = names
         .iter()
-        .fold(OutputSelector::no_default(), |s, n| s.with(n.as_ref()));
+        .fold(OutputSelector::no_default(), |s, n| s.with(*n));
     Ok(RunOptions::new()?.with_outputs(only))
 }
 
@@ -200,17 +194,4 @@ pub(crate) fn tensor(kind: &ValueType) -> Option<(TensorElementType, usize)> {
         ValueType::Tensor { ty, shape, .. } => Some((*ty, usize::try_from(*shape.last()?).ok()?)),
         _ => None,
     }
-}
-
-/// An empty cache of prefix rows.
-pub(crate) fn no_rows(
-    kind: TensorElementType,
-    width: usize,
-) -> ort::Result<SessionInputValue<'static>> {
-    let shape = [0, width];
-    Ok(match kind {
-        TensorElementType::Float16 => Tensor::from_array((shape, Vec::<f16>::new()))?.into(),
-        TensorElementType::Bfloat16 => Tensor::from_array((shape, Vec::<bf16>::new()))?.into(),
-        _ => Tensor::from_array((shape, Vec::<f32>::new()))?.into(),
-    })
 }

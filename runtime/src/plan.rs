@@ -53,11 +53,12 @@ impl Plan {
     #[must_use]
     pub fn behind(cached: &Cached, sequences: &[&[u32]]) -> Self {
         let mut trie = Trie::new(cached.rows);
-        let none = Vec::new();
         let paths: Vec<Vec<usize>> = sequences
             .iter()
             .enumerate()
-            .map(|(b, sequence)| trie.insert(cached.paths.get(b).unwrap_or(&none), sequence))
+            .map(|(b, sequence)| {
+                trie.insert(cached.paths.get(b).map_or(&[], Vec::as_slice), sequence)
+            })
             .collect();
         let length = sequences.iter().map(|s| s.len()).max().unwrap_or(0);
         let slots = sequences.len() * length;

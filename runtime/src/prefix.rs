@@ -67,11 +67,6 @@ impl<R> PrefixCache<R> {
         }
     }
 
-    /// How many are kept at most.
-    pub(crate) fn capacity(&self) -> usize {
-        self.capacity
-    }
-
     /// What is kept of a prefix that was found in this batch.
     ///
     /// # Panics
@@ -108,7 +103,7 @@ impl<R> PrefixCache<R> {
     }
 
     /// The prefixes that are worth keeping of a batch that is about to be computed: those that were met before, in this
-    /// batch or an earlier one.
+    /// batch or an earlier one. None of a batch with more rows than may be kept: to keep one, all are in memory at once.
     pub(crate) fn wanted(
         &mut self,
         sequences: &[&[u32]],
@@ -116,6 +111,9 @@ impl<R> PrefixCache<R> {
         plan: &Plan,
     ) -> Vec<Wanted> {
         let mut wanted = Vec::new();
+        if found.cached.rows + plan.rows() > self.capacity {
+            return wanted;
+        }
         let mut seen = HashSet::new();
         for (b, sequence) in sequences.iter().enumerate() {
             let path = &plan.kv_index[b * plan.length..];
@@ -188,7 +186,7 @@ impl<R> PrefixCache<R> {
 }
 
 /// All tokens of a sequence but its last.
-fn inner<'a>(sequence: &'a &[u32]) -> &'a [u32] {
+fn inner(sequence: &[u32]) -> &[u32] {
     &sequence[..sequence.len().saturating_sub(1)]
 }
 

@@ -3,10 +3,10 @@
 use std::fmt::Debug;
 
 use half::{bf16, f16};
-use ort::session::{Session, SessionInputValue, SessionOutputs};
+use ort::session::{Session, SessionOutputs};
 use ort::value::{PrimitiveTensorElementType, Tensor, TensorElementType};
 
-use crate::packed::tensor;
+use crate::packed::{Input, tensor};
 use crate::plan::Plan;
 use crate::prefix::{Found, PrefixCache, Wanted};
 
@@ -19,10 +19,10 @@ pub(crate) trait PrefixRows: Debug + Send {
     fn wanted(&mut self, sequences: &[&[u32]], found: &Found, plan: &Plan) -> Vec<Wanted>;
 
     /// The graph's inputs, `[P, width]` each.
-    fn inputs(&self, found: &Found) -> ort::Result<Vec<(String, SessionInputValue<'static>)>>;
+    fn inputs(&self, found: &Found) -> ort::Result<Vec<Input<'_>>>;
 
     /// The graph's outputs, `[P + T, width]` each, in the order of the inputs: key and value of each layer in turn.
-    fn outputs(&self) -> Vec<String>;
+    fn outputs(&self) -> Vec<&str>;
 
     /// The width of each.
     fn width(&self) -> usize;
@@ -79,38 +79,30 @@ impl<T: PrimitiveTensorElementType + Debug + Copy + Send + 'static> PrefixRows f
     }
 
     fn wanted(&mut self, sequences: &[&[u32]], found: &Found, plan: &Plan) -> Vec<Wanted> {
-        // The outputs are in memory all at once: no more of them than may be kept.
-        let rows = found.nodes.len() + plan.rows();
-        if rows > self.cache.capacity() {
-            return Vec::new();
-        }
         self.cache.wanted(sequences, found, plan)
     }
 
-    fn inputs(&self, found: &Found) -> ort::Result<Vec<(String, SessionInputValue<'static>)>> {
+    fn inputs(&self, found: &Found) -> ort::Result<Vec<Input<'_>>> {
         let shape = [found.nodes.len(), self.width];
         let rows: Vec<&[T]> = found
             .nodes
             .iter()
             .map(|node| &**self.cache.row(*node))
             .collect();
-        let input = |(number, name): (usize, &String)| {
+        let input = |(number, name)| {
             let part = number * self.width..(number + 1) * self.width;
             let mut values = Vec::with_capacity(rows.len() * self.width);
             for row in &rows {
                 values.extend_from_slice(&row[part.clone()]);
             }
-            Ok((
-                name.clone(),
-                Tensor::<T>::from_array((shape, values))?.into(),
-            ))
+            Ok((name, Tensor::<T>::from_array((shape, values))?.into()))
         };
-        self.names.iter().enumerate().map(input).collect()
+        let names = self.names.iter().map(String::as_str);
+        names.enumerate().map(input).collect()
     }
 
-    fn outputs(&self) -> Vec<String> {
-        let name = |input: &String| input[INPUT.len()..].to_owned();
-        self.names.iter().map(name).collect()
+    fn outputs(&self) -> Vec<&str> {
+        self.names.iter().map(|name| &name[INPUT.len()..]).collect()
     }
 
     fn width(&self) -> usize {
@@ -127,7 +119,7 @@ impl<T: PrimitiveTensorElementType + Debug + Copy + Send + 'static> PrefixRows f
         let rows: Vec<&[T]> = self
             .outputs()
             .iter()
-            .map(|name| Ok(outputs[name.as_str()].try_extract_tensor::<T>()?.1))
+            .map(|name| Ok(outputs[*name].try_extract_tensor::<T>()?.1))
             .collect::<ort::Result<_>>()?;
         self.cache.keep(found, wanted, |row| {
             let mut kept = Vec::with_capacity(rows.len() * width);

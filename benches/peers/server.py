@@ -3,8 +3,8 @@
     server.py --model DIR --engine torch|onnx|onnxruntime --port PORT [--workers N] [--threads N]
 
 uvloop, httptools and orjson; one thread owns the model and takes whatever waits when it is free, up to MAX_BATCH texts,
-so a batch never waits to fill. Vectors are kept by their texts, as lexivec keeps them. Bodies are parsed by orjson without pydantic, and of the contract only what the benchmark
-asks for is checked: less work than lexivec does.
+so a batch never waits to fill. Vectors are kept by their texts, as lexivec keeps them. Bodies are parsed by orjson
+without pydantic, and of the contract only what the benchmark asks for is checked: less work than lexivec does.
 
     torch        sentence-transformers, float32
     onnx         sentence-transformers over its ONNX backend; DIR is `lexivec convert --layout padded`'s

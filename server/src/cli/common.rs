@@ -94,7 +94,7 @@ impl ComputeArgs {
                 },
                 threads: self.threads,
                 lean: false,
-                prefix_bytes: 0,
+                prefix_bytes: self.prefix_bytes(),
             },
             limits: Limits {
                 max_tokens: self.batch_tokens(),
@@ -107,7 +107,7 @@ impl ComputeArgs {
     }
 
     /// Bytes that are kept of the prefixes that texts share, where no flag says it.
-    pub(crate) fn prefix_bytes(&self) -> usize {
+    fn prefix_bytes(&self) -> usize {
         match self.cpu() {
             true => CPU_PREFIX_BYTES,
             false => 0,

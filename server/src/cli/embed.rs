@@ -68,8 +68,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let mut options = args.compute.engine_options(CHUNK)?;
-    options.session.prefix_bytes = args.compute.prefix_bytes();
+    let options = args.compute.engine_options(CHUNK)?;
     let format = Format::of(args.output.as_deref()).map_err(Usage)?;
     let mut texts = args.places.reader(&args.files)?;
     if args.files.is_empty() && std::io::stdin().is_terminal() {

@@ -114,8 +114,9 @@ impl Args {
         }
         let mut options = self.compute.engine_options(self.queue)?;
         options.sessions = self.sessions;
-        let prefix_bytes = self.cache.prefix_cache_bytes;
-        options.session.prefix_bytes = prefix_bytes.unwrap_or(self.compute.prefix_bytes());
+        if let Some(bytes) = self.cache.prefix_cache_bytes {
+            options.session.prefix_bytes = bytes;
+        }
         Ok(options)
     }
 

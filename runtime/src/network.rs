@@ -5,7 +5,7 @@ use std::path::Path;
 use lexivec_models::{Layout, Manifest};
 
 use crate::error::{Error, Result};
-use crate::execution_provider::refusal;
+use crate::refusal::refusal;
 use crate::library::Library;
 use crate::packed::PackedNetwork;
 use crate::padded::PaddedNetwork;

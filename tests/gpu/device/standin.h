@@ -1,0 +1,87 @@
+/* What the stand-in libraries share.
+ *
+ * Together they are a CUDA device for ONNX Runtime's unmodified CUDA provider. No kernel computes anything. Everything
+ * that host code depends on works: device memory and its limits, copies, errors, streams, captured graphs. Each call
+ * that reaches a device is a line in the log (cudart/log.c).
+ *
+ * Types and constants have the values of CUDA 13's headers. Those are not included: their license does not let them
+ * be in this repository, and a machine without a GPU does not have them. Parameters that a function ignores have no
+ * name, which C has allowed since C23.
+ */
+#ifndef STANDIN_H
+#define STANDIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct standin_stream *cudaStream_t;
+typedef struct standin_graph *cudaGraph_t;
+
+typedef enum {
+    cudaSuccess = 0,
+    cudaErrorInvalidValue = 1,
+    cudaErrorMemoryAllocation = 2,
+    cudaErrorInvalidConfiguration = 9,
+    cudaErrorInvalidDevice = 101,
+    cudaErrorInvalidResourceHandle = 400,
+    cudaErrorStreamCaptureUnsupported = 900,
+    cudaErrorStreamCaptureInvalidated = 901,
+} cudaError_t;
+
+typedef struct {
+    unsigned x, y, z;
+} dim3;
+
+/* log.c: writes one line; `format` ends without a newline. */
+__attribute__((format(printf, 1, 2))) void standin_log(const char *format, ...);
+/* log.c: an unsigned number from the environment. */
+uint64_t standin_setting(const char *name, uint64_t otherwise);
+/* errors.c: logs an error, keeps it for cudaGetLastError, and returns it. */
+cudaError_t standin_error(cudaError_t error, const char *call);
+
+/* devices.c */
+int standin_device(void);
+int standin_devices(void);
+/* Bytes of memory that each device has. */
+uint64_t standin_memory(void);
+
+/* memory.c: the device that an address belongs to; -1 for the host. */
+int standin_owner(const void *address);
+/* memory.c: an address that the host may read and write. Only copies use it. */
+void *standin_view(const void *address);
+
+/* What a captured graph does when it is launched, apart from kernels and products, which are only counted. */
+struct standin_step {
+    enum { STANDIN_COPY, STANDIN_FILL, STANDIN_CALL } kind;
+    void *to;
+    const void *from;
+    size_t bytes;
+    int value;
+    void (*function)(void *);
+    struct standin_step *next;
+};
+
+/* streams.c */
+int standin_stream_number(cudaStream_t stream);
+int standin_stream_device(cudaStream_t stream);
+/* capture.c: adds `step` to the graph that the stream captures; false if it captures none. */
+bool standin_capture_step(cudaStream_t stream, const struct standin_step *step);
+/* capture.c: refuses a call that CUDA forbids while a graph is captured. */
+cudaError_t standin_forbid_in_capture(cudaStream_t stream, const char *call);
+/* capture.c: refuses a call that CUDA forbids while any stream of the process captures a graph. */
+cudaError_t standin_forbid_in_any_capture(const char *call);
+/* copies.c: does what a step says, without a line in the log. */
+void standin_perform(const struct standin_step *step);
+
+/* kernels.c: logs a launch, or refuses it as a card would. */
+cudaError_t standin_launch(const char *name, dim3 grid, dim3 block, size_t shared, cudaStream_t stream);
+/* products.c: logs a matrix product; types are values of cudaDataType. */
+void standin_product(const char *call, cudaStream_t stream, int64_t m, int64_t n, int64_t k, int64_t batch, int type_a,
+                     int type_b, int type_c);
+/* products.c: logs a routine that a library runs on the device, and whose grid is not known. */
+void standin_routine(const char *call, cudaStream_t stream);
+/* capture.c: counts a kernel or a product for the stream's graph; false if it captures none. */
+bool standin_capture_launch(cudaStream_t stream, bool product);
+
+#endif

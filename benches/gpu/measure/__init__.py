@@ -1,0 +1,1 @@
+"""Measures lexivec on a machine with an NVIDIA GPU."""

@@ -1,0 +1,140 @@
+"""Stage 3: how fast each form of the 4B shape is, and how much memory it takes."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import machine
+from .load import Bodies, latency, load, median_rate, percentile
+from .models import FORMS, LARGE_MODELS, Model, layer_weights, size_on_disk
+from .prepare import Preparation
+from .program import CommandFailed, Lexivec
+from .results import Skip, Stage, Values
+from .server import Server, body
+from .settings import INPUT_TOKENS, Settings
+from .texts import token_ids
+
+NAME = "3-speed"
+LATENCY_TOKENS = 16
+# Three requests in flight: one runs, one waits, one is being answered.
+IN_FLIGHT = 3
+# lexivec's own bound is 2,048.
+MOST_INPUTS = 1024
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A model and a way to serve it."""
+
+    model: Model
+    # None leaves the choice to the program.
+    cuda_graphs: bool | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in results."""
+        graphs = {None: "", True: ", CUDA graphs", False: ", no CUDA graphs"}
+        return self.model.name + graphs[self.cuda_graphs]
+
+    def flags(self, lexivec: Lexivec) -> list[str]:
+        """Flags of `lexivec serve`. Raises Skip where the program does not have them."""
+        if self.cuda_graphs is None:
+            return []
+        flag = "--cuda-graphs" if self.cuda_graphs else "--no-cuda-graphs"
+        if not lexivec.has("serve", flag):
+            raise Skip(f"`lexivec serve` has no {flag}")
+        return [flag]
+
+
+def bodies(length: int, count: int, seed: int) -> Iterator[bytes]:
+    """Endless requests; each is made anew, since texts that repeat could be coalesced or cached."""
+    while True:
+        seed += 1
+        yield body(token_ids(count, length, seed))
+
+
+def tokens_per_second(server: Server, length: int, settings: Settings, seed: int) -> Values:
+    """The rate of texts of one length, in requests that fill a batch."""
+    count = max(1, min(MOST_INPUTS, settings.batch_tokens // length))
+    source = Bodies(bodies(length, count, seed))
+
+    def one() -> object:
+        return load(server, source, IN_FLIGHT, settings.round_seconds)
+
+    median, rates = median_rate(one, settings.rounds, count * length)
+    return {"inputs": count, "tokens_per_second": round(median), "rounds": [round(rate) for rate in rates]}
+
+
+def predicted_mib(lexivec: Lexivec, model: Path, settings: Settings) -> int | None:
+    """What the program's memory model says, where `lexivec doctor` prints it; None where it does not."""
+    if not lexivec.has("doctor", "[MODEL]"):
+        return None
+    try:
+        flags = ["--ep", "cuda", "--json", "--max-batch-tokens", settings.batch_tokens]
+        findings = json.loads(lexivec.run("doctor", model, *flags))
+    except (CommandFailed, json.JSONDecodeError):
+        return None
+    said = " ".join(finding["value"] for finding in findings if "memory" in finding["what"])
+    number = re.search(r"([\d.]+) (GB|GiB|MB|MiB)", said)
+    units = {"GB": 1e9, "GiB": 1 << 30, "MB": 1e6, "MiB": 1 << 20}
+    return round(float(number[1]) * units[number[2]] / (1 << 20)) if number else None
+
+
+def measure(settings: Settings, lexivec: Lexivec, directory: Path, variant: Variant, lengths: tuple[int, ...]) -> Values:
+    """Everything about one variant, with one start of the server."""
+    before = machine.used_mib()
+    with machine.MemoryWatch() as watch, Server(lexivec, directory, settings, variant.flags(lexivec)) as server:
+        loaded = machine.used_mib()
+        short = [body(token_ids(1, LATENCY_TOKENS, seed)) for seed in range(settings.latency_requests)]
+        seconds = latency(server, short)
+        # The memory goal is about batches of the published workload, so what comes before them is shorter.
+        at_budget = tokens_per_second(server, INPUT_TOKENS, settings, seed=10_000)
+        peak = watch.peak_mib
+        rates = {INPUT_TOKENS: at_budget}
+        for length in lengths:
+            if length not in rates:
+                rates[length] = tokens_per_second(server, length, settings, seed=length * 100_000)
+        highest = watch.peak_mib
+    has_memory = before is not None and peak is not None
+    return {
+        "latency_ms": {
+            "p50": round(1e3 * percentile(seconds, 0.5), 3),
+            "p99": round(1e3 * percentile(seconds, 0.99), 3),
+        },
+        "by_length": {str(length): rates[length] for length in sorted(rates)},
+        "tokens_per_second": at_budget["tokens_per_second"],
+        "memory_mib": peak - before if has_memory else None,
+        "memory_of_all_lengths_mib": highest - before if has_memory else None,
+        "memory_loaded_mib": loaded - before if has_memory and loaded is not None else None,
+        "predicted_mib": predicted_mib(lexivec, directory, settings),
+        "directory_bytes": size_on_disk(directory),
+    }
+
+
+def variants() -> list[tuple[Variant, bool]]:
+    """What is measured, and whether at all lengths; what the goals need comes first."""
+    listed = [(Variant(model), model.precision == "bf16") for model in FORMS]
+    listed += [(Variant(model), False) for model in LARGE_MODELS if model not in FORMS]
+    listed += [
+        (Variant(Model("bf16", attention), graphs), False)
+        for attention in ("grouped", "standard")
+        for graphs in (True, False)
+    ]
+    return listed
+
+
+def run(settings: Settings, lexivec: Lexivec, preparation: Preparation, stage: Stage) -> None:
+    """All steps."""
+
+    def one(variant: Variant, every_length: bool) -> Values:
+        lengths = settings.speed_lengths if every_length else settings.few_speed_lengths
+        variant.flags(lexivec)  # skips before waiting
+        directory = preparation.wait(variant.model)
+        values = measure(settings, lexivec, directory, variant, lengths)
+        values["layer_weights"] = layer_weights(preparation.wait_for("checkpoint"))
+        return values
+
+    for variant, every_length in variants():
+        stage.step(variant.name, 80 if every_length else 45, lambda: one(variant, every_length))

@@ -131,14 +131,10 @@ fn main() {
         }
         for (precision, times) in precisions.iter().zip(&mut conversions) {
             let options = ConvertOptions {
-                blocks: Blocks::default(),
                 calibration: None,
-                precision: *precision,
                 target: Target::Ort,
-                layout: Layout::Packed,
                 verify: false,
-                force: false,
-                onnxruntime: None,
+                ..ConvertOptions::for_provider(Provider::Cpu, Some(*precision))
             };
             let seconds = timed(&output, || {
                 drop(convert(&checkpoint, &output, &options, &Silent).unwrap())

@@ -4,41 +4,20 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use lexivec_models::{
-    Blocks, Checkpoint, Dimensions, Error as ModelError, FORMAT_VERSION, Layout, Manifest,
-    Precision, Quantization, Source, Target, Verification, WeightStorage,
+    Checkpoint, Dimensions, Error as ModelError, FORMAT_VERSION, Manifest, Quantization, Source,
+    Verification, WeightStorage,
 };
 
-use crate::calibrate::{self, Calibrated, Calibration};
+use crate::calibrate::{self, Calibrated};
 use crate::error::{Error, Result};
 use crate::external;
 use crate::graph::{self, Data, Model, Variant};
+use crate::options::ConvertOptions;
 use crate::output::Staging;
 use crate::progress::Progress;
 use crate::records::{digest_of, of_checkpoint, of_written};
 use crate::verify::{self, Subject};
 use crate::weights::Weights;
-
-/// What to convert to.
-#[derive(Debug, Clone)]
-pub struct ConvertOptions {
-    /// Number formats.
-    pub precision: Precision,
-    /// Operators: ONNX Runtime's own, or the standard ones alone.
-    pub target: Target,
-    /// The graph's inputs and outputs.
-    pub layout: Layout,
-    /// How weights are stored where they alone are integers.
-    pub blocks: Blocks,
-    /// The texts that decide how a model is quantised, and what is rescaled for fp16; none to round every weight to
-    /// nearest, and to leave all as it is. fp32 and bf16 have no use for it.
-    pub calibration: Option<Calibration>,
-    /// Whether to hold the result against the float32 graph of the same checkpoint.
-    pub verify: bool,
-    /// Whether to replace a model directory at the output path.
-    pub force: bool,
-    /// The ONNX Runtime library for verification; `None` to look for it.
-    pub onnxruntime: Option<PathBuf>,
-}
 
 /// What a conversion did.
 #[derive(Debug, Clone)]
@@ -70,17 +49,18 @@ pub fn convert(
     progress: &dyn Progress,
 ) -> Result<Report> {
     let started = Instant::now();
+    options.check(&checkpoint.decoder)?;
     let staging = Staging::create(output, options.force)?;
     let dir = staging.dir();
     let weights = Weights::open(checkpoint)?;
     let variant = Variant {
         precision: options.precision,
         target: options.target,
+        attention: options.attention,
         layout: options.layout,
         blocks: options.blocks,
         residual: 1.0,
     };
-    check_blocks(checkpoint, variant)?;
     let mut source = None;
     let calibrated = match &options.calibration {
         Some(calibration) if variant.is_quantised() || variant.computes_in_float16() => {
@@ -124,9 +104,7 @@ pub fn convert(
             checkpoint,
             weights: &weights,
             dir,
-            precision: options.precision,
-            target: options.target,
-            compute: variant.format().map(|_| variant.blocks.compute),
+            form: variant.form(),
             onnxruntime: options.onnxruntime.as_deref(),
         };
         verify::verify(&subject, progress)?
@@ -148,6 +126,7 @@ pub fn convert(
         decoder: checkpoint.decoder.clone(),
         precision: variant.precision,
         target: variant.target,
+        attention: variant.attention,
         layout: variant.layout,
         max_length: checkpoint.max_length(),
         prompts: checkpoint.sentence.prompts.clone(),
@@ -173,31 +152,6 @@ pub fn convert(
         quantization: manifest.quantization,
         notes: manifest.notes,
     })
-}
-
-/// Whether weights in blocks, where they are asked for, can be written.
-fn check_blocks(checkpoint: &Checkpoint, variant: Variant) -> Result<()> {
-    let Some(format) = variant.format() else {
-        return Ok(());
-    };
-    if variant.target == Target::Standard {
-        return Err(Error::BlocksNeedOrt(variant.precision));
-    }
-    let d = &checkpoint.decoder;
-    for (field, width) in [
-        ("hidden_size", d.hidden_size),
-        ("num_attention_heads * head_dim", d.heads * d.head_dim),
-        ("intermediate_size", d.intermediate_size),
-    ] {
-        if width % format.size != 0 {
-            return Err(Error::BlockSize {
-                field,
-                width,
-                size: format.size,
-            });
-        }
-    }
-    Ok(())
 }
 
 /// Puts the checkpoint's weight files beside a graph that refers to them: as hard links where the file system can.

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use lexivec_models::Precision;
+use lexivec_models::{Precision, Target};
 
 /// A failed conversion. Nothing is left at the output path when one is returned.
 #[derive(Debug, thiserror::Error)]
@@ -22,11 +22,16 @@ pub enum Error {
         /// Between the vector before and after.
         cosine: f64,
     },
-    /// Weights in blocks have no standard operators.
-    #[error(
-        "{0} with target standard: only ONNX Runtime's own operators read weights in blocks: convert with `--target ort`"
-    )]
-    BlocksNeedOrt(Precision),
+    /// A precision, target, layout and form of attention that do not go together.
+    #[error("{precision} with target {target} cannot be written: {reason}")]
+    Combination {
+        /// The number formats.
+        precision: Precision,
+        /// The operators.
+        target: Target,
+        /// Why, and what to do instead.
+        reason: &'static str,
+    },
     /// A width is no multiple of the blocks'.
     #[error(
         "{field} of config.json is {width}, no multiple of the block size {size}: choose another `--block-size`, or `--precision int8`"

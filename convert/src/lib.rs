@@ -21,6 +21,7 @@ mod graph;
 mod late;
 mod likeness;
 mod matrix;
+mod options;
 mod output;
 mod probes;
 mod progress;
@@ -34,7 +35,8 @@ mod verify;
 mod weights;
 
 pub use calibrate::{Calibration, Goal};
-pub use convert::{ConvertOptions, Report, convert};
+pub use convert::{Report, convert};
 pub use error::{Error, Result};
+pub use options::ConvertOptions;
 pub use progress::{Progress, Silent};
 pub use shortened::shortened;

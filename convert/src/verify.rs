@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use lexivec_models::{Checkpoint, Compute, Error as ModelError, Precision, Target, Verification};
+use lexivec_models::{Checkpoint, Error as ModelError, GraphForm, Precision, Verification};
 use lexivec_runtime::batch::{Limits, batches};
 use lexivec_runtime::{
     Library, Network, PackedNetwork, PaddedNetwork, Provider, Request, SessionSettings, Tokenizer,
@@ -44,10 +44,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) weights: &'a Weights,
     /// Where the model was written.
     pub(crate) dir: &'a Path,
-    pub(crate) precision: Precision,
-    pub(crate) target: Target,
-    /// What weights in blocks compute in.
-    pub(crate) compute: Option<Compute>,
+    pub(crate) form: GraphForm,
     pub(crate) onnxruntime: Option<&'a Path>,
 }
 
@@ -56,12 +53,7 @@ pub(crate) struct Subject<'a> {
 /// # Errors
 /// The model does not load, a vector is not finite, or a cosine is below the precision's floor; the text is named.
 pub(crate) fn verify(subject: &Subject<'_>, progress: &dyn Progress) -> Result<Verification> {
-    if let Some(reason) = refusal(
-        Provider::Cpu,
-        subject.precision,
-        subject.compute,
-        subject.target,
-    ) {
+    if let Some(reason) = refusal(Provider::Cpu, subject.form) {
         return Ok(Verification::Skipped {
             reason: format!("it cannot run on this CPU: {reason}"),
         });
@@ -93,13 +85,13 @@ pub(crate) fn verify(subject: &Subject<'_>, progress: &dyn Progress) -> Result<V
     };
     // The manifest is not written yet, so the directory is opened by its files.
     let mut candidate = open_candidate(library, subject.dir, &settings)?;
-    if subject.precision == Precision::Fp16 {
+    if subject.form.precision == Precision::Fp16 {
         // The file loads; what runs is a copy that needs not all its weights in float32 at once.
         drop(candidate);
         candidate = open_late(library, subject.dir, &settings)?;
     }
     let found = run(candidate.as_mut(), &sequences, progress)?;
-    judge(subject.precision, &texts, &expected, &found)
+    judge(subject.form.precision, &texts, &expected, &found)
 }
 
 fn open_candidate(

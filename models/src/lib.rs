@@ -33,6 +33,8 @@ pub use manifest::{
     Verification, WeightStorage,
 };
 pub use paths::cache_dir;
-pub use precision::{Blocks, Compute, Layout, LinearPrecision, Precision, Target};
+pub use precision::{
+    Attention, Blocks, Compute, GraphForm, Layout, LinearPrecision, Precision, Target,
+};
 pub use prompt::with_instruction;
 pub use sentence::SentenceConfig;

@@ -16,7 +16,7 @@ use crate::decoder::Decoder;
 use crate::digest::{FileRecord, hexadecimal};
 use crate::error::{Error, Result};
 use crate::files::{is_plain_relative, parse_json, read_text};
-use crate::precision::{Blocks, Layout, LinearPrecision, Precision, Target};
+use crate::precision::{Attention, Blocks, GraphForm, Layout, LinearPrecision, Precision, Target};
 
 /// The manifest's file name.
 pub const MANIFEST_FILE: &str = "lexivec.json";
@@ -39,6 +39,9 @@ pub struct Manifest {
     pub precision: Precision,
     /// The operators used.
     pub target: Target,
+    /// The form of attention in graphs of target `cuda`.
+    #[serde(default)]
+    pub attention: Attention,
     /// The graph's signature.
     pub layout: Layout,
     /// The most tokens of a text.
@@ -267,6 +270,16 @@ impl Manifest {
             let _ = fs_err::remove_file(&sibling);
             Error::io(&path, source)
         })
+    }
+
+    /// What decides who can run the graph.
+    pub fn form(&self) -> GraphForm {
+        GraphForm {
+            precision: self.precision,
+            compute: self.blocks.map(|blocks| blocks.compute),
+            target: self.target,
+            attention: self.attention,
+        }
     }
 
     /// Whether `dir` holds a converted model.

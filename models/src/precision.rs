@@ -147,17 +147,41 @@ spellings!(LinearPrecision, "precision of a linear layer", {
     Fp32 => "fp32",
 });
 
-/// Which operators a graph may use.
+/// Which operators a graph may use: whose kernels it was written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
-    /// ONNX Runtime, with its contributed operators.
+    /// ONNX Runtime's CPU provider, with its contributed operators.
     Ort,
-    /// Operators of the ONNX standard alone, for TensorRT and other runtimes.
+    /// ONNX Runtime's CUDA provider, with its contributed operators.
+    Cuda,
+    /// Operators of the ONNX standard alone, for OpenVINO and other tools.
     Standard,
+    /// The same, with attention in 16 bits whatever the rest computes in, as TensorRT needs it.
+    TensorRt,
 }
 
-spellings!(Target, "target", { Ort => "ort", Standard => "standard" });
+spellings!(Target, "target", {
+    Ort => "ort",
+    Cuda => "cuda",
+    Standard => "standard",
+    TensorRt => "tensorrt",
+});
+
+/// The form of attention in graphs of target `cuda`.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Attention {
+    /// ONNX's Attention, behind norm and rotary embedding as operators of their own: the least memory.
+    #[default]
+    Standard,
+    /// GroupQueryAttention with norm and rotary embedding inside: the fewest kernels. fp16 and bf16 only.
+    Grouped,
+}
+
+spellings!(Attention, "form of attention", { Standard => "standard", Grouped => "grouped" });
 
 /// The signature of a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -170,6 +194,19 @@ pub enum Layout {
 }
 
 spellings!(Layout, "layout", { Packed => "packed", Padded => "padded" });
+
+/// What decides which execution providers have the kernels for a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GraphForm {
+    /// The number formats.
+    pub precision: Precision,
+    /// The type that it computes in, where weights alone are integers.
+    pub compute: Option<Compute>,
+    /// The operators.
+    pub target: Target,
+    /// The form of attention, for target `cuda`.
+    pub attention: Attention,
+}
 
 #[cfg(test)]
 mod tests {

@@ -354,8 +354,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use lexivec_models::{
-        Decoder, Dimensions, FileRecord, Layout, Precision, Source, SourceId, Target, Verification,
-        WeightStorage,
+        Attention, Decoder, Dimensions, FileRecord, Layout, Precision, Source, SourceId, Target,
+        Verification, WeightStorage,
     };
 
     use super::*;
@@ -379,6 +379,7 @@ mod tests {
             decoder: Decoder::read(nano.as_ref()).unwrap(),
             precision: Precision::Fp32,
             target: Target::Ort,
+            attention: Attention::default(),
             layout: Layout::Packed,
             max_length: 8,
             dimensions: Dimensions::up_to(64),

@@ -61,7 +61,7 @@ impl LayerNetwork {
         let rows = plan.rows();
         let states = Tensor::<f32>::from_array(([rows, residual.len() / rows], residual.to_vec()))?;
         let mut inputs = vec![("residual", states.into())];
-        inputs.extend(packed::plan_inputs(plan.clone())?);
+        inputs.extend(packed::plan_inputs(&self.session, plan.clone())?);
         inputs.extend(self.prefixes.inputs(&Found::default())?);
         packed::fetch(&mut self.session, inputs, names)
     }

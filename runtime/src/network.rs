@@ -5,10 +5,10 @@ use std::path::Path;
 use lexivec_models::{Layout, Manifest};
 
 use crate::error::{Error, Result};
-use crate::refusal::refusal;
 use crate::library::Library;
 use crate::packed::PackedNetwork;
 use crate::padded::PaddedNetwork;
+use crate::refusal::refusal;
 use crate::session::SessionSettings;
 
 /// A loaded model. `&mut self`, for a session runs one batch at a time; a worker thread owns each.
@@ -66,9 +66,8 @@ pub fn open_network(
         return Ok(Box::new(PaddedNetwork::open(library, dir, settings)?));
     }
     let manifest = Manifest::read(dir)?;
-    let compute = manifest.blocks.map(|b| b.compute);
     for provider in &settings.providers.order {
-        if let Some(reason) = refusal(*provider, manifest.precision, compute, manifest.target) {
+        if let Some(reason) = refusal(*provider, manifest.form()) {
             return Err(Error::Provider {
                 provider: provider.name(),
                 reason: format!(

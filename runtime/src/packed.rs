@@ -19,7 +19,8 @@ use crate::session::{self, SessionSettings, Source};
 pub struct PackedNetwork {
     session: Session,
     hidden_size: usize,
-    prefixes: Box<dyn PrefixRows>,
+    /// None where the graph takes no rows of kept prefixes.
+    prefixes: Option<Box<dyn PrefixRows>>,
 }
 
 impl PackedNetwork {
@@ -51,9 +52,11 @@ impl PackedNetwork {
         let (_, hidden_size) = output
             .and_then(|o| tensor(o.dtype()))
             .ok_or_else(|| unexpected(path))?;
+        if !takes(&session, "kv_index") {
+            return Err(unexpected(path));
+        }
         Ok(Self {
-            prefixes: prefix_rows::of_session(&session, prefix_bytes)
-                .ok_or_else(|| unexpected(path))?,
+            prefixes: prefix_rows::of_session(&session, prefix_bytes),
             session,
             hidden_size,
         })
@@ -61,20 +64,23 @@ impl PackedNetwork {
 
     /// Runs a batch behind the prefixes that are kept, and keeps more.
     fn run(&mut self, sequences: &[&[u32]]) -> ort::Result<States> {
-        let found = self.prefixes.find(sequences);
+        let Some(prefixes) = &mut self.prefixes else {
+            return self.run_whole(sequences);
+        };
+        let found = prefixes.find(sequences);
         let plan = Plan::behind(&found.cached, sequences);
-        let wanted = self.prefixes.wanted(sequences, &found, &plan);
+        let wanted = prefixes.wanted(sequences, &found, &plan);
         let (rows, cached) = (plan.rows(), found.cached.rows);
         let mut names = vec![EMBEDDING];
         if !wanted.is_empty() {
-            names.extend(self.prefixes.outputs());
+            names.extend(prefixes.outputs());
         }
         let options = only(&names)?;
-        let inputs = inputs(plan, self.prefixes.inputs(&found)?)?;
+        let inputs = inputs(&self.session, plan, prefixes.inputs(&found)?)?;
         let outputs = self.session.run_with_options(inputs, &options)?;
         let values = widened(&outputs[EMBEDDING])?;
         if !wanted.is_empty() {
-            self.prefixes.keep(&found, &wanted, &outputs)?;
+            prefixes.keep(&found, &wanted, &outputs)?;
         }
         Ok(States {
             values,
@@ -83,11 +89,28 @@ impl PackedNetwork {
         })
     }
 
-    /// The keys and values of every layer.
-    fn rows(&mut self, sequences: &[&[u32]]) -> ort::Result<Vec<Vec<f32>>> {
-        let none = self.prefixes.inputs(&Found::default())?;
-        let inputs = inputs(Plan::new(sequences), none)?;
-        fetch(&mut self.session, inputs, &self.prefixes.outputs())
+    /// Runs a batch of a graph that takes no prefixes.
+    fn run_whole(&mut self, sequences: &[&[u32]]) -> ort::Result<States> {
+        let plan = Plan::new(sequences);
+        let rows = plan.rows();
+        let inputs = inputs(&self.session, plan, Vec::new())?;
+        let mut values = fetch(&mut self.session, inputs, &[EMBEDDING])?;
+        Ok(States {
+            values: values.swap_remove(0),
+            rows,
+            cached: 0,
+        })
+    }
+
+    /// The keys and values of every layer, each of this width; nothing where the graph does not give them.
+    fn rows(&mut self, sequences: &[&[u32]]) -> ort::Result<(Vec<Vec<f32>>, usize)> {
+        let Some(prefixes) = &self.prefixes else {
+            return Ok((Vec::new(), 0));
+        };
+        let none = prefixes.inputs(&Found::default())?;
+        let inputs = inputs(&self.session, Plan::new(sequences), none)?;
+        let rows = fetch(&mut self.session, inputs, &prefixes.outputs())?;
+        Ok((rows, prefixes.width()))
     }
 }
 
@@ -106,28 +129,45 @@ const EMBEDDING: &str = "embedding";
 pub(crate) type Input<'a> = (&'a str, SessionInputValue<'static>);
 
 /// All inputs of a packed graph.
-fn inputs<'a>(plan: Plan, prefixes: Vec<Input<'a>>) -> ort::Result<Vec<Input<'a>>> {
+fn inputs<'a>(
+    session: &Session,
+    plan: Plan,
+    prefixes: Vec<Input<'a>>,
+) -> ort::Result<Vec<Input<'a>>> {
     let ids = Tensor::<i64>::from_array(([plan.rows()], plan.input_ids.clone()))?;
     let mut inputs = vec![("input_ids", ids.into())];
-    inputs.extend(plan_inputs(plan)?);
+    inputs.extend(plan_inputs(session, plan)?);
     inputs.extend(prefixes);
     Ok(inputs)
 }
 
-/// What a plan says of its rows besides their tokens, as a packed graph or a layer of one takes it.
-pub(crate) fn plan_inputs(plan: Plan) -> ort::Result<Vec<Input<'static>>> {
+/// What a plan says of its rows besides their tokens: those inputs that a packed graph, or a layer of one, takes.
+pub(crate) fn plan_inputs(session: &Session, plan: Plan) -> ort::Result<Vec<Input<'static>>> {
     let (rows, batch, length) = (plan.rows(), plan.batch(), plan.length);
+    let total = i32::try_from(length).unwrap_or(i32::MAX);
     let ints = |shape: Vec<usize>, data| -> ort::Result<SessionInputValue<'static>> {
         Ok(Tensor::<i64>::from_array((shape, data))?.into())
     };
-    Ok(vec![
+    let mut inputs = vec![
         ("position_ids", ints(vec![rows], plan.position_ids)?),
         ("kv_index", ints(vec![batch, length], plan.kv_index)?),
         ("query_index", ints(vec![batch, length], plan.query_index)?),
         ("token_index", ints(vec![rows], plan.token_index)?),
         ("last_row", ints(vec![batch], plan.last_row)?),
         ("last_slot", ints(vec![batch], plan.last_slot)?),
-    ])
+    ];
+    // Every sequence is as long as the longest: no real token sees the padding behind it.
+    let last = Tensor::<i32>::from_array(([batch], vec![total - 1; batch]))?;
+    let total = Tensor::<i32>::from_array(((), vec![total]))?;
+    inputs.push(("seqlens_k", last.into()));
+    inputs.push(("total_sequence_length", total.into()));
+    inputs.retain(|(name, _)| takes(session, name));
+    Ok(inputs)
+}
+
+/// Whether a graph has an input of this name.
+fn takes(session: &Session, name: &str) -> bool {
+    session.inputs().iter().any(|input| input.name() == name)
 }
 
 /// Runs a graph for the outputs of these names alone, in float32.
@@ -159,10 +199,9 @@ impl Network for PackedNetwork {
     }
 
     fn layers(&mut self, sequences: &[&[u32]]) -> Result<Vec<Layer>> {
-        let outputs = self
+        let (outputs, width) = self
             .rows(sequences)
             .map_err(|e| Error::of_run(e.message()))?;
-        let width = self.prefixes.width();
         let layer = |[key, value]: &[Vec<f32>; 2]| Layer {
             key: key.clone(),
             value: value.clone(),

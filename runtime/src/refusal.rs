@@ -1,67 +1,110 @@
 //! Which models an execution provider can serve.
 
-use lexivec_models::{Compute, Precision, Target};
+use lexivec_models::{Attention, GraphForm, Precision, Target};
 
 use crate::execution_provider::Provider;
 
-/// Why a provider cannot serve a model of this precision and target; `None` where it can. `compute` is the type that a
-/// model computes in whose weights alone are integers.
+/// Why a provider cannot serve a graph of this form, and what to do instead; `None` where it can.
 ///
 /// A node without a kernel on a GPU would run on the CPU, with its inputs copied there and back: that is the silent
 /// fall-back that must not happen.
 #[must_use]
-pub fn refusal(
-    provider: Provider,
-    precision: Precision,
-    compute: Option<Compute>,
-    target: Target,
-) -> Option<&'static str> {
-    let weight_only = precision.weight_bits().is_some();
-    match (provider, precision, target) {
-        (Provider::Cpu, Precision::Bf16, _) => Some(
+pub fn refusal(provider: Provider, form: GraphForm) -> Option<&'static str> {
+    match provider {
+        Provider::Cpu => on_a_cpu(form),
+        Provider::Cuda => on_cuda(form),
+        Provider::TensorRt => on_tensorrt(form),
+    }
+}
+
+fn on_a_cpu(form: GraphForm) -> Option<&'static str> {
+    match (form.precision, form.target, form.attention) {
+        (Precision::Bf16, ..) => Some(
             "ONNX Runtime has no bfloat16 kernels for CPUs: convert with `--precision int8` or `--precision fp32`",
         ),
-        (Provider::Cpu, _, _) => None,
-        (Provider::Cuda, _, Target::Ort) if weight_only && compute != Some(Compute::Fp16) => Some(
-            "GroupQueryAttention has CUDA kernels for float16 and bfloat16 only: convert with `--compute fp16`",
+        (_, Target::Cuda, Attention::Grouped) => Some(
+            "GroupQueryAttention normalises queries and keys on CUDA only: convert without `--ep cuda`",
         ),
-        (Provider::Cuda, Precision::Fp32 | Precision::Int8, Target::Ort) => Some(
-            "GroupQueryAttention has CUDA kernels for float16 and bfloat16 only: convert with `--precision fp16` or \
-             `--precision bf16`, or with `--target standard`",
+        _ => None,
+    }
+}
+
+fn on_cuda(form: GraphForm) -> Option<&'static str> {
+    match (form.target, form.precision) {
+        (Target::Ort, _) => Some(
+            "its operators are those that ONNX Runtime's CPU kernels need, and some have none on CUDA: convert with \
+             `--ep cuda`",
         ),
-        (Provider::Cuda, _, _) => None,
-        (Provider::TensorRt, _, Target::Ort) if weight_only => Some(
-            "TensorRT does not know ONNX Runtime's own operators, which weights in blocks need: convert with \
-             `--precision fp16 --target standard`",
+        (_, Precision::Int8) => Some(
+            "CUDA has no fused kernel for integer activations: convert with `--precision int8 --ep cuda`, which keeps \
+             weights of 8 bits and activations in float16",
         ),
-        (Provider::TensorRt, _, Target::Ort) => Some(
-            "TensorRT does not know ONNX Runtime's own operators: convert with `--target standard`",
+        (Target::Cuda | Target::Standard | Target::TensorRt, _) => None,
+    }
+}
+
+fn on_tensorrt(form: GraphForm) -> Option<&'static str> {
+    match (form.target, form.precision) {
+        (Target::Ort | Target::Cuda, _) => Some(
+            "TensorRT does not know ONNX Runtime's own operators: convert with `--ep tensorrt`",
         ),
-        (Provider::TensorRt, _, Target::Standard) => None,
+        (Target::Standard, Precision::Fp32 | Precision::Int8) => Some(
+            "TensorRT has no kernel for attention in float32: convert with `--ep tensorrt`, which computes attention in \
+             float16",
+        ),
+        (Target::Standard | Target::TensorRt, _) => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use lexivec_models::Compute;
+
     use super::*;
+
+    fn form(precision: Precision, target: Target) -> GraphForm {
+        GraphForm {
+            precision,
+            compute: precision.weight_bits().map(|_| Compute::Fp16),
+            target,
+            attention: Attention::Standard,
+        }
+    }
 
     #[test]
     fn every_refusal_says_what_to_do_instead() {
+        let mut refused = 0;
         for provider in Provider::ALL {
             for &precision in Precision::ALL {
-                for target in [Target::Ort, Target::Standard] {
-                    let compute = precision.weight_bits().map(|_| Compute::Fp32);
-                    let Some(reason) = refusal(provider, precision, compute, target) else {
-                        continue;
-                    };
-                    assert!(reason.contains("convert with"), "{reason}");
+                for &target in Target::ALL {
+                    for &attention in Attention::ALL {
+                        let form = GraphForm {
+                            attention,
+                            ..form(precision, target)
+                        };
+                        let Some(reason) = refusal(provider, form) else {
+                            continue;
+                        };
+                        refused += 1;
+                        assert!(reason.contains("convert with"), "{reason}");
+                    }
                 }
             }
         }
-        let cuda = |precision, compute| refusal(Provider::Cuda, precision, compute, Target::Ort);
-        assert!(refusal(Provider::Cpu, Precision::Bf16, None, Target::Ort).is_some());
-        assert!(cuda(Precision::Fp16, None).is_none());
-        assert!(cuda(Precision::Int4Weight, Some(Compute::Fp32)).is_some());
-        assert!(cuda(Precision::Int4Weight, Some(Compute::Fp16)).is_none());
+        assert!(refused > 0);
+    }
+
+    #[test]
+    fn each_provider_runs_what_is_written_for_it() {
+        let runs =
+            |provider, precision, target| refusal(provider, form(precision, target)).is_none();
+        assert!(runs(Provider::Cpu, Precision::Int8, Target::Ort));
+        assert!(runs(Provider::Cuda, Precision::Fp16, Target::Cuda));
+        assert!(runs(Provider::Cuda, Precision::Int4Weight, Target::Cuda));
+        assert!(runs(Provider::TensorRt, Precision::Int8, Target::TensorRt));
+        assert!(!runs(Provider::Cpu, Precision::Bf16, Target::Ort));
+        assert!(!runs(Provider::Cuda, Precision::Fp16, Target::Ort));
+        assert!(!runs(Provider::Cuda, Precision::Int8, Target::Standard));
+        assert!(!runs(Provider::TensorRt, Precision::Fp32, Target::Standard));
     }
 }

@@ -512,12 +512,13 @@ fn the_precision_report_leaves_no_precision_out() {
         .unwrap();
     let named: Vec<&str> = line.split_whitespace().collect();
     let here = |p: &&Precision| {
-        let refused = lexivec_runtime::refusal(
-            lexivec_runtime::Provider::Cpu,
-            **p,
-            Some(lexivec_models::Compute::Fp32),
-            lexivec_models::Target::Ort,
-        );
+        let form = lexivec_models::GraphForm {
+            precision: **p,
+            compute: Some(lexivec_models::Compute::Fp32),
+            target: lexivec_models::Target::Ort,
+            attention: lexivec_models::Attention::default(),
+        };
+        let refused = lexivec_runtime::refusal(lexivec_runtime::Provider::Cpu, form);
         refused.is_none()
     };
     let all: Vec<&str> = Precision::ALL

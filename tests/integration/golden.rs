@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lexivec_convert::Calibration;
-use lexivec_models::{Layout, Precision, Target};
+use lexivec_models::{Blocks, Compute, Layout, Precision, Target};
 use lexivec_runtime::vector::cosine;
 use lexivec_runtime::{Engine, Prefix, Request};
 use serde::Deserialize;
@@ -72,26 +72,43 @@ fn nano_equals_sentence_transformers_at_every_precision_target_and_layout() {
     let golden: Golden = json("tests/golden/nano.json");
     // One calibration does for all targets and layouts.
     let calibrations = tempfile::tempdir().unwrap();
-    let bounds = [
-        (Precision::Fp32, 0.999_99, Some(2e-5)),
-        (Precision::Fp16, 0.999, None),
-        (Precision::Int8, 0.99, None),
-    ];
-    for (precision, least, most) in bounds {
-        for target in [Target::Ort, Target::Standard] {
-            for layout in [Layout::Packed, Layout::Padded] {
-                let options = lexivec_convert::ConvertOptions {
-                    target,
-                    layout,
-                    calibration: Some(Calibration {
-                        cache: Some(calibrations.path().to_path_buf()),
-                        ..Calibration::default()
-                    }),
-                    ..options(precision)
-                };
-                let model = converted(&nano(), &options);
-                check(&engine(&model.report.dir), &golden.cases, least, most);
+    let exact = (0.999_99, Some(2e-5));
+    for (precision, target, (least, most)) in [
+        (Precision::Fp32, Target::Ort, exact),
+        (Precision::Fp32, Target::Cuda, exact),
+        (Precision::Fp32, Target::Standard, exact),
+        // Attention in float16.
+        (Precision::Fp32, Target::TensorRt, (0.999_9, None)),
+        (Precision::Fp16, Target::Ort, (0.999, None)),
+        (Precision::Fp16, Target::Cuda, (0.999, None)),
+        (Precision::Fp16, Target::Standard, (0.999, None)),
+        (Precision::Int8, Target::Ort, (0.99, None)),
+        (Precision::Int8, Target::Standard, (0.99, None)),
+        (Precision::Int8, Target::TensorRt, (0.99, None)),
+        (Precision::Int8Weight, Target::Cuda, (0.99, None)),
+    ] {
+        for &layout in Layout::ALL {
+            if (target, layout) == (Target::Cuda, Layout::Padded) {
+                continue;
             }
+            let options = lexivec_convert::ConvertOptions {
+                target,
+                layout,
+                blocks: Blocks {
+                    compute: match target {
+                        Target::Cuda => Compute::Fp16,
+                        _ => Compute::Fp32,
+                    },
+                    ..Blocks::default()
+                },
+                calibration: Some(Calibration {
+                    cache: Some(calibrations.path().to_path_buf()),
+                    ..Calibration::default()
+                }),
+                ..options(precision)
+            };
+            let model = converted(&nano(), &options);
+            check(&engine(&model.report.dir), &golden.cases, least, most);
         }
     }
 }
@@ -129,7 +146,7 @@ fn every_decoder_family_equals_transformers() {
     assert_eq!(golden.families.len(), 4);
     for (family, cases) in &golden.families {
         let checkpoint = project(&format!("tests/fixtures/tiny/{family}"));
-        for target in [Target::Ort, Target::Standard] {
+        for target in [Target::Ort, Target::Cuda, Target::Standard] {
             let options = lexivec_convert::ConvertOptions {
                 target,
                 ..options(Precision::Fp32)

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use lexivec_convert::{Calibration, ConvertOptions, Goal, Report, Silent, convert};
-use lexivec_models::{Blocks, Checkpoint, Layout, Precision, Target};
-use lexivec_runtime::{Engine, EngineOptions, SessionSettings};
+use lexivec_models::{Checkpoint, Precision, Target};
+use lexivec_runtime::{Engine, EngineOptions, Provider, SessionSettings};
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -21,14 +21,8 @@ pub(crate) fn nano() -> PathBuf {
 /// What the fixtures are converted with, unless a test says otherwise.
 pub(crate) fn options(precision: Precision) -> ConvertOptions {
     ConvertOptions {
-        precision,
         target: Target::Ort,
-        layout: Layout::Packed,
-        blocks: Blocks::default(),
-        calibration: Some(Calibration::default()),
-        verify: true,
-        force: false,
-        onnxruntime: None,
+        ..ConvertOptions::for_provider(Provider::Cpu, Some(precision))
     }
 }
 

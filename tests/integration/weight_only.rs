@@ -126,8 +126,8 @@ fn what_cannot_be_stored_in_blocks_is_refused() {
         ..options(Precision::Int4Weight)
     };
     let error = refused(&standard);
-    assert!(matches!(error, Error::BlocksNeedOrt(_)));
-    assert!(error.to_string().contains("--target ort"), "{error}");
+    assert!(matches!(error, Error::Combination { .. }));
+    assert!(error.to_string().contains("--ep cuda"), "{error}");
     let odd = ConvertOptions {
         blocks: Blocks {
             size: 48,

@@ -209,6 +209,22 @@ impl Graph {
         outputs.map(Value)
     }
 
+    /// Converts to another type.
+    pub(crate) fn cast(&mut self, x: &Value, to: DType) -> Value {
+        self.op("Cast", &[x], &[("to", Attribute::Int(to as i64))])
+    }
+
+    /// Both dimensions of a matrix, int64 `[1]` each.
+    pub(crate) fn shape_of(&mut self, x: &Value) -> [Value; 2] {
+        [0, 1].map(|dim| {
+            let range = [
+                ("start", Attribute::Int(dim)),
+                ("end", Attribute::Int(dim + 1)),
+            ];
+            self.op("Shape", &[x], &range)
+        })
+    }
+
     /// Splits `value` along axis 1 into parts of these widths.
     pub(crate) fn split(&mut self, value: &Value, widths: &[usize]) -> Vec<Value> {
         if widths.len() == 1 {

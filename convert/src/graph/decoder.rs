@@ -15,31 +15,39 @@
 use lexivec_models::Decoder;
 
 use super::builder::Value;
+use super::dialect::{Heads, Lengths, RotaryTables};
 use super::layout::Wiring;
 use super::linear::Projection;
-use super::ops::{Lengths, Ops, RotaryTables};
+use super::ops::Ops;
 use crate::error::Result;
 
 /// What every layer needs and the graph computes once.
 struct Shared<'a> {
     decoder: &'a Decoder,
     wiring: &'a Wiring,
-    /// `[rows, 1]`
+    /// `[rows, 1]`; none where attention rotates inside.
     positions: Value,
     rotary: RotaryTables,
-    lengths: Lengths,
+    lengths: Option<Lengths>,
 }
 
 impl<'a> Shared<'a> {
     fn new(ops: &mut Ops<'_>, decoder: &'a Decoder, wiring: &'a Wiring) -> Self {
         let d = decoder;
-        let axis = ops.graph.ints(&[1]);
+        let dialect = ops.style.dialect;
+        let positions = match dialect.fused_attention() {
+            Some(_) => Value::none(),
+            None => {
+                let axis = ops.graph.ints(&[1]);
+                ops.graph.op("Unsqueeze", &[&wiring.positions, &axis], &[])
+            }
+        };
         Self {
             decoder,
             wiring,
-            positions: ops.graph.op("Unsqueeze", &[&wiring.positions, &axis], &[]),
+            positions,
             rotary: ops.rotary_tables(d.max_positions, d.head_dim, d.rope_theta),
-            lengths: ops.lengths(&wiring.batch, &wiring.sequence),
+            lengths: dialect.lengths(&mut ops.graph, &wiring.rectangle),
         }
     }
 }
@@ -120,15 +128,52 @@ fn attention(ops: &mut Ops<'_>, shared: &Shared<'_>, layer: usize, x: &Value) ->
         projection("k_proj", kv_width),
         projection("v_proj", kv_width),
     ];
-    let qkv = ops.project(x, d.hidden_size, &layers)?;
-    let q = heads(ops, shared, layer, "q_norm", &qkv[0], d.heads)?;
-    let k = heads(ops, shared, layer, "k_norm", &qkv[1], d.kv_heads)?;
-
-    let wiring = shared.wiring;
-    let [q, k, v] = wiring.to_sequences(ops, layer, [&q, &k, &qkv[2]], d);
-    let y = ops.attention([&q, &k, &v], d.heads, d.kv_heads, &shared.lengths);
+    let counts = Heads {
+        query: d.heads,
+        key_value: d.kv_heads,
+    };
+    let dialect = ops.style.dialect;
+    let y = match (dialect.fused_attention(), &shared.lengths) {
+        (Some(fused), Some(lengths)) => {
+            let qkv = ops.project_stacked(x, d.hidden_size, &layers)?;
+            let qkv = shared.wiring.stack_to_sequences(ops, &qkv);
+            let norms = qk_norms(ops, d, layer)?;
+            let (epsilon, tables) = (d.rms_norm_eps as f32, &shared.rotary);
+            fused.attention(
+                &mut ops.graph,
+                &qkv,
+                norms,
+                epsilon,
+                tables,
+                counts,
+                lengths,
+            )
+        }
+        _ => {
+            let qkv = ops.project(x, d.hidden_size, &layers)?;
+            let q = heads(ops, shared, layer, "q_norm", &qkv[0], d.heads)?;
+            let k = heads(ops, shared, layer, "k_norm", &qkv[1], d.kv_heads)?;
+            let wiring = shared.wiring;
+            let [q, k, v] = wiring.to_sequences(ops, layer, [&q, &k, &qkv[2]], d);
+            let (g, compute) = (&mut ops.graph, ops.style.compute);
+            dialect.attention(g, compute, [&q, &k, &v], counts, shared.lengths.as_ref())
+        }
+    };
     let flat = ops.graph.ints(&[-1, q_width as i64]);
     Ok(ops.graph.op("Reshape", &[&y, &flat], &[]))
+}
+
+/// The weights of the query's and the key's norm, which Qwen3 alone has.
+fn qk_norms(ops: &mut Ops<'_>, d: &Decoder, layer: usize) -> Result<Option<[Value; 2]>> {
+    if !d.qk_norm {
+        return Ok(None);
+    }
+    let weight = |ops: &mut Ops<'_>, norm: &str| ops.vector(&qk_norm_name(layer, norm), d.head_dim);
+    Ok(Some([weight(ops, "q_norm")?, weight(ops, "k_norm")?]))
+}
+
+fn qk_norm_name(layer: usize, norm: &str) -> String {
+    format!("layers.{layer}.self_attn.{norm}.weight")
 }
 
 /// Normalises (Qwen3 alone does) and rotates the heads of a query or key.
@@ -145,7 +190,7 @@ fn heads(
     if d.qk_norm {
         let split = ops.graph.ints(&[0, heads as i64, d.head_dim as i64]);
         let merge = ops.graph.ints(&[0, (heads * d.head_dim) as i64]);
-        let weight = format!("layers.{layer}.self_attn.{norm}.weight");
+        let weight = qk_norm_name(layer, norm);
         x = ops.graph.op("Reshape", &[&x, &split], &[]);
         x = ops.rms_norm(&x, &weight, d.head_dim, d.rms_norm_eps)?;
         x = ops.graph.op("Reshape", &[&x, &merge], &[]);

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use lexivec_models::Target;
-
 use super::builder::{Attribute, CONTRIB, DType, Data, Initializer, Value};
 use super::ops::Ops;
 use crate::blocks::BlockQuantized;
@@ -162,12 +160,8 @@ impl Ops<'_> {
     fn eight_bits(&mut self, x: &Value, scale: f32) -> Value {
         let g = &mut self.graph;
         let scale = g.scalar(DType::F32, &scale.to_le_bytes());
-        // uint8 around 128 always fuses to one integer product on CPUs (U8S8 has the fast kernels); TensorRT
-        // takes symmetric int8 alone.
-        let zero = match self.style.target {
-            Target::Ort => g.scalar(DType::U8, &[128]),
-            Target::Standard => g.scalar(DType::I8, &[0]),
-        };
+        let (kind, zero) = self.style.dialect.activation_zero();
+        let zero = g.scalar(kind, &[zero]);
         let codes = g.op("QuantizeLinear", &[x, &scale, &zero], &[]);
         g.op("DequantizeLinear", &[&codes, &scale, &zero], &[])
     }

@@ -14,11 +14,10 @@ use crate::error::Result;
 pub(super) struct Wiring {
     /// Token ids, int64 `[rows]`.
     pub(super) ids: Value,
-    /// Position of each row in its sequence, int64 `[rows]`.
+    /// Position of each row in its sequence, int64 `[rows]`; none where attention rotates inside.
     pub(super) positions: Value,
-    /// Number of sequences and length of the longest, int64 `[1]` each.
-    pub(super) batch: Value,
-    pub(super) sequence: Value,
+    /// A value of shape `[B, S]`: sequences, and the length of the longest.
+    pub(super) rectangle: Value,
     kind: Kind,
 }
 
@@ -51,13 +50,23 @@ impl Wiring {
             } => {
                 let [q, k, v] = qkv;
                 let q = ops.graph.op("Gather", &[q, query_index], &[]);
-                let k = with_prefix(ops, layer, "key", k, d);
-                let k = ops.graph.op("Gather", &[&k, kv_index], &[]);
-                let v = with_prefix(ops, layer, "value", v, d);
-                let v = ops.graph.op("Gather", &[&v, kv_index], &[]);
+                let [k, v] = match ops.style.dialect.keeps_prefixes() {
+                    true => [("key", k), ("value", v)]
+                        .map(|(what, rows)| with_prefix(ops, layer, what, rows, d)),
+                    false => [k.clone(), v.clone()],
+                };
+                let [k, v] = [k, v].map(|rows| ops.graph.op("Gather", &[&rows, kv_index], &[]));
                 [q, k, v]
             }
             Kind::Padded { shape } => qkv.map(|x| ops.graph.op("Reshape", &[x, shape], &[])),
+        }
+    }
+
+    /// The stacked product of query, key and value as `[B, S, width]`.
+    pub(super) fn stack_to_sequences(&self, ops: &mut Ops<'_>, rows: &Value) -> Value {
+        match &self.kind {
+            Kind::Packed { kv_index, .. } => ops.graph.op("Gather", &[rows, kv_index], &[]),
+            Kind::Padded { shape } => ops.graph.op("Reshape", &[rows, shape], &[]),
         }
     }
 
@@ -144,18 +153,24 @@ pub(crate) fn tap(product: &str) -> String {
 /// The inputs that say which rows form a sequence.
 fn packed_wiring(ops: &mut Ops<'_>, ids: Value) -> Wiring {
     let g = &mut ops.graph;
-    let positions = g.input("position_ids", DType::I64, &["T"]);
+    // Attention that rotates inside counts positions by itself.
+    let positions = match ops.style.dialect.fused_attention() {
+        Some(_) => Value::none(),
+        None => g.input("position_ids", DType::I64, &["T"]),
+    };
     let kv_index = g.input("kv_index", DType::I64, &["B", "S"]);
-    let query_index = g.input("query_index", DType::I64, &["B", "S"]);
+    // Where no rows are kept of earlier batches, a position asks with the row that it reads.
+    let query_index = match ops.style.dialect.keeps_prefixes() {
+        true => g.input("query_index", DType::I64, &["B", "S"]),
+        false => kv_index.clone(),
+    };
     let token_index = g.input("token_index", DType::I64, &["T"]);
     let last_row = g.input("last_row", DType::I64, &["B"]);
     let last_slot = g.input("last_slot", DType::I64, &["B"]);
-    let [batch, sequence] = shape_of(ops, &kv_index);
     Wiring {
         ids,
         positions,
-        batch,
-        sequence,
+        rectangle: kv_index.clone(),
         kind: Kind::Packed {
             kv_index,
             query_index,
@@ -175,8 +190,8 @@ pub(super) fn padded(ops: &mut Ops<'_>, decoder: &Decoder) -> Result<()> {
     let g = &mut ops.graph;
     let ids = g.input("input_ids", DType::I64, &["batch", "sequence"]);
     let mask = g.input("attention_mask", DType::I64, &["batch", "sequence"]);
-    let [batch, sequence] = shape_of(ops, &ids);
-    let g = &mut ops.graph;
+    let [batch, sequence] = g.shape_of(&ids);
+    let rectangle = ids.clone();
     let hidden = decoder.hidden_size as i64;
 
     // 0 1 … S-1 for every sequence.
@@ -186,8 +201,8 @@ pub(super) fn padded(ops: &mut Ops<'_>, decoder: &Decoder) -> Result<()> {
         g.scalar(DType::I64, &1i64.to_le_bytes()),
     );
     let slots = g.op("Range", &[&zero, &length, &one], &[]);
-    let rectangle = join(g, &[&batch, &sequence]);
-    let grid = g.op("Expand", &[&slots, &rectangle], &[]);
+    let shape = join(g, &[&batch, &sequence]);
+    let grid = g.op("Expand", &[&slots, &shape], &[]);
 
     // Left padding is the place of the first one in the mask.
     let keep = [("axis", Attribute::Int(1)), ("keepdims", Attribute::Int(1))];
@@ -207,8 +222,7 @@ pub(super) fn padded(ops: &mut Ops<'_>, decoder: &Decoder) -> Result<()> {
     let wiring = Wiring {
         ids,
         positions,
-        batch: batch.clone(),
-        sequence: sequence.clone(),
+        rectangle,
         kind: Kind::Padded {
             shape: shape.clone(),
         },
@@ -254,17 +268,6 @@ pub(super) fn padded(ops: &mut Ops<'_>, decoder: &Decoder) -> Result<()> {
         &["batch", &hidden.to_string()],
     );
     Ok(())
-}
-
-/// Both dimensions of a matrix, int64 `[1]` each.
-fn shape_of(ops: &mut Ops<'_>, x: &Value) -> [Value; 2] {
-    [0, 1].map(|dim| {
-        let range = [
-            ("start", Attribute::Int(dim)),
-            ("end", Attribute::Int(dim + 1)),
-        ];
-        ops.graph.op("Shape", &[x], &range)
-    })
 }
 
 /// Joins int64 vectors into a shape.

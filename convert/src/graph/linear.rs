@@ -1,7 +1,5 @@
 //! Linear layers, by themselves or stacked, in floats or in integers.
 
-use lexivec_models::Target;
-
 use super::builder::{Attribute, DType, Value};
 use super::ops::{Linears, Ops, WeightSource, stacked_name};
 use crate::blocks::BlockQuantized;
@@ -19,13 +17,42 @@ pub(super) struct Projection {
 }
 
 impl Ops<'_> {
-    /// Applies several linear layers to the same input, which is quantised once: [stacked](Self::stacks), one product whose
-    /// parts are split afterwards, or each by itself.
+    /// Applies several linear layers to the same input, which is quantised once: as one product whose parts are split
+    /// afterwards where the dialect [stacks](super::dialect::Dialect::stacks) layers, or each by itself.
     pub(super) fn project(
         &mut self,
         x: &Value,
         inputs: usize,
         layers: &[Projection],
+    ) -> Result<Vec<Value>> {
+        let stacked = self.style.dialect.stacks(self.style.compute);
+        let together = if stacked { layers.len() } else { 1 };
+        let products = self.products(x, inputs, layers, together)?;
+        let widths: Vec<usize> = layers.iter().map(|l| l.outputs).collect();
+        Ok(match products.as_slice() {
+            [stacked] => self.graph.split(stacked, &widths),
+            _ => products,
+        })
+    }
+
+    /// Applies several linear layers to the same input as one product, their outputs side by side.
+    pub(super) fn project_stacked(
+        &mut self,
+        x: &Value,
+        inputs: usize,
+        layers: &[Projection],
+    ) -> Result<Value> {
+        let mut products = self.products(x, inputs, layers, layers.len())?;
+        Ok(products.swap_remove(0))
+    }
+
+    /// The products of layers of which so many are stacked.
+    fn products(
+        &mut self,
+        x: &Value,
+        inputs: usize,
+        layers: &[Projection],
+        together: usize,
     ) -> Result<Vec<Value>> {
         let mut weights = Vec::new();
         let mut biases = Vec::new();
@@ -51,11 +78,6 @@ impl Ops<'_> {
             }
             Linears::Blocks(format) => Some(Product::NearestBlocks(format)),
             Linears::Planned(products) => products.get(&name).cloned(),
-        };
-        let in_file = quantized.is_none() && self.style.source == WeightSource::Checkpoint;
-        let together = match self.stacks() && !in_file {
-            true => layers.len(),
-            false => 1,
         };
         let widths: Vec<usize> = layers.iter().map(|l| l.outputs).collect();
         let rows: Vec<usize> = widths.chunks(together).map(|w| w.iter().sum()).collect();
@@ -89,33 +111,17 @@ impl Ops<'_> {
                     let weight = self.float_weight(x, w.to_vec());
                     self.gemm(x, &weight, biases.next())
                 };
-                let products: Vec<Value> = stacks.iter().map(product).collect();
-                return Ok(self.parts(products, &widths));
+                return Ok(stacks.iter().map(product).collect());
             }
         };
-        let products = match biases.is_empty() {
+        Ok(match biases.is_empty() {
             true => products,
             false => products
                 .iter()
                 .zip(&biases)
                 .map(|(product, bias)| self.graph.op("Add", &[product, bias], &[]))
                 .collect(),
-        };
-        Ok(self.parts(products, &widths))
-    }
-
-    /// Whether layers that share an input are stacked: small products leave a GPU idle. What computes in float32 with ONNX
-    /// Runtime's own operators is for CPUs, where splitting a product copies all of it.
-    fn stacks(&self) -> bool {
-        self.style.target == Target::Standard || self.style.compute != DType::F32
-    }
-
-    /// The products of single layers, of products that may be stacked.
-    fn parts(&mut self, products: Vec<Value>, widths: &[usize]) -> Vec<Value> {
-        match products.as_slice() {
-            [stacked] => self.graph.split(stacked, widths),
-            _ => products,
-        }
+        })
     }
 
     /// The weights of a product that computes in floats.

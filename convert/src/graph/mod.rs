@@ -1,7 +1,8 @@
 //! The ONNX graph of a decoder, built in layers that each hide the one below:
 //!
 //! * [`builder`] – nodes, names, initializers, protobuf;
-//! * [`ops`] – one method per operation of the network, in the operators of the chosen target and precision;
+//! * [`dialect`] – the operators of each target;
+//! * [`ops`] – one method per operation of the network, in the dialect of the chosen target and in the chosen precision;
 //! * [`linear`] – linear layers;
 //! * [`integers`] – products with weights that are integers;
 //! * [`decoder`] – the network itself, as the paper draws it;
@@ -9,6 +10,7 @@
 
 mod builder;
 mod decoder;
+mod dialect;
 mod integers;
 mod layout;
 mod linear;
@@ -16,7 +18,7 @@ mod ops;
 
 pub(crate) use builder::{DType, Data, Initializer, Model};
 pub(crate) use layout::tap;
-use lexivec_models::{Blocks, Compute, Decoder, Layout, Precision, Target};
+use lexivec_models::{Attention, Blocks, Compute, Decoder, GraphForm, Layout, Precision, Target};
 
 use crate::blocks::Format;
 use crate::error::Result;
@@ -29,6 +31,8 @@ use ops::{Linears, Ops, Style, WeightSource};
 pub(crate) struct Variant {
     pub(crate) precision: Precision,
     pub(crate) target: Target,
+    /// For target `cuda`.
+    pub(crate) attention: Attention,
     pub(crate) layout: Layout,
     /// For precisions of weights alone.
     pub(crate) blocks: Blocks,
@@ -46,6 +50,16 @@ impl Variant {
     pub(crate) fn computes_in_float16(&self) -> bool {
         self.precision == Precision::Fp16
             || self.format().is_some() && self.blocks.compute == Compute::Fp16
+    }
+
+    /// What decides who can run it.
+    pub(crate) fn form(&self) -> GraphForm {
+        GraphForm {
+            precision: self.precision,
+            compute: self.format().map(|_| self.blocks.compute),
+            target: self.target,
+            attention: self.attention,
+        }
     }
 
     /// The codes of weights, where they alone are integers.
@@ -75,20 +89,21 @@ pub(crate) fn build(
     variant: Variant,
     products: Option<&Products>,
 ) -> Result<Model> {
+    let plain = |compute| Style::plain(dialect::of(variant.target, variant.attention), compute);
     let style = match variant.precision {
-        Precision::Fp32 => Style::plain(variant.target, DType::F32),
-        Precision::Fp16 => Style::plain(variant.target, DType::F16),
+        Precision::Fp32 => plain(DType::F32),
+        Precision::Fp16 => plain(DType::F16),
         Precision::Bf16 => Style {
             // Other tools get one self-contained data file; our own runtime shares the checkpoint's.
             source: match variant.target {
-                Target::Ort => WeightSource::Checkpoint,
-                Target::Standard => WeightSource::Own,
+                Target::Ort | Target::Cuda => WeightSource::Checkpoint,
+                Target::Standard | Target::TensorRt => WeightSource::Own,
             },
-            ..Style::plain(variant.target, DType::Bf16)
+            ..plain(DType::Bf16)
         },
         Precision::Int8 => Style {
             linears: products.map_or(Linears::Int8, Linears::Planned),
-            ..Style::plain(variant.target, DType::F32)
+            ..plain(DType::F32)
         },
         Precision::Int8Weight | Precision::Int4Weight => {
             let compute = match variant.blocks.compute {
@@ -99,7 +114,7 @@ pub(crate) fn build(
             Style {
                 linears: products.map_or(nearest, Linears::Planned),
                 table: variant.table(),
-                ..Style::plain(variant.target, compute)
+                ..plain(compute)
             }
         }
     };
@@ -115,7 +130,7 @@ pub(crate) fn build(
 pub(crate) fn reference(decoder: &Decoder, weights: &Weights) -> Result<Model> {
     let style = Style {
         source: WeightSource::Checkpoint,
-        ..Style::plain(Target::Ort, DType::F32)
+        ..Style::plain(dialect::of(Target::Ort, Attention::Standard), DType::F32)
     };
     finish(decoder, Ops::new(weights, style), Layout::Packed)
 }
@@ -133,7 +148,7 @@ pub(crate) fn layer(
         residual,
         source: WeightSource::Checkpoint,
         linears: Linears::Planned(products),
-        ..Style::plain(Target::Ort, DType::F32)
+        ..Style::plain(dialect::of(Target::Ort, Attention::Standard), DType::F32)
     };
     let mut ops = Ops::new(weights, style);
     layout::layer(&mut ops, decoder, layer)?;

@@ -1,12 +1,10 @@
 //! The operations of a decoder, one method each, in the operators of the chosen target and precision.
 //!
-//! Two dialects: `ort` writes ONNX Runtime's own operators where they are better (GroupQueryAttention needs memory
-//! linear in length on a CPU, SkipSimplifiedLayerNormalization adds and normalises in one pass; the runtime fuses
-//! neither by itself), `standard` writes opset 23 alone, which TensorRT and other tools parse.
+//! What an operation is in ONNX's operators is the [`Dialect`]'s to say; where its weights come from and in which type they
+//! are stored is said here.
 
-use lexivec_models::Target;
-
-use super::builder::{Attribute, CONTRIB, DType, Data, Graph, Initializer, Value};
+use super::builder::{DType, Data, Graph, Initializer, Value};
+use super::dialect::{Dialect, RotaryTables};
 use crate::blocks::{BlockQuantized, Format};
 use crate::error::Result;
 use crate::quantize::Products;
@@ -24,7 +22,7 @@ pub(super) enum WeightSource {
 /// How the operations are written.
 #[derive(Clone, Copy)]
 pub(super) struct Style<'a> {
-    pub(super) target: Target,
+    pub(super) dialect: &'static dyn Dialect,
     /// The type of activations.
     pub(super) compute: DType,
     pub(super) source: WeightSource,
@@ -49,9 +47,9 @@ pub(super) enum Linears<'a> {
 }
 
 impl Style<'_> {
-    pub(super) fn plain(target: Target, compute: DType) -> Self {
+    pub(super) fn plain(dialect: &'static dyn Dialect, compute: DType) -> Self {
         Self {
-            target,
+            dialect,
             compute,
             source: WeightSource::Own,
             linears: Linears::Float,
@@ -110,17 +108,15 @@ impl<'w> Ops<'w> {
         width: usize,
         epsilon: f64,
     ) -> Result<Value> {
+        let weight = self.vector(name, width)?;
+        let dialect = self.style.dialect;
+        Ok(dialect.rms_norm(&mut self.graph, x, &weight, epsilon as f32))
+    }
+
+    /// A vector of weights in the compute type.
+    pub(super) fn vector(&mut self, name: &str, width: usize) -> Result<Value> {
         let weight = self.weights.get(name, &[width])?;
-        let weight = self.constant(vec![weight]);
-        let attributes = [
-            ("axis", Attribute::Int(-1)),
-            ("epsilon", Attribute::Float(epsilon as f32)),
-        ];
-        let op = match self.style.target {
-            Target::Ort => "SimplifiedLayerNormalization",
-            Target::Standard => "RMSNormalization",
-        };
-        Ok(self.graph.op(op, &[x, &weight], &attributes))
+        Ok(self.constant(vec![weight]))
     }
 
     /// `sum = x + residual; (rms_norm(sum), sum)`.
@@ -132,20 +128,9 @@ impl<'w> Ops<'w> {
         width: usize,
         epsilon: f64,
     ) -> Result<(Value, Value)> {
-        if self.style.target == Target::Standard {
-            let sum = self.graph.op("Add", &[residual, x], &[]);
-            return Ok((self.rms_norm(&sum, name, width, epsilon)?, sum));
-        }
-        let weight = self.weights.get(name, &[width])?;
-        let weight = self.constant(vec![weight]);
-        let [normed, _, _, sum] = self.graph.op_n(
-            "SkipSimplifiedLayerNormalization",
-            CONTRIB,
-            &[x, residual, &weight],
-            [true, false, false, true],
-            &[("epsilon", Attribute::Float(epsilon as f32))],
-        );
-        Ok((normed, sum))
+        let weight = self.vector(name, width)?;
+        let dialect = self.style.dialect;
+        Ok(dialect.add_rms_norm(&mut self.graph, x, residual, &weight, epsilon as f32))
     }
 
     /// The last normalisation, in float32 whatever the compute type: its output is what users see.
@@ -180,24 +165,7 @@ impl<'w> Ops<'w> {
         let g = &mut self.graph;
         let axis = g.ints(&[1]);
         let x = g.op("Unsqueeze", &[x, &axis], &[]);
-        let heads = [("num_heads", Attribute::Int(heads as i64))];
-        let (cos, sin) = (&tables.cos, &tables.sin);
-        let [y] = match self.style.target {
-            Target::Ort => g.op_n(
-                "RotaryEmbedding",
-                CONTRIB,
-                &[&x, positions, cos, sin],
-                [true],
-                &heads,
-            ),
-            Target::Standard => g.op_n(
-                "RotaryEmbedding",
-                "",
-                &[&x, cos, sin, positions],
-                [true],
-                &heads,
-            ),
-        };
+        let y = self.style.dialect.rotary(g, &x, positions, tables, heads);
         g.op("Squeeze", &[&y, &axis], &[])
     }
 
@@ -233,56 +201,6 @@ impl<'w> Ops<'w> {
         }
     }
 
-    /// Causal attention with grouped key/value heads; query `[B, S, heads * D]`, key and value `[B, S, kv_heads * D]`.
-    /// No mask: with padding on the right, no real token ever sees a padded one.
-    pub(super) fn attention(
-        &mut self,
-        qkv: [&Value; 3],
-        heads: usize,
-        kv_heads: usize,
-        lengths: &Lengths,
-    ) -> Value {
-        let [q, k, v] = qkv;
-        let (heads, kv_heads) = (
-            Attribute::Int(heads as i64),
-            Attribute::Int(kv_heads as i64),
-        );
-        match self.style.target {
-            Target::Standard => {
-                let attributes = [
-                    ("is_causal", Attribute::Int(1)),
-                    ("q_num_heads", heads),
-                    ("kv_num_heads", kv_heads),
-                ];
-                self.graph.op("Attention", &[q, k, v], &attributes)
-            }
-            Target::Ort => {
-                let none = Value::none();
-                let inputs = [q, k, v, &none, &none, &lengths.last, &lengths.total];
-                let attributes = [("num_heads", heads), ("kv_num_heads", kv_heads)];
-                let [y] =
-                    self.graph
-                        .op_n("GroupQueryAttention", CONTRIB, &inputs, [true], &attributes);
-                y
-            }
-        }
-    }
-
-    /// What GroupQueryAttention wants to know of lengths, from the batch size and sequence length (int64 `[1]` each).
-    pub(super) fn lengths(&mut self, batch: &Value, sequence: &Value) -> Lengths {
-        let g = &mut self.graph;
-        let sequence = g.op(
-            "Cast",
-            &[sequence],
-            &[("to", Attribute::Int(DType::I32 as i64))],
-        );
-        let total = g.op("Squeeze", &[&sequence], &[]);
-        let one = g.scalar(DType::I32, &1i32.to_le_bytes());
-        let last = g.op("Sub", &[&sequence, &one], &[]);
-        let last = g.op("Expand", &[&last, batch], &[]);
-        Lengths { total, last }
-    }
-
     /// `gate * sigmoid(gate) * up`; written so that ONNX Runtime fuses the first product to QuickGelu.
     pub(super) fn silu_mul(&mut self, gate: &Value, up: &Value) -> Value {
         let sigmoid = self.graph.op("Sigmoid", &[gate], &[]);
@@ -295,8 +213,7 @@ impl<'w> Ops<'w> {
         if from == to {
             return x;
         }
-        self.graph
-            .op("Cast", &[&x], &[("to", Attribute::Int(to as i64))])
+        self.graph.cast(&x, to)
     }
 
     /// Weights as a constant of the compute type: tensors stacked by rows.
@@ -344,20 +261,4 @@ pub(super) fn stacked_name(tensors: &[Tensor]) -> String {
         .filter_map(|t| t.name.rsplit('.').nth(1))
         .fold(stem.to_owned(), |name, layer| name + "+" + layer);
     format!("{layers}.{kind}")
-}
-
-/// See [`Ops::rotary_tables`].
-#[derive(Debug)]
-pub(super) struct RotaryTables {
-    cos: Value,
-    sin: Value,
-}
-
-/// See [`Ops::lengths`].
-#[derive(Debug)]
-pub(super) struct Lengths {
-    /// `total_sequence_length`: int32 scalar.
-    total: Value,
-    /// `seqlens_k`: int32 `[B]`, each total - 1.
-    last: Value,
 }

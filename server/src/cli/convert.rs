@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use anyhow::bail;
 use lexivec_convert::{Calibration, ConvertOptions, Goal, Report, convert};
 use lexivec_models::{
-    Blocks, Compute, Layout, LinearPrecision, Precision, Quantization, Target, Verification,
-    WeightStorage, cache_dir,
+    Attention, Blocks, Compute, Layout, LinearPrecision, Precision, Quantization, Target,
+    Verification, WeightStorage, cache_dir,
 };
+use lexivec_runtime::Provider;
 
 use super::bars::ConversionBar;
 use super::common::{HubArgs, library};
@@ -36,10 +37,26 @@ pub(crate) struct Args {
     )]
     precision: Vec<Precision>,
 
-    /// Operators: `ort` has ONNX Runtime's own, the fastest on CPU and CUDA; `standard` has those of ONNX opset 23
-    /// alone, for TensorRT and other tools
-    #[arg(long, env = "LEXIVEC_TARGET", default_value_t = Target::Ort)]
-    target: Target,
+    /// Execution provider that will serve the model: cpu, cuda or tensorrt. It decides the operators, and what a precision
+    /// means: int8 is integer arithmetic on cpu and tensorrt, and on cuda weights of 8 bits with activations in float16
+    #[arg(
+        long,
+        env = "LEXIVEC_EP",
+        value_name = "NAME",
+        value_delimiter = ',',
+        default_value = "cpu"
+    )]
+    ep: Vec<Provider>,
+
+    /// Operators, where not those of --ep: `ort`, `cuda`, `tensorrt`, or `standard`, which has those of ONNX opset 23 alone,
+    /// for other tools
+    #[arg(long, env = "LEXIVEC_TARGET")]
+    target: Option<Target>,
+
+    /// Form of attention for --ep cuda: `standard` needs the least memory; `grouped` runs the fewest kernels, which counts
+    /// for small batches
+    #[arg(long, env = "LEXIVEC_ATTENTION", default_value_t = Attention::Standard)]
+    attention: Attention,
 
     /// Inputs: `packed` is lexivec's own, without padding; `padded` (input_ids, attention_mask -> sentence_embedding,
     /// last_hidden_state) is what other tools load
@@ -72,9 +89,9 @@ pub(crate) struct Args {
     #[arg(long, env = "LEXIVEC_ZERO_POINTS")]
     zero_points: bool,
 
-    /// What int8-weight and int4-weight compute in: fp32 for CPUs, fp16 for CUDA
-    #[arg(long, env = "LEXIVEC_COMPUTE", default_value_t = Compute::Fp32)]
-    compute: Compute,
+    /// What int8-weight and int4-weight compute in. Default: fp32 for --ep cpu, fp16 for GPUs
+    #[arg(long, env = "LEXIVEC_COMPUTE")]
+    compute: Option<Compute>,
 
     /// Replace a model directory at the output path
     #[arg(long, env = "LEXIVEC_FORCE")]
@@ -100,6 +117,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         return Err(Usage("--precision names a precision twice".to_owned()).into());
     }
     let calibration = args.calibration()?;
+    let provider = args.ep.first().copied().unwrap_or(Provider::Cpu);
     let checkpoint = resolve::checkpoint(&args.source, &args.hub)?;
     for note in &checkpoint.notes {
         eprintln!("note: {note}");
@@ -109,28 +127,19 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let output = match &args.output {
             Some(dir) if args.precision.len() > 1 => dir.join(precision.as_str()),
             Some(dir) => dir.clone(),
-            None => PathBuf::from(format!("{name}-{precision}")),
+            None if provider == Provider::Cpu => PathBuf::from(format!("{name}-{precision}")),
+            None => PathBuf::from(format!("{name}-{precision}-{provider}")),
         };
         let options = ConvertOptions {
-            precision: *precision,
-            target: args.target,
-            layout: args.layout,
-            blocks: Blocks {
-                size: args.block_size,
-                zero_points: args.zero_points,
-                compute: args.compute,
-            },
             calibration: calibration.clone(),
-            verify: !args.no_verify,
-            force: args.force,
-            onnxruntime: library(args.onnxruntime.as_ref()),
+            ..args.options(provider, *precision)
         };
         let _listening = interrupt::listen();
         let bar = ConversionBar::default();
         let report = convert(&checkpoint, &output, &options, &bar);
         bar.clear();
         let report = report?;
-        print(*precision, &report);
+        print(options.precision, &report);
         // Those of the checkpoint are told.
         for note in report
             .notes
@@ -144,6 +153,25 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 impl Args {
+    /// What the provider is served best with, unless a flag says otherwise.
+    fn options(&self, provider: Provider, precision: Precision) -> ConvertOptions {
+        let options = ConvertOptions::for_provider(provider, Some(precision));
+        ConvertOptions {
+            target: self.target.unwrap_or(options.target),
+            attention: self.attention,
+            layout: self.layout,
+            blocks: Blocks {
+                size: self.block_size,
+                zero_points: self.zero_points,
+                compute: self.compute.unwrap_or(options.blocks.compute),
+            },
+            verify: !self.no_verify,
+            force: self.force,
+            onnxruntime: library(self.onnxruntime.as_ref()),
+            ..options
+        }
+    }
+
     /// What quantised models are calibrated on.
     fn calibration(&self) -> anyhow::Result<Option<Calibration>> {
         if self.min_cosine.is_some_and(|c| !(0.0..1.0).contains(&c)) {

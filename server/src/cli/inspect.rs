@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
-use lexivec_models::{Checkpoint, Decoder, Manifest, Quantization};
+use lexivec_models::{Checkpoint, Decoder, Manifest, Quantization, Target};
 use serde_json::{Value, json};
 
 use super::convert::{calibrated, verification};
@@ -83,6 +83,9 @@ fn model(m: &Manifest, verified: bool) -> Rows {
         ("target", json!(m.target.as_str())),
         ("layout", json!(m.layout.as_str())),
     ];
+    if m.target == Target::Cuda {
+        rows.push(("attention", json!(m.attention.as_str())));
+    }
     rows.extend(architecture(&m.decoder));
     rows.extend([
         (

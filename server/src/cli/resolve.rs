@@ -7,8 +7,7 @@ use std::time::UNIX_EPOCH;
 use anyhow::{Context as _, bail};
 use lexivec_convert::{ConvertOptions, convert};
 use lexivec_models::{
-    Blocks, Checkpoint, Compute, FORMAT_VERSION, Layout, Manifest, Precision, Target, cache_dir,
-    catalog, download, find, is_hub_id,
+    Checkpoint, FORMAT_VERSION, Manifest, Precision, cache_dir, catalog, download, find, is_hub_id,
 };
 use lexivec_runtime::Provider;
 use sha2::{Digest as _, Sha256};
@@ -59,38 +58,21 @@ pub(crate) fn model(
     }
     let checkpoint = checkpoint(source, hub)?;
     let provider = compute.ep.first().copied().unwrap_or(Provider::Cpu);
-    let (default, target) = match provider {
-        Provider::Cpu => (Precision::Fp32, Target::Ort),
-        Provider::Cuda => (Precision::Fp16, Target::Ort),
-        Provider::TensorRt => (Precision::Fp16, Target::Standard),
+    let options = ConvertOptions {
+        calibration: Some(super::convert::calibration()),
+        onnxruntime: compute.library(),
+        ..ConvertOptions::for_provider(provider, precision)
     };
-    let precision = precision.unwrap_or(default);
-    let blocks = Blocks {
-        compute: match provider {
-            Provider::Cpu => Compute::Fp32,
-            Provider::Cuda | Provider::TensorRt => Compute::Fp16,
-        },
-        ..Blocks::default()
-    };
-    let dir = cached(&checkpoint, precision, target, blocks.compute)?;
+    let dir = cached(&checkpoint, &options)?;
     if Manifest::is_model_dir(&dir) {
         return Ok(dir);
     }
     eprintln!(
-        "converting {} to {precision} (once; kept in {})",
+        "converting {} to {} (once; kept in {})",
         checkpoint.source.name,
+        options.precision,
         dir.display()
     );
-    let options = ConvertOptions {
-        precision,
-        target,
-        layout: Layout::Packed,
-        blocks,
-        calibration: Some(super::convert::calibration()),
-        verify: true,
-        force: false,
-        onnxruntime: compute.library(),
-    };
     let _listening = interrupt::listen();
     let bar = ConversionBar::default();
     let report = convert(&checkpoint, &dir, &options, &bar);
@@ -112,12 +94,7 @@ pub(crate) fn has_graph(folder: &Path) -> bool {
 
 /// The place of a conversion in the cache. Its name changes with whatever would change the result: the files
 /// (by path, size and time), precision, target, and this program's version.
-fn cached(
-    checkpoint: &Checkpoint,
-    precision: Precision,
-    target: Target,
-    compute: Compute,
-) -> anyhow::Result<PathBuf> {
+fn cached(checkpoint: &Checkpoint, options: &ConvertOptions) -> anyhow::Result<PathBuf> {
     let mut digest = Sha256::new();
     let mut add = |text: &str| {
         digest.update(text.as_bytes());
@@ -125,8 +102,9 @@ fn cached(
     };
     add(env!("CARGO_PKG_VERSION"));
     add(&FORMAT_VERSION.to_string());
-    add(target.as_str());
-    add(compute.as_str());
+    add(options.target.as_str());
+    add(options.attention.as_str());
+    add(options.blocks.compute.as_str());
     let small = checkpoint
         .copied_files()
         .into_iter()
@@ -149,5 +127,6 @@ fn cached(
         .collect();
     let name = checkpoint.source.name.replace('/', "--");
     let root = cache_dir().context("conversions are kept in the cache folder")?;
+    let precision = options.precision;
     Ok(root.join("models").join(format!("{name}-{precision}-{id}")))
 }

@@ -1,0 +1,80 @@
+//! For ONNX Runtime's CPU provider.
+
+use super::super::builder::{Attribute, CONTRIB, DType, Graph, Value};
+use super::{Dialect, Heads, Lengths, RotaryTables, contrib};
+
+/// GroupQueryAttention needs memory linear in length there, Attention quadratic. Its norm is not built in: the CPU kernel
+/// refuses the weights.
+pub(super) struct Ort;
+
+impl Dialect for Ort {
+    fn keeps_prefixes(&self) -> bool {
+        true
+    }
+
+    /// Splitting a product copies all of it, and a CPU has nothing to gain from fewer products.
+    fn stacks(&self, _compute: DType) -> bool {
+        false
+    }
+
+    fn rms_norm(&self, g: &mut Graph, x: &Value, weight: &Value, epsilon: f32) -> Value {
+        contrib::rms_norm(g, x, weight, epsilon)
+    }
+
+    fn add_rms_norm(
+        &self,
+        g: &mut Graph,
+        x: &Value,
+        residual: &Value,
+        weight: &Value,
+        epsilon: f32,
+    ) -> (Value, Value) {
+        contrib::add_rms_norm(g, x, residual, weight, epsilon)
+    }
+
+    fn rotary(
+        &self,
+        g: &mut Graph,
+        x: &Value,
+        positions: &Value,
+        tables: &RotaryTables,
+        heads: usize,
+    ) -> Value {
+        contrib::rotary(g, x, positions, tables, heads)
+    }
+
+    fn lengths(&self, g: &mut Graph, rectangle: &Value) -> Option<Lengths> {
+        let [batch, sequence] = g.shape_of(rectangle);
+        let to = [("to", Attribute::Int(DType::I32 as i64))];
+        let sequence = g.op("Cast", &[&sequence], &to);
+        let total = g.op("Squeeze", &[&sequence], &[]);
+        let one = g.scalar(DType::I32, &1i32.to_le_bytes());
+        let last = g.op("Sub", &[&sequence, &one], &[]);
+        let last = g.op("Expand", &[&last, &batch], &[]);
+        Some(Lengths { total, last })
+    }
+
+    fn attention(
+        &self,
+        g: &mut Graph,
+        _compute: DType,
+        [q, k, v]: [&Value; 3],
+        heads: Heads,
+        lengths: Option<&Lengths>,
+    ) -> Value {
+        let none = Value::none();
+        let (last, total) = lengths.map_or((&none, &none), |l| (&l.last, &l.total));
+        let inputs = [q, k, v, &none, &none, last, total];
+        let attributes = [
+            ("num_heads", Attribute::Int(heads.query as i64)),
+            ("kv_num_heads", Attribute::Int(heads.key_value as i64)),
+        ];
+        let [y] = g.op_n("GroupQueryAttention", CONTRIB, &inputs, [true], &attributes);
+        y
+    }
+
+    /// uint8 around 128 always fuses to one integer product: U8S8 has the fast kernels.
+    fn activation_zero(&self) -> (DType, u8) {
+        (DType::U8, 128)
+    }
+}

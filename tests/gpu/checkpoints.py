@@ -1,0 +1,37 @@
+"""Checkpoints: nano, and the shape of Qwen3-Embedding-4B with weights that are zero and take no disk space."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from standin import ROOT
+
+SCRIPT = ROOT / "tests" / "fixtures" / "random_checkpoint.py"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's folder and the sizes that tests need."""
+
+    folder: Path
+    hidden: int
+    layers: int
+
+    @property
+    def vector_bytes(self) -> int:
+        """Size of an embedding as the graph gives it: float32."""
+        return 4 * self.hidden
+
+
+def nano() -> Checkpoint:
+    """The demonstration checkpoint."""
+    return Checkpoint(ROOT / "models" / "nano", hidden=256, layers=6)
+
+
+def sparse_4b(folder: Path, layers: int, vocabulary: int | None = None) -> Checkpoint:
+    """Writes a sparse checkpoint of the 4B shape; `vocabulary` tokens instead of the released number."""
+    command = [sys.executable, "-B", SCRIPT, "--sparse", "--shape", "4B", "--layers", str(layers), "--out", folder]
+    command += ["--vocabulary", str(vocabulary)] if vocabulary else []
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return Checkpoint(folder, hidden=2560, layers=layers)

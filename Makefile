@@ -10,7 +10,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Apart, for its flags would have everything else built anew.
 LOOM_TARGET := $(TARGET)/loom
 
-.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu redis test-clients test-page check-deploy test-loom precision-report
+.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu redis test-clients test-page test-tensorrt test-values check-deploy test-loom precision-report
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -54,6 +54,12 @@ test-page: onnxruntime  ## The start page in headless Chromium, with screenshots
 
 test-clients: onnxruntime  ## Real clients (openai, LangChain, LlamaIndex, …) and schemathesis against a real server
 	$(PYTHON) tests/clients/run.py
+
+test-tensorrt: onnxruntime  ## Graphs for TensorRT, compiled by TensorRT-RTX without a GPU
+	$(PYTHON) tests/tensorrt/run.py
+
+test-values: onnxruntime  ## Graphs for the CUDA provider, computed on a CPU, against golden vectors
+	$(PYTHON) tests/values/run.py
 
 check-deploy: onnxruntime redis  ## server/deploy: files, dashboard and alerts against a real server and Prometheus
 	$(PYTHON) tests/deploy/run.py

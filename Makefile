@@ -10,7 +10,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Apart, for its flags would have everything else built anew.
 LOOM_TARGET := $(TARGET)/loom
 
-.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu redis test-clients test-page test-tensorrt test-values check-deploy test-loom precision-report
+.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu redis test-clients test-page test-tensorrt test-values check-deploy test-loom precision-report bench-gpu-kit bench-gpu-dry
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -41,6 +41,12 @@ lint:  ## Format, clippy, documentation, each without a warning
 bench: onnxruntime redis  ## Benchmarks, side by side
 	cargo bench --package lexivec-benches
 
+bench-gpu-kit: build onnxruntime-gpu  ## What measures lexivec on a GPU elsewhere, in pieces: gpu-kit in the target folder
+	$(PYTHON) benches/gpu/kit.py --program $(TARGET)/release/lexivec --out $(TARGET)/gpu-kit
+
+bench-gpu-dry: build onnxruntime-gpu  ## The same kit on a stand-in device, which computes nothing; three minutes
+	$(PYTHON) benches/gpu/dry.py --program $(TARGET)/release/lexivec --out $(TARGET)/gpu-dry
+
 precision-report: build  ## What each precision costs nano: models/nano/PRECISION.md; precision.html and .json in the target folder
 	rm -rf $(TARGET)/precision && mkdir -p $(TARGET)/precision
 	for precision in $(PRECISIONS); do \
@@ -58,7 +64,7 @@ test-clients: onnxruntime  ## Real clients (openai, LangChain, LlamaIndex, …) 
 test-tensorrt: onnxruntime  ## Graphs for TensorRT, compiled by TensorRT-RTX without a GPU
 	$(PYTHON) tests/tensorrt/run.py
 
-test-values: onnxruntime  ## Graphs for the CUDA provider, computed on a CPU, against golden vectors
+test-values:  ## Graphs for CUDA, computed on a CPU, against golden vectors
 	$(PYTHON) tests/values/run.py
 
 check-deploy: onnxruntime redis  ## server/deploy: files, dashboard and alerts against a real server and Prometheus

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -50,13 +49,13 @@ def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
 
 @pytest.fixture
 def convert() -> Iterator[Callable[..., Path]]:
-    """A function that converts a checkpoint and returns the graph; what it writes, up to 1 GB, goes with the test."""
-    folder = Path(tempfile.mkdtemp(prefix="lexivec-tensorrt-"))
+    """A function that converts a checkpoint and returns the graph, up to 1 GB, which is removed after the test."""
+    with tempfile.TemporaryDirectory(prefix="lexivec-tensorrt-") as folder:
+        model = Path(folder) / "model"
 
-    def run(checkpoint: Path, *options: str) -> Path:
-        command = [os.environ["LEXIVEC_PROGRAM"], "convert", checkpoint, "--no-verify", *options]
-        subprocess.run([*command, "--output", folder / "model"], check=True, stdout=subprocess.DEVNULL)
-        return folder / "model" / "model.onnx"
+        def run(checkpoint: Path, *options: str) -> Path:
+            command = [os.environ["LEXIVEC_PROGRAM"], "convert", checkpoint, "--no-verify", *options]
+            subprocess.run([*command, "--output", model], check=True, stdout=subprocess.DEVNULL)
+            return model / "model.onnx"
 
-    yield run
-    shutil.rmtree(folder)
+        yield run

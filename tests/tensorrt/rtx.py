@@ -1,7 +1,7 @@
 """TensorRT-RTX without a GPU: its importer reads a graph, and its builder compiles the graph ahead of time.
 
-The builder accepts the compute capabilities of RTX cards, 7.5 to 12.1, and rejects those of data centre cards that no RTX
-card shares: 9.0 (H100) and 10.0 (B200). Running an engine, and reading one back, needs a GPU.
+The builder accepts compute capabilities 7.5, 8.0, 8.6, 8.9, 12.0 and 12.1. It rejects 9.0: nothing is shown for an H100.
+Reading an engine back and running it need a GPU.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PROVIDER = "onnxruntime_ep_nv_tensorrt_rtx"
-# 7.5 (T4, RTX 20) is left out because it has no bfloat16, in which fp32 and int8 graphs keep the embedding table.
+# 7.5 (T4, RTX 20) has no bfloat16, in which fp32 and int8 graphs keep the embedding table of a bfloat16 checkpoint.
 CAPABILITIES = ("SM80", "SM86", "SM89", "SM120")
 
 Ranges = dict[str, tuple[int, int, int]]
@@ -30,7 +30,7 @@ import tensorrt_rtx_bindings as trt  # noqa: E402  (needs the libraries)
 
 
 class Log(trt.ILogger):
-    """Collects what TensorRT says. The library keeps the first logger that it is given, so there is one for all."""
+    """Collects warnings and errors. The library keeps the first logger that it is given, so all networks share one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Log(trt.ILogger):
             self.messages.append(f"{severity.name}: {message}")
 
     def complaints(self) -> list[str]:
-        """Warnings and errors, without the remark that every int64 input draws."""
+        """Warnings and errors, without the warning that TensorRT gives for every int64 input."""
         return [m for m in self.messages if not m.endswith("has Int64 binding.")]
 
 
@@ -53,7 +53,7 @@ class Network:
     """An ONNX graph as TensorRT understands it."""
 
     def __init__(self, model: Path) -> None:
-        """Reads the graph; a graph that the importer rejects is a ValueError that names the nodes."""
+        """Reads the graph. Raises ValueError, with the names of the nodes, if the importer rejects it."""
         LOG.messages.clear()
         self._builder = trt.Builder(LOG)
         # Types are those of the graph: no layer may run in another precision than the one written.
@@ -89,8 +89,8 @@ class Network:
     def build(self, *profiles: Ranges, capabilities: tuple[str, ...] = CAPABILITIES) -> int:
         """Compiles one engine for all `capabilities` and returns its size in bytes.
 
-        Each profile gives the least, the best and the largest size of every dynamic dimension. A graph that cannot run on
-        one of the capabilities fails as a whole: a ValueError with TensorRT's words.
+        Each profile gives the least, the best and the largest size of every dynamic dimension. Raises ValueError, with
+        TensorRT's words, if one of the capabilities cannot run the graph.
         """
         config = self._builder.create_builder_config()
         config.num_compute_capabilities = len(capabilities)
@@ -101,7 +101,7 @@ class Network:
             config.add_optimization_profile(self._profile(ranges))
         engine = self._builder.build_serialized_network(self._network, config)
         if engine is None:
-            raise ValueError("; ".join(LOG.messages))
+            raise ValueError("; ".join(LOG.complaints()))
         return engine.nbytes
 
     def _profile(self, ranges: Ranges) -> trt.IOptimizationProfile:

@@ -16,7 +16,7 @@ RANGES = {
     "batch": (1, 8, 64),
     "sequence": (1, 64, 512),
 }
-# What a server would cut a token budget of 16,384 into.
+# Ranges that together cover a token budget of 16,384.
 BUCKETS = [
     {"T": (1, 64, 512), "B": (1, 4, 64), "S": (1, 16, 512)},
     {"T": (512, 2048, 4096), "B": (1, 16, 512), "S": (1, 128, 4096)},
@@ -71,25 +71,25 @@ def test_graph_compiles(checkpoint: Checkpoint, precision: str, layout: str, con
 
 
 def test_calibrated_graph_compiles(convert: Callable[..., Path]) -> None:
-    """A goal that int8 misses adds products that are computed more finely, in two parts or in float32."""
+    """With a goal that int8 misses, some products are computed in two parts and some in float32."""
     network = Network(convert(ROOT / "models" / "nano", "--ep=tensorrt", "--precision=int8", "--min-cosine=0.99999"))
     kinds = network.kinds()
     assert kinds["QUANTIZE"] > 0
-    # All 24 products, of which one in two parts is two.
+    # There are 24 products; one in two parts counts twice.
     assert kinds["MATRIX_MULTIPLY"] > 24
     assert network.build(RANGES) > 0
     assert LOG.complaints() == []
 
 
 def test_buckets_share_an_engine(convert: Callable[..., Path]) -> None:
-    """An engine may hold a profile for each range of batch sizes."""
+    """One engine takes several profiles, one for each range of batch sizes."""
     network = Network(convert(ROOT / "models" / "nano", "--ep=tensorrt", "--precision=fp16"))
     assert network.build(*BUCKETS) > 0
     assert LOG.complaints() == []
 
 
 def test_float32_attention_does_not_compile(convert: Callable[..., Path]) -> None:
-    """Why --ep tensorrt computes attention in 16 bits; once this fails, it need not."""
+    """The reason why --ep tensorrt computes attention in 16 bits. If this fails, TensorRT has learnt it."""
     network = Network(convert(ROOT / "models" / "nano", "--target=standard", "--precision=fp32"))
     assert network.input_types("ATTENTION_INPUT") == {"FLOAT"}
     with pytest.raises(ValueError, match="not supported by a dedicated kernel"):

@@ -1,7 +1,7 @@
 """TensorRT-RTX without a GPU: its importer reads a graph, and its builder compiles the graph ahead of time.
 
-The builder accepts compute capabilities 7.5, 8.0, 8.6, 8.9, 12.0 and 12.1. It rejects 9.0: nothing is shown for an H100.
-Reading an engine back and running it need a GPU.
+The builder accepts compute capabilities 7.5, 8.0, 8.6, 8.9, 12.0 and 12.1. It rejects 9.0, that of an H100. Reading an
+engine back and running it need a GPU.
 """
 
 import ctypes
@@ -86,15 +86,15 @@ class Network:
         """The element types that the layers of a kind read first: of an attention, the query's."""
         return {layer.get_input(0).dtype.name for layer in self.layers() if layer.type.name == kind}
 
-    def build(self, *profiles: Ranges, capabilities: tuple[str, ...] = CAPABILITIES) -> int:
-        """Compiles one engine for all `capabilities` and returns its size in bytes.
+    def build(self, *profiles: Ranges) -> int:
+        """Compiles one engine for all of CAPABILITIES and returns its size in bytes.
 
         Each profile gives the least, the best and the largest size of every dynamic dimension. Raises ValueError, with
         TensorRT's words, if one of the capabilities cannot run the graph.
         """
         config = self._builder.create_builder_config()
-        config.num_compute_capabilities = len(capabilities)
-        for index, name in enumerate(capabilities):
+        config.num_compute_capabilities = len(CAPABILITIES)
+        for index, name in enumerate(CAPABILITIES):
             if not config.set_compute_capability(getattr(trt.ComputeCapability, name), index):
                 raise ValueError(f"TensorRT-RTX rejects {name}")
         for ranges in profiles:

@@ -1,7 +1,7 @@
 """Evaluates graphs written for GPUs on a CPU: chosen operators in NumPy, all others in ONNX Runtime.
 
-The graph is cut at the chosen nodes, and what lies between them runs as models of their own, with the operators and types
-that were written. Only bfloat16, for which the CPU has no kernels, is widened to float32.
+The graph is cut at the chosen nodes, and what lies between them runs as models of their own, with the operators and
+types that were written. Only bfloat16, for which the CPU has no kernels, is widened to float32.
 """
 
 from collections.abc import Callable

@@ -26,11 +26,14 @@ def candidate_folders() -> list[Path]:
     return [folder for folder in folders if folder.is_dir()]
 
 
-def libraries() -> dict[str, Path | None]:
-    """Where each library of CUDA is; None for one that is not found."""
+def libraries(dry: bool) -> dict[str, Path | None]:
+    """Where each library of CUDA is; None for one that is not found.
+
+    A dry run takes the stand-in's libraries alone: a real cuDNN fails on a device that is not there.
+    """
     folders = candidate_folders()
     found: dict[str, Path | None] = {}
-    for name in NEEDED + OPTIONAL:
+    for name in NEEDED if dry else NEEDED + OPTIONAL:
         files = [folder / name for folder in folders if (folder / name).exists()]
         stub_free = [file for file in files if "stubs" not in file.parts]
         found[name] = stub_free[0] if stub_free else None

@@ -41,6 +41,14 @@ def describe(settings: Settings, lexivec: Lexivec) -> Values:
     }
 
 
+def doctor(lexivec: Lexivec) -> Values:
+    """What the program finds. A provider that does not start is a failure with the program's reason."""
+    findings = json.loads(lexivec.run("doctor", "--ep", "cuda", "--json", accept=(0, 1)))
+    if failed := [finding for finding in findings if finding["status"] == "failed"]:
+        raise RuntimeError("; ".join(f"{finding['what']}: {finding['value']}" for finding in failed))
+    return {"findings": findings}
+
+
 def golden() -> tuple[list[str], np.ndarray]:
     """Texts with their prompts, and vectors of sentence-transformers in float32."""
     cases = json.loads((KIT / "tests" / "golden" / "nano.json").read_text(encoding="utf-8"))["cases"]
@@ -61,7 +69,7 @@ def run(settings: Settings, lexivec: Lexivec, stage: Stage) -> None:
     folder = settings.work / "nano"
     folder.mkdir(exist_ok=True)
     stage.step("machine", 5, lambda: describe(settings, lexivec))
-    stage.step("doctor", 20, lambda: {"findings": json.loads(lexivec.run("doctor", "--ep", "cuda", "--json"))})
+    stage.step("doctor", 20, lambda: doctor(lexivec))
 
     def on_cpu() -> Values:
         model = folder / "cpu-fp32"

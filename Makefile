@@ -3,7 +3,7 @@
 MODEL ?= models/nano
 PYTHON ?= python3
 # Every precision that a CPU runs; the first one is what the others are held against.
-PRECISIONS ?= fp32 fp16 int8 int8-weight int4-weight
+PRECISIONS ?= fp32 fp16 fp8 int8 int8-weight int4-weight
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 export CARGO_TERM_PROGRESS_WHEN ?= never
 TARGET := $(or $(CARGO_TARGET_DIR),target)

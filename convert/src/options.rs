@@ -42,8 +42,8 @@ impl ConvertOptions {
     #[must_use]
     pub fn for_provider(provider: Provider, precision: Option<Precision>) -> Self {
         let default = match provider {
-            Provider::Cpu => Precision::Fp32,
-            Provider::Cuda | Provider::TensorRt => Precision::Fp16,
+            Provider::Cpu | Provider::OpenVino => Precision::Fp32,
+            Provider::Cuda | Provider::TensorRt | Provider::TensorRtRtx => Precision::Fp16,
         };
         let asked = precision.unwrap_or(default);
         let (precision, target, compute) = match (provider, asked) {
@@ -54,7 +54,10 @@ impl ConvertOptions {
                 (Precision::Int8Weight, Target::Cuda, Compute::Fp16)
             }
             (Provider::Cuda, _) => (asked, Target::Cuda, Compute::Fp16),
-            (Provider::TensorRt, _) => (asked, Target::TensorRt, Compute::Fp16),
+            (Provider::TensorRt | Provider::TensorRtRtx, _) => {
+                (asked, Target::TensorRt, Compute::Fp16)
+            }
+            (Provider::OpenVino, _) => (asked, Target::Standard, Compute::Fp32),
         };
         Self {
             precision,

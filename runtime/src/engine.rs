@@ -113,7 +113,7 @@ impl Engine {
         )?;
         let library = Library::load(
             options.onnxruntime.as_deref(),
-            options.session.providers.wants_gpu(),
+            options.session.providers.wants_gpu_build(),
         )?;
         let (dir, sessions) = (dir.to_path_buf(), options.clone());
         let digest = model.digest.clone();

@@ -62,6 +62,24 @@ pub enum Error {
         /// What is missing, and what to do.
         reason: String,
     },
+    /// An execution provider rejects an option that the user gave.
+    #[error("the execution provider `{provider}` rejects the option `{option}`: {reason}")]
+    ProviderOption {
+        /// The provider's name on the command line.
+        provider: &'static str,
+        /// The option as it was given.
+        option: String,
+        /// The provider's own words.
+        reason: String,
+    },
+    /// ONNX Runtime placed nodes with real work on the CPU, though another provider was asked for.
+    #[error("{path}: {reason}")]
+    Placement {
+        /// The graph.
+        path: PathBuf,
+        /// Which nodes, and what to do.
+        reason: String,
+    },
     /// The Redis cache's settings cannot work; a server that is down is no error.
     #[error("the Redis cache cannot be used: {reason}")]
     Cache {

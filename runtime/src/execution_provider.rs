@@ -1,27 +1,42 @@
-//! Execution providers: which one computes, with which options, and which models it can serve.
+//! Execution providers: which one computes, and with which options.
 //!
-//! A provider that was asked for and does not start is an error, never a silent fall-back to the CPU; the same holds
-//! for a model whose operators the provider has no kernels for ([`crate::refusal()`]).
+//! A provider that was asked for and does not start is an error, never a silent fall-back to the CPU. The same holds
+//! for a model that the provider cannot serve ([`crate::refusal()`]), and for nodes that ONNX Runtime placed on the CPU
+//! (`placement.rs`). What each provider is configured with is in `provider_config.rs`.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider as _, ExecutionProviderDispatch};
+pub(crate) mod option;
+pub(crate) mod rejection;
+
+pub use option::ProviderOption;
 
 /// Who computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Provider {
     /// ONNX Runtime's own kernels (MLAS).
     Cpu,
-    /// CUDA, cuBLAS, cuDNN.
+    /// CUDA and cuBLAS.
     Cuda,
     /// TensorRT engines.
     TensorRt,
+    /// TensorRT for RTX engines, from a plugin library.
+    TensorRtRtx,
+    /// OpenVINO, from a plugin library.
+    OpenVino,
 }
 
 impl Provider {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Cpu, Self::Cuda, Self::TensorRt];
+    pub const ALL: [Self; 5] = [
+        Self::Cpu,
+        Self::Cuda,
+        Self::TensorRt,
+        Self::TensorRtRtx,
+        Self::OpenVino,
+    ];
 
     /// The name on the command line.
     #[must_use]
@@ -30,7 +45,34 @@ impl Provider {
             Self::Cpu => "cpu",
             Self::Cuda => "cuda",
             Self::TensorRt => "tensorrt",
+            Self::TensorRtRtx => "tensorrt-rtx",
+            Self::OpenVino => "openvino",
         }
+    }
+
+    /// ONNX Runtime's name for it.
+    pub(crate) fn registered_name(self) -> &'static str {
+        match self {
+            Self::Cpu => "CPUExecutionProvider",
+            Self::Cuda => "CUDAExecutionProvider",
+            Self::TensorRt => "TensorrtExecutionProvider",
+            Self::TensorRtRtx => "NvTensorRTRTXExecutionProvider",
+            Self::OpenVino => "OpenVINOExecutionProvider",
+        }
+    }
+
+    /// Whether it computes on a GPU; OpenVINO computes on the CPU here.
+    #[must_use]
+    pub fn on_gpu(self) -> bool {
+        match self {
+            Self::Cpu | Self::OpenVino => false,
+            Self::Cuda | Self::TensorRt | Self::TensorRtRtx => true,
+        }
+    }
+
+    /// Whether it is part of ONNX Runtime's GPU build.
+    fn in_gpu_build(self) -> bool {
+        matches!(self, Self::Cuda | Self::TensorRt)
     }
 
     /// What a machine must have for it.
@@ -38,28 +80,33 @@ impl Provider {
         match self {
             Self::Cpu => "nothing",
             Self::Cuda => {
-                "an NVIDIA GPU with its driver, the CUDA 13 libraries (cudart, cublas, curand) on LD_LIBRARY_PATH, and the \
-                 GPU build of ONNX Runtime (`make onnxruntime-gpu`)"
+                "an NVIDIA GPU with its driver, the CUDA 13 libraries (cudart, cublas, cublasLt, curand) on LD_LIBRARY_PATH, \
+                 and the GPU build of ONNX Runtime (`make onnxruntime-gpu`). cuDNN 9 is needed by padded graphs only"
             }
             Self::TensorRt => {
-                "an NVIDIA GPU with its driver, CUDA 13 and TensorRT 10 (libnvinfer.so.10, libnvonnxparser.so.10) on \
-                 LD_LIBRARY_PATH, and the GPU build of ONNX Runtime (`make onnxruntime-gpu`)"
+                "an NVIDIA GPU with its driver, CUDA 13, cuDNN 9 (libcudnn.so.9) and TensorRT 10 (libnvinfer.so.10, \
+                 libnvonnxparser.so.10) on LD_LIBRARY_PATH, and the GPU build of ONNX Runtime (`make onnxruntime-gpu`)"
+            }
+            Self::TensorRtRtx => {
+                "an NVIDIA RTX GPU (compute capability 8.6, 8.9, or 12.0 and newer; not A100, H100 or H200) with its \
+                 driver, and the provider's library (`make onnxruntime-tensorrt-rtx`, or `--ep-library PATH`)"
+            }
+            Self::OpenVino => {
+                "the provider's library (`make onnxruntime-openvino`, or `--ep-library PATH`) and an x86-64 CPU"
             }
         }
     }
 
     /// The sentence for a provider that did not start.
     pub(crate) fn did_not_start(self, reason: &str) -> String {
-        // ONNX Runtime puts its source file, the function and a status before what happened.
-        let happened = reason.rsplit(" : ").next().unwrap_or(reason);
-        let happened = happened.trim().trim_end_matches('.');
+        let happened = rejection::plain(reason);
         format!("it did not start: {happened}. It needs {}", self.needs())
     }
 }
 
 impl fmt::Display for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.pad(self.name())
     }
 }
 
@@ -69,7 +116,8 @@ impl FromStr for Provider {
     fn from_str(s: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|p| p.name() == s);
         found.ok_or_else(|| {
-            format!("`{s}` is no execution provider; there are cpu, cuda and tensorrt")
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("`{s}` is no execution provider; there are {names}")
         })
     }
 }
@@ -81,8 +129,12 @@ pub struct ProviderSettings {
     pub order: Vec<Provider>,
     /// GPU number.
     pub device: i32,
-    /// Options in ONNX Runtime's own words, given to each GPU provider: `gpu_mem_limit=8589934592`.
-    pub options: Vec<(String, String)>,
+    /// Options in the providers' own words. They override what lexivec sets.
+    pub options: Vec<ProviderOption>,
+    /// The library of a provider that is a plugin; `None` to look for it where `make onnxruntime-openvino` puts it.
+    pub library: Option<PathBuf>,
+    /// Whether nodes with real work may run on the CPU where a provider has no kernel for them.
+    pub allow_cpu_nodes: bool,
 }
 
 impl Default for ProviderSettings {
@@ -91,6 +143,8 @@ impl Default for ProviderSettings {
             order: vec![Provider::Cpu],
             device: 0,
             options: Vec::new(),
+            library: None,
+            allow_cpu_nodes: false,
         }
     }
 }
@@ -105,33 +159,30 @@ impl ProviderSettings {
     /// Whether a GPU is asked for.
     #[must_use]
     pub fn wants_gpu(&self) -> bool {
-        self.order.iter().any(|p| *p != Provider::Cpu)
+        self.order.iter().any(|p| p.on_gpu())
     }
 
-    pub(crate) fn dispatch(&self, provider: Provider) -> Option<ExecutionProviderDispatch> {
-        match provider {
-            Provider::Cpu => None,
-            Provider::Cuda => {
-                // Sums of squares in float32: in float16 they overflow at 256 components of 16.
-                let cuda = ep::CUDA::default()
-                    .with_device_id(self.device)
-                    .with_skip_layer_norm_strict_mode(true);
-                let configured = self
-                    .options
-                    .iter()
-                    .fold(cuda, |ep, (k, v)| ep.with_arbitrary_config(k, v));
-                Some(configured.build().error_on_failure())
-            }
-            Provider::TensorRt => {
-                let tensorrt = ep::TensorRT::default().with_device_id(self.device);
-                let configured = self
-                    .options
-                    .iter()
-                    .fold(tensorrt, |ep, (k, v)| ep.with_arbitrary_config(k, v));
-                Some(configured.build().error_on_failure())
-            }
+    /// Whether ONNX Runtime's GPU build is needed. Plugin providers work with the build for CPUs as well.
+    #[must_use]
+    pub fn wants_gpu_build(&self) -> bool {
+        self.order.iter().any(|p| p.in_gpu_build())
+    }
+
+    /// The order with CUDA right behind TensorRT: nodes that TensorRT declines would go to the CPU otherwise.
+    pub(crate) fn with_implied(&self) -> Vec<Provider> {
+        with_implied(&self.order)
+    }
+}
+
+fn with_implied(order: &[Provider]) -> Vec<Provider> {
+    let mut all = Vec::new();
+    for provider in order {
+        all.push(*provider);
+        if *provider == Provider::TensorRt && !order.contains(&Provider::Cuda) {
+            all.push(Provider::Cuda);
         }
     }
+    all
 }
 
 #[cfg(test)]
@@ -143,7 +194,17 @@ mod tests {
         for provider in Provider::ALL {
             assert_eq!(provider.name().parse(), Ok(provider));
         }
-        assert!("gpu".parse::<Provider>().unwrap_err().contains("tensorrt"));
+        let message = "gpu".parse::<Provider>().unwrap_err();
+        assert!(message.contains("tensorrt-rtx, openvino"), "{message}");
+    }
+
+    #[test]
+    fn cuda_stands_behind_tensorrt() {
+        use Provider::{Cpu, Cuda, TensorRt};
+        assert_eq!(with_implied(&[TensorRt]), [TensorRt, Cuda]);
+        assert_eq!(with_implied(&[TensorRt, Cpu]), [TensorRt, Cuda, Cpu]);
+        assert_eq!(with_implied(&[Cuda, TensorRt]), [Cuda, TensorRt]);
+        assert_eq!(with_implied(&[Cpu]), [Cpu]);
     }
 
     #[test]

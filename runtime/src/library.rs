@@ -109,24 +109,40 @@ fn locate(explicit: Option<&Path>, gpu: bool) -> Result<PathBuf> {
     }
 }
 
+/// The first `file` next to the executable, in a folder of the cache, or in the system's library folders; else the
+/// folders that were looked at.
+pub(crate) fn find(file: &str, cached: Option<PathBuf>) -> Result<PathBuf, Vec<String>> {
+    let folders: Vec<PathBuf> = executable_folder()
+        .into_iter()
+        .chain(cached)
+        .chain(system_folders())
+        .collect();
+    let found = folders
+        .iter()
+        .map(|folder| folder.join(file))
+        .find(|path| path.is_file());
+    found.ok_or_else(|| folders.iter().map(|f| f.display().to_string()).collect())
+}
+
+fn executable_folder() -> Option<PathBuf> {
+    Some(std::env::current_exe().ok()?.parent()?.to_path_buf())
+}
+
+fn system_folders() -> Vec<PathBuf> {
+    let loader = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    let loader = std::env::split_paths(&loader).filter(|p| p.is_absolute());
+    loader.chain(SYSTEM_FOLDERS.map(PathBuf::from)).collect()
+}
+
 fn search_path(gpu: bool) -> Vec<PathBuf> {
-    let mut folders = Vec::new();
-    if let Some(folder) = std::env::current_exe()
-        .ok()
-        .as_deref()
-        .and_then(Path::parent)
-    {
-        folders.push(folder.to_path_buf());
-    }
+    let mut folders: Vec<PathBuf> = executable_folder().into_iter().collect();
     if let Ok(cache) = lexivec_models::cache_dir() {
         let cpu = cache.join("onnxruntime").join(ONNXRUNTIME_VERSION);
         let cuda = cache.join("onnxruntime-gpu").join(ONNXRUNTIME_GPU_VERSION);
         // The CUDA build serves CPUs as well, where it is the only one installed.
         folders.extend(if gpu { [cuda, cpu] } else { [cpu, cuda] });
     }
-    let loader = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-    folders.extend(std::env::split_paths(&loader).filter(|p| p.is_absolute()));
-    folders.extend(SYSTEM_FOLDERS.map(PathBuf::from));
+    folders.extend(system_folders());
     folders
 }
 

@@ -9,7 +9,7 @@ use crate::library::Library;
 use crate::packed::PackedNetwork;
 use crate::padded::PaddedNetwork;
 use crate::refusal::refusal;
-use crate::session::SessionSettings;
+use crate::session::{ModelTraits, SessionSettings};
 
 /// A loaded model. `&mut self`, for a session runs one batch at a time; a worker thread owns each.
 pub trait Network: Send {
@@ -66,6 +66,12 @@ pub fn open_network(
         return Ok(Box::new(PaddedNetwork::open(library, dir, settings)?));
     }
     let manifest = Manifest::read(dir)?;
+    let settings = &SessionSettings {
+        model: ModelTraits {
+            blocks: manifest.blocks,
+        },
+        ..settings.clone()
+    };
     for provider in &settings.providers.order {
         if let Some(reason) = refusal(*provider, manifest.form()) {
             return Err(Error::Provider {

@@ -10,16 +10,20 @@ use crate::session::{self, SessionSettings, Source};
 /// `y = Identity(x)`, float32 `[1]`, opset 17; made with onnx.helper.
 const IDENTITY: &[u8] = include_bytes!("../data/identity.onnx");
 
-/// Opens a tiny graph on `provider`.
+/// Opens a tiny graph on `provider`, with the options and the device of `settings`.
 ///
 /// # Errors
 /// [`Error::Provider`] says what is missing.
-pub fn probe(library: &Library, provider: Provider, device: i32) -> Result<()> {
+pub fn probe(library: &Library, provider: Provider, settings: &ProviderSettings) -> Result<()> {
+    let of_provider = settings
+        .options
+        .iter()
+        .filter(|option| option.provider == provider);
     let settings = SessionSettings {
         providers: ProviderSettings {
             order: vec![provider],
-            device,
-            options: Vec::new(),
+            options: of_provider.cloned().collect(),
+            ..settings.clone()
         },
         ..SessionSettings::default()
     };

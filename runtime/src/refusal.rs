@@ -13,7 +13,8 @@ pub fn refusal(provider: Provider, form: GraphForm) -> Option<&'static str> {
     match provider {
         Provider::Cpu => on_a_cpu(form),
         Provider::Cuda => on_cuda(form),
-        Provider::TensorRt => on_tensorrt(form),
+        Provider::TensorRt | Provider::TensorRtRtx => on_tensorrt(form),
+        Provider::OpenVino => on_openvino(form),
     }
 }
 
@@ -62,6 +63,15 @@ fn on_tensorrt(form: GraphForm) -> Option<&'static str> {
             Some("8-bit floats are for CUDA: convert with `--ep cuda`, or with `--precision int8`")
         }
         (Target::Standard | Target::TensorRt, _) => None,
+    }
+}
+
+fn on_openvino(form: GraphForm) -> Option<&'static str> {
+    match form.target {
+        Target::Standard => None,
+        Target::Ort | Target::Cuda | Target::TensorRt => {
+            Some("its operators are another execution provider's: convert with `--ep openvino`")
+        }
     }
 }
 

@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
+use lexivec_models::Blocks;
+use ort::ep::{self, ExecutionProviderDispatch};
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use crate::error::{Error, Result};
-use crate::execution_provider::ProviderSettings;
+use crate::execution_provider::{Provider, ProviderSettings, rejection};
 use crate::library::Library;
+use crate::{placement, plugin, provider_config};
 
 /// How a session computes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +25,16 @@ pub struct SessionSettings {
     /// Bytes of keys and values kept of prefixes that texts share, for packed graphs; 0 keeps none. Vectors are the
     /// same, to the last bit on a CPU.
     pub prefix_bytes: usize,
+    /// The model, as far as it decides how the session is configured. [`open_network`](crate::open_network) fills it
+    /// in from the manifest.
+    pub model: ModelTraits,
+}
+
+/// What decides, besides a user's settings, how a model's sessions are configured.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModelTraits {
+    /// How weights are stored where they alone are integers.
+    pub blocks: Option<Blocks>,
 }
 
 /// Where a graph is.
@@ -50,48 +63,78 @@ pub(crate) fn open(
         path: source.path().to_path_buf(),
         reason: reason.to_owned(),
     };
-    let configured = |e: ort::Error<SessionBuilder>| load(e.message());
+    let refused = |e: ort::Error<SessionBuilder>| load(e.message());
     let mut builder = Session::builder(library.environment()).map_err(|e| load(e.message()))?;
-    for provider in &settings.providers.order {
-        let Some(dispatch) = settings.providers.dispatch(*provider) else {
-            continue;
-        };
-        builder = builder
-            .with_execution_providers([dispatch])
-            .map_err(|e| Error::Provider {
-                provider: provider.name(),
-                reason: provider.did_not_start(e.message()),
-            })?;
+    for provider in settings.providers.with_implied() {
+        builder = add_provider(builder, library, provider, settings)?;
+    }
+    for (key, value) in provider_config::session_entries(settings) {
+        builder = builder.with_config_entry(key, value).map_err(refused)?;
     }
     if let Some(threads) = settings.threads {
-        builder = builder.with_intra_threads(threads).map_err(configured)?;
+        builder = builder.with_intra_threads(threads).map_err(refused)?;
     }
     // Patterns are kept per input shape, and here hardly two batches have the same.
-    builder = builder.with_memory_pattern(false).map_err(configured)?;
+    builder = builder.with_memory_pattern(false).map_err(refused)?;
     if settings.lean {
-        builder = builder.with_prepacking(false).map_err(configured)?;
+        builder = builder.with_prepacking(false).map_err(refused)?;
         // Each of these would widen every weight at once.
         builder = builder
             .with_disabled_optimizers(
                 "ConstantFolding;PropagateCastOps;FuseFp16InitializerToFp32NodeTransformer",
             )
-            .map_err(configured)?;
+            .map_err(refused)?;
     } else {
         builder = builder
             .with_optimization_level(GraphOptimizationLevel::All)
-            .map_err(configured)?;
+            .map_err(refused)?;
     }
-    match source {
-        Source::File(path) => builder
-            .commit_from_file(path)
-            .map_err(|e| load(e.message())),
+    let committed = match source {
+        Source::File(path) => builder.commit_from_file(path),
         Source::Memory { onnx, data } => {
             let data = data.to_string_lossy();
             let key = "session.model_external_initializers_file_folder_path";
-            let mut builder = builder.with_config_entry(key, data).map_err(configured)?;
-            builder
-                .commit_from_memory(onnx)
-                .map_err(|e| load(e.message()))
+            let mut builder = builder.with_config_entry(key, data).map_err(refused)?;
+            builder.commit_from_memory(onnx)
         }
-    }
+    };
+    let session = committed.map_err(|e| {
+        // Some providers look at their options only now.
+        let providers = settings.providers.with_implied().into_iter();
+        let mut rejected = providers.filter_map(|provider| {
+            rejection::rejected(provider, &settings.providers.options, e.message())
+        });
+        rejected.next().unwrap_or_else(|| load(e.message()))
+    })?;
+    placement::check(&session, source.path(), settings)?;
+    Ok(session)
+}
+
+fn add_provider(
+    builder: SessionBuilder,
+    library: &Library,
+    provider: Provider,
+    settings: &SessionSettings,
+) -> Result<SessionBuilder> {
+    let options = provider_config::options(provider, settings);
+    let dispatch: ExecutionProviderDispatch = match provider {
+        Provider::Cpu => return Ok(builder),
+        Provider::OpenVino | Provider::TensorRtRtx => {
+            return plugin::attach(builder, library, provider, settings);
+        }
+        Provider::Cuda => configured(ep::CUDA::default(), &options).build(),
+        Provider::TensorRt => configured(ep::TensorRT::default(), &options).build(),
+    };
+    builder
+        .with_execution_providers([dispatch.error_on_failure()])
+        .map_err(|e| rejection::error(provider, &settings.providers.options, e.message()))
+}
+
+fn configured<E: ep::ArbitrarilyConfigurableExecutionProvider>(
+    provider: E,
+    options: &[(String, String)],
+) -> E {
+    options.iter().fold(provider, |ep, (key, value)| {
+        ep.with_arbitrary_config(key, value)
+    })
 }

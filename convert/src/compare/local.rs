@@ -32,7 +32,7 @@ pub fn open_model(dir: &Path, name: String, options: &EngineOptions) -> Result<S
     };
     let library = Library::load(
         options.onnxruntime.as_deref(),
-        options.session.providers.wants_gpu(),
+        options.session.providers.wants_gpu_build(),
     )?;
     let facts = Facts {
         name,

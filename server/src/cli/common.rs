@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use lexivec_models::{HubOptions, Instructions};
 use lexivec_runtime::batch::Limits;
-use lexivec_runtime::{EngineOptions, Provider, ProviderSettings, SessionSettings};
+use lexivec_runtime::{EngineOptions, Provider, ProviderOption, ProviderSettings, SessionSettings};
 
 use super::Usage;
 use crate::embed::Reader;
@@ -19,8 +19,8 @@ pub(crate) struct ComputeArgs {
     #[arg(long, env = "LEXIVEC_ONNXRUNTIME", value_name = "PATH")]
     pub(crate) onnxruntime: Option<PathBuf>,
 
-    /// Execution provider: cpu, cuda or tensorrt. Several are an order of preference. One that does not start is an
-    /// error; nothing falls back to the CPU by itself
+    /// Execution provider: cpu, cuda, tensorrt, tensorrt-rtx or openvino. Several are an order of preference; cuda stands
+    /// behind tensorrt in any case. One that does not start is an error; nothing falls back to the CPU by itself
     #[arg(
         long,
         env = "LEXIVEC_EP",
@@ -30,9 +30,21 @@ pub(crate) struct ComputeArgs {
     )]
     pub(crate) ep: Vec<Provider>,
 
-    /// An option for the GPU providers, in ONNX Runtime's words: gpu_mem_limit=8589934592. May be repeated
-    #[arg(long, env = "LEXIVEC_EP_OPTION", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = key_value)]
-    pub(crate) ep_option: Vec<(String, String)>,
+    /// An option of an execution provider, in its own words: cuda.gpu_mem_limit=8589934592,
+    /// tensorrt.trt_builder_optimization_level=5. The provider's name may be left out where --ep has one only. May be
+    /// repeated, or hold several, separated by commas
+    #[arg(long, env = "LEXIVEC_EP_OPTION", value_name = "EP.KEY=VALUE", value_parser = ep_options)]
+    pub(crate) ep_option: Vec<EpOptions>,
+
+    /// Library of --ep openvino or tensorrt-rtx, or its folder. Default: next to this program, the cache folder that
+    /// `make onnxruntime-openvino` fills, the system's library folders
+    #[arg(long, env = "LEXIVEC_EP_LIBRARY", value_name = "PATH")]
+    pub(crate) ep_library: Option<PathBuf>,
+
+    /// Run on the CPU what the execution provider has no kernels for, instead of refusing the model. Every batch then
+    /// waits for copies; for graphs of other exporters
+    #[arg(long, env = "LEXIVEC_ALLOW_CPU_NODES")]
+    pub(crate) allow_cpu_nodes: bool,
 
     /// GPUs by number, 0,1,… ; each gets the model and a share of the batches
     #[arg(
@@ -71,30 +83,20 @@ impl ComputeArgs {
         if self.threads == Some(0) {
             return Err(Usage("--threads must be at least 1".to_owned()));
         }
-        let cpu = self.cpu();
-        if cpu && self.devices.len() > 1 {
+        let providers = self.providers()?;
+        if !providers.wants_gpu() && self.devices.len() > 1 {
             return Err(Usage(
-                "--devices are GPUs: give --ep cuda or --ep tensorrt as well, or --sessions for several on the CPU"
-                    .to_owned(),
-            ));
-        }
-        if !self.ep_option.is_empty() && cpu {
-            return Err(Usage(
-                "--ep-option is for the GPU providers: give --ep cuda or --ep tensorrt as well"
+                "--devices are GPUs: give --ep cuda, tensorrt or tensorrt-rtx as well, or --sessions for several on the CPU"
                     .to_owned(),
             ));
         }
         Ok(EngineOptions {
             onnxruntime: self.library(),
             session: SessionSettings {
-                providers: ProviderSettings {
-                    order: self.ep.clone(),
-                    device: self.devices[0],
-                    options: self.ep_option.clone(),
-                },
+                providers,
                 threads: self.threads,
-                lean: false,
                 prefix_bytes: self.prefix_bytes(),
+                ..SessionSettings::default()
             },
             limits: Limits {
                 max_tokens: self.batch_tokens(),
@@ -106,23 +108,40 @@ impl ComputeArgs {
         })
     }
 
+    /// The execution providers and their options.
+    ///
+    /// # Errors
+    /// An option is for a provider that is not in use.
+    pub(crate) fn providers(&self) -> Result<ProviderSettings, Usage> {
+        let options = self.ep_option.iter().flat_map(|given| &given.0);
+        let options = options.map(|(key, value)| ProviderOption::new(&self.ep, key, value));
+        let options = options.collect::<Result<_, _>>();
+        Ok(ProviderSettings {
+            order: self.ep.clone(),
+            device: self.devices[0],
+            options: options.map_err(|reason| Usage(format!("--ep-option: {reason}")))?,
+            library: self.ep_library.clone(),
+            allow_cpu_nodes: self.allow_cpu_nodes,
+        })
+    }
+
     /// Bytes that are kept of the prefixes that texts share, where no flag says it.
     fn prefix_bytes(&self) -> usize {
-        match self.cpu() {
-            true => CPU_PREFIX_BYTES,
-            false => 0,
+        match self.gpu() {
+            true => 0,
+            false => CPU_PREFIX_BYTES,
         }
     }
 
-    fn cpu(&self) -> bool {
-        self.ep.iter().all(|p| *p == Provider::Cpu)
+    fn gpu(&self) -> bool {
+        self.ep.iter().any(|p| p.on_gpu())
     }
 
     /// Tokens that run together at most.
     pub(crate) fn batch_tokens(&self) -> usize {
-        let default = match self.cpu() {
-            true => CPU_BATCH_TOKENS,
-            false => GPU_BATCH_TOKENS,
+        let default = match self.gpu() {
+            true => GPU_BATCH_TOKENS,
+            false => CPU_BATCH_TOKENS,
         };
         self.max_batch_tokens.unwrap_or(default)
     }
@@ -201,9 +220,43 @@ impl DomainArgs {
     }
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(format!("`{text}` is not of the form KEY=VALUE")),
+/// What one `--ep-option` holds: keys and values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EpOptions(Vec<(String, String)>);
+
+/// Reads `KEY=VALUE[,KEY=VALUE…]`. A piece without `=` belongs to the value before it: TensorRT's shapes have commas.
+fn ep_options(text: &str) -> Result<EpOptions, String> {
+    let mut options: Vec<(String, String)> = Vec::new();
+    for piece in text.split(',') {
+        match (piece.split_once('='), options.last_mut()) {
+            (Some((key, value)), _) if !key.is_empty() => {
+                options.push((key.to_owned(), value.to_owned()));
+            }
+            (None, Some((_, value))) => {
+                value.push(',');
+                value.push_str(piece);
+            }
+            _ => return Err(format!("`{piece}` is not of the form KEY=VALUE")),
+        }
+    }
+    Ok(EpOptions(options))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_may_hold_commas() {
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(
+            ep_options("trt_profile_min_shapes=a:1,b:1x1,cuda.tf32=1").unwrap(),
+            EpOptions(vec![
+                pair("trt_profile_min_shapes", "a:1,b:1x1"),
+                pair("cuda.tf32", "1"),
+            ])
+        );
+        assert!(ep_options("tf32").is_err());
+        assert!(ep_options("=1").is_err());
     }
 }

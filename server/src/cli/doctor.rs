@@ -47,8 +47,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         })
     };
     add("lexivec", Status::Ok, env!("CARGO_PKG_VERSION").to_owned());
-    let gpu = args.compute.ep.iter().any(|p| *p != Provider::Cpu);
-    match Library::load(args.compute.library().as_deref(), gpu) {
+    let providers = args.compute.providers()?;
+    match Library::load(
+        args.compute.library().as_deref(),
+        providers.wants_gpu_build(),
+    ) {
         Ok(library) => {
             add(
                 "onnxruntime",
@@ -62,7 +65,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 } else {
                     Status::Note
                 };
-                match probe(library, provider, args.compute.devices[0]) {
+                match probe(library, provider, &providers) {
                     Ok(()) => add(&format!("ep {provider}"), Status::Ok, "starts".to_owned()),
                     Err(error) => add(&format!("ep {provider}"), missing, error.to_string()),
                 }

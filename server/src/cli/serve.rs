@@ -144,7 +144,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let listener = http::listen(address)
         .with_context(|| format!("cannot listen on {address} (--host, --port)"))?;
     raise_open_files(settings.max_connections);
-    let gpu = options.session.providers.wants_gpu();
+    let gpu = options.session.providers.wants_gpu_build();
     let library = Library::load(options.onnxruntime.as_deref(), gpu)?;
     let exporter = Exporter::install(library.version())?;
     // Shared by the models, whose digests keep their states apart.

@@ -1,0 +1,129 @@
+//! What ONNX Runtime says where a provider rejects an option, or does not start.
+
+use crate::error::Error;
+
+use super::{Provider, ProviderOption};
+
+/// The error of a provider that could not be added to a session, told from ONNX Runtime's words: a rejected option
+/// is the user's to correct; anything else is missing on the machine.
+pub(crate) fn error(provider: Provider, options: &[ProviderOption], message: &str) -> Error {
+    rejected(provider, options, message).unwrap_or_else(|| Error::Provider {
+        provider: provider.name(),
+        reason: provider.did_not_start(message),
+    })
+}
+
+/// The error for a message that names one of the user's options; none for other messages.
+pub(crate) fn rejected(
+    provider: Provider,
+    options: &[ProviderOption],
+    message: &str,
+) -> Option<Error> {
+    if !message.contains("option") {
+        return None;
+    }
+    let mut own = options.iter().filter(|option| option.provider == provider);
+    let option = match own.find(|option| names(message, &option.key)) {
+        Some(option) => option.to_string(),
+        // lexivec sets this one from --devices.
+        None if names(message, "device_id") => "--devices".to_owned(),
+        None => return None,
+    };
+    Some(Error::ProviderOption {
+        provider: provider.name(),
+        option,
+        reason: plain(message),
+    })
+}
+
+/// Whether a message holds a word of its own that is `key`.
+fn names(message: &str, key: &str) -> bool {
+    let part_of_word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+    message
+        .split(|c: char| !part_of_word(c))
+        .any(|word| word.trim_end_matches('.') == key)
+}
+
+/// ONNX Runtime's words without what stands before them: source files, line numbers, functions and a status.
+pub(crate) fn plain(message: &str) -> String {
+    let message = message.rsplit(" : ").next().unwrap_or(message);
+    let mut words = Vec::new();
+    let mut all = message.split_whitespace().peekable();
+    while let Some(word) = all.next() {
+        if is_source_position(word) {
+            // The function's name follows.
+            all.next();
+        } else {
+            words.push(word);
+        }
+    }
+    words.join(" ").trim_end_matches('.').to_owned()
+}
+
+/// `parse_string.h:116`.
+fn is_source_position(word: &str) -> bool {
+    word.rsplit_once(':').is_some_and(|(file, line)| {
+        let source = file.ends_with(".h") || file.ends_with(".cc") || file.ends_with(".cpp");
+        source && !line.is_empty() && line.bytes().all(|b| b.is_ascii_digit())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> Vec<ProviderOption> {
+        ["nonsense=1", "gpu_mem_limit=abc"]
+            .map(|text| {
+                let (key, value) = text.split_once('=').unwrap();
+                ProviderOption::new(&[Provider::Cuda], key, value).unwrap()
+            })
+            .to_vec()
+    }
+
+    fn said(message: &str) -> String {
+        error(Provider::Cuda, &options(), message).to_string()
+    }
+
+    // The messages are those of onnxruntime-gpu 1.31.1.
+    #[test]
+    fn an_unknown_option_is_named() {
+        assert_eq!(
+            said(
+                "/onnxruntime_src/onnxruntime/core/session/provider_bridge_ort.cc:10 Get() [ONNXRuntimeError] : 1 : FAIL : \
+                 provider_options_utils.h:182 Parse Unknown provider option: \"nonsense\".\n"
+            ),
+            "the execution provider `cuda` rejects the option `cuda.nonsense=1`: Unknown provider option: \"nonsense\""
+        );
+    }
+
+    #[test]
+    fn a_bad_value_is_shown_as_it_was_given() {
+        let message = said(
+            "provider_options_utils.h:187 Parse Failed to parse provider option \"gpu_mem_limit\": parse_string.h:116 \
+             ParseStringWithClassicLocale Failed to parse value: \"18446744073709551615\"",
+        );
+        assert!(
+            message.contains("the option `cuda.gpu_mem_limit=abc`"),
+            "{message}"
+        );
+        assert!(!message.contains("parse_string.h"), "{message}");
+        assert!(!message.contains("needs an NVIDIA GPU"), "{message}");
+    }
+
+    #[test]
+    fn a_wrong_device_is_the_flags() {
+        let message = said(
+            "Failed to parse provider option \"device_id\": cuda_execution_provider_info.cc:71 operator() Invalid device ID: \
+             7, must be between 0 (inclusive) and 1 (exclusive).",
+        );
+        assert!(message.contains("the option `--devices`"), "{message}");
+    }
+
+    #[test]
+    fn what_is_missing_is_no_option() {
+        let message =
+            said("Failed to load library libcublasLt.so.13: cannot open shared object file");
+        assert!(message.contains("It needs an NVIDIA GPU"), "{message}");
+    }
+}

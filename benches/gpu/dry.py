@@ -100,7 +100,20 @@ def interrupt(command: list[str], env: dict[str, str], results: Path) -> dict[st
         fail(f"the run to be killed ended by itself with exit code {process.returncode}")
     process.send_signal(signal.SIGKILL)
     process.wait()
+    time.sleep(0.5)
+    left = [place for place in Path("/proc").glob("[0-9]*/cmdline") if is_server(place, results.parent)]
+    if left:
+        fail("the killed run left its server behind, which would hold the card's memory")
     return steps(results)
+
+
+def is_server(place: Path, folder: Path) -> bool:
+    """Whether a process is a server of this dry run."""
+    try:
+        words = place.read_bytes().split(b"\0")
+    except OSError:  # it ended meanwhile
+        return False
+    return b"serve" in words and words[0].startswith(bytes(folder))
 
 
 def check(results: Path, before: dict[str, dict]) -> None:

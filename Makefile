@@ -70,6 +70,9 @@ test-values:  ## Graphs for CUDA, computed on a CPU, against golden vectors
 check-deploy: onnxruntime redis  ## server/deploy: files, dashboard and alerts against a real server and Prometheus
 	$(PYTHON) tests/deploy/run.py
 
+test-gpu: onnxruntime-gpu  ## `--ep cuda` on a stand-in CUDA device, which needs no GPU
+	$(PYTHON) tests/gpu/run.py
+
 onnxruntime:  ## ONNX Runtime for CPUs, into the cache folder (once)
 	@$(PYTHON) runtime/setup/onnxruntime.py cpu
 

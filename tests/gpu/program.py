@@ -17,6 +17,9 @@ from device_trace import Trace
 
 PROGRAM = os.environ.get("LEXIVEC_PROGRAM", "")
 
+# The model in requests, whichever it is.
+NAME = "model"
+
 # Weights are not copied to the device: what is copied in a batch is smaller.
 SKIP_COPIES = 1 << 20
 
@@ -68,7 +71,7 @@ class Device:
     def serve(self, model: Path, *flags: object, **settings: int | None) -> Iterator["Server"]:
         """`lexivec serve` for as long as the block runs."""
         log = self.folder / "device.log"
-        command = [PROGRAM, "serve", model, "--ep", "cuda", "--port", "0", *SHOW_VERBOSE, *flags]
+        command = [PROGRAM, "serve", model, "--ep", "cuda", "--port", "0", "--served-model-name", NAME, *SHOW_VERBOSE, *flags]
         environment = self.environment(log, **settings) | VERBOSE
         process = subprocess.Popen(list(map(str, command)), env=environment, stderr=subprocess.PIPE, text=True)
         server = Server(process, log)
@@ -114,7 +117,7 @@ class Server:
 
     def embed(self, texts: list[str]) -> tuple[int, dict]:
         """Status and body of the answer to a request."""
-        body = json.dumps({"model": "any", "input": texts}).encode()
+        body = json.dumps({"model": NAME, "input": texts}).encode()
         request = urllib.request.Request(f"{self._address}/v1/embeddings", body, {"Content-Type": "application/json"})
         try:
             with OPENER.open(request, timeout=120) as answer:

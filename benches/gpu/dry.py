@@ -27,7 +27,6 @@ ALLOWED = (
     "needs torch",
     "needs reference-",
     "the stand-in device computes nothing",
-    "`lexivec convert` has no precision fp8",
     "`lexivec serve` has no --cuda-graphs",
     "`lexivec serve` has no --no-cuda-graphs",
 )

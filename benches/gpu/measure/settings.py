@@ -49,13 +49,14 @@ class Settings:
         return self.work / "models"
 
 
-def dry(work: Path, results: Path, retry: bool) -> Settings:
+def dry(work: Path, results: Path, retry: bool, full_library: bool) -> Settings:
     """Settings that take seconds on a device that computes nothing: two narrow layers with the 4B shape's heads."""
     return Settings(
         work=work,
         results=results,
         dry=True,
         retry=retry,
+        full_library=full_library,
         smaller={"hidden": 512, "layers": 2, "intermediate": 1024, "vocabulary": 16_400},
         lengths=(2, 5, 16, 64),
         longest=1024,

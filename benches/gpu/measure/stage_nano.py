@@ -81,7 +81,9 @@ def run(settings: Settings, lexivec: Lexivec, stage: Stage) -> None:
 
     def on_gpu(model: Model) -> Values:
         output = folder / model.folder
-        seconds = convert(lexivec, NANO, model, output, [], 120)
+        # Calibration takes most of the time, and a device that computes nothing does not show what it is good for.
+        extra = ["--no-calibration"] if settings.dry else []
+        seconds = convert(lexivec, NANO, model, output, extra, 120)
         vectors = embed(lexivec, output, "cuda", folder)
         values: Values = {"convert_seconds": seconds, "to_golden": summary(vectors, golden()[1])}
         if (folder / "cpu.npy").exists():

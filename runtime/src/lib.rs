@@ -18,6 +18,8 @@
 
 pub mod batch;
 pub mod cache;
+mod cuda_graph;
+mod cudart;
 mod engine;
 mod error;
 mod execution_provider;

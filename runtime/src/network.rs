@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lexivec_models::{Layout, Manifest};
+use lexivec_models::{Layout, Manifest, Precision, Target};
 
 use crate::error::{Error, Result};
 use crate::library::Library;
@@ -21,6 +21,19 @@ pub trait Network: Send {
     /// # Errors
     /// ONNX Runtime fails; [`Error::OutOfMemory`] where fewer sequences may succeed.
     fn embed(&mut self, sequences: &[&[u32]]) -> Result<States>;
+
+    /// Gets ready for the first batch, on the thread that will run them all.
+    ///
+    /// # Errors
+    /// CUDA graphs cannot be captured.
+    fn prepare(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// How many CUDA graphs were captured.
+    fn captured(&self) -> usize {
+        0
+    }
 
     /// The keys and values of every layer for these sequences as one batch; none where the graph does not give them.
     ///
@@ -51,6 +64,8 @@ pub struct States {
     pub rows: usize,
     /// Rows that it read from kept prefixes instead.
     pub cached: usize,
+    /// Whether the batch was launched as a captured CUDA graph.
+    pub replayed: bool,
 }
 
 /// Opens the graph of a model directory: one of ours (packed or padded), or another exporter's.
@@ -69,6 +84,8 @@ pub fn open_network(
     let settings = &SessionSettings {
         model: ModelTraits {
             blocks: manifest.blocks,
+            // GemmFloat8 allocates while it runs, which no capture allows.
+            capturable: manifest.target == Target::Cuda && manifest.precision != Precision::Fp8,
         },
         ..settings.clone()
     };

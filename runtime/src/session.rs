@@ -25,6 +25,8 @@ pub struct SessionSettings {
     /// Bytes of keys and values kept of prefixes that texts share, for packed graphs; 0 keeps none. Vectors are the
     /// same, to the last bit on a CPU.
     pub prefix_bytes: usize,
+    /// Whether small batches are captured as CUDA graphs, where the model allows it.
+    pub cuda_graphs: bool,
     /// The model, as far as it decides how the session is configured. [`open_network`](crate::open_network) fills it
     /// in from the manifest.
     pub model: ModelTraits,
@@ -35,6 +37,15 @@ pub struct SessionSettings {
 pub struct ModelTraits {
     /// How weights are stored where they alone are integers.
     pub blocks: Option<Blocks>,
+    /// Whether its graph can be captured on CUDA: all of its nodes run there, and none allocates by itself.
+    pub capturable: bool,
+}
+
+impl SessionSettings {
+    /// Whether the session captures CUDA graphs.
+    pub(crate) fn captures(&self) -> bool {
+        self.cuda_graphs && self.model.capturable && self.providers.first() == Provider::Cuda
+    }
 }
 
 /// Where a graph is.

@@ -10,7 +10,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Apart, for its flags would have everything else built anew.
 LOOM_TARGET := $(TARGET)/loom
 
-.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu redis test-clients test-page check-deploy test-loom precision-report
+.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page check-deploy test-loom precision-report
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -63,6 +63,12 @@ onnxruntime:  ## ONNX Runtime for CPUs, into the cache folder (once)
 
 onnxruntime-gpu:  ## ONNX Runtime with CUDA and TensorRT, into the cache folder (once)
 	@$(PYTHON) runtime/setup/onnxruntime.py gpu
+
+onnxruntime-openvino:  ## OpenVINO's execution provider, into the cache folder (once)
+	@$(PYTHON) runtime/setup/onnxruntime.py openvino
+
+onnxruntime-tensorrt-rtx:  ## TensorRT for RTX's execution provider, into the cache folder (once)
+	@$(PYTHON) runtime/setup/onnxruntime.py tensorrt-rtx
 
 redis:  ## redis-server, which tests start, from the system's packages (once)
 	@command -v redis-server >/dev/null || { \

@@ -168,6 +168,16 @@ impl ProviderSettings {
         self.order.iter().any(|p| p.in_gpu_build())
     }
 
+    /// Whether a node on the CPU has its inputs and outputs copied between devices.
+    pub(crate) fn copies_for_cpu_nodes(&self) -> bool {
+        let elsewhere = |option: &ProviderOption| {
+            option.provider == Provider::OpenVino
+                && option.key == "device_type"
+                && option.value != "CPU"
+        };
+        self.wants_gpu() || self.options.iter().any(elsewhere)
+    }
+
     /// The order with CUDA right behind TensorRT: nodes that TensorRT declines would go to the CPU otherwise.
     pub(crate) fn with_implied(&self) -> Vec<Provider> {
         with_implied(&self.order)

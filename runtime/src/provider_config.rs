@@ -14,7 +14,16 @@ pub(crate) fn options(provider: Provider, settings: &SessionSettings) -> Vec<(St
     let mut options = Vec::new();
     let mut set = |key: &str, value: &str| put(&mut options, key, value);
     match provider {
-        Provider::Cpu | Provider::OpenVino | Provider::TensorRtRtx => {}
+        Provider::Cpu => {}
+        Provider::OpenVino => {
+            if let Some(threads) = settings.threads {
+                set("num_of_threads", &threads.to_string());
+            }
+        }
+        Provider::TensorRtRtx => {
+            // Otherwise the weights travel in one protobuf message, which holds at most 2 GB.
+            set("nv_use_external_data_initializer", "1");
+        }
         Provider::Cuda => {
             set("device_id", &settings.providers.device.to_string());
             // Sums of squares in float32: in float16 they overflow at 256 components of 16.

@@ -21,7 +21,7 @@ serve: onnxruntime  ## Convert and serve a model on port 30000 (MODEL=models/nan
 build: onnxruntime  ## The program, optimised: target/release/lexivec
 	cargo build --release --bin lexivec
 
-test: onnxruntime redis  ## All tests
+test: onnxruntime onnxruntime-openvino redis  ## All tests
 	cargo build --locked --quiet --bin lexivec
 ifeq ($(NEXTEST),yes)
 	cargo nextest run --workspace --locked

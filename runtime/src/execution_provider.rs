@@ -70,6 +70,11 @@ impl Provider {
         }
     }
 
+    /// Whether it comes as a library of its own.
+    pub(crate) fn is_plugin(self) -> bool {
+        matches!(self, Self::TensorRtRtx | Self::OpenVino)
+    }
+
     /// Whether it is part of ONNX Runtime's GPU build.
     fn in_gpu_build(self) -> bool {
         matches!(self, Self::Cuda | Self::TensorRt)
@@ -89,7 +94,8 @@ impl Provider {
             }
             Self::TensorRtRtx => {
                 "an NVIDIA RTX GPU (compute capability 8.6, 8.9, or 12.0 and newer; not A100, H100 or H200) with its \
-                 driver, and the provider's library (`make onnxruntime-tensorrt-rtx`, or `--ep-library PATH`)"
+                 driver, and the provider's library (`make onnxruntime-tensorrt-rtx`, or `--ep-library PATH`) with its folder \
+                 on LD_LIBRARY_PATH"
             }
             Self::OpenVino => {
                 "the provider's library (`make onnxruntime-openvino`, or `--ep-library PATH`) and an x86-64 CPU"

@@ -10,7 +10,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Apart, for its flags would have everything else built anew.
 LOOM_TARGET := $(TARGET)/loom
 
-.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu redis test-clients test-page test-tensorrt test-values check-deploy test-loom precision-report bench-gpu-kit bench-gpu-dry
+.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page test-gpu test-tensorrt test-values check-deploy test-loom precision-report bench-gpu-kit bench-gpu-dry
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -21,7 +21,7 @@ serve: onnxruntime  ## Convert and serve a model on port 30000 (MODEL=models/nan
 build: onnxruntime  ## The program, optimised: target/release/lexivec
 	cargo build --release --bin lexivec
 
-test: onnxruntime redis  ## All tests
+test: onnxruntime onnxruntime-openvino redis  ## All tests
 	cargo build --locked --quiet --bin lexivec
 ifeq ($(NEXTEST),yes)
 	cargo nextest run --workspace --locked
@@ -78,6 +78,12 @@ onnxruntime:  ## ONNX Runtime for CPUs, into the cache folder (once)
 
 onnxruntime-gpu:  ## ONNX Runtime with CUDA and TensorRT, into the cache folder (once)
 	@$(PYTHON) runtime/setup/onnxruntime.py gpu
+
+onnxruntime-openvino:  ## OpenVINO's execution provider, into the cache folder (once)
+	@$(PYTHON) runtime/setup/onnxruntime.py openvino
+
+onnxruntime-tensorrt-rtx:  ## TensorRT for RTX's execution provider, into the cache folder (once)
+	@$(PYTHON) runtime/setup/onnxruntime.py tensorrt-rtx
 
 redis:  ## redis-server, which tests start, from the system's packages (once)
 	@command -v redis-server >/dev/null || { \

@@ -95,7 +95,7 @@ pub(crate) fn verify(subject: &Subject<'_>, progress: &dyn Progress) -> Result<V
 }
 
 fn open_candidate(
-    library: &Library,
+    library: &'static Library,
     dir: &Path,
     settings: &SessionSettings,
 ) -> Result<Box<dyn Network>> {

@@ -65,6 +65,7 @@ impl EngineOptions {
     fn session(&self, number: usize) -> SessionSettings {
         let mut settings = self.session.clone();
         settings.providers.device = self.devices[number % self.devices.len()];
+        settings.max_tokens = Some(self.limits.max_tokens);
         let together = self.total_sessions();
         if settings.threads.is_none() && together > 1 && !settings.providers.wants_gpu() {
             let cores = std::thread::available_parallelism().map_or(1, usize::from);

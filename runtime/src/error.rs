@@ -155,6 +155,12 @@ impl Error {
             "bad allocation",
             "bad_alloc",
         ];
+        if message.contains("cuDNN is unavailable") {
+            return Self::Inference(format!(
+                "this graph needs cuDNN 9 on CUDA, and libcudnn.so is not on LD_LIBRARY_PATH: install it, or convert the \
+                 checkpoint with `--ep cuda`, which needs none. {message}"
+            ));
+        }
         let reason = message.to_owned();
         if SIGNS.iter().any(|sign| message.contains(sign)) {
             Self::OutOfMemory { reason }

@@ -70,6 +70,11 @@ impl Provider {
         }
     }
 
+    /// Whether it comes as a library of its own.
+    pub(crate) fn is_plugin(self) -> bool {
+        matches!(self, Self::TensorRtRtx | Self::OpenVino)
+    }
+
     /// Whether it is part of ONNX Runtime's GPU build.
     fn in_gpu_build(self) -> bool {
         matches!(self, Self::Cuda | Self::TensorRt)
@@ -89,7 +94,8 @@ impl Provider {
             }
             Self::TensorRtRtx => {
                 "an NVIDIA RTX GPU (compute capability 8.6, 8.9, or 12.0 and newer; not A100, H100 or H200) with its \
-                 driver, and the provider's library (`make onnxruntime-tensorrt-rtx`, or `--ep-library PATH`)"
+                 driver, and the provider's library (`make onnxruntime-tensorrt-rtx`, or `--ep-library PATH`) with its folder \
+                 on LD_LIBRARY_PATH"
             }
             Self::OpenVino => {
                 "the provider's library (`make onnxruntime-openvino`, or `--ep-library PATH`) and an x86-64 CPU"
@@ -166,6 +172,16 @@ impl ProviderSettings {
     #[must_use]
     pub fn wants_gpu_build(&self) -> bool {
         self.order.iter().any(|p| p.in_gpu_build())
+    }
+
+    /// Whether a node on the CPU has its inputs and outputs copied between devices.
+    pub(crate) fn copies_for_cpu_nodes(&self) -> bool {
+        let elsewhere = |option: &ProviderOption| {
+            option.provider == Provider::OpenVino
+                && option.key == "device_type"
+                && option.value != "CPU"
+        };
+        self.wants_gpu() || self.options.iter().any(elsewhere)
     }
 
     /// The order with CUDA right behind TensorRT: nodes that TensorRT declines would go to the CPU otherwise.

@@ -17,13 +17,16 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod batch;
+mod bucketed;
 pub mod cache;
 mod cuda_graph;
 mod cudart;
 mod engine;
+mod engine_cache;
 mod error;
 mod execution_provider;
 mod flight;
+mod graph_inputs;
 mod health;
 mod layer;
 mod library;
@@ -44,7 +47,9 @@ mod refusal;
 mod request;
 mod results;
 mod session;
+mod shapes;
 mod sync;
+mod tensorrt;
 pub mod tokenization;
 pub mod vector;
 mod worker;
@@ -67,4 +72,5 @@ pub use refusal::refusal;
 pub use request::{Embedding, Input, Prefix, Request, Truncate};
 pub use results::CacheSettings;
 pub use session::{ModelTraits, SessionSettings};
+pub use shapes::Profile;
 pub use tokenization::{Encoding, Token, Tokenizer};

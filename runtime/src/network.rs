@@ -6,10 +6,12 @@ use lexivec_models::{Layout, Manifest, Precision, Target};
 
 use crate::error::{Error, Result};
 use crate::library::Library;
+use crate::model::ModelInfo;
 use crate::packed::PackedNetwork;
-use crate::padded::PaddedNetwork;
+use crate::padded::{PaddedNetwork, find_graph};
 use crate::refusal::refusal;
-use crate::session::{ModelTraits, SessionSettings};
+use crate::session::SessionSettings;
+use crate::tensorrt;
 
 /// A loaded model. `&mut self`, for a session runs one batch at a time; a worker thread owns each.
 pub trait Network: Send {
@@ -73,7 +75,29 @@ pub struct States {
 /// # Errors
 /// The provider cannot serve this precision, or the graph does not load.
 pub fn open_network(
-    library: &Library,
+    library: &'static Library,
+    dir: &Path,
+    settings: &SessionSettings,
+) -> Result<Box<dyn Network>> {
+    if Manifest::is_model_dir(dir) {
+        check_form(&Manifest::read(dir)?, settings)?;
+    }
+    if !tensorrt::bounds_shapes(settings) {
+        return open_session(library, dir, settings);
+    }
+    let info = ModelInfo::read(dir)?;
+    let model = tensorrt::Model {
+        dir,
+        graph: find_graph(dir)?,
+        digest: &info.digest,
+        max_length: info.max_length,
+    };
+    tensorrt::open(library, &model, settings, open_session)
+}
+
+/// A network of one session.
+fn open_session(
+    library: &'static Library,
     dir: &Path,
     settings: &SessionSettings,
 ) -> Result<Box<dyn Network>> {
@@ -81,14 +105,23 @@ pub fn open_network(
         return Ok(Box::new(PaddedNetwork::open(library, dir, settings)?));
     }
     let manifest = Manifest::read(dir)?;
-    let settings = &SessionSettings {
-        model: ModelTraits {
-            blocks: manifest.blocks,
-            // GemmFloat8 allocates while it runs, which no capture allows.
-            capturable: manifest.target == Target::Cuda && manifest.precision != Precision::Fp8,
-        },
-        ..settings.clone()
-    };
+    let mut settings = settings.clone();
+    settings.model.blocks = manifest.blocks;
+    // GemmFloat8 allocates while it runs, which no capture allows.
+    settings.model.capturable =
+        manifest.target == Target::Cuda && manifest.precision != Precision::Fp8;
+    Ok(match manifest.layout {
+        Layout::Packed => Box::new(PackedNetwork::open(
+            library,
+            &dir.join("model.onnx"),
+            &settings,
+        )?),
+        Layout::Padded => Box::new(PaddedNetwork::open(library, dir, &settings)?),
+    })
+}
+
+/// Whether the providers can serve the graph.
+fn check_form(manifest: &Manifest, settings: &SessionSettings) -> Result<()> {
     for provider in &settings.providers.order {
         if let Some(reason) = refusal(*provider, manifest.form()) {
             return Err(Error::Provider {
@@ -100,12 +133,5 @@ pub fn open_network(
             });
         }
     }
-    Ok(match manifest.layout {
-        Layout::Packed => Box::new(PackedNetwork::open(
-            library,
-            &dir.join("model.onnx"),
-            settings,
-        )?),
-        Layout::Padded => Box::new(PaddedNetwork::open(library, dir, settings)?),
-    })
+    Ok(())
 }

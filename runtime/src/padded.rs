@@ -188,7 +188,8 @@ impl Network for PaddedNetwork {
     }
 }
 
-fn find_graph(dir: &Path) -> Result<PathBuf> {
+/// The graph of a model directory.
+pub(crate) fn find_graph(dir: &Path) -> Result<PathBuf> {
     let candidates = ["model.onnx", "onnx/model.onnx"].map(|name| dir.join(name));
     let found = candidates.into_iter().find(|path| path.is_file());
     found.ok_or_else(|| Error::Signature {

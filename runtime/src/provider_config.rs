@@ -14,7 +14,19 @@ pub(crate) fn options(provider: Provider, settings: &SessionSettings) -> Vec<(St
     let mut options = Vec::new();
     let mut set = |key: &str, value: &str| put(&mut options, key, value);
     match provider {
-        Provider::Cpu | Provider::OpenVino | Provider::TensorRtRtx => {}
+        Provider::Cpu => {}
+        Provider::OpenVino => {
+            if let Some(threads) = settings.threads {
+                set("num_of_threads", &threads.to_string());
+            }
+        }
+        Provider::TensorRtRtx => {
+            // Otherwise the weights travel in one protobuf message, which holds at most 2 GB.
+            set("nv_use_external_data_initializer", "1");
+            if let Some(cache) = &settings.model.engines {
+                set("nv_runtime_cache_path", &cache.engines.to_string_lossy());
+            }
+        }
         Provider::Cuda => {
             set("device_id", &settings.providers.device.to_string());
             // Sums of squares in float32: in float16 they overflow at 256 components of 16.
@@ -29,6 +41,17 @@ pub(crate) fn options(provider: Provider, settings: &SessionSettings) -> Vec<(St
             set("device_id", &settings.providers.device.to_string());
             // Otherwise the weights travel in one protobuf message, which holds at most 2 GB.
             set("trt_load_user_initializer", "1");
+            if let Some(cache) = &settings.model.engines {
+                set("trt_engine_cache_enable", "1");
+                set("trt_engine_cache_path", &cache.engines.to_string_lossy());
+                set("trt_timing_cache_enable", "1");
+                set("trt_timing_cache_path", &cache.timings.to_string_lossy());
+            }
+        }
+    }
+    if let (Some(names), Some(profile)) = (profile_options(provider), &settings.model.profile) {
+        for (name, shapes) in names.iter().zip([&profile.min, &profile.opt, &profile.max]) {
+            put(&mut options, name, shapes);
         }
     }
     for option in users(provider, settings) {
@@ -37,6 +60,23 @@ pub(crate) fn options(provider: Provider, settings: &SessionSettings) -> Vec<(St
         }
     }
     options
+}
+
+/// The options that bound the shapes of inputs: least, usual and largest.
+pub(crate) fn profile_options(provider: Provider) -> Option<[&'static str; 3]> {
+    match provider {
+        Provider::Cpu | Provider::Cuda | Provider::OpenVino => None,
+        Provider::TensorRt => Some([
+            "trt_profile_min_shapes",
+            "trt_profile_opt_shapes",
+            "trt_profile_max_shapes",
+        ]),
+        Provider::TensorRtRtx => Some([
+            "nv_profile_min_shapes",
+            "nv_profile_opt_shapes",
+            "nv_profile_max_shapes",
+        ]),
+    }
 }
 
 /// ONNX Runtime's session entries for the providers in use.
@@ -143,6 +183,40 @@ mod tests {
         assert_eq!(value(&cuda, "tf32"), Some("1"));
         assert_eq!(value(&cuda, "trt_sparsity_enable"), None);
         assert_eq!(value(&tensorrt, "trt_load_user_initializer"), Some("1"));
+    }
+
+    #[test]
+    fn tensorrt_is_told_shapes_and_where_engines_are() {
+        use crate::engine_cache::EngineCache;
+        use crate::shapes::Profile;
+        let given = SessionSettings {
+            model: ModelTraits {
+                profile: Some(Profile {
+                    min: "a:1".to_owned(),
+                    opt: "a:2".to_owned(),
+                    max: "a:4".to_owned(),
+                }),
+                engines: Some(EngineCache {
+                    engines: "/c/e".into(),
+                    timings: "/c/t".into(),
+                }),
+                ..ModelTraits::default()
+            },
+            ..settings(&[Provider::TensorRt], &[("trt_timing_cache_path", "/mine")])
+        };
+        let options = options(Provider::TensorRt, &given);
+        for (key, expected) in [
+            ("trt_profile_min_shapes", "a:1"),
+            ("trt_profile_opt_shapes", "a:2"),
+            ("trt_profile_max_shapes", "a:4"),
+            ("trt_engine_cache_enable", "1"),
+            ("trt_engine_cache_path", "/c/e"),
+            ("trt_timing_cache_enable", "1"),
+            ("trt_timing_cache_path", "/mine"),
+        ] {
+            assert_eq!(value(&options, key), Some(expected), "{key}");
+        }
+        assert_eq!(super::options(Provider::Cuda, &given).len(), 3);
     }
 
     #[test]

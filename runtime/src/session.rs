@@ -7,9 +7,12 @@ use ort::ep::{self, ExecutionProviderDispatch};
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
+use crate::batch::Limits;
+use crate::engine_cache::EngineCache;
 use crate::error::{Error, Result};
 use crate::execution_provider::{Provider, ProviderSettings, rejection};
 use crate::library::Library;
+use crate::shapes::Profile;
 use crate::{placement, plugin, provider_config};
 
 /// How a session computes.
@@ -27,6 +30,9 @@ pub struct SessionSettings {
     pub prefix_bytes: usize,
     /// Whether small batches are captured as CUDA graphs, where the model allows it.
     pub cuda_graphs: bool,
+    /// Tokens that run together at most, which TensorRT's engines are built for; `None` for
+    /// [`Limits::default`](crate::batch::Limits).
+    pub max_tokens: Option<usize>,
     /// The model, as far as it decides how the session is configured. [`open_network`](crate::open_network) fills it
     /// in from the manifest.
     pub model: ModelTraits,
@@ -39,12 +45,22 @@ pub struct ModelTraits {
     pub blocks: Option<Blocks>,
     /// Whether its graph can be captured on CUDA: all of its nodes run there, and none allocates by itself.
     pub capturable: bool,
+    /// Bounds of the inputs' shapes, for TensorRT.
+    pub profile: Option<Profile>,
+    /// Where TensorRT's engines are kept.
+    pub(crate) engines: Option<EngineCache>,
 }
 
 impl SessionSettings {
     /// Whether the session captures CUDA graphs.
     pub(crate) fn captures(&self) -> bool {
         self.cuda_graphs && self.model.capturable && self.providers.first() == Provider::Cuda
+    }
+
+    /// Tokens that run together at most.
+    pub(crate) fn batch_tokens(&self) -> usize {
+        let default = Limits::default().max_tokens;
+        self.max_tokens.unwrap_or(default)
     }
 }
 
@@ -110,12 +126,9 @@ pub(crate) fn open(
         }
     };
     let session = committed.map_err(|e| {
-        // Some providers look at their options only now.
-        let providers = settings.providers.with_implied().into_iter();
-        let mut rejected = providers.filter_map(|provider| {
-            rejection::rejected(provider, &settings.providers.options, e.message())
-        });
-        rejected.next().unwrap_or_else(|| load(e.message()))
+        let order = settings.providers.with_implied();
+        let provider = rejection::at_load(&order, &settings.providers.options, e.message());
+        provider.unwrap_or_else(|| load(e.message()))
     })?;
     placement::check(&session, source.path(), settings)?;
     Ok(session)

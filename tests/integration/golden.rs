@@ -11,8 +11,8 @@ use serde::Deserialize;
 use crate::support::{Case, converted, engine, json, max_difference, nano, options, project};
 
 #[derive(Debug, Deserialize)]
-struct Golden {
-    cases: Vec<Case>,
+pub(crate) struct Golden {
+    pub(crate) cases: Vec<Case>,
     matryoshka: Vec<Matryoshka>,
 }
 
@@ -34,7 +34,12 @@ fn request(case: &Case) -> Request<'_> {
 }
 
 /// Embeds all cases together and each alone; checks cosine and, where given, the largest difference.
-fn check(engine: &Engine, cases: &[Case], least_cosine: f64, most_difference: Option<f32>) {
+pub(crate) fn check(
+    engine: &Engine,
+    cases: &[Case],
+    least_cosine: f64,
+    most_difference: Option<f32>,
+) {
     let requests: Vec<Request<'_>> = cases.iter().map(request).collect();
     let together = engine.embed(&requests).unwrap();
     for (case, found) in cases.iter().zip(together) {

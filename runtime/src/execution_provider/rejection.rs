@@ -36,6 +36,34 @@ pub(crate) fn rejected(
     })
 }
 
+/// The error of a session that did not open, where its providers are the reason: plugins, and TensorRT, look at their
+/// options only then. None where it is the graph.
+pub(crate) fn at_load(
+    order: &[Provider],
+    options: &[ProviderOption],
+    message: &str,
+) -> Option<Error> {
+    let mut rejections = order
+        .iter()
+        .filter_map(|provider| rejected(*provider, options, message));
+    if let Some(error) = rejections.next() {
+        return Some(error);
+    }
+    if !message.contains("PluginExecutionProviderFactory") {
+        return None;
+    }
+    let provider = order.iter().find(|provider| provider.is_plugin())?;
+    let given = options.iter().map(ToString::to_string);
+    let given = given.collect::<Vec<_>>().join(" ");
+    Some(Error::Provider {
+        provider: provider.name(),
+        reason: format!(
+            "it did not start with the options `{given}`: {}",
+            plain(message)
+        ),
+    })
+}
+
 /// Whether a message holds a word of its own that is `key`.
 fn names(message: &str, key: &str) -> bool {
     let part_of_word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
@@ -118,6 +146,22 @@ mod tests {
              7, must be between 0 (inclusive) and 1 (exclusive).",
         );
         assert!(message.contains("the option `--devices`"), "{message}");
+    }
+
+    #[test]
+    fn a_plugin_that_rejects_its_options_is_not_the_graphs_fault() {
+        let order = [Provider::OpenVino];
+        let options = [ProviderOption::new(&order, "load_config", "zzz").unwrap()];
+        let message = "ep_plugin_provider_interfaces.cc:393 onnxruntime::PluginExecutionProviderFactory::CreateProvider(const \
+                       OrtLogger&) [ONNXRuntimeError] : 2 : INVALID_ARGUMENT : JSON parsing error: syntax error\n";
+        let error = at_load(&order, &options, message).unwrap().to_string();
+        assert!(
+            error.ends_with(
+                "the options `openvino.load_config=zzz`: JSON parsing error: syntax error"
+            ),
+            "{error}"
+        );
+        assert!(at_load(&order, &options, "no such file").is_none());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use lexivec_runtime::Provider;
 
 use super::bars::ConversionBar;
 use super::common::{HubArgs, library};
-use super::{Usage, resolve};
+use super::{Usage, engines, resolve};
 use crate::embed::Reader;
 use crate::interrupt;
 
@@ -38,7 +38,7 @@ pub(crate) struct Args {
     )]
     precision: Vec<Precision>,
 
-    /// Execution provider that will serve the model: cpu, cuda or tensorrt. It decides the operators, and what a precision
+    /// Execution provider that will serve the model: cpu, cuda, tensorrt, tensorrt-rtx or openvino. It decides the operators, and what a precision
     /// means: int8 is integer arithmetic on cpu and tensorrt, and on cuda weights of 8 bits with activations in float16
     #[arg(
         long,
@@ -119,6 +119,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let calibration = args.calibration()?;
     let provider = args.ep.first().copied().unwrap_or(Provider::Cpu);
+    let onnxruntime = library(args.onnxruntime.as_ref());
+    engines::prepare(provider, onnxruntime.as_deref());
     let checkpoint = resolve::checkpoint(&args.source, &args.hub)?;
     for note in &checkpoint.notes {
         eprintln!("note: {note}");
@@ -149,6 +151,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         {
             println!("  note: {note}");
         }
+        engines::build(provider, &report.dir, onnxruntime.as_deref())?;
     }
     Ok(())
 }

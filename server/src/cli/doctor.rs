@@ -96,7 +96,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 Status::Note => "-",
                 Status::Failed => "FAILED",
             };
-            println!("{:12} {mark:6} {}", finding.what, finding.value);
+            println!("{:15} {mark:6} {}", finding.what, finding.value);
         }
     }
     let failed = findings.iter().any(|f| f.status == Status::Failed);

@@ -53,7 +53,7 @@ pub(crate) struct Args {
     #[arg(long, env = "LEXIVEC_TRUNCATE")]
     truncate: bool,
 
-    /// Precision a checkpoint is converted to on first use. Default: fp32 on cpu, fp16 on GPUs
+    /// Precision a checkpoint is converted to on first use. Default: fp32 on cpu and openvino, fp16 on GPUs
     #[arg(short, long, env = "LEXIVEC_PRECISION")]
     precision: Option<Precision>,
 

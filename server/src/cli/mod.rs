@@ -16,6 +16,7 @@ mod compare_args;
 mod convert;
 mod doctor;
 mod embed;
+mod engines;
 mod http_args;
 mod inspect;
 mod logging;

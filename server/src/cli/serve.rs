@@ -40,7 +40,7 @@ pub(crate) struct Args {
     )]
     served_model_name: Option<String>,
 
-    /// Precision of a conversion on first use. Default: fp32 on cpu, which is exact; fp16 on cuda and tensorrt
+    /// Precision of a conversion on first use. Default: fp32 on cpu and openvino; fp16 on GPUs
     #[arg(short, long, env = "LEXIVEC_PRECISION")]
     precision: Option<Precision>,
 

@@ -1,0 +1,109 @@
+//! Opens models on TensorRT: bounds for the shapes of all inputs, engines built ahead and kept.
+
+use std::path::{Path, PathBuf};
+
+use crate::bucketed::BucketedNetwork;
+use crate::engine_cache::EngineCache;
+use crate::error::{Error, Result};
+use crate::execution_provider::Provider;
+use crate::graph_inputs;
+use crate::library::Library;
+use crate::network::Network;
+use crate::provider_config::{self, profile_options};
+use crate::session::SessionSettings;
+use crate::shapes::{self, Bucket, buckets};
+
+/// Opens one session's network.
+pub(crate) type Open = fn(&'static Library, &Path, &SessionSettings) -> Result<Box<dyn Network>>;
+
+/// A model that TensorRT is to run.
+pub(crate) struct Model<'a> {
+    /// Its folder.
+    pub(crate) dir: &'a Path,
+    /// Its graph.
+    pub(crate) graph: PathBuf,
+    /// Identifies its files.
+    pub(crate) digest: &'a str,
+    /// Tokens of its longest text.
+    pub(crate) max_length: usize,
+}
+
+/// Whether lexivec bounds the shapes: TensorRT comes first, and the user gives no shapes.
+pub(crate) fn bounds_shapes(settings: &SessionSettings) -> bool {
+    let provider = settings.providers.first();
+    let Some(options) = profile_options(provider) else {
+        return false;
+    };
+    let mut users = settings.providers.options.iter();
+    !users.any(|option| option.provider == provider && options.contains(&option.key.as_str()))
+}
+
+/// Opens a model; engines that are missing are built first.
+///
+/// # Errors
+/// An input's shape cannot be bounded, or a session does not open.
+pub(crate) fn open(
+    library: &'static Library,
+    model: &Model<'_>,
+    settings: &SessionSettings,
+    open: Open,
+) -> Result<Box<dyn Network>> {
+    let buckets = buckets(settings.batch_tokens(), model.max_length);
+    let each = buckets
+        .iter()
+        .map(|bucket| for_bucket(library, model, settings, bucket))
+        .collect::<Result<Vec<_>>>()?;
+    for (number, (bucket, settings)) in buckets.iter().zip(&each).enumerate() {
+        let Some(cache) = &settings.model.engines else {
+            continue;
+        };
+        if cache.is_built() {
+            continue;
+        }
+        cache.create().map_err(|e| Error::Load {
+            path: cache.engines.clone(),
+            reason: format!("the folder for TensorRT's engines cannot be made: {e}"),
+        })?;
+        if settings.providers.first() == Provider::TensorRt {
+            tracing::info!(
+                "building TensorRT engine {} of {}, for texts of up to {} tokens: this takes minutes, once",
+                number + 1,
+                buckets.len(),
+                bucket.length
+            );
+            open(library, model.dir, settings)?;
+        }
+    }
+    let dir = model.dir.to_path_buf();
+    let lengths: Vec<usize> = buckets.iter().map(|bucket| bucket.length).collect();
+    let network = BucketedNetwork::open(
+        buckets,
+        Box::new(move |bucket| {
+            let number = lengths.iter().position(|length| *length == bucket.length);
+            open(library, &dir, &each[number.unwrap_or(0)])
+        }),
+    )?;
+    Ok(Box::new(network))
+}
+
+/// The settings of a bucket's session.
+fn for_bucket(
+    library: &Library,
+    model: &Model<'_>,
+    settings: &SessionSettings,
+    bucket: &Bucket,
+) -> Result<SessionSettings> {
+    let provider = settings.providers.first();
+    let names = profile_options(provider).unwrap_or_default();
+    let profile = bucket
+        .profile(&graph_inputs::read(&model.graph)?)
+        .map_err(|input| shapes::unknown(&model.graph, &input, names))?;
+    let mut settings = settings.clone();
+    // Its rows would be outside the bounds.
+    settings.prefix_bytes = 0;
+    settings.model.profile = Some(profile);
+    let options = provider_config::options(provider, &settings);
+    let device = settings.providers.device;
+    settings.model.engines = EngineCache::new(library, model.digest, device, &options);
+    Ok(settings)
+}

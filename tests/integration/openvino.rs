@@ -1,0 +1,80 @@
+//! OpenVINO's execution provider, a plugin, on the CPU: the vectors are the golden ones.
+//!
+//! It computes in float32 here: by default it takes bfloat16 where the CPU has AMX, and vectors differ more.
+
+use std::path::Path;
+
+use lexivec_models::{Precision, Target};
+use lexivec_runtime::{
+    Engine, EngineOptions, Error, Provider, ProviderOption, ProviderSettings, Request,
+    SessionSettings,
+};
+
+use crate::golden::{Golden, check};
+use crate::support::{converted, json, nano, options, project};
+
+/// Another library's kernels and order of sums, in float32.
+const TOLERANCE: f32 = 2e-5;
+
+fn open(dir: &Path, options: &[(&str, &str)]) -> Result<Engine, Error> {
+    let order = vec![Provider::OpenVino];
+    let options = options
+        .iter()
+        .map(|(key, value)| ProviderOption::new(&order, key, value).unwrap())
+        .collect();
+    let options = EngineOptions {
+        session: SessionSettings {
+            providers: ProviderSettings {
+                options,
+                order,
+                ..ProviderSettings::default()
+            },
+            threads: Some(2),
+            ..SessionSettings::default()
+        },
+        ..EngineOptions::default()
+    };
+    Engine::open(dir, &options)
+}
+
+const FLOAT32: (&str, &str) = (
+    "load_config",
+    r#"{"CPU":{"INFERENCE_PRECISION_HINT":"f32"}}"#,
+);
+
+#[test]
+fn a_standard_graph_gives_the_golden_vectors() {
+    let standard = lexivec_convert::ConvertOptions {
+        target: Target::Standard,
+        ..options(Precision::Fp32)
+    };
+    let model = converted(&nano(), &standard);
+    let engine = open(&model.report.dir, &[FLOAT32]).unwrap();
+    let golden: Golden = json("tests/golden/nano.json");
+    check(&engine, &golden.cases, 0.999_99, Some(TOLERANCE));
+}
+
+#[test]
+fn a_graph_of_another_exporter_runs() {
+    let engine = open(&project("tests/fixtures/padded/states"), &[FLOAT32]).unwrap();
+    engine.embed(&[Request::text("cardiac arrest")]).unwrap();
+}
+
+#[test]
+fn a_wrong_option_is_answered_with_openvinos_own_words() {
+    let model = project("tests/fixtures/padded/states");
+    let error = open(&model, &[("load_config", "zzz")]).unwrap_err();
+    let message = error.to_string();
+    assert!(message.contains("`openvino.load_config=zzz`"), "{message}");
+    assert!(message.contains("JSON"), "{message}");
+}
+
+#[test]
+fn a_graph_for_other_providers_is_refused() {
+    let model = converted(&nano(), &options(Precision::Fp32));
+    let message = open(&model.report.dir, &[]).unwrap_err().to_string();
+    assert!(
+        message.contains("convert with `--ep openvino`"),
+        "{message}"
+    );
+}

@@ -62,6 +62,11 @@ struct standin_step {
     struct standin_step *next;
 };
 
+/* Whether a stream is a default one: NULL, or the handles cudaStreamLegacy (1) and cudaStreamPerThread (2). */
+static inline bool standin_is_default(cudaStream_t stream) {
+    return (uintptr_t)stream <= 2;
+}
+
 /* streams.c */
 int standin_stream_number(cudaStream_t stream);
 int standin_stream_device(cudaStream_t stream);

@@ -3,14 +3,14 @@
 MODEL ?= models/nano
 PYTHON ?= python3
 # Every precision that a CPU runs; the first one is what the others are held against.
-PRECISIONS ?= fp32 fp16 int8 int8-weight int4-weight
+PRECISIONS ?= fp32 fp16 fp8 int8 int8-weight int4-weight
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 export CARGO_TERM_PROGRESS_WHEN ?= never
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Apart, for its flags would have everything else built anew.
 LOOM_TARGET := $(TARGET)/loom
 
-.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page check-deploy test-loom precision-report
+.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page test-tensorrt test-values check-deploy test-loom precision-report bench-gpu-kit bench-gpu-dry
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -41,6 +41,12 @@ lint:  ## Format, clippy, documentation, each without a warning
 bench: onnxruntime redis  ## Benchmarks, side by side
 	cargo bench --package lexivec-benches
 
+bench-gpu-kit: build onnxruntime-gpu  ## What measures lexivec on a GPU elsewhere, in pieces: gpu-kit in the target folder
+	$(PYTHON) benches/gpu/kit.py --program $(TARGET)/release/lexivec --out $(TARGET)/gpu-kit
+
+bench-gpu-dry: build onnxruntime-gpu  ## The same kit on a stand-in device, which computes nothing; three minutes
+	$(PYTHON) benches/gpu/dry.py --program $(TARGET)/release/lexivec --out $(TARGET)/gpu-dry
+
 precision-report: build  ## What each precision costs nano: models/nano/PRECISION.md; precision.html and .json in the target folder
 	rm -rf $(TARGET)/precision && mkdir -p $(TARGET)/precision
 	for precision in $(PRECISIONS); do \
@@ -55,8 +61,17 @@ test-page: onnxruntime  ## The start page in headless Chromium, with screenshots
 test-clients: onnxruntime  ## Real clients (openai, LangChain, LlamaIndex, …) and schemathesis against a real server
 	$(PYTHON) tests/clients/run.py
 
+test-tensorrt: onnxruntime  ## Graphs for TensorRT, compiled by TensorRT-RTX without a GPU
+	$(PYTHON) tests/tensorrt/run.py
+
+test-values:  ## Graphs for CUDA, computed on a CPU, against golden vectors
+	$(PYTHON) tests/values/run.py
+
 check-deploy: onnxruntime redis  ## server/deploy: files, dashboard and alerts against a real server and Prometheus
 	$(PYTHON) tests/deploy/run.py
+
+test-gpu: onnxruntime-gpu  ## `--ep cuda` on a stand-in CUDA device, which needs no GPU
+	$(PYTHON) tests/gpu/run.py
 
 onnxruntime:  ## ONNX Runtime for CPUs, into the cache folder (once)
 	@$(PYTHON) runtime/setup/onnxruntime.py cpu

@@ -27,7 +27,7 @@ VERSION = "1.31.1"
 PROVIDER = "libonnxruntime_providers_cuda.so"
 # What runs on the other machine, at the same paths as in the repository.
 REPOSITORY = ["benches/gpu", "models/nano", "tests/golden/nano.json", "tests/fixtures/random_checkpoint.py"]
-# The machine's code compresses little; a larger dictionary finds what kernels share.
+# Of xz: a minute for the kit, three for the whole provider.
 PRESET = 6
 
 
@@ -61,15 +61,16 @@ def stage_full_library(folder: Path) -> None:
     shutil.copyfile(library_folder() / PROVIDER, folder / PROVIDER)
 
 
-def compress(folder: Path, archive: Path, preset: int) -> str:
-    """Writes a .tar.xz, the same bytes for the same files; returns its sha256."""
+def pack(folder: Path, archive: Path, compressed: bool) -> str:
+    """Writes a .tar.xz or .tar, the same bytes for the same files; returns its sha256."""
 
     def anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo:
         info.uid = info.gid = info.mtime = 0
         info.uname = info.gname = ""
         return info
 
-    with lzma.open(archive, "wb", preset=preset) as compressed, tarfile.open(fileobj=compressed, mode="w") as tar:
+    opened = lzma.open(archive, "wb", preset=PRESET) if compressed else open(archive, "wb")
+    with opened as file, tarfile.open(fileobj=file, mode="w") as tar:
         for path in sorted(folder.iterdir()):
             tar.add(path, path.name, filter=anonymous)
     with open(archive, "rb") as file:
@@ -99,7 +100,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the parts; replaced")
     parser.add_argument("--architecture", type=int, default=90, help="90 is Hopper: H100, H200 (default: 90)")
     parser.add_argument("--piece-mib", type=int, default=36, help="largest piece (default: 36)")
-    parser.add_argument("--preset", type=int, default=PRESET, help=f"of xz (default: {PRESET})")
+    parser.add_argument("--uncompressed", action="store_true", help="seconds instead of minutes, 400 MB")
     parser.add_argument("--no-full-library", action="store_true", help="leave the fall-back out")
     arguments = parser.parse_args()
     shutil.rmtree(arguments.out, ignore_errors=True)
@@ -110,9 +111,9 @@ def main() -> None:
         if not arguments.no_full_library:
             archives.append(("full-library", stage_full_library))
         for name, stage in archives:
-            folder, archive = Path(work) / name, Path(work) / f"{name}.tar.xz"
+            folder, archive = Path(work) / name, Path(work) / f"{name}.tar"
             stage(folder)
-            digest = compress(folder, archive, arguments.preset)
+            digest = pack(folder, archive, not arguments.uncompressed)
             number = cut(name, archive, digest, arguments.piece_mib << 20, arguments.out, number)
 
 

@@ -42,7 +42,7 @@ def settings_of(arguments: argparse.Namespace) -> sizes.Settings:
     work.mkdir(parents=True, exist_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     if arguments.dry:
-        return sizes.dry(work, folder, arguments.retry)
+        return sizes.dry(work, folder, arguments.retry, arguments.full_library)
     return sizes.Settings(work=work, results=folder, full_library=arguments.full_library, retry=arguments.retry)
 
 

@@ -65,7 +65,7 @@ def unpack(part: dict, pieces: Path, work: Path) -> None:
         return
     shutil.rmtree(work / name, ignore_errors=True)
     shutil.rmtree(work / f"{name}.tmp", ignore_errors=True)
-    with tarfile.open(fileobj=Joined(files), mode="r|xz") as archive:
+    with tarfile.open(fileobj=Joined(files), mode="r|*") as archive:
         archive.extractall(work / f"{name}.tmp", filter="data")
     (work / f"{name}.tmp" / "archive_id").write_text(part["archive_id"])
     (work / f"{name}.tmp").rename(work / name)

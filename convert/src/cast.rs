@@ -98,7 +98,7 @@ pub(crate) fn write(values: &[f32], to: DType, name: &str, out: &mut Vec<u8>) ->
                 out.extend_from_slice(bytemuck::cast_slice(halves));
             }
         }
-        DType::I8 | DType::U8 | DType::I32 | DType::I64 => {
+        DType::F8 | DType::I8 | DType::U8 | DType::I32 | DType::I64 => {
             unreachable!("weights are written as floats or through quantize")
         }
     }

@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use crate::blocks::BlockQuantized;
 use crate::cast;
 use crate::error::{Error, Result};
+use crate::float8::Float8;
 use crate::graph::{Data, Initializer, Model};
 use crate::progress::Progress;
 use crate::quantize::Quantized;
@@ -56,6 +57,11 @@ enum Piece<'a> {
         first: usize,
         count: usize,
     },
+    Floats {
+        weights: &'a Float8,
+        first: usize,
+        count: usize,
+    },
     Scales {
         initializer: &'a Initializer,
         scales: &'a [f32],
@@ -78,6 +84,11 @@ impl Piece<'_> {
                 first,
                 count,
             } => weights.codes(first, count, out)?,
+            Self::Floats {
+                weights,
+                first,
+                count,
+            } => weights.rows(first, count, out)?,
             Self::Rows {
                 weights,
                 first,
@@ -156,7 +167,11 @@ fn places(initializers: &[Initializer]) -> (HashMap<String, usize>, usize) {
     for i in initializers {
         let external = match &i.data {
             Data::Bytes(bytes) => bytes.len() > INLINE,
-            Data::Stack(_) | Data::Quantized(_) | Data::Blocks(_) | Data::Scales(_) => true,
+            Data::Stack(_)
+            | Data::Quantized(_)
+            | Data::Blocks(_)
+            | Data::Scales(_)
+            | Data::Float8(_) => true,
             Data::Reference(_) => false,
         };
         if external {
@@ -261,6 +276,21 @@ fn pieces(i: &Initializer, offset: usize) -> Vec<(usize, Piece<'_>)> {
                         count,
                     };
                     (offset + first * weights.outputs(), piece)
+                })
+                .collect()
+        }
+        Data::Float8(weights) => {
+            let rows = (PIECE / weights.inputs).max(1);
+            let firsts = (0..weights.outputs).step_by(rows);
+            firsts
+                .map(|first| {
+                    let count = rows.min(weights.outputs - first);
+                    let piece = Piece::Floats {
+                        weights,
+                        first,
+                        count,
+                    };
+                    (offset + first * weights.inputs, piece)
                 })
                 .collect()
         }

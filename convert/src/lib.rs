@@ -16,6 +16,7 @@ pub mod compare;
 mod convert;
 mod error;
 mod external;
+mod float8;
 mod fold;
 mod graph;
 mod late;

@@ -100,6 +100,11 @@ impl ConvertOptions {
             }
             _ => {}
         }
+        if self.precision == Precision::Fp8
+            && matches!(self.target, Target::Standard | Target::TensorRt)
+        {
+            return unusable("8-bit floats are for CUDA: convert with `--ep cuda`");
+        }
         if self.target == Target::Cuda && self.layout == Layout::Padded {
             return unusable(
                 "padded graphs are for other tools: convert with `--target standard` or `--target ort`",

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use crate::blocks::{BlockQuantized, Format};
 use crate::cast;
 use crate::error::Result;
+use crate::float8::Float8;
 use crate::rounding::{integer, widest_scale};
 use crate::weights::{Tensor, rows_of};
 
@@ -29,6 +30,8 @@ pub(crate) enum Product {
     Int8x2(Arc<Quantized>),
     /// Weights alone are integers.
     Blocks(Arc<BlockQuantized>),
+    /// 8-bit floats with 8-bit floats.
+    Float8(Arc<Float8>),
     /// Weights alone are integers, rounded to nearest when they are written.
     NearestBlocks(Format),
 }

@@ -33,7 +33,7 @@ fn floor(precision: Precision) -> f64 {
         Precision::Fp16 => 0.999,
         Precision::Bf16 => 0.99,
         Precision::Int8Weight => 0.99,
-        Precision::Int8 => 0.95,
+        Precision::Int8 | Precision::Fp8 => 0.95,
         Precision::Int4Weight => 0.8,
     }
 }

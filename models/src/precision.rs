@@ -55,6 +55,8 @@ pub enum Precision {
     Fp16,
     /// bfloat16, with norms and pooling in 32 bits; the format of the published checkpoints.
     Bf16,
+    /// 8-bit floats (e4m3), weights and activations, for CUDA; elsewhere a simulation of it.
+    Fp8,
     /// 8-bit integer products: weights per output channel, activations per token.
     Int8,
     /// Weights of 8 bits in [`Blocks`], activations as [`Blocks::compute`] says.
@@ -67,6 +69,7 @@ spellings!(Precision, "precision", {
     Fp32 => "fp32",
     Fp16 => "fp16",
     Bf16 => "bf16",
+    Fp8 => "fp8",
     Int8 => "int8",
     Int8Weight => "int8-weight",
     Int4Weight => "int4-weight",
@@ -78,7 +81,11 @@ impl Precision {
         match self {
             Precision::Int8Weight => Some(8),
             Precision::Int4Weight => Some(4),
-            Precision::Fp32 | Precision::Fp16 | Precision::Bf16 | Precision::Int8 => None,
+            Precision::Fp32
+            | Precision::Fp16
+            | Precision::Bf16
+            | Precision::Fp8
+            | Precision::Int8 => None,
         }
     }
 }
@@ -131,6 +138,8 @@ pub enum LinearPrecision {
     Int8,
     /// Weights of 8 bits, activations of 15: two products of 8 bits, the second for what the first's codes leave.
     Int8x2,
+    /// 8-bit floats, weights and activations.
+    Fp8,
     /// Weights of 8 bits in blocks.
     Int8Weight,
     /// Weights of 4 bits in blocks.
@@ -142,6 +151,7 @@ pub enum LinearPrecision {
 spellings!(LinearPrecision, "precision of a linear layer", {
     Int8 => "int8",
     Int8x2 => "int8x2",
+    Fp8 => "fp8",
     Int8Weight => "int8-weight",
     Int4Weight => "int4-weight",
     Fp32 => "fp32",
@@ -249,7 +259,7 @@ mod tests {
         let message = "int5".parse::<Precision>().unwrap_err().to_string();
         assert_eq!(
             message,
-            "`int5` is no precision; allowed are fp32, fp16, bf16, int8, int8-weight, int4-weight"
+            "`int5` is no precision; allowed are fp32, fp16, bf16, fp8, int8, int8-weight, int4-weight"
         );
         assert!("Packed".parse::<Layout>().is_err());
     }

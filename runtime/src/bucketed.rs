@@ -56,6 +56,7 @@ impl Network for BucketedNetwork {
             values: vec![0.0; sequences.len() * hidden],
             rows: 0,
             cached: 0,
+            replayed: false,
         };
         for ((bucket, network), members) in self.buckets.iter_mut().zip(members) {
             for group in groups(&members, sequences, bucket) {
@@ -122,6 +123,7 @@ mod tests {
                 values: sequences.iter().map(|s| s[0] as f32).collect(),
                 rows: 1,
                 cached: 0,
+                replayed: false,
             })
         }
     }

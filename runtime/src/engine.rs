@@ -158,12 +158,12 @@ impl Engine {
         for number in 0..options.total_sessions() {
             let (open, width) = (Arc::clone(open), engine.model.hidden_size);
             let open = move || {
-                let network = open(number)?;
+                let mut network = open(number)?;
                 check_width(network.as_ref(), width)?;
+                network.prepare()?;
                 Ok(network)
             };
-            let worker = worker::spawn(open()?, Box::new(open), Arc::clone(&engine.shared))
-                .map_err(|e| Error::Inference(format!("no worker thread: {e}")))?;
+            let worker = worker::spawn(Box::new(open), Arc::clone(&engine.shared))?;
             engine.workers.push(worker);
         }
         Ok(engine)

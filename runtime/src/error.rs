@@ -54,6 +54,11 @@ pub enum Error {
         /// ONNX Runtime's words.
         reason: String,
     },
+    /// Small batches could not be captured as CUDA graphs.
+    #[error(
+        "small batches could not be captured as CUDA graphs: {0}. `--cuda-graphs off` serves without them"
+    )]
+    CudaGraphs(String),
     /// An execution provider was asked for and cannot serve this model; there is no silent fall-back to another.
     #[error("the execution provider `{provider}` cannot be used: {reason}")]
     Provider {

@@ -19,6 +19,8 @@
 pub mod batch;
 mod bucketed;
 pub mod cache;
+mod cuda_graph;
+mod cudart;
 mod engine;
 mod engine_cache;
 mod error;

@@ -17,6 +17,8 @@ const TOKENS: &str = "lexivec_tokens_total";
 const ROWS_ASKED: &str = "lexivec_rows_asked_total";
 const ROWS_COMPUTED: &str = "lexivec_rows_computed_total";
 const ROWS_CACHED: &str = "lexivec_rows_cached_total";
+const GRAPHS_CAPTURED: &str = "lexivec_cuda_graphs_captured_total";
+const GRAPHS_REPLAYED: &str = "lexivec_cuda_graphs_replayed_total";
 const BATCHES: &str = "lexivec_batches_total";
 const BATCH_TOKENS: &str = "lexivec_batch_tokens";
 const BATCH_TEXTS: &str = "lexivec_batch_texts";
@@ -56,6 +58,14 @@ pub fn describe() {
     describe_counter!(
         ROWS_CACHED,
         "Rows that graphs read from kept prefixes and did not compute"
+    );
+    describe_counter!(
+        GRAPHS_CAPTURED,
+        "CUDA graphs captured for small batches, when sessions open"
+    );
+    describe_counter!(
+        GRAPHS_REPLAYED,
+        "Batches that were launched as a captured CUDA graph"
     );
     describe_counter!(
         BATCHES,
@@ -124,6 +134,8 @@ pub struct Model {
     rows_asked: Counter,
     rows_computed: Counter,
     rows_cached: Counter,
+    graphs_captured: Counter,
+    graphs_replayed: Counter,
     outcomes: [Counter; 4],
     batch_tokens: Histogram,
     batch_texts: Histogram,
@@ -150,6 +162,8 @@ impl Model {
             rows_asked: counter!(ROWS_ASKED, &[model()]),
             rows_computed: counter!(ROWS_COMPUTED, &[model()]),
             rows_cached: counter!(ROWS_CACHED, &[model()]),
+            graphs_captured: counter!(GRAPHS_CAPTURED, &[model()]),
+            graphs_replayed: counter!(GRAPHS_REPLAYED, &[model()]),
             outcomes: ["ok", "error", "panic", "out_of_memory"].map(outcome),
             batch_tokens: histogram!(BATCH_TOKENS, &[model()]),
             batch_texts: histogram!(BATCH_TEXTS, &[model()]),
@@ -187,6 +201,7 @@ impl Model {
                 self.rows_asked.increment(tokens as u64);
                 self.rows_computed.increment(states.rows as u64);
                 self.rows_cached.increment(states.cached as u64);
+                self.graphs_replayed.increment(u64::from(states.replayed));
                 0
             }
             Err(Error::Panicked) => 2,
@@ -198,6 +213,11 @@ impl Model {
 
     pub(crate) fn budget(&self, tokens: usize) {
         self.budget.set(tokens as f64);
+    }
+
+    /// A session opened, with so many captured graphs.
+    pub(crate) fn session_opened(&self, captured: usize) {
+        self.graphs_captured.increment(captured as u64);
     }
 
     pub(crate) fn session_rebuilt(&self) {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lexivec_models::{Layout, Manifest};
+use lexivec_models::{Layout, Manifest, Precision, Target};
 
 use crate::error::{Error, Result};
 use crate::library::Library;
@@ -23,6 +23,19 @@ pub trait Network: Send {
     /// # Errors
     /// ONNX Runtime fails; [`Error::OutOfMemory`] where fewer sequences may succeed.
     fn embed(&mut self, sequences: &[&[u32]]) -> Result<States>;
+
+    /// Gets ready for the first batch, on the thread that will run them all.
+    ///
+    /// # Errors
+    /// CUDA graphs cannot be captured.
+    fn prepare(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// How many CUDA graphs were captured.
+    fn captured(&self) -> usize {
+        0
+    }
 
     /// The keys and values of every layer for these sequences as one batch; none where the graph does not give them.
     ///
@@ -53,6 +66,8 @@ pub struct States {
     pub rows: usize,
     /// Rows that it read from kept prefixes instead.
     pub cached: usize,
+    /// Whether the batch was launched as a captured CUDA graph.
+    pub replayed: bool,
 }
 
 /// Opens the graph of a model directory: one of ours (packed or padded), or another exporter's.
@@ -92,6 +107,9 @@ fn open_session(
     let manifest = Manifest::read(dir)?;
     let mut settings = settings.clone();
     settings.model.blocks = manifest.blocks;
+    // GemmFloat8 allocates while it runs, which no capture allows.
+    settings.model.capturable =
+        manifest.target == Target::Cuda && manifest.precision != Precision::Fp8;
     Ok(match manifest.layout {
         Layout::Packed => Box::new(PackedNetwork::open(
             library,

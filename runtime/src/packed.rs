@@ -6,6 +6,7 @@ use half::{bf16, f16};
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::{DynValue, Tensor, TensorElementType, ValueType};
 
+use crate::cuda_graph::{self, CudaGraphs};
 use crate::error::{Error, Result};
 use crate::library::Library;
 use crate::network::{Layer, Network, States};
@@ -21,6 +22,10 @@ pub struct PackedNetwork {
     hidden_size: usize,
     /// None where the graph takes no rows of kept prefixes.
     prefixes: Option<Box<dyn PrefixRows>>,
+    /// The device on which small batches are to be captured, where they are.
+    captures: Option<i32>,
+    /// None where no batch is captured.
+    graphs: Option<CudaGraphs>,
 }
 
 impl PackedNetwork {
@@ -30,7 +35,7 @@ impl PackedNetwork {
     /// The graph does not load, or is not a packed one.
     pub fn open(library: &Library, path: &Path, settings: &SessionSettings) -> Result<Self> {
         let session = session::open(library, &Source::File(path), settings)?;
-        Self::new(session, path, settings.prefix_bytes)
+        Self::new(session, path, settings)
     }
 
     /// Opens a graph from memory whose weights lie in the files of a folder.
@@ -44,10 +49,10 @@ impl PackedNetwork {
         settings: &SessionSettings,
     ) -> Result<Self> {
         let session = session::open(library, &Source::Memory { onnx, data }, settings)?;
-        Self::new(session, data, settings.prefix_bytes)
+        Self::new(session, data, settings)
     }
 
-    fn new(session: Session, path: &Path, prefix_bytes: usize) -> Result<Self> {
+    fn new(session: Session, path: &Path, settings: &SessionSettings) -> Result<Self> {
         let output = session.outputs().iter().find(|o| o.name() == EMBEDDING);
         let (_, hidden_size) = output
             .and_then(|o| tensor(o.dtype()))
@@ -56,7 +61,9 @@ impl PackedNetwork {
             return Err(unexpected(path));
         }
         Ok(Self {
-            prefixes: prefix_rows::of_session(&session, prefix_bytes),
+            prefixes: prefix_rows::of_session(&session, settings.prefix_bytes),
+            graphs: None,
+            captures: settings.captures().then_some(settings.providers.device),
             session,
             hidden_size,
         })
@@ -86,6 +93,7 @@ impl PackedNetwork {
             values,
             rows,
             cached,
+            replayed: false,
         })
     }
 
@@ -93,13 +101,24 @@ impl PackedNetwork {
     fn run_whole(&mut self, sequences: &[&[u32]]) -> ort::Result<States> {
         let plan = Plan::new(sequences);
         let rows = plan.rows();
-        let inputs = inputs(&self.session, plan, Vec::new())?;
-        let mut values = fetch(&mut self.session, inputs, &[EMBEDDING])?;
-        Ok(States {
-            values: values.swap_remove(0),
+        let graphs = self.graphs.as_mut();
+        let replayed = graphs.and_then(|graphs| graphs.embed(&mut self.session, &plan));
+        let states = |values, replayed| States {
+            values,
             rows,
             cached: 0,
-        })
+            replayed,
+        };
+        if let Some(values) = replayed {
+            return Ok(states(values?, true));
+        }
+        let mut options = only(&[EMBEDDING])?;
+        if self.captures.is_some() {
+            options.set(cuda_graph::RUN_OPTION, cuda_graph::NOT_CAPTURED)?;
+        }
+        let inputs = inputs(&self.session, plan, Vec::new())?;
+        let outputs = self.session.run_with_options(inputs, &options)?;
+        Ok(states(widened(&outputs[EMBEDDING])?, false))
     }
 
     /// The keys and values of every layer, each of this width; nothing where the graph does not give them.
@@ -123,7 +142,14 @@ pub(crate) fn unexpected(path: &Path) -> Error {
     }
 }
 
-const EMBEDDING: &str = "embedding";
+fn not_captured(reason: &str) -> Error {
+    match Error::of_run(reason) {
+        full @ Error::OutOfMemory { .. } => full,
+        _ => Error::CudaGraphs(reason.to_owned()),
+    }
+}
+
+pub(crate) const EMBEDDING: &str = "embedding";
 
 /// An input of a graph, by its name.
 pub(crate) type Input<'a> = (&'a str, SessionInputValue<'static>);
@@ -196,6 +222,18 @@ impl Network for PackedNetwork {
 
     fn embed(&mut self, sequences: &[&[u32]]) -> Result<States> {
         self.run(sequences).map_err(|e| Error::of_run(e.message()))
+    }
+
+    fn prepare(&mut self) -> Result<()> {
+        if let (Some(device), None) = (self.captures, &self.graphs) {
+            let captured = CudaGraphs::capture(&mut self.session, self.hidden_size, device);
+            self.graphs = Some(captured.map_err(|e| not_captured(e.message()))?);
+        }
+        Ok(())
+    }
+
+    fn captured(&self) -> usize {
+        self.graphs.as_ref().map_or(0, CudaGraphs::len)
     }
 
     fn layers(&mut self, sequences: &[&[u32]]) -> Result<Vec<Layer>> {

@@ -183,6 +183,7 @@ impl Network for PaddedNetwork {
             values,
             rows,
             cached: 0,
+            replayed: false,
         })
     }
 }

@@ -27,6 +27,34 @@ pub struct Plan {
     pub length: usize,
 }
 
+/// The sizes of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Rows that the graph computes, T.
+    pub rows: usize,
+    /// Sequences, B.
+    pub batch: usize,
+    /// Length of the longest sequence, S.
+    pub length: usize,
+}
+
+impl Shape {
+    /// Whether a plan of this shape can be padded to another one.
+    #[must_use]
+    pub fn fits(self, other: Self) -> bool {
+        self.rows <= other.rows && self.batch <= other.batch && self.length <= other.length
+    }
+
+    /// The shape of a graph's input.
+    pub(crate) fn of_input(self, name: &str) -> Vec<usize> {
+        match name {
+            "kv_index" | "query_index" => vec![self.batch, self.length],
+            "last_row" | "last_slot" => vec![self.batch],
+            _ => vec![self.rows],
+        }
+    }
+}
+
 /// Which tokens of a batch need not be computed, for their keys and values are known already.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cached {
@@ -117,6 +145,62 @@ impl Plan {
         }
     }
 
+    /// The same batch in a larger shape: rows, texts and positions that nobody reads are added behind. The plan has no
+    /// cached prefix.
+    ///
+    /// # Panics
+    /// If the plan does not [fit](Shape::fits).
+    #[must_use]
+    pub fn padded(&self, to: Shape) -> Self {
+        assert!(self.shape().fits(to), "a plan is padded to a larger shape");
+        let rows = |values: &[i64]| resized(values, to.rows);
+        let texts = |values: &[i64]| resized(values, to.batch);
+        // Slots are counted through rows of the rectangle, which are longer now.
+        let slot = |slot: &i64| {
+            let slot = *slot as usize;
+            (slot / self.length * to.length + slot % self.length) as i64
+        };
+        let rectangle = |values: &[i64]| {
+            let texts = values.chunks(self.length);
+            let texts = texts.flat_map(|text| resized(text, to.length));
+            resized(&texts.collect::<Vec<_>>(), to.batch * to.length)
+        };
+        Self {
+            input_ids: rows(&self.input_ids),
+            position_ids: rows(&self.position_ids),
+            kv_index: rectangle(&self.kv_index),
+            query_index: rectangle(&self.query_index),
+            token_index: rows(&self.token_index.iter().map(slot).collect::<Vec<_>>()),
+            last_row: texts(&self.last_row),
+            last_slot: texts(&self.last_slot.iter().map(slot).collect::<Vec<_>>()),
+            length: to.length,
+        }
+    }
+
+    /// Its sizes.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        Shape {
+            rows: self.rows(),
+            batch: self.batch(),
+            length: self.length,
+        }
+    }
+
+    /// The values of the graph's input of this name.
+    pub(crate) fn input(&self, name: &str) -> Option<&[i64]> {
+        Some(match name {
+            "input_ids" => &self.input_ids,
+            "position_ids" => &self.position_ids,
+            "kv_index" => &self.kv_index,
+            "query_index" => &self.query_index,
+            "token_index" => &self.token_index,
+            "last_row" => &self.last_row,
+            "last_slot" => &self.last_slot,
+            _ => return None,
+        })
+    }
+
     /// Rows that the graph computes.
     #[must_use]
     pub fn rows(&self) -> usize {
@@ -128,6 +212,13 @@ impl Plan {
     pub fn batch(&self) -> usize {
         self.last_row.len()
     }
+}
+
+/// Indices with zeros behind them; row 0 is there in every plan.
+fn resized(values: &[i64], length: usize) -> Vec<i64> {
+    let mut values = values.to_vec();
+    values.resize(length, 0);
+    values
 }
 
 /// The distinct prefixes met so far; a node's number is its row, cached ones first.
@@ -263,6 +354,16 @@ mod tests {
             for (b, text) in texts.iter().enumerate() {
                 let expected: Vec<(i64, i64)> = text.iter().enumerate().map(|(p, t)| (i64::from(*t), p as i64)).collect();
                 prop_assert_eq!(&states(&plan, &prefix)[b], &expected);
+            }
+            // Padding adds rows, texts and positions, and changes nothing that is read.
+            let to = Shape { rows: plan.rows() + 3, batch: plan.batch() + 2, length: plan.length + 4 };
+            if prefix.is_empty() {
+                let padded = plan.padded(to);
+                prop_assert_eq!(padded.shape(), to);
+                prop_assert_eq!(&states(&padded, &[])[..plan.batch()], &states(&plan, &[])[..]);
+                for (row, slot) in padded.token_index.iter().take(plan.rows()).enumerate() {
+                    prop_assert_eq!(padded.query_index[usize::try_from(*slot).unwrap()], row as i64);
+                }
             }
             // Every row's attention result is read where that row itself asked.
             for (row, slot) in plan.token_index.iter().enumerate() {

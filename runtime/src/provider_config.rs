@@ -33,6 +33,9 @@ pub(crate) fn options(provider: Provider, settings: &SessionSettings) -> Vec<(St
             set("enable_skip_layer_norm_strict_mode", "1");
             // The default doubles each extension of the arena, and so may take twice what the largest batch needs.
             set("arena_extend_strategy", "kSameAsRequested");
+            if settings.captures() {
+                set("enable_cuda_graph", "1");
+            }
         }
         Provider::TensorRt => {
             set("device_id", &settings.providers.device.to_string());

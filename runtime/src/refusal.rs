@@ -23,6 +23,9 @@ fn on_a_cpu(form: GraphForm) -> Option<&'static str> {
         (Precision::Bf16, ..) => Some(
             "ONNX Runtime has no bfloat16 kernels for CPUs: convert with `--precision int8` or `--precision fp32`",
         ),
+        (Precision::Fp8, Target::Cuda, _) => Some(
+            "CPUs have no kernels for 8-bit floats: convert with `--ep cpu` for a simulation of this precision",
+        ),
         (_, Target::Cuda, Attention::Grouped) => Some(
             "GroupQueryAttention normalises queries and keys on CUDA only: convert without `--ep cuda`",
         ),
@@ -35,6 +38,9 @@ fn on_cuda(form: GraphForm) -> Option<&'static str> {
         (Target::Ort, _) => Some(
             "its operators are those that ONNX Runtime's CPU kernels need, and some have none on CUDA: convert with \
              `--ep cuda`",
+        ),
+        (Target::Standard | Target::TensorRt, Precision::Fp8) => Some(
+            "8-bit floats are multiplied by an operator of ONNX Runtime's own: convert with `--ep cuda`",
         ),
         (_, Precision::Int8) => Some(
             "CUDA has no fused kernel for integer activations: convert with `--precision int8 --ep cuda`, which keeps \
@@ -53,6 +59,9 @@ fn on_tensorrt(form: GraphForm) -> Option<&'static str> {
             "TensorRT has no kernel for attention in float32: convert with `--ep tensorrt`, which computes attention in \
              float16",
         ),
+        (Target::Standard | Target::TensorRt, Precision::Fp8) => {
+            Some("8-bit floats are for CUDA: convert with `--ep cuda`, or with `--precision int8`")
+        }
         (Target::Standard | Target::TensorRt, _) => None,
     }
 }

@@ -31,6 +31,8 @@ pub struct SessionSettings {
     /// Tokens that run together at most, which TensorRT's engines are built for; `None` for
     /// [`Limits::default`](crate::batch::Limits).
     pub max_tokens: Option<usize>,
+    /// Whether small batches are captured as CUDA graphs, where the model allows it.
+    pub cuda_graphs: bool,
     /// The model, as far as it decides how the session is configured. [`open_network`](crate::open_network) fills it
     /// in from the manifest.
     pub model: ModelTraits,
@@ -41,6 +43,8 @@ pub struct SessionSettings {
 pub struct ModelTraits {
     /// How weights are stored where they alone are integers.
     pub blocks: Option<Blocks>,
+    /// Whether its graph can be captured on CUDA: all of its nodes run there, and none allocates by itself.
+    pub capturable: bool,
     /// Bounds of the inputs' shapes, for TensorRT.
     pub profile: Option<Profile>,
     /// Where TensorRT's engines are kept.
@@ -52,6 +56,11 @@ impl SessionSettings {
     pub(crate) fn batch_tokens(&self) -> usize {
         let default = Limits::default().max_tokens;
         self.max_tokens.unwrap_or(default)
+    }
+
+    /// Whether the session captures CUDA graphs.
+    pub(crate) fn captures(&self) -> bool {
+        self.cuda_graphs && self.model.capturable && self.providers.first() == Provider::Cuda
     }
 }
 

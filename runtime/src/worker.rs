@@ -7,6 +7,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use crate::network::{Network, States};
 use crate::queue::{Entry, Queue};
 use crate::results::Results;
 
-/// Opens a session; called again after a failure.
+/// Opens a session on the thread that will run it; called again after a failure.
 pub(crate) type Opener = Box<dyn FnMut() -> Result<Box<dyn Network>> + Send>;
 
 /// The batch budget never falls below this: smaller batches save no memory worth having.
@@ -84,25 +85,34 @@ pub(crate) struct Worker {
     pub(crate) thread: JoinHandle<()>,
 }
 
-/// Starts a worker over an open session, which `open` replaces after a failure.
+/// Starts a worker over a session of its own. The worker's thread opens it, and opens it again after a failure: what ONNX
+/// Runtime keeps of a CUDA session, captured graphs among it, belongs to the thread that runs it.
 ///
 /// # Errors
-/// The system gives no thread.
-pub(crate) fn spawn(
-    network: Box<dyn Network>,
-    open: Opener,
-    shared: Arc<Shared>,
-) -> std::io::Result<Worker> {
+/// The session does not open, or the system gives no thread.
+pub(crate) fn spawn(open: Opener, shared: Arc<Shared>) -> Result<Worker> {
     let pulse = Arc::new(Pulse::default());
     let mut session = Session {
-        network: Some(network),
+        network: None,
         open,
         shared,
         pulse: Arc::clone(&pulse),
     };
+    let (report, opened) = sync_channel(1);
+    let no_thread = |e: std::io::Error| Error::Inference(format!("no worker thread: {e}"));
     let thread = std::thread::Builder::new()
         .name("lexivec-worker".to_owned())
-        .spawn(move || session.serve())?;
+        .spawn(move || {
+            let opened = session.open();
+            let serves = opened.is_ok();
+            // Whoever started the worker waits for it.
+            let _ = report.send(opened);
+            if serves {
+                session.serve();
+            }
+        })
+        .map_err(no_thread)?;
+    opened.recv().unwrap_or(Err(Error::Panicked))?;
     Ok(Worker { pulse, thread })
 }
 
@@ -137,16 +147,22 @@ impl Session {
         }
     }
 
+    fn open(&mut self) -> Result<()> {
+        let opened = catch_unwind(AssertUnwindSafe(|| (self.open)()));
+        let network = opened.unwrap_or_else(|_| Err(Error::Panicked))?;
+        self.shared.metrics.session_opened(network.captured());
+        self.network = Some(network);
+        Ok(())
+    }
+
     /// Opens the session again, however often it takes; false once there is nothing left to serve.
     fn reopen(&mut self) -> bool {
         self.pulse.lost();
         let mut wait = REOPEN_AFTER.0;
         loop {
-            let opened = catch_unwind(AssertUnwindSafe(|| (self.open)()));
-            match opened.unwrap_or_else(|_| Err(Error::Panicked)) {
-                Ok(network) => {
-                    tracing::warn!("the session was opened anew");
-                    self.network = Some(network);
+            match self.open() {
+                Ok(()) => {
+                    tracing::warn!("the session was recreated after a failure");
                     self.shared.metrics.session_rebuilt();
                     self.pulse.found();
                     return true;
@@ -291,6 +307,7 @@ mod tests {
                 values,
                 rows,
                 cached: 0,
+                replayed: false,
             })
         }
     }
@@ -301,7 +318,7 @@ mod tests {
         opened: Arc<AtomicUsize>,
     }
 
-    /// A worker whose session opens again at the third attempt.
+    /// A worker whose session opens, and opens again at the third attempt.
     fn scene() -> Scene {
         let shared = Arc::new(Shared {
             queue: Queue::new(64),
@@ -313,11 +330,11 @@ mod tests {
         let opened = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&opened);
         let open: Opener = Box::new(move || match count.fetch_add(1, Ordering::SeqCst) {
-            0 => Err(Error::Inference("the device is away".to_owned())),
-            1 => panic!("the driver is away"),
+            1 => Err(Error::Inference("the device is away".to_owned())),
+            2 => panic!("the driver is away"),
             _ => Ok(Box::new(Fake)),
         });
-        let worker = spawn(Box::new(Fake), open, Arc::clone(&shared)).unwrap();
+        let worker = spawn(open, Arc::clone(&shared)).unwrap();
         Scene {
             shared,
             worker: Some(worker),
@@ -358,12 +375,27 @@ mod tests {
         let scene = scene();
         assert!(matches!(scene.ask(&[&[1]])[0], Err(Error::Inference(_))));
         assert_eq!(scene.ask(&[&[7]])[0].as_ref().unwrap().state[..], [7.0]);
-        assert_eq!(scene.opened.load(Ordering::SeqCst), 3);
+        assert_eq!(scene.opened.load(Ordering::SeqCst), 4);
         assert!(matches!(scene.ask(&[&[2]])[0], Err(Error::Panicked)));
         assert!(matches!(scene.ask(&[&[3]])[0], Err(Error::NonFinite)));
         assert_eq!(scene.ask(&[&[9]])[0].as_ref().unwrap().state[..], [9.0]);
         // A vector that is not finite is the text's fault, not the session's.
-        assert_eq!(scene.opened.load(Ordering::SeqCst), 4);
+        assert_eq!(scene.opened.load(Ordering::SeqCst), 5);
+    }
+
+    #[test]
+    fn a_session_that_does_not_open_is_an_error_at_once() {
+        let shared = Arc::new(Shared {
+            queue: Queue::new(1),
+            budget: AtomicUsize::new(8),
+            max_padding: 2,
+            results: None,
+            metrics: metrics::Model::new("fake"),
+        });
+        let refused = spawn(Box::new(|| Err(Error::ShuttingDown)), Arc::clone(&shared));
+        assert!(matches!(refused, Err(Error::ShuttingDown)));
+        let panicked = spawn(Box::new(|| panic!("the driver is away")), shared);
+        assert!(matches!(panicked, Err(Error::Panicked)));
     }
 
     #[test]
@@ -387,6 +419,6 @@ mod tests {
         assert_eq!(scene.shared.budget.load(Ordering::Relaxed), LEAST_BUDGET);
         let alone = scene.ask(&[&[10; 9]]);
         assert!(matches!(alone[0], Err(Error::OutOfMemory { .. })));
-        assert_eq!(scene.opened.load(Ordering::SeqCst), 0);
+        assert_eq!(scene.opened.load(Ordering::SeqCst), 1);
     }
 }

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from standin import ROOT
 
+# lexivec hashes a checkpoint's files side by side.
+SHARD_SIZE = 1_000_000_000
+
 SCRIPT = ROOT / "tests" / "fixtures" / "random_checkpoint.py"
 
 
@@ -33,5 +36,6 @@ def sparse_4b(folder: Path, layers: int, vocabulary: int | None = None) -> Check
     """Writes a sparse checkpoint of the 4B shape; `vocabulary` tokens instead of the released number."""
     command = [sys.executable, "-B", SCRIPT, "--sparse", "--shape", "4B", "--layers", str(layers), "--out", folder]
     command += ["--vocabulary", str(vocabulary)] if vocabulary else []
+    command += ["--shard-size", str(SHARD_SIZE)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return Checkpoint(folder, hidden=2560, layers=layers)

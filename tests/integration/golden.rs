@@ -87,6 +87,7 @@ fn nano_equals_sentence_transformers_at_every_precision_target_and_layout() {
         (Precision::Fp16, Target::Ort, (0.999, None)),
         (Precision::Fp16, Target::Cuda, (0.999, None)),
         (Precision::Fp16, Target::Standard, (0.999, None)),
+        (Precision::Fp8, Target::Ort, (0.99, None)),
         (Precision::Int8, Target::Ort, (0.99, None)),
         (Precision::Int8, Target::Standard, (0.99, None)),
         (Precision::Int8, Target::TensorRt, (0.99, None)),

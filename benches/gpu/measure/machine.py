@@ -20,23 +20,30 @@ def candidate_folders() -> list[Path]:
     for site in sys.path:
         # CUDA 13's pip packages share nvidia/cu13/lib; older ones have a folder each.
         folders += sorted(Path(site or ".").glob("nvidia/*/lib"))
-    for pattern in ("cuda/lib64", "cuda-13*/lib64", "cuda*/targets/x86_64-linux/lib", "cuda*/compat", "nvidia/lib64"):
+    for pattern in ("cuda/lib64", "cuda-13*/lib64", "cuda*/targets/x86_64-linux/lib", "nvidia/lib64"):
         folders += sorted(Path("/usr/local").glob(pattern))
     folders += [Path("/usr/lib/x86_64-linux-gnu"), Path("/usr/lib64")]
     return [folder for folder in folders if folder.is_dir()]
 
 
-def libraries() -> dict[str, Path | None]:
-    """Where each library of CUDA is; None for one that is not found."""
+def libraries(dry: bool) -> dict[str, Path | None]:
+    """Where each library of CUDA is; None for one that is not found.
+
+    A dry run takes the stand-in's libraries alone: a real cuDNN fails on a device that is not there.
+    """
     folders = candidate_folders()
     found: dict[str, Path | None] = {}
-    for name in NEEDED + OPTIONAL:
+    for name in NEEDED if dry else NEEDED + OPTIONAL:
         files = [folder / name for folder in folders if (folder / name).exists()]
-        stub_free = [file for file in files if "stubs" not in file.parts]
-        found[name] = stub_free[0] if stub_free else None
-        if not stub_free and ctypes.util.find_library(name.removeprefix("lib").split(".")[0]) == name:
-            found[name] = Path(name)  # the loader finds it by itself
+        found[name] = files[0] if files else None
+        if not files and loader_finds(name):
+            found[name] = Path(name)
     return found
+
+
+def loader_finds(name: str) -> bool:
+    """Whether the dynamic loader finds a library by itself, as is usual for the driver's."""
+    return ctypes.util.find_library(name.removeprefix("lib").split(".")[0]) == name
 
 
 def environment(found: dict[str, Path | None]) -> dict[str, str]:

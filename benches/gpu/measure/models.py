@@ -1,6 +1,7 @@
 """Which models are measured, and how each is converted."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def convert(lexivec: Lexivec, source: Path, model: Model, output: Path, extra: l
         return 0.0
     if not lexivec.has("convert", "--ep"):
         raise Skip("`lexivec convert` has no --ep")
-    if model.precision not in lexivec.help("convert"):
+    if not re.search(rf"(?<![\w-]){model.precision}(?![\w-])", lexivec.help("convert")):
         raise Skip(f"`lexivec convert` has no precision {model.precision}")
     flags = ["--ep", "cuda", "--precision", model.precision, "--output", output, "--no-verify", *extra]
     if model.attention:

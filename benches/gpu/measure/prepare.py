@@ -1,19 +1,16 @@
 """Writes the large checkpoint and converts it, in a process of its own, while the card measures something else."""
 
 import fcntl
-import json
-import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+from .checkpoint import write
 from .models import LARGE_MODELS, Model, checkpoint, convert
 from .program import CommandFailed, Lexivec, free_space
 from .results import Deadline, OutOfTime, Skip
-from .settings import KIT, Settings
+from .settings import Settings
 
-LONGEST = 32_768
 # GB: checkpoint, two float16 copies, three quantised ones. bf16 links the checkpoint's own files.
 DISK_NEEDED = 40
 CONVERSION_SECONDS = 900
@@ -24,23 +21,6 @@ def failure(settings: Settings, name: str) -> Path:
     return settings.models / f"{name}.failed"
 
 
-def write_checkpoint(settings: Settings) -> None:
-    """Writes random weights, and lets the tokenizer accept long texts."""
-    target = checkpoint(settings)
-    if target.is_dir():
-        return
-    unfinished = target.with_suffix(".tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    program = KIT / "tests" / "fixtures" / "random_checkpoint.py"
-    subprocess.run([sys.executable, program, *settings.shape, "--out", unfinished], check=True)
-    # nano, whose files these are, was trained on 4,096 tokens.
-    for name, key in [("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")]:
-        content = json.loads((unfinished / name).read_text())
-        content[key] = LONGEST
-        (unfinished / name).write_text(json.dumps(content, indent=2) + "\n")
-    unfinished.rename(target)
-
-
 def prepare(settings: Settings, lexivec: Lexivec) -> None:
     """Does all that is not done yet. Returns at once if another process does it."""
     settings.models.mkdir(parents=True, exist_ok=True)
@@ -49,7 +29,9 @@ def prepare(settings: Settings, lexivec: Lexivec) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
-        write_checkpoint(settings)
+        started = time.monotonic()
+        write(settings, checkpoint(settings))
+        print(f"checkpoint: {time.monotonic() - started:.1f} s", flush=True)
         for model in LARGE_MODELS:
             if failure(settings, model.folder).exists():
                 continue
@@ -76,6 +58,9 @@ class Preparation:
             free = free_space(self.settings.work)
             if free < DISK_NEEDED:
                 raise SystemExit(f"{self.settings.work} has {free:.0f} GB free and needs {DISK_NEEDED}: give --work")
+        if self.settings.retry:
+            for file in self.settings.models.glob("*.failed"):
+                file.unlink()
         with open(self.settings.work / "prepare.log", "a") as log:
             subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

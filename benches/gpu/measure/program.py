@@ -41,21 +41,20 @@ class Lexivec:
         self.path = binary_folder(settings) / "lexivec"
         if not self.path.is_file():
             raise SystemExit(f"{self.path} is missing: run from the unpacked kit, see benches/gpu/README.md")
-        self.libraries = machine.libraries()
+        self.libraries = machine.libraries(settings.dry)
         self.environment = machine.environment(self.libraries)
         # Calibrations and downloads stay inside the work folder.
         self.environment["LEXIVEC_CACHE"] = str(settings.work / "cache")
 
-    def run(self, *arguments: object, timeout: float = 300, input_text: str | None = None) -> str:
-        """Runs a subcommand and returns what it printed. Raises CommandFailed with its last lines."""
+    def run(self, *arguments: object, timeout: float = 300, accept: tuple[int, ...] = (0,)) -> str:
+        """Runs a subcommand and returns what it printed. Raises CommandFailed with its last lines unless its exit code
+        is accepted."""
         command = [str(self.path), *map(str, arguments)]
         try:
-            done = subprocess.run(
-                command, env=self.environment, input=input_text, capture_output=True, text=True, timeout=timeout
-            )
+            done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=timeout)
         except subprocess.TimeoutExpired:
             raise CommandFailed(f"`lexivec {' '.join(command[1:])}` took longer than {timeout:.0f} s") from None
-        if done.returncode:
+        if done.returncode not in accept:
             said = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-6:])
             raise CommandFailed(f"`lexivec {' '.join(command[1:])}` exited with {done.returncode}: {said}")
         return done.stdout

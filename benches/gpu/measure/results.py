@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import time
 import traceback
 from collections.abc import Callable
@@ -18,11 +19,23 @@ class OutOfTime(Exception):
     """The rest does not fit into this call's time. The same command goes on with it."""
 
 
+class Overrun(Exception):
+    """A step hangs, or takes far longer than it should."""
+
+
 class Deadline:
-    """The time that one call may take."""
+    """The time that one call may take. A step that began in time may overrun it by a minute, then it has failed."""
+
+    GRACE = 60
 
     def __init__(self, minutes: float) -> None:
         self.end = time.monotonic() + 60 * minutes
+        signal.signal(signal.SIGALRM, self.overrun)
+        signal.alarm(int(60 * minutes) + self.GRACE)
+
+    def overrun(self, *_: object) -> None:
+        """Ends what runs."""
+        raise Overrun(f"the step was not over {self.GRACE} s after the end of this call's time")
 
     @property
     def left(self) -> float:

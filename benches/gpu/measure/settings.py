@@ -20,8 +20,8 @@ class Settings:
     dry: bool = False
     full_library: bool = False
     retry: bool = False
-    # Arguments of random_checkpoint.py beside --out.
-    shape: tuple[str, ...] = ("--shape", "4B")
+    # Sizes in which the checkpoint differs from the 4B shape.
+    smaller: dict[str, int] = field(default_factory=dict)
     # Texts of these lengths are compared with transformers, one text each.
     lengths: tuple[int, ...] = (
         *(2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 128, 160, 185, 224),
@@ -42,7 +42,6 @@ class Settings:
     copy_bytes: int = 8 << 30
     # Where torch computes.
     torch_device: str = "cuda"
-    server_flags: tuple[str, ...] = field(default=())
 
     @property
     def models(self) -> Path:
@@ -50,14 +49,15 @@ class Settings:
         return self.work / "models"
 
 
-def dry(work: Path, results: Path, retry: bool) -> Settings:
-    """Settings that take seconds on a device that computes nothing. Two layers of the 4B shape, a small vocabulary."""
+def dry(work: Path, results: Path, retry: bool, full_library: bool) -> Settings:
+    """Settings that take seconds on a device that computes nothing: two narrow layers with the 4B shape's heads."""
     return Settings(
         work=work,
         results=results,
         dry=True,
         retry=retry,
-        shape=("--shape", "4B", "--layers", "2", "--vocabulary", "16400"),
+        full_library=full_library,
+        smaller={"hidden": 512, "layers": 2, "intermediate": 1024, "vocabulary": 16_400},
         lengths=(2, 5, 16, 64),
         longest=1024,
         speed_lengths=(16, 185, 1024),
@@ -66,7 +66,8 @@ def dry(work: Path, results: Path, retry: bool) -> Settings:
         rounds=2,
         round_seconds=0.3,
         latency_requests=5,
-        in_flight=4,
+        inputs_per_request=4,
+        in_flight=3,
         load_rounds=2,
         load_seconds=0.5,
         matrix=256,

@@ -41,6 +41,14 @@ def describe(settings: Settings, lexivec: Lexivec) -> Values:
     }
 
 
+def doctor(lexivec: Lexivec) -> Values:
+    """What the program finds. A provider that does not start is a failure with the program's reason."""
+    findings = json.loads(lexivec.run("doctor", "--ep", "cuda", "--json", accept=(0, 1)))
+    if failed := [finding for finding in findings if finding["status"] == "failed"]:
+        raise RuntimeError("; ".join(f"{finding['what']}: {finding['value']}" for finding in failed))
+    return {"findings": findings}
+
+
 def golden() -> tuple[list[str], np.ndarray]:
     """Texts with their prompts, and vectors of sentence-transformers in float32."""
     cases = json.loads((KIT / "tests" / "golden" / "nano.json").read_text(encoding="utf-8"))["cases"]
@@ -61,7 +69,7 @@ def run(settings: Settings, lexivec: Lexivec, stage: Stage) -> None:
     folder = settings.work / "nano"
     folder.mkdir(exist_ok=True)
     stage.step("machine", 5, lambda: describe(settings, lexivec))
-    stage.step("doctor", 20, lambda: {"findings": json.loads(lexivec.run("doctor", "--ep", "cuda", "--json"))})
+    stage.step("doctor", 20, lambda: doctor(lexivec))
 
     def on_cpu() -> Values:
         model = folder / "cpu-fp32"
@@ -73,7 +81,9 @@ def run(settings: Settings, lexivec: Lexivec, stage: Stage) -> None:
 
     def on_gpu(model: Model) -> Values:
         output = folder / model.folder
-        seconds = convert(lexivec, NANO, model, output, [], 120)
+        # Calibration takes most of the time, and a device that computes nothing does not show what it is good for.
+        extra = ["--no-calibration"] if settings.dry else []
+        seconds = convert(lexivec, NANO, model, output, extra, 120)
         vectors = embed(lexivec, output, "cuda", folder)
         values: Values = {"convert_seconds": seconds, "to_golden": summary(vectors, golden()[1])}
         if (folder / "cpu.npy").exists():

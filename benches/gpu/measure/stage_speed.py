@@ -69,7 +69,7 @@ def tokens_per_second(server: Server, length: int, settings: Settings, seed: int
 
 def predicted_mib(lexivec: Lexivec, model: Path, settings: Settings) -> int | None:
     """What the program's memory model says, where `lexivec doctor` prints it; None where it does not."""
-    if not lexivec.has("doctor", "[MODEL]"):
+    if "[MODEL]" not in lexivec.help("doctor"):
         return None
     try:
         flags = ["--ep", "cuda", "--json", "--max-batch-tokens", settings.batch_tokens]

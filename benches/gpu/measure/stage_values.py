@@ -47,7 +47,7 @@ def compare(settings: Settings, lexivec: Lexivec, preparation: Preparation, mode
         if file.exists():
             expected = np.load(file)
             values[f"to_transformers_{dtype}"] = summary(together, expected[:-1])
-            values[f"longest_to_transformers_{dtype}"] = summary(longest, expected[-1:])["min"]
+            values[f"longest_to_transformers_{dtype}"] = (summary(longest, expected[-1:]) or {}).get("min")
     return values
 
 

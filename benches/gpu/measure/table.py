@@ -39,11 +39,11 @@ def table(heads: list[str], rows: list[list[object]]) -> Iterator[str]:
         yield ""
 
 
-def goal_row(goal: Goal) -> list[object]:
-    """A goal's cells."""
+def goal_row(goal: Goal, dry: bool) -> list[object]:
+    """A goal's cells; a dry run reaches none."""
     sign = "at most" if goal.at_most else "at least"
     limit = f"{sign} {number(goal.limit)} {goal.unit}".strip() if goal.limit is not None else "needs stage 5"
-    return [goal.what, limit, number(goal.measured), goal.verdict, goal.detail]
+    return [goal.what, limit, number(goal.measured), "dry run" if dry else goal.verdict, goal.detail]
 
 
 def cosine_rows(folder: Path, stage: str, keys: list[str]) -> list[list[object]]:
@@ -103,7 +103,7 @@ def markdown(folder: Path, dry: bool) -> str:
     machine = results.values_of(folder, NANO, "machine") or {}
     lines = ["# lexivec on a GPU", "", *([DRY_WARNING, ""] if dry else [])]
     lines += [f"{json.dumps(machine.get('card', {}))}, {machine.get('cores')} cores, {machine.get('packages')}", ""]
-    lines += table(["goal", "limit", "measured", "verdict", ""], [goal_row(goal) for goal in goals(folder)])
+    lines += table(["goal", "limit", "measured", "verdict", ""], [goal_row(goal, dry) for goal in goals(folder)])
     lines += table(["nano, cosine min / mean", "to golden", "to fp32 on the CPU"],
                    cosine_rows(folder, NANO, ["to_golden", "to_cpu_fp32"]))
     lines += table(["4B, cosine min / mean", "to transformers float32", "to transformers bfloat16", "alone to batch"],

@@ -4,7 +4,7 @@
     torch_reference.py --model DIR --inputs FILE.json --dtype bfloat16|float32 --device cuda --out FILE.npy
 
 FILE.json holds `texts`, which the checkpoint's tokenizer tokenises (it appends the last token), and `ids`, which are
-taken as they are.
+taken as they are. The vector of a text that does not fit into the card's memory is NaN.
 """
 
 import argparse
@@ -14,6 +14,17 @@ import time
 import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
+from transformers.integrations import sdpa_attention
+
+# In float32, PyTorch has grouped heads in a kernel that holds all scores: 137 GB at 32,768 tokens. With repeated heads
+# it takes one that does not.
+sdpa_attention.use_gqa_in_sdpa = lambda *_: False
+
+
+def vector(model: torch.nn.Module, ids: list[int]) -> np.ndarray:
+    """The normalised state of the last token."""
+    states = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).last_hidden_state
+    return torch.nn.functional.normalize(states[0, -1].float(), dim=0).cpu().numpy()
 
 
 def main() -> None:
@@ -28,16 +39,20 @@ def main() -> None:
     model = AutoModel.from_pretrained(arguments.model, dtype=getattr(torch, arguments.dtype))
     model = model.to(arguments.device).eval()
     sequences = [tokenizer(text)["input_ids"] for text in inputs["texts"]] + inputs["ids"]
-    vectors = []
+    vectors, too_long = [], []
     started = time.monotonic()
     with torch.inference_mode():
         for ids in sequences:
-            states = model(input_ids=torch.tensor([ids], device=arguments.device), use_cache=False).last_hidden_state
-            vectors.append(torch.nn.functional.normalize(states[0, -1].float(), dim=0).cpu().numpy())
+            try:
+                vectors.append(vector(model, ids))
+            except torch.OutOfMemoryError:
+                vectors.append(np.full(model.config.hidden_size, np.nan, np.float32))
+                too_long.append(len(ids))
     np.save(arguments.out, np.stack(vectors))
     ends = sorted({ids[-1] for ids in sequences})
     lengths = [len(ids) for ids in sequences]
-    print(json.dumps({"tokens": lengths, "last_ids": ends, "seconds": round(time.monotonic() - started, 1)}))
+    seconds = round(time.monotonic() - started, 1)
+    print(json.dumps({"tokens": lengths, "last_ids": ends, "out_of_memory": too_long, "seconds": seconds}))
 
 
 if __name__ == "__main__":

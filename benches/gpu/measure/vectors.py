@@ -12,7 +12,10 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(cosine), cosine, 0.0)
 
 
-def summary(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
-    """Least and mean cosine."""
-    found = cosines(a, b)
+def summary(a: np.ndarray, expected: np.ndarray) -> dict[str, float] | None:
+    """Least and mean cosine to the expected vectors; None where all of these are NaN, which stands for `not there`."""
+    there = ~np.isnan(expected).all(axis=1)
+    if not there.any():
+        return None
+    found = cosines(a[there], expected[there])
     return {"min": round(float(found.min()), 7), "mean": round(float(found.mean()), 7)}

@@ -21,7 +21,7 @@ use crate::progress::Progress;
 fn cost(precision: LinearPrecision) -> f64 {
     match precision {
         LinearPrecision::Int4Weight => 0.5,
-        LinearPrecision::Int8 | LinearPrecision::Int8Weight => 1.0,
+        LinearPrecision::Int8 | LinearPrecision::Int8Weight | LinearPrecision::Fp8 => 1.0,
         LinearPrecision::Int8x2 => 2.0,
         LinearPrecision::Fp32 => 3.4,
     }

@@ -50,6 +50,11 @@ impl Goal {
                 cost: 100e6,
                 floor: 0.85,
             },
+            // Three bits of mantissa, in activations too: finer products would be float16, at twice the time.
+            Precision::Fp8 => Self {
+                mean_cosine: 0.995,
+                ..Self::at_least(0.99)
+            },
             _ => Self::at_least(0.999),
         }
     }

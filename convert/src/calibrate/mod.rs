@@ -27,7 +27,7 @@ mod walk;
 
 use std::path::{Path, PathBuf};
 
-use lexivec_models::{Checkpoint, Decoder, LinearPrecision, ProductPlan, Quantization};
+use lexivec_models::{Checkpoint, Decoder, LinearPrecision, Precision, ProductPlan, Quantization};
 use lexivec_runtime::Library;
 
 use crate::error::{Error, Result};
@@ -154,9 +154,10 @@ fn quantise(
     let walk =
         Walk::new(library, d, subject.weights, folder, &batches).rescaled(rescaling.residual);
 
-    let scheme = match subject.variant.format() {
-        None => Scheme::Channels,
-        Some(format) => Scheme::Blocks(format),
+    let scheme = match (subject.variant.format(), subject.variant.precision) {
+        (Some(format), _) => Scheme::Blocks(format),
+        (None, Precision::Fp8) => Scheme::Float8,
+        (None, _) => Scheme::Channels,
     };
     let goal = options.goal;
     let goal = goal.unwrap_or_else(|| Goal::of(subject.variant.precision));

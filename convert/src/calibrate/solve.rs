@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::group::Group;
 use crate::blocks::{Format, Step, scales_and_zeros};
 use crate::cast::largest;
+use crate::float8;
 use crate::matrix::Matrix;
 use crate::quantize::{CODE_MAX, code};
 use crate::rounding::{DAMPING, Factor, clipped_scales, gptq, widest_scale};
@@ -23,6 +24,8 @@ const WIDEST: f32 = 1e4;
 pub(super) enum Scheme {
     /// A scale per output channel; activations become integers too, with a scale per row.
     Channels,
+    /// 8-bit floats with one scale; activations become such floats too, with a scale per row.
+    Float8,
     /// Blocks; a CPU's activations become integers too, with a scale per row and block.
     Blocks(Format),
 }
@@ -32,6 +35,7 @@ impl Scheme {
     pub(super) fn inexact(self) -> &'static [LinearPrecision] {
         match self {
             Self::Channels => &[LinearPrecision::Int8, LinearPrecision::Int8x2],
+            Self::Float8 => &[LinearPrecision::Fp8],
             Self::Blocks(Format { bits: 4, .. }) => {
                 &[LinearPrecision::Int4Weight, LinearPrecision::Int8Weight]
             }
@@ -59,11 +63,15 @@ pub(super) enum Codes {
     Channels(Vec<i8>),
     /// `[out, bytes]`
     Blocks(Vec<u8>),
+    /// `[out, in]`
+    Float8(Vec<u8>),
 }
 
 /// What weights are rounded to.
 enum Grid {
     Channels(Vec<f32>),
+    /// The scale of all.
+    Float8(f32),
     /// By rows and blocks.
     Blocks(Format, Vec<Step>),
 }
@@ -76,6 +84,7 @@ impl Grid {
             Scheme::Channels => {
                 Self::Channels(rows.map(|row| widest_scale(row, CODE_MAX)).collect())
             }
+            Scheme::Float8 => Self::Float8(float8::scale_of(largest(&weights.values))),
             Scheme::Blocks(format) => {
                 let step = |block| format.widest(block);
                 let steps = rows.flat_map_iter(|row| row.chunks(format.size).map(step));
@@ -88,6 +97,8 @@ impl Grid {
     fn best(scheme: Scheme, weights: &Matrix, importance: &[f32]) -> Self {
         match scheme {
             Scheme::Channels => Self::Channels(clipped_scales(weights, importance, CODE_MAX)),
+            // Steps grow with the values: a narrower range would round none of them more finely.
+            Scheme::Float8 => Self::widest(scheme, weights),
             Scheme::Blocks(format) => {
                 let rows = weights.values.par_chunks(weights.columns);
                 let steps = rows.flat_map_iter(|row| format.fit_row(row, importance));
@@ -100,6 +111,7 @@ impl Grid {
     fn nearest(&self, output: usize, input: usize, inputs: usize, w: f32) -> f32 {
         match self {
             Self::Channels(scales) => f32::from(code(w / scales[output])) * scales[output],
+            Self::Float8(scale) => float8::decode(float8::encode(w / scale)) * scale,
             Self::Blocks(format, steps) => {
                 let step = steps[output * format.blocks(inputs) + input / format.size];
                 format.nearest(step, w)
@@ -124,6 +136,11 @@ impl Grid {
     fn encode(self, rounded: &Matrix) -> (Codes, Vec<f32>, Option<Vec<u8>>) {
         match self {
             Self::Channels(scales) => (Codes::Channels(codes(rounded, &scales)), scales, None),
+            Self::Float8(scale) => {
+                let code = |w: &f32| float8::encode(w / scale);
+                let codes = rounded.values.par_iter().map(code).collect();
+                (Codes::Float8(codes), vec![scale], None)
+            }
             Self::Blocks(format, steps) => {
                 let inputs = rounded.columns;
                 let rows = rounded.values.par_chunks(inputs);
@@ -155,7 +172,7 @@ pub(super) fn solve(
     let widths = group.outputs(d);
     // Values of a row of activations that share a scale.
     let together = match scheme {
-        Scheme::Channels => inputs.columns,
+        Scheme::Channels | Scheme::Float8 => inputs.columns,
         Scheme::Blocks(format) => format.size,
     };
     let judge = |smoothing: &[f32]| {
@@ -170,8 +187,13 @@ pub(super) fn solve(
     group.tie(d, &mut maxima, f32::max);
     group.tie(d, &mut reach, f32::max);
     let plain = vec![1f32; inputs.columns];
+    // Floats are as precise for small values as for large ones: there is nothing to even out.
+    let strengths: &[f32] = match scheme {
+        Scheme::Float8 => &[],
+        Scheme::Channels | Scheme::Blocks(_) => &STRENGTHS,
+    };
     let mut best = (judge(&plain), None);
-    for strength in STRENGTHS {
+    for &strength in strengths {
         let factors = smoothing(&maxima, &reach, strength);
         let error = judge(&factors);
         if error < best.0 {

@@ -20,6 +20,7 @@ use super::range::Rescaling;
 use super::solve::{Codes, Scheme, Solution};
 use crate::blocks::{BlockQuantized, Format};
 use crate::error::{Error, Result};
+use crate::float8::Float8;
 use crate::output::Staging;
 use crate::quantize::{Product, Quantized};
 
@@ -130,6 +131,7 @@ pub(super) struct Stored {
     pub(super) rounding: String,
     scheme: Scheme,
     inputs: usize,
+    outputs: usize,
     scales: Vec<f32>,
     zeros: Option<Vec<u8>>,
     file: Arc<Mmap>,
@@ -154,6 +156,10 @@ impl Stored {
                     LinearPrecision::Int8x2 => Product::Int8x2(quantized),
                     _ => Product::Int8(quantized),
                 }
+            }
+            Scheme::Float8 => {
+                let weights = Float8::stored(self.inputs, self.outputs, scales[0], codes);
+                Product::Float8(weights.into())
             }
             // Eight bits round so finely that nothing is gained by choosing how.
             Scheme::Blocks(format)
@@ -195,7 +201,7 @@ pub(super) fn write_layer(dir: &Path, groups: &[Group], solutions: &[Solution]) 
         let name = group.name();
         let (dtype, codes): (_, &[u8]) = match &solution.codes {
             Codes::Channels(codes) => (Dtype::I8, bytemuck::cast_slice(codes)),
-            Codes::Blocks(codes) => (Dtype::U8, codes),
+            Codes::Blocks(codes) | Codes::Float8(codes) => (Dtype::U8, codes),
         };
         let codes = view(dtype, vec![codes.len()], codes)?;
         tensors.push((format!("{name}.codes"), codes));
@@ -266,6 +272,7 @@ pub(super) fn read_layer(
                     .unwrap_or_default(),
                 scheme,
                 inputs: group.inputs(d),
+                outputs: group.outputs(d).iter().sum(),
                 zeros: all
                     .tensor(&format!("{name}.zeros"))
                     .ok()

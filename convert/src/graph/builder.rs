@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::blocks::BlockQuantized;
+use crate::float8::Float8;
 use crate::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
     TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, attribute_proto::AttributeType,
@@ -31,13 +32,15 @@ pub(crate) enum DType {
     I64 = 7,
     F16 = 10,
     Bf16 = 16,
+    /// e4m3, `FLOAT8E4M3FN`.
+    F8 = 17,
 }
 
 impl DType {
     /// Bytes per element.
     pub(crate) fn size(self) -> usize {
         match self {
-            Self::U8 | Self::I8 => 1,
+            Self::U8 | Self::I8 | Self::F8 => 1,
             Self::F16 | Self::Bf16 => 2,
             Self::F32 | Self::I32 => 4,
             Self::I64 => 8,
@@ -79,6 +82,8 @@ pub(crate) enum Data {
     Blocks(Arc<BlockQuantized>),
     /// Their scales, converted to the initializer's type.
     Scales(Arc<BlockQuantized>),
+    /// 8-bit floats, row by row.
+    Float8(Arc<Float8>),
     /// The tensor's bytes where they are, in the checkpoint's own file.
     Reference(Tensor),
 }
@@ -239,7 +244,8 @@ impl Graph {
         outputs.into_iter().map(Value).collect()
     }
 
-    fn unique(&self, what: &str) -> String {
+    /// A name that nothing else in the graph has.
+    pub(crate) fn unique(&self, what: &str) -> String {
         // Nodes and initializers only ever grow in number, so the pair never repeats.
         format!(
             "{}{what}_{}_{}",

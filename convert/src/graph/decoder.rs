@@ -17,7 +17,7 @@ use lexivec_models::Decoder;
 use super::builder::Value;
 use super::dialect::{Heads, Lengths, RotaryTables};
 use super::layout::Wiring;
-use super::linear::Projection;
+use super::linear::{Origin, Projection};
 use super::ops::Ops;
 use crate::error::Result;
 
@@ -71,7 +71,7 @@ pub(super) fn build(ops: &mut Ops<'_>, decoder: &Decoder, wiring: &Wiring) -> Re
             x = wiring.to_rows(ops, x);
         }
         x = output_projection(ops, d, layer, &x)?;
-        let norm = format!("layers.{layer}.post_attention_layernorm.weight");
+        let norm = post_norm_name(layer);
         (x, residual) = ops.add_rms_norm(&x, &residual, &norm, d.hidden_size, epsilon)?;
         x = mlp(ops, d, layer, &x)?;
         if last {
@@ -99,7 +99,7 @@ pub(super) fn layer(
     let x = attention(ops, &shared, layer, &x)?;
     let x = wiring.to_rows(ops, x);
     let x = output_projection(ops, d, layer, &x)?;
-    let norm = format!("layers.{layer}.post_attention_layernorm.weight");
+    let norm = post_norm_name(layer);
     let (x, residual) = ops.add_rms_norm(&x, residual, &norm, d.hidden_size, epsilon)?;
     let x = mlp(ops, d, layer, &x)?;
     Ok(ops.graph.op("Add", &[&residual, &x], &[]))
@@ -112,6 +112,10 @@ fn residual_epsilon(ops: &Ops<'_>, d: &Decoder) -> f64 {
 
 fn norm_name(layer: usize) -> String {
     format!("layers.{layer}.input_layernorm.weight")
+}
+
+fn post_norm_name(layer: usize) -> String {
+    format!("layers.{layer}.post_attention_layernorm.weight")
 }
 
 /// Attention without its output projection: `[flat slots, heads * D]`.
@@ -128,6 +132,7 @@ fn attention(ops: &mut Ops<'_>, shared: &Shared<'_>, layer: usize, x: &Value) ->
         projection("k_proj", kv_width),
         projection("v_proj", kv_width),
     ];
+    let origin = Origin::Norm(norm_name(layer));
     let counts = Heads {
         query: d.heads,
         key_value: d.kv_heads,
@@ -135,7 +140,7 @@ fn attention(ops: &mut Ops<'_>, shared: &Shared<'_>, layer: usize, x: &Value) ->
     let dialect = ops.style.dialect;
     let y = match (dialect.fused_attention(), &shared.lengths) {
         (Some(fused), Some(lengths)) => {
-            let qkv = ops.project_stacked(x, d.hidden_size, &layers)?;
+            let qkv = ops.project_stacked(x, d.hidden_size, &origin, &layers)?;
             let qkv = shared.wiring.stack_to_sequences(ops, &qkv);
             let norms = qk_norms(ops, d, layer)?;
             let (epsilon, tables) = (d.rms_norm_eps as f32, &shared.rotary);
@@ -150,7 +155,7 @@ fn attention(ops: &mut Ops<'_>, shared: &Shared<'_>, layer: usize, x: &Value) ->
             )
         }
         _ => {
-            let qkv = ops.project(x, d.hidden_size, &layers)?;
+            let qkv = ops.project(x, d.hidden_size, &origin, &layers)?;
             let q = heads(ops, shared, layer, "q_norm", &qkv[0], d.heads)?;
             let k = heads(ops, shared, layer, "k_norm", &qkv[1], d.kv_heads)?;
             let wiring = shared.wiring;
@@ -217,7 +222,8 @@ fn mlp(ops: &mut Ops<'_>, d: &Decoder, layer: usize, x: &Value) -> Result<Value>
         projection("gate_proj", d.intermediate_size),
         projection("up_proj", d.intermediate_size),
     ];
-    let gate_up = ops.project(x, d.hidden_size, &layers)?;
+    let origin = Origin::Norm(post_norm_name(layer));
+    let gate_up = ops.project(x, d.hidden_size, &origin, &layers)?;
     let y = ops.silu_mul(&gate_up[0], &gate_up[1]);
     ops.linear(
         &y,

@@ -4,6 +4,7 @@ use super::builder::{Attribute, DType, Value};
 use super::ops::{Linears, Ops, WeightSource, stacked_name};
 use crate::blocks::BlockQuantized;
 use crate::error::Result;
+use crate::float8::Float8;
 use crate::quantize::{Product, Quantized};
 use crate::weights::Tensor;
 
@@ -16,6 +17,15 @@ pub(super) struct Projection {
     pub(super) bias: bool,
 }
 
+/// What computes the input of a linear layer.
+#[derive(Debug, Clone)]
+pub(super) enum Origin {
+    /// The norm with these weights.
+    Norm(String),
+    /// Anything else.
+    Product,
+}
+
 impl Ops<'_> {
     /// Applies several linear layers to the same input, which is quantised once: as one product whose parts are split
     /// afterwards where the dialect [stacks](super::dialect::Dialect::stacks) layers, or each by itself.
@@ -23,11 +33,12 @@ impl Ops<'_> {
         &mut self,
         x: &Value,
         inputs: usize,
+        origin: &Origin,
         layers: &[Projection],
     ) -> Result<Vec<Value>> {
         let stacked = self.style.dialect.stacks(self.style.compute);
         let together = if stacked { layers.len() } else { 1 };
-        let products = self.products(x, inputs, layers, together)?;
+        let products = self.products(x, inputs, origin, layers, together)?;
         let widths: Vec<usize> = layers.iter().map(|l| l.outputs).collect();
         Ok(match products.as_slice() {
             [stacked] => self.graph.split(stacked, &widths),
@@ -40,9 +51,10 @@ impl Ops<'_> {
         &mut self,
         x: &Value,
         inputs: usize,
+        origin: &Origin,
         layers: &[Projection],
     ) -> Result<Value> {
-        let mut products = self.products(x, inputs, layers, layers.len())?;
+        let mut products = self.products(x, inputs, origin, layers, layers.len())?;
         Ok(products.swap_remove(0))
     }
 
@@ -51,6 +63,7 @@ impl Ops<'_> {
         &mut self,
         x: &Value,
         inputs: usize,
+        origin: &Origin,
         layers: &[Projection],
         together: usize,
     ) -> Result<Vec<Value>> {
@@ -76,6 +89,10 @@ impl Ops<'_> {
                 let quantized = Quantized::round_to_nearest(weights.clone())?;
                 Some(Product::Int8(quantized.into()))
             }
+            Linears::Float8 => {
+                let weights = Float8::round_to_nearest(weights.clone())?;
+                Some(Product::Float8(weights.into()))
+            }
             Linears::Blocks(format) => Some(Product::NearestBlocks(format)),
             Linears::Planned(products) => products.get(&name).cloned(),
         };
@@ -99,6 +116,10 @@ impl Ops<'_> {
             Some(Product::Blocks(codes)) => {
                 let parts = names.zip(codes.split(&rows)).collect();
                 self.block_products(x, parts)
+            }
+            Some(Product::Float8(codes)) => {
+                let parts = names.zip(codes.split(&rows)).collect();
+                self.float8_products(x, inputs, origin, parts)?
             }
             Some(Product::NearestBlocks(format)) => {
                 let codes = BlockQuantized::round_to_nearest(weights.clone(), format)?;
@@ -135,7 +156,7 @@ impl Ops<'_> {
 
     /// One linear layer.
     pub(super) fn linear(&mut self, x: &Value, inputs: usize, layer: Projection) -> Result<Value> {
-        let mut products = self.project(x, inputs, &[layer])?;
+        let mut products = self.project(x, inputs, &Origin::Product, &[layer])?;
         Ok(products.swap_remove(0))
     }
 

@@ -5,12 +5,14 @@
 //! * [`ops`] – one method per operation of the network, in the dialect of the chosen target and in the chosen precision;
 //! * [`linear`] – linear layers;
 //! * [`integers`] – products with weights that are integers;
+//! * [`float8`] – products of 8-bit floats;
 //! * [`decoder`] – the network itself, as the paper draws it;
 //! * [`layout`] – the graph's inputs and outputs: packed rows, or padded sequences.
 
 mod builder;
 mod decoder;
 mod dialect;
+mod float8;
 mod integers;
 mod layout;
 mod linear;
@@ -43,12 +45,13 @@ pub(crate) struct Variant {
 impl Variant {
     /// Whether weights are integers.
     pub(crate) fn is_quantised(&self) -> bool {
-        self.precision == Precision::Int8 || self.format().is_some()
+        matches!(self.precision, Precision::Int8 | Precision::Fp8) || self.format().is_some()
     }
 
     /// Whether activations are float16.
     pub(crate) fn computes_in_float16(&self) -> bool {
         self.precision == Precision::Fp16
+            || self.precision == Precision::Fp8 && self.target == Target::Cuda
             || self.format().is_some() && self.blocks.compute == Compute::Fp16
     }
 
@@ -105,6 +108,17 @@ pub(crate) fn build(
             linears: products.map_or(Linears::Int8, Linears::Planned),
             ..plain(DType::F32)
         },
+        Precision::Fp8 => {
+            // Elsewhere it is simulated, in the type of the reference.
+            let compute = match variant.target {
+                Target::Cuda => DType::F16,
+                Target::Ort | Target::Standard | Target::TensorRt => DType::F32,
+            };
+            Style {
+                linears: products.map_or(Linears::Float8, Linears::Planned),
+                ..plain(compute)
+            }
+        }
         Precision::Int8Weight | Precision::Int4Weight => {
             let compute = match variant.blocks.compute {
                 Compute::Fp32 => DType::F32,

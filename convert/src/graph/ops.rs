@@ -40,6 +40,8 @@ pub(super) enum Linears<'a> {
     Float,
     /// As int8 products, weights rounded to nearest.
     Int8,
+    /// As 8-bit floats, weights rounded to nearest.
+    Float8,
     /// In blocks, weights rounded to nearest.
     Blocks(Format),
     /// Those that are named as they say, the others in the compute type.

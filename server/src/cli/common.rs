@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args};
 use lexivec_models::{HubOptions, Instructions};
 use lexivec_runtime::batch::Limits;
 use lexivec_runtime::{EngineOptions, Provider, ProviderOption, ProviderSettings, SessionSettings};
@@ -45,6 +46,11 @@ pub(crate) struct ComputeArgs {
     /// waits for copies; for graphs of other exporters
     #[arg(long, env = "LEXIVEC_ALLOW_CPU_NODES")]
     pub(crate) allow_cpu_nodes: bool,
+
+    /// Capture batches of up to 512 tokens as CUDA graphs when a model opens, for --ep cuda: on or off. They start with one
+    /// launch, where several hundred would take the host as long as the device computes
+    #[arg(long, env = "LEXIVEC_CUDA_GRAPHS", value_name = "on|off", default_value = "on", action = ArgAction::Set, value_parser = BoolishValueParser::new())]
+    pub(crate) cuda_graphs: bool,
 
     /// GPUs by number, 0,1,… ; each gets the model and a share of the batches
     #[arg(
@@ -96,6 +102,7 @@ impl ComputeArgs {
                 providers,
                 threads: self.threads,
                 prefix_bytes: self.prefix_bytes(),
+                cuda_graphs: self.cuda_graphs,
                 ..SessionSettings::default()
             },
             limits: Limits {

@@ -26,8 +26,9 @@ pub(crate) struct Args {
     #[arg(short, long, env = "LEXIVEC_OUTPUT", value_name = "DIR")]
     output: Option<PathBuf>,
 
-    /// fp32, fp16, bf16, int8, int8-weight or int4-weight; may be repeated. The default fp32 is exact and runs everywhere;
-    /// int8 is the fastest on CPUs, fp16 and bf16 are for GPUs; int8-weight and int4-weight make the smallest files
+    /// fp32, fp16, bf16, fp8, int8, int8-weight or int4-weight; may be repeated. The default fp32 is exact and runs
+    /// everywhere; int8 is the fastest on CPUs, fp16 and bf16 are for GPUs, fp8 for CUDA; int8-weight and int4-weight make the
+    /// smallest files
     #[arg(
         short,
         long,

@@ -67,6 +67,7 @@ impl Network for Fake {
             values,
             rows,
             cached: 0,
+            replayed: false,
         })
     }
 }

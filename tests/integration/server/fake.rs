@@ -201,6 +201,7 @@ impl Network for Fake {
             values,
             rows,
             cached: 0,
+            replayed: false,
         })
     }
 }

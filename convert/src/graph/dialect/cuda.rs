@@ -72,6 +72,29 @@ impl Dialect for Cuda {
         (self.attention == Attention::Grouped).then_some(self)
     }
 
+    /// GemmFloat8 hands both to cuBLASLt. It allocates its workspace with every product, so that no CUDA graph can hold it.
+    fn float8_product(
+        &self,
+        g: &mut Graph,
+        compute: DType,
+        x: &Value,
+        weight: &Value,
+        scales: [f32; 2],
+    ) -> Value {
+        let mut scale = |value: f32| {
+            let name = g.unique("const");
+            g.constant(name, DType::F32, vec![1], value.to_le_bytes().to_vec())
+        };
+        let [x_scale, weight_scale, y_scale] = [scales[0], scales[1], 1.0].map(&mut scale);
+        let inputs = [x, weight, &Value::none(), &x_scale, &weight_scale, &y_scale];
+        let attributes = [
+            ("transB", Attribute::Int(1)),
+            ("dtype", Attribute::Int(compute as i64)),
+        ];
+        let [y] = g.op_n("GemmFloat8", CONTRIB, &inputs, [true], &attributes);
+        y
+    }
+
     fn activation_zero(&self) -> (DType, u8) {
         (DType::I8, 0)
     }

@@ -16,7 +16,7 @@ mod standard;
 
 use lexivec_models::{Attention, Target};
 
-use super::builder::{DType, Graph, Value};
+use super::builder::{Attribute, DType, Graph, Value};
 
 /// The operators of one target. Shapes: rows are `[rows, width]`, sequences `[B, S, width]`.
 pub(super) trait Dialect: Sync {
@@ -70,6 +70,24 @@ pub(super) trait Dialect: Sync {
     /// Attention that normalises and rotates inside; none where these are operators of their own.
     fn fused_attention(&self) -> Option<&dyn FusedAttention> {
         None
+    }
+
+    /// `x` times the transposed `weight`, both 8-bit floats and each with its scale. Where no kernel multiplies them, both are
+    /// widened: that simulates what one would compute.
+    fn float8_product(
+        &self,
+        g: &mut Graph,
+        compute: DType,
+        x: &Value,
+        weight: &Value,
+        [x_scale, weight_scale]: [f32; 2],
+    ) -> Value {
+        let [x, weight] = [x, weight].map(|v| g.cast(v, compute));
+        let attributes = [
+            ("transB", Attribute::Int(1)),
+            ("alpha", Attribute::Float(x_scale * weight_scale)),
+        ];
+        g.op("Gemm", &[&x, &weight], &attributes)
     }
 
     /// The type and value of the zero point of 8-bit activations.

@@ -1,0 +1,77 @@
+//! The functions of CUDA's runtime library that ONNX Runtime's API has nothing for.
+#![allow(unsafe_code)] // Calls into a C library.
+
+use std::ffi::{c_int, c_void};
+use std::fmt::Debug;
+use std::sync::OnceLock;
+
+use libloading::Library;
+use ort::value::{PrimitiveTensorElementType, Tensor};
+
+/// The library that ONNX Runtime's CUDA provider is linked with; it is loaded once per process.
+const NAME: &str = "libcudart.so.13";
+/// `cudaMemcpyDefault`: the direction follows from the pointers.
+const DEFAULT: c_int = 4;
+
+/// CUDA's runtime library.
+#[derive(Debug)]
+pub(crate) struct Cudart(Library);
+
+impl Cudart {
+    /// Loads the library.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub(crate) fn load() -> Result<&'static Self, String> {
+        static LOADED: OnceLock<Result<Cudart, String>> = OnceLock::new();
+        let load = || {
+            // SAFETY: loading NVIDIA's library runs its initialisers alone, as the CUDA provider does.
+            let library = unsafe { Library::new(NAME) };
+            library.map(Self).map_err(|e| format!("{NAME}: {e}"))
+        };
+        LOADED.get_or_init(load).as_ref().map_err(String::clone)
+    }
+
+    /// Copies a tensor into another one of the same shape and type, either of them on the device or both in pinned memory.
+    /// Returns when the copy has ended.
+    ///
+    /// # Errors
+    /// The shapes differ, or CUDA refuses.
+    pub(crate) fn copy<T: PrimitiveTensorElementType + Debug>(
+        &self,
+        device: i32,
+        from: &Tensor<T>,
+        to: &mut Tensor<T>,
+    ) -> ort::Result<()> {
+        type SetDevice = unsafe extern "C" fn(c_int) -> c_int;
+        type Memcpy = unsafe extern "C" fn(*mut c_void, *const c_void, usize, c_int) -> c_int;
+        if from.shape() != to.shape() {
+            return Err(ort::Error::new("tensors of different shapes"));
+        }
+        let bytes = from.shape().num_elements() * size_of::<T>();
+        // SAFETY: the signatures are those of CUDA 13's headers; both tensors are of `bytes` bytes, are borrowed until the
+        // call returns, and do not overlap, as one is borrowed mutably.
+        let status = unsafe {
+            let set_device = self.0.get::<SetDevice>(b"cudaSetDevice\0");
+            let memcpy = self.0.get::<Memcpy>(b"cudaMemcpy\0");
+            let (set_device, memcpy) = (set_device.map_err(missing)?, memcpy.map_err(missing)?);
+            match set_device(device) {
+                0 => memcpy(
+                    to.data_ptr_mut().cast(),
+                    from.data_ptr().cast(),
+                    bytes,
+                    DEFAULT,
+                ),
+                failed => failed,
+            }
+        };
+        match status {
+            0 => Ok(()),
+            code => Err(ort::Error::new(format!("CUDA error {code} in a copy"))),
+        }
+    }
+}
+
+fn missing(error: libloading::Error) -> ort::Error {
+    ort::Error::new(format!("{NAME}: {error}"))
+}

@@ -1,0 +1,135 @@
+"""Runs the real `lexivec` on the stand-in device."""
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import standin
+from device_trace import Trace
+
+PROGRAM = os.environ.get("LEXIVEC_PROGRAM", "")
+
+# The model in requests, whichever it is.
+NAME = "model"
+
+# Weights are not copied to the device: what is copied in a batch is smaller.
+SKIP_COPIES = 1 << 20
+
+# ONNX Runtime says at this level where it places nodes. The program's own filter leaves ONNX Runtime out.
+VERBOSE = {"ORT_LOG": "verbose"}
+SHOW_VERBOSE = ["--log", "warn,ort::logging=trace"]
+
+# The server is on this machine, whatever proxies the environment names.
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True)
+class Device:
+    """A stand-in device: its libraries, and a folder for logs."""
+
+    libraries: Path
+    folder: Path
+
+    def environment(self, log: Path, **settings: int | None) -> dict[str, str]:
+        """The environment of a program on it; `settings` are those of `standin.variables`."""
+        log.unlink(missing_ok=True)
+        return standin.variables(self.libraries, log, skip_copies=SKIP_COPIES, **settings)
+
+    def run(self, *arguments: object, **settings: int | None) -> Trace:
+        """Runs `lexivec` to its end, which must be a success."""
+        log = self.folder / "device.log"
+        command = [PROGRAM, *map(str, arguments)]
+        done = subprocess.run(command, env=self.environment(log, **settings), capture_output=True, text=True)
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr[-4000:]}"
+        return Trace.read(log)
+
+    def convert(self, source: Path, output: Path, precision: str, attention: str) -> Path:
+        """A graph for CUDA. Without calibration: it takes a minute, and only changes values."""
+        flags = ["--ep", "cuda", "-p", precision, "--attention", attention, "--no-verify", "--no-calibration"]
+        self.run("convert", source, "-o", output, *flags)
+        return output
+
+    def embed(self, model: Path, texts: list[str], *flags: object, **settings: int | None) -> tuple[Trace, int]:
+        """What the device did for `lexivec embed`, and how many vectors came out."""
+        source, output = self.folder / "texts.txt", self.folder / "vectors.jsonl"
+        source.write_text("".join(f"{text}\n" for text in texts))
+        trace = self.run("embed", model, source, "-o", output, "--ep", "cuda", *flags, **settings)
+        with output.open() as lines:
+            count = sum(1 for _ in lines)
+        output.unlink()
+        return trace, count
+
+    @contextlib.contextmanager
+    def serve(self, model: Path, *flags: object, **settings: int | None) -> Iterator["Server"]:
+        """`lexivec serve` for as long as the block runs."""
+        log = self.folder / "device.log"
+        command = [PROGRAM, "serve", model, "--ep", "cuda", "--port", "0", "--served-model-name", NAME, *SHOW_VERBOSE, *flags]
+        environment = self.environment(log, **settings) | VERBOSE
+        process = subprocess.Popen(list(map(str, command)), env=environment, stderr=subprocess.PIPE, text=True)
+        server = Server(process, log)
+        try:
+            server.wait()
+            yield server
+            process.terminate()
+            assert process.wait(timeout=60) == 0, server.said()
+        finally:
+            process.kill()
+            process.wait()
+            server.reader.join()
+            process.stderr.close()
+
+
+class Server:
+    """A running server."""
+
+    def __init__(self, process: subprocess.Popen, log: Path) -> None:
+        self._process, self._log, self._lines = process, log, []
+        self._ready = threading.Event()
+        self._address = ""
+        # Reads to the end, because a full pipe would stop the server.
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+
+    def _read(self) -> None:
+        for line in self._process.stderr:
+            self._lines.append(line)
+            if match := re.search(r"serving .* at (http://\S+)/v1", line):
+                self._address = match[1]
+                self._ready.set()
+        self._ready.set()
+
+    def wait(self) -> None:
+        """Returns when the server is ready."""
+        self._ready.wait(timeout=120)
+        assert self._address, f"the server did not start:\n{self.said()}"
+
+    def said(self) -> str:
+        """The end of what it printed."""
+        return "".join(line for line in self._lines if "ort::logging" not in line)[-4000:]
+
+    def embed(self, texts: list[str]) -> tuple[int, dict]:
+        """Status and body of the answer to a request."""
+        body = json.dumps({"model": NAME, "input": texts}).encode()
+        request = urllib.request.Request(f"{self._address}/v1/embeddings", body, {"Content-Type": "application/json"})
+        try:
+            with OPENER.open(request, timeout=120) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    def trace(self) -> Trace:
+        """What the device did until now."""
+        return Trace.read(self._log)
+
+    def placement(self) -> dict[str, int]:
+        """Nodes of the model's graph by execution provider, as ONNX Runtime reports it."""
+        found = re.findall(r"placed on \[(\w+)\]\. Number of nodes: (\d+)", "".join(self._lines))
+        return {provider: int(nodes) for provider, nodes in found}

@@ -1,0 +1,48 @@
+"""What one batch does on the device, for each model and form, through `lexivec serve`."""
+
+import pytest
+
+from conftest import Models
+from program import Device
+from recorded import FORMS, RECORDED, Form, Recorded, attention_kernel
+
+TEXTS = ["cardiac arrest", "心脏骤停", "a longer text about the heart and what can happen to it"]
+# int8 for CUDA is int8-weight: nano shows both, and one is enough of the larger graphs.
+CASES = [(name, form) for name in ("nano", "4B, two layers") for form in FORMS if (name, str(form)) in RECORDED]
+
+
+@pytest.mark.parametrize("name, form", CASES, ids=lambda value: str(value).replace(", ", " "))
+def test_a_batch(name: str, form: Form, models: Models, device: Device) -> None:
+    checkpoint = models.checkpoint(name)
+    with device.serve(models.converted(name, form)) as server:
+        # The warm-up batch is the first one, and includes the work of loading.
+        status, answer = server.embed(TEXTS)
+        placement, trace = server.placement(), server.trace()
+    if name != "nano":
+        models.discard(name, form)
+    assert status == 200, answer
+    assert [len(item["embedding"]) for item in answer["data"]] == [checkpoint.hidden] * len(TEXTS)
+
+    assert set(placement) == {"CUDAExecutionProvider"}, placement
+    assert trace.of("error") == []
+    assert trace.tallest_grid <= 65_535
+
+    warm_up, batch = trace.batches(checkpoint.vector_bytes)
+    assert warm_up.copied("d2h") == [checkpoint.vector_bytes]
+    assert batch.copied("d2h") == [len(TEXTS) * checkpoint.vector_bytes], "only embeddings come back"
+    assert batch.launched(attention_kernel(form)) == checkpoint.layers, batch.kernels
+
+    found = Recorded(batch.kernels.total(), len(batch.products))
+    recorded = RECORDED[name, str(form)]
+    assert found.kernels <= recorded.kernels and found.products <= recorded.products, f"found {found}\n{batch.kernels}"
+
+
+def test_the_grouped_form_launches_at_most_520_kernels_and_products_for_the_4b_model() -> None:
+    def launches(name: str) -> int:
+        recorded = RECORDED[name, "fp16-grouped"]
+        return recorded.kernels + recorded.products
+
+    # Both models have the same layers and the same rest, so two points give the line.
+    per_layer, remainder = divmod(launches("nano") - launches("4B, two layers"), 6 - 2)
+    assert remainder == 0
+    assert launches("4B, two layers") + (36 - 2) * per_layer <= 520

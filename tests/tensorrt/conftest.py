@@ -1,0 +1,61 @@
+"""Checkpoints and conversions."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint and the sizes that its graphs show."""
+
+    folder: Path
+    layers: int
+    hidden: int
+
+    @classmethod
+    def open(cls, folder: Path) -> "Checkpoint":
+        """Reads config.json."""
+        config = json.loads((folder / "config.json").read_text())
+        return cls(folder, config["num_hidden_layers"], config["hidden_size"])
+
+
+@pytest.fixture(scope="session")
+def four_billion() -> Iterator[Path]:
+    """Two random layers of Qwen3-Embedding-4B; vocabulary and positions are short, because they only cost time."""
+    script = ROOT / "tests" / "fixtures" / "random_checkpoint.py"
+    sizes = ["--shape=4B", "--layers=2", "--vocabulary=16384", "--positions=4096"]
+    with tempfile.TemporaryDirectory(prefix="lexivec-4B-") as folder:
+        subprocess.run([sys.executable, script, *sizes, f"--out={folder}"], check=True, stdout=subprocess.DEVNULL)
+        yield Path(folder)
+
+
+@pytest.fixture(params=["nano", "4B"])
+def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
+    """nano, and two layers of the 4B shape."""
+    if request.param == "nano":
+        return Checkpoint.open(ROOT / "models" / "nano")
+    return Checkpoint.open(request.getfixturevalue("four_billion"))
+
+
+@pytest.fixture
+def convert() -> Iterator[Callable[..., Path]]:
+    """A function that converts a checkpoint and returns the graph, up to 1 GB, which is removed after the test."""
+    with tempfile.TemporaryDirectory(prefix="lexivec-tensorrt-") as folder:
+        model = Path(folder) / "model"
+
+        def run(checkpoint: Path, *options: str) -> Path:
+            command = [os.environ["LEXIVEC_PROGRAM"], "convert", checkpoint, "--no-verify", *options]
+            subprocess.run([*command, "--output", model], check=True, stdout=subprocess.DEVNULL)
+            return model / "model.onnx"
+
+        yield run

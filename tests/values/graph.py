@@ -1,0 +1,99 @@
+"""Evaluates graphs written for GPUs on a CPU: chosen operators in NumPy, all others in ONNX Runtime.
+
+The graph is cut at the chosen nodes, and what lies between them runs as models of their own, with the operators and
+types that were written. Only bfloat16, for which the CPU has no kernels, is widened to float32.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+Kernel = Callable[[NodeProto, list[np.ndarray | None]], list[np.ndarray]]
+
+
+class Graph:
+    """A model, and the operators of it that NumPy evaluates."""
+
+    def __init__(self, path: Path, kernels: dict[str, Kernel] | None = None) -> None:
+        self.model = onnx.load(path)
+        widen(self.model)
+        self._kernels = kernels or {}
+        self._constants = {t.name: t for t in self.model.graph.initializer}
+        self._outputs = [output.name for output in self.model.graph.output]
+        self._sessions: dict[int, onnxruntime.InferenceSession] = {}
+        self._steps = self._cut()
+
+    def _cut(self) -> list[list[NodeProto]]:
+        """Groups nodes in the order of evaluation: ONNX Runtime's, NumPy's, ONNX Runtime's, …"""
+        depth: dict[str, int] = {}
+        steps: list[list[NodeProto]] = []
+        for node in self.model.graph.node:
+            # Even steps are ONNX Runtime's, odd ones NumPy's.
+            step = max((depth.get(name, 0) for name in node.input), default=0)
+            step += (step % 2 == 0) == (node.op_type in self._kernels)
+            depth.update(dict.fromkeys(node.output, step))
+            steps += [[] for _ in range(step + 1 - len(steps))]
+            steps[step].append(node)
+        return steps
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs by name. Raises ValueError if the inputs are not those of the graph."""
+        if inputs.keys() != {i.name for i in self.model.graph.input}:
+            raise ValueError(f"the graph takes {[i.name for i in self.model.graph.input]}")
+        values = dict(inputs)
+        for step, nodes in enumerate(self._steps):
+            if step % 2 == 0:
+                values |= self._run_between(step, values) if nodes else {}
+                continue
+            for node in nodes:
+                arguments = [self._value(name, values) if name else None for name in node.input]
+                values |= zip(node.output, self._kernels[node.op_type](node, arguments), strict=True)
+        return {name: values[name] for name in self._outputs}
+
+    def _value(self, name: str, values: dict[str, np.ndarray]) -> np.ndarray:
+        return values[name] if name in values else numpy_helper.to_array(self._constants[name])
+
+    def _run_between(self, step: int, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs a step in ONNX Runtime; returns what later steps read."""
+        nodes = self._steps[step]
+        made = {name for node in nodes for name in node.output}
+        read = {name for node in nodes for name in node.input}
+        later = {name for nodes in self._steps[step + 1 :] for node in nodes for name in node.input}
+        # An output or input that is left out has an empty name.
+        wanted = sorted(made & (later | set(self._outputs)) - {""})
+        fed = {name: values[name] for name in sorted(read & values.keys())}
+        if step not in self._sessions:
+            types = {name: helper.np_dtype_to_tensor_dtype(value.dtype) for name, value in fed.items()}
+            graph = helper.make_graph(
+                nodes,
+                f"step {step}",
+                [helper.make_tensor_value_info(n, types[n], [None] * fed[n].ndim) for n in fed],
+                [onnx.ValueInfoProto(name=name) for name in wanted],
+                [self._constants[name] for name in sorted(read & self._constants.keys())],
+            )
+            model = helper.make_model(
+                graph, opset_imports=self.model.opset_import, ir_version=self.model.ir_version
+            )
+            self._sessions[step] = session(model)
+        return dict(zip(wanted, self._sessions[step].run(wanted, fed), strict=True))
+
+
+def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    """A session on the CPU."""
+    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+def widen(model: onnx.ModelProto) -> None:
+    """Turns bfloat16 weights and casts to bfloat16 into float32: the weights are exact, the arithmetic is finer."""
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.BFLOAT16:
+            values = numpy_helper.to_array(tensor).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if (node.op_type, attribute.name, attribute.i) == ("Cast", "to", TensorProto.BFLOAT16):
+                attribute.i = TensorProto.FLOAT

@@ -1,0 +1,32 @@
+"""The inputs of packed graphs (ARCHITECTURE.md, "The packed graph"), planned independently of lexivec."""
+
+import numpy as np
+
+
+def plan(sequences: list[list[int]]) -> dict[str, np.ndarray]:
+    """Every input that a packed graph without kept prefixes may have; equal prefixes share their rows."""
+    rows: dict[tuple[int, ...], int] = {}
+    for sequence in sequences:
+        for end in range(1, len(sequence) + 1):
+            rows.setdefault(tuple(sequence[:end]), len(rows))
+    longest = max(map(len, sequences))
+    # Padding is on the right, where no token of the sequence reads it.
+    kv_index = np.zeros((len(sequences), longest), np.int64)
+    token_index = np.zeros(len(rows), np.int64)
+    for b, sequence in enumerate(sequences):
+        for s in range(len(sequence)):
+            kv_index[b, s] = rows[tuple(sequence[: s + 1])]
+            token_index[kv_index[b, s]] = b * longest + s
+    ends = np.array([len(sequence) - 1 for sequence in sequences])
+    batch = np.arange(len(sequences))
+    return {
+        "input_ids": np.array([prefix[-1] for prefix in rows], np.int64),
+        "position_ids": np.array([len(prefix) - 1 for prefix in rows], np.int64),
+        "kv_index": kv_index,
+        "token_index": token_index,
+        "last_row": kv_index[batch, ends],
+        "last_slot": batch * longest + ends,
+        # Attention runs over whole rectangles.
+        "seqlens_k": np.full(len(sequences), longest - 1, np.int32),
+        "total_sequence_length": np.array(longest, np.int32),
+    }

@@ -1,0 +1,147 @@
+"""Graphs that `lexivec convert` writes for GPUs, against vectors of sentence-transformers and transformers.
+
+These tests do not run CUDA's kernels. They show that the graphs ask the kernels for the right thing.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+
+from attention import group_query_attention
+from conftest import ROOT
+from graph import Graph
+from plan import plan
+
+TINY = ROOT / "tests" / "fixtures" / "tiny"
+IN_NUMPY = {"GroupQueryAttention": group_query_attention}
+# Sequences times the longest: keeps short texts out of the batch of the one with 1,706 tokens.
+MOST_SLOTS = 2048
+INT64, INT32, FLOAT = TensorProto.INT64, TensorProto.INT32, TensorProto.FLOAT
+INDICES = {
+    "input_ids": (INT64, ["T"]),
+    "kv_index": (INT64, ["B", "S"]),
+    "token_index": (INT64, ["T"]),
+    "last_row": (INT64, ["B"]),
+    "last_slot": (INT64, ["B"]),
+}
+INPUTS = {
+    "standard": INDICES | {"position_ids": (INT64, ["T"])},
+    "grouped": INDICES | {"seqlens_k": (INT32, ["B"]), "total_sequence_length": (INT32, [])},
+}
+# Least cosine and, where given, largest difference of two numbers.
+TOLERANCES = {
+    "fp32": (0.99999, 2e-5),
+    "fp16": (0.9999,),
+    # The arithmetic is float32 here; the tables of cos and sin are rounded to bfloat16.
+    "bf16": (0.9999,),
+    # Weights are rounded to nearest, without calibration.
+    "int8": (0.999,),
+    "int4-weight": (0.97,),
+}
+# GroupQueryAttention has no float32 kernel on CUDA, so lexivec does not write it.
+NO_KERNEL = ("fp32", "grouped")
+
+
+def nano() -> list[dict]:
+    """Texts, and their vectors from sentence-transformers."""
+    return json.loads((ROOT / "tests" / "golden" / "nano.json").read_text())["cases"]
+
+
+def tiny(family: str) -> list[dict]:
+    """Texts, and their vectors from transformers, of a tiny random checkpoint."""
+    return json.loads((TINY / "golden.json").read_text())["families"][family]
+
+
+def for_cuda(precision: str, form: str) -> list[str]:
+    """Options of `lexivec convert`."""
+    return ["--ep=cuda", f"--precision={precision}", f"--attention={form}"]
+
+
+def batches(cases: list[dict]) -> Iterator[list[dict]]:
+    """Cases of similar length together."""
+    batch: list[dict] = []
+    for case in sorted(cases, key=lambda case: len(case["token_ids"])):
+        if batch and len(case["token_ids"]) * (len(batch) + 1) > MOST_SLOTS:
+            yield batch
+            batch = []
+        batch.append(case)
+    yield batch
+
+
+def embed(graph: Graph, sequences: list[list[int]]) -> np.ndarray:
+    """Vectors of length 1."""
+    planned = plan(sequences)
+    names = [i.name for i in graph.model.graph.input]
+    (states,) = graph.run({name: planned[name] for name in names}).values()
+    return states / np.linalg.norm(states, axis=1, keepdims=True)
+
+
+def check(graph: Graph, cases: list[dict], least_cosine: float, most_difference: float = np.inf) -> None:
+    """Compares the vectors of all cases with the golden ones."""
+    for batch in batches(cases):
+        found = embed(graph, [case["token_ids"] for case in batch])
+        expected = np.array([case["embedding"] for case in batch])
+        cosines = np.sum(found * expected, axis=1)
+        worst = int(cosines.argmin())
+        difference = np.abs(found - expected).max()
+        print(f"batch of {len(batch)}: least cosine {cosines[worst]:.6f}, difference {difference:.1e}")
+        assert cosines[worst] >= least_cosine, batch[worst]["text"][:80]
+        assert difference <= most_difference
+
+
+def interface(values: list) -> dict:
+    """Names, element types and dimensions of inputs or outputs."""
+    types = {value.name: value.type.tensor_type for value in values}
+    return {n: (t.elem_type, [d.dim_param or d.dim_value for d in t.shape.dim]) for n, t in types.items()}
+
+
+@pytest.mark.parametrize(("precision", "form"), [(p, f) for p in TOLERANCES for f in INPUTS if (p, f) != NO_KERNEL])
+def test_nano(convert: Callable[..., Path], precision: str, form: str) -> None:
+    """Both forms of attention, at every precision, compute what sentence-transformers does."""
+    graph = Graph(convert("models/nano", *for_cuda(precision, form)), IN_NUMPY)
+    assert interface(graph.model.graph.input) == INPUTS[form]
+    assert interface(graph.model.graph.output) == {"embedding": (FLOAT, ["B", 256])}
+    check(graph, nano(), *TOLERANCES[precision])
+
+
+def test_nano_in_bfloat16_for_tensorrt(convert: Callable[..., Path]) -> None:
+    """The one precision of TensorRT's graphs that ONNX Runtime does not evaluate in tests/integration/golden.rs."""
+    graph = Graph(convert("models/nano", "--ep=tensorrt", "--precision=bf16"))
+    check(graph, nano(), 0.9999)
+
+
+@pytest.mark.parametrize("form", ["standard", "grouped"])
+@pytest.mark.parametrize("family", ["qwen3", "qwen2", "llama", "mistral"])
+def test_family(convert: Callable[..., Path], family: str, form: str) -> None:
+    """Biases, other head sizes, and attention without normalisation."""
+    graph = Graph(convert(TINY / family, *for_cuda("fp16", form)), IN_NUMPY)
+    check(graph, tiny(family), 0.9999)
+
+
+def test_epsilon_reaches_attention(convert: Callable[..., Path], tmp_path: Path) -> None:
+    """Both forms agree where the epsilon of norms is large enough to show."""
+    cases = tiny("qwen3")
+    checkpoint = shutil.copytree(TINY / "qwen3", tmp_path / "qwen3")
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.5}))
+    vectors = []
+    for form in ("standard", "grouped"):
+        graph = Graph(convert(checkpoint, *for_cuda("fp16", form), "--force"), IN_NUMPY)
+        vectors.append(embed(graph, [case["token_ids"] for case in cases]))
+    assert np.sum(vectors[0] * vectors[1], axis=1).min() >= 0.9999
+    # The golden vectors are those of a small epsilon, and so far away.
+    assert np.sum(vectors[0] * [case["embedding"] for case in cases], axis=1).max() < 0.99
+
+
+@pytest.mark.parametrize("family", ["qwen2", "llama", "mistral"])
+def test_attention_in_numpy_changes_nothing(convert: Callable[..., Path], family: str) -> None:
+    """Without normalisation ONNX Runtime evaluates the whole graph, and the cut graph gives the same vectors."""
+    model = convert(TINY / family, *for_cuda("fp16", "grouped"))
+    sequences = [case["token_ids"] for case in tiny(family)]
+    cut, whole = embed(Graph(model, IN_NUMPY), sequences), embed(Graph(model), sequences)
+    np.testing.assert_allclose(cut, whole, rtol=0, atol=2e-3)

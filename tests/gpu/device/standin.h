@@ -62,6 +62,11 @@ struct standin_step {
     struct standin_step *next;
 };
 
+/* The default stream has no structure. NULL, cudaStreamLegacy (1) and cudaStreamPerThread (2) name it. */
+static inline bool standin_default_stream(cudaStream_t stream) {
+    return (uintptr_t)stream <= 2;
+}
+
 /* streams.c */
 int standin_stream_number(cudaStream_t stream);
 int standin_stream_device(cudaStream_t stream);

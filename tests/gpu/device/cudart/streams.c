@@ -12,11 +12,11 @@ struct event {
 };
 
 int standin_stream_number(cudaStream_t stream) {
-    return stream ? stream->number : 0;
+    return standin_default_stream(stream) ? 0 : stream->number;
 }
 
 int standin_stream_device(cudaStream_t stream) {
-    return stream ? stream->device : standin_device();
+    return standin_default_stream(stream) ? standin_device() : stream->device;
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) {

@@ -27,8 +27,6 @@ ALLOWED = (
     "needs torch",
     "needs reference-",
     "the stand-in device computes nothing",
-    "`lexivec serve` has no --cuda-graphs",
-    "`lexivec serve` has no --no-cuda-graphs",
 )
 STAGES = ["1-nano", "2-values", "3-speed", "4-server", "5-peaks"]
 UNFINISHED = 3
@@ -141,7 +139,7 @@ def check(results: Path, before: dict[str, dict]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--program", type=Path, required=True, help="the release build of lexivec")
+    parser.add_argument("--program", type=Path, required=True, help="the lexivec program")
     parser.add_argument("--out", type=Path, required=True, help="folder for everything; replaced")
     parser.add_argument("--python", type=Path, help="runs the stages; default: that of `make test-gpu`, without torch")
     arguments = parser.parse_args()

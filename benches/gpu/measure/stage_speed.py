@@ -38,14 +38,11 @@ class Variant:
         graphs = {None: "", True: ", CUDA graphs", False: ", no CUDA graphs"}
         return self.model.name + graphs[self.cuda_graphs]
 
-    def flags(self, lexivec: Lexivec) -> list[str]:
-        """Flags of `lexivec serve`. Raises Skip where the program does not have them."""
+    def flags(self) -> list[str]:
+        """Flags of `lexivec serve`."""
         if self.cuda_graphs is None:
             return []
-        flag = "--cuda-graphs" if self.cuda_graphs else "--no-cuda-graphs"
-        if not lexivec.has("serve", flag):
-            raise Skip(f"`lexivec serve` has no {flag}")
-        return [flag]
+        return ["--cuda-graphs", "on" if self.cuda_graphs else "off"]
 
 
 def bodies(length: int, count: int, seed: int) -> Iterator[bytes]:
@@ -85,7 +82,7 @@ def predicted_mib(lexivec: Lexivec, model: Path, settings: Settings) -> int | No
 def measure(settings: Settings, lexivec: Lexivec, directory: Path, variant: Variant, lengths: tuple[int, ...]) -> Values:
     """Everything about one variant, with one start of the server."""
     before = machine.used_mib()
-    with machine.MemoryWatch() as watch, Server(lexivec, directory, settings, variant.flags(lexivec)) as server:
+    with machine.MemoryWatch() as watch, Server(lexivec, directory, settings, variant.flags()) as server:
         loaded = machine.used_mib()
         short = [body(token_ids(1, LATENCY_TOKENS, seed)) for seed in range(settings.latency_requests)]
         seconds = latency(server, short)

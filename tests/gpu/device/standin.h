@@ -62,8 +62,8 @@ struct standin_step {
     struct standin_step *next;
 };
 
-/* The default stream has no structure. NULL, cudaStreamLegacy (1) and cudaStreamPerThread (2) name it. */
-static inline bool standin_default_stream(cudaStream_t stream) {
+/* Whether a stream is a default one: NULL, or the handles cudaStreamLegacy (1) and cudaStreamPerThread (2). */
+static inline bool standin_is_default(cudaStream_t stream) {
     return (uintptr_t)stream <= 2;
 }
 

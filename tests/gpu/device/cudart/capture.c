@@ -29,7 +29,8 @@ static cudaError_t invalidate(cudaStream_t stream, const char *call) {
 }
 
 cudaError_t standin_forbid_in_capture(cudaStream_t stream, const char *call) {
-    return !standin_default_stream(stream) && stream->status != CAPTURE_NONE ? invalidate(stream, call) : cudaSuccess;
+    bool captures = !standin_is_default(stream) && stream->status != CAPTURE_NONE;
+    return captures ? invalidate(stream, call) : cudaSuccess;
 }
 
 cudaError_t standin_forbid_in_any_capture(const char *call) {
@@ -42,14 +43,14 @@ cudaError_t standin_forbid_in_any_capture(const char *call) {
 }
 
 bool standin_capture_launch(cudaStream_t stream, bool product) {
-    if (standin_default_stream(stream) || stream->status == CAPTURE_NONE)
+    if (standin_is_default(stream) || stream->status == CAPTURE_NONE)
         return false;
     *(product ? &stream->graph->products : &stream->graph->kernels) += 1;
     return true;
 }
 
 bool standin_capture_step(cudaStream_t stream, const struct standin_step *step) {
-    if (standin_default_stream(stream) || stream->status == CAPTURE_NONE)
+    if (standin_is_default(stream) || stream->status == CAPTURE_NONE)
         return false;
     struct standin_graph *graph = stream->graph;
     graph->copies += step->kind == STANDIN_COPY;
@@ -61,7 +62,7 @@ bool standin_capture_step(cudaStream_t stream, const struct standin_step *step) 
 }
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, int mode) {
-    if (standin_default_stream(stream))
+    if (standin_is_default(stream))
         return standin_error(cudaErrorStreamCaptureUnsupported, "cudaStreamBeginCapture");
     pthread_mutex_lock(&lock);
     if (capturing) {
@@ -80,7 +81,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, int mode) {
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
-    if (standin_default_stream(stream) || stream->status == CAPTURE_NONE)
+    if (standin_is_default(stream) || stream->status == CAPTURE_NONE)
         return standin_error(cudaErrorInvalidValue, "cudaStreamEndCapture");
     pthread_mutex_lock(&lock);
     bool valid = stream->status == CAPTURE_ACTIVE;
@@ -95,7 +96,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
 }
 
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, int *status) {
-    *status = standin_default_stream(stream) ? CAPTURE_NONE : stream->status;
+    *status = standin_is_default(stream) ? CAPTURE_NONE : stream->status;
     return cudaSuccess;
 }
 

@@ -12,11 +12,11 @@ struct event {
 };
 
 int standin_stream_number(cudaStream_t stream) {
-    return standin_default_stream(stream) ? 0 : stream->number;
+    return standin_is_default(stream) ? 0 : stream->number;
 }
 
 int standin_stream_device(cudaStream_t stream) {
-    return standin_default_stream(stream) ? standin_device() : stream->device;
+    return standin_is_default(stream) ? standin_device() : stream->device;
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) {

@@ -51,6 +51,14 @@ class Device:
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr[-4000:]}"
         return Trace.read(log)
 
+    def fail(self, *arguments: object, **settings: int | None) -> str:
+        """Runs `lexivec` to its end, which must be an error; returns what it said."""
+        command = [PROGRAM, *map(str, arguments)]
+        log = self.folder / "device.log"
+        done = subprocess.run(command, env=self.environment(log, **settings), capture_output=True, text=True)
+        assert done.returncode in (1, 2), f"{' '.join(command)}\n{done.stderr[-4000:]}"
+        return done.stderr
+
     def convert(self, source: Path, output: Path, precision: str, attention: str) -> Path:
         """A graph for CUDA. Without calibration: it takes a minute, and only changes values."""
         flags = ["--ep", "cuda", "-p", precision, "--attention", attention, "--no-verify", "--no-calibration"]

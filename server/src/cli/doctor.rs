@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use lexivec_models::{cache_dir, endpoint, hub_cache, reachable};
-use lexivec_runtime::{Library, Provider, probe};
+use lexivec_runtime::{Library, Provider, probe, system_library};
 use serde::Serialize;
 
 use super::common::ComputeArgs;
@@ -75,6 +75,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     add("cpu", Status::Note, cpu());
     add("gpu", Status::Note, gpus());
+    add("cudnn", Status::Note, cudnn());
     let hub = reachable(Duration::from_secs(3));
     let hub = hub.map_or_else(
         |e| format!("not reachable ({e}); what is cached still serves"),
@@ -167,6 +168,13 @@ fn gpus() -> String {
     } else {
         lines.join("; ")
     }
+}
+
+fn cudnn() -> String {
+    system_library("libcudnn.so.9").map_or_else(
+        || "none; --ep tensorrt needs it, and padded graphs do on --ep cuda".to_owned(),
+        |path| path.display().to_string(),
+    )
 }
 
 fn folder(path: &Path) -> String {

@@ -30,7 +30,7 @@ class Recorded:
 # GroupQueryAttention has no float32 kernel, so fp32 has one form.
 FORMS = [Form("fp32", "standard")] + [
     Form(precision, attention)
-    for precision in ("fp16", "bf16", "int8", "int8-weight", "int4-weight")
+    for precision in ("fp16", "bf16", "int8", "int8-weight", "int4-weight", "fp8")
     for attention in ("standard", "grouped")
 ]
 
@@ -54,6 +54,8 @@ RECORDED: dict[tuple[str, str], Recorded] = {
     ("nano", "int8-weight-grouped"): Recorded(kernels=89, products=0),
     ("nano", "int4-weight-standard"): Recorded(kernels=125, products=0),
     ("nano", "int4-weight-grouped"): Recorded(kernels=89, products=0),
+    ("nano", "fp8-standard"): Recorded(kernels=167, products=42),
+    ("nano", "fp8-grouped"): Recorded(kernels=143, products=30),
     ("4B, two layers", "fp32-standard"): Recorded(kernels=38, products=18),
     ("4B, two layers", "fp16-standard"): Recorded(kernels=31, products=14),
     ("4B, two layers", "fp16-grouped"): Recorded(kernels=23, products=10),
@@ -63,4 +65,6 @@ RECORDED: dict[tuple[str, str], Recorded] = {
     ("4B, two layers", "int8-weight-grouped"): Recorded(kernels=33, products=0),
     ("4B, two layers", "int4-weight-standard"): Recorded(kernels=45, products=0),
     ("4B, two layers", "int4-weight-grouped"): Recorded(kernels=33, products=0),
+    ("4B, two layers", "fp8-standard"): Recorded(kernels=59, products=14),
+    ("4B, two layers", "fp8-grouped"): Recorded(kernels=51, products=10),
 }

@@ -29,13 +29,17 @@ def test_a_batch(name: str, form: Form, models: Models, device: Device) -> None:
     (batch,) = trace.batches(checkpoint.vector_bytes)
     assert batch.copied("d2h") == [len(TEXTS) * checkpoint.vector_bytes], "only embeddings come back"
     assert batch.launched(attention_kernel(form)) == checkpoint.layers, batch.kernels
+    if form.precision == "fp8":
+        types = {product.fields["types"].rpartition(",")[0] for product in batch.products}
+        assert types == {"e4m3,e4m3"}, "every product is one of 8-bit floats"
 
     found = Recorded(batch.kernels.total(), len(batch.products))
     recorded = RECORDED[name, str(form)]
     assert found.kernels <= recorded.kernels and found.products <= recorded.products, f"found {found}\n{batch.kernels}"
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form.precision != "int8"], ids=str)
+# GemmFloat8 allocates while it runs, which CUDA forbids during a capture.
+@pytest.mark.parametrize("form", [form for form in FORMS if form.precision not in ("int8", "fp8")], ids=str)
 def test_a_small_batch_is_one_launch(form: Form, models: Models, device: Device) -> None:
     checkpoint = models.checkpoint("nano")
     with device.serve(models.converted("nano", form)) as server:

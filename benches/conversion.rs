@@ -9,7 +9,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use lexivec_convert::{ConvertOptions, Silent, convert};
-use lexivec_models::{Blocks, Checkpoint, Layout, Precision, Target};
+use lexivec_models::{Checkpoint, Precision, Target};
+use lexivec_runtime::Provider;
 use safetensors::tensor::{Dtype, View, serialize_to_file};
 
 const HIDDEN: usize = 1024;

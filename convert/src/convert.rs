@@ -7,6 +7,7 @@ use lexivec_models::{
     Checkpoint, Dimensions, Error as ModelError, FORMAT_VERSION, Manifest, Quantization, Source,
     Verification, WeightStorage,
 };
+use lexivec_runtime::Library;
 
 use crate::calibrate::{self, Calibrated};
 use crate::error::{Error, Result};
@@ -50,6 +51,10 @@ pub fn convert(
 ) -> Result<Report> {
     let started = Instant::now();
     options.check(&checkpoint.decoder)?;
+    if options.provider.on_gpu() && (options.verify || options.calibration.is_some()) {
+        // A process has one library: the CPU's would leave nothing to verify with. Whoever needs it reports that it is missing.
+        let _ = Library::load(options.onnxruntime.as_deref(), true);
+    }
     let staging = Staging::create(output, options.force)?;
     let dir = staging.dir();
     let weights = Weights::open(checkpoint)?;
@@ -105,6 +110,8 @@ pub fn convert(
             weights: &weights,
             dir,
             form: variant.form(),
+            blocks: variant.format().map(|_| variant.blocks),
+            provider: options.provider,
             onnxruntime: options.onnxruntime.as_deref(),
         };
         verify::verify(&subject, progress)?

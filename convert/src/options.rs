@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 /// What to convert to.
 #[derive(Debug, Clone)]
 pub struct ConvertOptions {
+    /// Who will run the model: where it starts on this machine, the result is verified there.
+    pub provider: Provider,
     /// Number formats.
     pub precision: Precision,
     /// Operators: those of one execution provider, or the standard ones alone.
@@ -60,6 +62,7 @@ impl ConvertOptions {
             (Provider::OpenVino, _) => (asked, Target::Standard, Compute::Fp32),
         };
         Self {
+            provider,
             precision,
             target,
             attention: Attention::default(),

@@ -5,11 +5,11 @@
 
 use std::path::Path;
 
-use lexivec_models::{Checkpoint, Error as ModelError, GraphForm, Precision, Verification};
+use lexivec_models::{Blocks, Checkpoint, Error as ModelError, GraphForm, Precision, Verification};
 use lexivec_runtime::batch::{Limits, batches};
 use lexivec_runtime::{
-    Library, Network, PackedNetwork, PaddedNetwork, Provider, Request, SessionSettings, Tokenizer,
-    open_network, refusal,
+    Library, Network, PackedNetwork, PaddedNetwork, Provider, ProviderSettings, Request,
+    SessionSettings, Tokenizer, open_network, probe, refusal,
 };
 
 use crate::error::{Error, Result};
@@ -45,21 +45,28 @@ pub(crate) struct Subject<'a> {
     /// Where the model was written.
     pub(crate) dir: &'a Path,
     pub(crate) form: GraphForm,
+    pub(crate) blocks: Option<Blocks>,
+    /// Who will run it.
+    pub(crate) provider: Provider,
     pub(crate) onnxruntime: Option<&'a Path>,
 }
 
-/// Compares the written model with the reference.
+/// Compares the written model with the reference: where it will run if that is CUDA and there is a device, else on the CPU.
 ///
 /// # Errors
 /// The model does not load, a vector is not finite, or a cosine is below the precision's floor; the text is named.
 pub(crate) fn verify(subject: &Subject<'_>, progress: &dyn Progress) -> Result<Verification> {
-    if let Some(reason) = refusal(Provider::Cpu, subject.form) {
+    let provider = match subject.provider {
+        Provider::Cuda if has_cuda(subject)? => Provider::Cuda,
+        _ => Provider::Cpu,
+    };
+    if let Some(reason) = refusal(provider, subject.form) {
         return Ok(Verification::Skipped {
-            reason: format!("it cannot run on this CPU: {reason}"),
+            reason: format!("it cannot run on this machine: {reason}"),
         });
     }
     progress.stage("verifying", 0);
-    let library = Library::load(subject.onnxruntime, false)?;
+    let library = Library::load(subject.onnxruntime, subject.provider.on_gpu())?;
     let checkpoint = subject.checkpoint;
     let length = checkpoint.max_length();
     let tokenizer = Tokenizer::open(&checkpoint.tokenizer, checkpoint.decoder.vocab_size, length)?;
@@ -79,19 +86,28 @@ pub(crate) fn verify(subject: &Subject<'_>, progress: &dyn Progress) -> Result<V
         let mut reference = Reference::new(checkpoint, subject.weights)?.open(library, None)?;
         run(&mut reference, &sequences, progress)?
     };
-    let settings = SessionSettings {
-        lean: weight_bytes(subject.dir) > LEAN_FROM_BYTES,
+    let on_cpu = provider == Provider::Cpu;
+    let mut settings = SessionSettings {
+        lean: on_cpu && weight_bytes(subject.dir) > LEAN_FROM_BYTES,
         ..SessionSettings::default()
     };
+    settings.providers.order = vec![provider];
+    settings.model.blocks = subject.blocks;
     // The manifest is not written yet, so the directory is opened by its files.
     let mut candidate = open_candidate(library, subject.dir, &settings)?;
-    if subject.form.precision == Precision::Fp16 {
+    if on_cpu && subject.form.precision == Precision::Fp16 {
         // The file loads; what runs is a copy that needs not all its weights in float32 at once.
         drop(candidate);
         candidate = open_late(library, subject.dir, &settings)?;
     }
     let found = run(candidate.as_mut(), &sequences, progress)?;
-    judge(subject.form.precision, &texts, &expected, &found)
+    judge(subject.form.precision, provider, &texts, &expected, &found)
+}
+
+/// Whether the CUDA provider starts here.
+fn has_cuda(subject: &Subject<'_>) -> Result<bool> {
+    let library = Library::load(subject.onnxruntime, true)?;
+    Ok(probe(library, Provider::Cuda, &ProviderSettings::default()).is_ok())
 }
 
 fn open_candidate(
@@ -154,6 +170,7 @@ fn run(
 
 fn judge(
     precision: Precision,
+    provider: Provider,
     texts: &[String],
     expected: &[Vec<f32>],
     found: &[Vec<f32>],
@@ -176,6 +193,7 @@ fn judge(
     }
     Ok(Verification::Passed {
         against: "fp32".to_owned(),
+        on: provider.name().to_owned(),
         texts: texts.len(),
         min_cosine: least,
         mean_cosine: likeness.mean,
@@ -192,7 +210,7 @@ mod tests {
         let texts = ["one".to_owned(), "two".to_owned()];
         let expected = [vec![1.0, 0.0], vec![0.0, 1.0]];
         let near = [vec![2.0, 0.0], vec![0.01, 1.0]];
-        let verdict = judge(Precision::Fp16, &texts, &expected, &near).unwrap();
+        let verdict = judge(Precision::Fp16, Provider::Cpu, &texts, &expected, &near).unwrap();
         let Verification::Passed {
             worst_text,
             min_cosine,
@@ -204,10 +222,10 @@ mod tests {
         assert_eq!(worst_text, "two");
         assert!(min_cosine < 1.0 && min_cosine > 0.9999);
 
-        let error = judge(Precision::Fp32, &texts, &expected, &near).unwrap_err();
+        let error = judge(Precision::Fp32, Provider::Cpu, &texts, &expected, &near).unwrap_err();
         assert!(matches!(error, Error::Verification { text, .. } if text == "two"));
         let nan = [vec![1.0, 0.0], vec![f32::NAN, 1.0]];
-        let error = judge(Precision::Int8, &texts, &expected, &nan).unwrap_err();
+        let error = judge(Precision::Int8, Provider::Cpu, &texts, &expected, &nan).unwrap_err();
         assert!(matches!(error, Error::NonFiniteOutput { text, .. } if text == "two"));
     }
 }

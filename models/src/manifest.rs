@@ -158,6 +158,9 @@ pub enum Verification {
     Passed {
         /// What they were compared with.
         against: String,
+        /// The execution provider that ran it.
+        #[serde(default = "cpu")]
+        on: String,
         /// How many texts were compared.
         texts: usize,
         /// The cosine similarity of the worst text.
@@ -172,6 +175,11 @@ pub enum Verification {
         /// Why.
         reason: String,
     },
+}
+
+/// Who ran every verification before manifests said it.
+fn cpu() -> String {
+    "cpu".to_owned()
 }
 
 impl Manifest {

@@ -123,6 +123,7 @@ mod tests {
                 values: sequences.iter().map(|s| s[0] as f32).collect(),
                 rows: 1,
                 cached: 0,
+                replayed: false,
             })
         }
     }

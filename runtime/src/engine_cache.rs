@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use lexivec_models::cache_dir;
 use sha2::{Digest as _, Sha256};
 
-use crate::library::{Library, find};
+use crate::library::{Library, system_library};
 
 /// Folders for engines and timings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,12 +72,8 @@ impl EngineCache {
 
 /// TensorRT's release, which its file name holds: `libnvinfer.so.10.13.3`.
 fn tensorrt() -> String {
-    let file =
-        find("libnvinfer.so.10", None).and_then(|p| fs_err::canonicalize(p).map_err(|_| vec![]));
-    let name = file.ok().and_then(|path| {
-        let name = path.file_name()?;
-        Some(name.to_string_lossy().into_owned())
-    });
+    let file = system_library("libnvinfer.so.10").and_then(|p| fs_err::canonicalize(p).ok());
+    let name = file.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
     name.unwrap_or_default()
 }
 

@@ -99,12 +99,12 @@ enum Value<'a> {
 
 /// The last field of a number that holds bytes: a string or a message.
 fn message(bytes: &[u8], number: u64) -> Option<&[u8]> {
-    let all = fields(bytes)?.into_iter();
-    let bytes = all.filter_map(|field| match field {
+    let all = fields(bytes)?.into_iter().rev();
+    let mut bytes = all.filter_map(|field| match field {
         (found, Value::Bytes(bytes)) if found == number => Some(bytes),
         _ => None,
     });
-    bytes.last()
+    bytes.next()
 }
 
 /// The fields of a message; none where the bytes are no message.

@@ -63,7 +63,7 @@ pub use flight::{Answer, Flight, Origin, Reply};
 pub use gpu_memory::{DeviceMemory, Fit, GpuMemory, MAX_GPU_TOKENS, fit, gpus};
 pub use health::Health;
 pub use layer::LayerNetwork;
-pub use library::{Library, ONNXRUNTIME_GPU_VERSION, ONNXRUNTIME_VERSION};
+pub use library::{Library, ONNXRUNTIME_GPU_VERSION, ONNXRUNTIME_VERSION, system_library};
 pub use model::ModelInfo;
 pub use network::{Layer, Network, States, open_network};
 pub use packed::PackedNetwork;

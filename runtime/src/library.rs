@@ -124,6 +124,13 @@ pub(crate) fn find(file: &str, cached: Option<PathBuf>) -> Result<PathBuf, Vec<S
     found.ok_or_else(|| folders.iter().map(|f| f.display().to_string()).collect())
 }
 
+/// A library in the folders that LD_LIBRARY_PATH names, or the system's.
+#[must_use]
+pub fn system_library(file: &str) -> Option<PathBuf> {
+    let mut paths = system_folders().into_iter().map(|folder| folder.join(file));
+    paths.find(|path| path.is_file())
+}
+
 fn executable_folder() -> Option<PathBuf> {
     Some(std::env::current_exe().ok()?.parent()?.to_path_buf())
 }

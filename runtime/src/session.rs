@@ -28,13 +28,13 @@ pub struct SessionSettings {
     /// Bytes of keys and values kept of prefixes that texts share, for packed graphs; 0 keeps none. Vectors are the
     /// same, to the last bit on a CPU.
     pub prefix_bytes: usize,
-    /// Whether small batches are captured as CUDA graphs, where the model allows it.
-    pub cuda_graphs: bool,
     /// Tokens that run together at most, which TensorRT's engines are built for; `None` for
     /// [`Limits::default`](crate::batch::Limits).
     pub max_tokens: Option<usize>,
     /// Bytes that the session's arena may hold on a GPU; `None` for no limit.
     pub memory_limit: Option<usize>,
+    /// Whether small batches are captured as CUDA graphs, where the model allows it.
+    pub cuda_graphs: bool,
     /// The model, as far as it decides how the session is configured. [`open_network`](crate::open_network) fills it
     /// in from the manifest.
     pub model: ModelTraits,
@@ -54,15 +54,15 @@ pub struct ModelTraits {
 }
 
 impl SessionSettings {
-    /// Whether the session captures CUDA graphs.
-    pub(crate) fn captures(&self) -> bool {
-        self.cuda_graphs && self.model.capturable && self.providers.first() == Provider::Cuda
-    }
-
     /// Tokens that run together at most.
     pub(crate) fn batch_tokens(&self) -> usize {
         let default = Limits::default().max_tokens;
         self.max_tokens.unwrap_or(default)
+    }
+
+    /// Whether the session captures CUDA graphs.
+    pub(crate) fn captures(&self) -> bool {
+        self.cuda_graphs && self.model.capturable && self.providers.first() == Provider::Cuda
     }
 }
 

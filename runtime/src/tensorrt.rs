@@ -9,6 +9,7 @@ use crate::execution_provider::Provider;
 use crate::graph_inputs;
 use crate::library::Library;
 use crate::network::Network;
+use crate::probe::probe;
 use crate::provider_config::{self, profile_options};
 use crate::session::SessionSettings;
 use crate::shapes::{self, Bucket, buckets};
@@ -53,13 +54,42 @@ pub(crate) fn open(
         .iter()
         .map(|bucket| for_bucket(library, model, settings, bucket))
         .collect::<Result<Vec<_>>>()?;
-    for (number, (bucket, settings)) in buckets.iter().zip(&each).enumerate() {
-        let Some(cache) = &settings.model.engines else {
+    if each.iter().any(is_missing) {
+        // A machine without TensorRT or a GPU is known before anything is announced or written.
+        probe(library, settings.providers.first(), &settings.providers)?;
+        build(library, model, &buckets, &each, open)?;
+    }
+    let dir = model.dir.to_path_buf();
+    let lengths: Vec<usize> = buckets.iter().map(|bucket| bucket.length).collect();
+    let network = BucketedNetwork::open(
+        buckets,
+        Box::new(move |bucket| {
+            let number = lengths.iter().position(|length| *length == bucket.length);
+            open(library, &dir, &each[number.unwrap_or(0)])
+        }),
+    )?;
+    Ok(Box::new(network))
+}
+
+/// Whether a session's engine has to be built.
+fn is_missing(settings: &SessionSettings) -> bool {
+    let cache = settings.model.engines.as_ref();
+    cache.is_some_and(|cache| !cache.is_built())
+}
+
+/// Builds the engines that are missing: a session builds its engine when it opens. TensorRT for RTX needs seconds for
+/// that, and keeps what it compiles by itself.
+fn build(
+    library: &'static Library,
+    model: &Model<'_>,
+    buckets: &[Bucket],
+    each: &[SessionSettings],
+    open: Open,
+) -> Result<()> {
+    for (number, (bucket, settings)) in buckets.iter().zip(each).enumerate() {
+        let Some(cache) = settings.model.engines.as_ref().filter(|c| !c.is_built()) else {
             continue;
         };
-        if cache.is_built() {
-            continue;
-        }
         cache.create().map_err(|e| Error::Load {
             path: cache.engines.clone(),
             reason: format!("the folder for TensorRT's engines cannot be made: {e}"),
@@ -74,16 +104,7 @@ pub(crate) fn open(
             open(library, model.dir, settings)?;
         }
     }
-    let dir = model.dir.to_path_buf();
-    let lengths: Vec<usize> = buckets.iter().map(|bucket| bucket.length).collect();
-    let network = BucketedNetwork::open(
-        buckets,
-        Box::new(move |bucket| {
-            let number = lengths.iter().position(|length| *length == bucket.length);
-            open(library, &dir, &each[number.unwrap_or(0)])
-        }),
-    )?;
-    Ok(Box::new(network))
+    Ok(())
 }
 
 /// The settings of a bucket's session.

@@ -80,9 +80,10 @@ class Trace:
         self.events = [Event.parse(line) for line in lines]
 
     @classmethod
-    def read(cls, path: Path) -> "Trace":
-        """An unfinished last line is left out: the process may still be writing."""
-        text = path.read_text() if path.exists() else ""
+    def read(cls, path: Path, offset: int = 0) -> "Trace":
+        """The file from a byte on. An unfinished last line is left out: the process may still be writing."""
+        # Conversion opens no device, so there is no log.
+        text = path.read_bytes()[offset:].decode() if path.exists() else ""
         return cls(text[: text.rfind("\n") + 1].splitlines())
 
     def of(self, kind: str, device: int | None = None) -> list[Event]:
@@ -104,7 +105,7 @@ class Trace:
 
         A device works on one batch at a time, if it has one session. A batch ends with a copy of whole vectors to the
         host, `vector_bytes` each, and the synchronisations after it. Smaller copies to the host do not end it, so they
-        show in its sum. A device's first batch includes the work of loading.
+        show in its sum. If the trace includes loading, a device's first batch does, too.
         """
         finished: list[Batch] = []
         running: dict[int, Batch] = {}

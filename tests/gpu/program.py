@@ -20,6 +20,9 @@ PROGRAM = os.environ.get("LEXIVEC_PROGRAM", "")
 # The model in requests, whichever it is.
 NAME = "model"
 
+# Launches kernels one by one, so that a batch's are in the log, and no batch runs before the first request.
+NO_GRAPHS = ["--cuda-graphs", "off"]
+
 # Weights are not copied to the device: what is copied in a batch is smaller.
 SKIP_COPIES = 1 << 20
 
@@ -51,6 +54,14 @@ class Device:
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr[-4000:]}"
         return Trace.read(log)
 
+    def fail(self, *arguments: object, **settings: int | None) -> str:
+        """Runs `lexivec` to its end, which must be an error; returns what it said."""
+        command = [PROGRAM, *map(str, arguments)]
+        log = self.folder / "device.log"
+        done = subprocess.run(command, env=self.environment(log, **settings), capture_output=True, text=True)
+        assert done.returncode in (1, 2), f"{' '.join(command)}\n{done.stderr[-4000:]}"
+        return done.stderr
+
     def convert(self, source: Path, output: Path, precision: str, attention: str) -> Path:
         """A graph for CUDA. Without calibration: it takes a minute, and only changes values."""
         flags = ["--ep", "cuda", "-p", precision, "--attention", attention, "--no-verify", "--no-calibration"]
@@ -61,7 +72,7 @@ class Device:
         """What the device did for `lexivec embed`, and how many vectors came out."""
         source, output = self.folder / "texts.txt", self.folder / "vectors.jsonl"
         source.write_text("".join(f"{text}\n" for text in texts))
-        trace = self.run("embed", model, source, "-o", output, "--ep", "cuda", *flags, **settings)
+        trace = self.run("embed", model, source, "-o", output, "--ep", "cuda", *NO_GRAPHS, *flags, **settings)
         with output.open() as lines:
             count = sum(1 for _ in lines)
         output.unlink()
@@ -94,6 +105,7 @@ class Server:
         self._process, self._log, self._lines = process, log, []
         self._ready = threading.Event()
         self._address = ""
+        self._opened = 0
         # Reads to the end, because a full pipe would stop the server.
         self.reader = threading.Thread(target=self._read)
         self.reader.start()
@@ -103,6 +115,7 @@ class Server:
             self._lines.append(line)
             if match := re.search(r"serving .* at (http://\S+)/v1", line):
                 self._address = match[1]
+                self._opened = self._log.stat().st_size
                 self._ready.set()
         self._ready.set()
 
@@ -126,8 +139,8 @@ class Server:
             return error.code, json.load(error)
 
     def trace(self) -> Trace:
-        """What the device did until now."""
-        return Trace.read(self._log)
+        """What the device did since the server was ready. Loading and warm-up are left out."""
+        return Trace.read(self._log, self._opened)
 
     def placement(self) -> dict[str, int]:
         """Nodes of the model's graph by execution provider, as ONNX Runtime reports it."""

@@ -3,7 +3,7 @@
 import pytest
 
 from conftest import Models
-from program import Device
+from program import NO_GRAPHS, Device
 from recorded import FORMS, RECORDED, Form, Recorded, attention_kernel
 
 TEXTS = ["cardiac arrest", "心脏骤停", "a longer text about the heart and what can happen to it"]
@@ -14,8 +14,7 @@ CASES = [(name, form) for name in ("nano", "4B, two layers") for form in FORMS i
 @pytest.mark.parametrize("name, form", CASES, ids=lambda value: str(value).replace(", ", " "))
 def test_a_batch(name: str, form: Form, models: Models, device: Device) -> None:
     checkpoint = models.checkpoint(name)
-    with device.serve(models.converted(name, form)) as server:
-        # The warm-up batch is the first one, and includes the work of loading.
+    with device.serve(models.converted(name, form), *NO_GRAPHS) as server:
         status, answer = server.embed(TEXTS)
         placement, trace = server.placement(), server.trace()
     if name != "nano":
@@ -27,14 +26,25 @@ def test_a_batch(name: str, form: Form, models: Models, device: Device) -> None:
     assert trace.of("error") == []
     assert trace.tallest_grid <= 65_535
 
-    warm_up, batch = trace.batches(checkpoint.vector_bytes)
-    assert warm_up.copied("d2h") == [checkpoint.vector_bytes]
+    (batch,) = trace.batches(checkpoint.vector_bytes)
     assert batch.copied("d2h") == [len(TEXTS) * checkpoint.vector_bytes], "only embeddings come back"
     assert batch.launched(attention_kernel(form)) == checkpoint.layers, batch.kernels
 
     found = Recorded(batch.kernels.total(), len(batch.products))
     recorded = RECORDED[name, str(form)]
     assert found.kernels <= recorded.kernels and found.products <= recorded.products, f"found {found}\n{batch.kernels}"
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form.precision != "int8"], ids=str)
+def test_a_small_batch_is_one_launch(form: Form, models: Models, device: Device) -> None:
+    checkpoint = models.checkpoint("nano")
+    with device.serve(models.converted("nano", form)) as server:
+        status, answer = server.embed(TEXTS)
+        trace = server.trace()
+    assert status == 200, answer
+    (batch,) = trace.batches(checkpoint.vector_bytes)
+    assert (len(batch.graphs), batch.kernels.total(), len(batch.products)) == (1, 0, 0), batch.events
+    assert batch.synchronizations == 1, batch.events
 
 
 def test_the_grouped_form_launches_at_most_520_kernels_and_products_for_the_4b_model() -> None:

@@ -76,7 +76,7 @@ fn convert_inspect_and_embed_work_together() {
         ],
     );
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("verified against fp32"));
+    assert!(text(&output.stdout).contains("verified on cpu against fp32"));
     let again = run(
         dir.path(),
         &[

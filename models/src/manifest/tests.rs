@@ -39,6 +39,7 @@ fn model() -> (tempfile::TempDir, Manifest) {
         weights: WeightStorage::Own,
         files,
         verification: Verification::Passed {
+            on: "cpu".to_owned(),
             against: "fp32".into(),
             texts: 2,
             min_cosine: 0.99,

@@ -262,12 +262,13 @@ pub(crate) fn verification(outcome: &Verification) -> String {
     match outcome {
         Verification::Passed {
             against,
+            on,
             texts,
             min_cosine,
             mean_cosine,
             worst_text,
         } => format!(
-            "verified against {against} on {texts} texts: cosine min {min_cosine:.6}, mean {mean_cosine:.6}; worst: {worst_text:?}"
+            "verified on {on} against {against}, {texts} texts: cosine min {min_cosine:.6}, mean {mean_cosine:.6}; worst: {worst_text:?}"
         ),
         Verification::Skipped { reason } => format!("not verified: {reason}"),
     }

@@ -38,6 +38,7 @@ pub(crate) fn build(
         .with_env_filter(EnvFilter::new("lexivec_runtime=info"))
         .with_writer(std::io::stderr)
         .with_target(false)
+        .with_ansi(false)
         .without_time()
         .finish();
     let opened = tracing::subscriber::with_default(progress, || {

@@ -1,6 +1,7 @@
 //! The model against peaks that were measured: checkpoints of the released shapes (tests/fixtures/random_checkpoint.py
-//! --sparse), converted with `lexivec convert --ep cuda`, on the stand-in device (tests/gpu), each batch in a process of
-//! its own: `lexivec embed DIR TEXTS --ep cuda --max-batch-tokens 65535`, and the largest `used` of the device's log.
+//! --sparse), converted with `lexivec convert --ep cuda`, on the stand-in device (tests/gpu). Each batch is one request to
+//! a new `lexivec serve DIR --ep cuda --cuda-graphs off --max-batch-tokens 65535`, and its peak the largest `used` of the
+//! device's log.
 
 use std::path::Path;
 
@@ -54,7 +55,7 @@ fn hold(model: &MemoryModel, measured: &[(usize, usize, usize, usize)]) {
             longest,
         };
         let predicted = model.total(batch) as f64;
-        let (low, high) = (0.98 * peak as f64, 1.02 * peak as f64);
+        let (low, high) = (0.96 * peak as f64, 1.04 * peak as f64);
         assert!(
             (low..high).contains(&predicted),
             "{batch:?}: {predicted} predicted, {peak} measured"
@@ -66,7 +67,7 @@ fn hold(model: &MemoryModel, measured: &[(usize, usize, usize, usize)]) {
         );
         if tokens > 1000 {
             assert!(
-                (act / held - 1.0).abs() < 0.1,
+                (act / held - 1.0).abs() < 0.05,
                 "{batch:?}: {act} predicted, {held} measured"
             );
         }

@@ -23,7 +23,7 @@ impl Default for Limits {
 }
 
 /// Slots that a batch may always have: below, padding costs less than another run of the graph.
-const FREE_SLOTS: usize = 1024;
+pub(crate) const FREE_SLOTS: usize = 1024;
 
 /// Chooses from the lengths of the waiting texts, given in the order in which they should be served; returns their
 /// positions in ascending order.

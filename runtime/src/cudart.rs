@@ -72,6 +72,53 @@ impl Cudart {
     }
 }
 
+impl Cudart {
+    /// How many devices there are.
+    ///
+    /// # Errors
+    /// There is no driver, or no device.
+    pub(crate) fn devices(&self) -> Result<i32, String> {
+        type GetDeviceCount = unsafe extern "C" fn(*mut c_int) -> c_int;
+        let mut count = 0;
+        // SAFETY: the signature is that of CUDA 13's header; `count` outlives the call.
+        let status = unsafe {
+            let get_count = self.0.get::<GetDeviceCount>(b"cudaGetDeviceCount\0");
+            get_count.map_err(|e| format!("{NAME}: {e}"))?(&raw mut count)
+        };
+        match status {
+            0 => Ok(count),
+            code => Err(format!("CUDA error {code}: no device can be used")),
+        }
+    }
+
+    /// Bytes that are free on a device, and all that it has.
+    ///
+    /// # Errors
+    /// There is no such device, or CUDA refuses.
+    pub(crate) fn memory(&self, device: i32) -> Result<(usize, usize), String> {
+        type SetDevice = unsafe extern "C" fn(c_int) -> c_int;
+        type MemGetInfo = unsafe extern "C" fn(*mut usize, *mut usize) -> c_int;
+        let (mut free, mut total) = (0, 0);
+        let missing = |e| format!("{NAME}: {e}");
+        // SAFETY: the signatures are those of CUDA 13's headers; `free` and `total` outlive the call.
+        let status = unsafe {
+            let set_device = self.0.get::<SetDevice>(b"cudaSetDevice\0");
+            let get_info = self.0.get::<MemGetInfo>(b"cudaMemGetInfo\0");
+            let (set_device, get_info) = (set_device.map_err(missing)?, get_info.map_err(missing)?);
+            match set_device(device) {
+                0 => get_info(&raw mut free, &raw mut total),
+                failed => failed,
+            }
+        };
+        match status {
+            0 => Ok((free, total)),
+            code => Err(format!(
+                "CUDA error {code}: the memory of GPU {device} is not known"
+            )),
+        }
+    }
+}
+
 fn missing(error: libloading::Error) -> ort::Error {
     ort::Error::new(format!("{NAME}: {error}"))
 }

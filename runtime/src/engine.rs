@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use lexivec_models::Manifest;
@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::batch::Limits;
 use crate::error::{Error, Result};
 use crate::flight::{Answer, Flight, Reply};
+use crate::gpu_memory::{self, GpuMemory};
 use crate::health::Health;
 use crate::library::Library;
 use crate::metrics;
@@ -37,6 +38,8 @@ pub struct EngineOptions {
     pub devices: Vec<i32>,
     /// Bounds of one batch.
     pub limits: Limits,
+    /// How much of a GPU's memory it may take; bounds `limits` and each session's arena.
+    pub gpu_memory: GpuMemory,
     /// Texts that may wait.
     pub queue: usize,
     /// Results that are kept; `None` keeps none, and computes identical texts as often as they are asked for.
@@ -53,6 +56,7 @@ impl Default for EngineOptions {
             sessions: 1,
             devices: vec![0],
             limits: Limits::default(),
+            gpu_memory: GpuMemory::default(),
             queue: 8192,
             cache: None,
             name: None,
@@ -106,7 +110,9 @@ impl Engine {
     /// # Errors
     /// The library, the directory, its tokenizer or its graph cannot be used, or an execution provider does not start.
     pub fn open(dir: &Path, options: &EngineOptions) -> Result<Self> {
-        let model = ModelInfo::read(dir)?;
+        let mut model = ModelInfo::read(dir)?;
+        let mut options = options.clone();
+        gpu_memory::fit(dir, &mut model, &mut options)?;
         let tokenizer = Tokenizer::open(
             &dir.join("tokenizer.json"),
             model.vocabulary,
@@ -122,7 +128,7 @@ impl Engine {
             check_unchanged(&dir, &digest)?;
             open_network(library, &dir, &sessions.session(number))
         });
-        Self::with_networks(model, tokenizer, &open, options)
+        Self::with_networks(model, tokenizer, &open, &options)
     }
 
     /// An engine over networks of the caller's, which need not be ONNX Runtime's.
@@ -269,6 +275,12 @@ impl Engine {
     #[must_use]
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// Tokens of a batch at most. Less than what was asked for where memory ran out.
+    #[must_use]
+    pub fn batch_tokens(&self) -> usize {
+        self.shared.budget.load(Ordering::Relaxed)
     }
 
     /// The queue, for its length and to close it.

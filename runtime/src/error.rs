@@ -85,6 +85,14 @@ pub enum Error {
         /// Which nodes, and what to do.
         reason: String,
     },
+    /// A GPU has too little memory for the model.
+    #[error("the model does not fit on GPU {device}: {reason}")]
+    DeviceMemory {
+        /// The GPU's number.
+        device: i32,
+        /// Bytes needed and free, and what to do.
+        reason: String,
+    },
     /// The Redis cache's settings cannot work; a server that is down is no error.
     #[error("the Redis cache cannot be used: {reason}")]
     Cache {
@@ -148,8 +156,10 @@ impl Error {
     /// smaller batch may succeed; anything else is not.
     pub(crate) fn of_run(message: &str) -> Self {
         // BFCArena::AllocateRawInternal, cudaMalloc, cuBLAS and cuDNN handles, std::bad_alloc.
-        const SIGNS: [&str; 5] = [
+        const SIGNS: [&str; 6] = [
             "Failed to allocate memory",
+            // The arena's limit.
+            "is smaller than requested bytes of",
             "out of memory",
             "ALLOC_FAILED",
             "bad allocation",

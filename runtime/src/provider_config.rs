@@ -33,6 +33,9 @@ pub(crate) fn options(provider: Provider, settings: &SessionSettings) -> Vec<(St
             set("enable_skip_layer_norm_strict_mode", "1");
             // The default doubles each extension of the arena, and so may take twice what the largest batch needs.
             set("arena_extend_strategy", "kSameAsRequested");
+            if let Some(bytes) = settings.memory_limit {
+                set("gpu_mem_limit", &bytes.to_string());
+            }
             if settings.captures() {
                 set("enable_cuda_graph", "1");
             }
@@ -105,7 +108,7 @@ pub(crate) fn session_entries(settings: &SessionSettings) -> Vec<(String, String
 }
 
 /// Whether ONNX Runtime's releases hold a CUTLASS kernel for such weights.
-fn for_cutlass(blocks: Blocks) -> bool {
+pub(crate) fn for_cutlass(blocks: Blocks) -> bool {
     blocks.compute == Compute::Fp16 && blocks.size == 32 && !blocks.zero_points
 }
 

@@ -31,6 +31,8 @@ pub struct SessionSettings {
     /// Tokens that run together at most, which TensorRT's engines are built for; `None` for
     /// [`Limits::default`](crate::batch::Limits).
     pub max_tokens: Option<usize>,
+    /// Bytes that the session's arena may hold on a GPU; `None` for no limit.
+    pub memory_limit: Option<usize>,
     /// Whether small batches are captured as CUDA graphs, where the model allows it.
     pub cuda_graphs: bool,
     /// The model, as far as it decides how the session is configured. [`open_network`](crate::open_network) fills it

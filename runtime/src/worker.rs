@@ -24,7 +24,7 @@ use crate::results::Results;
 pub(crate) type Opener = Box<dyn FnMut() -> Result<Box<dyn Network>> + Send>;
 
 /// The batch budget never falls below this: smaller batches save no memory worth having.
-const LEAST_BUDGET: usize = 256;
+pub(crate) const LEAST_BUDGET: usize = 256;
 /// Wait between attempts to open a session anew: doubled from the first to the last.
 const REOPEN_AFTER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 

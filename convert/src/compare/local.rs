@@ -7,7 +7,7 @@ use lexivec_models::{Checkpoint, Dimensions, Error as ModelError, Manifest};
 use lexivec_runtime::{
     Encoding, Engine, EngineOptions, Error as RuntimeError, Layer, Library, ModelInfo, Network,
     OpenNetwork, Provider, Request, Result as RuntimeResult, SessionSettings, States, Tokenizer,
-    Truncate, open_network,
+    Truncate, fit, open_network,
 };
 
 use super::embedder::{Embedded, Embedder, Facts, Side, SideKind};
@@ -21,7 +21,9 @@ use crate::weights::Weights;
 /// # Errors
 /// The directory, its tokenizer or its graph cannot be used.
 pub fn open_model(dir: &Path, name: String, options: &EngineOptions) -> Result<Side> {
-    let info = ModelInfo::read(dir)?;
+    let mut info = ModelInfo::read(dir)?;
+    let mut options = options.clone();
+    fit(dir, &mut info, &mut options)?;
     let manifest = Manifest::is_model_dir(dir)
         .then(|| Manifest::read(dir))
         .transpose()
@@ -50,7 +52,7 @@ pub fn open_model(dir: &Path, name: String, options: &EngineOptions) -> Result<S
     let tokenizer = dir.join("tokenizer.json");
     let dir = dir.to_path_buf();
     let open = move |settings: &SessionSettings| open_network(library, &dir, settings);
-    Local::open(facts, info, &tokenizer, open, options)
+    Local::open(facts, info, &tokenizer, open, &options)
 }
 
 /// Opens a checkpoint as the float32 graph of its weights, on the CPU: the truth that conversions are held against.

@@ -6,7 +6,10 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 use lexivec_models::{HubOptions, Instructions};
 use lexivec_runtime::batch::Limits;
-use lexivec_runtime::{EngineOptions, Provider, ProviderOption, ProviderSettings, SessionSettings};
+use lexivec_runtime::{
+    EngineOptions, GpuMemory, MAX_GPU_TOKENS, Provider, ProviderOption, ProviderSettings,
+    SessionSettings,
+};
 
 use super::Usage;
 use crate::embed::Reader;
@@ -67,8 +70,14 @@ pub(crate) struct ComputeArgs {
     #[arg(long, env = "LEXIVEC_THREADS", value_name = "N")]
     pub(crate) threads: Option<usize>,
 
+    /// Share of each GPU's free memory that all models take together, for --ep cuda. The largest batch and the longest text
+    /// follow from it. Lower it where other programs use the GPU
+    #[arg(long, env = "LEXIVEC_GPU_MEMORY_UTILIZATION", value_name = "SHARE", default_value_t = 0.9, value_parser = share)]
+    gpu_memory_utilization: f64,
+
     /// Tokens that run together at most. More means more memory and a longer wait behind a full batch. Default: 2048 on a
-    /// CPU, which has nothing more to gain there, 16384 on GPUs, which keeps one busy with the 4B model
+    /// CPU, which has nothing more to gain there; on GPUs 16384, which keeps one busy with the 4B model, or fewer where
+    /// memory is short
     #[arg(long, env = "LEXIVEC_MAX_BATCH_TOKENS", value_name = "N")]
     max_batch_tokens: Option<usize>,
 }
@@ -85,6 +94,11 @@ impl ComputeArgs {
     pub(crate) fn engine_options(&self, queue: usize) -> Result<EngineOptions, Usage> {
         if self.max_batch_tokens == Some(0) {
             return Err(Usage("--max-batch-tokens must be at least 1".to_owned()));
+        }
+        if self.gpu() && self.max_batch_tokens > Some(MAX_GPU_TOKENS) {
+            return Err(Usage(format!(
+                "--max-batch-tokens may be {MAX_GPU_TOKENS} on a GPU at most: CUDA launches no larger grid of rows"
+            )));
         }
         if self.threads == Some(0) {
             return Err(Usage("--threads must be at least 1".to_owned()));
@@ -110,6 +124,11 @@ impl ComputeArgs {
                 ..Limits::default()
             },
             devices: self.devices.clone(),
+            gpu_memory: GpuMemory {
+                utilization: self.gpu_memory_utilization,
+                keep_budget: self.max_batch_tokens.is_some(),
+                ..GpuMemory::default()
+            },
             queue,
             ..EngineOptions::default()
         })
@@ -156,6 +175,14 @@ impl ComputeArgs {
     /// The library asked for, here or in ort's own variable.
     pub(crate) fn library(&self) -> Option<PathBuf> {
         library(self.onnxruntime.as_ref())
+    }
+}
+
+/// Reads a share of something: more than 0, at most 1.
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        _ => Err(format!("`{text}` is not a number above 0 and at most 1")),
     }
 }
 
@@ -252,6 +279,15 @@ fn ep_options(text: &str) -> Result<EpOptions, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_is_above_0_and_at_most_1() {
+        assert_eq!(share("0.9"), Ok(0.9));
+        assert_eq!(share("1"), Ok(1.0));
+        for wrong in ["0", "-0.5", "1.01", "90%", "NaN"] {
+            assert!(share(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_value_may_hold_commas() {

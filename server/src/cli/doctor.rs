@@ -1,17 +1,23 @@
 //! `lexivec doctor`: what was found, and what to do about what is missing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use lexivec_models::{cache_dir, endpoint, hub_cache, reachable};
-use lexivec_runtime::{Library, Provider, probe, system_library};
+use lexivec_runtime::{
+    Library, ModelInfo, Provider, fit, memory::BatchSize, probe, system_library,
+};
 use serde::Serialize;
 
 use super::common::ComputeArgs;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// A model directory: says what it will take of the GPUs' memory, with --ep cuda
+    #[arg(env = "LEXIVEC_MODEL")]
+    model: Option<PathBuf>,
+
     /// Print JSON instead of a table
     #[arg(long, env = "LEXIVEC_JSON")]
     json: bool,
@@ -76,6 +82,24 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     add("cpu", Status::Note, cpu());
     add("gpu", Status::Note, gpus());
     add("cudnn", Status::Note, cudnn());
+    if args.compute.ep.contains(&Provider::Cuda) {
+        match lexivec_runtime::gpus() {
+            Ok(gpus) => {
+                for gpu in gpus {
+                    let value = format!("{} of {} are free", gb(gpu.free), gb(gpu.total));
+                    add(&format!("gpu {}", gpu.device), Status::Note, value);
+                }
+            }
+            Err(error) => add("gpu memory", Status::Failed, error),
+        }
+        // A server's environment may name a model that the hub has.
+        if let Some(dir) = args.model.as_deref().filter(|dir| dir.is_dir()) {
+            match prediction(dir, &args.compute) {
+                Ok(value) => add("model", Status::Ok, value),
+                Err(error) => add("model", Status::Failed, error.to_string()),
+            }
+        }
+    }
     let hub = reachable(Duration::from_secs(3));
     let hub = hub.map_or_else(
         |e| format!("not reachable ({e}); what is cached still serves"),
@@ -147,6 +171,34 @@ pub(super) fn cpu() -> String {
         total / f64::from(1 << 20),
         found.join(", ")
     )
+}
+
+/// What one session of a model takes of a GPU's memory, and what follows from it.
+fn prediction(dir: &Path, compute: &ComputeArgs) -> anyhow::Result<String> {
+    let mut options = compute.engine_options(1)?;
+    let mut info = ModelInfo::read(dir)?;
+    let padding = options.limits.max_padding;
+    let Some(fit) = fit(dir, &mut info, &mut options)? else {
+        return Ok("free GPU memory is unknown, so batches are not bounded by it".to_owned());
+    };
+    let may_take = format!("may take {} of GPU {}", gb(fit.session), fit.gpu.device);
+    let Some(model) = &fit.model else {
+        return Ok(format!(
+            "{may_take}; its needs are unknown, because it was not converted with `--ep cuda`"
+        ));
+    };
+    let batch = BatchSize::worst(fit.max_tokens, padding, fit.max_length);
+    Ok(format!(
+        "{} of weights, up to {} for a batch of {} tokens; texts of up to {} tokens; {may_take}",
+        gb(model.weights()),
+        gb(model.activations(batch)),
+        fit.max_tokens,
+        fit.max_length,
+    ))
+}
+
+fn gb(bytes: usize) -> String {
+    format!("{:.2} GB", bytes as f64 / 1e9)
 }
 
 fn gpus() -> String {

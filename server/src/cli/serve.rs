@@ -1,6 +1,7 @@
 //! `lexivec serve`.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -150,9 +151,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // Shared by the models, whose digests keep their states apart.
     options.cache = Some(args.cache.settings()?);
 
+    let sources = args.sources();
+    let dirs = sources
+        .iter()
+        .map(|(_, source)| resolve::model(source, args.precision, &args.compute, &args.hub));
+    let dirs = dirs.collect::<anyhow::Result<Vec<_>>>()?;
+    options.gpu_memory.divide(&dirs, options.sessions)?;
     let mut models: Vec<ServedModel> = Vec::new();
-    for (name, source) in args.sources() {
-        let model = open(args, name, source, &options)?;
+    for ((name, source), dir) in sources.into_iter().zip(&dirs) {
+        let model = open(dir, name, source, &options)?;
         let taken = models
             .iter()
             .any(|m| m.name.eq_ignore_ascii_case(&model.name));
@@ -211,22 +218,21 @@ fn raise_open_files(connections: usize) {
 }
 
 fn open(
-    args: &Args,
+    dir: &Path,
     name: Option<&str>,
     source: &str,
     options: &EngineOptions,
 ) -> anyhow::Result<ServedModel> {
-    let dir = resolve::model(source, args.precision, &args.compute, &args.hub)?;
     let mut options = options.clone();
     options.name = name.map(str::to_owned);
-    let engine = Engine::open(&dir, &options)?;
+    let engine = Engine::open(dir, &options)?;
     // The first run allocates and, on a GPU, compiles; no client should wait for that.
     engine
         .embed(&[Request::text("warm-up")])
         .with_context(|| format!("{source} does not run"))?;
     let name = name.map_or_else(|| engine.model().name.clone(), str::to_owned);
     let provider = options.session.providers.first().name();
-    let tokens = options.limits.max_tokens;
+    let tokens = engine.batch_tokens();
     Ok(ServedModel::new(name, Arc::new(engine), provider, tokens))
 }
 

@@ -1,0 +1,273 @@
+//! Divides a GPU's memory: from what is free and the [`MemoryModel`] follow the arena's limit, the token budget, and the
+//! longest text.
+//!
+//! An engine's part is a share of the memory that was free when the process first looked, before it loaded a model.
+//! Engines on one GPU get room for their weights and equal parts of the rest; sessions of an engine get equal parts.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use lexivec_models::Manifest;
+
+use crate::cudart::Cudart;
+use crate::engine::EngineOptions;
+use crate::error::{Error, Result};
+use crate::execution_provider::{Provider, ProviderSettings};
+use crate::memory::{BatchSize, MemoryModel};
+use crate::model::ModelInfo;
+use crate::worker::LEAST_BUDGET;
+
+/// Tokens of a batch on a GPU at most: RotaryEmbedding launches a grid with one block in y per row, and CUDA allows
+/// 65,535.
+pub const MAX_GPU_TOKENS: usize = 65_535;
+
+/// Tokens of a batch that takes what the capture of CUDA graphs leaves in the arena: 1.9 times the activations of 512
+/// tokens, measured on the stand-in device at the 4B shape.
+const WITH_CUDA_GRAPHS: usize = 768;
+
+/// How much of a GPU's memory an engine may take.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GpuMemory {
+    /// The share, in (0, 1], of the free memory that all engines take together. The rest is for the CUDA context,
+    /// kernels and libraries.
+    pub utilization: f64,
+    /// Engines on the same GPUs.
+    pub engines: usize,
+    /// Bytes of weights of all these engines' sessions on one GPU; `None` where unknown: engines then get equal parts.
+    pub weights: Option<usize>,
+    /// Keep [`Limits::max_tokens`](crate::batch::Limits) as it is, because a user gave it.
+    pub keep_budget: bool,
+}
+
+impl Default for GpuMemory {
+    fn default() -> Self {
+        Self {
+            utilization: 0.9,
+            engines: 1,
+            weights: None,
+            keep_budget: false,
+        }
+    }
+}
+
+impl GpuMemory {
+    /// Divides memory between the models of these directories, each with so many sessions per GPU.
+    ///
+    /// # Errors
+    /// A manifest cannot be read.
+    pub fn divide(&mut self, dirs: &[PathBuf], sessions: usize) -> Result<()> {
+        self.engines = dirs.len().max(1);
+        let models = dirs.iter().map(|dir| model_of(dir));
+        let models: Vec<Option<MemoryModel>> = models.collect::<Result<_>>()?;
+        let weights = models
+            .iter()
+            .map(|m| Some(m.as_ref()?.weights() * sessions));
+        self.weights = weights.sum();
+        Ok(())
+    }
+
+    /// Bytes for one session of an engine with such weights, of so many free bytes.
+    fn for_session(&self, free: usize, weights: usize, sessions: usize) -> usize {
+        let share = (free as f64 * self.utilization) as usize;
+        let engine = match self.weights {
+            Some(all) => share.saturating_sub(all) / self.engines + weights * sessions,
+            None => share / self.engines,
+        };
+        engine.min(share) / sessions.max(1)
+    }
+}
+
+/// Memory of a GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceMemory {
+    /// Its number.
+    pub device: i32,
+    /// Bytes that are free.
+    pub free: usize,
+    /// All bytes.
+    pub total: usize,
+}
+
+/// What was decided for an engine on GPUs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fit {
+    /// The GPU with the least free memory.
+    pub gpu: DeviceMemory,
+    /// Bytes that each session may take.
+    pub session: usize,
+    /// What the memory model says of the graph; `None` for graphs that it does not cover.
+    pub model: Option<MemoryModel>,
+    /// Tokens of a batch at most.
+    pub max_tokens: usize,
+    /// Tokens of a text at most.
+    pub max_length: usize,
+}
+
+/// The memory of all GPUs now.
+///
+/// # Errors
+/// CUDA's runtime library is missing, or there is no GPU.
+pub fn gpus() -> Result<Vec<DeviceMemory>, String> {
+    let cudart = Cudart::load()?;
+    (0..cudart.devices()?).map(|d| read(cudart, d)).collect()
+}
+
+/// Fits a model into the GPUs' memory: bounds the token budget, each session's arena, and the length of texts. Does
+/// nothing where the model does not compute on CUDA, or free memory is unknown.
+///
+/// # Errors
+/// The weights and the smallest useful batch need more than there is.
+pub fn fit(dir: &Path, info: &mut ModelInfo, options: &mut EngineOptions) -> Result<Option<Fit>> {
+    if options.session.providers.first() != Provider::Cuda {
+        return Ok(None);
+    }
+    let Some(gpu) = least_free(&options.devices) else {
+        return Ok(None);
+    };
+    let model = model_of(dir)?;
+    let fit = decide(gpu, model, info.max_length, options)?;
+    if fit.max_length < info.max_length {
+        tracing::warn!(
+            gpu = gpu.device,
+            max_length = fit.max_length,
+            of = info.max_length,
+            "longer texts do not fit into the GPU's memory and will be refused or truncated"
+        );
+    }
+    let beside = fit.model.as_ref().filter(|m| m.weights_beside_arena());
+    let arena = fit.session - beside.map_or(0, MemoryModel::weights);
+    options.session.memory_limit = Some(arena);
+    options.limits.max_tokens = fit.max_tokens;
+    info.max_length = fit.max_length;
+    tracing::info!(
+        gpu = gpu.device,
+        free = gpu.free,
+        session = fit.session,
+        max_tokens = fit.max_tokens,
+        "GPU memory"
+    );
+    Ok(Some(fit))
+}
+
+fn decide(
+    gpu: DeviceMemory,
+    model: Option<MemoryModel>,
+    max_length: usize,
+    options: &EngineOptions,
+) -> Result<Fit> {
+    let (limits, memory) = (&options.limits, &options.gpu_memory);
+    let weights = model.as_ref().map_or(0, MemoryModel::weights);
+    let mut session = memory.for_session(gpu.free, weights, options.sessions);
+    let given = arena_limit(&options.session.providers);
+    if let Some(bytes) = given {
+        let beside = model.as_ref().filter(|m| m.weights_beside_arena());
+        session = bytes.saturating_add(beside.map_or(0, MemoryModel::weights));
+    }
+    let mut fit = Fit {
+        gpu,
+        session,
+        max_tokens: limits.max_tokens.min(MAX_GPU_TOKENS),
+        max_length,
+        model,
+    };
+    let Some(model) = fit.model.clone() else {
+        return Ok(fit);
+    };
+    let least = match options.session.cuda_graphs {
+        true => WITH_CUDA_GRAPHS,
+        false => LEAST_BUDGET,
+    };
+    let least = BatchSize::worst(least, limits.max_padding, max_length);
+    if model.needed(least) > session {
+        return Err(too_little(
+            gpu,
+            &model,
+            least,
+            session,
+            given.is_some(),
+            memory,
+        ));
+    }
+    fit.max_length = model.longest_text(session, max_length);
+    let budget = model.budget(session, limits, max_length);
+    if !memory.keep_budget {
+        fit.max_tokens = fit.max_tokens.min(budget);
+    } else if budget < limits.max_tokens {
+        tracing::warn!(
+            gpu = gpu.device,
+            given = limits.max_tokens,
+            fits = budget,
+            "--max-batch-tokens is more than the GPU's memory surely holds: batches that do not fit are halved"
+        );
+    }
+    Ok(fit)
+}
+
+fn too_little(
+    gpu: DeviceMemory,
+    model: &MemoryModel,
+    least: BatchSize,
+    session: usize,
+    given: bool,
+    memory: &GpuMemory,
+) -> Error {
+    let gb = |bytes: usize| format!("{:.2} GB", bytes as f64 / 1e9);
+    let because = match given {
+        true => "cuda.gpu_mem_limit".to_owned(),
+        false => format!("--gpu-memory-utilization {}", memory.utilization),
+    };
+    Error::DeviceMemory {
+        device: gpu.device,
+        reason: format!(
+            "a session needs {} ({} of weights and a batch of {} tokens), and may take {} ({} of {} are free; \
+             {because}). Free memory on the GPU, raise the limit, give it fewer --sessions or models, or convert to a \
+             smaller precision (int8 or int4-weight)",
+            gb(model.needed(least)),
+            gb(model.weights()),
+            least.tokens,
+            gb(session),
+            gb(gpu.free),
+            gb(gpu.total),
+        ),
+    }
+}
+
+/// The arena's limit that a user gave.
+fn arena_limit(providers: &ProviderSettings) -> Option<usize> {
+    let mut options = providers.options.iter().rev();
+    let option = options.find(|o| o.provider == Provider::Cuda && o.key == "gpu_mem_limit")?;
+    option.value.parse().ok()
+}
+
+/// The memory model of a directory's graph, if it covers it.
+fn model_of(dir: &Path) -> Result<Option<MemoryModel>> {
+    if !Manifest::is_model_dir(dir) {
+        return Ok(None);
+    }
+    Ok(MemoryModel::of(&Manifest::read(dir)?))
+}
+
+/// The GPU that had the least free memory when this process first looked.
+fn least_free(devices: &[i32]) -> Option<DeviceMemory> {
+    static FIRST: Mutex<BTreeMap<i32, DeviceMemory>> = Mutex::new(BTreeMap::new());
+    // What is missing is said when the execution provider does not start.
+    let cudart = Cudart::load().ok()?;
+    let mut first = FIRST.lock().unwrap_or_else(PoisonError::into_inner);
+    for device in devices {
+        if !first.contains_key(device) {
+            first.insert(*device, read(cudart, *device).ok()?);
+        }
+    }
+    let found = devices.iter().filter_map(|d| first.get(d).copied());
+    found.min_by_key(|memory| memory.free)
+}
+
+fn read(cudart: &Cudart, device: i32) -> Result<DeviceMemory, String> {
+    let (free, total) = cudart.memory(device)?;
+    Ok(DeviceMemory {
+        device,
+        free,
+        total,
+    })
+}

@@ -75,7 +75,7 @@ impl CudaGraphs {
             let captured = Captured::new(session, shape, width, device, number + 1)?;
             graphs.captured.push(captured);
             let plan = Plan::new(&[&[0]]);
-            graphs.run(session, number, plan)?;
+            graphs.run(session, number, &plan)?;
         }
         Ok(graphs)
     }
@@ -95,10 +95,10 @@ impl CudaGraphs {
         plan: &Plan,
     ) -> Option<ort::Result<Vec<f32>>> {
         let number = bucket(plan.shape())?;
-        Some(self.run(session, number, plan.clone()))
+        Some(self.run(session, number, plan))
     }
 
-    fn run(&mut self, session: &mut Session, number: usize, plan: Plan) -> ort::Result<Vec<f32>> {
+    fn run(&mut self, session: &mut Session, number: usize, plan: &Plan) -> ort::Result<Vec<f32>> {
         let Self {
             cudart,
             device,

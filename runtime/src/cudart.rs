@@ -54,6 +54,7 @@ impl Cudart {
         let status = unsafe {
             let set_device = self.0.get::<SetDevice>(b"cudaSetDevice\0");
             let memcpy = self.0.get::<Memcpy>(b"cudaMemcpy\0");
+            let missing = |e| ort::Error::new(format!("{NAME}: {e}"));
             let (set_device, memcpy) = (set_device.map_err(missing)?, memcpy.map_err(missing)?);
             match set_device(device) {
                 0 => memcpy(
@@ -70,9 +71,7 @@ impl Cudart {
             code => Err(ort::Error::new(format!("CUDA error {code} in a copy"))),
         }
     }
-}
 
-impl Cudart {
     /// How many devices there are.
     ///
     /// # Errors
@@ -117,8 +116,4 @@ impl Cudart {
             )),
         }
     }
-}
-
-fn missing(error: libloading::Error) -> ort::Error {
-    ort::Error::new(format!("{NAME}: {error}"))
 }

@@ -94,7 +94,17 @@ pub(crate) fn verify(subject: &Subject<'_>, progress: &dyn Progress) -> Result<V
     settings.providers.order = vec![provider];
     settings.model.blocks = subject.blocks;
     // The manifest is not written yet, so the directory is opened by its files.
-    let mut candidate = open_candidate(library, subject.dir, &settings)?;
+    let opened = open_candidate(library, subject.dir, &settings);
+    let mut candidate = match opened {
+        Ok(candidate) => candidate,
+        // A busy GPU is no reason to throw a conversion away.
+        Err(error) if !on_cpu => {
+            return Ok(Verification::Skipped {
+                reason: format!("it did not open on {provider}: {error}"),
+            });
+        }
+        Err(error) => return Err(error),
+    };
     if on_cpu && subject.form.precision == Precision::Fp16 {
         // The file loads; what runs is a copy that needs not all its weights in float32 at once.
         drop(candidate);

@@ -135,9 +135,8 @@ pub fn fit(dir: &Path, info: &mut ModelInfo, options: &mut EngineOptions) -> Res
             "longer texts do not fit into the GPU's memory and will be refused or truncated"
         );
     }
-    let beside = fit.model.as_ref().filter(|m| m.weights_beside_arena());
-    let arena = fit.session - beside.map_or(0, MemoryModel::weights);
-    options.session.memory_limit = Some(arena);
+    // The arena counts weights as well, those among them that CUTLASS repacks outside of it.
+    options.session.memory_limit = Some(fit.session);
     options.limits.max_tokens = fit.max_tokens;
     info.max_length = fit.max_length;
     tracing::info!(
@@ -161,8 +160,7 @@ fn decide(
     let mut session = memory.for_session(gpu.free, weights, options.sessions);
     let given = arena_limit(&options.session.providers);
     if let Some(bytes) = given {
-        let beside = model.as_ref().filter(|m| m.weights_beside_arena());
-        session = bytes.saturating_add(beside.map_or(0, MemoryModel::weights));
+        session = bytes.min(gpu.free);
     }
     let mut fit = Fit {
         gpu,
@@ -198,7 +196,7 @@ fn decide(
             gpu = gpu.device,
             given = limits.max_tokens,
             fits = budget,
-            "--max-batch-tokens is more than the GPU's memory surely holds: batches that do not fit are halved"
+            "--max-batch-tokens may exceed the GPU's memory: batches that do not fit are halved"
         );
     }
     Ok(fit)

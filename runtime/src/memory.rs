@@ -1,4 +1,4 @@
-//! The memory model: how many bytes a model takes on a GPU; pure.
+//! The memory model: how many bytes a model takes on a GPU. It does no I/O.
 //!
 //! It covers graphs of target `cuda`. ONNX Runtime's planner keeps one set of buffers for all layers: tensors of the same
 //! symbolic shape share buffers, and a buffer stays allocated from the first layer that uses it to the last. The peak is
@@ -8,7 +8,8 @@
 //! The model leaves out the CUDA context, kernels, and cuBLAS's handles, which are several hundred MB on a card.
 
 use lexivec_models::{
-    Attention, Blocks, Decoder, GraphForm, Layout, Manifest, Precision, Target, WeightStorage,
+    Attention, Blocks, Compute, Decoder, GraphForm, Layout, Manifest, Precision, Target,
+    WeightStorage,
 };
 
 use crate::batch::{FREE_SLOTS, Limits};
@@ -95,9 +96,14 @@ impl MemoryModel {
         self.weights
     }
 
-    /// Whether the weights lie beside the arena, and so do not count in its limit.
-    pub(crate) fn weights_beside_arena(&self) -> bool {
-        self.blocks.is_some_and(for_cutlass)
+    /// Whether the graph computes in float32.
+    fn computes_in_float32(&self) -> bool {
+        self.form.precision == Precision::Fp32 || self.form.compute == Some(Compute::Fp32)
+    }
+
+    /// Bytes of an activation.
+    fn element(&self) -> usize {
+        if self.computes_in_float32() { 4 } else { 2 }
     }
 
     /// Bytes of everything else at the peak of a batch.
@@ -129,19 +135,21 @@ impl MemoryModel {
                 query + 2 * key + 3 * query + 2 * key * d.layers
             }
         };
-        let element = element(self.form.precision);
-        let attention = match self.form.precision {
-            // No fused kernel: scores and their softmax in full, and query, key, value and output transposed.
-            Precision::Fp32 => slots * (2 * d.heads * longest + 2 * (query + key)) * element,
+        let element = self.element();
+        let attention = match self.computes_in_float32() {
+            // No fused kernel: scores, softmax and their copies in full, and query, key, value and output transposed.
+            true => slots * (4 * d.heads * longest + 2 * (query + key)) * element,
             // The softmax's sums, float32.
-            _ => slots * d.heads * 4,
+            false => slots * d.heads * 4,
         };
         // Index inputs, int64.
         let inputs = 8 * (3 * tokens + 2 * slots);
         let scratch = match self.form.precision {
             Precision::Fp8 => tokens * (hidden + query + inner) + FLOAT8_WORKSPACE,
             // A whole weight in the compute type.
-            Precision::Int8Weight | Precision::Int4Weight if !self.weights_beside_arena() => {
+            Precision::Int8Weight | Precision::Int4Weight
+                if !self.blocks.is_some_and(for_cutlass) =>
+            {
                 hidden * inner.max(query) * element
             }
             _ => 0,
@@ -169,7 +177,7 @@ impl MemoryModel {
         self.most(bytes, max_length, BatchSize::text)
     }
 
-    /// Bytes that a batch needs for certain, whatever ran before it.
+    /// An upper bound of what a batch needs, which includes gaps in the arena.
     #[must_use]
     pub fn needed(&self, batch: BatchSize) -> usize {
         self.weights + (ARENA_SLACK * self.activations(batch) as f64) as usize
@@ -190,19 +198,6 @@ impl MemoryModel {
     }
 }
 
-/// Bytes of an activation.
-fn element(precision: Precision) -> usize {
-    match precision {
-        Precision::Fp32 => 4,
-        Precision::Fp16
-        | Precision::Bf16
-        | Precision::Fp8
-        | Precision::Int8
-        | Precision::Int8Weight
-        | Precision::Int4Weight => 2,
-    }
-}
-
 /// Bytes of the weights, all products in the same precision, blocks of 32.
 fn weights(d: &Decoder, precision: Precision) -> usize {
     let (query, key) = (d.heads * d.head_dim, d.kv_heads * d.head_dim);
@@ -212,7 +207,7 @@ fn weights(d: &Decoder, precision: Precision) -> usize {
     // Cosines and sines of every position are halves of a head.
     let rotary = d.max_positions * d.head_dim;
     let others = d.layers * norms + d.hidden_size + rotary;
-    let element = element(precision);
+    let element = if precision == Precision::Fp32 { 4 } else { 2 };
     // Bytes per 32 weights: codes and a scale.
     let block = match precision {
         Precision::Fp32 | Precision::Fp16 | Precision::Bf16 => 32 * element,

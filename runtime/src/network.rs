@@ -123,6 +123,10 @@ fn open_session(
 /// Whether the providers can serve the graph.
 fn check_form(manifest: &Manifest, settings: &SessionSettings) -> Result<()> {
     for provider in &settings.providers.order {
+        // Behind another provider the CPU runs nothing of the graph; `placement` sees to that.
+        if *provider == crate::Provider::Cpu && settings.providers.order.len() > 1 {
+            continue;
+        }
         if let Some(reason) = refusal(*provider, manifest.form()) {
             return Err(Error::Provider {
                 provider: provider.name(),

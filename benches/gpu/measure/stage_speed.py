@@ -73,10 +73,9 @@ def predicted_mib(lexivec: Lexivec, model: Path, settings: Settings) -> int | No
         findings = json.loads(lexivec.run("doctor", model, *flags))
     except (CommandFailed, json.JSONDecodeError):
         return None
-    said = " ".join(finding["value"] for finding in findings if "memory" in finding["what"])
-    number = re.search(r"([\d.]+) (GB|GiB|MB|MiB)", said)
-    units = {"GB": 1e9, "GiB": 1 << 30, "MB": 1e6, "MiB": 1 << 20}
-    return round(float(number[1]) * units[number[2]] / (1 << 20)) if number else None
+    said = " ".join(finding["value"] for finding in findings if finding["what"] == "model")
+    parts = re.search(r"([\d.]+) GB of weights, up to ([\d.]+) GB", said)
+    return round((float(parts[1]) + float(parts[2])) * 1e9 / (1 << 20)) if parts else None
 
 
 def measure(settings: Settings, lexivec: Lexivec, directory: Path, variant: Variant, lengths: tuple[int, ...]) -> Values:
@@ -127,7 +126,6 @@ def run(settings: Settings, lexivec: Lexivec, preparation: Preparation, stage: S
 
     def one(variant: Variant, every_length: bool) -> Values:
         lengths = settings.speed_lengths if every_length else settings.few_speed_lengths
-        variant.flags(lexivec)  # skips before waiting
         directory = preparation.wait(variant.model)
         values = measure(settings, lexivec, directory, variant, lengths)
         values["layer_weights"] = layer_weights(preparation.wait_for("checkpoint"))

@@ -47,6 +47,9 @@ impl ProviderOption {
             key: key.to_owned(),
             value: value.to_owned(),
         };
+        if named.map_or(key, |(_, rest)| rest) == "device_id" {
+            return Err(format!("`{key}` is what --devices sets: use that"));
+        }
         match (named, asked.as_slice()) {
             (Some((_, "")), _) => Err(format!("`{key}` names no option")),
             (Some((provider, key)), _) if usable.contains(&provider) => Ok(option(provider, key)),

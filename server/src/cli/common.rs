@@ -23,8 +23,8 @@ pub(crate) struct ComputeArgs {
     #[arg(long, env = "LEXIVEC_ONNXRUNTIME", value_name = "PATH")]
     pub(crate) onnxruntime: Option<PathBuf>,
 
-    /// Execution provider: cpu, cuda, tensorrt, tensorrt-rtx or openvino. Several are an order of preference; cuda stands
-    /// behind tensorrt in any case. One that does not start is an error; nothing falls back to the CPU by itself
+    /// Execution provider: cpu, cuda, tensorrt, tensorrt-rtx or openvino. Several are an order of preference; tensorrt
+    /// always falls back to cuda for nodes that it does not support. One that does not start is an error; nothing falls back to the CPU by itself
     #[arg(
         long,
         env = "LEXIVEC_EP",
@@ -45,15 +45,19 @@ pub(crate) struct ComputeArgs {
     #[arg(long, env = "LEXIVEC_EP_LIBRARY", value_name = "PATH")]
     pub(crate) ep_library: Option<PathBuf>,
 
-    /// Run on the CPU what the execution provider has no kernels for, instead of refusing the model. Every batch then
-    /// waits for copies; for graphs of other exporters
+    /// Run unsupported nodes on the CPU instead of refusing the model; for graphs of other exporters. Slow: each batch copies
+    /// data between devices
     #[arg(long, env = "LEXIVEC_ALLOW_CPU_NODES")]
     pub(crate) allow_cpu_nodes: bool,
 
-    /// Capture batches of up to 512 tokens as CUDA graphs when a model opens, for --ep cuda: on or off. They start with one
-    /// launch, where several hundred would take the host as long as the device computes
-    #[arg(long, env = "LEXIVEC_CUDA_GRAPHS", value_name = "on|off", default_value = "on", action = ArgAction::Set, value_parser = BoolishValueParser::new())]
+    /// Replay small batches (most of up to 512 tokens) as CUDA graphs, for --ep cuda: one launch instead of several hundred.
+    /// They are captured when a model opens
+    #[arg(long, env = "LEXIVEC_CUDA_GRAPHS", value_name = "on|off", default_value = "on", hide_possible_values = true, action = ArgAction::Set, value_parser = BoolishValueParser::new())]
     pub(crate) cuda_graphs: bool,
+
+    /// Do not verify a conversion on first use against fp32
+    #[arg(long, env = "LEXIVEC_NO_VERIFY")]
+    pub(crate) no_verify: bool,
 
     /// GPUs by number, 0,1,… ; each gets the model and a share of the batches
     #[arg(
@@ -102,6 +106,11 @@ impl ComputeArgs {
         }
         if self.threads == Some(0) {
             return Err(Usage("--threads must be at least 1".to_owned()));
+        }
+        for (position, device) in self.devices.iter().enumerate() {
+            if self.devices[..position].contains(device) {
+                return Err(Usage(format!("--devices names {device} twice")));
+            }
         }
         let providers = self.providers()?;
         if !providers.wants_gpu() && self.devices.len() > 1 {

@@ -49,7 +49,7 @@ pub(crate) struct Args {
     )]
     ep: Vec<Provider>,
 
-    /// Operators, where not those of --ep: `ort`, `cuda`, `tensorrt`, or `standard`, which has those of ONNX opset 23 alone,
+    /// Operator set. Default: that of --ep. `ort`, `cuda`, `tensorrt`, or `standard`, which has those of ONNX opset 23 alone,
     /// for other tools
     #[arg(long, env = "LEXIVEC_TARGET")]
     target: Option<Target>,
@@ -75,8 +75,7 @@ pub(crate) struct Args {
     #[arg(long, env = "LEXIVEC_CALIBRATION_COSINE", value_name = "COSINE")]
     min_cosine: Option<f64>,
 
-    /// Do not look at what the network does with texts. Weights are rounded to nearest: seconds instead of minutes, and a
-    /// far coarser model. fp16 is not rescaled where values are too large for it
+    /// Skip calibration: round weights to nearest. Seconds instead of minutes, and a far coarser model. fp16 is not rescaled where values are too large for it
     #[arg(long, env = "LEXIVEC_NO_CALIBRATION", conflicts_with = "calibration")]
     no_calibration: bool,
 

@@ -61,6 +61,7 @@ pub(crate) fn model(
     let options = ConvertOptions {
         calibration: Some(super::convert::calibration()),
         onnxruntime: compute.library(),
+        verify: !compute.no_verify,
         ..ConvertOptions::for_provider(provider, precision)
     };
     let dir = cached(&checkpoint, &options)?;

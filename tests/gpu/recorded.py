@@ -1,6 +1,6 @@
 """What each model does on a device in one batch, as it was recorded. A change may only lower the numbers.
 
-To record anew: run `make test-gpu`; a failing test shows the numbers that it found.
+To record again, run `make test-gpu`; a failing test shows the numbers that it found.
 """
 
 from dataclasses import dataclass

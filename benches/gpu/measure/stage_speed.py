@@ -46,7 +46,7 @@ class Variant:
 
 
 def bodies(length: int, count: int, seed: int) -> Iterator[bytes]:
-    """Endless requests; each is made anew, since texts that repeat could be coalesced or cached."""
+    """Endless requests; each is new, because texts that repeat could be coalesced or cached."""
     while True:
         seed += 1
         yield body(token_ids(count, length, seed))

@@ -7,7 +7,7 @@
 use lexivec_models::Attention;
 
 use super::super::builder::{Attribute, CONTRIB, DType, Graph, Value};
-use super::{Dialect, FusedAttention, Heads, Lengths, RotaryTables, contrib};
+use super::{Dialect, FusedAttention, Heads, Lengths, RotaryTables};
 
 /// The two forms differ in what computes attention.
 pub(super) struct Cuda {
@@ -21,32 +21,6 @@ impl Dialect for Cuda {
 
     fn stacks(&self, _compute: DType) -> bool {
         false
-    }
-
-    fn rms_norm(&self, g: &mut Graph, x: &Value, weight: &Value, epsilon: f32) -> Value {
-        contrib::rms_norm(g, x, weight, epsilon)
-    }
-
-    fn add_rms_norm(
-        &self,
-        g: &mut Graph,
-        x: &Value,
-        residual: &Value,
-        weight: &Value,
-        epsilon: f32,
-    ) -> (Value, Value) {
-        contrib::add_rms_norm(g, x, residual, weight, epsilon)
-    }
-
-    fn rotary(
-        &self,
-        g: &mut Graph,
-        x: &Value,
-        positions: &Value,
-        tables: &RotaryTables,
-        heads: usize,
-    ) -> Value {
-        contrib::rotary(g, x, positions, tables, heads)
     }
 
     /// Inputs of the graph: computed in it, they would be nodes for the CPU.

@@ -18,7 +18,7 @@ use lexivec_models::{Attention, Target};
 
 use super::builder::{Attribute, DType, Graph, Value};
 
-/// The operators of one target. Shapes: rows are `[rows, width]`, sequences `[B, S, width]`.
+/// The operators of one target; norms and rotary embedding are ONNX Runtime's own unless a dialect says otherwise. Shapes: rows are `[rows, width]`, sequences `[B, S, width]`.
 pub(super) trait Dialect: Sync {
     /// Whether a packed graph takes rows of kept prefixes, and returns the keys and values that these come from.
     fn keeps_prefixes(&self) -> bool;
@@ -27,7 +27,9 @@ pub(super) trait Dialect: Sync {
     fn stacks(&self, compute: DType) -> bool;
 
     /// Root mean square normalisation over the last axis (arXiv 1910.07467).
-    fn rms_norm(&self, g: &mut Graph, x: &Value, weight: &Value, epsilon: f32) -> Value;
+    fn rms_norm(&self, g: &mut Graph, x: &Value, weight: &Value, epsilon: f32) -> Value {
+        contrib::rms_norm(g, x, weight, epsilon)
+    }
 
     /// `sum = x + residual; (rms_norm(sum), sum)`.
     fn add_rms_norm(
@@ -37,7 +39,9 @@ pub(super) trait Dialect: Sync {
         residual: &Value,
         weight: &Value,
         epsilon: f32,
-    ) -> (Value, Value);
+    ) -> (Value, Value) {
+        contrib::add_rms_norm(g, x, residual, weight, epsilon)
+    }
 
     /// Rotates the heads of `x`, `[rows, 1, heads * D]`, by `positions`, `[rows, 1]` (RoPE, arXiv 2104.09864, half-rotation
     /// form).
@@ -48,7 +52,9 @@ pub(super) trait Dialect: Sync {
         positions: &Value,
         tables: &RotaryTables,
         heads: usize,
-    ) -> Value;
+    ) -> Value {
+        contrib::rotary(g, x, positions, tables, heads)
+    }
 
     /// What attention wants to know of lengths; nothing where the operator reads shapes. `rectangle` is any value of shape
     /// `[B, S]`.

@@ -1,7 +1,7 @@
 //! For ONNX Runtime's CPU provider.
 
 use super::super::builder::{Attribute, CONTRIB, DType, Graph, Value};
-use super::{Dialect, Heads, Lengths, RotaryTables, contrib};
+use super::{Dialect, Heads, Lengths};
 
 /// GroupQueryAttention needs memory linear in length there, Attention quadratic. Its norm is not built in: the CPU kernel
 /// refuses the weights.
@@ -17,32 +17,6 @@ impl Dialect for Ort {
     /// so that verification sees values that float16 cannot hold.
     fn stacks(&self, compute: DType) -> bool {
         compute != DType::F32
-    }
-
-    fn rms_norm(&self, g: &mut Graph, x: &Value, weight: &Value, epsilon: f32) -> Value {
-        contrib::rms_norm(g, x, weight, epsilon)
-    }
-
-    fn add_rms_norm(
-        &self,
-        g: &mut Graph,
-        x: &Value,
-        residual: &Value,
-        weight: &Value,
-        epsilon: f32,
-    ) -> (Value, Value) {
-        contrib::add_rms_norm(g, x, residual, weight, epsilon)
-    }
-
-    fn rotary(
-        &self,
-        g: &mut Graph,
-        x: &Value,
-        positions: &Value,
-        tables: &RotaryTables,
-        heads: usize,
-    ) -> Value {
-        contrib::rotary(g, x, positions, tables, heads)
     }
 
     fn lengths(&self, g: &mut Graph, rectangle: &Value) -> Option<Lengths> {

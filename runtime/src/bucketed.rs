@@ -46,6 +46,12 @@ impl Network for BucketedNetwork {
         self.hidden_size
     }
 
+    fn on_device(&self) -> bool {
+        self.buckets
+            .iter()
+            .any(|(_, network)| network.as_ref().is_some_and(|n| n.on_device()))
+    }
+
     fn embed(&mut self, sequences: &[&[u32]]) -> Result<States> {
         let mut members: Vec<Vec<usize>> = vec![Vec::new(); self.buckets.len()];
         for (position, sequence) in sequences.iter().enumerate() {

@@ -13,7 +13,9 @@ use ort::value::{PrimitiveTensorElementType, Tensor};
 
 use crate::cudart::Cudart;
 use crate::packed::EMBEDDING;
+use crate::pinned::Pinned;
 use crate::plan::{Plan, Shape};
+use crate::plan_inputs::fixed_input;
 
 /// The run option that names a capture, and its value for batches that are not captured.
 pub(crate) const RUN_OPTION: &str = "gpu_graph_id";
@@ -146,28 +148,19 @@ impl Captured {
     ) -> ort::Result<Self> {
         let mut binding = session.create_binding()?;
         let mut inputs = Vec::new();
-        let Shape { batch, length, .. } = shape;
+        let pinned = Pinned::new(session, device)?;
         for input in session.inputs() {
             let name = input.name();
-            let total = i32::try_from(length).unwrap_or(i32::MAX);
-            match name {
-                // They are the same for all batches of a bucket.
-                "seqlens_k" => {
-                    let host = Tensor::from_array(([batch], vec![total - 1; batch]))?;
-                    binding.bind_input(name, &host)?;
-                }
-                "total_sequence_length" => {
-                    let host = Tensor::from_array(((), vec![total]))?;
-                    binding.bind_input(name, &host)?;
-                }
-                _ => {
-                    let staged = Staged::new(session, device, &shape.of_input(name))?;
-                    binding.bind_input(name, &staged.device)?;
-                    inputs.push((name.to_owned(), staged));
-                }
+            // These are the same for all batches of a bucket.
+            if let Some(fixed) = fixed_input(name, shape)? {
+                binding.bind_input(name, &fixed)?;
+                continue;
             }
+            let staged = Staged::new(session, &pinned, device, &shape.of_input(name))?;
+            binding.bind_input(name, &staged.device)?;
+            inputs.push((name.to_owned(), staged));
         }
-        let mut output = Staged::new(session, device, &[batch, width])?;
+        let mut output = Staged::new(session, &pinned, device, &[shape.batch, width])?;
         binding.bind_output(EMBEDDING, &mut output.device)?;
         let mut options = RunOptions::new()?;
         options.set(RUN_OPTION, number.to_string())?;
@@ -190,16 +183,16 @@ struct Staged<T: PrimitiveTensorElementType + Debug> {
 }
 
 impl<T: PrimitiveTensorElementType + Debug> Staged<T> {
-    fn new(session: &Session, device: i32, shape: &[usize]) -> ort::Result<Self> {
-        let allocator = |place, kind| {
-            let memory = MemoryInfo::new(place, device, AllocatorType::Device, kind)?;
-            Allocator::new(session, memory)
-        };
-        let host = allocator(AllocationDevice::CUDA_PINNED, MemoryType::CPUInput)?;
-        let on_device = allocator(AllocationDevice::CUDA, MemoryType::Default)?;
+    fn new(session: &Session, pinned: &Pinned, device: i32, shape: &[usize]) -> ort::Result<Self> {
+        let memory = MemoryInfo::new(
+            AllocationDevice::CUDA,
+            device,
+            AllocatorType::Device,
+            MemoryType::Default,
+        )?;
         Ok(Self {
-            host: Tensor::new(&host, shape)?,
-            device: Tensor::new(&on_device, shape)?,
+            host: pinned.tensor(shape)?,
+            device: Tensor::new(&Allocator::new(session, memory)?, shape)?,
         })
     }
 }

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::library::Library;
 use crate::packed;
 use crate::plan::Plan;
+use crate::plan_inputs::plan_inputs;
 use crate::prefix::Found;
 use crate::prefix_rows::{self, PrefixRows};
 use crate::session::{self, SessionSettings, Source};
@@ -61,7 +62,7 @@ impl LayerNetwork {
         let rows = plan.rows();
         let states = Tensor::<f32>::from_array(([rows, residual.len() / rows], residual.to_vec()))?;
         let mut inputs = vec![("residual", states.into())];
-        inputs.extend(packed::plan_inputs(&self.session, plan.clone())?);
+        inputs.extend(plan_inputs(&self.session, plan, None)?);
         inputs.extend(self.prefixes.inputs(&Found::default())?);
         packed::fetch(&mut self.session, inputs, names)
     }

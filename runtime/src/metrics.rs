@@ -20,6 +20,7 @@ const ROWS_CACHED: &str = "lexivec_rows_cached_total";
 const GRAPHS_CAPTURED: &str = "lexivec_cuda_graphs_captured_total";
 const GRAPHS_REPLAYED: &str = "lexivec_cuda_graphs_replayed_total";
 const BATCHES: &str = "lexivec_batches_total";
+const BATCHES_PREPARED: &str = "lexivec_batches_prepared_total";
 const BATCH_TOKENS: &str = "lexivec_batch_tokens";
 const BATCH_TEXTS: &str = "lexivec_batch_texts";
 const BUDGET: &str = "lexivec_batch_token_budget";
@@ -70,6 +71,10 @@ pub fn describe() {
     describe_counter!(
         BATCHES,
         "Batches by outcome: ok, error, panic, out_of_memory"
+    );
+    describe_counter!(
+        BATCHES_PREPARED,
+        "Batches that were planned while a device computed the batch before"
     );
     describe_histogram!(BATCH_TOKENS, "Tokens of a batch");
     describe_histogram!(BATCH_TEXTS, "Texts of a batch");
@@ -137,6 +142,7 @@ pub struct Model {
     graphs_captured: Counter,
     graphs_replayed: Counter,
     outcomes: [Counter; 4],
+    prepared: Counter,
     batch_tokens: Histogram,
     batch_texts: Histogram,
     budget: Gauge,
@@ -165,6 +171,7 @@ impl Model {
             graphs_captured: counter!(GRAPHS_CAPTURED, &[model()]),
             graphs_replayed: counter!(GRAPHS_REPLAYED, &[model()]),
             outcomes: ["ok", "error", "panic", "out_of_memory"].map(outcome),
+            prepared: counter!(BATCHES_PREPARED, &[model()]),
             batch_tokens: histogram!(BATCH_TOKENS, &[model()]),
             batch_texts: histogram!(BATCH_TEXTS, &[model()]),
             budget: gauge!(BUDGET, &[model()]),
@@ -209,6 +216,11 @@ impl Model {
             Err(_) => 1,
         };
         self.outcomes[place].increment(1);
+    }
+
+    /// A batch was planned before its turn.
+    pub(crate) fn batch_prepared(&self) {
+        self.prepared.increment(1);
     }
 
     pub(crate) fn budget(&self, tokens: usize) {

@@ -9,6 +9,7 @@ use crate::library::Library;
 use crate::model::ModelInfo;
 use crate::packed::PackedNetwork;
 use crate::padded::{PaddedNetwork, find_graph};
+use crate::plan::Plan;
 use crate::refusal::refusal;
 use crate::session::SessionSettings;
 use crate::tensorrt;
@@ -23,6 +24,19 @@ pub trait Network: Send {
     /// # Errors
     /// ONNX Runtime fails; [`Error::OutOfMemory`] where fewer sequences may succeed.
     fn embed(&mut self, sequences: &[&[u32]]) -> Result<States>;
+
+    /// As [`embed`](Self::embed), with the plan of these sequences at hand.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed).
+    fn embed_planned(&mut self, sequences: &[&[u32]], _plan: Plan) -> Result<States> {
+        self.embed(sequences)
+    }
+
+    /// Whether a device computes the batches, so that the host is idle meanwhile.
+    fn on_device(&self) -> bool {
+        false
+    }
 
     /// Gets ready for the first batch, on the thread that will run them all.
     ///

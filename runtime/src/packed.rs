@@ -3,14 +3,17 @@
 use std::path::Path;
 
 use half::{bf16, f16};
-use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
-use ort::value::{DynValue, Tensor, TensorElementType, ValueType};
+use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session};
+use ort::value::{DynValue, TensorElementType, ValueType};
 
 use crate::cuda_graph::{self, CudaGraphs};
 use crate::error::{Error, Result};
+use crate::execution_provider::Provider;
 use crate::library::Library;
 use crate::network::{Layer, Network, States};
+use crate::pinned::Pinned;
 use crate::plan::Plan;
+use crate::plan_inputs::{Input, plan_inputs, takes};
 use crate::prefix::Found;
 use crate::prefix_rows::{self, PrefixRows};
 use crate::session::{self, SessionSettings, Source};
@@ -26,6 +29,9 @@ pub struct PackedNetwork {
     captures: Option<i32>,
     /// None where no batch is captured.
     graphs: Option<CudaGraphs>,
+    /// Where inputs and outputs lie for a CUDA device to copy; none elsewhere.
+    pinned: Option<Pinned>,
+    on_gpu: bool,
 }
 
 impl PackedNetwork {
@@ -60,10 +66,14 @@ impl PackedNetwork {
         if !takes(&session, "kv_index") {
             return Err(unexpected(path));
         }
+        let (provider, device) = (settings.providers.first(), settings.providers.device);
+        let pinned = (provider == Provider::Cuda).then(|| Pinned::new(&session, device));
         Ok(Self {
             prefixes: prefix_rows::of_session(&session, settings.prefix_bytes),
             graphs: None,
-            captures: settings.captures().then_some(settings.providers.device),
+            pinned: pinned.transpose().map_err(|e| Error::of_run(e.message()))?,
+            on_gpu: provider.on_gpu(),
+            captures: settings.captures().then_some(device),
             session,
             hidden_size,
         })
@@ -72,7 +82,7 @@ impl PackedNetwork {
     /// Runs a batch behind the prefixes that are kept, and keeps more.
     fn run(&mut self, sequences: &[&[u32]]) -> ort::Result<States> {
         let Some(prefixes) = &mut self.prefixes else {
-            return self.run_whole(sequences);
+            return self.run_whole(Plan::new(sequences));
         };
         let found = prefixes.find(sequences);
         let plan = Plan::behind(&found.cached, sequences);
@@ -83,7 +93,8 @@ impl PackedNetwork {
             names.extend(prefixes.outputs());
         }
         let options = only(&names)?;
-        let inputs = inputs(&self.session, plan, prefixes.inputs(&found)?)?;
+        let mut inputs = plan_inputs(&self.session, &plan, None)?;
+        inputs.extend(prefixes.inputs(&found)?);
         let outputs = self.session.run_with_options(inputs, &options)?;
         let values = widened(&outputs[EMBEDDING])?;
         if !wanted.is_empty() {
@@ -98,27 +109,36 @@ impl PackedNetwork {
     }
 
     /// Runs a batch of a graph that takes no prefixes.
-    fn run_whole(&mut self, sequences: &[&[u32]]) -> ort::Result<States> {
-        let plan = Plan::new(sequences);
+    fn run_whole(&mut self, plan: Plan) -> ort::Result<States> {
         let rows = plan.rows();
         let graphs = self.graphs.as_mut();
         let replayed = graphs.and_then(|graphs| graphs.embed(&mut self.session, &plan));
-        let states = |values, replayed| States {
+        let (values, replayed) = match replayed {
+            Some(values) => (values?, true),
+            None => (self.launch(&plan)?, false),
+        };
+        Ok(States {
             values,
             rows,
             cached: 0,
             replayed,
-        };
-        if let Some(values) = replayed {
-            return Ok(states(values?, true));
+        })
+    }
+
+    /// Runs a batch kernel by kernel.
+    fn launch(&mut self, plan: &Plan) -> ort::Result<Vec<f32>> {
+        let mut selected = OutputSelector::no_default().with(EMBEDDING);
+        if let Some(pinned) = &self.pinned {
+            let output = pinned.tensor::<f32>(&[plan.batch(), self.hidden_size])?;
+            selected = selected.preallocate(EMBEDDING, output);
         }
-        let mut options = only(&[EMBEDDING])?;
+        let mut options = RunOptions::new()?.with_outputs(selected);
         if self.captures.is_some() {
             options.set(cuda_graph::RUN_OPTION, cuda_graph::NOT_CAPTURED)?;
         }
-        let inputs = inputs(&self.session, plan, Vec::new())?;
+        let inputs = plan_inputs(&self.session, plan, self.pinned.as_ref())?;
         let outputs = self.session.run_with_options(inputs, &options)?;
-        Ok(states(widened(&outputs[EMBEDDING])?, false))
+        widened(&outputs[EMBEDDING])
     }
 
     /// The keys and values of every layer, each of this width; nothing where the graph does not give them.
@@ -126,8 +146,8 @@ impl PackedNetwork {
         let Some(prefixes) = &self.prefixes else {
             return Ok((Vec::new(), 0));
         };
-        let none = prefixes.inputs(&Found::default())?;
-        let inputs = inputs(&self.session, Plan::new(sequences), none)?;
+        let mut inputs = plan_inputs(&self.session, &Plan::new(sequences), None)?;
+        inputs.extend(prefixes.inputs(&Found::default())?);
         let rows = fetch(&mut self.session, inputs, &prefixes.outputs())?;
         Ok((rows, prefixes.width()))
     }
@@ -150,51 +170,6 @@ fn not_captured(reason: &str) -> Error {
 }
 
 pub(crate) const EMBEDDING: &str = "embedding";
-
-/// An input of a graph, by its name.
-pub(crate) type Input<'a> = (&'a str, SessionInputValue<'static>);
-
-/// All inputs of a packed graph.
-fn inputs<'a>(
-    session: &Session,
-    plan: Plan,
-    prefixes: Vec<Input<'a>>,
-) -> ort::Result<Vec<Input<'a>>> {
-    let ids = Tensor::<i64>::from_array(([plan.rows()], plan.input_ids.clone()))?;
-    let mut inputs = vec![("input_ids", ids.into())];
-    inputs.extend(plan_inputs(session, plan)?);
-    inputs.extend(prefixes);
-    Ok(inputs)
-}
-
-/// What a plan says of its rows besides their tokens: those inputs that a packed graph, or a layer of one, takes.
-pub(crate) fn plan_inputs(session: &Session, plan: Plan) -> ort::Result<Vec<Input<'static>>> {
-    let (rows, batch, length) = (plan.rows(), plan.batch(), plan.length);
-    let total = i32::try_from(length).unwrap_or(i32::MAX);
-    let ints = |shape: Vec<usize>, data| -> ort::Result<SessionInputValue<'static>> {
-        Ok(Tensor::<i64>::from_array((shape, data))?.into())
-    };
-    let mut inputs = vec![
-        ("position_ids", ints(vec![rows], plan.position_ids)?),
-        ("kv_index", ints(vec![batch, length], plan.kv_index)?),
-        ("query_index", ints(vec![batch, length], plan.query_index)?),
-        ("token_index", ints(vec![rows], plan.token_index)?),
-        ("last_row", ints(vec![batch], plan.last_row)?),
-        ("last_slot", ints(vec![batch], plan.last_slot)?),
-    ];
-    // Every sequence is as long as the longest: no real token sees the padding behind it.
-    let last = Tensor::<i32>::from_array(([batch], vec![total - 1; batch]))?;
-    let total = Tensor::<i32>::from_array(((), vec![total]))?;
-    inputs.push(("seqlens_k", last.into()));
-    inputs.push(("total_sequence_length", total.into()));
-    inputs.retain(|(name, _)| takes(session, name));
-    Ok(inputs)
-}
-
-/// Whether a graph has an input of this name.
-fn takes(session: &Session, name: &str) -> bool {
-    session.inputs().iter().any(|input| input.name() == name)
-}
 
 /// Runs a graph for the outputs of these names alone, in float32.
 pub(crate) fn fetch(
@@ -222,6 +197,18 @@ impl Network for PackedNetwork {
 
     fn embed(&mut self, sequences: &[&[u32]]) -> Result<States> {
         self.run(sequences).map_err(|e| Error::of_run(e.message()))
+    }
+
+    fn embed_planned(&mut self, sequences: &[&[u32]], plan: Plan) -> Result<States> {
+        if self.prefixes.is_some() {
+            // The plan of a batch behind kept prefixes is another.
+            return self.embed(sequences);
+        }
+        self.run_whole(plan).map_err(|e| Error::of_run(e.message()))
+    }
+
+    fn on_device(&self) -> bool {
+        self.on_gpu
     }
 
     fn prepare(&mut self) -> Result<()> {

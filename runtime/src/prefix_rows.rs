@@ -6,8 +6,9 @@ use half::{bf16, f16};
 use ort::session::{Session, SessionOutputs};
 use ort::value::{PrimitiveTensorElementType, Tensor, TensorElementType};
 
-use crate::packed::{Input, tensor};
+use crate::packed::tensor;
 use crate::plan::Plan;
+use crate::plan_inputs::Input;
 use crate::prefix::{Found, PrefixCache, Wanted};
 
 /// The kept prefixes of one session, whichever float its rows are of.

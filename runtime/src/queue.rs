@@ -11,6 +11,7 @@
 //! that came first. A text therefore waits for at most two batches per text that came before it, and usually for two.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
@@ -45,6 +46,8 @@ struct State {
     /// In the order of their arrival.
     waiting: VecDeque<Waiting>,
     closed: bool,
+    /// Threads that wait for a full batch.
+    preparing: usize,
     /// Whether the next batch begins with what came first.
     oldest_next: bool,
     dropped: u64,
@@ -74,13 +77,57 @@ impl State {
         }
         order
     }
+
+    /// For each text that waits, whether it belongs to the next batch.
+    fn choose(&self, limits: &Limits) -> Vec<bool> {
+        let order = self.order();
+        let lengths = order.iter().map(|i| self.waiting[*i].entry.ids.len());
+        let mut chosen = vec![false; order.len()];
+        for place in select(lengths, limits) {
+            chosen[order[place]] = true;
+        }
+        chosen
+    }
+
+    /// Removes the chosen texts.
+    fn take(&mut self, chosen: Vec<bool>) -> Vec<Entry> {
+        let mut batch = Vec::new();
+        let mut rest = VecDeque::with_capacity(self.waiting.len());
+        for (waiting, chosen) in self.waiting.drain(..).zip(chosen) {
+            if chosen {
+                batch.push(waiting.entry);
+            } else {
+                rest.push_back(waiting);
+            }
+        }
+        self.waiting = rest;
+        self.oldest_next = !self.oldest_next;
+        batch
+    }
+
+    /// The next batch, if texts that come later would hardly add to it.
+    fn take_full(&mut self, limits: &Limits) -> Option<Vec<Entry>> {
+        let full = limits.max_tokens - limits.max_tokens / 4;
+        let tokens = |waiting: &Waiting| waiting.entry.ids.len();
+        if self.waiting.iter().map(tokens).sum::<usize>() < full {
+            return None;
+        }
+        self.sweep();
+        let chosen = self.choose(limits);
+        let taken = self.waiting.iter().zip(&chosen);
+        let taken = taken.filter(|(_, chosen)| **chosen).map(|(w, _)| tokens(w));
+        (taken.sum::<usize>() >= full).then(|| self.take(chosen))
+    }
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Queue {
     state: Mutex<State>,
+    /// A batch can be taken, or the queue was closed.
     changed: Condvar,
+    /// The same, for those who wait for full batches: a text that wakes one of them must wake a worker as well.
+    filling: Condvar,
     capacity: usize,
 }
 
@@ -91,6 +138,7 @@ impl Queue {
         Self {
             state: Mutex::default(),
             changed: Condvar::new(),
+            filling: Condvar::new(),
             capacity,
         }
     }
@@ -120,9 +168,23 @@ impl Queue {
             tag += entry.ids.len() as u64;
             state.waiting.push_back(Waiting { entry, tag });
         }
+        let preparing = state.preparing > 0;
         drop(state);
         self.changed.notify_one();
+        if preparing {
+            self.filling.notify_all();
+        }
         Ok(())
+    }
+
+    /// Puts a batch back that was taken and not computed. It goes first now.
+    pub fn put_back(&self, entries: Vec<Entry>) {
+        let mut state = self.lock();
+        for entry in entries.into_iter().rev() {
+            state.waiting.push_front(Waiting { entry, tag: 0 });
+        }
+        drop(state);
+        self.changed.notify_one();
     }
 
     /// Waits for work and takes a batch; `None` once the queue is closed and empty.
@@ -142,23 +204,8 @@ impl Queue {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        let order = state.order();
-        let lengths = order.iter().map(|i| state.waiting[*i].entry.ids.len());
-        let mut chosen = vec![false; order.len()];
-        for place in select(lengths, limits) {
-            chosen[order[place]] = true;
-        }
-        let mut batch = Vec::new();
-        let mut rest = VecDeque::with_capacity(state.waiting.len());
-        for (waiting, chosen) in state.waiting.drain(..).zip(chosen) {
-            if chosen {
-                batch.push(waiting.entry);
-            } else {
-                rest.push_back(waiting);
-            }
-        }
-        state.waiting = rest;
-        state.oldest_next = !state.oldest_next;
+        let chosen = state.choose(limits);
+        let batch = state.take(chosen);
         let more = !state.waiting.is_empty();
         drop(state);
         if more {
@@ -167,10 +214,40 @@ impl Queue {
         Some(batch)
     }
 
+    /// Waits until a full batch can be taken, for a worker that is still busy with another; `None` once it is no longer
+    /// wanted (see [`Queue::cancel`]) or the queue is closed.
+    ///
+    /// A batch taken early takes no text that comes later, so that only one with three quarters of its tokens is taken.
+    #[must_use]
+    pub fn next_full_batch(&self, limits: &Limits, wanted: &AtomicBool) -> Option<Vec<Entry>> {
+        let mut state = self.lock();
+        while wanted.load(Ordering::Relaxed) && !state.closed {
+            if let Some(batch) = state.take_full(limits) {
+                return Some(batch);
+            }
+            state.preparing += 1;
+            state = self
+                .filling
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+            state.preparing -= 1;
+        }
+        None
+    }
+
+    /// Ends the wait of [`Queue::next_full_batch`].
+    pub fn cancel(&self, wanted: &AtomicBool) {
+        let state = self.lock();
+        wanted.store(false, Ordering::Relaxed);
+        drop(state);
+        self.filling.notify_all();
+    }
+
     /// Takes no more; what waits is still served.
     pub fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
+        self.filling.notify_all();
     }
 
     /// Whether [`Queue::close`] was called.
@@ -283,6 +360,49 @@ mod tests {
         assert!(matches!(queue.push(vec![b]), Err((Error::ShuttingDown, _))));
         assert_eq!(queue.next_batch(&Limits::default()).unwrap().len(), 1);
         assert!(queue.next_batch(&Limits::default()).is_none());
+    }
+
+    #[test]
+    fn a_batch_is_taken_early_if_it_is_full() {
+        let queue = Queue::new(8);
+        let limits = Limits {
+            max_tokens: 8,
+            max_padding: 2,
+        };
+        let wanted = AtomicBool::new(true);
+        let (some, _r1) = request(1, &[5]);
+        queue.push(some).unwrap();
+        std::thread::scope(|scope| {
+            let early = scope.spawn(|| queue.next_full_batch(&limits, &wanted));
+            queue.cancel(&wanted);
+            assert!(early.join().unwrap().is_none());
+            assert_eq!(queue.len(), 1);
+
+            wanted.store(true, Ordering::Relaxed);
+            let early = scope.spawn(|| queue.next_full_batch(&limits, &wanted));
+            let (more, _r2) = request(2, &[1, 4]);
+            queue.push(more).unwrap();
+            assert_eq!(lengths(&early.join().unwrap().unwrap()), [5, 1]);
+            assert_eq!(queue.len(), 1);
+        });
+        wanted.store(true, Ordering::Relaxed);
+        queue.close();
+        assert!(queue.next_full_batch(&limits, &wanted).is_none());
+    }
+
+    #[test]
+    fn a_batch_that_is_put_back_goes_first() {
+        let queue = Queue::new(8);
+        let (texts, _receivers) = request(1, &[1, 2, 3]);
+        queue.push(texts).unwrap();
+        let two = Limits {
+            max_tokens: 3,
+            max_padding: 2,
+        };
+        let batch = queue.next_batch(&two).unwrap();
+        assert_eq!(lengths(&batch), [1, 2]);
+        queue.put_back(batch);
+        assert_eq!(lengths(&queue.next_batch(&two).unwrap()), [1, 2]);
     }
 
     #[test]

@@ -138,6 +138,12 @@ class Server:
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
 
+    def metric(self, name: str) -> float:
+        """The sum of a metric's series."""
+        with OPENER.open(f"{self._address}/metrics", timeout=60) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name}{{"))
+
     def trace(self) -> Trace:
         """What the device did since the server was ready. Loading and warm-up are left out."""
         return Trace.read(self._log, self._opened)

@@ -45,3 +45,13 @@ def test_two_devices_share_a_queue(models: Models, device: Device) -> None:
     assert {batch.device for batch in batches} == {0, 1}, Counter(batch.device for batch in batches)
     assert sum(sum(batch.copied("d2h")) for batch in batches) == sent * checkpoint.vector_bytes
     assert trace.of("error") == []
+
+
+def test_the_next_batch_is_planned_while_the_device_computes(models: Models, device: Device) -> None:
+    texts = [f"text {number} of many" for number in range(400)]
+    with device.serve(models.converted("nano", FP16), "--max-batch-tokens", "64", *NO_GRAPHS) as server:
+        status, answer = server.embed(texts)
+        batches, prepared = (server.metric(f"lexivec_batches_{name}total") for name in ("", "prepared_"))
+    assert status == 200 and len(answer["data"]) == len(texts)
+    # The first batch finds nothing prepared, and the last one is not full.
+    assert batches > 20 and prepared > batches / 2, (batches, prepared)

@@ -4,6 +4,7 @@
 #![cfg(lexivec_loom)]
 #![allow(clippy::unwrap_used)]
 
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use lexivec_loom::batch::Limits;
@@ -97,6 +98,32 @@ fn two_workers_serve_every_text_once_and_end_when_the_queue_is_closed() {
         assert_eq!(taken, [1, 2, 3]);
         assert!(answered(&mut of_two[0], 1) && answered(&mut of_two[1], 2));
         assert!(answered(&mut of_one[0], 3));
+    });
+}
+
+#[test]
+fn a_full_batch_is_taken_early_or_left_and_nobody_sleeps_through() {
+    model(|| {
+        let queue = Arc::new(Queue::new(4));
+        let wanted = Arc::new(AtomicBool::new(true));
+        let early = {
+            let (queue, wanted) = (Arc::clone(&queue), Arc::clone(&wanted));
+            thread::spawn(move || queue.next_full_batch(&ONE, &wanted))
+        };
+        let worker = worker(&queue);
+        let (two, mut receivers) = request(&[1, 2]);
+        queue.push(two).unwrap();
+        queue.cancel(&wanted);
+        let mut taken = Vec::new();
+        for entry in early.join().unwrap().unwrap_or_default() {
+            taken.push(entry.ids[0]);
+            entry.flight.land(&answer(entry.ids[0]));
+        }
+        queue.close();
+        taken.extend(worker.join().unwrap());
+        taken.sort_unstable();
+        assert_eq!(taken, [1, 2]);
+        assert!(answered(&mut receivers[0], 1) && answered(&mut receivers[1], 2));
     });
 }
 

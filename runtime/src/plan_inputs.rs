@@ -1,0 +1,77 @@
+//! A plan as the input tensors of a packed graph.
+
+use ort::session::{Session, SessionInputValue};
+use ort::value::Tensor;
+
+use crate::pinned::Pinned;
+use crate::plan::{Plan, Shape};
+
+/// An input of a graph, by its name.
+pub(crate) type Input<'a> = (&'a str, SessionInputValue<'static>);
+
+/// What a plan knows of. A graph takes some of them.
+const NAMES: [&str; 9] = [
+    "input_ids",
+    "position_ids",
+    "kv_index",
+    "query_index",
+    "token_index",
+    "last_row",
+    "last_slot",
+    SEQLENS,
+    TOTAL,
+];
+const SEQLENS: &str = "seqlens_k";
+const TOTAL: &str = "total_sequence_length";
+
+/// The inputs of a plan that a packed graph, or a layer of one, takes; in page-locked memory where there is some.
+pub(crate) fn plan_inputs(
+    session: &Session,
+    plan: &Plan,
+    pinned: Option<&Pinned>,
+) -> ort::Result<Vec<Input<'static>>> {
+    let shape = plan.shape();
+    let taken = NAMES.into_iter().filter(|name| takes(session, name));
+    taken
+        .map(|name| Ok((name, input(name, plan, shape, pinned)?)))
+        .collect()
+}
+
+fn input(
+    name: &str,
+    plan: &Plan,
+    shape: Shape,
+    pinned: Option<&Pinned>,
+) -> ort::Result<SessionInputValue<'static>> {
+    let Some(values) = plan.input(name) else {
+        return Ok(lengths(name, shape)?.into());
+    };
+    let dimensions = shape.of_input(name);
+    Ok(match pinned {
+        Some(pinned) => pinned.filled(&dimensions, values)?.into(),
+        None => Tensor::from_array((dimensions, values.to_vec()))?.into(),
+    })
+}
+
+/// The inputs of GroupQueryAttention that follow from a batch's shape; ONNX Runtime reads them on the host.
+///
+/// Every sequence counts as long as the longest: no real token sees the padding behind it.
+fn lengths(name: &str, shape: Shape) -> ort::Result<Tensor<i32>> {
+    let total = i32::try_from(shape.length).unwrap_or(i32::MAX);
+    if name == TOTAL {
+        Tensor::from_array(((), vec![total]))
+    } else {
+        Tensor::from_array(([shape.batch], vec![total - 1; shape.batch]))
+    }
+}
+
+/// The value of an input that follows from a batch's shape alone; `None` for the others.
+pub(crate) fn fixed_input(name: &str, shape: Shape) -> ort::Result<Option<Tensor<i32>>> {
+    let fixed = [SEQLENS, TOTAL].contains(&name);
+    fixed.then(|| lengths(name, shape)).transpose()
+}
+
+/// Whether a graph has an input of this name.
+pub(crate) fn takes(session: &Session, name: &str) -> bool {
+    session.inputs().iter().any(|input| input.name() == name)
+}

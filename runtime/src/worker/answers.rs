@@ -1,0 +1,72 @@
+//! Sends a batch's final states to those who wait for them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Shared;
+use crate::error::{Error, Result};
+use crate::flight::{Answer, Origin, Reply};
+use crate::network::States;
+use crate::queue::Entry;
+
+/// A batch that a session has computed.
+pub(crate) struct Computed {
+    pub(crate) entries: Vec<Entry>,
+    /// One for each entry.
+    pub(crate) states: States,
+    pub(crate) started: Instant,
+    /// How long the session took.
+    pub(crate) infer: Duration,
+}
+
+impl Computed {
+    /// Keeps the states in the response cache, then answers every text.
+    pub(crate) fn answer(self, shared: &Shared) {
+        let replies = self.replies();
+        if let Some(results) = &shared.results {
+            let computed = self.entries.iter().zip(&replies);
+            let computed = computed.filter_map(|(entry, reply)| {
+                let answer = reply.as_ref().ok()?;
+                Some((entry.key?, Arc::clone(&answer.state)))
+            });
+            results.keep(computed.collect());
+        }
+        for (entry, reply) in self.entries.iter().zip(&replies) {
+            entry.flight.land(reply);
+        }
+    }
+
+    fn replies(&self) -> Vec<Reply> {
+        let hidden = self.states.values.len() / self.entries.len();
+        let states = self.states.values.chunks_exact(hidden);
+        let reply = |(entry, state): (&Entry, &[f32])| {
+            if !state.iter().all(|v| v.is_finite()) {
+                return Err(Error::NonFinite);
+            }
+            Ok(Answer {
+                state: state.into(),
+                origin: Origin::Computed,
+                queued: self.started.saturating_duration_since(entry.since),
+                infer: self.infer,
+            })
+        };
+        self.entries.iter().zip(states).map(reply).collect()
+    }
+}
+
+/// Checks that there is a state for every text. Otherwise nobody could tell whose they are.
+pub(crate) fn complete(states: States, expected: usize) -> Result<States> {
+    match states.values.len() {
+        found if found == expected && expected > 0 => Ok(states),
+        found => Err(Error::Inference(format!(
+            "the graph gave {found} values where {expected} were due"
+        ))),
+    }
+}
+
+/// Gives every text of a batch the same reply.
+pub(crate) fn answer_all(entries: &[Entry], reply: &Reply) {
+    for entry in entries {
+        entry.flight.land(reply);
+    }
+}

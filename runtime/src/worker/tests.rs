@@ -1,0 +1,308 @@
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::flight::{Flight, Reply};
+use crate::metrics;
+use crate::network::States;
+use crate::queue::Queue;
+
+/// Answers each text with its first token; fails on 1, panics on 2, gives NaN on 3, nothing on 4, and has memory for
+/// eight tokens.
+struct Fake;
+
+impl Network for Fake {
+    fn hidden_size(&self) -> usize {
+        1
+    }
+
+    fn embed(&mut self, sequences: &[&[u32]]) -> Result<States> {
+        let rows = sequences.iter().map(|s| s.len()).sum();
+        if rows > 8 {
+            return Err(Error::of_run(
+                "Failed to allocate memory for requested buffer of size 9",
+            ));
+        }
+        let state = |s: &&[u32]| match s[0] {
+            1 => Err(Error::Inference("asked to".to_owned())),
+            2 => panic!("asked to"),
+            3 => Ok(f32::NAN),
+            other => Ok(other as f32),
+        };
+        let mut values = sequences.iter().map(state).collect::<Result<Vec<f32>>>()?;
+        values.retain(|value| *value != 4.0);
+        Ok(States {
+            values,
+            rows,
+            cached: 0,
+            replayed: false,
+        })
+    }
+}
+
+struct Scene {
+    shared: Arc<Shared>,
+    worker: Option<Worker>,
+    opened: Arc<AtomicUsize>,
+}
+
+fn shared(budget: usize) -> Arc<Shared> {
+    Arc::new(Shared {
+        queue: Queue::new(64),
+        budget: AtomicUsize::new(budget),
+        max_padding: 2,
+        results: None,
+        metrics: metrics::Model::new("fake"),
+    })
+}
+
+/// A worker whose session opens, and opens again at the third attempt.
+fn scene() -> Scene {
+    let shared = shared(4096);
+    let opened = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&opened);
+    let open: Opener = Box::new(move || match count.fetch_add(1, Ordering::SeqCst) {
+        1 => Err(Error::Inference("the device is away".to_owned())),
+        2 => panic!("the driver is away"),
+        _ => Ok(Box::new(Fake)),
+    });
+    let worker = spawn(open, Arc::clone(&shared)).unwrap();
+    Scene {
+        shared,
+        worker: Some(worker),
+        opened,
+    }
+}
+
+impl Scene {
+    fn ask(&self, texts: &[&[u32]]) -> Vec<Reply> {
+        let receivers = push(&self.shared, texts);
+        let replies = receivers.into_iter().map(|r| r.blocking_recv().unwrap());
+        replies.collect()
+    }
+}
+
+fn push(shared: &Shared, texts: &[&[u32]]) -> Vec<oneshot::Receiver<Reply>> {
+    let text = |ids: &&[u32]| {
+        let (flight, receiver) = Flight::new();
+        let entry = Entry {
+            ids: ids.to_vec(),
+            key: None,
+            flight,
+            since: Instant::now(),
+        };
+        (entry, receiver)
+    };
+    let (entries, receivers) = texts.iter().map(text).unzip();
+    shared.push(entries).unwrap();
+    receivers
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        self.worker.take().unwrap().thread.join().unwrap();
+    }
+}
+
+#[test]
+fn a_failed_or_panicked_batch_is_answered_and_the_next_is_served_by_a_new_session() {
+    let scene = scene();
+    assert!(matches!(scene.ask(&[&[1]])[0], Err(Error::Inference(_))));
+    assert_eq!(scene.ask(&[&[7]])[0].as_ref().unwrap().state[..], [7.0]);
+    assert_eq!(scene.opened.load(Ordering::SeqCst), 4);
+    assert!(matches!(scene.ask(&[&[2]])[0], Err(Error::Panicked)));
+    assert!(matches!(scene.ask(&[&[3]])[0], Err(Error::NonFinite)));
+    assert_eq!(scene.ask(&[&[9]])[0].as_ref().unwrap().state[..], [9.0]);
+    // A vector that is not finite is the text's fault, not the session's.
+    assert_eq!(scene.opened.load(Ordering::SeqCst), 5);
+}
+
+#[test]
+fn a_session_that_does_not_open_is_an_error_at_once() {
+    let shared = shared(8);
+    let refused = spawn(Box::new(|| Err(Error::ShuttingDown)), Arc::clone(&shared));
+    assert!(matches!(refused, Err(Error::ShuttingDown)));
+    let panicked = spawn(Box::new(|| panic!("the driver is away")), shared);
+    assert!(matches!(panicked, Err(Error::Panicked)));
+}
+
+#[test]
+fn a_batch_with_too_few_states_is_an_error_for_all_of_it() {
+    let replies = scene().ask(&[&[4], &[5], &[6]]);
+    let failed = |reply: &Reply| matches!(reply, Err(Error::Inference(reason)) if reason.contains("2 values"));
+    assert!(replies.iter().all(failed), "{replies:?}");
+}
+
+#[test]
+fn where_memory_runs_out_the_batch_is_halved_and_the_budget_lowered() {
+    let scene = scene();
+    let texts: Vec<[u32; 5]> = (10..14).map(|t| [t; 5]).collect();
+    let texts: Vec<&[u32]> = texts.iter().map(<[u32; 5]>::as_slice).collect();
+    let found: Vec<f32> = scene
+        .ask(&texts)
+        .iter()
+        .map(|r| r.as_ref().unwrap().state[0])
+        .collect();
+    assert_eq!(found, [10.0, 11.0, 12.0, 13.0]);
+    assert_eq!(scene.shared.budget.load(Ordering::Relaxed), LEAST_BUDGET);
+    let alone = scene.ask(&[&[10; 9]]);
+    assert!(matches!(alone[0], Err(Error::OutOfMemory { .. })));
+    assert_eq!(scene.opened.load(Ordering::SeqCst), 1);
+}
+
+/// A network on a device: says when a batch begins, and ends it when it is told how.
+struct Device {
+    /// First token of the batch, and whether it was planned before.
+    begun: Sender<(u32, bool)>,
+    end: Arc<Mutex<Receiver<Result<()>>>>,
+}
+
+impl Device {
+    fn compute(&mut self, sequences: &[&[u32]], planned: bool) -> Result<States> {
+        self.begun.send((sequences[0][0], planned)).unwrap();
+        self.end.lock().unwrap().recv().unwrap()?;
+        Ok(States {
+            values: sequences.iter().map(|s| s[0] as f32).collect(),
+            rows: 1,
+            cached: 0,
+            replayed: false,
+        })
+    }
+}
+
+impl Network for Device {
+    fn hidden_size(&self) -> usize {
+        1
+    }
+
+    fn embed(&mut self, sequences: &[&[u32]]) -> Result<States> {
+        self.compute(sequences, false)
+    }
+
+    fn embed_planned(&mut self, sequences: &[&[u32]], plan: Plan) -> Result<States> {
+        assert_eq!(plan, Plan::new(sequences));
+        self.compute(sequences, true)
+    }
+
+    fn on_device(&self) -> bool {
+        true
+    }
+}
+
+/// A worker over a [`Device`] with batches of eight tokens, and both ends of the device.
+struct DeviceScene {
+    scene: Scene,
+    begun: Receiver<(u32, bool)>,
+    end: Sender<Result<()>>,
+}
+
+/// `may_open` says of each attempt to open a session whether it succeeds.
+fn device_scene(may_open: impl Fn(usize) -> bool + Send + 'static) -> DeviceScene {
+    let shared = shared(8);
+    let (sender, begun) = channel();
+    let (end, receiver) = channel();
+    let receiver = Arc::new(Mutex::new(receiver));
+    let opened = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&opened);
+    let open: Opener = Box::new(move || {
+        if !may_open(count.fetch_add(1, Ordering::SeqCst)) {
+            return Err(Error::Inference("the device is away".to_owned()));
+        }
+        Ok(Box::new(Device {
+            begun: sender.clone(),
+            end: Arc::clone(&receiver),
+        }))
+    });
+    let worker = Some(spawn(open, Arc::clone(&shared)).unwrap());
+    DeviceScene {
+        scene: Scene {
+            shared,
+            worker,
+            opened,
+        },
+        begun,
+        end,
+    }
+}
+
+fn wait_until(what: &str, met: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !met() {
+        assert!(started.elapsed() < Duration::from_secs(20), "never: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn while_a_device_computes_the_next_batch_is_planned_and_the_last_one_answered() {
+    let device = device_scene(|_| true);
+    let shared = &device.scene.shared;
+    let first = push(shared, &[&[10; 8]]);
+    assert_eq!(device.begun.recv().unwrap(), (10, false));
+    let second = push(shared, &[&[11; 4], &[12; 4]]);
+    wait_until("the second batch is prepared", || shared.queue.is_empty());
+    device.end.send(Ok(())).unwrap();
+    assert_eq!(device.begun.recv().unwrap(), (11, true));
+    for receiver in first {
+        let answer = receiver.blocking_recv().unwrap().unwrap();
+        assert_eq!(answer.state[..], [10.0]);
+    }
+    device.end.send(Ok(())).unwrap();
+    let states = second
+        .into_iter()
+        .map(|r| r.blocking_recv().unwrap().unwrap().state[0]);
+    assert!(states.eq([11.0, 12.0]));
+}
+
+#[test]
+fn a_prepared_batch_goes_back_to_the_queue_while_its_session_is_away() {
+    let away = Arc::new(AtomicBool::new(false));
+    let is_away = Arc::clone(&away);
+    let device = device_scene(move |_| !is_away.load(Ordering::SeqCst));
+    let shared = &device.scene.shared;
+    let first = push(shared, &[&[10; 8]]);
+    device.begun.recv().unwrap();
+    let second = push(shared, &[&[11; 4], &[12; 4]]);
+    wait_until("the second batch is prepared", || shared.queue.is_empty());
+    away.store(true, Ordering::SeqCst);
+    device
+        .end
+        .send(Err(Error::Inference("lost".to_owned())))
+        .unwrap();
+    for receiver in first {
+        assert!(receiver.blocking_recv().unwrap().is_err());
+    }
+    wait_until("the second batch waits again", || shared.queue.len() == 2);
+    away.store(false, Ordering::SeqCst);
+    assert_eq!(device.begun.recv().unwrap(), (11, false));
+    device.end.send(Ok(())).unwrap();
+    let states = second
+        .into_iter()
+        .map(|r| r.blocking_recv().unwrap().unwrap().state[0]);
+    assert!(states.eq([11.0, 12.0]));
+}
+
+#[test]
+fn a_session_whose_memory_does_not_suffice_for_one_text_is_recreated_once() {
+    let device = device_scene(|_| true);
+    let full = || {
+        Err(Error::of_run(
+            "Failed to allocate memory for requested buffer of size 9",
+        ))
+    };
+    for ends in [vec![full(), Ok(())], vec![full()]] {
+        let last = ends.last().unwrap().is_ok();
+        let mut receivers = push(&device.scene.shared, &[&[10; 8]]);
+        for end in ends {
+            device.begun.recv().unwrap();
+            device.end.send(end).unwrap();
+        }
+        let reply = receivers.remove(0).blocking_recv().unwrap();
+        assert_eq!(reply.is_ok(), last, "{reply:?}");
+    }
+    assert_eq!(device.scene.opened.load(Ordering::SeqCst), 2);
+}

@@ -62,7 +62,7 @@ impl LayerNetwork {
         let rows = plan.rows();
         let states = Tensor::<f32>::from_array(([rows, residual.len() / rows], residual.to_vec()))?;
         let mut inputs = vec![("residual", states.into())];
-        inputs.extend(plan_inputs(&self.session, plan, None)?);
+        inputs.extend(plan_inputs(&self.session, plan)?);
         inputs.extend(self.prefixes.inputs(&Found::default())?);
         packed::fetch(&mut self.session, inputs, names)
     }

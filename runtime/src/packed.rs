@@ -8,10 +8,8 @@ use ort::value::{DynValue, TensorElementType, ValueType};
 
 use crate::cuda_graph::{self, CudaGraphs};
 use crate::error::{Error, Result};
-use crate::execution_provider::Provider;
 use crate::library::Library;
 use crate::network::{Layer, Network, States};
-use crate::pinned::Pinned;
 use crate::plan::Plan;
 use crate::plan_inputs::{Input, plan_inputs, takes};
 use crate::prefix::Found;
@@ -29,8 +27,6 @@ pub struct PackedNetwork {
     captures: Option<i32>,
     /// None where no batch is captured.
     graphs: Option<CudaGraphs>,
-    /// Where inputs and outputs lie for a CUDA device to copy; none elsewhere.
-    pinned: Option<Pinned>,
     on_gpu: bool,
 }
 
@@ -66,14 +62,11 @@ impl PackedNetwork {
         if !takes(&session, "kv_index") {
             return Err(unexpected(path));
         }
-        let (provider, device) = (settings.providers.first(), settings.providers.device);
-        let pinned = (provider == Provider::Cuda).then(|| Pinned::new(&session, device));
         Ok(Self {
             prefixes: prefix_rows::of_session(&session, settings.prefix_bytes),
             graphs: None,
-            pinned: pinned.transpose().map_err(|e| Error::of_run(e.message()))?,
-            on_gpu: provider.on_gpu(),
-            captures: settings.captures().then_some(device),
+            on_gpu: settings.providers.first().on_gpu(),
+            captures: settings.captures().then_some(settings.providers.device),
             session,
             hidden_size,
         })
@@ -93,7 +86,7 @@ impl PackedNetwork {
             names.extend(prefixes.outputs());
         }
         let options = only(&names)?;
-        let mut inputs = plan_inputs(&self.session, &plan, None)?;
+        let mut inputs = plan_inputs(&self.session, &plan)?;
         inputs.extend(prefixes.inputs(&found)?);
         let outputs = self.session.run_with_options(inputs, &options)?;
         let values = widened(&outputs[EMBEDDING])?;
@@ -127,16 +120,11 @@ impl PackedNetwork {
 
     /// Runs a batch kernel by kernel.
     fn launch(&mut self, plan: &Plan) -> ort::Result<Vec<f32>> {
-        let mut selected = OutputSelector::no_default().with(EMBEDDING);
-        if let Some(pinned) = &self.pinned {
-            let output = pinned.tensor::<f32>(&[plan.batch(), self.hidden_size])?;
-            selected = selected.preallocate(EMBEDDING, output);
-        }
-        let mut options = RunOptions::new()?.with_outputs(selected);
+        let mut options = only(&[EMBEDDING])?;
         if self.captures.is_some() {
             options.set(cuda_graph::RUN_OPTION, cuda_graph::NOT_CAPTURED)?;
         }
-        let inputs = plan_inputs(&self.session, plan, self.pinned.as_ref())?;
+        let inputs = plan_inputs(&self.session, plan)?;
         let outputs = self.session.run_with_options(inputs, &options)?;
         widened(&outputs[EMBEDDING])
     }
@@ -146,7 +134,7 @@ impl PackedNetwork {
         let Some(prefixes) = &self.prefixes else {
             return Ok((Vec::new(), 0));
         };
-        let mut inputs = plan_inputs(&self.session, &Plan::new(sequences), None)?;
+        let mut inputs = plan_inputs(&self.session, &Plan::new(sequences))?;
         inputs.extend(prefixes.inputs(&Found::default())?);
         let rows = fetch(&mut self.session, inputs, &prefixes.outputs())?;
         Ok((rows, prefixes.width()))

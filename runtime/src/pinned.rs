@@ -42,18 +42,4 @@ impl Pinned {
     ) -> ort::Result<Tensor<T>> {
         Tensor::new(&self.0, shape)
     }
-
-    /// A tensor of these values, as many as the shape has.
-    ///
-    /// # Errors
-    /// As [`tensor`](Self::tensor).
-    pub(crate) fn filled<T: PrimitiveTensorElementType + Debug + Copy>(
-        &self,
-        shape: &[usize],
-        values: &[T],
-    ) -> ort::Result<Tensor<T>> {
-        let mut tensor = self.tensor(shape)?;
-        tensor.extract_tensor_mut().1.copy_from_slice(values);
-        Ok(tensor)
-    }
 }

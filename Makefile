@@ -45,8 +45,7 @@ bench-gpu-kit: build onnxruntime-gpu  ## What measures lexivec on a GPU elsewher
 	$(PYTHON) benches/gpu/kit.py --program $(TARGET)/release/lexivec --out $(TARGET)/gpu-kit
 
 bench-gpu-dry: onnxruntime-gpu  ## The same kit on a stand-in device, which computes nothing; three minutes
-	cargo build --locked --quiet --bin lexivec
-	$(PYTHON) benches/gpu/dry.py --program $(TARGET)/debug/lexivec --out $(TARGET)/gpu-dry
+	$(PYTHON) benches/gpu/dry.py --out $(TARGET)/gpu-dry
 
 precision-report: build  ## What each precision costs nano: models/nano/PRECISION.md; precision.html and .json in the target folder
 	rm -rf $(TARGET)/precision && mkdir -p $(TARGET)/precision

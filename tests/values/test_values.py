@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import suite
 from onnx import TensorProto
 
 from attention import group_query_attention
-from conftest import ROOT
 from graph import Graph
 from plan import plan
 
-TINY = ROOT / "tests" / "fixtures" / "tiny"
+TINY = suite.ROOT / "tests" / "fixtures" / "tiny"
 IN_NUMPY = {"GroupQueryAttention": group_query_attention}
 # Sequences times the longest: keeps short texts out of the batch of the one with 1,706 tokens.
 MOST_SLOTS = 2048
@@ -49,7 +49,7 @@ NO_KERNEL = ("fp32", "grouped")
 
 def nano() -> list[dict]:
     """Texts, and their vectors from sentence-transformers."""
-    return json.loads((ROOT / "tests" / "golden" / "nano.json").read_text())["cases"]
+    return json.loads((suite.ROOT / "tests" / "golden" / "nano.json").read_text())["cases"]
 
 
 def tiny(family: str) -> list[dict]:

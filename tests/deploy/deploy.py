@@ -5,7 +5,6 @@ import re
 import subprocess
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import suite
 import yaml

@@ -10,7 +10,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Apart, for its flags would have everything else built anew.
 LOOM_TARGET := $(TARGET)/loom
 
-.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page test-gpu test-tensorrt test-values check-deploy test-loom precision-report bench-gpu-kit bench-gpu-dry
+.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page test-gpu test-tensorrt test-values check-deploy test-loom suites precision-report bench-gpu-kit bench-gpu-dry
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -72,6 +72,15 @@ check-deploy: onnxruntime redis  ## server/deploy: files, dashboard and alerts a
 
 test-gpu: onnxruntime-gpu  ## `--ep cuda` on a stand-in CUDA device, which needs no GPU
 	$(PYTHON) tests/gpu/run.py
+
+suites: test-clients test-loom test-page test-gpu check-deploy test-tensorrt test-values bench-gpu-dry  ## All of these: with --jobs 2, two at a time
+
+# Set-ups that bear one process at a time: a conversion of nano and apt-get, the environment of the stand-in device.
+ifneq (,$(filter suites,$(MAKECMDGOALS)))
+test-page: | test-clients
+check-deploy: | test-page
+bench-gpu-dry: | test-gpu
+endif
 
 onnxruntime:  ## ONNX Runtime for CPUs, into the cache folder (once)
 	@$(PYTHON) runtime/setup/onnxruntime.py cpu

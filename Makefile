@@ -10,7 +10,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Apart, for its flags would have everything else built anew.
 LOOM_TARGET := $(TARGET)/loom
 
-.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page test-gpu test-tensorrt test-values check-deploy test-loom precision-report bench-gpu-kit bench-gpu-dry
+.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page test-gpu test-tensorrt test-values check-deploy test-loom suites precision-report bench-gpu-kit bench-gpu-dry
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -45,8 +45,7 @@ bench-gpu-kit: build onnxruntime-gpu  ## What measures lexivec on a GPU elsewher
 	$(PYTHON) benches/gpu/kit.py --program $(TARGET)/release/lexivec --out $(TARGET)/gpu-kit
 
 bench-gpu-dry: onnxruntime-gpu  ## The same kit on a stand-in device, which computes nothing; three minutes
-	cargo build --locked --quiet --bin lexivec
-	$(PYTHON) benches/gpu/dry.py --program $(TARGET)/debug/lexivec --out $(TARGET)/gpu-dry
+	$(PYTHON) benches/gpu/dry.py --out $(TARGET)/gpu-dry
 
 precision-report: build  ## What each precision costs nano: models/nano/PRECISION.md; precision.html and .json in the target folder
 	rm -rf $(TARGET)/precision && mkdir -p $(TARGET)/precision
@@ -73,6 +72,15 @@ check-deploy: onnxruntime redis  ## server/deploy: files, dashboard and alerts a
 
 test-gpu: onnxruntime-gpu  ## `--ep cuda` on a stand-in CUDA device, which needs no GPU
 	$(PYTHON) tests/gpu/run.py
+
+suites: test-clients test-loom test-page test-gpu check-deploy test-tensorrt test-values bench-gpu-dry  ## All of these: with --jobs 2, two at a time
+
+# Set-ups that bear one process at a time: a conversion of nano and apt-get, the environment of the stand-in device.
+ifneq (,$(filter suites,$(MAKECMDGOALS)))
+test-page: | test-clients
+check-deploy: | test-page
+bench-gpu-dry: | test-gpu
+endif
 
 onnxruntime:  ## ONNX Runtime for CPUs, into the cache folder (once)
 	@$(PYTHON) runtime/setup/onnxruntime.py cpu

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the whole kit on the stand-in CUDA device, so that no minute of a card is lost on errors of the host side.
 
-    dry.py --program target/release/lexivec --out target/gpu-dry
+    dry.py --out target/gpu-dry
 
 It makes the pieces, takes them, runs all stages at tiny shapes, kills the run in the middle, goes on, and checks that
 every stage gave its JSON and its part of the table. The device computes nothing, so no number means anything.
@@ -9,7 +9,6 @@ Parts that need torch run where this Python has it and are reported as skipped w
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import shutil
@@ -18,10 +17,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 
 HERE = Path(__file__).resolve().parent
 TESTS = HERE.parents[1] / "tests" / "gpu"
+sys.path.insert(0, str(TESTS))
+import standin  # noqa: E402  (needs the path)
+from standin import suite  # noqa: E402
+
 # Steps may be missing for these reasons and for no other.
 ALLOWED = (
     "needs torch",
@@ -35,15 +37,6 @@ UNFINISHED = 3
 def fail(reason: str) -> None:
     """Ends the dry run."""
     sys.exit(f"dry run failed: {reason}")
-
-
-def module(name: str) -> ModuleType:
-    """A module of tests/gpu, which has the stand-in device and a Python with NumPy."""
-    sys.path.insert(0, str(TESTS))
-    spec = importlib.util.spec_from_file_location(f"tests_gpu_{name}", TESTS / f"{name}.py")
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
 
 
 def make_and_take(program: Path, out: Path) -> Path:
@@ -68,7 +61,6 @@ def environment(out: Path) -> dict[str, str]:
     """The stand-in device, and a stand-in for nvidia-smi."""
     device, programs = out / "device", out / "bin"
     device.mkdir()
-    standin = module("standin")
     standin.build(device)
     programs.mkdir()
     shutil.copyfile(HERE / "nvidia_smi.py", programs / "nvidia-smi")
@@ -139,20 +131,21 @@ def check(results: Path, before: dict[str, dict]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--program", type=Path, required=True, help="the lexivec program")
+    parser.add_argument("--program", type=Path, help="the lexivec program; default: LEXIVEC_PROGRAM, or a debug build")
     parser.add_argument("--out", type=Path, required=True, help="folder for everything; replaced")
     parser.add_argument("--python", type=Path, help="runs the stages; default: that of `make test-gpu`, without torch")
     arguments = parser.parse_args()
-    python = arguments.python or module("run").environment()
+    python = arguments.python or suite.python(suite.environment("gpu/python", TESTS / "requirements.txt"))
+    program = arguments.program or suite.program()
     out = arguments.out.resolve()
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     started = time.monotonic()
-    work = make_and_take(arguments.program, out)
+    work = make_and_take(program, out)
     env = environment(out)
     results = out / "results"
-    program = str(work / "kit" / "benches" / "gpu" / "run.py")
-    command = [str(python), program, "--dry", "--work", str(work), "--results", str(results)]
+    stages = str(work / "kit" / "benches" / "gpu" / "run.py")
+    command = [str(python), stages, "--dry", "--work", str(work), "--results", str(results)]
     code = subprocess.run([*command, "--minutes", "0.01"], env=env, stdout=subprocess.DEVNULL).returncode
     if code != UNFINISHED:
         fail(f"a call without time ended with exit code {code}, not {UNFINISHED}")

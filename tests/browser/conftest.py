@@ -11,20 +11,19 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import suite
 from front import Front
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-ROOT = Path(__file__).resolve().parents[2]
 # No sandbox, since root, as in a container, cannot have one; nothing of the browser's own on the network.
 SWITCHES = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
     --disable-component-update --disable-sync --window-size=1280,900"""
 
 
 def pytest_addoption(parser) -> None:
-    parser.addoption("--program", type=Path)
     parser.addoption("--page", type=Path)
 
 
@@ -32,7 +31,7 @@ class Server:
     """`lexivec serve` with models/nano on a free port."""
 
     def __init__(self, program: Path) -> None:
-        command = [program, "serve", ROOT / "models" / "nano", "--port", "0", "--log", "warn"]
+        command = [program, "serve", suite.ROOT / "models" / "nano", "--port", "0", "--log", "warn"]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         for line in self._process.stderr:
             if match := re.search(r"serving .* at (http://\S+)/v1", line):
@@ -128,8 +127,8 @@ class Page:
 
 
 @pytest.fixture(scope="session")
-def server(request):
-    server = Server(request.config.getoption("--program"))
+def server():
+    server = Server(suite.program())
     yield server
     server.stop()
 

@@ -7,20 +7,20 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import suite
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-ROOT = Path(__file__).resolve().parents[2]
 TEXTS = ["cardiac arrest", "心肌梗死", "инфаркт", "force majeure", "breach of contract", "shear stress", "import", "π ≈ 3.14"]
 TEXTS += ["</script><img src=x onerror=document.title='run'>", "ابن سينا", "a | b \\ `c` *d*", "x" * 400, "fn main() {}"]
 
 
 @pytest.fixture(scope="module")
-def folder(request, tmp_path_factory) -> Path:
+def folder(tmp_path_factory) -> Path:
     """Two precisions of nano held against it, with pairs, a retrieval set and a gate that fails."""
     folder = tmp_path_factory.mktemp("report")
-    program, nano = request.config.getoption("--program").resolve(), ROOT / "models" / "nano"
+    program, nano = suite.program(), suite.ROOT / "models" / "nano"
     quiet = {"cwd": folder, "check": True, "stdout": subprocess.DEVNULL}
     subprocess.run([program, "convert", nano, "--precision", "fp16,int8", "--output", "."], **quiet)
     (folder / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))

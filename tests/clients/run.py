@@ -6,6 +6,8 @@ second time with an API key and a small queue, and runs each client's script aga
 (recorder.py). Prints one line per client; exit code 1 if any of them fails.
 
     run.py [--only NAME] [--fresh]
+
+LEXIVEC_PROGRAM names another program than the one built.
 """
 
 import argparse
@@ -17,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import environments
+from environments import suite
 from recorder import Recorder
 from server import Server
 
@@ -76,7 +79,7 @@ def main() -> int:
     if not chosen:
         parser.error(f"no client's name holds {arguments.only!r}; there are: {', '.join(CLIENTS)}")
 
-    program = Server.build()
+    program = suite.program()
     interpreters = environments.ready({environment for _, environment in chosen.values()}, arguments.fresh)
     # More than the queue's default, for the largest requests of several clients may come at once.
     with Server(program, "--queue", "65536") as open_server, Server(
@@ -95,7 +98,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except subprocess.CalledProcessError as error:
-        sys.exit(f"{Path(error.cmd[0]).name} failed with exit code {error.returncode}; its own message is above")
+    suite.main(main)

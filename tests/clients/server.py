@@ -1,27 +1,21 @@
 """A real `lexivec serve models/nano`, for as long as a `with` block runs."""
 
-import os
 import re
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from environments import suite
+
 
 
 class Server:
     """Starts on a free port; `address` is its URL. On leaving, SIGTERM has to end it with exit code 0."""
 
     def __init__(self, program: Path, *flags: str):
-        self.command = [program, "serve", ROOT / "models" / "nano", "--port", "0", *flags]
+        self.command = [program, "serve", suite.ROOT / "models" / "nano", "--port", "0", *flags]
         self.log: list[str] = []
-
-    @staticmethod
-    def build() -> Path:
-        """Builds the program as `make test` does, so that one build serves both."""
-        subprocess.run(["cargo", "build", "--quiet", "--bin", "lexivec", "--locked"], cwd=ROOT, check=True)
-        return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "lexivec"
 
     def __enter__(self) -> "Server":
         self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE, text=True)

@@ -1,18 +1,16 @@
 """The files of server/deploy, read for the tests."""
 
 import json
-import os
 import re
 import subprocess
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
+import suite
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
-DEPLOY = ROOT / "server" / "deploy"
-PROGRAM = os.environ["LEXIVEC_PROGRAM"]
+DEPLOY = suite.ROOT / "server" / "deploy"
+PROGRAM = str(suite.program())
 KUSTOMIZATIONS = ["base", "convert", "cuda"]
 
 
@@ -115,7 +113,7 @@ def adapter_queries() -> list[Query]:
 def documented_metrics() -> dict[str, tuple[str, set[str]]]:
     """The type and the labels of each lexivec_ metric in the tables of server/METRICS.md."""
     metrics = {}
-    for line in (ROOT / "server" / "METRICS.md").read_text().splitlines():
+    for line in (suite.ROOT / "server" / "METRICS.md").read_text().splitlines():
         if line.startswith("| `lexivec_"):
             names, kind = line.split("|")[1:3]
             labels = set(re.findall(r"`(\w+)`", kind))

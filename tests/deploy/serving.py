@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import suite
 
 import deploy
 
@@ -89,7 +90,7 @@ def serving(folder: Path, **variables: str) -> Iterator[Server]:
         "LEXIVEC_SHUTDOWN_DELAY": "0",
     }
     environment = os.environ | deploy.server_environment() | own | variables
-    command = [deploy.PROGRAM, "serve", str(deploy.ROOT / "models" / "nano")]
+    command = [deploy.PROGRAM, "serve", str(suite.ROOT / "models" / "nano")]
     with running(command, log, env=environment) as process:
         wait_for(f"http://127.0.0.1:{port}/readyz", process, log)
         yield Server(process, port)

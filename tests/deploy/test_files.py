@@ -5,17 +5,18 @@ import re
 import subprocess
 
 import pytest
+import suite
 import yaml
 
 import deploy
 import tools
-from deploy import DEPLOY, ROOT
+from deploy import DEPLOY
 
 
 def run(*command: object, **environment: str) -> str:
     """Runs a command that has to succeed; its output."""
     done = subprocess.run(
-        [str(word) for word in command], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True
+        [str(word) for word in command], cwd=suite.ROOT, env=os.environ | environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -6,8 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-HOME = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-CACHE = Path(os.environ.get("LEXIVEC_CACHE") or HOME / "lexivec") / "deploy"
+import suite
 
 
 def program(name: str) -> str:
@@ -17,7 +16,7 @@ def program(name: str) -> str:
     """
     if path := shutil.which(name):
         return path
-    folder = CACHE / "prometheus"
+    folder = suite.cache() / "deploy" / "prometheus"
     if not folder.is_dir():
         if shutil.which("apt-get") is None:
             raise RuntimeError(f"{name} is missing: install Prometheus 2.42 or newer and put it on PATH")

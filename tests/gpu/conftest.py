@@ -44,9 +44,9 @@ class Models:
         self._checkpoints: dict[str, Checkpoint] = {"nano": checkpoints.nano()}
 
     def checkpoint(self, name: str) -> Checkpoint:
-        """`nano`, `4B` (sparse), or `4B, two layers` (sparse, with nano's vocabulary)."""
+        """`nano`, `4B` (sparse), or the first layers of `4B` (with nano's vocabulary)."""
         if name not in self._checkpoints:
-            layers, vocabulary = {"4B": (36, None), "4B, two layers": (2, 16_384)}[name]
+            layers, vocabulary = {"4B": (36, None), "4B, two layers": (2, 16_384), "4B, four layers": (4, 16_384)}[name]
             folder = self._folder / f"checkpoint-{layers}"
             self._checkpoints[name] = checkpoints.sparse_4b(folder, layers, vocabulary)
         return self._checkpoints[name]

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import standin
 from device_trace import Trace
+from standin import suite
 
-PROGRAM = os.environ.get("LEXIVEC_PROGRAM", "")
+PROGRAM = os.environ.get(suite.PROGRAM, "")
 
 # The model in requests, whichever it is.
 NAME = "model"

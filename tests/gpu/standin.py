@@ -3,15 +3,16 @@
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
+import suite  # noqa: E402  (needs the path)
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 SOURCES = HERE / "device"
-CACHE = Path(
-    os.environ.get("LEXIVEC_CACHE")
-    or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lexivec"
-)
+CACHE = suite.cache()
 
 # gnu2x, because functions leave out the names of parameters that they ignore.
 FLAGS = "-std=gnu2x -O1 -Wall -Wextra -shared -fPIC -Wl,-z,defs".split()

@@ -17,7 +17,10 @@ from recorded import Form
 from test_memory import texts
 
 GB = 1_000_000_000
-FORMS = [Form("bf16", "standard"), Form("bf16", "grouped")]
+STANDARD, GROUPED = Form("bf16", "standard"), Form("bf16", "grouped")
+# Of four layers activations are most of the memory, so that the tolerance is one of them. Two layers take less, because
+# only the last tokens go through the last one's products.
+CASES = [("4B", STANDARD), ("4B, four layers", STANDARD), ("4B, four layers", GROUPED)]
 
 
 def lexivec(device: Device, *arguments: object, memory_gb: float = 80) -> subprocess.CompletedProcess[str]:
@@ -35,9 +38,9 @@ def prediction(device: Device, model: Path, memory_gb: float = 80) -> tuple[floa
     return float(numbers[1]), float(numbers[2]), int(numbers[3]), int(numbers[4])
 
 
-@pytest.mark.parametrize("form", FORMS, ids=str)
-def test_a_full_padded_batch_takes_what_was_predicted(form: Form, models: Models, device: Device) -> None:
-    model = models.converted("4B", form)
+@pytest.mark.parametrize("name, form", CASES, ids=str)
+def test_a_full_padded_batch_takes_what_was_predicted(name: str, form: Form, models: Models, device: Device) -> None:
+    model = models.converted(name, form)
     weights, activations, budget, _ = prediction(device, model)
     assert budget == 16_384
     # One text of twice the length pads all others.
@@ -45,11 +48,11 @@ def test_a_full_padded_batch_takes_what_was_predicted(form: Form, models: Models
     trace, vectors = device.embed(model, padded, memory=80 * GB)
     assert vectors == len(padded)
     predicted = (weights + activations) * GB
-    assert 0.9 * predicted <= trace.peak() <= 1.1 * predicted, f"{trace.peak() / GB:.2f} GB, {predicted / GB:.2f}"
+    assert 0.95 * predicted <= trace.peak() <= 1.05 * predicted, f"{trace.peak() / GB:.2f} GB, {predicted / GB:.2f}"
 
 
 def test_on_a_small_card_batches_fit(models: Models, device: Device) -> None:
-    model = models.converted("4B", FORMS[0])
+    model = models.converted("4B", STANDARD)
     _, _, budget, _ = prediction(device, model, memory_gb=12)
     assert 256 <= budget < 16_384
     trace, vectors = device.embed(model, texts(200), memory=12 * GB)
@@ -59,7 +62,7 @@ def test_on_a_small_card_batches_fit(models: Models, device: Device) -> None:
 
 
 def test_a_card_too_small_is_an_error_with_numbers(models: Models, device: Device) -> None:
-    model = models.converted("4B", FORMS[0])
+    model = models.converted("4B", STANDARD)
     source = device.folder / "one.txt"
     source.write_text("a text\n")
     done = lexivec(device, "embed", model, source, "--ep", "cuda", memory_gb=8.5)

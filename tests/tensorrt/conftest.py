@@ -1,7 +1,6 @@
 """Checkpoints and conversions."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -10,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
+import suite
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Checkpoint:
 @pytest.fixture(scope="session")
 def four_billion() -> Iterator[Path]:
     """Two random layers of Qwen3-Embedding-4B; vocabulary and positions are short, because they only cost time."""
-    script = ROOT / "tests" / "fixtures" / "random_checkpoint.py"
+    script = suite.ROOT / "tests" / "fixtures" / "random_checkpoint.py"
     sizes = ["--shape=4B", "--layers=2", "--vocabulary=16384", "--positions=4096"]
     with tempfile.TemporaryDirectory(prefix="lexivec-4B-") as folder:
         subprocess.run([sys.executable, script, *sizes, f"--out={folder}"], check=True, stdout=subprocess.DEVNULL)
@@ -43,7 +41,7 @@ def four_billion() -> Iterator[Path]:
 def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
     """nano, and two layers of the 4B shape."""
     if request.param == "nano":
-        return Checkpoint.open(ROOT / "models" / "nano")
+        return Checkpoint.open(suite.ROOT / "models" / "nano")
     return Checkpoint.open(request.getfixturevalue("four_billion"))
 
 
@@ -54,7 +52,7 @@ def convert() -> Iterator[Callable[..., Path]]:
         model = Path(folder) / "model"
 
         def run(checkpoint: Path, *options: str) -> Path:
-            command = [os.environ["LEXIVEC_PROGRAM"], "convert", checkpoint, "--no-verify", *options]
+            command = [suite.program(), "convert", checkpoint, "--no-verify", *options]
             subprocess.run([*command, "--output", model], check=True, stdout=subprocess.DEVNULL)
             return model / "model.onnx"
 

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import suite
 
-from conftest import ROOT, Checkpoint
+from conftest import Checkpoint
 from rtx import LOG, Network
 
 # Least, best and largest sizes. T rows, B sequences, S the longest; one text of one token is the least batch.
@@ -72,7 +73,7 @@ def test_graph_compiles(checkpoint: Checkpoint, precision: str, layout: str, con
 
 def test_calibrated_graph_compiles(convert: Callable[..., Path]) -> None:
     """With a goal that int8 misses, some products are computed in two parts and some in float32."""
-    network = Network(convert(ROOT / "models" / "nano", "--ep=tensorrt", "--precision=int8", "--min-cosine=0.99999"))
+    network = Network(convert(suite.ROOT / "models" / "nano", "--ep=tensorrt", "--precision=int8", "--min-cosine=0.99999"))
     kinds = network.kinds()
     assert kinds["QUANTIZE"] > 0
     # There are 24 products; one in two parts counts twice.
@@ -83,14 +84,14 @@ def test_calibrated_graph_compiles(convert: Callable[..., Path]) -> None:
 
 def test_buckets_share_an_engine(convert: Callable[..., Path]) -> None:
     """One engine takes several profiles, one for each range of batch sizes."""
-    network = Network(convert(ROOT / "models" / "nano", "--ep=tensorrt", "--precision=fp16"))
+    network = Network(convert(suite.ROOT / "models" / "nano", "--ep=tensorrt", "--precision=fp16"))
     assert network.build(*BUCKETS) > 0
     assert LOG.complaints() == []
 
 
 def test_float32_attention_does_not_compile(convert: Callable[..., Path]) -> None:
     """The reason why --ep tensorrt computes attention in 16 bits. If this fails, TensorRT has learnt it."""
-    network = Network(convert(ROOT / "models" / "nano", "--target=standard", "--precision=fp32"))
+    network = Network(convert(suite.ROOT / "models" / "nano", "--target=standard", "--precision=fp32"))
     assert network.input_types("ATTENTION_INPUT") == {"FLOAT"}
     with pytest.raises(ValueError, match="not supported by a dedicated kernel"):
         network.build(RANGES)

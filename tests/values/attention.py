@@ -12,6 +12,7 @@ from onnx import NodeProto, helper
 # Positions of the implemented inputs.
 QUERY, SEQLENS_K, TOTAL_LENGTH, COS, SIN, Q_NORM, K_NORM = 0, 5, 6, 7, 8, 14, 15
 REQUIRED = {QUERY, SEQLENS_K, TOTAL_LENGTH, COS, SIN}
+ROWS = 128
 ATTRIBUTES = {"num_heads", "kv_num_heads", "do_rotary", "qk_norm_epsilon"}
 
 
@@ -31,10 +32,17 @@ def causal_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
     """softmax(q kᵀ / sqrt(D)) v over [B, heads, S, D], each position reading itself and those before."""
     group = q.shape[1] // k.shape[1]
     k, v = (np.repeat(x, group, axis=1) for x in (k, v))
-    scores = q @ k.swapaxes(-1, -2) / np.sqrt(np.float32(q.shape[-1]))
-    scores += np.triu(np.full(scores.shape[-2:], -np.inf, np.float32), 1)
-    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return weights / weights.sum(axis=-1, keepdims=True) @ v
+    q = q / np.sqrt(np.float32(q.shape[-1]))
+    y = np.empty_like(q)
+    # In parts, because the longest text would need 90 MB for each step, of which one half is masked.
+    for start in range(0, q.shape[2], ROWS):
+        end = min(start + ROWS, q.shape[2])
+        scores = q[:, :, start:end] @ k[:, :, :end].swapaxes(-1, -2)
+        scores += np.triu(np.full((end - start, end), -np.inf, np.float32), start + 1)
+        scores -= scores.max(axis=-1, keepdims=True)
+        weights = np.exp(scores, out=scores)
+        y[:, :, start:end] = weights @ v[:, :, :end] / weights.sum(axis=-1, keepdims=True)
+    return y
 
 
 def group_query_attention(node: NodeProto, inputs: list[np.ndarray | None]) -> list[np.ndarray]:

@@ -1,6 +1,5 @@
 """Conversions for GPUs."""
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -8,8 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
+import suite
 
 
 @pytest.fixture
@@ -20,7 +18,7 @@ def convert() -> Iterator[Callable[..., Path]]:
 
         def run(checkpoint: str | Path, *options: str) -> Path:
             fast = ["--no-calibration", "--no-verify"]
-            command = [os.environ["LEXIVEC_PROGRAM"], "convert", ROOT / checkpoint, *fast, *options, "--output", model]
+            command = [suite.program(), "convert", suite.ROOT / checkpoint, *fast, *options, "--output", model]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             unlink(model)
             return model / "model.onnx"

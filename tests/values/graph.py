@@ -1,7 +1,8 @@
 """Evaluates graphs written for GPUs on a CPU: chosen operators in NumPy, all others in ONNX Runtime.
 
 The graph is cut at the chosen nodes, and what lies between them runs as models of their own, with the operators and
-types that were written. Only bfloat16, for which the CPU has no kernels, is widened to float32.
+types that were written. Only bfloat16, for which the CPU has no kernels, and 8-bit floats between the models are widened
+to float32.
 """
 
 from collections.abc import Callable
@@ -16,16 +17,24 @@ Kernel = Callable[[NodeProto, list[np.ndarray | None]], list[np.ndarray]]
 
 
 class Graph:
-    """A model, and the operators of it that NumPy evaluates."""
+    """A model, and the operators of it that NumPy evaluates.
 
-    def __init__(self, path: Path, kernels: dict[str, Kernel] | None = None) -> None:
+    With `float16` off, what the graph computes in float16 is computed in float32.
+    """
+
+    def __init__(self, path: Path, kernels: dict[str, Kernel] | None = None, float16: bool = True) -> None:
         self.model = onnx.load(path)
-        widen(self.model)
+        widen(self.model, {TensorProto.BFLOAT16} if float16 else {TensorProto.BFLOAT16, TensorProto.FLOAT16})
         self._kernels = kernels or {}
         self._constants = {t.name: t for t in self.model.graph.initializer}
         self._outputs = [output.name for output in self.model.graph.output]
         self._sessions: dict[int, onnxruntime.InferenceSession] = {}
         self._steps = self._cut()
+
+    def take_constants(self, other: "Graph", *names: str) -> None:
+        """Replaces weights by those of the same name in another graph."""
+        for name in names:
+            self._constants[name].CopyFrom(other._constants[name])
 
     def _cut(self) -> list[list[NodeProto]]:
         """Groups nodes in the order of evaluation: ONNX Runtime's, NumPy's, ONNX Runtime's, …"""
@@ -87,13 +96,26 @@ def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
 
-def widen(model: onnx.ModelProto) -> None:
-    """Turns bfloat16 weights and casts to bfloat16 into float32: the weights are exact, the arithmetic is finer."""
+def widen(model: onnx.ModelProto, narrow: set[int]) -> None:
+    """Replaces types by float32, which holds their values: those of `narrow`, and 8-bit floats, which NumPy does not have.
+
+    Arithmetic becomes finer. Activations are still rounded to 8-bit floats, and widened after that.
+    """
     for tensor in model.graph.initializer:
-        if tensor.data_type == TensorProto.BFLOAT16:
+        if tensor.data_type in narrow:
             values = numpy_helper.to_array(tensor).astype(np.float32)
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    nodes = []
     for node in model.graph.node:
+        nodes.append(node)
         for attribute in node.attribute:
-            if (node.op_type, attribute.name, attribute.i) == ("Cast", "to", TensorProto.BFLOAT16):
+            if (node.op_type, attribute.name) not in {("Cast", "to"), ("GemmFloat8", "dtype")}:
+                continue
+            if attribute.i in narrow:
                 attribute.i = TensorProto.FLOAT
+            if attribute.i == TensorProto.FLOAT8E4M3FN:
+                (name,) = node.output
+                node.output[0] = f"{name}, rounded"
+                nodes.append(helper.make_node("Cast", [node.output[0]], [name], to=TensorProto.FLOAT))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)

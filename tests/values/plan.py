@@ -1,10 +1,25 @@
 """The inputs of packed graphs (ARCHITECTURE.md, "The packed graph"), planned independently of lexivec."""
 
+from collections.abc import Iterable
+
 import numpy as np
+from onnx import ValueInfoProto, helper
 
 
-def plan(sequences: list[list[int]]) -> dict[str, np.ndarray]:
-    """Every input that a packed graph without kept prefixes may have; equal prefixes share their rows."""
+def plan(sequences: list[list[int]], inputs: Iterable[ValueInfoProto]) -> dict[str, np.ndarray]:
+    """The inputs of a packed graph; equal prefixes share their rows, and no prefixes are kept from earlier batches."""
+    planned = rows_and_slots(sequences)
+    return {i.name: planned[i.name] if i.name in planned else empty(i) for i in inputs}
+
+
+def empty(prefixes: ValueInfoProto) -> np.ndarray:
+    """No rows, for an input [P, width]."""
+    kind = prefixes.type.tensor_type
+    return np.zeros((0, kind.shape.dim[1].dim_value), helper.tensor_dtype_to_np_dtype(kind.elem_type))
+
+
+def rows_and_slots(sequences: list[list[int]]) -> dict[str, np.ndarray]:
+    """Every input but kept prefixes."""
     rows: dict[tuple[int, ...], int] = {}
     for sequence in sequences:
         for end in range(1, len(sequence) + 1):
@@ -23,6 +38,8 @@ def plan(sequences: list[list[int]]) -> dict[str, np.ndarray]:
         "input_ids": np.array([prefix[-1] for prefix in rows], np.int64),
         "position_ids": np.array([len(prefix) - 1 for prefix in rows], np.int64),
         "kv_index": kv_index,
+        # A position asks with the row that it reads, because no rows are kept ones.
+        "query_index": kv_index,
         "token_index": token_index,
         "last_row": kv_index[batch, ends],
         "last_slot": batch * longest + ends,

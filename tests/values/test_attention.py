@@ -8,7 +8,8 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from attention import group_query_attention
 from graph import session
 
-POSITIONS, BATCH, LENGTH = 16, 3, 11
+# More than attention.py takes at once.
+POSITIONS, BATCH, LENGTH = 320, 2, 300
 NAMES = ["qkv", *[""] * 4, "seqlens_k", "total_sequence_length", "cos", "sin"]
 NORMS = [*[""] * 5, "q_norm", "k_norm"]
 

@@ -202,7 +202,7 @@ fn an_interrupted_conversion_leaves_nothing() {
         .status()
         .unwrap();
     assert!(status.success());
-    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 0);
 }
 

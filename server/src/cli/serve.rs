@@ -138,7 +138,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let settings = args.http.settings()?;
     let keys = args.http.keys()?;
     let tls = args.http.tls()?;
-    let _logging = args.logs.init()?;
+    let logging = args.logs.init()?;
     let instructions = args.domains.load()?;
     // Before a model is loaded, which may take minutes: a port that is taken is known at once.
     let address = SocketAddr::new(args.http.host, args.http.port);
@@ -194,7 +194,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // Whoever waited has been answered or cut off: what runs still is at most a batch per session.
     if !state.close(LAST_BATCH) {
         tracing::error!("a batch does not end: leaving it");
-        std::process::exit(1);
+        drop(logging);
+        interrupt::leave(1);
     }
     tracing::info!("stopped");
     Ok(())

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use lexivec_convert::compare::{CHUNK, Comparison, Measured, REPORT_FORMAT, Report, Side};
 
 use super::bars::ConversionBar;
-use super::common::{ComputeArgs, HubArgs};
+use super::common::HubArgs;
+use super::compute_args::ComputeArgs;
 use super::compare_args::{DataArgs, EndpointArgs, GateArgs, MeasureArgs, OutputArgs};
 use super::doctor;
 use crate::compare::{Sides, footprint, terminal};

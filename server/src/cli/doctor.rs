@@ -10,7 +10,7 @@ use lexivec_runtime::{
 };
 use serde::Serialize;
 
-use super::common::ComputeArgs;
+use super::compute_args::ComputeArgs;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -13,7 +13,8 @@ use lexivec_runtime::Provider;
 use sha2::{Digest as _, Sha256};
 
 use super::bars::{ConversionBar, DownloadBars};
-use super::common::{ComputeArgs, HubArgs};
+use super::common::HubArgs;
+use super::compute_args::ComputeArgs;
 use crate::interrupt;
 
 /// Opens a checkpoint: a folder, or a hub id, which is downloaded.

@@ -11,7 +11,8 @@ use lexivec_models::Precision;
 use lexivec_runtime::{Engine, EngineOptions, Library, Request};
 
 use super::cache_args::CacheArgs;
-use super::common::{ComputeArgs, DomainArgs, HubArgs};
+use super::common::{DomainArgs, HubArgs};
+use super::compute_args::ComputeArgs;
 use super::http_args::HttpArgs;
 use super::logging::LogArgs;
 use super::{Usage, resolve};

@@ -57,14 +57,18 @@ pub(crate) fn model(
             "{source}: the folder holds neither a model (lexivec.json, model.onnx) nor a checkpoint (config.json, *.safetensors)"
         );
     }
-    let checkpoint = checkpoint(source, hub)?;
     let provider = compute.ep.first().copied().unwrap_or(Provider::Cpu);
     let options = ConvertOptions {
         calibration: Some(super::convert::calibration()),
+        device: compute.devices[0],
         onnxruntime: compute.library(),
         verify: !compute.no_verify,
         ..ConvertOptions::for_provider(provider, precision)
     };
+    // Before minutes of downloads and conversion, which would be in vain.
+    compute.providers()?.check(options.form())?;
+    compute.start()?;
+    let checkpoint = checkpoint(source, hub)?;
     let dir = cached(&checkpoint, &options)?;
     if Manifest::is_model_dir(&dir) {
         return Ok(dir);

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::Data;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use lexivec_models::Precision;
-use lexivec_runtime::{Engine, EngineOptions, Library, Request};
+use lexivec_runtime::{Engine, EngineOptions, Error, Library, Request};
 
 use super::cache_args::CacheArgs;
 use super::common::{DomainArgs, HubArgs};
@@ -229,9 +229,13 @@ fn open(
     options.name = name.map(str::to_owned);
     let engine = Engine::open(dir, &options)?;
     // The first run allocates and, on a GPU, compiles; no client should wait for that.
-    engine
-        .embed(&[Request::text("warm-up")])
-        .with_context(|| format!("{source} does not run"))?;
+    match engine.embed(&[Request::text("warm-up")]) {
+        Err(Error::OutOfMemory { reason }) => bail!(
+            "{source} does not run: the device has no memory left for a single short text. Free memory on it, serve fewer \
+             --sessions or models, or convert to a smaller precision. {reason}"
+        ),
+        warm => warm.with_context(|| format!("{source} does not run"))?,
+    };
     let name = name.map_or_else(|| engine.model().name.clone(), str::to_owned);
     let provider = options.session.providers.first().name();
     let tokens = engine.batch_tokens();

@@ -17,7 +17,7 @@ use crate::options::ConvertOptions;
 use crate::output::Staging;
 use crate::progress::Progress;
 use crate::records::{digest_of, of_checkpoint, of_written};
-use crate::verify::{self, Subject};
+use crate::verify::{self, Subject, Verifier};
 use crate::weights::Weights;
 
 /// What a conversion did.
@@ -57,15 +57,10 @@ pub fn convert(
     }
     let staging = Staging::create(output, options.force)?;
     let dir = staging.dir();
+    let variant = options.variant();
+    // Before the work, because what is missing would be found only after it.
+    let verifier = verify::verifier(options)?;
     let weights = Weights::open(checkpoint)?;
-    let variant = Variant {
-        precision: options.precision,
-        target: options.target,
-        attention: options.attention,
-        layout: options.layout,
-        blocks: options.blocks,
-        residual: 1.0,
-    };
     let mut source = None;
     let calibrated = match &options.calibration {
         Some(calibration) if variant.is_quantised() || variant.computes_in_float16() => {
@@ -104,21 +99,18 @@ pub fn convert(
     written?;
     let source = source?;
     copy_small_files(checkpoint, dir)?;
-    let verification = if options.verify {
-        let subject = Subject {
-            checkpoint,
-            weights: &weights,
-            dir,
-            form: variant.form(),
-            blocks: variant.format().map(|_| variant.blocks),
-            provider: options.provider,
-            onnxruntime: options.onnxruntime.as_deref(),
-        };
-        verify::verify(&subject, progress)?
-    } else {
-        Verification::Skipped {
-            reason: "--no-verify was given".to_owned(),
+    let verification = match verifier {
+        Verifier::On(library, providers) => {
+            let subject = Subject {
+                checkpoint,
+                weights: &weights,
+                dir,
+                precision: variant.precision,
+                blocks: variant.format().map(|_| variant.blocks),
+            };
+            verify::verify(&subject, library, providers, progress)?
         }
+        Verifier::Nobody(reason) => Verification::Skipped { reason },
     };
     let (quantization, notes) = calibrated.finish();
     let files = of_written(dir)?;

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use lexivec_models::{Attention, Blocks, Compute, Decoder, Layout, Precision, Target};
-use lexivec_runtime::Provider;
+use lexivec_models::{Attention, Blocks, Compute, Decoder, GraphForm, Layout, Precision, Target};
+use lexivec_runtime::{Provider, unservable};
 
 use crate::blocks::Format;
 use crate::calibrate::Calibration;
 use crate::error::{Error, Result};
+use crate::graph::Variant;
 
 /// What to convert to.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct ConvertOptions {
     pub verify: bool,
     /// Whether to replace a model directory at the output path.
     pub force: bool,
+    /// The GPU that verifies the result, where one does.
+    pub device: i32,
     /// The ONNX Runtime library for verification; `None` to look for it.
     pub onnxruntime: Option<PathBuf>,
 }
@@ -74,68 +77,49 @@ impl ConvertOptions {
             calibration: Some(Calibration::default()),
             verify: true,
             force: false,
+            device: 0,
             onnxruntime: None,
         }
     }
 
     /// Refuses combinations that no execution provider could run.
     pub(crate) fn check(&self, decoder: &Decoder) -> Result<()> {
-        let unusable = |reason: &'static str| {
-            Err(Error::Combination {
+        let variant = self.variant();
+        let padded =
+            "padded graphs are for other tools: convert with `--target standard` or `--target ort`";
+        let reason = match (self.target, self.layout) {
+            (Target::Cuda, Layout::Padded) => Some(padded),
+            _ => unservable(self.form()),
+        };
+        if let Some(reason) = reason {
+            return Err(Error::Combination {
                 precision: self.precision,
                 target: self.target,
                 reason,
-            })
-        };
-        let blocks = self.precision.weight_bits().is_some();
-        match (self.target, self.precision) {
-            (Target::Standard | Target::TensorRt, _) if blocks => {
-                return unusable(
-                    "only ONNX Runtime's own operators read weights in blocks: convert with `--ep cpu` or `--ep cuda`, or \
-                     with `--precision int8`",
-                );
-            }
-            (Target::Cuda, Precision::Int8) => {
-                return unusable(
-                    "CUDA has no fused kernel for integer activations: convert with `--precision int8-weight`, or `--ep \
-                     cuda` without `--target`, which takes it for int8",
-                );
-            }
-            _ => {}
+            });
         }
-        if self.precision == Precision::Fp8
-            && matches!(self.target, Target::Standard | Target::TensorRt)
-        {
-            return unusable("8-bit floats are for CUDA: convert with `--ep cuda`");
-        }
-        if self.target == Target::Cuda && self.layout == Layout::Padded {
-            return unusable(
-                "padded graphs are for other tools: convert with `--target standard` or `--target ort`",
-            );
-        }
-        if self.attention == Attention::Grouped {
-            if self.target != Target::Cuda {
-                return unusable("`--attention grouped` is for `--ep cuda`");
-            }
-            if self.precision == Precision::Fp32 || blocks && self.blocks.compute == Compute::Fp32 {
-                return unusable(
-                    "GroupQueryAttention has no float32 kernel on CUDA: convert with `--attention standard`",
-                );
-            }
-        }
-        match self.format() {
+        match variant.format() {
             Some(format) => check_widths(decoder, format),
             None => Ok(()),
         }
     }
 
-    /// The codes of weights, where they alone are integers.
-    pub(crate) fn format(&self) -> Option<Format> {
-        self.precision.weight_bits().map(|bits| Format {
-            bits,
-            size: self.blocks.size,
-            zero_points: self.blocks.zero_points,
-        })
+    /// What decides who can run the result.
+    #[must_use]
+    pub fn form(&self) -> GraphForm {
+        self.variant().form()
+    }
+
+    /// The graph to write, before calibration has its say.
+    pub(crate) fn variant(&self) -> Variant {
+        Variant {
+            precision: self.precision,
+            target: self.target,
+            attention: self.attention,
+            layout: self.layout,
+            blocks: self.blocks,
+            residual: 1.0,
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use lexivec_models::{Blocks, Checkpoint, Error as ModelError, GraphForm, Precision, Verification};
+use lexivec_models::{Blocks, Checkpoint, Error as ModelError, Precision, Verification};
 use lexivec_runtime::batch::{Limits, batches};
 use lexivec_runtime::{
     Library, Network, PackedNetwork, PaddedNetwork, Provider, ProviderSettings, Request,
@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::external;
 use crate::late;
 use crate::likeness::Likeness;
+use crate::options::ConvertOptions;
 use crate::probes::probes;
 use crate::progress::Progress;
 use crate::reference::{LEAN_FROM_BYTES, Reference};
@@ -44,29 +45,53 @@ pub(crate) struct Subject<'a> {
     pub(crate) weights: &'a Weights,
     /// Where the model was written.
     pub(crate) dir: &'a Path,
-    pub(crate) form: GraphForm,
+    pub(crate) precision: Precision,
     pub(crate) blocks: Option<Blocks>,
-    /// Who will run it.
-    pub(crate) provider: Provider,
-    pub(crate) onnxruntime: Option<&'a Path>,
 }
 
-/// Compares the written model with the reference: where it will run if that is CUDA and there is a device, else on the CPU.
+/// Who verifies a conversion.
+pub(crate) enum Verifier {
+    /// A session on these providers.
+    On(&'static Library, ProviderSettings),
+    /// Nobody, for this reason.
+    Nobody(String),
+}
+
+/// Decides who verifies a conversion: CUDA if the model is for CUDA and there is a device, else the CPU.
+///
+/// # Errors
+/// ONNX Runtime's library is missing.
+pub(crate) fn verifier(options: &ConvertOptions) -> Result<Verifier> {
+    if !options.verify {
+        return Ok(Verifier::Nobody("--no-verify was given".to_owned()));
+    }
+    let load = || Library::load(options.onnxruntime.as_deref(), options.provider.on_gpu());
+    let mut providers = ProviderSettings {
+        device: options.device,
+        ..ProviderSettings::default()
+    };
+    if options.provider == Provider::Cuda && probe(load()?, Provider::Cuda, &providers).is_ok() {
+        providers.order = vec![Provider::Cuda];
+    }
+    if let Some(reason) = refusal(providers.first(), options.form()) {
+        let reason = format!("it cannot run on this machine: {reason}");
+        return Ok(Verifier::Nobody(reason));
+    }
+    Ok(Verifier::On(load()?, providers))
+}
+
+/// Compares the written model with the reference, which runs on the CPU.
 ///
 /// # Errors
 /// The model does not load, a vector is not finite, or a cosine is below the precision's floor; the text is named.
-pub(crate) fn verify(subject: &Subject<'_>, progress: &dyn Progress) -> Result<Verification> {
-    let provider = match subject.provider {
-        Provider::Cuda if has_cuda(subject)? => Provider::Cuda,
-        _ => Provider::Cpu,
-    };
-    if let Some(reason) = refusal(provider, subject.form) {
-        return Ok(Verification::Skipped {
-            reason: format!("it cannot run on this machine: {reason}"),
-        });
-    }
+pub(crate) fn verify(
+    subject: &Subject<'_>,
+    library: &'static Library,
+    providers: ProviderSettings,
+    progress: &dyn Progress,
+) -> Result<Verification> {
+    let provider = providers.first();
     progress.stage("verifying", 0);
-    let library = Library::load(subject.onnxruntime, subject.provider.on_gpu())?;
     let checkpoint = subject.checkpoint;
     let length = checkpoint.max_length();
     let tokenizer = Tokenizer::open(&checkpoint.tokenizer, checkpoint.decoder.vocab_size, length)?;
@@ -88,10 +113,10 @@ pub(crate) fn verify(subject: &Subject<'_>, progress: &dyn Progress) -> Result<V
     };
     let on_cpu = provider == Provider::Cpu;
     let mut settings = SessionSettings {
+        providers,
         lean: on_cpu && weight_bytes(subject.dir) > LEAN_FROM_BYTES,
         ..SessionSettings::default()
     };
-    settings.providers.order = vec![provider];
     settings.model.blocks = subject.blocks;
     // The manifest is not written yet, so the directory is opened by its files.
     let opened = open_candidate(library, subject.dir, &settings);
@@ -105,19 +130,13 @@ pub(crate) fn verify(subject: &Subject<'_>, progress: &dyn Progress) -> Result<V
         }
         Err(error) => return Err(error),
     };
-    if on_cpu && subject.form.precision == Precision::Fp16 {
+    if on_cpu && subject.precision == Precision::Fp16 {
         // The file loads; what runs is a copy that needs not all its weights in float32 at once.
         drop(candidate);
         candidate = open_late(library, subject.dir, &settings)?;
     }
     let found = run(candidate.as_mut(), &sequences, progress)?;
-    judge(subject.form.precision, provider, &texts, &expected, &found)
-}
-
-/// Whether the CUDA provider starts here.
-fn has_cuda(subject: &Subject<'_>) -> Result<bool> {
-    let library = Library::load(subject.onnxruntime, true)?;
-    Ok(probe(library, Provider::Cuda, &ProviderSettings::default()).is_ok())
+    judge(subject.precision, provider, &texts, &expected, &found)
 }
 
 fn open_candidate(

@@ -68,7 +68,7 @@ impl EngineOptions {
     /// The settings of session `number`.
     fn session(&self, number: usize) -> SessionSettings {
         let mut settings = self.session.clone();
-        settings.providers.device = self.devices[number % self.devices.len()];
+        settings.providers.device = self.device(number);
         settings.max_tokens = Some(self.limits.max_tokens);
         let together = self.total_sessions();
         if settings.threads.is_none() && together > 1 && !settings.providers.wants_gpu() {
@@ -76,6 +76,24 @@ impl EngineOptions {
             settings.threads = Some((cores / together).max(1));
         }
         settings
+    }
+
+    /// The GPU of session `number`.
+    fn device(&self, number: usize) -> i32 {
+        self.devices[number % self.devices.len()]
+    }
+
+    /// What a model is called in metrics and errors.
+    pub(crate) fn name_of<'a>(&'a self, model: &'a ModelInfo) -> &'a str {
+        self.name.as_deref().unwrap_or(&model.name)
+    }
+
+    /// The GPUs whose memory the metrics show.
+    fn gpus(&self) -> Vec<i32> {
+        match self.session.providers.wants_gpu() {
+            true => self.devices.clone(),
+            false => Vec::new(),
+        }
     }
 
     fn total_sessions(&self) -> usize {
@@ -101,6 +119,7 @@ pub struct Engine {
     model: ModelInfo,
     tokenizer: Tokenizer,
     shared: Arc<Shared>,
+    gpus: Vec<i32>,
     workers: Vec<Worker>,
 }
 
@@ -143,7 +162,7 @@ impl Engine {
         options: &EngineOptions,
     ) -> Result<Self> {
         let cache = options.cache.as_ref();
-        let name = options.name.as_deref().unwrap_or(&model.name);
+        let name = options.name_of(&model).to_owned();
         let shared = Arc::new(Shared {
             queue: Queue::new(options.queue),
             budget: AtomicUsize::new(options.limits.max_tokens),
@@ -152,21 +171,24 @@ impl Engine {
                 .map(|settings| Results::new(&model, options.session.providers.first(), settings))
                 .transpose()?
                 .map(Arc::new),
-            metrics: metrics::Model::new(name),
+            metrics: metrics::Model::new(&name),
         });
         shared.metrics.budget(options.limits.max_tokens);
         let mut engine = Self {
             model,
             tokenizer,
             shared,
+            gpus: options.gpus(),
             workers: Vec::new(),
         };
         for number in 0..options.total_sessions() {
             let (open, width) = (Arc::clone(open), engine.model.hidden_size);
+            let (name, device) = (name.clone(), options.device(number));
             let open = move || {
                 let mut network = open(number)?;
                 check_width(network.as_ref(), width)?;
-                network.prepare()?;
+                let prepared = network.prepare();
+                prepared.map_err(|e| gpu_memory::while_capturing(e, &name, device))?;
                 Ok(network)
             };
             let worker = worker::spawn(Box::new(open), Arc::clone(&engine.shared))?;
@@ -315,7 +337,7 @@ impl Engine {
         &self.shared.metrics
     }
 
-    /// Reads off queue, sessions and cache for the metrics. To be called before they are shown.
+    /// Reads off queue, sessions, cache and GPUs for the metrics. To be called before they are shown.
     pub fn sample_metrics(&self) {
         let queue = &self.shared.queue;
         let ready = self.health().ready;
@@ -325,6 +347,7 @@ impl Engine {
         if let Some(results) = &self.shared.results {
             results.sample();
         }
+        gpu_memory::sample(&self.gpus);
     }
 }
 
@@ -407,6 +430,36 @@ mod tests {
             quantization: None,
             notes: Vec::new(),
         }
+    }
+
+    #[test]
+    fn memory_that_runs_out_in_a_capture_is_no_texts_fault() {
+        struct Full;
+        impl Network for Full {
+            fn hidden_size(&self) -> usize {
+                256
+            }
+            fn embed(&mut self, _: &[&[u32]]) -> Result<crate::network::States> {
+                Err(Error::ShuttingDown)
+            }
+            fn prepare(&mut self) -> Result<()> {
+                Err(Error::of_run("CUDA failure 2: out of memory"))
+            }
+        }
+        let nano = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/nano"));
+        let model = ModelInfo::read(nano).unwrap();
+        let tokenizer = Tokenizer::open(&nano.join("tokenizer.json"), model.vocabulary, 512);
+        let options = EngineOptions {
+            devices: vec![3],
+            name: Some("terms".to_owned()),
+            ..EngineOptions::default()
+        };
+        let open: Arc<OpenNetwork> = Arc::new(|_| Ok(Box::new(Full)));
+        let error = Engine::with_networks(model, tokenizer.unwrap(), &open, &options).unwrap_err();
+        let message = error.to_string();
+        let said = "the model `terms` does not fit on GPU 3: memory ran out while small batches were captured";
+        assert!(message.starts_with(said), "{message}");
+        assert!(!message.contains("this text"), "{message}");
     }
 
     #[test]

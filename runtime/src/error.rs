@@ -86,8 +86,10 @@ pub enum Error {
         reason: String,
     },
     /// A GPU has too little memory for the model.
-    #[error("the model does not fit on GPU {device}: {reason}")]
+    #[error("the model `{model}` does not fit on GPU {device}: {reason}")]
     DeviceMemory {
+        /// The model's name.
+        model: String,
         /// The GPU's number.
         device: i32,
         /// Bytes needed and free, and what to do.

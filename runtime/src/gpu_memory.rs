@@ -15,6 +15,7 @@ use crate::engine::EngineOptions;
 use crate::error::{Error, Result};
 use crate::execution_provider::{Provider, ProviderSettings};
 use crate::memory::{BatchSize, MemoryModel};
+use crate::metrics;
 use crate::model::ModelInfo;
 use crate::worker::LEAST_BUDGET;
 
@@ -25,6 +26,10 @@ pub const MAX_GPU_TOKENS: usize = 65_535;
 /// Tokens of a batch that takes what the capture of CUDA graphs leaves in the arena: 1.9 times the activations of 512
 /// tokens, measured on the stand-in device at the 4B shape.
 const WITH_CUDA_GRAPHS: usize = 768;
+
+/// How a model takes less of a GPU's memory.
+const SMALLER: &str =
+    "give it fewer --sessions or models, or convert to a smaller precision (int8 or int4-weight)";
 
 /// How much of a GPU's memory an engine may take.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,6 +118,16 @@ pub fn gpus() -> Result<Vec<DeviceMemory>, String> {
     (0..cudart.devices()?).map(|d| read(cudart, d)).collect()
 }
 
+/// Shows the memory of these GPUs in the metrics. Does nothing where it is not known.
+pub(crate) fn sample(devices: &[i32]) {
+    let Ok(cudart) = Cudart::load() else {
+        return;
+    };
+    for memory in devices.iter().filter_map(|d| read(cudart, *d).ok()) {
+        metrics::gpu_memory(memory);
+    }
+}
+
 /// Fits a model into the GPUs' memory: bounds the token budget, each session's arena, and the length of texts. Does
 /// nothing where the model does not compute on CUDA, or free memory is unknown.
 ///
@@ -126,7 +141,7 @@ pub fn fit(dir: &Path, info: &mut ModelInfo, options: &mut EngineOptions) -> Res
         return Ok(None);
     };
     let model = model_of(dir)?;
-    let fit = decide(gpu, model, info.max_length, options)?;
+    let fit = decide(gpu, model, info, options)?;
     if fit.max_length < info.max_length {
         tracing::warn!(
             gpu = gpu.device,
@@ -152,9 +167,10 @@ pub fn fit(dir: &Path, info: &mut ModelInfo, options: &mut EngineOptions) -> Res
 fn decide(
     gpu: DeviceMemory,
     model: Option<MemoryModel>,
-    max_length: usize,
+    info: &ModelInfo,
     options: &EngineOptions,
 ) -> Result<Fit> {
+    let max_length = info.max_length;
     let (limits, memory) = (&options.limits, &options.gpu_memory);
     let weights = model.as_ref().map_or(0, MemoryModel::weights);
     let mut session = memory.for_session(gpu.free, weights, options.sessions);
@@ -178,14 +194,12 @@ fn decide(
     };
     let least = BatchSize::worst(least, limits.max_padding, max_length);
     if model.needed(least) > session {
-        return Err(too_little(
-            gpu,
-            &model,
-            least,
-            session,
-            given.is_some(),
-            memory,
-        ));
+        let reason = too_little(gpu, &model, least, session, given.is_some(), memory);
+        return Err(Error::DeviceMemory {
+            model: options.name_of(info).to_owned(),
+            device: gpu.device,
+            reason,
+        });
     }
     fit.max_length = model.longest_text(session, max_length);
     let budget = model.budget(session, limits, max_length);
@@ -209,25 +223,36 @@ fn too_little(
     session: usize,
     given: bool,
     memory: &GpuMemory,
-) -> Error {
+) -> String {
     let gb = |bytes: usize| format!("{:.2} GB", bytes as f64 / 1e9);
     let because = match given {
         true => "cuda.gpu_mem_limit".to_owned(),
         false => format!("--gpu-memory-utilization {}", memory.utilization),
     };
-    Error::DeviceMemory {
-        device: gpu.device,
-        reason: format!(
-            "a session needs {} ({} of weights and a batch of {} tokens), and may take {} ({} of {} are free; \
-             {because}). Free memory on the GPU, raise the limit, give it fewer --sessions or models, or convert to a \
-             smaller precision (int8 or int4-weight)",
-            gb(model.needed(least)),
-            gb(model.weights()),
-            least.tokens,
-            gb(session),
-            gb(gpu.free),
-            gb(gpu.total),
-        ),
+    format!(
+        "a session needs {} ({} of weights and a batch of {} tokens), and may take {} ({} of {} are free; {because}). \
+         Free memory on the GPU, raise the limit, {SMALLER}",
+        gb(model.needed(least)),
+        gb(model.weights()),
+        least.tokens,
+        gb(session),
+        gb(gpu.free),
+        gb(gpu.total),
+    )
+}
+
+/// The error for a session that got no memory for its CUDA graphs: no text is at fault. Other errors stay as they are.
+pub(crate) fn while_capturing(error: Error, model: &str, device: i32) -> Error {
+    match error {
+        Error::OutOfMemory { reason } => Error::DeviceMemory {
+            model: model.to_owned(),
+            device,
+            reason: format!(
+                "memory ran out while small batches were captured as CUDA graphs. Free memory on the GPU, give \
+                 `--cuda-graphs off`, {SMALLER}. {reason}"
+            ),
+        },
+        error => error,
     }
 }
 

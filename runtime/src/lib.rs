@@ -73,7 +73,7 @@ pub use padded::PaddedNetwork;
 pub use plugin::{OPENVINO_VERSION, TENSORRT_RTX_VERSION};
 pub use probe::probe;
 pub use queue::{Entry, Queue};
-pub use refusal::refusal;
+pub use refusal::{refusal, unservable};
 pub use request::{Embedding, Input, Prefix, Request, Truncate};
 pub use results::CacheSettings;
 pub use session::{ModelTraits, SessionSettings};

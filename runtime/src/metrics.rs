@@ -9,6 +9,7 @@ use metrics::{Counter, Gauge, Histogram, Unit};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use crate::error::{Error, Result};
+use crate::gpu_memory::DeviceMemory;
 use crate::network::States;
 
 const STAGE: &str = "lexivec_stage_duration_seconds";
@@ -29,6 +30,7 @@ const QUEUE_CAPACITY: &str = "lexivec_queue_capacity_texts";
 const DROPPED: &str = "lexivec_texts_dropped_total";
 const SESSIONS: &str = "lexivec_sessions_ready";
 const REBUILDS: &str = "lexivec_session_rebuilds_total";
+const GPU_MEMORY: &str = "lexivec_gpu_memory_bytes";
 /// Counter of keys looked up; labels `tier` (memory, redis) and `outcome` (hit, miss).
 pub const CACHE_LOOKUPS: &str = "lexivec_cache_lookups_total";
 /// Counter of texts that joined an identical one in flight.
@@ -90,6 +92,11 @@ pub fn describe() {
     );
     describe_gauge!(SESSIONS, "Sessions that serve");
     describe_counter!(REBUILDS, "Sessions opened anew after a failure");
+    describe_gauge!(
+        GPU_MEMORY,
+        Unit::Bytes,
+        "Memory of the GPUs in use, by device and kind: used (by all programs) or free"
+    );
     describe_counter!(
         CACHE_LOOKUPS,
         "Keys that a cache tier was asked for and answered, by tier and outcome."
@@ -128,6 +135,15 @@ pub enum Stage {
     Infer,
     /// From vectors to bytes.
     Respond,
+}
+
+/// The memory of a GPU, whichever models it serves.
+pub(crate) fn gpu_memory(memory: DeviceMemory) {
+    let used = memory.total.saturating_sub(memory.free);
+    for (kind, bytes) in [("used", used), ("free", memory.free)] {
+        let device = memory.device.to_string();
+        gauge!(GPU_MEMORY, "device" => device, "kind" => kind).set(bytes as f64);
+    }
 }
 
 /// A model's handles.

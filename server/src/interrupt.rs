@@ -1,31 +1,64 @@
-//! Ctrl-C and SIGTERM, for the whole process.
+//! Ctrl-C, SIGTERM and SIGHUP, for the whole process.
 //!
-//! Who can stop in good order says so with [`listen`]; the first signal then only sets a flag and wakes [`wait`].
-//! A second signal, or one that nobody listens for, ends the process at once, after removing the file registered with
-//! [`remove_on_exit`]: nothing half-written stays.
+//! Code that can stop in good order calls [`listen`]; the first signal then only sets a flag and wakes [`wait`].
+//! A second signal, or one that nobody listens for, ends the process at once with the status that shells give for the
+//! signal (130 for Ctrl-C, 143 for SIGTERM), after removing the file registered with [`remove_on_exit`].
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
-static ASKED: AtomicBool = AtomicBool::new(false);
+/// The exit status for the first signal; 0 before it.
+static STATUS: AtomicU8 = AtomicU8::new(0);
 static LISTENERS: AtomicUsize = AtomicUsize::new(0);
 static WAKE: Notify = Notify::const_new();
 static PARTIAL: Mutex<Option<PathBuf>> = Mutex::new(None);
 
+/// Shells report a process that a signal ended with this and the signal's number.
+const BY_SIGNAL: u8 = 128;
+
 /// Takes over the signals. To be called once, before any thread waits.
-pub(crate) fn install() -> Result<(), ctrlc::Error> {
-    ctrlc::set_handler(on_signal)
+///
+/// # Errors
+/// The system gives no thread, or refuses a handler.
+pub(crate) fn install() -> std::io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_io().build()?;
+    let entered = runtime.enter();
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    drop(entered);
+    let watch = async move {
+        loop {
+            on_signal(tokio::select! {
+                _ = interrupt.recv() => BY_SIGNAL + 2,
+                _ = terminate.recv() => BY_SIGNAL + 15,
+                _ = hangup.recv() => BY_SIGNAL + 1,
+            });
+        }
+    };
+    std::thread::Builder::new()
+        .name("lexivec-signals".to_owned())
+        .spawn(move || runtime.block_on(watch))?;
+    Ok(())
 }
 
-fn on_signal() {
-    let first = !ASKED.swap(true, Ordering::SeqCst);
-    if first && LISTENERS.load(Ordering::SeqCst) > 0 {
+fn on_signal(status: u8) {
+    let first = STATUS.compare_exchange(0, status, Ordering::SeqCst, Ordering::SeqCst);
+    if first.is_ok() && LISTENERS.load(Ordering::SeqCst) > 0 {
         WAKE.notify_waiters();
         return;
     }
+    leave(status)
+}
+
+/// Ends the process without its exit handlers: those of ONNX Runtime destroy what threads that load or run a model still
+/// use, and a crash or an invented error would be the last thing that a user sees.
+pub(crate) fn leave(status: u8) -> ! {
     if let Some(path) = PARTIAL
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -34,7 +67,12 @@ fn on_signal() {
         // The process ends either way; there is nobody to tell of a failure.
         let _ = fs_err::remove_file(path);
     }
-    std::process::exit(1);
+    // SAFETY: the function has no precondition. Standard error is not buffered, and what standard output still
+    // holds is the beginning of a line.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::_exit(status.into())
+    }
 }
 
 /// While this lives, the first signal is left to its holder.
@@ -53,9 +91,14 @@ impl Drop for Listening {
     }
 }
 
+/// The exit status of a command that a signal stopped; `None` where no signal has come.
+pub(crate) fn status() -> Option<u8> {
+    Some(STATUS.load(Ordering::SeqCst)).filter(|status| *status != 0)
+}
+
 /// Whether a signal has come.
 pub(crate) fn requested() -> bool {
-    ASKED.load(Ordering::SeqCst)
+    status().is_some()
 }
 
 /// Waits for a signal.

@@ -67,7 +67,7 @@ def test_a_card_too_small_is_an_error_with_numbers(models: Models, device: Devic
     source.write_text("a text\n")
     done = lexivec(device, "embed", model, source, "--ep", "cuda", memory_gb=8.5)
     assert done.returncode != 0
-    assert "does not fit on GPU 0" in done.stderr
+    assert f"the model `{models.checkpoint('4B').folder.name}` does not fit on GPU 0" in done.stderr
     assert "8.05 GB of weights" in done.stderr and "--gpu-memory-utilization 0.9" in done.stderr
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import checkpoints
 import standin
 from conftest import Models
-from program import NO_GRAPHS, Device
+from device_trace import Trace
+from program import NO_GRAPHS, OPENER, Device
 from recorded import Form
 
 FP16 = Form("fp16", "standard")
@@ -26,6 +27,40 @@ def test_a_checkpoint_is_converted_for_cuda_and_served(device: Device, tmp_path:
         assert set(server.placement()) == {"CUDAExecutionProvider"}
     (converted,) = (tmp_path / "models").iterdir()
     assert "fp16" in converted.name
+
+
+def test_a_first_use_conversion_is_verified_on_the_device_that_was_asked_for(
+    device: Device, tmp_path: Path, monkeypatch
+) -> None:
+    library = standin.onnxruntime()
+    monkeypatch.setattr(standin, "CACHE", tmp_path)
+    source = tmp_path / "text.txt"
+    source.write_text("cardiac arrest\n")
+    # Without calibration. The device computes nothing, so the verification fails there.
+    flags = ["--onnxruntime", library, "--ep", "cuda", "-p", "bf16", "--devices", 1]
+    error = device.fail("embed", checkpoints.nano().folder, source, *flags, devices=2)
+    assert "converting" in error and "cosine" in error, error
+    trace = Trace.read(device.folder / "device.log")
+    assert trace.of("kernel", 1) and not trace.of("kernel", 0)
+
+
+def test_nothing_is_converted_for_a_device_that_is_not_there(device: Device, tmp_path: Path, monkeypatch) -> None:
+    library = standin.onnxruntime()
+    monkeypatch.setattr(standin, "CACHE", tmp_path)
+    flags = ["--onnxruntime", library, "--ep", "cuda", "--devices", "0,7"]
+    error = device.fail("embed", checkpoints.nano().folder, *flags)
+    assert "Invalid device ID: 7" in error and "converting" not in error, error
+    assert not (tmp_path / "models").exists()
+
+
+def test_metrics_show_the_memory_of_the_gpus_in_use(models: Models, device: Device) -> None:
+    total = 4_000_000_000
+    with device.serve(models.converted("nano", FP16), "--devices", "1", devices=2, memory=total) as server:
+        with OPENER.open(f"{server._address}/metrics", timeout=60) as answer:
+            lines = answer.read().decode().splitlines()
+    gauges = dict(line.split(" ") for line in lines if line.startswith("lexivec_gpu_memory_bytes"))
+    used, free = (float(gauges[f'lexivec_gpu_memory_bytes{{device="1",kind="{kind}"}}']) for kind in ("used", "free"))
+    assert len(gauges) == 2 and used > 0 and used + free == total, gauges
 
 
 def test_two_devices_share_a_queue(models: Models, device: Device) -> None:

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use lexivec_models::Checkpoint;
+
 use crate::support::{nano, project};
 
 /// The program, which `make test` builds first: cargo builds no other package's binary for a test.
@@ -58,6 +60,78 @@ fn a_missing_library_is_an_error_that_names_the_cure() {
         text(&output.stdout)
     );
     assert_eq!(run(dir.path(), &["doctor"]).status.code(), Some(0));
+}
+
+/// A copy of nano, which no cache knows.
+fn copy_of_nano(parent: &Path) -> PathBuf {
+    let copy = parent.join("checkpoint");
+    let from = Checkpoint::open(&nano()).unwrap();
+    fs_err::create_dir_all(copy.join("1_Pooling")).unwrap();
+    for name in from.copied_files() {
+        fs_err::copy(from.dir.join(&name), copy.join(&name)).unwrap();
+    }
+    fs_err::copy(&from.weights[0], copy.join("model.safetensors")).unwrap();
+    copy
+}
+
+#[test]
+fn a_provider_that_cannot_serve_a_conversion_is_an_error_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoint = copy_of_nano(dir.path());
+    let embed = ["embed", checkpoint.to_str().unwrap()];
+    for (flags, reason) in [
+        (
+            &["--ep", "openvino", "--ep-library", "/nowhere/openvino.so"][..],
+            "/nowhere/openvino.so: there is no such file",
+        ),
+        (&["-p", "bf16"], "no bfloat16 kernels for CPUs"),
+    ] {
+        let output = run(dir.path(), &[&embed[..], flags].concat());
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(reason), "{said}");
+        assert!(!said.contains("converting"), "{said}");
+    }
+}
+
+#[test]
+fn what_a_verification_needs_is_looked_for_before_the_conversion() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoint = copy_of_nano(dir.path());
+    // The weights are not read before the library is found missing.
+    fs_err::write(checkpoint.join("model.safetensors"), "cut short").unwrap();
+    let convert = ["convert", checkpoint.to_str().unwrap(), "-o", "model"];
+    let missing = ["--onnxruntime", "/nowhere/libonnxruntime.so"];
+    let said = text(&run(dir.path(), &[&convert[..], &missing].concat()).stderr);
+    assert!(said.contains("/nowhere/libonnxruntime.so"), "{said}");
+    let said = text(&run(dir.path(), &convert).stderr);
+    assert!(said.contains("safetensors"), "{said}");
+}
+
+#[test]
+fn doctor_says_whether_a_provider_can_serve_a_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let nano = nano();
+    let convert = ["convert", nano.to_str().unwrap(), "--no-verify", "-p"];
+    for (precision, code, said) in [
+        ("fp32", 0, "fp32, target ort"),
+        ("bf16", 1, "no bfloat16 kernels for CPUs: convert with"),
+    ] {
+        let converted = run(
+            dir.path(),
+            &[&convert[..], &[precision, "-o", precision]].concat(),
+        );
+        assert!(converted.status.success(), "{}", text(&converted.stderr));
+        let doctor = run(dir.path(), &["doctor", precision]);
+        let found = text(&doctor.stdout);
+        assert_eq!(doctor.status.code(), Some(code), "{found}");
+        assert!(found.contains(said), "{found}");
+    }
+    let found = text(&run(dir.path(), &["doctor", "nowhere"]).stdout);
+    assert!(
+        found.contains("nowhere: no folder of this machine"),
+        "{found}"
+    );
 }
 
 #[test]
@@ -202,7 +276,7 @@ fn an_interrupted_conversion_leaves_nothing() {
         .status()
         .unwrap();
     assert!(status.success());
-    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 0);
 }
 

@@ -16,51 +16,80 @@ pub struct ProviderOption {
 }
 
 impl ProviderOption {
+    /// Reads keys and values, each as [`ProviderOption::new`] does.
+    ///
+    /// # Errors
+    /// One of them is wrong, or a key is given twice.
+    pub fn all<'a>(
+        order: &[Provider],
+        given: impl Iterator<Item = &'a (String, String)>,
+    ) -> Result<Vec<Self>, String> {
+        let mut options: Vec<Self> = Vec::new();
+        for (key, value) in given {
+            let option = Self::new(order, key, value)?;
+            let same = |o: &&Self| (o.provider, &o.key) == (option.provider, &option.key);
+            if let Some(earlier) = options.iter().find(same) {
+                return Err(format!(
+                    "`{}.{}` is given twice: `{}` and `{value}`",
+                    option.provider, option.key, earlier.value
+                ));
+            }
+            options.push(option);
+        }
+        Ok(options)
+    }
+
     /// Reads a key and a value. The key begins with the name of a provider in `order`, or of CUDA where TensorRT implies
     /// it; a key without one belongs to the only provider of `order` that takes options.
     ///
     /// # Errors
     /// The key has no provider, or one that is not in use; the message names the accepted prefixes.
     pub fn new(order: &[Provider], key: &str, value: &str) -> Result<Self, String> {
-        let takes_options = |providers: Vec<Provider>| -> Vec<Provider> {
-            let mut providers = providers;
+        let takes_options = |mut providers: Vec<Provider>| {
             providers.retain(|p| *p != Provider::Cpu);
             providers
         };
-        let (asked, usable) = (
-            takes_options(order.to_vec()),
-            takes_options(with_implied(order)),
-        );
+        let asked = takes_options(order.to_vec());
+        let usable = takes_options(with_implied(order));
         let prefixes: Vec<String> = usable.iter().map(|p| format!("`{p}.`")).collect();
         let prefixes = prefixes.join(", ");
-        if usable.is_empty() {
+        let (prefix, name) = match key.split_once('.') {
+            Some((prefix, name)) => (Some(prefix), name),
+            None => (None, key),
+        };
+        let named = prefix.map(str::parse::<Provider>).transpose().map_err(|_| {
+            let prefix = prefix.unwrap_or_default();
+            format!("`{prefix}` in `{key}` is no execution provider; accepted here: {prefixes}")
+        });
+        if usable.is_empty() || named == Ok(Some(Provider::Cpu)) {
             return Err(format!(
-                "the CPU provider has no options, so `{key}` has no use: give --ep cuda, tensorrt, tensorrt-rtx or openvino as well"
+                "the CPU provider has no options, so `{key}` has no use: give --ep cuda, tensorrt, tensorrt-rtx or openvino, \
+                 and an option of theirs"
             ));
         }
-        let named = key.split_once('.').and_then(|(prefix, rest)| {
-            let provider = prefix.parse::<Provider>().ok()?;
-            Some((provider, rest))
-        });
-        let option = |provider, key: &str| Self {
-            provider,
-            key: key.to_owned(),
-            value: value.to_owned(),
-        };
-        if named.map_or(key, |(_, rest)| rest) == "device_id" {
+        if name == "device_id" {
             return Err(format!("`{key}` is what --devices sets: use that"));
         }
-        match (named, asked.as_slice()) {
-            (Some((_, "")), _) => Err(format!("`{key}` names no option")),
-            (Some((provider, key)), _) if usable.contains(&provider) => Ok(option(provider, key)),
-            (Some((provider, _)), _) => Err(format!(
-                "`{key}` is an option of {provider}, which --ep does not name; accepted here: {prefixes}"
-            )),
-            (None, [only]) => Ok(option(*only, key)),
-            (None, _) => Err(format!(
-                "`{key}` does not say whose option it is: begin it with one of {prefixes}"
-            )),
-        }
+        let provider = match (named?, asked.as_slice()) {
+            _ if name.is_empty() => return Err(format!("`{key}` names no option")),
+            (Some(provider), _) if usable.contains(&provider) => provider,
+            (Some(provider), _) => {
+                return Err(format!(
+                    "`{key}` is an option of {provider}, which --ep does not name; accepted here: {prefixes}"
+                ));
+            }
+            (None, [only]) => *only,
+            (None, _) => {
+                return Err(format!(
+                    "`{key}` does not say whose option it is: begin it with one of {prefixes}"
+                ));
+            }
+        };
+        Ok(Self {
+            provider,
+            key: name.to_owned(),
+            value: value.to_owned(),
+        })
     }
 }
 
@@ -106,5 +135,22 @@ mod tests {
         assert!(message.contains("accepted here: `cuda.`"), "{message}");
         assert!(read(&[Cpu], "threads").is_err());
         assert!(read(&[Cuda], "cuda.").is_err());
+        let message = read(&[Cuda], "cudda.tf32").unwrap_err();
+        assert!(
+            message.contains("`cudda` in `cudda.tf32` is no"),
+            "{message}"
+        );
+        assert!(message.contains("accepted here: `cuda.`"), "{message}");
+    }
+
+    #[test]
+    fn a_key_given_twice_is_refused_with_both_values() {
+        let all = |given: [(&str, &str); 2]| {
+            let given = given.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            ProviderOption::all(&[TensorRt], given.iter())
+        };
+        assert_eq!(all([("x", "1"), ("cuda.x", "2")]).unwrap().len(), 2);
+        let message = all([("tensorrt.x", "1"), ("x", "2")]).unwrap_err();
+        assert_eq!(message, "`tensorrt.x` is given twice: `1` and `2`");
     }
 }

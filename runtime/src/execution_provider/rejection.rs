@@ -7,11 +7,25 @@ use super::{Provider, ProviderOption};
 /// The error of a provider that could not be added to a session, told from ONNX Runtime's words: a rejected option
 /// is the user's to correct; anything else is missing on the machine.
 pub(crate) fn error(provider: Provider, options: &[ProviderOption], message: &str) -> Error {
+    if NO_GPU.iter().any(|sign| message.contains(sign)) {
+        return Error::Provider {
+            provider: provider.name(),
+            reason: "this process sees no NVIDIA GPU. Check that `nvidia-smi` lists one, that CUDA_VISIBLE_DEVICES is not \
+                     empty, and that a container was given it (`--gpus all`)"
+                .to_owned(),
+        };
+    }
     rejected(provider, options, message).unwrap_or_else(|| Error::Provider {
         provider: provider.name(),
         reason: provider.did_not_start(message),
     })
 }
+
+/// What CUDA (cudaErrorNoDevice), or ONNX Runtime's check of a device's number, says where there is no device at all.
+const NO_GPU: [&str; 2] = [
+    "no CUDA-capable device is detected",
+    "must be between 0 (inclusive) and 0 (exclusive)",
+];
 
 /// The error for a message that names one of the user's options; none for other messages.
 pub(crate) fn rejected(

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use lexivec_convert::compare::{CHUNK, Comparison, Measured, REPORT_FORMAT, Report, Side};
 
 use super::bars::ConversionBar;
-use super::common::{ComputeArgs, HubArgs};
+use super::common::HubArgs;
 use super::compare_args::{DataArgs, EndpointArgs, GateArgs, MeasureArgs, OutputArgs};
-use super::doctor;
+use super::compute_args::ComputeArgs;
+use super::machine;
 use crate::compare::{Sides, footprint, terminal};
 
 #[derive(Debug, clap::Args)]
@@ -116,7 +117,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let report = Report {
         format: REPORT_FORMAT,
         program: concat!("lexivec ", env!("CARGO_PKG_VERSION")).to_owned(),
-        machine: doctor::cpu(),
+        machine: machine::cpu(),
         data: facts,
         baseline: comparison.baseline(&baseline),
         gates: candidates.iter().flat_map(|c| gates.judge(c)).collect(),

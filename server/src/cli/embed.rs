@@ -9,7 +9,8 @@ use lexivec_models::Precision;
 use lexivec_runtime::{Engine, Request, Truncate};
 
 use super::bars;
-use super::common::{ComputeArgs, DomainArgs, HubArgs, TextArgs};
+use super::common::{DomainArgs, HubArgs, TextArgs};
+use super::compute_args::ComputeArgs;
 use super::{Usage, resolve};
 use crate::embed::{Format, Text, Writer};
 use crate::prefix::Choice;

@@ -1,7 +1,7 @@
 //! The command line: one file per subcommand.
 //!
 //! Flags are parsed by clap into plain structs, checked once into settings, and handed to what does the work. Exit
-//! codes: 0 done, 1 failed, 2 wrong usage.
+//! codes: 0 done, 1 failed, 2 wrong usage, 128 and its number where a signal ended the command (130 Ctrl-C, 143 SIGTERM).
 
 use std::fmt;
 use std::process::ExitCode;
@@ -13,13 +13,16 @@ mod cache_args;
 mod common;
 mod compare;
 mod compare_args;
+mod compute_args;
 mod convert;
 mod doctor;
 mod embed;
 mod engines;
+mod ep_option;
 mod http_args;
 mod inspect;
 mod logging;
+mod machine;
 mod resolve;
 mod serve;
 
@@ -78,7 +81,9 @@ pub fn main() -> ExitCode {
         Err(error) => {
             eprintln!("error: {}", chain(&error));
             let usage = error.downcast_ref::<Usage>().is_some();
-            ExitCode::from(if usage { 2 } else { 1 })
+            // A command that a signal stopped in good order says so, as one that it ended at once does.
+            let failed = interrupt::status().unwrap_or(1);
+            ExitCode::from(if usage { 2 } else { failed })
         }
     }
 }

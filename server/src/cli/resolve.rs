@@ -13,7 +13,8 @@ use lexivec_runtime::Provider;
 use sha2::{Digest as _, Sha256};
 
 use super::bars::{ConversionBar, DownloadBars};
-use super::common::{ComputeArgs, HubArgs};
+use super::common::HubArgs;
+use super::compute_args::ComputeArgs;
 use crate::interrupt;
 
 /// Opens a checkpoint: a folder, or a hub id, which is downloaded.
@@ -56,14 +57,18 @@ pub(crate) fn model(
             "{source}: the folder holds neither a model (lexivec.json, model.onnx) nor a checkpoint (config.json, *.safetensors)"
         );
     }
-    let checkpoint = checkpoint(source, hub)?;
     let provider = compute.ep.first().copied().unwrap_or(Provider::Cpu);
     let options = ConvertOptions {
         calibration: Some(super::convert::calibration()),
+        device: compute.devices[0],
         onnxruntime: compute.library(),
         verify: !compute.no_verify,
         ..ConvertOptions::for_provider(provider, precision)
     };
+    // Before minutes of downloads and conversion, which would be in vain.
+    compute.providers()?.check(options.form())?;
+    compute.start()?;
+    let checkpoint = checkpoint(source, hub)?;
     let dir = cached(&checkpoint, &options)?;
     if Manifest::is_model_dir(&dir) {
         return Ok(dir);

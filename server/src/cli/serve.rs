@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::Data;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use lexivec_models::Precision;
-use lexivec_runtime::{Engine, EngineOptions, Library, Request};
+use lexivec_runtime::{Engine, EngineOptions, Error, Library, Request};
 
 use super::cache_args::CacheArgs;
-use super::common::{ComputeArgs, DomainArgs, HubArgs};
+use super::common::{DomainArgs, HubArgs};
+use super::compute_args::ComputeArgs;
 use super::http_args::HttpArgs;
 use super::logging::LogArgs;
 use super::{Usage, resolve};
@@ -138,7 +139,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let settings = args.http.settings()?;
     let keys = args.http.keys()?;
     let tls = args.http.tls()?;
-    let _logging = args.logs.init()?;
+    let logging = args.logs.init()?;
     let instructions = args.domains.load()?;
     // Before a model is loaded, which may take minutes: a port that is taken is known at once.
     let address = SocketAddr::new(args.http.host, args.http.port);
@@ -194,7 +195,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // Whoever waited has been answered or cut off: what runs still is at most a batch per session.
     if !state.close(LAST_BATCH) {
         tracing::error!("a batch does not end: leaving it");
-        std::process::exit(1);
+        drop(logging);
+        interrupt::leave(1);
     }
     tracing::info!("stopped");
     Ok(())
@@ -227,9 +229,13 @@ fn open(
     options.name = name.map(str::to_owned);
     let engine = Engine::open(dir, &options)?;
     // The first run allocates and, on a GPU, compiles; no client should wait for that.
-    engine
-        .embed(&[Request::text("warm-up")])
-        .with_context(|| format!("{source} does not run"))?;
+    match engine.embed(&[Request::text("warm-up")]) {
+        Err(Error::OutOfMemory { reason }) => bail!(
+            "{source} does not run: the device has no memory left for a single short text. Free memory on it, serve fewer \
+             --sessions or models, or convert to a smaller precision. {reason}"
+        ),
+        warm => warm.with_context(|| format!("{source} does not run"))?,
+    };
     let name = name.map_or_else(|| engine.model().name.clone(), str::to_owned);
     let provider = options.session.providers.first().name();
     let tokens = engine.batch_tokens();

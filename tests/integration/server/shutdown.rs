@@ -1,5 +1,8 @@
 //! The end of a server: in good order, at once, and when something hangs.
 
+use std::io::Read as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,7 +12,10 @@ use super::client::{Client, PATIENCE, embedding};
 use super::fake::vector;
 use super::local::{Setup, whole};
 use super::metrics::{eventually, metric};
-use super::program::Program;
+use super::program::{Program, serve};
+
+/// How often a server is ended while it loads.
+const ENDS: u32 = 24;
 
 /// What `/readyz` says on a new connection; nothing where none is accepted.
 fn ready(program: &Program) -> Option<u16> {
@@ -123,8 +129,47 @@ fn a_second_signal_ends_at_once() {
     let begun = Instant::now();
     program.signal("-TERM");
     let (status, _) = program.wait();
-    assert_eq!(status.code(), Some(1));
+    assert_eq!(status.code(), Some(143));
     assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_signal_at_any_moment_of_loading_ends_with_the_same_status_and_no_error() {
+    // Several sessions, so that some have threads while others load.
+    let arguments = ["--sessions", "4"];
+    let begun = Instant::now();
+    drop(Program::start(&arguments));
+    let loading = begun.elapsed();
+    let mut ended_while_loading = 0;
+    for step in 0..ENDS {
+        let mut process = serve(&arguments)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(loading * step / ENDS);
+        let id = process.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let mut log = String::new();
+        let mut stderr = process.stderr.take().unwrap();
+        stderr.read_to_string(&mut log).unwrap();
+        let ended = process.wait().unwrap();
+        if log.contains("serving") {
+            continue;
+        }
+        ended_while_loading += 1;
+        // Before the program takes over the signal, the signal itself ends it; a shell reports both as 143.
+        let status = ended.code().or(ended.signal().map(|signal| 128 + signal));
+        assert_eq!(status, Some(143), "step {step}: {ended}\n{log}");
+        assert!(!log.contains("error"), "step {step}:\n{log}");
+    }
+    assert!(ended_while_loading > ENDS / 2, "{ended_while_loading}");
 }
 
 #[test]

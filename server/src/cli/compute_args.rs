@@ -1,0 +1,238 @@
+//! Flags that say where and how a model computes.
+
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args};
+use lexivec_runtime::batch::Limits;
+use lexivec_runtime::{
+    EngineOptions, GpuMemory, Library, MAX_GPU_TOKENS, Provider, ProviderOption, ProviderSettings,
+    SessionSettings, probe,
+};
+
+use super::Usage;
+use super::common::library;
+use super::ep_option::{EpOptions, ep_options};
+
+/// Where and how a model computes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Computation")]
+pub(crate) struct ComputeArgs {
+    /// ONNX Runtime's library, or its folder. Default: ORT_DYLIB_PATH, next to this program, the cache folder that
+    /// `make onnxruntime` fills, the system's library folders
+    #[arg(long, env = "LEXIVEC_ONNXRUNTIME", value_name = "PATH")]
+    pub(crate) onnxruntime: Option<PathBuf>,
+
+    /// Execution provider: cpu, cuda, tensorrt, tensorrt-rtx or openvino. Several are an order of preference; tensorrt
+    /// always falls back to cuda for nodes that it does not support. One that does not start is an error; nothing falls back to the CPU by itself
+    #[arg(
+        long,
+        env = "LEXIVEC_EP",
+        value_name = "NAME",
+        value_delimiter = ',',
+        default_value = "cpu"
+    )]
+    pub(crate) ep: Vec<Provider>,
+
+    /// An option of an execution provider, in its own words: cuda.gpu_mem_limit=8589934592,
+    /// tensorrt.trt_builder_optimization_level=5. The provider's name may be left out where --ep has one only. May be
+    /// repeated, or hold several, separated by commas
+    #[arg(long, env = "LEXIVEC_EP_OPTION", value_name = "EP.KEY=VALUE", value_parser = ep_options)]
+    pub(crate) ep_option: Vec<EpOptions>,
+
+    /// Library of --ep openvino or tensorrt-rtx, or its folder. Default: next to this program, the cache folder that
+    /// `make onnxruntime-openvino` fills, the system's library folders
+    #[arg(long, env = "LEXIVEC_EP_LIBRARY", value_name = "PATH")]
+    pub(crate) ep_library: Option<PathBuf>,
+
+    /// Run unsupported nodes on the CPU instead of refusing the model; for graphs of other exporters. Slow: each batch copies
+    /// data between devices
+    #[arg(long, env = "LEXIVEC_ALLOW_CPU_NODES")]
+    pub(crate) allow_cpu_nodes: bool,
+
+    /// Replay small batches (most of up to 512 tokens) as CUDA graphs, for --ep cuda: one launch instead of several hundred.
+    /// They are captured when a model opens
+    #[arg(long, env = "LEXIVEC_CUDA_GRAPHS", value_name = "on|off", default_value = "on", hide_possible_values = true, action = ArgAction::Set, value_parser = BoolishValueParser::new())]
+    pub(crate) cuda_graphs: bool,
+
+    /// Do not verify a conversion on first use against fp32
+    #[arg(long, env = "LEXIVEC_NO_VERIFY")]
+    pub(crate) no_verify: bool,
+
+    /// GPUs by number, 0,1,… ; each gets the model and a share of the batches
+    #[arg(
+        long,
+        visible_alias = "device",
+        env = "LEXIVEC_DEVICES",
+        value_name = "N",
+        value_delimiter = ',',
+        default_value = "0",
+        value_parser = device
+    )]
+    pub(crate) devices: Vec<i32>,
+
+    /// Threads within an operator. Default: one per physical core, which is fastest where nothing else runs
+    #[arg(long, env = "LEXIVEC_THREADS", value_name = "N")]
+    pub(crate) threads: Option<usize>,
+
+    /// Share of each GPU's free memory that all models take together, for --ep cuda. The largest batch and the longest text
+    /// follow from it. Lower it where other programs use the GPU
+    #[arg(long, env = "LEXIVEC_GPU_MEMORY_UTILIZATION", value_name = "SHARE", default_value_t = 0.9, value_parser = share)]
+    gpu_memory_utilization: f64,
+
+    /// Tokens that run together at most. More means more memory and a longer wait behind a full batch. Default: 2048 on a
+    /// CPU, which has nothing more to gain there; on GPUs 16384, which keeps one busy with the 4B model, or fewer where
+    /// memory is short
+    #[arg(long, env = "LEXIVEC_MAX_BATCH_TOKENS", value_name = "N")]
+    max_batch_tokens: Option<usize>,
+}
+
+const CPU_BATCH_TOKENS: usize = 2048;
+const CPU_PREFIX_BYTES: usize = 64 << 20;
+
+impl ComputeArgs {
+    /// Checks the flags.
+    ///
+    /// # Errors
+    /// [`Usage`].
+    pub(crate) fn engine_options(&self, queue: usize) -> Result<EngineOptions, Usage> {
+        if self.max_batch_tokens == Some(0) {
+            return Err(Usage("--max-batch-tokens must be at least 1".to_owned()));
+        }
+        if self.gpu() && self.max_batch_tokens > Some(MAX_GPU_TOKENS) {
+            return Err(Usage(format!(
+                "--max-batch-tokens may be {MAX_GPU_TOKENS} on a GPU at most: CUDA launches no larger grid of rows"
+            )));
+        }
+        if self.threads == Some(0) {
+            return Err(Usage("--threads must be at least 1".to_owned()));
+        }
+        let providers = self.providers()?;
+        Ok(EngineOptions {
+            onnxruntime: self.library(),
+            session: SessionSettings {
+                providers,
+                threads: self.threads,
+                prefix_bytes: self.prefix_bytes(),
+                cuda_graphs: self.cuda_graphs,
+                ..SessionSettings::default()
+            },
+            limits: Limits {
+                max_tokens: self.batch_tokens(),
+                ..Limits::default()
+            },
+            devices: self.devices.clone(),
+            gpu_memory: GpuMemory {
+                utilization: self.gpu_memory_utilization,
+                keep_budget: self.max_batch_tokens.is_some(),
+                ..GpuMemory::default()
+            },
+            queue,
+            ..EngineOptions::default()
+        })
+    }
+
+    /// The execution providers and their options, on the first device.
+    ///
+    /// # Errors
+    /// The flags contradict each other, or an option is for a provider that is not in use.
+    pub(crate) fn providers(&self) -> Result<ProviderSettings, Usage> {
+        if let Some(provider) = twice(&self.ep) {
+            return Err(Usage(format!("--ep names {provider} twice")));
+        }
+        if self.ep.len() > 1 && self.ep.contains(&Provider::Cpu) {
+            return Err(Usage(
+                "--ep cpu stands alone: leave `cpu` out, and add --allow-cpu-nodes if nodes that another provider does not \
+                 support may run on the CPU"
+                    .to_owned(),
+            ));
+        }
+        if let Some(device) = twice(&self.devices) {
+            return Err(Usage(format!("--devices names {device} twice")));
+        }
+        if !self.gpu() && self.devices != [0] {
+            return Err(Usage(
+                "--devices are GPUs: give --ep cuda, tensorrt or tensorrt-rtx as well, or --sessions for several on the CPU"
+                    .to_owned(),
+            ));
+        }
+        let options = self.ep_option.iter().flat_map(|given| &given.0);
+        let options = ProviderOption::all(&self.ep, options);
+        Ok(ProviderSettings {
+            order: self.ep.clone(),
+            device: self.devices[0],
+            options: options.map_err(|reason| Usage(format!("--ep-option: {reason}")))?,
+            library: self.ep_library.clone(),
+            allow_cpu_nodes: self.allow_cpu_nodes,
+        })
+    }
+
+    /// Starts every execution provider on every device, as `doctor` does, before work is spent on a model for them.
+    ///
+    /// # Errors
+    /// ONNX Runtime's library is missing, or a provider does not start.
+    pub(crate) fn start(&self) -> anyhow::Result<()> {
+        let providers = self.providers()?;
+        let library = Library::load(self.library().as_deref(), providers.wants_gpu_build())?;
+        for device in &self.devices {
+            let on_device = ProviderSettings {
+                device: *device,
+                ..providers.clone()
+            };
+            for provider in &self.ep {
+                probe(library, *provider, &on_device)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes that are kept of the prefixes that texts share, where no flag says it.
+    fn prefix_bytes(&self) -> usize {
+        match self.gpu() {
+            true => 0,
+            false => CPU_PREFIX_BYTES,
+        }
+    }
+
+    fn gpu(&self) -> bool {
+        self.ep.iter().any(|p| p.on_gpu())
+    }
+
+    /// Tokens that run together at most.
+    pub(crate) fn batch_tokens(&self) -> usize {
+        let default = match self.gpu() {
+            true => Limits::default().max_tokens,
+            false => CPU_BATCH_TOKENS,
+        };
+        self.max_batch_tokens.unwrap_or(default)
+    }
+
+    /// The library asked for, here or in ort's own variable.
+    pub(crate) fn library(&self) -> Option<PathBuf> {
+        library(self.onnxruntime.as_ref())
+    }
+}
+
+/// Reads a share of something: more than 0, at most 1.
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        _ => Err(format!("`{text}` is not a number above 0 and at most 1")),
+    }
+}
+
+/// Reads the number of a GPU.
+fn device(text: &str) -> Result<i32, String> {
+    let number = text.trim().parse().ok().filter(|number| *number >= 0);
+    number.ok_or_else(|| format!("`{text}` is not the number of a GPU: 0 is the first"))
+}
+
+/// The first value that is given again.
+fn twice<T: PartialEq>(values: &[T]) -> Option<&T> {
+    let mut numbered = values.iter().enumerate();
+    let found = numbered.find(|(position, value)| values[..*position].contains(value))?;
+    Some(found.1)
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,6 @@ use crate::model::ModelInfo;
 use crate::packed::PackedNetwork;
 use crate::padded::{PaddedNetwork, find_graph};
 use crate::plan::Plan;
-use crate::refusal::refusal;
 use crate::session::SessionSettings;
 use crate::tensorrt;
 
@@ -94,7 +93,8 @@ pub fn open_network(
     settings: &SessionSettings,
 ) -> Result<Box<dyn Network>> {
     if Manifest::is_model_dir(dir) {
-        check_form(&Manifest::read(dir)?, settings)?;
+        let form = Manifest::read(dir)?.form();
+        settings.providers.check(form)?;
     }
     if !tensorrt::bounds_shapes(settings) {
         return open_session(library, dir, settings);
@@ -132,24 +132,4 @@ fn open_session(
         )?),
         Layout::Padded => Box::new(PaddedNetwork::open(library, dir, &settings)?),
     })
-}
-
-/// Whether the providers can serve the graph.
-fn check_form(manifest: &Manifest, settings: &SessionSettings) -> Result<()> {
-    for provider in &settings.providers.order {
-        // Behind another provider the CPU runs nothing of the graph; `placement` sees to that.
-        if *provider == crate::Provider::Cpu && settings.providers.order.len() > 1 {
-            continue;
-        }
-        if let Some(reason) = refusal(*provider, manifest.form()) {
-            return Err(Error::Provider {
-                provider: provider.name(),
-                reason: format!(
-                    "the model is {}, target {}. {reason}",
-                    manifest.precision, manifest.target
-                ),
-            });
-        }
-    }
-    Ok(())
 }

@@ -68,6 +68,11 @@ pub(crate) struct HttpArgs {
     #[arg(long, env = "LEXIVEC_BODY_LIMIT", value_name = "BYTES", default_value_t = 32 << 20)]
     body_limit: usize,
 
+    /// Bytes that all requests may hold together: bodies, what was parsed of them, and answers that clients have not read
+    /// yet. A request beyond gets 429. Default: an eighth of the memory that the process may use, at most 512 MiB
+    #[arg(long, env = "LEXIVEC_REQUEST_MEMORY", value_name = "BYTES")]
+    request_memory: Option<usize>,
+
     /// Seconds that a request's head, and then its body, may take to arrive; a network that needs longer is broken
     #[arg(
         long,
@@ -148,10 +153,19 @@ impl HttpArgs {
             }
         }
         let defaults = HttpSettings::default();
+        let request_memory = self.request_memory.unwrap_or(defaults.request_memory);
+        let least = self.body_limit.saturating_mul(4);
+        if self.request_memory.is_some() && request_memory < least {
+            return Err(Usage(format!(
+                "--request-memory is {request_memory}: it must be at least four times --body-limit ({least}), or a request \
+                 of that size would never be accepted"
+            )));
+        }
         Ok(HttpSettings {
             workers: self.http_workers.unwrap_or(defaults.workers),
             tokenizers: self.tokenizer_threads.unwrap_or(defaults.tokenizers),
             body_limit: self.body_limit,
+            request_memory,
             header_timeout: Duration::from_secs(self.header_timeout),
             body_timeout: Duration::from_secs(self.body_timeout),
             keep_alive: defaults.keep_alive,

@@ -19,6 +19,7 @@ use utoipa_swagger_ui::SwaggerUi;
 mod answer;
 mod auth;
 mod body;
+mod budget;
 mod embeddings;
 pub mod error;
 mod health;
@@ -41,6 +42,7 @@ mod tls;
 mod whole;
 
 pub use auth::ApiKeys;
+pub use budget::Budget;
 pub use error::ApiError;
 pub use listen::listen;
 pub use metrics::Exporter;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use lexivec_runtime::host_memory;
+
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSettings {
@@ -11,6 +13,8 @@ pub struct HttpSettings {
     pub tokenizers: usize,
     /// The largest request body, in bytes.
     pub body_limit: usize,
+    /// Bytes that all requests may hold together: bodies, what was parsed of them, and answers.
+    pub request_memory: usize,
     /// How long a request's head may take to arrive.
     pub header_timeout: Duration,
     /// How long its body may take.
@@ -34,6 +38,7 @@ impl Default for HttpSettings {
             workers: cores.min(4),
             tokenizers: cores,
             body_limit: 32 << 20,
+            request_memory: default_request_memory(),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(60),
             keep_alive: Duration::from_secs(75),
@@ -43,4 +48,10 @@ impl Default for HttpSettings {
             shutdown_timeout: Duration::from_secs(30),
         }
     }
+}
+
+/// An eighth of the memory that the process may use; at most 512 MiB, which holds five answers of the largest size to
+/// requests for 2,560 numbers per text.
+fn default_request_memory() -> usize {
+    (host_memory() / 8).clamp(64 << 20, 512 << 20)
 }

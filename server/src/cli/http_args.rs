@@ -100,6 +100,19 @@ pub(crate) struct HttpArgs {
     )]
     max_connections: usize,
 
+    /// Connections from one address at a time; further ones are closed. Default: three quarters of --max-connections
+    #[arg(long, env = "LEXIVEC_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N")]
+    max_connections_per_address: Option<usize>,
+
+    /// Seconds that a client may take none of its answer, before the connection is closed
+    #[arg(
+        long,
+        env = "LEXIVEC_WRITE_TIMEOUT",
+        value_name = "SECONDS",
+        default_value_t = 30
+    )]
+    write_timeout: u64,
+
     /// Threads that read and write connections. Default: one per core, at most 4
     #[arg(long, env = "LEXIVEC_HTTP_WORKERS", value_name = "N")]
     http_workers: Option<usize>,
@@ -137,6 +150,10 @@ impl HttpArgs {
         for (flag, value) in [
             ("--body-limit", self.body_limit),
             ("--max-connections", self.max_connections),
+            (
+                "--max-connections-per-address",
+                self.max_connections_per_address.unwrap_or(1),
+            ),
             ("--http-workers", self.http_workers.unwrap_or(1)),
             ("--tokenizer-threads", self.tokenizer_threads.unwrap_or(1)),
         ] {
@@ -147,6 +164,7 @@ impl HttpArgs {
         for (flag, seconds) in [
             ("--header-timeout", self.header_timeout),
             ("--body-timeout", self.body_timeout),
+            ("--write-timeout", self.write_timeout),
         ] {
             if seconds == 0 {
                 return Err(Usage(format!("{flag} must be at least 1 second")));
@@ -170,6 +188,10 @@ impl HttpArgs {
             body_timeout: Duration::from_secs(self.body_timeout),
             keep_alive: defaults.keep_alive,
             max_connections: self.max_connections,
+            max_connections_per_address: self
+                .max_connections_per_address
+                .unwrap_or(self.max_connections.div_ceil(4) * 3),
+            write_timeout: Duration::from_secs(self.write_timeout),
             cors_origins: self.cors_allow_origin.clone(),
             shutdown_delay: Duration::from_secs(self.shutdown_delay),
             shutdown_timeout: Duration::from_secs(self.shutdown_timeout),

@@ -23,6 +23,10 @@ pub struct HttpSettings {
     pub keep_alive: Duration,
     /// Connections open at a time; more wait to be accepted.
     pub max_connections: usize,
+    /// Connections from one address at a time; further ones are closed.
+    pub max_connections_per_address: usize,
+    /// How long a client may take none of its answer.
+    pub write_timeout: Duration,
     /// Origins of web pages that may use the API; `*` for all, none by default.
     pub cors_origins: Vec<String>,
     /// Between the signal and the end of accepting connections, `/readyz` answers 503: time for load balancers to see.
@@ -43,6 +47,8 @@ impl Default for HttpSettings {
             body_timeout: Duration::from_secs(60),
             keep_alive: Duration::from_secs(75),
             max_connections: 16_384,
+            max_connections_per_address: 12_288,
+            write_timeout: Duration::from_secs(30),
             cors_origins: Vec::new(),
             shutdown_delay: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(30),

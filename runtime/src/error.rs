@@ -120,6 +120,17 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// A text is so much longer than the model takes that its tokens were not counted to the end.
+    #[error(
+        "this model's maximum context length is {limit} tokens, however the text has at least {tokens}: shorten it, or \
+         allow it to be truncated"
+    )]
+    MuchTooLong {
+        /// Fewest tokens that it may have.
+        tokens: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// The queue is full; nothing was computed.
     #[error("too many texts are waiting ({waiting}, at most {limit}): try again later")]
     Overloaded {

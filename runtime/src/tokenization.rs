@@ -4,13 +4,18 @@
 //! Embedding appends `<|endoftext|>` while its tokenizer_config names `<|im_end|>` as end of sequence. Truncation cuts
 //! the text and keeps the added tokens, for the last one's state is the embedding.
 
+mod bound;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
 use tokenizers::Tokenizer as Inner;
 
+use bound::Bound;
+
 use crate::error::{Error, Result};
-use crate::request::{Input, Request, Truncate};
+use crate::request::{Input, Prefix, Request, Truncate};
 
 /// A prompt's token ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +47,7 @@ pub struct Tokenizer {
     after: Vec<u32>,
     vocabulary: usize,
     max_length: usize,
+    bound: Bound,
 }
 
 impl Tokenizer {
@@ -88,6 +94,7 @@ impl Tokenizer {
             )));
         }
         Ok(Self {
+            bound: Bound::of(&inner),
             inner: Arc::new(inner),
             before,
             after,
@@ -101,14 +108,14 @@ impl Tokenizer {
     /// # Errors
     /// Empty text, ids out of the vocabulary, or a text that is too long and may not be cut.
     pub fn encode(&self, request: &Request<'_>) -> Result<Encoding> {
-        let ids = match &request.input {
-            Input::Text(text) => self.encode_text(&request.prefix.prompt(text), text.is_empty())?,
-            Input::Tokens(ids) => self.check_tokens(ids)?,
+        let (ids, cut) = match &request.input {
+            Input::Text(text) => self.encode_text(request, text)?,
+            Input::Tokens(ids) => (self.check_tokens(ids, request.truncate)?, false),
         };
         if ids.len() <= self.max_length {
             return Ok(Encoding {
                 ids,
-                truncated: false,
+                truncated: cut,
             });
         }
         let too_long = Error::TooLong {
@@ -132,6 +139,31 @@ impl Tokenizer {
         })
     }
 
+    /// Checks that a prefix leaves room for a text.
+    ///
+    /// # Errors
+    /// It has more tokens than the model takes.
+    pub fn check_prefix(&self, prefix: &Prefix) -> Result<()> {
+        let prompt = prefix.prompt("");
+        // No token is shorter than a byte.
+        if prompt.len() < self.max_length {
+            return Ok(());
+        }
+        let beginning = self.bound.beginning(&prompt, self.max_length);
+        let beginning = beginning.unwrap_or(&prompt);
+        let tokens = self.run(beginning, |inner, text| inner.encode_fast(text, true))?;
+        if tokens.len() < self.max_length {
+            return Ok(());
+        }
+        Err(Error::InvalidInput {
+            field: "instruction",
+            reason: format!(
+                "the instruction alone has more than the {} tokens that this model takes: shorten it",
+                self.max_length
+            ),
+        })
+    }
+
     /// The first `head` and last `tail` of `ids`, special tokens at the end not counted, which stay.
     fn keep(&self, ids: &[u32], head: usize, tail: usize) -> Vec<u32> {
         let text = &ids[..ids.len() - self.after.len()];
@@ -145,10 +177,7 @@ impl Tokenizer {
         };
         let prompt = request.prefix.prompt(text);
         let start = prompt.len() - text.len();
-        let encoding = self
-            .inner
-            .encode(prompt, false)
-            .map_err(|e| untokenizable(&e))?;
+        let encoding = self.run(&prompt, |inner, text| inner.encode(text, false))?;
         let in_prefix = encoding.get_offsets().iter().filter(|o| o.1 <= start);
         Ok(self.before.len() + in_prefix.count())
     }
@@ -156,12 +185,12 @@ impl Tokenizer {
     /// The tokens of a prompt, as a tokenizer's user wants to see them.
     ///
     /// # Errors
-    /// The text cannot be tokenised.
+    /// The text cannot be tokenised, or is so long that this model could not take it whatever its tokens are.
     pub fn tokens(&self, prompt: &str, special: bool) -> Result<Vec<Token>> {
-        let encoding = self
-            .inner
-            .encode_char_offsets(prompt, special)
-            .map_err(|e| untokenizable(&e))?;
+        self.check_bytes(prompt)?;
+        let encoding = self.run(prompt, |inner, text| {
+            inner.encode_char_offsets(text, special)
+        })?;
         let characters: Vec<char> = prompt.chars().collect();
         let token = |i: usize| {
             let special = encoding.get_special_tokens_mask()[i] == 1;
@@ -179,29 +208,110 @@ impl Tokenizer {
         Ok((0..encoding.len()).map(token).collect())
     }
 
-    fn encode_text(&self, prompt: &str, empty: bool) -> Result<Vec<u32>> {
-        if empty {
+    /// Token ids of a text's prompt, and whether the text had to be cut for that. There may still be too many, but not
+    /// many times too many.
+    fn encode_text(&self, request: &Request<'_>, text: &str) -> Result<(Vec<u32>, bool)> {
+        if text.is_empty() {
             return Err(Error::InvalidInput {
                 field: "input",
                 reason: "the text is empty: there is nothing to embed".to_owned(),
             });
         }
-        let encoding = self
-            .inner
-            .encode_fast(prompt, true)
-            .map_err(|e| untokenizable(&e))?;
-        let ids = encoding.get_ids();
+        let kept = self.shorten(request, text)?;
+        let prompt = request.prefix.prompt(kept);
+        let ids = match self.encode_beginning(&prompt, request.truncate)? {
+            Some(ids) => ids,
+            None => {
+                let encoding = self.run(&prompt, |inner, text| inner.encode_fast(text, true))?;
+                encoding.get_ids().to_vec()
+            }
+        };
         match ids.iter().find(|id| **id as usize >= self.vocabulary) {
             Some(id) => Err(self.out_of_vocabulary(*id)),
-            None => Ok(ids.to_vec()),
+            None => Ok((ids, kept.len() < text.len())),
         }
     }
 
-    fn check_tokens(&self, ids: &[u32]) -> Result<Vec<u32>> {
+    /// The part of a text that is tokenised: all of it, unless its bytes tell that it is too long.
+    fn shorten<'a>(&self, request: &Request<'_>, text: &'a str) -> Result<&'a str> {
+        let prompt = request.prefix.prompt("");
+        let most = self.bound.most_bytes(text, self.max_length);
+        if prompt.len() + text.len() <= most {
+            return Ok(text);
+        }
+        let room = most.saturating_sub(prompt.len());
+        match request.truncate {
+            // Nothing of the text would be left.
+            Truncate::End | Truncate::Start if room == 0 => Err(Error::MuchTooLong {
+                tokens: self.bound.least_tokens(&prompt),
+                limit: self.max_length,
+            }),
+            Truncate::Refuse => {
+                self.check_bytes(text)?;
+                Ok(text)
+            }
+            Truncate::End => Ok(&text[..text.floor_char_boundary(room)]),
+            Truncate::Start => {
+                let start = text.len().saturating_sub(room);
+                Ok(&text[text.ceil_char_boundary(start)..])
+            }
+        }
+    }
+
+    fn check_bytes(&self, text: &str) -> Result<()> {
+        match self.bound.least_tokens(text) {
+            tokens if tokens > self.max_length => Err(Error::MuchTooLong {
+                tokens,
+                limit: self.max_length,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The tokens that a long prompt begins with, where these are too many already.
+    fn encode_beginning(&self, prompt: &str, truncate: Truncate) -> Result<Option<Vec<u32>>> {
+        let beginning = self.bound.beginning(prompt, self.max_length);
+        let Some(beginning) = beginning.filter(|_| truncate != Truncate::Start) else {
+            return Ok(None);
+        };
+        let encoding = self.run(beginning, |inner, text| inner.encode(text, false))?;
+        let settled = bound::settled(&encoding);
+        if settled.len() <= self.max_length {
+            return Ok(None);
+        }
+        if truncate == Truncate::Refuse {
+            return Err(Error::MuchTooLong {
+                tokens: self.before.len() + settled.len() + self.after.len(),
+                limit: self.max_length,
+            });
+        }
+        Ok(Some([&self.before, settled, &self.after].concat()))
+    }
+
+    /// Tokenises. A panic of the library is the text's fault: its regular expressions give up on millions of blanks.
+    fn run(
+        &self,
+        text: &str,
+        encode: impl FnOnce(&Inner, &str) -> tokenizers::Result<tokenizers::Encoding>,
+    ) -> Result<tokenizers::Encoding> {
+        let encoding = catch_unwind(AssertUnwindSafe(|| encode(&self.inner, text)));
+        match encoding {
+            Ok(encoding) => encoding.map_err(|error| untokenizable(&error.to_string())),
+            Err(_) => Err(untokenizable("the tokenizer gave up on it")),
+        }
+    }
+
+    fn check_tokens(&self, ids: &[u32], truncate: Truncate) -> Result<Vec<u32>> {
         if ids.is_empty() {
             return Err(Error::InvalidInput {
                 field: "input",
                 reason: "the list of token ids is empty".to_owned(),
+            });
+        }
+        if ids.len() > self.max_length && truncate == Truncate::Refuse {
+            return Err(Error::TooLong {
+                tokens: ids.len(),
+                limit: self.max_length,
             });
         }
         if let Some(id) = ids.iter().find(|id| **id as usize >= self.vocabulary) {
@@ -238,7 +348,7 @@ impl Tokenizer {
     }
 }
 
-fn untokenizable(reason: &tokenizers::Error) -> Error {
+fn untokenizable(reason: &str) -> Error {
     Error::InvalidInput {
         field: "input",
         reason: format!("the text could not be tokenised: {reason}"),

@@ -13,4 +13,5 @@ pub mod compare;
 pub mod embed;
 pub mod http;
 mod interrupt;
+mod memory_trim;
 pub mod prefix;

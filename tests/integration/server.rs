@@ -22,3 +22,4 @@ mod sharing;
 mod shutdown;
 mod tls;
 mod traces;
+mod work;

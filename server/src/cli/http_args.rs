@@ -68,6 +68,11 @@ pub(crate) struct HttpArgs {
     #[arg(long, env = "LEXIVEC_BODY_LIMIT", value_name = "BYTES", default_value_t = 32 << 20)]
     body_limit: usize,
 
+    /// Bytes that all requests may hold together: bodies, what was parsed of them, and answers that clients have not read
+    /// yet. A request beyond gets 429. Default: an eighth of the memory that the process may use, at most 512 MiB
+    #[arg(long, env = "LEXIVEC_REQUEST_MEMORY", value_name = "BYTES")]
+    request_memory: Option<usize>,
+
     /// Seconds that a request's head, and then its body, may take to arrive; a network that needs longer is broken
     #[arg(
         long,
@@ -94,6 +99,19 @@ pub(crate) struct HttpArgs {
         default_value_t = 16_384
     )]
     max_connections: usize,
+
+    /// Connections from one address at a time; further ones are closed. Default: three quarters of --max-connections
+    #[arg(long, env = "LEXIVEC_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N")]
+    max_connections_per_address: Option<usize>,
+
+    /// Seconds that a client may take none of its answer, before the connection is closed
+    #[arg(
+        long,
+        env = "LEXIVEC_WRITE_TIMEOUT",
+        value_name = "SECONDS",
+        default_value_t = 30
+    )]
+    write_timeout: u64,
 
     /// Threads that read and write connections. Default: one per core, at most 4
     #[arg(long, env = "LEXIVEC_HTTP_WORKERS", value_name = "N")]
@@ -132,6 +150,10 @@ impl HttpArgs {
         for (flag, value) in [
             ("--body-limit", self.body_limit),
             ("--max-connections", self.max_connections),
+            (
+                "--max-connections-per-address",
+                self.max_connections_per_address.unwrap_or(1),
+            ),
             ("--http-workers", self.http_workers.unwrap_or(1)),
             ("--tokenizer-threads", self.tokenizer_threads.unwrap_or(1)),
         ] {
@@ -142,20 +164,34 @@ impl HttpArgs {
         for (flag, seconds) in [
             ("--header-timeout", self.header_timeout),
             ("--body-timeout", self.body_timeout),
+            ("--write-timeout", self.write_timeout),
         ] {
             if seconds == 0 {
                 return Err(Usage(format!("{flag} must be at least 1 second")));
             }
         }
         let defaults = HttpSettings::default();
+        let request_memory = self.request_memory.unwrap_or(defaults.request_memory);
+        let least = self.body_limit.saturating_mul(4);
+        if self.request_memory.is_some() && request_memory < least {
+            return Err(Usage(format!(
+                "--request-memory is {request_memory}: it must be at least four times --body-limit ({least}), or a request \
+                 of that size would never be accepted"
+            )));
+        }
         Ok(HttpSettings {
             workers: self.http_workers.unwrap_or(defaults.workers),
             tokenizers: self.tokenizer_threads.unwrap_or(defaults.tokenizers),
             body_limit: self.body_limit,
+            request_memory,
             header_timeout: Duration::from_secs(self.header_timeout),
             body_timeout: Duration::from_secs(self.body_timeout),
             keep_alive: defaults.keep_alive,
             max_connections: self.max_connections,
+            max_connections_per_address: self
+                .max_connections_per_address
+                .unwrap_or(self.max_connections.div_ceil(4) * 3),
+            write_timeout: Duration::from_secs(self.write_timeout),
             cors_origins: self.cors_allow_origin.clone(),
             shutdown_delay: Duration::from_secs(self.shutdown_delay),
             shutdown_timeout: Duration::from_secs(self.shutdown_timeout),

@@ -16,8 +16,8 @@ use super::compute_args::ComputeArgs;
 use super::http_args::HttpArgs;
 use super::logging::LogArgs;
 use super::{Usage, resolve};
-use crate::http::{self, AppState, Exporter, ServedModel};
-use crate::interrupt;
+use crate::http::{self, AppState, Budget, Exporter, ServedModel};
+use crate::{interrupt, memory_trim};
 
 /// How long a batch may take that nobody waits for any more, when the server ends.
 const LAST_BATCH: Duration = Duration::from_secs(10);
@@ -187,7 +187,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     state.stuck_after = Duration::from_secs(args.stuck_after);
     state.refuse_token_ids = args.refuse_token_ids;
     state.tokenizers = settings.tokenizers;
+    state.budget = Budget::new(settings.request_memory);
     state.exporter = Some(exporter);
+    memory_trim::start();
     let _listening = interrupt::listen();
     let state = Data::new(state);
     let server = http::run(listener, state.clone(), settings, tls, interrupt::wait());

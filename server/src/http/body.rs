@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::rt::time::timeout;
-use actix_web::web::{Bytes, Payload};
+use actix_web::web::{Bytes, BytesMut, Payload};
 use actix_web::{HttpMessage, HttpRequest};
+use futures_util::StreamExt as _;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
+use super::budget::Share;
 use super::error::ApiError;
+use super::pipeline::blocking;
+use super::state::AppState;
 
 /// The largest body in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -18,23 +22,47 @@ pub(super) struct BodyLimit(pub(super) usize);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BodyTimeout(pub(super) Duration);
 
+/// Bodies of more bytes are parsed off the threads that serve connections.
+const LARGE: usize = 64 << 10;
+
+/// A parsed body, and the bytes that it counts for.
+pub(super) struct Parsed<T> {
+    pub(super) value: T,
+    pub(super) share: Share,
+}
+
 /// Reads and parses a JSON body.
 ///
 /// # Errors
 /// The body is too large, too slow, broken off, not announced as JSON, not JSON, or not JSON of `T`'s shape. In the last
 /// case the field is named.
-pub(super) async fn json<T: DeserializeOwned>(
+pub(super) async fn json<T: DeserializeOwned + Send + 'static>(
+    state: &AppState,
     request: &HttpRequest,
     payload: Payload,
-) -> Result<T, ApiError> {
+) -> Result<Parsed<T>, ApiError> {
     let kind = request.content_type();
     if !kind.eq_ignore_ascii_case("application/json")
         && !kind.to_ascii_lowercase().ends_with("+json")
     {
         return Err(ApiError::UnsupportedMediaType);
     }
-    let bytes = read(request, payload).await?;
-    let mut reader = serde_json::Deserializer::from_slice(&bytes);
+    let mut share = state.budget.share();
+    let bytes = read(request, payload, &mut share).await?;
+    let length = bytes.len();
+    // What is parsed is about as large as the body, and both are there for a while.
+    share.add(length)?;
+    let value = if length > LARGE {
+        blocking(move || parse(&bytes)).await?
+    } else {
+        parse(&bytes)?
+    };
+    share.give_back(length);
+    Ok(Parsed { value, share })
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
         (path, error.into_inner())
@@ -45,7 +73,7 @@ pub(super) async fn json<T: DeserializeOwned>(
     };
     parsed.and_then(ended).map_err(|(path, error)| {
         // A broken text would be blamed on the field it breaks off in.
-        match serde_json::from_slice::<IgnoredAny>(&bytes) {
+        match serde_json::from_slice::<IgnoredAny>(bytes) {
             Err(syntax) => ApiError::InvalidJson(syntax.to_string()),
             Ok(_) => ApiError::InvalidValue {
                 param: field_of(&error.to_string(), &path),
@@ -55,7 +83,11 @@ pub(super) async fn json<T: DeserializeOwned>(
     })
 }
 
-async fn read(request: &HttpRequest, payload: Payload) -> Result<Bytes, ApiError> {
+async fn read(
+    request: &HttpRequest,
+    payload: Payload,
+    share: &mut Share,
+) -> Result<Bytes, ApiError> {
     let limit = request
         .app_data::<BodyLimit>()
         .map_or(2 << 20, |limit| limit.0);
@@ -70,12 +102,27 @@ async fn read(request: &HttpRequest, payload: Payload) -> Result<Bytes, ApiError
     if announced.is_some_and(|length| length > limit) {
         return Err(ApiError::BodyTooLarge { limit });
     }
-    match timeout(patience, payload.to_bytes_limited(limit)).await {
-        Err(_) => Err(ApiError::SlowBody { limit: patience }),
-        Ok(Err(_)) => Err(ApiError::BodyTooLarge { limit }),
-        Ok(Ok(Err(error))) => Err(ApiError::UnreadableBody(error.to_string())),
-        Ok(Ok(Ok(bytes))) => Ok(bytes),
+    timeout(patience, chunks(payload, limit, share))
+        .await
+        .unwrap_or(Err(ApiError::SlowBody { limit: patience }))
+}
+
+/// A body as it comes, counted before it is kept.
+async fn chunks(
+    mut payload: Payload,
+    limit: usize,
+    share: &mut Share,
+) -> Result<Bytes, ApiError> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|error| ApiError::UnreadableBody(error.to_string()))?;
+        if body.len() + chunk.len() > limit {
+            return Err(ApiError::BodyTooLarge { limit });
+        }
+        share.add(chunk.len())?;
+        body.extend_from_slice(&chunk);
     }
+    Ok(body.freeze())
 }
 
 /// Begins a parser's message with the field it is about.

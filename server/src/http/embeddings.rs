@@ -2,24 +2,19 @@
 
 use std::time::Instant;
 
-use actix_web::http::header;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use lexivec_runtime::Prefix;
 use lexivec_runtime::metrics::Stage;
 
 use super::answer;
-use super::body;
+use super::body::{self, Parsed};
 use super::error::ApiError;
 use super::input::Input;
-use super::pipeline::{self, Job, blocking};
+use super::pipeline::{self, Job, numbers};
 use super::request::EmbeddingsRequest;
 use super::state::{AppState, ServedModel};
 use crate::prefix::Choice;
-
-/// Answers beyond this many numbers are written off the threads that serve connections: a large one takes longer than
-/// other requests should wait.
-const LARGE_ANSWER: usize = 1 << 16;
 
 /// Embeds a text, texts, token ids, or lists of token ids.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "embeddings", request_body = EmbeddingsRequest,
@@ -29,7 +24,8 @@ pub(super) async fn create(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let asked: EmbeddingsRequest = body::json(&request, payload).await?;
+    let Parsed { value: asked, mut share } =
+        body::json::<EmbeddingsRequest>(&state, &request, payload).await?;
     let model = state.model(&asked.model)?;
     let prefix = prefix(&asked, model, &state)?;
     let format = asked.encoding_format;
@@ -40,22 +36,17 @@ pub(super) async fn create(
         truncate: asked.truncate.into(),
         normalize: asked.normalize,
     };
-    let embeddings = pipeline::embed(&request, &state, model, job).await?;
+    let embeddings = pipeline::embed(&request, &state, model, job, &mut share).await?;
 
     let started = Instant::now();
-    let json = if embeddings.len() * model.engine.model().hidden_size > LARGE_ANSWER {
-        let name = model.name.clone();
-        blocking(move || answer::json(&name, &embeddings, format)).await?
-    } else {
-        answer::json(&model.name, &embeddings, format)?
-    };
+    let (name, numbers) = (model.name.clone(), numbers(&embeddings));
+    let write = move || answer::json(&name, &embeddings, format);
+    let response = pipeline::respond(HttpResponse::Ok(), share, numbers, write).await?;
     model
         .engine
         .metrics()
         .stage(Stage::Respond, started.elapsed());
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "application/json"))
-        .body(json))
+    Ok(response)
 }
 
 /// What stands before the texts. Token ids are a whole prompt already.

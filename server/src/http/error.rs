@@ -82,6 +82,20 @@ pub enum ApiError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// Requests hold as many bytes as they may together.
+    #[error(
+        "the server's memory for requests is used up: try again later, or send fewer texts at a time"
+    )]
+    NoMemory,
+    /// The request, or its answer, is larger than all requests may be together.
+    #[error(
+        "the request and its answer need more than {limit} bytes, the limit of this server (--request-memory): send \
+         fewer texts at a time"
+    )]
+    RequestTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// The body is not announced as JSON.
     #[error(
         "send the header `Content-Type: application/json` (curl: -H 'Content-Type: application/json')"
@@ -120,6 +134,7 @@ fn runtime_message(item: Option<usize>, source: &RuntimeError) -> String {
     let message = match source {
         RuntimeError::InvalidInput { .. }
         | RuntimeError::TooLong { .. }
+        | RuntimeError::MuchTooLong { .. }
         | RuntimeError::OutOfMemory { .. }
         | RuntimeError::Overloaded { .. }
         | RuntimeError::ShuttingDown
@@ -216,6 +231,15 @@ impl ApiError {
             Self::BodyTooLarge { .. } => {
                 Row::permanent(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large")
             }
+            Self::RequestTooLarge { .. } => {
+                Row::permanent(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large")
+            }
+            Self::NoMemory => Row::passing(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limit_error",
+                "overloaded",
+                1,
+            ),
             Self::UnsupportedMediaType => {
                 Row::permanent(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
             }
@@ -223,7 +247,9 @@ impl ApiError {
                 RuntimeError::InvalidInput { .. } => {
                     Row::permanent(StatusCode::BAD_REQUEST, "invalid_value")
                 }
-                RuntimeError::TooLong { .. } | RuntimeError::OutOfMemory { .. } => {
+                RuntimeError::TooLong { .. }
+                | RuntimeError::MuchTooLong { .. }
+                | RuntimeError::OutOfMemory { .. } => {
                     Row::permanent(StatusCode::BAD_REQUEST, "context_length_exceeded")
                 }
                 // The same text overflows again.
@@ -256,7 +282,10 @@ impl ApiError {
                 ..
             } => Some(field),
             Self::Runtime {
-                source: RuntimeError::TooLong { .. } | RuntimeError::OutOfMemory { .. },
+                source:
+                    RuntimeError::TooLong { .. }
+                    | RuntimeError::MuchTooLong { .. }
+                    | RuntimeError::OutOfMemory { .. },
                 ..
             } => Some("input"),
             Self::Runtime { .. }
@@ -269,6 +298,8 @@ impl ApiError {
             | Self::NotFound { .. }
             | Self::MethodNotAllowed { .. }
             | Self::BodyTooLarge { .. }
+            | Self::RequestTooLarge { .. }
+            | Self::NoMemory
             | Self::UnsupportedMediaType
             | Self::Internal(_) => None,
         }
@@ -345,7 +376,10 @@ impl ResponseError for ApiError {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
             }
             // What is left of the body would be taken for the next request.
-            Self::SlowBody { .. } | Self::BodyTooLarge { .. } => {
+            Self::SlowBody { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::RequestTooLarge { .. }
+            | Self::NoMemory => {
                 response.force_close();
             }
             _ => {}

@@ -31,11 +31,11 @@ impl Input {
         }
     }
 
-    /// How much there is to tokenise.
+    /// Bytes of the texts, or of the token ids.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Texts(texts) => texts.iter().map(String::len).sum(),
-            Self::Tokens(_) => 0,
+            Self::Tokens(lists) => lists.iter().map(|ids| size_of_val(ids.as_slice())).sum(),
         }
     }
 }
@@ -106,20 +106,18 @@ impl<'de> Visitor<'de> for Forms {
             None => Err(A::Error::custom(
                 "the array is empty: there is nothing to embed",
             )),
-            Some(Item::Text(first)) => rest(first, seq, |item| match item {
+            Some(Item::Text(first)) => rest(first, seq, MAX_ITEMS, |item| match item {
                 Item::Text(text) => Some(text),
                 Item::Id(_) | Item::Ids(_) => None,
             })
-            .and_then(few)
             .map(Input::Texts),
-            Some(Item::Ids(first)) => rest(first, seq, |item| match item {
+            Some(Item::Ids(first)) => rest(first, seq, MAX_ITEMS, |item| match item {
                 Item::Ids(ids) => Some(ids),
                 Item::Id(_) | Item::Text(_) => None,
             })
-            .and_then(few)
             .map(Input::Tokens),
             // One sequence; the model's maximum length bounds it, not the number of items.
-            Some(Item::Id(first)) => rest(first, seq, |item| match item {
+            Some(Item::Id(first)) => rest(first, seq, usize::MAX, |item| match item {
                 Item::Id(id) => Some(id),
                 Item::Ids(_) | Item::Text(_) => None,
             })
@@ -131,27 +129,24 @@ impl<'de> Visitor<'de> for Forms {
 fn rest<'de, A: SeqAccess<'de>, T>(
     first: T,
     mut seq: A,
+    most: usize,
     same_kind: impl Fn(Item) -> Option<T>,
 ) -> Result<Vec<T>, A::Error> {
     let mut items = vec![first];
     while let Some(item) = seq.next_element()? {
         let index = items.len();
+        // Said at once: what follows need not be kept.
+        if index == most {
+            return Err(A::Error::custom(format_args!(
+                "too many items: at most {most} fit in a request"
+            )));
+        }
         let item = same_kind(item).ok_or_else(|| {
             A::Error::custom(format_args!(
                 "item {index} is of another kind than item 0; expected {FORMS}"
             ))
         })?;
         items.push(item);
-    }
-    Ok(items)
-}
-
-fn few<T, E: Error>(items: Vec<T>) -> Result<Vec<T>, E> {
-    if items.len() > MAX_ITEMS {
-        let given = items.len();
-        return Err(E::custom(format_args!(
-            "{given} items are too many: at most {MAX_ITEMS} fit in a request"
-        )));
     }
     Ok(items)
 }

@@ -8,17 +8,22 @@ use std::future::Future;
 use std::net::TcpListener;
 
 use actix_cors::Cors;
+use actix_server::ServerBuilder;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, header};
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{App, Error, HttpRequest, HttpResponse, HttpServer, Resource, Route};
+use actix_web::{App, Error, HttpRequest, HttpResponse, Resource, Route};
 use utoipa_swagger_ui::SwaggerUi;
 
+mod accept;
+mod addresses;
 mod answer;
 mod auth;
 mod body;
+mod budget;
+mod deadline;
 mod embeddings;
 pub mod error;
 mod health;
@@ -41,6 +46,7 @@ mod tls;
 mod whole;
 
 pub use auth::ApiKeys;
+pub use budget::Budget;
 pub use error::ApiError;
 pub use listen::listen;
 pub use metrics::Exporter;
@@ -128,6 +134,7 @@ pub fn create_app(
         ))
         .wrap(from_fn(shape::nested))
         .wrap(from_fn(log::request))
+        .wrap(from_fn(deadline::answering))
 }
 
 fn cors(settings: &HttpSettings) -> Cors {
@@ -164,20 +171,14 @@ pub async fn run(
         tracing::info!("shutting down");
         actix_web::rt::time::sleep(delay).await;
     };
-    let app = settings.clone();
-    let server = HttpServer::new(move || create_app(state.clone(), &app))
+    let server = ServerBuilder::new()
         .workers(workers)
         .worker_max_blocking_threads(settings.tokenizers.div_ceil(workers).max(1))
-        .max_connections(settings.max_connections.div_ceil(workers))
-        .client_request_timeout(settings.header_timeout)
-        .keep_alive(settings.keep_alive)
-        // Otherwise a handler lives on when its client has gone (actix-web #3462), and its texts are computed.
-        .h1_allow_half_closed(false)
+        .max_concurrent_connections(settings.max_connections.div_ceil(workers))
         .shutdown_timeout(settings.shutdown_timeout.as_secs())
         .shutdown_signal(stop);
-    let server = match tls {
-        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
-        None => server.listen(listener)?,
-    };
+    let app = settings.clone();
+    let app = move || create_app(state.clone(), &app);
+    let server = accept::serve(server, listener, &settings, tls, app)?;
     server.run().await
 }

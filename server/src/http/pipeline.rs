@@ -4,23 +4,28 @@
 //! When the client goes or the time is up, the future is dropped, its receivers with it, and the queue discards what
 //! has not been computed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use actix_web::http::header;
 use actix_web::rt::time::timeout;
-use actix_web::{HttpMessage, HttpRequest, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use lexivec_runtime::metrics::Stage;
 use lexivec_runtime::{self as runtime, Embedding, Encoding, Engine, Origin, Prefix, Request};
 use lexivec_runtime::{Error as RuntimeError, Truncate};
 
+use super::budget::Share;
 use super::error::ApiError;
 use super::input::Input;
 use super::log::Counts;
 use super::state::{AppState, ServedModel};
 
-/// Texts of at most this many bytes together are tokenised where they are: that takes less time than handing them to
+/// Texts of at most this many bytes together, instructions included, are tokenised where they are: that takes less time than handing them to
 /// another thread.
 const SMALL_INPUT: usize = 512;
+
+/// Bytes that a number of an answer takes: as float32, and as 13 characters of JSON and a comma.
+const NUMBER: usize = 4 + 14;
 
 /// What to embed, and how.
 #[derive(Debug)]
@@ -32,7 +37,15 @@ pub(super) struct Job {
     pub(super) normalize: bool,
 }
 
-/// Embeds; the result is in the order of the inputs.
+impl Job {
+    /// Bytes of all prompts.
+    fn bytes(&self) -> usize {
+        let prefix = self.prefix.prompt("").len();
+        self.input.bytes() + prefix.saturating_mul(self.input.len())
+    }
+}
+
+/// Embeds; the result is in the order of the inputs. The answer's bytes are counted in `share`.
 ///
 /// # Errors
 /// The job is invalid, there is no room or no time for it, or the engine fails.
@@ -41,7 +54,12 @@ pub(super) async fn embed(
     state: &AppState,
     model: &ServedModel,
     job: Job,
+    share: &mut Share,
 ) -> Result<Vec<Embedding>, ApiError> {
+    let numbers = job.dimensions.unwrap_or(model.engine.model().hidden_size);
+    let numbers = numbers.saturating_mul(job.input.len());
+    model.engine.check_dimensions(job.dimensions)?;
+    share.add(numbers.saturating_mul(NUMBER))?;
     let limit = state.request_timeout;
     let work = within(request, model, job);
     timeout(limit, work)
@@ -55,17 +73,18 @@ async fn within(
     job: Job,
 ) -> Result<Vec<Embedding>, ApiError> {
     let engine = &model.engine;
-    engine.check_dimensions(job.dimensions)?;
     // The permits go where the work goes, and are held until it ends even if this future is dropped.
     let permits = model.admit(job.input.len())?;
     let (dimensions, normalize) = (job.dimensions, job.normalize);
     let started = Instant::now();
-    let (encodings, _permits) = if job.input.bytes() <= SMALL_INPUT {
-        (encode(engine, &job)?, permits)
+    let (wanted, canceled) = canceled_when_dropped();
+    let (encodings, _permits) = if job.bytes() <= SMALL_INPUT {
+        (encode(engine, &job, &canceled)?, permits)
     } else {
         let tokenizing = Arc::clone(engine);
-        blocking(move || Ok((encode(&tokenizing, &job)?, permits))).await?
+        blocking(move || Ok((encode(&tokenizing, &job, &canceled)?, permits))).await?
     };
+    drop(wanted);
     engine.metrics().stage(Stage::Tokenize, started.elapsed());
 
     let pending = engine.submit(encodings.iter().map(|e| e.ids.clone()).collect())?;
@@ -96,8 +115,34 @@ async fn within(
     Ok(embeddings)
 }
 
-fn encode(engine: &Engine, job: &Job) -> Result<Vec<Encoding>, ApiError> {
+/// Whether nobody waits any more for work on another thread.
+#[derive(Debug, Clone)]
+pub(super) struct Canceled(Weak<()>);
+
+impl Canceled {
+    /// Checked between texts, so that a client who goes leaves no more than one text's work behind.
+    ///
+    /// # Errors
+    /// The future that waits was dropped; nobody sees the error.
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        match self.0.strong_count() {
+            0 => Err(ApiError::Internal("the request was given up".to_owned())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A guard for a future to hold, and what tells that it was dropped.
+pub(super) fn canceled_when_dropped() -> (Arc<()>, Canceled) {
+    let wanted = Arc::new(());
+    let canceled = Canceled(Arc::downgrade(&wanted));
+    (wanted, canceled)
+}
+
+fn encode(engine: &Engine, job: &Job, canceled: &Canceled) -> Result<Vec<Encoding>, ApiError> {
+    engine.tokenizer().check_prefix(&job.prefix)?;
     let encode = |index, input| {
+        canceled.check()?;
         let request = Request {
             input,
             prefix: job.prefix.clone(),
@@ -124,6 +169,35 @@ fn encode(engine: &Engine, job: &Job) -> Result<Vec<Encoding>, ApiError> {
                 .collect()
         }
     }
+}
+
+/// Answers beyond this many numbers are written off the threads that serve connections: a large one takes longer than
+/// other requests should wait.
+const LARGE_ANSWER: usize = 1 << 16;
+
+/// Numbers of all vectors.
+pub(super) fn numbers(embeddings: &[Embedding]) -> usize {
+    embeddings.iter().map(|e| e.vector.len()).sum()
+}
+
+/// Writes an answer of so many numbers as JSON, and sends it as part of `share`.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) async fn respond(
+    mut response: HttpResponseBuilder,
+    share: Share,
+    numbers: usize,
+    write: impl FnOnce() -> Result<Vec<u8>, ApiError> + Send + 'static,
+) -> Result<HttpResponse, ApiError> {
+    let json = if numbers > LARGE_ANSWER {
+        blocking(write).await?
+    } else {
+        write()?
+    };
+    Ok(response
+        .insert_header((header::CONTENT_TYPE, "application/json"))
+        .body(share.body(json)))
 }
 
 /// Runs work that takes long off the threads that serve connections.

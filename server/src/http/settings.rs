@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use lexivec_runtime::host_memory;
+
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSettings {
@@ -11,6 +13,8 @@ pub struct HttpSettings {
     pub tokenizers: usize,
     /// The largest request body, in bytes.
     pub body_limit: usize,
+    /// Bytes that all requests may hold together: bodies, what was parsed of them, and answers.
+    pub request_memory: usize,
     /// How long a request's head may take to arrive.
     pub header_timeout: Duration,
     /// How long its body may take.
@@ -19,6 +23,10 @@ pub struct HttpSettings {
     pub keep_alive: Duration,
     /// Connections open at a time; more wait to be accepted.
     pub max_connections: usize,
+    /// Connections from one address at a time; further ones are closed.
+    pub max_connections_per_address: usize,
+    /// How long a client may take none of its answer.
+    pub write_timeout: Duration,
     /// Origins of web pages that may use the API; `*` for all, none by default.
     pub cors_origins: Vec<String>,
     /// Between the signal and the end of accepting connections, `/readyz` answers 503: time for load balancers to see.
@@ -34,13 +42,22 @@ impl Default for HttpSettings {
             workers: cores.min(4),
             tokenizers: cores,
             body_limit: 32 << 20,
+            request_memory: default_request_memory(),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(60),
             keep_alive: Duration::from_secs(75),
             max_connections: 16_384,
+            max_connections_per_address: 12_288,
+            write_timeout: Duration::from_secs(30),
             cors_origins: Vec::new(),
             shutdown_delay: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(30),
         }
     }
+}
+
+/// An eighth of the memory that the process may use; at most 512 MiB, which holds five answers of the largest size to
+/// requests for 2,560 numbers per text.
+fn default_request_memory() -> usize {
+    (host_memory() / 8).clamp(64 << 20, 512 << 20)
 }

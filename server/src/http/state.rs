@@ -9,8 +9,10 @@ use lexivec_runtime::{Engine, Error};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::auth::ApiKeys;
+use super::budget::Budget;
 use super::error::ApiError;
 use super::metrics::Exporter;
+use super::settings::HttpSettings;
 
 /// A model under the name that requests call it by.
 #[derive(Debug)]
@@ -120,6 +122,8 @@ pub struct AppState {
     pub refuse_token_ids: bool,
     /// Threads that tokenise.
     pub tokenizers: usize,
+    /// Bytes that requests may hold together.
+    pub budget: Budget,
     /// What `/metrics` shows; `None` where nothing is collected.
     pub exporter: Option<Exporter>,
     draining: AtomicBool,
@@ -137,6 +141,7 @@ impl AppState {
             stuck_after: Duration::from_secs(120),
             refuse_token_ids: false,
             tokenizers: 1,
+            budget: Budget::new(HttpSettings::default().request_memory),
             exporter: None,
             draining: AtomicBool::new(false),
         }

@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use actix_web::http::header::HeaderName;
+use actix_web::http::header::{self, HeaderName};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use lexivec_models::Precision;
@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
 
-use super::body;
+use super::body::{self, Parsed};
 use super::error::ApiError;
 use super::input::{Input, MAX_ITEMS};
-use super::pipeline::{self, Job, blocking};
+use super::pipeline::{self, Job, blocking, canceled_when_dropped, numbers};
 use super::state::{AppState, ServedModel};
 use super::whole::Whole;
 use crate::prefix::Choice;
@@ -69,7 +69,8 @@ pub(super) async fn embed(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let asked: EmbedRequest = body::json(&request, payload).await?;
+    let Parsed { value: asked, mut share } =
+        body::json::<EmbedRequest>(&state, &request, payload).await?;
     let (Some(Format::Float) | None) = asked.encoding_format;
     let model = state.first_model()?;
     let prefix = match (&asked.inputs, &asked.prompt_name) {
@@ -93,23 +94,31 @@ pub(super) async fn embed(
         normalize: asked.normalize.unwrap_or(true),
     };
     let started = Instant::now();
-    let embeddings = pipeline::embed(&request, &state, model, job).await?;
+    let embeddings = pipeline::embed(&request, &state, model, job, &mut share).await?;
     let tokens: usize = embeddings.iter().map(|e| e.tokens).sum();
     let ms = started.elapsed().as_millis();
     let respond = Instant::now();
-    let vectors: Vec<&[f32]> = embeddings.iter().map(|e| e.vector.as_slice()).collect();
+    let numbers = numbers(&embeddings);
     let mut response = HttpResponse::Ok();
     response.insert_header((
         HeaderName::from_static("x-compute-tokens"),
         tokens.to_string(),
     ));
     response.insert_header((HeaderName::from_static("x-total-time"), ms.to_string()));
-    let response = response.json(vectors);
+    let write = move || {
+        let vectors: Vec<&[f32]> = embeddings.iter().map(|e| e.vector.as_slice()).collect();
+        json(&vectors)
+    };
+    let response = pipeline::respond(response, share, numbers, write).await?;
     model
         .engine
         .metrics()
         .stage(Stage::Respond, respond.elapsed());
     Ok(response)
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>, ApiError> {
+    serde_json::to_vec(value).map_err(|error| ApiError::Internal(error.to_string()))
 }
 
 fn prompt(state: &AppState, model: &ServedModel, name: Option<&str>) -> Result<Prefix, ApiError> {
@@ -120,33 +129,29 @@ fn prompt(state: &AppState, model: &ServedModel, name: Option<&str>) -> Result<P
     Ok(choice.resolve(model.engine.model(), &state.instructions)?)
 }
 
+/// Most bytes of the texts of `POST /tokenize`: its answer is some twenty times as large.
+const MAX_TOKENIZED: usize = 4 << 20;
+/// Bytes that a token of the answer takes, as a value and as JSON.
+const TOKEN: usize = 160;
+
 /// The body of `POST /tokenize`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TokenizeRequest {
-    #[schema(schema_with = Texts::schema)]
-    inputs: Texts,
+    #[schema(schema_with = texts_schema)]
+    inputs: Input,
     /// Whether the tokens that the tokenizer adds are shown; on by default.
     add_special_tokens: Option<bool>,
     /// One of the checkpoint's prompts, put before each text.
     prompt_name: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Texts {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl Texts {
-    fn schema() -> Schema {
-        let text = || ObjectBuilder::new().schema_type(Type::String);
-        let texts = ArrayBuilder::new().items(text());
-        let texts = texts.min_items(Some(1)).max_items(Some(MAX_ITEMS));
-        let described = OneOfBuilder::new().description(Some("A text or texts."));
-        described.item(text()).item(texts).into()
-    }
+fn texts_schema() -> Schema {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let texts = ArrayBuilder::new().items(text());
+    let texts = texts.min_items(Some(1)).max_items(Some(MAX_ITEMS));
+    let described = OneOfBuilder::new().description(Some("A text or texts."));
+    described.item(text()).item(texts).into()
 }
 
 /// A token of a text.
@@ -169,26 +174,29 @@ pub(super) async fn tokenize(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let asked: TokenizeRequest = body::json(&request, payload).await?;
+    let Parsed { value: asked, mut share } =
+        body::json::<TokenizeRequest>(&state, &request, payload).await?;
     let model = state.first_model()?;
-    let texts = match asked.inputs {
-        Texts::One(text) => vec![text],
-        Texts::Many(texts) => texts,
+    let Input::Texts(texts) = asked.inputs else {
+        let reason = "`inputs` is token ids already: send a text or texts";
+        return Err(ApiError::invalid("inputs", reason));
     };
-    if texts.is_empty() || texts.len() > MAX_ITEMS {
-        let reason = format!(
-            "`inputs` has {} texts; 1 to {MAX_ITEMS} are served",
-            texts.len()
-        );
+    let bytes: usize = texts.iter().map(String::len).sum();
+    if bytes > MAX_TOKENIZED {
+        let reason = format!("the texts have {bytes} bytes; at most {MAX_TOKENIZED} are tokenised at a time");
         return Err(ApiError::invalid("inputs", reason));
     }
+    // Most tokens have three bytes or more.
+    share.add(bytes / 3 * TOKEN)?;
     let permits = model.admit(texts.len())?;
     let prefix = prompt(&state, model, asked.prompt_name.as_deref())?;
     let special = asked.add_special_tokens.unwrap_or(true);
     let engine = model.engine.clone();
+    let (_wanted, canceled) = canceled_when_dropped();
     let tokens = blocking(move || {
         let _permits = permits;
         let tokens = texts.iter().map(|text| {
+            canceled.check()?;
             let tokens = engine.tokenizer().tokens(&prefix.prompt(text), special)?;
             let simple = tokens.into_iter().map(|token| SimpleToken {
                 id: token.id,
@@ -199,9 +207,11 @@ pub(super) async fn tokenize(
             });
             Ok(simple.collect::<Vec<_>>())
         });
-        tokens.collect::<Result<Vec<_>, ApiError>>()
+        json(&tokens.collect::<Result<Vec<_>, ApiError>>()?)
     });
-    Ok(HttpResponse::Ok().json(tokens.await?))
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "application/json"))
+        .body(share.body(tokens.await?)))
 }
 
 /// What is served.

@@ -63,6 +63,13 @@ impl<S: Read + Write> Client<S> {
         self.answer()
     }
 
+    /// As [`get`](Self::get); `None` where the server closes the connection instead.
+    pub(crate) fn try_get(&mut self, path: &str) -> Option<Answer> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        self.stream.write_all(request.as_bytes()).ok()?;
+        self.try_answer().ok()?
+    }
+
     pub(crate) fn post(&mut self, path: &str, body: &Value) -> Answer {
         self.send(posted(path, &body.to_string()));
         self.answer()

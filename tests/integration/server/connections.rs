@@ -99,3 +99,84 @@ fn a_connection_without_requests_is_closed_after_a_while() {
     assert_eq!(client.get("/health").status, 200);
     assert!(client.is_closed());
 }
+
+#[test]
+fn the_head_of_a_later_request_has_a_deadline_too() {
+    let mut setup = Setup::default();
+    setup.http.header_timeout = Duration::from_secs(1);
+    let local = setup.serve();
+    let mut clients = local.clients(20);
+    for client in &mut clients {
+        assert_eq!(client.get("/health").status, 200);
+    }
+    let begun = Instant::now();
+    for letter in "GET /health HTTP/1.1\r\nX-Slow: aaaaaaaaaaaaaaaaaaaaaaaaaaaaa".bytes() {
+        // The server may have closed it.
+        clients
+            .iter_mut()
+            .for_each(|client| drop(std::io::Write::write(&mut client.stream, &[letter])));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(begun.elapsed() > Duration::from_secs(2));
+    assert!(clients.iter_mut().all(|client| client.is_closed() || client.is_closed()));
+}
+
+#[test]
+fn the_rest_of_a_refused_body_is_not_waited_for() {
+    let mut setup = Setup::default();
+    setup.http.header_timeout = Duration::from_secs(1);
+    let local = setup.serve();
+    let mut client = local.connect();
+    client.send("POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n");
+    assert_eq!(client.answer().status, 404);
+    let begun = Instant::now();
+    let closed = loop {
+        if std::io::Write::write_all(&mut client.stream, b"x").is_err() {
+            break true;
+        }
+        if begun.elapsed() > Duration::from_secs(5) {
+            break client.is_answered();
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert!(closed, "the connection is still open");
+}
+
+#[test]
+fn a_client_that_does_not_read_its_answer_is_cut_off() {
+    let mut setup = Setup::default();
+    setup.http.write_timeout = Duration::from_secs(1);
+    let local = setup.serve();
+    let mut client = local.connect();
+    // As many answers as the sockets' buffers cannot hold.
+    let request = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n";
+    for _ in 0..4_000 {
+        if std::io::Write::write_all(&mut client.stream, request.as_bytes()).is_err() {
+            break;
+        }
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    let mut answers = 0;
+    while let Ok(Some(_)) = client.try_answer() {
+        answers += 1;
+    }
+    assert!(answers < 4_000, "all {answers} answers were kept");
+    assert_eq!(local.connect().get("/health").status, 200);
+}
+
+#[test]
+fn an_address_has_a_part_of_the_connections() {
+    let mut setup = Setup::default();
+    setup.http.max_connections_per_address = 3;
+    let local = setup.serve();
+    let mut held = local.clients(3);
+    for client in &mut held {
+        assert_eq!(client.get("/health").status, 200);
+    }
+    assert!(local.connect().is_closed());
+    held.pop();
+    let begun = Instant::now();
+    while local.connect().try_get("/health").is_none() {
+        assert!(begun.elapsed() < PATIENCE);
+    }
+}

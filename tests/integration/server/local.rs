@@ -11,7 +11,7 @@ use lexivec_models::{Dimensions, Instructions};
 use lexivec_runtime::OpenNetwork;
 use lexivec_runtime::cache::MemoryCache;
 use lexivec_runtime::{CacheSettings, Engine, EngineOptions, ModelInfo, Tokenizer};
-use lexivec_server::http::{self, AppState, Exporter, HttpSettings, ServedModel};
+use lexivec_server::http::{self, AppState, Budget, Exporter, HttpSettings, ServedModel};
 use tokio::sync::oneshot;
 
 use super::client::Client;
@@ -116,6 +116,7 @@ impl Setup {
         let mut state = AppState::new(served.collect(), Instructions::builtin());
         state.request_timeout = self.request_timeout;
         state.stuck_after = self.stuck_after;
+        state.budget = Budget::new(self.http.request_memory);
         state.exporter = Some(exporter);
         (state, controls)
     }

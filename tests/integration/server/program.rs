@@ -149,12 +149,21 @@ impl Program {
     pub(crate) fn memory(&self) -> usize {
         resident(&self.process.id().to_string())
     }
+
+    /// The most bytes of memory that it ever had.
+    pub(crate) fn peak_memory(&self) -> usize {
+        status_bytes(&self.process.id().to_string(), "VmHWM:")
+    }
 }
 
 /// Resident bytes of a process; `self` is this one.
 pub(crate) fn resident(process: &str) -> usize {
+    status_bytes(process, "VmRSS:")
+}
+
+fn status_bytes(process: &str, field: &str) -> usize {
     let status = fs_err::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
+    let line = status.lines().find(|l| l.starts_with(field)).unwrap();
     line.split_whitespace()
         .nth(1)
         .unwrap()

@@ -1,0 +1,296 @@
+//! Deadlines of a connection that actix-http has none for.
+//!
+//! actix-http limits the time of a connection's first head and the time between requests. A client could still send the
+//! head of a later request, or the rest of a refused body, a byte at a time, or never read its answer. [`Timed`] wraps
+//! the stream: bytes that come between requests must become a request in time, and what is written must be read in time.
+
+use std::future::Future as _;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_web::Error;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::rt::time::{Instant, Sleep, sleep_until};
+use actix_web::web::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// How long a client may keep a connection waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Deadlines {
+    /// From the first byte between requests to the request.
+    pub(super) head: Duration,
+    /// While none of what is to be written is taken.
+    pub(super) write: Duration,
+}
+
+/// Requests of a connection that are being answered, which the stream itself cannot see.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Answering(Arc<AtomicUsize>);
+
+impl Answering {
+    /// Counts a request until the guard is dropped, which is when its answer has been written.
+    pub(super) fn begin(&self) -> AnsweringGuard {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        AnsweringGuard(Self(Arc::clone(&self.0)))
+    }
+
+    fn is_none(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub(super) struct AnsweringGuard(Answering);
+
+impl Drop for AnsweringGuard {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The middleware that tells a connection's stream of its requests.
+pub(super) async fn answering(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<Answer>, Error> {
+    let guard = request.conn_data::<Answering>().map(Answering::begin);
+    let response = next.call(request).await?;
+    Ok(response.map_body(|_, body| Answer {
+        body: body.boxed(),
+        _guard: guard,
+    }))
+}
+
+/// The body of an answer; its request counts until it has been written.
+pub(super) struct Answer {
+    body: BoxBody,
+    _guard: Option<AnsweringGuard>,
+}
+
+impl MessageBody for Answer {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(cx)
+    }
+}
+
+/// A stream with deadlines. One that is missed is an error of kind `TimedOut`, after which the connection is closed.
+#[derive(Debug)]
+pub(super) struct Timed<S, G = ()> {
+    stream: S,
+    deadlines: Deadlines,
+    answering: Answering,
+    head: Timer,
+    write: Timer,
+    /// Dropped with the stream.
+    _guard: G,
+}
+
+impl<S, G> Timed<S, G> {
+    pub(super) fn new(stream: S, deadlines: Deadlines, guard: G) -> Self {
+        Self {
+            stream,
+            deadlines,
+            answering: Answering::default(),
+            head: Timer::default(),
+            write: Timer::default(),
+            _guard: guard,
+        }
+    }
+
+    /// To be told of the requests of this connection.
+    pub(super) fn answering(&self) -> &Answering {
+        &self.answering
+    }
+}
+
+impl<S: AsyncRead + Unpin, G: Unpin> AsyncRead for Timed<S, G> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
+        if !this.answering.is_none() {
+            this.head.stop();
+            return read;
+        }
+        if buf.filled().len() > before {
+            this.head.start(this.deadlines.head);
+        }
+        match this.head.poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(late("a request's head"))),
+            Poll::Pending => read,
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin, G: Unpin> Timed<S, G> {
+    /// Watches a write that may have to wait for the client.
+    fn watched<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.write.stop();
+            return written;
+        }
+        self.write.start(self.deadlines.write);
+        match self.write.poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(late("the reading of an answer"))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Timed<S, G> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.watched(cx, written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.watched(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.stream).poll_flush(cx);
+        this.watched(cx, flushed)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let shut = Pin::new(&mut this.stream).poll_shutdown(cx);
+        this.watched(cx, shut)
+    }
+}
+
+fn late(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("{what} took too long"))
+}
+
+/// A deadline that may be running.
+#[derive(Debug, Default)]
+struct Timer {
+    running: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timer {
+    /// Starts it, unless it runs already.
+    fn start(&mut self, after: Duration) {
+        self.running
+            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + after)));
+    }
+
+    fn stop(&mut self) {
+        self.running = None;
+    }
+
+    /// Ready once it has run out.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.running {
+            Some(sleep) => sleep.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    const DEADLINES: Deadlines = Deadlines {
+        head: Duration::from_millis(200),
+        write: Duration::from_millis(200),
+    };
+
+    fn timed_out<T>(result: io::Result<T>) -> bool {
+        result.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut)
+    }
+
+    #[actix_web::test]
+    async fn bytes_between_requests_must_become_a_request() {
+        let (mut client, server) = duplex(64);
+        let mut server = Timed::new(server, DEADLINES, ());
+        client.write_all(b"GE").await.unwrap();
+        let mut head = [0; 8];
+        assert_eq!(server.read(&mut head).await.unwrap(), 2);
+        assert!(timed_out(server.read(&mut head).await));
+    }
+
+    #[actix_web::test]
+    async fn a_connection_may_be_silent_between_requests_and_while_one_is_answered() {
+        let (mut client, server) = duplex(64);
+        let mut server = Timed::new(server, DEADLINES, ());
+        let mut bytes = [0; 8];
+        let silence = actix_web::rt::time::timeout(DEADLINES.head * 2, server.read(&mut bytes));
+        assert!(silence.await.is_err());
+        client.write_all(b"GET").await.unwrap();
+        assert_eq!(server.read(&mut bytes).await.unwrap(), 3);
+        let answering = server.answering().begin();
+        let body = actix_web::rt::time::timeout(DEADLINES.head * 2, server.read(&mut bytes));
+        assert!(body.await.is_err());
+        drop(answering);
+        client.write_all(b"rest").await.unwrap();
+        assert_eq!(server.read(&mut bytes).await.unwrap(), 4);
+        assert!(timed_out(server.read(&mut bytes).await));
+    }
+
+    #[actix_web::test]
+    async fn an_answer_must_be_read() {
+        let (_client, server) = duplex(64);
+        let mut server = Timed::new(server, DEADLINES, ());
+        assert!(timed_out(server.write_all(&[0; 65]).await));
+    }
+
+    #[actix_web::test]
+    async fn a_slow_reader_that_goes_on_reading_is_served() {
+        let (mut client, server) = duplex(64);
+        let mut server = Timed::new(server, DEADLINES, ());
+        let reading = async {
+            let mut bytes = [0; 64];
+            for _ in 0..8 {
+                actix_web::rt::time::sleep(DEADLINES.write / 2).await;
+                client.read_exact(&mut bytes).await.unwrap();
+            }
+        };
+        let (written, ()) = tokio::join!(server.write_all(&[0; 8 * 64]), reading);
+        written.unwrap();
+    }
+}

@@ -36,6 +36,14 @@ impl Staging {
         }
         let path = dir.join(LOCK);
         let io = |e| ModelError::io(&path, e);
+        // What is found in the folder is removed, so that a link to somebody else's must not be followed.
+        for place in [&dir, &path] {
+            if fs_err::symlink_metadata(place).is_ok_and(|found| found.is_symlink()) {
+                return Err(Error::NotOurs {
+                    path: place.clone(),
+                });
+            }
+        }
         fs_err::create_dir_all(&dir).map_err(io)?;
         let lock = fs_err::File::create(&path).map_err(io)?;
         if lock.file().try_lock().is_err() {
@@ -183,6 +191,29 @@ mod tests {
             Staging::create(&other, false),
             Err(Error::Busy { .. })
         ));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_the_place_of_its_folder_or_lock_is_not_followed() {
+        use std::os::unix::fs::symlink;
+
+        let parent = tempfile::tempdir().unwrap();
+        let victim = parent.path().join("victim");
+        fs_err::create_dir_all(&victim).unwrap();
+        fs_err::write(victim.join("thesis.txt"), "years").unwrap();
+        let target = parent.path().join("model");
+        let partial = beside(&target, "partial");
+        let refused = || matches!(Staging::create(&target, true), Err(Error::NotOurs { .. }));
+
+        symlink(&victim, &partial).unwrap();
+        assert!(refused());
+        fs_err::remove_file(&partial).unwrap();
+        fs_err::create_dir_all(&partial).unwrap();
+        symlink(victim.join("thesis.txt"), partial.join(LOCK)).unwrap();
+        assert!(refused());
+        let thesis = fs_err::read_to_string(victim.join("thesis.txt")).unwrap();
+        assert_eq!(thesis, "years");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lexivec_models::Manifest;
@@ -13,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::flight::{Answer, Flight, Reply};
 use crate::gpu_memory::{self, GpuMemory};
 use crate::health::Health;
+use crate::length_limit::limit_length;
 use crate::library::Library;
 use crate::metrics;
 use crate::model::ModelInfo;
@@ -38,6 +40,10 @@ pub struct EngineOptions {
     pub devices: Vec<i32>,
     /// Bounds of one batch.
     pub limits: Limits,
+    /// Tokens of a text at most; `None` for the model's limit, or less where memory is short.
+    pub max_length: Option<usize>,
+    /// Whether the model's files are compared with the digests in its manifest, while sessions load.
+    pub verify_files: bool,
     /// How much of a GPU's memory it may take; bounds `limits` and each session's arena.
     pub gpu_memory: GpuMemory,
     /// Texts that may wait.
@@ -56,6 +62,8 @@ impl Default for EngineOptions {
             sessions: 1,
             devices: vec![0],
             limits: Limits::default(),
+            max_length: None,
+            verify_files: true,
             gpu_memory: GpuMemory::default(),
             queue: 8192,
             cache: None,
@@ -96,7 +104,7 @@ impl EngineOptions {
         }
     }
 
-    fn total_sessions(&self) -> usize {
+    pub(crate) fn total_sessions(&self) -> usize {
         self.sessions * self.devices.len()
     }
 }
@@ -132,6 +140,7 @@ impl Engine {
         let mut model = ModelInfo::read(dir)?;
         let mut options = options.clone();
         gpu_memory::fit(dir, &mut model, &mut options)?;
+        limit_length(&mut model, &options);
         let tokenizer = Tokenizer::open(
             &dir.join("tokenizer.json"),
             model.vocabulary,
@@ -141,13 +150,18 @@ impl Engine {
             options.onnxruntime.as_deref(),
             options.session.providers.wants_gpu_build(),
         )?;
+        let verifying = options.verify_files.then(|| verify_files(dir));
         let (dir, sessions) = (dir.to_path_buf(), options.clone());
         let digest = model.digest.clone();
         let open: Arc<OpenNetwork> = Arc::new(move |number| {
             check_unchanged(&dir, &digest)?;
             open_network(library, &dir, &sessions.session(number))
         });
-        Self::with_networks(model, tokenizer, &open, &options)
+        let engine = Self::with_networks(model, tokenizer, &open, &options)?;
+        if let Some(verifying) = verifying {
+            verifying.join().unwrap_or(Err(Error::Panicked))?;
+        }
+        Ok(engine)
     }
 
     /// An engine over networks of the caller's, which need not be ONNX Runtime's.
@@ -349,6 +363,17 @@ impl Engine {
         }
         gpu_memory::sample(&self.gpus);
     }
+}
+
+/// Compares a model's files with its manifest, on a thread of its own: it reads as many bytes as loading does.
+fn verify_files(dir: &Path) -> JoinHandle<Result<()>> {
+    let dir = dir.to_path_buf();
+    std::thread::spawn(move || {
+        if Manifest::is_model_dir(&dir) {
+            Manifest::read(&dir)?.verify_digests(&dir)?;
+        }
+        Ok(())
+    })
 }
 
 fn check_width(network: &dyn Network, expected: usize) -> Result<()> {

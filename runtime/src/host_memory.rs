@@ -1,8 +1,7 @@
 //! The memory of this machine, as far as the process may use it.
 
 use sysinfo::{
-    CGroupLimits, MemoryRefreshKind, ProcessRefreshKind, ProcessesToUpdate, System,
-    get_current_pid,
+    CGroupLimits, MemoryRefreshKind, ProcessRefreshKind, ProcessesToUpdate, System, get_current_pid,
 };
 
 /// Bytes that this process may use: the machine's memory, or less where a control group limits it.

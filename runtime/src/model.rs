@@ -20,6 +20,8 @@ pub struct ModelInfo {
     pub hidden_size: usize,
     /// Rows of the embedding table.
     pub vocabulary: usize,
+    /// Query heads of attention.
+    pub heads: usize,
     /// The longest sequence in tokens.
     pub max_length: usize,
     /// Widths that the model was trained for.
@@ -50,6 +52,7 @@ impl ModelInfo {
                 name: manifest.source.id.name,
                 hidden_size: manifest.decoder.hidden_size,
                 vocabulary: manifest.decoder.vocab_size,
+                heads: manifest.decoder.heads,
                 max_length: manifest.max_length,
                 dimensions: manifest.dimensions,
                 prompts: manifest.prompts,
@@ -70,6 +73,7 @@ impl ModelInfo {
                 .into_owned(),
             hidden_size: decoder.hidden_size,
             vocabulary: decoder.vocab_size,
+            heads: decoder.heads,
             max_length: sentence
                 .max_length
                 .unwrap_or(usize::MAX)

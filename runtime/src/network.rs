@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lexivec_models::{Layout, Manifest, Precision, Target};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::library::Library;
 use crate::model::ModelInfo;
 use crate::packed::PackedNetwork;

@@ -85,7 +85,8 @@ impl PackedNetwork {
         if !wanted.is_empty() {
             names.extend(prefixes.outputs());
         }
-        let options = only(&names)?;
+        let mut options = only(&names)?;
+        session::free_after(&mut options, plan.length, self.on_gpu)?;
         let mut inputs = plan_inputs(&self.session, &plan)?;
         inputs.extend(prefixes.inputs(&found)?);
         let outputs = self.session.run_with_options(inputs, &options)?;
@@ -121,6 +122,7 @@ impl PackedNetwork {
     /// Runs a batch kernel by kernel.
     fn launch(&mut self, plan: &Plan) -> ort::Result<Vec<f32>> {
         let mut options = only(&[EMBEDDING])?;
+        session::free_after(&mut options, plan.length, self.on_gpu)?;
         if self.captures.is_some() {
             options.set(cuda_graph::RUN_OPTION, cuda_graph::NOT_CAPTURED)?;
         }

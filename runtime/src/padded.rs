@@ -32,6 +32,7 @@ pub struct PaddedNetwork {
     output: &'static str,
     hidden_size: usize,
     positions: bool,
+    on_gpu: bool,
 }
 
 impl PaddedNetwork {
@@ -42,7 +43,7 @@ impl PaddedNetwork {
     pub fn open(library: &Library, dir: &Path, settings: &SessionSettings) -> Result<Self> {
         let path = find_graph(dir)?;
         let session = session::open(library, &Source::File(&path), settings)?;
-        Self::new(session, &path)
+        Self::new(session, &path, settings)
     }
 
     /// Opens a graph from memory whose weights lie in the files of a folder.
@@ -56,10 +57,10 @@ impl PaddedNetwork {
         settings: &SessionSettings,
     ) -> Result<Self> {
         let source = Source::Memory { onnx, data };
-        Self::new(session::open(library, &source, settings)?, data)
+        Self::new(session::open(library, &source, settings)?, data, settings)
     }
 
-    fn new(session: Session, path: &Path) -> Result<Self> {
+    fn new(session: Session, path: &Path, settings: &SessionSettings) -> Result<Self> {
         let bad = |reason: String| Error::Signature {
             path: path.to_path_buf(),
             reason,
@@ -111,6 +112,7 @@ impl PaddedNetwork {
             output,
             hidden_size,
             positions,
+            on_gpu: settings.providers.first().on_gpu(),
         })
     }
 
@@ -137,7 +139,8 @@ impl PaddedNetwork {
             inputs.push(("position_ids", ints(positions)?));
         }
         let only = OutputSelector::no_default().with(self.output);
-        let options = RunOptions::new()?.with_outputs(only);
+        let mut options = RunOptions::new()?.with_outputs(only);
+        session::free_after(&mut options, length, self.on_gpu)?;
         let outputs = self.session.run_with_options(inputs, &options)?;
         let (_, data) = outputs[self.output].try_extract_tensor::<f32>()?;
         if self.output == "sentence_embedding" {

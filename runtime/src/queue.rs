@@ -4,13 +4,14 @@
 //! a request enter together or not at all; a text that nobody waits for any more is dropped before it costs anything.
 //!
 //! # Who goes first
-//! Requests share the sessions fairly by tokens, whatever their size. Each text gets a *tag* on entry: the tokens that
-//! its request will have had computed after it, counted from the least tag that waits then (start-time fair queueing,
-//! Goyal et al. 1996). The least tag goes first, so one text of a new request overtakes the other 2,000 of a large one.
-//! Tags alone would let a stream of short texts hold a long document back, so every other batch begins with the text
-//! that came first. A text therefore waits for at most two batches per text that came before it, and usually for two.
+//! Requests go in the order in which they would finish if they shared the sessions equally (weighted fair queueing,
+//! Demers et al. 1989): small ones before large ones, and equal ones one after another, because serving them in turns would
+//! finish all of them last. Each request gets a *tag* on entry: its tokens, counted from the queue's virtual time, which
+//! grows by the computed tokens divided by the requests that wait. A large request is therefore overtaken for a while only.
+//! With thousands of small requests that while is long, so every other batch begins with the request that came first. A
+//! text waits for at most two batches per text that came before it, and usually for two.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -39,6 +40,8 @@ struct Waiting {
     entry: Entry,
     /// See the module.
     tag: u64,
+    /// The texts of a request have the same number.
+    request: u64,
 }
 
 #[derive(Debug, Default)]
@@ -48,7 +51,11 @@ struct State {
     closed: bool,
     /// Threads that wait for a full batch.
     preparing: usize,
-    /// Whether the next batch begins with what came first.
+    /// See the module; in tokens.
+    virtual_time: u64,
+    /// The number of the next request.
+    next_request: u64,
+    /// Whether the next batch begins with the request that came first.
     oldest_next: bool,
     dropped: u64,
 }
@@ -61,20 +68,28 @@ impl State {
         self.dropped += (before - self.waiting.len()) as u64;
     }
 
-    fn least_tag(&self) -> u64 {
-        self.waiting.iter().map(|w| w.tag).min().unwrap_or(0)
+    /// A number for a request.
+    fn number(&mut self) -> u64 {
+        self.next_request += 1;
+        self.next_request
+    }
+
+    /// Requests of which texts wait.
+    fn requests(&self) -> usize {
+        let requests: HashSet<u64> = self.waiting.iter().map(|w| w.request).collect();
+        requests.len()
     }
 
     /// Positions in the order in which a batch should consider them.
     fn order(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.waiting.len()).collect();
+        let oldest = self.waiting.front().filter(|_| self.oldest_next);
+        let oldest = oldest.map(|waiting| waiting.request);
         // Stable: among equal tags the older first.
-        order.sort_by_key(|i| self.waiting[*i].tag);
-        if self.oldest_next
-            && let Some(place) = order.iter().position(|i| *i == 0)
-        {
-            order[..=place].rotate_right(1);
-        }
+        order.sort_by_key(|i| {
+            let waiting = &self.waiting[*i];
+            (Some(waiting.request) != oldest, waiting.tag)
+        });
         order
     }
 
@@ -91,6 +106,7 @@ impl State {
 
     /// Removes the chosen texts.
     fn take(&mut self, chosen: Vec<bool>) -> Vec<Entry> {
+        let requests = self.requests().max(1);
         let mut batch = Vec::new();
         let mut rest = VecDeque::with_capacity(self.waiting.len());
         for (waiting, chosen) in self.waiting.drain(..).zip(chosen) {
@@ -101,6 +117,8 @@ impl State {
             }
         }
         self.waiting = rest;
+        let tokens: usize = batch.iter().map(|entry: &Entry| entry.ids.len()).sum();
+        self.virtual_time += (tokens / requests) as u64;
         self.oldest_next = !self.oldest_next;
         batch
     }
@@ -163,11 +181,15 @@ impl Queue {
             };
             return Err((error, entries));
         }
-        let mut tag = state.least_tag();
-        for entry in entries {
-            tag += entry.ids.len() as u64;
-            state.waiting.push_back(Waiting { entry, tag });
-        }
+        let tokens: usize = entries.iter().map(|entry| entry.ids.len()).sum();
+        let tag = state.virtual_time + tokens as u64;
+        let request = state.number();
+        let waiting = entries.into_iter().map(|entry| Waiting {
+            entry,
+            tag,
+            request,
+        });
+        state.waiting.extend(waiting);
         let preparing = state.preparing > 0;
         drop(state);
         self.changed.notify_one();
@@ -180,8 +202,13 @@ impl Queue {
     /// Puts a batch back that was taken and not computed. It goes first now.
     pub fn put_back(&self, entries: Vec<Entry>) {
         let mut state = self.lock();
+        let request = state.number();
         for entry in entries.into_iter().rev() {
-            state.waiting.push_front(Waiting { entry, tag: 0 });
+            state.waiting.push_front(Waiting {
+                entry,
+                tag: 0,
+                request,
+            });
         }
         drop(state);
         self.changed.notify_one();
@@ -422,6 +449,58 @@ mod tests {
             })
             .collect();
         assert!(seen.contains(&true), "{seen:?}");
+    }
+
+    #[test]
+    fn equal_requests_finish_one_after_another() {
+        const REQUESTS: usize = 24;
+        let queue = Queue::new(4096);
+        let limits = Limits {
+            max_tokens: 1000,
+            max_padding: 2,
+        };
+        let mut receivers = Vec::new();
+        for name in 0..REQUESTS {
+            let (texts, more) = request(name as u32, &[20; 100]);
+            queue.push(texts).unwrap();
+            receivers.extend(more);
+        }
+        queue.close();
+        let mut finished = [0; REQUESTS];
+        let mut batches = 0;
+        while let Some(batch) = queue.next_batch(&limits) {
+            batches += 1;
+            batch
+                .iter()
+                .for_each(|entry| finished[entry.ids[0] as usize] = batches);
+        }
+        let mean = finished.iter().sum::<usize>() as f64 / REQUESTS as f64;
+        assert!(mean <= 0.6 * f64::from(batches as u32), "{finished:?}");
+    }
+
+    #[test]
+    fn a_large_request_is_overtaken_for_a_while_only() {
+        let queue = Queue::new(4096);
+        let limits = Limits {
+            max_tokens: 100,
+            max_padding: 2,
+        };
+        let (large, _r1) = request(1, &[20; 50]);
+        queue.push(large).unwrap();
+        let mut receivers = Vec::new();
+        let mut left = 50;
+        let mut batches = 0;
+        while left > 0 {
+            // Requests half as large as a batch never stop coming.
+            let (small, more) = request(2, &[10; 5]);
+            queue.push(small).unwrap();
+            receivers.push(more);
+            let batch = queue.next_batch(&limits).unwrap();
+            left -= batch.iter().filter(|e| e.ids[0] == 1).count();
+            batches += 1;
+        }
+        // Alone it would take ten.
+        assert!(batches <= 30, "{batches}");
     }
 
     #[test]

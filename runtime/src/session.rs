@@ -4,8 +4,8 @@ use std::path::Path;
 
 use lexivec_models::Blocks;
 use ort::ep::{self, ExecutionProviderDispatch};
-use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::{RunOptions, SelectedOutputMarker, Session};
 
 use crate::batch::Limits;
 use crate::engine_cache::EngineCache;
@@ -134,6 +134,21 @@ pub(crate) fn open(
     })?;
     placement::check(&session, source.path(), settings)?;
     Ok(session)
+}
+
+/// Texts from this length on leave so much in the arena of the CPU, which is kept otherwise, that it is freed after them.
+const LONG: usize = 1024;
+
+/// Has a run over texts of this length give its memory back, where the CPU computes.
+pub(crate) fn free_after<O: SelectedOutputMarker>(
+    options: &mut RunOptions<O>,
+    length: usize,
+    on_gpu: bool,
+) -> ort::Result<()> {
+    if length >= LONG && !on_gpu {
+        options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
+    }
+    Ok(())
 }
 
 fn add_provider(

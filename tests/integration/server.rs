@@ -20,6 +20,7 @@ pub(crate) mod program;
 mod protocol;
 mod sharing;
 mod shutdown;
+mod startup;
 mod tls;
 mod traces;
 mod work;

@@ -75,6 +75,7 @@ pub fn open_checkpoint(
         name: checkpoint.source.name.clone(),
         hidden_size: decoder.hidden_size,
         vocabulary: decoder.vocab_size,
+        heads: decoder.heads,
         max_length: checkpoint.max_length(),
         dimensions: Dimensions::up_to(decoder.hidden_size),
         prompts: checkpoint.sentence.prompts.clone(),

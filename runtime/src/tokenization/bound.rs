@@ -25,10 +25,7 @@ pub(super) struct Bound {
 impl Bound {
     pub(super) fn of(tokenizer: &Tokenizer) -> Self {
         // Byte-level vocabularies write each byte as one character, others write the text itself.
-        let by_bytes = matches!(
-            tokenizer.get_decoder(),
-            Some(DecoderWrapper::ByteLevel(_))
-        );
+        let by_bytes = matches!(tokenizer.get_decoder(), Some(DecoderWrapper::ByteLevel(_)));
         let bytes = |token: &str| match by_bytes {
             true => token.chars().count(),
             false => token.len(),
@@ -70,6 +67,8 @@ pub(super) fn settled(beginning: &tokenizers::Encoding) -> &[u32] {
     let ends = beginning.get_offsets().iter().map(|(_, end)| *end);
     let margin = ends.max().unwrap_or(0).saturating_sub(MARGIN);
     let open = words.iter().zip(beginning.get_offsets());
-    let open = open.rev().take_while(|(word, (_, end))| **word == last || *end > margin);
+    let open = open
+        .rev()
+        .take_while(|(word, (_, end))| **word == last || *end > margin);
     &beginning.get_ids()[..words.len() - open.count()]
 }

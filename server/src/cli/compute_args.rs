@@ -55,7 +55,8 @@ pub(crate) struct ComputeArgs {
     #[arg(long, env = "LEXIVEC_CUDA_GRAPHS", value_name = "on|off", default_value = "on", hide_possible_values = true, action = ArgAction::Set, value_parser = BoolishValueParser::new())]
     pub(crate) cuda_graphs: bool,
 
-    /// Do not verify a conversion on first use against fp32
+    /// Start sooner: do not verify a conversion on first use against fp32, nor the files of a model against the digests in
+    /// its manifest
     #[arg(long, env = "LEXIVEC_NO_VERIFY")]
     pub(crate) no_verify: bool,
 
@@ -79,6 +80,11 @@ pub(crate) struct ComputeArgs {
     /// follow from it. Lower it where other programs use the GPU
     #[arg(long, env = "LEXIVEC_GPU_MEMORY_UTILIZATION", value_name = "SHARE", default_value_t = 0.9, value_parser = share)]
     gpu_memory_utilization: f64,
+
+    /// Tokens of a text at most, instruction included; longer texts are refused or truncated. Default: the model's limit, or
+    /// what fits into memory. On a CPU the memory grows with the square of the length
+    #[arg(long, env = "LEXIVEC_MAX_LENGTH", value_name = "TOKENS")]
+    max_length: Option<usize>,
 
     /// Tokens that run together at most. More means more memory and a longer wait behind a full batch. Default: 2048 on a
     /// CPU, which has nothing more to gain there; on GPUs 16384, which keeps one busy with the 4B model, or fewer where
@@ -104,6 +110,9 @@ impl ComputeArgs {
                 "--max-batch-tokens may be {MAX_GPU_TOKENS} on a GPU at most: CUDA launches no larger grid of rows"
             )));
         }
+        if self.max_length == Some(0) {
+            return Err(Usage("--max-length must be at least 1".to_owned()));
+        }
         if self.threads == Some(0) {
             return Err(Usage("--threads must be at least 1".to_owned()));
         }
@@ -121,6 +130,8 @@ impl ComputeArgs {
                 max_tokens: self.batch_tokens(),
                 ..Limits::default()
             },
+            max_length: self.max_length,
+            verify_files: !self.no_verify,
             devices: self.devices.clone(),
             gpu_memory: GpuMemory {
                 utilization: self.gpu_memory_utilization,

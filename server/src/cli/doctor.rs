@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lexivec_models::{Manifest, cache_dir, endpoint, hub_cache, reachable};
 use lexivec_runtime::{
-    Library, ModelInfo, Provider, ProviderSettings, fit, memory::BatchSize, probe,
+    Library, ModelInfo, Provider, ProviderSettings, fit, limit_length, memory::BatchSize, probe,
 };
 use serde::Serialize;
 
@@ -183,6 +183,11 @@ fn look_at_model(
     }
     if providers.first() == Provider::Cuda {
         value = format!("{value}; {}", prediction(dir, compute)?);
+    }
+    if providers.first() == Provider::Cpu {
+        let mut info = ModelInfo::read(dir)?;
+        limit_length(&mut info, &compute.engine_options(1)?);
+        value = format!("{value}; texts of up to {} tokens", info.max_length);
     }
     Ok((Status::Ok, value))
 }

@@ -65,7 +65,7 @@ impl LogArgs {
     /// A level or an address that cannot be read.
     pub(crate) fn init(&self) -> anyhow::Result<Logging> {
         // ONNX Runtime tells of every device and library it looks at, the collector's client of every request.
-        let quiet = "ort=warn,actix_server=warn,hyper_util=warn,reqwest=warn,opentelemetry=warn";
+        let quiet = "ort=warn,actix_http=off,actix_server=warn,hyper_util=warn,reqwest=warn,opentelemetry=warn";
         let filter = EnvFilter::try_new(format!("{},{quiet}", self.log))
             .map_err(|e| Usage(format!("--log: {e}")))?;
         let lines = tracing_subscriber::fmt::layer()

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
-use lexivec_convert::{ConvertOptions, convert};
+use lexivec_convert::{ConvertOptions, Error as ConvertError, convert};
 use lexivec_models::{
     Checkpoint, FORMAT_VERSION, Manifest, Precision, cache_dir, catalog, download, find, is_hub_id,
 };
@@ -16,6 +16,9 @@ use super::bars::{ConversionBar, DownloadBars};
 use super::common::HubArgs;
 use super::compute_args::ComputeArgs;
 use crate::interrupt;
+
+/// How often it is looked whether another process has finished the same conversion.
+const BUSY: Duration = Duration::from_secs(1);
 
 /// Opens a checkpoint: a folder, or a hub id, which is downloaded.
 pub(crate) fn checkpoint(source: &str, hub: &HubArgs) -> anyhow::Result<Checkpoint> {
@@ -81,12 +84,19 @@ pub(crate) fn model(
     );
     let _listening = interrupt::listen();
     let bar = ConversionBar::default();
-    let report = convert(&checkpoint, &dir, &options, &bar);
+    let mut report = convert(&checkpoint, &dir, &options, &bar);
+    if matches!(report, Err(ConvertError::Busy { .. })) {
+        eprintln!("another process is converting it: waiting for that");
+        while matches!(report, Err(ConvertError::Busy { .. })) && !interrupt::requested() {
+            std::thread::sleep(BUSY);
+            report = convert(&checkpoint, &dir, &options, &bar);
+        }
+    }
     bar.clear();
     match report {
         Ok(_) => Ok(dir),
         // Somebody else finished the same conversion while this one began.
-        Err(lexivec_convert::Error::Exists { .. }) if Manifest::is_model_dir(&dir) => Ok(dir),
+        Err(ConvertError::Exists { .. }) if Manifest::is_model_dir(&dir) => Ok(dir),
         Err(error) => Err(error.into()),
     }
 }
@@ -128,7 +138,7 @@ fn cached(checkpoint: &Checkpoint, options: &ConvertOptions) -> anyhow::Result<P
     let id: String = digest
         .finalize()
         .iter()
-        .take(4)
+        .take(12)
         .map(|byte| format!("{byte:02x}"))
         .collect();
     let name = checkpoint.source.name.replace('/', "--");

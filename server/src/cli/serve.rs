@@ -173,6 +173,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
         models.push(model);
     }
+    // Before anybody reads that it serves, and sends a signal.
+    let _listening = interrupt::listen();
     let scheme = args.http.scheme();
     let url = format!("{scheme}://{}", listener.local_addr()?);
     if args.logs.for_programs() {
@@ -190,7 +192,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     state.budget = Budget::new(settings.request_memory);
     state.exporter = Some(exporter);
     memory_trim::start();
-    let _listening = interrupt::listen();
     let state = Data::new(state);
     let server = http::run(listener, state.clone(), settings, tls, interrupt::wait());
     actix_web::rt::System::new().block_on(server)?;

@@ -12,11 +12,11 @@ use actix_server::ServerBuilder;
 use actix_service::{
     IntoServiceFactory as _, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config,
 };
+use actix_web::App;
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
 use actix_web::rt::net::TcpStream;
 use actix_web::rt::time::timeout;
-use actix_web::{App, ResponseError as _};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
@@ -96,7 +96,9 @@ where
     B: MessageBody + 'static,
 {
     let acceptor = Acceptor {
-        tls: tls.map(http1).map(|config| TlsAcceptor::from(Arc::new(config))),
+        tls: tls
+            .map(http1)
+            .map(|config| TlsAcceptor::from(Arc::new(config))),
         addresses: Addresses::new(settings.max_connections_per_address),
         deadlines: Deadlines {
             head: settings.header_timeout,

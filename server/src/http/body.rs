@@ -108,11 +108,7 @@ async fn read(
 }
 
 /// A body as it comes, counted before it is kept.
-async fn chunks(
-    mut payload: Payload,
-    limit: usize,
-    share: &mut Share,
-) -> Result<Bytes, ApiError> {
+async fn chunks(mut payload: Payload, limit: usize, share: &mut Share) -> Result<Bytes, ApiError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| ApiError::UnreadableBody(error.to_string()))?;

@@ -77,7 +77,10 @@ impl Share {
             });
         }
         let counted = wanted.saturating_sub(FREE).div_ceil(UNIT);
-        let held = self.permits.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let held = self
+            .permits
+            .as_ref()
+            .map_or(0, OwnedSemaphorePermit::num_permits);
         if counted > held {
             let more = counted - held;
             if wanted > LARGE && self.budget.left() < more * UNIT + reserve {

@@ -24,8 +24,10 @@ pub(super) async fn create(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let Parsed { value: asked, mut share } =
-        body::json::<EmbeddingsRequest>(&state, &request, payload).await?;
+    let Parsed {
+        value: asked,
+        mut share,
+    } = body::json::<EmbeddingsRequest>(&state, &request, payload).await?;
     let model = state.model(&asked.model)?;
     let prefix = prefix(&asked, model, &state)?;
     let format = asked.encoding_format;

@@ -26,6 +26,7 @@ mod budget;
 mod deadline;
 mod embeddings;
 pub mod error;
+mod headers;
 mod health;
 mod input;
 mod listen;
@@ -133,6 +134,7 @@ pub fn create_app(
             cors(settings),
         ))
         .wrap(from_fn(shape::nested))
+        .wrap(from_fn(headers::for_browsers))
         .wrap(from_fn(log::request))
         .wrap(from_fn(deadline::answering))
 }

@@ -69,8 +69,10 @@ pub(super) async fn embed(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let Parsed { value: asked, mut share } =
-        body::json::<EmbedRequest>(&state, &request, payload).await?;
+    let Parsed {
+        value: asked,
+        mut share,
+    } = body::json::<EmbedRequest>(&state, &request, payload).await?;
     let (Some(Format::Float) | None) = asked.encoding_format;
     let model = state.first_model()?;
     let prefix = match (&asked.inputs, &asked.prompt_name) {
@@ -174,8 +176,10 @@ pub(super) async fn tokenize(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let Parsed { value: asked, mut share } =
-        body::json::<TokenizeRequest>(&state, &request, payload).await?;
+    let Parsed {
+        value: asked,
+        mut share,
+    } = body::json::<TokenizeRequest>(&state, &request, payload).await?;
     let model = state.first_model()?;
     let Input::Texts(texts) = asked.inputs else {
         let reason = "`inputs` is token ids already: send a text or texts";
@@ -183,7 +187,9 @@ pub(super) async fn tokenize(
     };
     let bytes: usize = texts.iter().map(String::len).sum();
     if bytes > MAX_TOKENIZED {
-        let reason = format!("the texts have {bytes} bytes; at most {MAX_TOKENIZED} are tokenised at a time");
+        let reason = format!(
+            "the texts have {bytes} bytes; at most {MAX_TOKENIZED} are tokenised at a time"
+        );
         return Err(ApiError::invalid("inputs", reason));
     }
     // Most tokens have three bytes or more.

@@ -118,7 +118,11 @@ fn the_head_of_a_later_request_has_a_deadline_too() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(begun.elapsed() > Duration::from_secs(2));
-    assert!(clients.iter_mut().all(|client| client.is_closed() || client.is_closed()));
+    assert!(
+        clients
+            .iter_mut()
+            .all(|client| client.is_closed() || client.is_closed())
+    );
 }
 
 #[test]

@@ -1,0 +1,84 @@
+//! What a server makes sure of before it serves.
+
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+use std::process::Stdio;
+
+use lexivec_runtime::Library;
+use serde_json::json;
+
+use super::program::{Program, serve};
+use crate::program::lexivec;
+use crate::support::nano;
+
+/// Changes a byte in the middle of a file, and neither its size nor its name.
+fn corrupt(path: &Path) {
+    let mut file = fs_err::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
+    let middle = file.metadata().unwrap().len() / 2;
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(middle)).unwrap();
+    file.read_exact(&mut byte).unwrap();
+    file.seek(SeekFrom::Start(middle)).unwrap();
+    file.write_all(&[byte[0] ^ 1]).unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs_err::create_dir_all(to).unwrap();
+    for entry in fs_err::read_dir(from).unwrap() {
+        let (source, target) = (entry.unwrap().path(), to);
+        let target = target.join(source.file_name().unwrap());
+        if source.is_dir() {
+            copy(&source, &target);
+        } else {
+            fs_err::copy(&source, &target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn other_weights_of_the_right_size_are_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let original = serve(&[]);
+    let original = Path::new(original.get_args().nth(1).unwrap()).to_path_buf();
+    copy(&original, dir.path());
+    corrupt(&dir.path().join("model.onnx.data"));
+    let mut command = lexivec();
+    command.arg("serve").arg(dir.path()).args(["--port", "0"]);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("model.onnx.data"), "{said}");
+    assert!(said.contains("changed"), "{said}");
+
+    command.args(["--no-verify", "--served-model-name", "fake"]);
+    let hurried = Program::spawn(&mut command);
+    assert_eq!(hurried.connect().embed(&json!("heart")).status, 200);
+}
+
+#[test]
+fn two_first_starts_share_one_conversion() {
+    let cache = tempfile::tempdir().unwrap();
+    // The new cache folder has no library.
+    let library = Library::load(None, false).unwrap().path();
+    let start = || {
+        let mut command = lexivec();
+        command.arg("serve").arg(nano());
+        command.args(["--port", "0", "--served-model-name", "fake", "--no-verify"]);
+        command.env("LEXIVEC_CACHE", cache.path());
+        Program::spawn(command.arg("--onnxruntime").arg(library))
+    };
+    let programs = std::thread::scope(|scope| {
+        [(), ()]
+            .map(|()| scope.spawn(start))
+            .map(|starting| starting.join().unwrap())
+    });
+    for program in &programs {
+        assert_eq!(program.connect().embed(&json!("heart")).status, 200);
+    }
+    let models = fs_err::read_dir(cache.path().join("models")).unwrap();
+    assert_eq!(models.count(), 1);
+}

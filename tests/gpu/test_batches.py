@@ -28,8 +28,9 @@ def test_a_batch(name: str, form: Form, models: Models, device: Device) -> None:
 
     (batch,) = trace.batches(checkpoint.vector_bytes)
     assert batch.copied("d2h") == [len(TEXTS) * checkpoint.vector_bytes], "only embeddings come back"
-    # Of the stream that computes, and of the default stream, which is idle.
-    assert batch.synchronizations <= 2, batch.events
+    # Of the stream that computes, and of the default stream, which is idle; GemmFloat8 frees its workspace after each product.
+    in_products = len(batch.products) if form.precision == "fp8" else 0
+    assert batch.synchronizations <= 2 + in_products, batch.events
     assert batch.launched(attention_kernel(form)) == checkpoint.layers, batch.kernels
     if form.precision == "fp8":
         types = {product.fields["types"].rpartition(",")[0] for product in batch.products}

@@ -28,7 +28,7 @@ pub trait Network: Send {
     ///
     /// # Errors
     /// As [`embed`](Self::embed).
-    fn embed_planned(&mut self, sequences: &[&[u32]], _plan: Plan) -> Result<States> {
+    fn embed_planned(&mut self, sequences: &[&[u32]], _plan: &Plan) -> Result<States> {
         self.embed(sequences)
     }
 

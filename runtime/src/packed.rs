@@ -75,7 +75,7 @@ impl PackedNetwork {
     /// Runs a batch behind the prefixes that are kept, and keeps more.
     fn run(&mut self, sequences: &[&[u32]]) -> ort::Result<States> {
         let Some(prefixes) = &mut self.prefixes else {
-            return self.run_whole(Plan::new(sequences));
+            return self.run_whole(&Plan::new(sequences));
         };
         let found = prefixes.find(sequences);
         let plan = Plan::behind(&found.cached, sequences);
@@ -103,13 +103,13 @@ impl PackedNetwork {
     }
 
     /// Runs a batch of a graph that takes no prefixes.
-    fn run_whole(&mut self, plan: Plan) -> ort::Result<States> {
+    fn run_whole(&mut self, plan: &Plan) -> ort::Result<States> {
         let rows = plan.rows();
         let graphs = self.graphs.as_mut();
-        let replayed = graphs.and_then(|graphs| graphs.embed(&mut self.session, &plan));
+        let replayed = graphs.and_then(|graphs| graphs.embed(&mut self.session, plan));
         let (values, replayed) = match replayed {
             Some(values) => (values?, true),
-            None => (self.launch(&plan)?, false),
+            None => (self.launch(plan)?, false),
         };
         Ok(States {
             values,
@@ -189,7 +189,7 @@ impl Network for PackedNetwork {
         self.run(sequences).map_err(|e| Error::of_run(e.message()))
     }
 
-    fn embed_planned(&mut self, sequences: &[&[u32]], plan: Plan) -> Result<States> {
+    fn embed_planned(&mut self, sequences: &[&[u32]], plan: &Plan) -> Result<States> {
         if self.prefixes.is_some() {
             // The plan of a batch behind kept prefixes is another.
             return self.embed(sequences);

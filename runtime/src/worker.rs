@@ -107,7 +107,7 @@ impl Session {
                 break;
             };
             self.pulse.begin();
-            self.run(entries, plan);
+            self.run(entries, plan.as_ref());
             self.pulse.end();
         }
     }
@@ -166,7 +166,7 @@ impl Session {
     }
 
     /// Computes a batch, in halves where it does not fit, and answers it.
-    fn run(&mut self, entries: Vec<Entry>, plan: Option<Plan>) {
+    fn run(&mut self, entries: Vec<Entry>, plan: Option<&Plan>) {
         let Some(network) = &mut self.network else {
             // A half of this batch failed, and the session with it.
             answer_all(

@@ -183,8 +183,8 @@ impl Network for Device {
         self.compute(sequences, false)
     }
 
-    fn embed_planned(&mut self, sequences: &[&[u32]], plan: Plan) -> Result<States> {
-        assert_eq!(plan, Plan::new(sequences));
+    fn embed_planned(&mut self, sequences: &[&[u32]], plan: &Plan) -> Result<States> {
+        assert_eq!(*plan, Plan::new(sequences));
         self.compute(sequences, true)
     }
 

@@ -5,6 +5,7 @@
 //! the next conversion to the same place.
 
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use lexivec_models::{Error as ModelError, Manifest};
@@ -46,7 +47,10 @@ impl Staging {
         }
         fs_err::create_dir_all(&dir).map_err(io)?;
         let lock = fs_err::File::create(&path).map_err(io)?;
-        if lock.file().try_lock().is_err() {
+        let locked = lock.file().try_lock().is_ok();
+        // Its writer may have finished since: the locked file is in the target now.
+        refuse_existing(target, force)?;
+        if !locked || !is_at(&lock, &path) {
             return Err(Error::Busy {
                 path: target.to_path_buf(),
             });
@@ -78,7 +82,6 @@ impl Staging {
     pub(crate) fn commit(mut self) -> Result<()> {
         refuse_existing(&self.target, self.force)?;
         let io = |e| ModelError::io(&self.target, e);
-        fs_err::remove_file(self.dir.join(LOCK)).map_err(io)?;
         let old = beside(&self.target, "replaced");
         if old.exists() {
             fs_err::remove_dir_all(&old).map_err(io)?;
@@ -88,6 +91,8 @@ impl Staging {
             fs_err::rename(&self.target, &old).map_err(io)?;
         }
         fs_err::rename(&self.dir, &self.target).map_err(io)?;
+        // Not before: another writer would take the folder for one that was left behind.
+        fs_err::remove_file(self.target.join(LOCK)).map_err(io)?;
         self.lock = None;
         if replaces {
             fs_err::remove_dir_all(&old).map_err(io)?;
@@ -133,6 +138,14 @@ fn refuse_existing(target: &Path, force: bool) -> Result<()> {
         Err(Error::NotOurs {
             path: target.to_path_buf(),
         })
+    }
+}
+
+/// Whether an open file is still the one of this name.
+fn is_at(file: &fs_err::File, path: &Path) -> bool {
+    match (file.metadata(), fs_err::metadata(path)) {
+        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
+        _ => false,
     }
 }
 

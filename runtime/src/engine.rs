@@ -157,11 +157,12 @@ impl Engine {
             check_unchanged(&dir, &digest)?;
             open_network(library, &dir, &sessions.session(number))
         });
-        let engine = Self::with_networks(model, tokenizer, &open, &options)?;
+        let engine = Self::with_networks(model, tokenizer, &open, &options);
+        // A damaged file is why a model does not load, so its error comes first.
         if let Some(verifying) = verifying {
             verifying.join().unwrap_or(Err(Error::Panicked))?;
         }
-        Ok(engine)
+        engine
     }
 
     /// An engine over networks of the caller's, which need not be ONNX Runtime's.

@@ -21,7 +21,7 @@ pub trait Network: Send {
     /// The final-norm state of each sequence's last token. Sequences are not empty.
     ///
     /// # Errors
-    /// ONNX Runtime fails; [`Error::OutOfMemory`] where fewer sequences may succeed.
+    /// ONNX Runtime fails; [`Error::OutOfMemory`](crate::Error::OutOfMemory) where fewer sequences may succeed.
     fn embed(&mut self, sequences: &[&[u32]]) -> Result<States>;
 
     /// As [`embed`](Self::embed), with the plan of these sequences at hand.

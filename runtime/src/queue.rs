@@ -1,6 +1,6 @@
 //! The bounded queue between requests and worker threads.
 //!
-//! A mutex and a condition variable, no channel: a worker chooses among what waits, which a channel cannot do. Texts of
+//! A mutex and two condition variables, no channel: a worker chooses among what waits, which a channel cannot do. Texts of
 //! a request enter together or not at all; a text that nobody waits for any more is dropped before it costs anything.
 //!
 //! # Who goes first
@@ -49,7 +49,9 @@ struct State {
     /// In the order of their arrival.
     waiting: VecDeque<Waiting>,
     closed: bool,
-    /// Threads that wait for a full batch.
+    /// Threads that wait for a batch.
+    idle: usize,
+    /// Threads that wait for a full batch. They leave it to an idle one, which would compute it at once.
     preparing: usize,
     /// See the module; in tokens.
     virtual_time: u64,
@@ -125,6 +127,9 @@ impl State {
 
     /// The next batch, if texts that come later would hardly add to it.
     fn take_full(&mut self, limits: &Limits) -> Option<Vec<Entry>> {
+        if self.idle > 0 {
+            return None;
+        }
         let full = limits.max_tokens - limits.max_tokens / 4;
         let tokens = |waiting: &Waiting| waiting.entry.ids.len();
         if self.waiting.iter().map(tokens).sum::<usize>() < full {
@@ -212,6 +217,7 @@ impl Queue {
         }
         drop(state);
         self.changed.notify_one();
+        self.filling.notify_all();
     }
 
     /// Waits for work and takes a batch; `None` once the queue is closed and empty.
@@ -226,17 +232,23 @@ impl Queue {
             if state.closed {
                 return None;
             }
+            state.idle += 1;
             state = self
                 .changed
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
         }
         let chosen = state.choose(limits);
         let batch = state.take(chosen);
         let more = !state.waiting.is_empty();
+        let preparing = state.preparing > 0;
         drop(state);
         if more {
             self.changed.notify_one();
+        }
+        if more && preparing {
+            self.filling.notify_all();
         }
         Some(batch)
     }

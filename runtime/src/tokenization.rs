@@ -108,14 +108,21 @@ impl Tokenizer {
     /// # Errors
     /// Empty text, ids out of the vocabulary, or a text that is too long and may not be cut.
     pub fn encode(&self, request: &Request<'_>) -> Result<Encoding> {
-        let (ids, cut) = match &request.input {
-            Input::Text(text) => self.encode_text(request, text)?,
-            Input::Tokens(ids) => (self.check_tokens(ids, request.truncate)?, false),
+        let (ids, kept) = match &request.input {
+            Input::Text(text) => {
+                let kept = self.shorten(request, text)?;
+                (self.encode_text(request, kept)?, Some(kept))
+            }
+            Input::Tokens(ids) => (self.check_tokens(ids, request.truncate)?, None),
+        };
+        let shortened = match (&request.input, kept) {
+            (Input::Text(text), Some(kept)) => kept.len() < text.len(),
+            _ => false,
         };
         if ids.len() <= self.max_length {
             return Ok(Encoding {
                 ids,
-                truncated: cut,
+                truncated: shortened,
             });
         }
         let too_long = Error::TooLong {
@@ -124,13 +131,13 @@ impl Tokenizer {
         };
         let ids = match request.truncate {
             Truncate::Refuse => return Err(too_long),
-            Truncate::End => self.keep(&ids, self.max_length - self.after.len(), 0),
+            Truncate::End => self.keep_beginning(&ids),
             Truncate::Start => {
                 // An instruction says how to read the text: it stays when the text's beginning goes.
-                let head = self.tokens_before(request)?;
+                let head = self.head(&request.prefix, kept.unwrap_or_default())?;
                 let room = self.max_length - self.after.len();
-                let tail = room.checked_sub(head).filter(|t| *t > 0).ok_or(too_long)?;
-                self.keep(&ids, head, tail)
+                let tail = room.checked_sub(head.len()).filter(|t| *t > 0);
+                self.keep_end(&ids, &head, tail.ok_or(too_long)?)
             }
         };
         Ok(Encoding {
@@ -164,22 +171,30 @@ impl Tokenizer {
         })
     }
 
-    /// The first `head` and last `tail` of `ids`, special tokens at the end not counted, which stay.
-    fn keep(&self, ids: &[u32], head: usize, tail: usize) -> Vec<u32> {
-        let text = &ids[..ids.len() - self.after.len()];
-        [&text[..head], &text[text.len() - tail..], &self.after].concat()
+    /// As many tokens from the beginning as the model takes, and the special tokens at the end.
+    fn keep_beginning(&self, ids: &[u32]) -> Vec<u32> {
+        [&ids[..self.max_length - self.after.len()], &self.after].concat()
     }
 
-    /// How many tokens of a prompt stand before its text.
-    fn tokens_before(&self, request: &Request<'_>) -> Result<usize> {
-        let Input::Text(text) = &request.input else {
-            return Ok(self.before.len());
-        };
-        let prompt = request.prefix.prompt(text);
-        let start = prompt.len() - text.len();
-        let encoding = self.run(&prompt, |inner, text| inner.encode(text, false))?;
-        let in_prefix = encoding.get_offsets().iter().filter(|o| o.1 <= start);
-        Ok(self.before.len() + in_prefix.count())
+    /// `head`, the last `tail` tokens of the text, and the special tokens at the end.
+    fn keep_end(&self, ids: &[u32], head: &[u32], tail: usize) -> Vec<u32> {
+        let text = &ids[..ids.len() - self.after.len()];
+        [head, &text[text.len() - tail..], &self.after].concat()
+    }
+
+    /// The tokens of a prompt that stand before its text. How they end may depend on how the text begins.
+    fn head(&self, prefix: &Prefix, text: &str) -> Result<Vec<u32>> {
+        let mut head = self.before.clone();
+        let start = prefix.prompt("").len();
+        if start > 0 {
+            let beginning = &text[..text.floor_char_boundary(bound::MARGIN)];
+            let prompt = prefix.prompt(beginning);
+            let encoding = self.run(&prompt, |inner, text| inner.encode(text, false))?;
+            let tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
+            let before = tokens.filter(|(_, (_, end))| *end <= start);
+            head.extend(before.map(|(id, _)| id));
+        }
+        Ok(head)
     }
 
     /// The tokens of a prompt, as a tokenizer's user wants to see them.
@@ -208,18 +223,10 @@ impl Tokenizer {
         Ok((0..encoding.len()).map(token).collect())
     }
 
-    /// Token ids of a text's prompt, and whether the text had to be cut for that. There may still be too many, but not
-    /// many times too many.
-    fn encode_text(&self, request: &Request<'_>, text: &str) -> Result<(Vec<u32>, bool)> {
-        if text.is_empty() {
-            return Err(Error::InvalidInput {
-                field: "input",
-                reason: "the text is empty: there is nothing to embed".to_owned(),
-            });
-        }
-        let kept = self.shorten(request, text)?;
-        let prompt = request.prefix.prompt(kept);
-        let ids = match self.encode_beginning(&prompt, request.truncate)? {
+    /// Token ids of a text's prompt. There may be too many, and then they may be only those that are kept and some more.
+    fn encode_text(&self, request: &Request<'_>, text: &str) -> Result<Vec<u32>> {
+        let prompt = request.prefix.prompt(text);
+        let ids = match self.encode_part(&prompt, request.truncate)? {
             Some(ids) => ids,
             None => {
                 let encoding = self.run(&prompt, |inner, text| inner.encode_fast(text, true))?;
@@ -228,12 +235,18 @@ impl Tokenizer {
         };
         match ids.iter().find(|id| **id as usize >= self.vocabulary) {
             Some(id) => Err(self.out_of_vocabulary(*id)),
-            None => Ok((ids, kept.len() < text.len())),
+            None => Ok(ids),
         }
     }
 
     /// The part of a text that is tokenised: all of it, unless its bytes tell that it is too long.
     fn shorten<'a>(&self, request: &Request<'_>, text: &'a str) -> Result<&'a str> {
+        if text.is_empty() {
+            return Err(Error::InvalidInput {
+                field: "input",
+                reason: "the text is empty: there is nothing to embed".to_owned(),
+            });
+        }
         let prompt = request.prefix.prompt("");
         let most = self.bound.most_bytes(text, self.max_length);
         if prompt.len() + text.len() <= most {
@@ -268,14 +281,20 @@ impl Tokenizer {
         }
     }
 
-    /// The tokens that a long prompt begins with, where these are too many already.
-    fn encode_beginning(&self, prompt: &str, truncate: Truncate) -> Result<Option<Vec<u32>>> {
-        let beginning = self.bound.beginning(prompt, self.max_length);
-        let Some(beginning) = beginning.filter(|_| truncate != Truncate::Start) else {
+    /// Tokens from the end of a long prompt that is kept, where these are too many already.
+    fn encode_part(&self, prompt: &str, truncate: Truncate) -> Result<Option<Vec<u32>>> {
+        let part = match truncate {
+            Truncate::Start => self.bound.ending(prompt, self.max_length),
+            Truncate::Refuse | Truncate::End => self.bound.beginning(prompt, self.max_length),
+        };
+        let Some(part) = part else {
             return Ok(None);
         };
-        let encoding = self.run(beginning, |inner, text| inner.encode(text, false))?;
-        let settled = bound::settled(&encoding);
+        let encoding = self.run(part, |inner, text| inner.encode(text, false))?;
+        let settled = match truncate {
+            Truncate::Start => bound::settled_ending(&encoding),
+            Truncate::Refuse | Truncate::End => bound::settled(&encoding),
+        };
         if settled.len() <= self.max_length {
             return Ok(None);
         }

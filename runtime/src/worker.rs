@@ -245,8 +245,9 @@ impl Session {
         // The memory of one session alone is there.
         self.network = None;
         let opened = self.open();
-        if let Err(error) = &opened {
-            tracing::error!(%error, "the session could not be opened again");
+        match &opened {
+            Ok(()) => self.shared.metrics.session_rebuilt(),
+            Err(error) => tracing::error!(%error, "the session could not be opened again"),
         }
         opened.is_ok()
     }

@@ -46,5 +46,7 @@ fn trim() {}
 fn resident() -> usize {
     let statm = fs_err::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split(' ').nth(1).and_then(|n| n.parse().ok());
-    pages.map_or(0, |pages: usize| pages * 4096)
+    // SAFETY: the call takes no pointer.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    pages.map_or(0, |pages: usize| pages * usize::try_from(page).unwrap_or(0))
 }

@@ -1,7 +1,7 @@
 //! How many tokens a text has at least, judged by its bytes: a text that is much too long is recognised before it is
 //! tokenised, which takes a hundred bytes of memory for each of its own.
 
-use tokenizers::{DecoderWrapper, Tokenizer};
+use tokenizers::{DecoderWrapper, NormalizerWrapper, Tokenizer};
 
 /// Normalisation form C makes a text at most three times shorter (Unicode Standard Annex 15: three Hangul letters become one
 /// syllable). ASCII stays as it is.
@@ -10,12 +10,12 @@ const COMPOSITION: usize = 3;
 const DENSE: usize = 16;
 /// Where a text is cut, its last tokens may differ from the whole text's: those of the last word, and parts of a special
 /// token, which are shorter than this.
-const MARGIN: usize = 64;
+pub(super) const MARGIN: usize = 64;
 
 /// What the bytes of a text say about its tokens.
 ///
-/// A normaliser may shorten texts more than form C does, for instance if it removes blanks. Such texts count as too long if
-/// they have megabytes of what is removed.
+/// Nothing is concluded for tokenizers whose tokens do not stand for all bytes of a text: those with an unknown token, or with
+/// a normaliser that shortens texts more than form C does.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bound {
     /// Bytes of the longest token.
@@ -24,16 +24,23 @@ pub(super) struct Bound {
 
 impl Bound {
     pub(super) fn of(tokenizer: &Tokenizer) -> Self {
-        // Byte-level vocabularies write each byte as one character, others write the text itself.
         let by_bytes = matches!(tokenizer.get_decoder(), Some(DecoderWrapper::ByteLevel(_)));
-        let bytes = |token: &str| match by_bytes {
-            true => token.chars().count(),
-            false => token.len(),
-        };
-        let vocabulary = tokenizer.get_vocab(true);
-        let longest = vocabulary.keys().map(|token| bytes(token)).max();
+        let composes = matches!(
+            tokenizer.get_normalizer(),
+            None | Some(NormalizerWrapper::NFC(_))
+        );
+        if !by_bytes || !composes {
+            return Self {
+                longest: usize::MAX,
+            };
+        }
+        // A byte-level vocabulary writes each byte as one character; added tokens are written as they are.
+        let vocabulary = tokenizer.get_vocab(false);
+        let learned = vocabulary.keys().map(|token| token.chars().count());
+        let added = tokenizer.get_added_tokens_decoder();
+        let added = added.values().map(|token| token.content.len());
         Self {
-            longest: longest.unwrap_or(1).max(1),
+            longest: learned.chain(added).max().unwrap_or(1).max(1),
         }
     }
 
@@ -58,6 +65,24 @@ impl Bound {
         let end = tokens.saturating_mul(DENSE).saturating_add(MARGIN);
         (text.len() > end).then(|| &text[..text.floor_char_boundary(end)])
     }
+}
+
+impl Bound {
+    /// As [`beginning`](Self::beginning), from the other end.
+    pub(super) fn ending(self, text: &str, tokens: usize) -> Option<&str> {
+        let length = tokens.saturating_mul(DENSE).saturating_add(MARGIN);
+        let start = text.len().checked_sub(length).filter(|start| *start > 0)?;
+        Some(&text[text.ceil_char_boundary(start)..])
+    }
+}
+
+/// The tokens of a text's ending that the whole text ends with, too.
+pub(super) fn settled_ending(ending: &tokenizers::Encoding) -> &[u32] {
+    let words = ending.get_word_ids();
+    let first = words.first().copied().flatten();
+    let open = words.iter().zip(ending.get_offsets());
+    let open = open.take_while(|(word, (start, _))| **word == first || *start < MARGIN);
+    &ending.get_ids()[open.count()..]
 }
 
 /// The tokens of a text's beginning that the whole text begins with, too.

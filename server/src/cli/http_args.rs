@@ -69,11 +69,12 @@ pub(crate) struct HttpArgs {
     body_limit: usize,
 
     /// Bytes that all requests may hold together: bodies, what was parsed of them, and answers that clients have not read
-    /// yet. A request beyond gets 429. Default: an eighth of the memory that the process may use, at most 512 MiB
+    /// yet. A request beyond gets 429. Default: an eighth of the memory that the process may use, at most 512 MiB, but four
+    /// times --body-limit
     #[arg(long, env = "LEXIVEC_REQUEST_MEMORY", value_name = "BYTES")]
     request_memory: Option<usize>,
 
-    /// Seconds that a request's head, and then its body, may take to arrive; a network that needs longer is broken
+    /// Seconds that a request's head, or a TLS handshake, may take to arrive. Raise it only for clients behind very slow links
     #[arg(
         long,
         env = "LEXIVEC_HEADER_TIMEOUT",
@@ -100,11 +101,13 @@ pub(crate) struct HttpArgs {
     )]
     max_connections: usize,
 
-    /// Connections from one address at a time; further ones are closed. Default: three quarters of --max-connections
+    /// Connections from one address at a time; further ones are closed. Behind a proxy all clients share one address: set it
+    /// to --max-connections there. Default: three quarters of that
     #[arg(long, env = "LEXIVEC_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N")]
     max_connections_per_address: Option<usize>,
 
-    /// Seconds that a client may take none of its answer, before the connection is closed
+    /// Seconds that a client may take none of its answer, before the connection is closed. Raise it for clients that pause
+    /// while reading
     #[arg(
         long,
         env = "LEXIVEC_WRITE_TIMEOUT",
@@ -171,12 +174,15 @@ impl HttpArgs {
             }
         }
         let defaults = HttpSettings::default();
-        let request_memory = self.request_memory.unwrap_or(defaults.request_memory);
         let least = self.body_limit.saturating_mul(4);
-        if self.request_memory.is_some() && request_memory < least {
+        let request_memory = self
+            .request_memory
+            .unwrap_or(defaults.request_memory.max(least));
+        if request_memory < least {
             return Err(Usage(format!(
-                "--request-memory is {request_memory}: it must be at least four times --body-limit ({least}), or a request \
-                 of that size would never be accepted"
+                "--body-limit {} needs --request-memory of at least {least}, and it is {request_memory}: lower the one or \
+                 raise the other",
+                self.body_limit
             )));
         }
         Ok(HttpSettings {
@@ -190,7 +196,7 @@ impl HttpArgs {
             max_connections: self.max_connections,
             max_connections_per_address: self
                 .max_connections_per_address
-                .unwrap_or(self.max_connections.div_ceil(4) * 3),
+                .unwrap_or(self.max_connections.saturating_mul(3).div_ceil(4)),
             write_timeout: Duration::from_secs(self.write_timeout),
             cors_origins: self.cors_allow_origin.clone(),
             shutdown_delay: Duration::from_secs(self.shutdown_delay),

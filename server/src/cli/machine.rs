@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use lexivec_runtime::system_library;
+use lexivec_runtime::{host_memory, system_library};
 
 /// Cores, memory, and the instructions that int8 products profit from.
 pub(crate) fn cpu() -> String {
@@ -28,12 +28,6 @@ pub(crate) fn cpu() -> String {
         .filter(|(flag, _)| has(flag))
         .map(|(_, name)| *name)
         .collect();
-    let memory = fs_err::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = memory
-        .split_whitespace()
-        .nth(1)
-        .and_then(|kib| kib.parse::<f64>().ok())
-        .unwrap_or(0.0);
     let integer = if has("avx512_vnni") || has("avx_vnni") || has("amx_int8") {
         ""
     } else {
@@ -41,7 +35,7 @@ pub(crate) fn cpu() -> String {
     };
     format!(
         "{cores} cores, {:.0} GiB, {}{integer}",
-        total / f64::from(1 << 20),
+        host_memory() as f64 / f64::from(1 << 30),
         found.join(", ")
     )
 }

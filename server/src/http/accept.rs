@@ -60,7 +60,7 @@ impl Acceptor {
         Ok(Timed::new(stream, self.deadlines, slot))
     }
 
-    /// Has the system end connections whose other side is gone without a word.
+    /// Enables what has the kernel close connections of vanished peers.
     fn notice_dead_peers(&self, stream: &TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let socket = SockRef::from(stream);
@@ -116,6 +116,8 @@ where
             })
             .keep_alive(keep_alive)
             .client_request_timeout(header_timeout)
+            // Otherwise a client that is still sending finds the connection reset, and not why it was refused.
+            .client_disconnect_timeout(Duration::from_secs(1))
             // Otherwise a handler lives on when its client has gone (actix-web #3462), and its texts are computed.
             .h1_allow_half_closed(false)
             .on_connect_ext(|connection: &Connection, data| {

@@ -1,7 +1,7 @@
 //! Counts the connections of each address, so that one client cannot take all of them.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The connections that are open, by address; clones share the counts.
@@ -22,6 +22,7 @@ impl Addresses {
 
     /// Counts a connection for as long as the slot lives; `None` if the address has all that it may have.
     pub(super) fn take(&self, address: IpAddr) -> Option<Slot> {
+        let address = network(address);
         let mut open = self.lock();
         let count = open.entry(address).or_default();
         if *count >= self.most {
@@ -38,6 +39,14 @@ impl Addresses {
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
         // Nothing under the lock leaves the counts half-changed.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What counts as one address: an IPv6 client has 64 bits of its own to choose from.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) >> 64 << 64)),
+        v4 => v4,
     }
 }
 

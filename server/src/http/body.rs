@@ -52,13 +52,17 @@ pub(super) async fn json<T: DeserializeOwned + Send + 'static>(
     let length = bytes.len();
     // What is parsed is about as large as the body, and both are there for a while.
     share.add(length)?;
-    let value = if length > LARGE {
-        blocking(move || parse(&bytes)).await?
-    } else {
-        parse(&bytes)?
+    let parse = move || {
+        let value = parse(&bytes)?;
+        drop(bytes);
+        share.give_back(length);
+        Ok(Parsed { value, share })
     };
-    share.give_back(length);
-    Ok(Parsed { value, share })
+    if length > LARGE {
+        blocking(parse).await
+    } else {
+        parse()
+    }
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {

@@ -25,23 +25,36 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(super) struct Deadlines {
     /// From the first byte between requests to the request.
     pub(super) head: Duration,
-    /// While none of what is to be written is taken.
+    /// How long a write may make no progress.
     pub(super) write: Duration,
 }
 
-/// Requests of a connection that are being answered, which the stream itself cannot see.
+/// The requests of a connection, which the stream itself cannot see.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Answering(Arc<AtomicUsize>);
+pub(super) struct Answering(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// Requests whose answers are not written yet.
+    open: AtomicUsize,
+    /// Requests so far: one may begin and end between two reads.
+    begun: AtomicUsize,
+}
 
 impl Answering {
     /// Counts a request until the guard is dropped, which is when its answer has been written.
     pub(super) fn begin(&self) -> AnsweringGuard {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        AnsweringGuard(Self(Arc::clone(&self.0)))
+        self.0.open.fetch_add(1, Ordering::Relaxed);
+        self.0.begun.fetch_add(1, Ordering::Relaxed);
+        AnsweringGuard(self.clone())
     }
 
     fn is_none(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
+        self.0.open.load(Ordering::Relaxed) == 0
+    }
+
+    fn begun(&self) -> usize {
+        self.0.begun.load(Ordering::Relaxed)
     }
 }
 
@@ -51,7 +64,7 @@ pub(super) struct AnsweringGuard(Answering);
 
 impl Drop for AnsweringGuard {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -95,6 +108,8 @@ pub(super) struct Timed<S, G = ()> {
     stream: S,
     deadlines: Deadlines,
     answering: Answering,
+    /// Requests that had begun at the last read.
+    seen: usize,
     head: Timer,
     write: Timer,
     /// Dropped with the stream.
@@ -107,6 +122,7 @@ impl<S, G> Timed<S, G> {
             stream,
             deadlines,
             answering: Answering::default(),
+            seen: 0,
             head: Timer::default(),
             write: Timer::default(),
             _guard: guard,
@@ -126,6 +142,12 @@ impl<S: AsyncRead + Unpin, G: Unpin> AsyncRead for Timed<S, G> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // The bytes read before have become a request.
+        let begun = this.answering.begun();
+        if begun != this.seen {
+            this.seen = begun;
+            this.head.stop();
+        }
         let before = buf.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(cx, buf);
         if !this.answering.is_none() {
@@ -270,6 +292,20 @@ mod tests {
         client.write_all(b"rest").await.unwrap();
         assert_eq!(server.read(&mut bytes).await.unwrap(), 4);
         assert!(timed_out(server.read(&mut bytes).await));
+    }
+
+    #[actix_web::test]
+    async fn a_request_may_begin_and_end_between_two_reads() {
+        let (mut client, server) = duplex(64);
+        let mut server = Timed::new(server, DEADLINES, ());
+        let mut bytes = [0; 8];
+        for _ in 0..4 {
+            client.write_all(b"GET").await.unwrap();
+            assert_eq!(server.read(&mut bytes).await.unwrap(), 3);
+            drop(server.answering().begin());
+            let silence = actix_web::rt::time::timeout(DEADLINES.head, server.read(&mut bytes));
+            assert!(silence.await.is_err());
+        }
     }
 
     #[actix_web::test]

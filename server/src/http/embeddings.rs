@@ -26,7 +26,7 @@ pub(super) async fn create(
 ) -> Result<HttpResponse, ApiError> {
     let Parsed {
         value: asked,
-        mut share,
+        share,
     } = body::json::<EmbeddingsRequest>(&state, &request, payload).await?;
     let model = state.model(&asked.model)?;
     let prefix = prefix(&asked, model, &state)?;
@@ -38,7 +38,7 @@ pub(super) async fn create(
         truncate: asked.truncate.into(),
         normalize: asked.normalize,
     };
-    let embeddings = pipeline::embed(&request, &state, model, job, &mut share).await?;
+    let (embeddings, share) = pipeline::embed(&request, &state, model, job, share).await?;
 
     let started = Instant::now();
     let (name, numbers) = (model.name.clone(), numbers(&embeddings));

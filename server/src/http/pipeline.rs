@@ -54,14 +54,14 @@ pub(super) async fn embed(
     state: &AppState,
     model: &ServedModel,
     job: Job,
-    share: &mut Share,
-) -> Result<Vec<Embedding>, ApiError> {
+    mut share: Share,
+) -> Result<(Vec<Embedding>, Share), ApiError> {
     let numbers = job.dimensions.unwrap_or(model.engine.model().hidden_size);
     let numbers = numbers.saturating_mul(job.input.len());
     model.engine.check_dimensions(job.dimensions)?;
     share.add(numbers.saturating_mul(NUMBER))?;
     let limit = state.request_timeout;
-    let work = within(request, model, job);
+    let work = within(request, model, job, share);
     timeout(limit, work)
         .await
         .unwrap_or(Err(ApiError::DeadlineExceeded { limit }))
@@ -71,18 +71,19 @@ async fn within(
     request: &HttpRequest,
     model: &ServedModel,
     job: Job,
-) -> Result<Vec<Embedding>, ApiError> {
+    share: Share,
+) -> Result<(Vec<Embedding>, Share), ApiError> {
     let engine = &model.engine;
-    // The permits go where the work goes, and are held until it ends even if this future is dropped.
-    let permits = model.admit(job.input.len())?;
+    // Permits and bytes go where the work goes, and are held until it ends even if this future is dropped.
+    let held = (model.admit(job.input.len())?, share);
     let (dimensions, normalize) = (job.dimensions, job.normalize);
     let started = Instant::now();
     let (wanted, canceled) = canceled_when_dropped();
-    let (encodings, _permits) = if job.bytes() <= SMALL_INPUT {
-        (encode(engine, &job, &canceled)?, permits)
+    let (encodings, (_permits, share)) = if job.bytes() <= SMALL_INPUT {
+        (encode(engine, &job, &canceled)?, held)
     } else {
         let tokenizing = Arc::clone(engine);
-        blocking(move || Ok((encode(&tokenizing, &job, &canceled)?, permits))).await?
+        blocking(move || Ok((encode(&tokenizing, &job, &canceled)?, held))).await?
     };
     drop(wanted);
     engine.metrics().stage(Stage::Tokenize, started.elapsed());
@@ -112,7 +113,7 @@ async fn within(
     }
     engine.metrics().answered(counts.texts, counts.tokens);
     request.extensions_mut().insert(counts);
-    Ok(embeddings)
+    Ok((embeddings, share))
 }
 
 /// Whether nobody waits any more for work on another thread.
@@ -190,10 +191,10 @@ pub(super) async fn respond(
     numbers: usize,
     write: impl FnOnce() -> Result<Vec<u8>, ApiError> + Send + 'static,
 ) -> Result<HttpResponse, ApiError> {
-    let json = if numbers > LARGE_ANSWER {
-        blocking(write).await?
+    let (json, share) = if numbers > LARGE_ANSWER {
+        blocking(move || Ok((write()?, share))).await?
     } else {
-        write()?
+        (write()?, share)
     };
     Ok(response
         .insert_header((header::CONTENT_TYPE, "application/json"))

@@ -71,7 +71,7 @@ pub(super) async fn embed(
 ) -> Result<HttpResponse, ApiError> {
     let Parsed {
         value: asked,
-        mut share,
+        share,
     } = body::json::<EmbedRequest>(&state, &request, payload).await?;
     let (Some(Format::Float) | None) = asked.encoding_format;
     let model = state.first_model()?;
@@ -96,7 +96,7 @@ pub(super) async fn embed(
         normalize: asked.normalize.unwrap_or(true),
     };
     let started = Instant::now();
-    let embeddings = pipeline::embed(&request, &state, model, job, &mut share).await?;
+    let (embeddings, share) = pipeline::embed(&request, &state, model, job, share).await?;
     let tokens: usize = embeddings.iter().map(|e| e.tokens).sum();
     let ms = started.elapsed().as_millis();
     let respond = Instant::now();
@@ -131,8 +131,8 @@ fn prompt(state: &AppState, model: &ServedModel, name: Option<&str>) -> Result<P
     Ok(choice.resolve(model.engine.model(), &state.instructions)?)
 }
 
-/// Most bytes of the texts of `POST /tokenize`: its answer is some twenty times as large.
-const MAX_TOKENIZED: usize = 4 << 20;
+/// Most bytes of the texts of `POST /tokenize`: its answer may be a hundred times as large.
+const MAX_TOKENIZED: usize = 1 << 20;
 /// Bytes that a token of the answer takes, as a value and as JSON.
 const TOKEN: usize = 160;
 
@@ -192,10 +192,11 @@ pub(super) async fn tokenize(
         );
         return Err(ApiError::invalid("inputs", reason));
     }
-    // Most tokens have three bytes or more.
-    share.add(bytes / 3 * TOKEN)?;
     let permits = model.admit(texts.len())?;
     let prefix = prompt(&state, model, asked.prompt_name.as_deref())?;
+    // A token has at least a byte.
+    let most = bytes + prefix.prompt("").len() * texts.len();
+    share.add(most.saturating_mul(TOKEN))?;
     let special = asked.add_special_tokens.unwrap_or(true);
     let engine = model.engine.clone();
     let (_wanted, canceled) = canceled_when_dropped();
@@ -213,11 +214,12 @@ pub(super) async fn tokenize(
             });
             Ok(simple.collect::<Vec<_>>())
         });
-        json(&tokens.collect::<Result<Vec<_>, ApiError>>()?)
+        Ok((json(&tokens.collect::<Result<Vec<_>, ApiError>>()?)?, share))
     });
+    let (json, share) = tokens.await?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "application/json"))
-        .body(share.body(tokens.await?)))
+        .body(share.body(json)))
 }
 
 /// What is served.

@@ -184,3 +184,17 @@ fn an_address_has_a_part_of_the_connections() {
         assert!(begun.elapsed() < PATIENCE);
     }
 }
+
+#[test]
+fn quick_requests_go_on_for_longer_than_a_head_may_take() {
+    let mut setup = Setup::default();
+    setup.http.header_timeout = Duration::from_secs(1);
+    let local = setup.serve();
+    let mut client = local.connect();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        assert_eq!(client.get("/livez").status, 200);
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(client.get("/livez").status, 200);
+}

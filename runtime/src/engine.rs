@@ -65,7 +65,7 @@ impl Default for EngineOptions {
             max_length: None,
             verify_files: true,
             gpu_memory: GpuMemory::default(),
-            queue: 8192,
+            queue: 10_240,
             cache: None,
             name: None,
         }

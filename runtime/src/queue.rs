@@ -430,6 +430,32 @@ mod tests {
     }
 
     #[test]
+    fn a_full_batch_is_left_to_an_idle_worker() {
+        let queue = Queue::new(8);
+        let limits = Limits {
+            max_tokens: 8,
+            max_padding: 2,
+        };
+        let wanted = AtomicBool::new(true);
+        let wait_until = |met: &dyn Fn(&State) -> bool| {
+            while !met(&queue.lock()) {
+                std::thread::yield_now();
+            }
+        };
+        std::thread::scope(|scope| {
+            let early = scope.spawn(|| queue.next_full_batch(&limits, &wanted));
+            wait_until(&|state| state.preparing == 1);
+            let idle = scope.spawn(|| queue.next_batch(&limits));
+            wait_until(&|state| state.idle == 1);
+            let (texts, _receivers) = request(1, &[8]);
+            queue.push(texts).unwrap();
+            assert_eq!(lengths(&idle.join().unwrap().unwrap()), [8]);
+            queue.cancel(&wanted);
+            assert!(early.join().unwrap().is_none());
+        });
+    }
+
+    #[test]
     fn a_batch_that_is_put_back_goes_first() {
         let queue = Queue::new(8);
         let (texts, _receivers) = request(1, &[1, 2, 3]);

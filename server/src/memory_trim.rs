@@ -17,6 +17,8 @@ pub(crate) fn start() {
         let mut trimmed = resident();
         loop {
             thread::sleep(EVERY);
+            // A look during a peak must not set the measure for what comes after it.
+            trimmed = trimmed.min(resident());
             if resident() > trimmed.saturating_add(GROWTH) {
                 trim();
                 trimmed = resident();

@@ -112,7 +112,7 @@ pub(crate) struct HttpArgs {
         long,
         env = "LEXIVEC_WRITE_TIMEOUT",
         value_name = "SECONDS",
-        default_value_t = 30
+        default_value_t = 60
     )]
     write_timeout: u64,
 

@@ -50,13 +50,13 @@ pub(crate) struct Args {
     #[arg(long, env = "LEXIVEC_SESSIONS", value_name = "N", default_value_t = 1)]
     sessions: usize,
 
-    /// Texts of a model that may be accepted and not yet answered; a request beyond gets 429 at once. 8192 is four
-    /// requests of the largest size
+    /// Texts of a model that may be accepted and not yet answered; a request beyond gets 429 at once. A request of more than
+    /// an eighth leaves an eighth to smaller ones. 10240 holds four requests of the largest size and many small ones
     #[arg(
         long,
         env = "LEXIVEC_QUEUE",
         value_name = "TEXTS",
-        default_value_t = 8192
+        default_value_t = 10_240
     )]
     queue: usize,
 

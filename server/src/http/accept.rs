@@ -25,6 +25,9 @@ use super::addresses::{Addresses, Slot};
 use super::deadline::{Deadlines, Timed};
 use super::settings::HttpSettings;
 
+/// Bytes of an answer that the system holds for a client; it allots twice as many.
+const SEND_BUFFER: usize = 128 << 10;
+
 /// A connection's bytes, encrypted on the wire or not.
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
 
@@ -68,6 +71,9 @@ impl Acceptor {
             .with_time(Duration::from_secs(60))
             .with_interval(Duration::from_secs(10));
         socket.set_tcp_keepalive(&keepalive)?;
+        // A socket takes more only when a third of its buffer is free. With the megabytes that the system gives a connection
+        // on its own, a slow client that reads steadily would seem to take nothing.
+        socket.set_send_buffer_size(SEND_BUFFER)?;
         #[cfg(target_os = "linux")]
         socket.set_tcp_user_timeout(Some(self.deadlines.write))?;
         Ok(())

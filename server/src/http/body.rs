@@ -49,13 +49,13 @@ pub(super) async fn json<T: DeserializeOwned + Send + 'static>(
     }
     let mut share = state.budget.share();
     let bytes = read(request, payload, &mut share).await?;
-    let length = bytes.len();
+    let (length, read) = (bytes.len(), share.bytes());
     // What is parsed is about as large as the body, and both are there for a while.
     share.add(length)?;
     let parse = move || {
         let value = parse(&bytes)?;
         drop(bytes);
-        share.give_back(length);
+        share.give_back(read);
         Ok(Parsed { value, share })
     };
     if length > LARGE {
@@ -114,12 +114,19 @@ async fn read(
 /// A body as it comes, counted before it is kept.
 async fn chunks(mut payload: Payload, limit: usize, share: &mut Share) -> Result<Bytes, ApiError> {
     let mut body = BytesMut::new();
+    let mut room = 0;
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| ApiError::UnreadableBody(error.to_string()))?;
         if body.len() + chunk.len() > limit {
             return Err(ApiError::BodyTooLarge { limit });
         }
-        share.add(chunk.len())?;
+        let needed = body.len() + chunk.len();
+        if needed > room {
+            let more = needed.max(2 * room).min(limit);
+            share.add(more - room)?;
+            body.reserve(more - body.len());
+            room = more;
+        }
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())

@@ -1,7 +1,7 @@
 //! Bytes that requests hold: their bodies, what was parsed of them, and their answers until the client has read them.
 //!
 //! All requests share one budget. A request that would exceed it gets 429, so that memory stays bounded whatever clients
-//! send. Every connection may hold a few bytes for free, and large requests leave a part to small ones.
+//! send. The first 16 KiB of a request are not counted, and large requests leave a part of the budget to small ones.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -96,6 +96,11 @@ impl Share {
         }
         self.bytes = wanted;
         Ok(())
+    }
+
+    /// Bytes that it counts.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Gives so many bytes back.

@@ -1,4 +1,4 @@
-//! How the HTTP side behaves; every limit is here.
+//! How the HTTP side behaves: every limit that a user can set.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ impl Default for HttpSettings {
             keep_alive: Duration::from_secs(75),
             max_connections: 16_384,
             max_connections_per_address: 12_288,
-            write_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(60),
             cors_origins: Vec::new(),
             shutdown_delay: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(30),
@@ -56,8 +56,8 @@ impl Default for HttpSettings {
     }
 }
 
-/// An eighth of the memory that the process may use; at most 512 MiB, which holds five answers of the largest size to
-/// requests for 2,560 numbers per text.
+/// An eighth of the memory that the process may use; at most 512 MiB, which holds four answers of the largest size, to
+/// 2,048 texts at 2,560 numbers each.
 fn default_request_memory() -> usize {
     (host_memory() / 8).clamp(64 << 20, 512 << 20)
 }

@@ -14,6 +14,9 @@ use super::error::ApiError;
 use super::metrics::Exporter;
 use super::settings::HttpSettings;
 
+/// Requests of more than this part of a model's room leave as much to smaller ones.
+const RESERVED: usize = 8;
+
 /// A model under the name that requests call it by.
 #[derive(Debug)]
 pub struct ServedModel {
@@ -69,15 +72,24 @@ impl ServedModel {
                 ),
             });
         }
+        let reserved = self.capacity / RESERVED;
+        let left = self.permits.available_permits();
+        if texts > reserved && left < texts + reserved && texts + reserved <= self.capacity {
+            return Err(self.overloaded());
+        }
         let wanted = u32::try_from(texts).unwrap_or(u32::MAX);
         Arc::clone(&self.permits)
             .try_acquire_many_owned(wanted)
-            .map_err(|_| Error::Overloaded {
-                waiting: self
-                    .capacity
-                    .saturating_sub(self.permits.available_permits()),
-                limit: self.capacity,
-            })
+            .map_err(|_| self.overloaded())
+    }
+
+    fn overloaded(&self) -> Error {
+        Error::Overloaded {
+            waiting: self
+                .capacity
+                .saturating_sub(self.permits.available_permits()),
+            limit: self.capacity,
+        }
     }
 
     /// Whether a request for `name` means this model: its served name, the id of the checkpoint it was made from, or

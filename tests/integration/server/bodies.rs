@@ -67,6 +67,20 @@ fn a_hundred_megabytes_are_refused_early_and_cost_no_memory() {
 }
 
 #[test]
+fn who_sends_a_body_that_is_too_large_reads_why_it_is_refused() {
+    let mut setup = Setup::default();
+    setup.http.body_limit = 1 << 20;
+    let local = setup.serve();
+    for _ in 0..5 {
+        let mut client = local.connect();
+        client.send(head(&format!("Content-Length: {}", 8 << 20)));
+        pour(&mut client, 8 << 20, &[b' '; 65_536]);
+        let answer = client.try_answer().unwrap().unwrap();
+        assert_eq!(answer.outcome(), (413, "body_too_large".to_owned()));
+    }
+}
+
+#[test]
 fn a_body_that_trickles_in_is_answered_408_in_time() {
     let mut setup = Setup::default();
     setup.http.body_timeout = Duration::from_secs(1);

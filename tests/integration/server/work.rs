@@ -61,6 +61,26 @@ fn a_text_that_is_cut_is_the_beginning_of_what_it_was() {
 }
 
 #[test]
+fn a_text_whose_start_is_cut_is_the_end_of_what_it_was() {
+    let local = Local::start();
+    for instruction in [None, Some("Find the disease:")] {
+        let cut = |text: &str| {
+            let body = json!({
+                "model": "fake", "input": text, "truncate": "start", "instruction": instruction,
+            });
+            embed(&mut local.connect(), &body)
+        };
+        for end in [" ", ".", "heart", "zz"] {
+            let text = " heart disease".repeat(MAX_LENGTH) + end;
+            let often = " heart disease".repeat(20 * MAX_LENGTH) + end;
+            let (once, often) = (cut(&text), cut(&often));
+            assert_eq!(once.vectors(), often.vectors(), "{instruction:?} {end:?}");
+            assert_eq!(often.json()["usage"]["total_tokens"], MAX_LENGTH);
+        }
+    }
+}
+
+#[test]
 fn an_instruction_longer_than_the_model_takes_is_refused_once_not_for_each_text() {
     let program = Program::start(&[]);
     let body = json!({

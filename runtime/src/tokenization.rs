@@ -134,7 +134,7 @@ impl Tokenizer {
             Truncate::End => self.keep_beginning(&ids),
             Truncate::Start => {
                 // An instruction says how to read the text: it stays when the text's beginning goes.
-                let head = self.head(&request.prefix, kept.unwrap_or_default())?;
+                let head = self.head(&request.prefix)?;
                 let room = self.max_length - self.after.len();
                 let tail = room.checked_sub(head.len()).filter(|t| *t > 0);
                 self.keep_end(&ids, &head, tail.ok_or(too_long)?)
@@ -182,19 +182,12 @@ impl Tokenizer {
         [head, &text[text.len() - tail..], &self.after].concat()
     }
 
-    /// The tokens of a prompt that stand before its text. How they end may depend on how the text begins.
-    fn head(&self, prefix: &Prefix, text: &str) -> Result<Vec<u32>> {
-        let mut head = self.before.clone();
-        let start = prefix.prompt("").len();
-        if start > 0 {
-            let beginning = &text[..text.floor_char_boundary(bound::MARGIN)];
-            let prompt = prefix.prompt(beginning);
-            let encoding = self.run(&prompt, |inner, text| inner.encode(text, false))?;
-            let tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
-            let before = tokens.filter(|(_, (_, end))| *end <= start);
-            head.extend(before.map(|(id, _)| id));
-        }
-        Ok(head)
+    /// The tokens before a text whose beginning is cut: those of the prefix alone, because what is kept of the text may begin
+    /// anywhere.
+    fn head(&self, prefix: &Prefix) -> Result<Vec<u32>> {
+        let prompt = prefix.prompt("");
+        let encoding = self.run(&prompt, |inner, text| inner.encode_fast(text, false))?;
+        Ok([&self.before, encoding.get_ids()].concat())
     }
 
     /// The tokens of a prompt, as a tokenizer's user wants to see them.

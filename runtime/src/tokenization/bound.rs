@@ -10,7 +10,7 @@ const COMPOSITION: usize = 3;
 const DENSE: usize = 16;
 /// Where a text is cut, its last tokens may differ from the whole text's: those of the last word, and parts of a special
 /// token, which are shorter than this.
-pub(super) const MARGIN: usize = 64;
+const MARGIN: usize = 64;
 
 /// What the bytes of a text say about its tokens.
 ///

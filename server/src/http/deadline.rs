@@ -226,28 +226,40 @@ fn late(what: &str) -> io::Error {
 }
 
 /// A deadline that may be running.
+///
+/// The system's timer stays set when the deadline is met, and is set again when it fires: a request costs no timer.
 #[derive(Debug, Default)]
 struct Timer {
-    running: Option<Pin<Box<Sleep>>>,
+    deadline: Option<Instant>,
+    /// Fires at the deadline or before.
+    sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Timer {
     /// Starts it, unless it runs already.
     fn start(&mut self, after: Duration) {
-        self.running
-            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + after)));
+        self.deadline.get_or_insert_with(|| Instant::now() + after);
     }
 
     fn stop(&mut self) {
-        self.running = None;
+        self.deadline = None;
     }
 
     /// Ready once it has run out.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.running {
-            Some(sleep) => sleep.as_mut().poll(cx),
-            None => Poll::Pending,
+        let Some(deadline) = self.deadline else {
+            return Poll::Pending;
+        };
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        while sleep.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline);
         }
+        Poll::Pending
     }
 }
 

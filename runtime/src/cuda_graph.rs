@@ -13,7 +13,6 @@ use ort::value::{PrimitiveTensorElementType, Tensor};
 
 use crate::cudart::Cudart;
 use crate::packed::EMBEDDING;
-use crate::pinned::Pinned;
 use crate::plan::{Plan, Shape};
 use crate::plan_inputs::fixed_input;
 
@@ -148,7 +147,6 @@ impl Captured {
     ) -> ort::Result<Self> {
         let mut binding = session.create_binding()?;
         let mut inputs = Vec::new();
-        let pinned = Pinned::new(session, device)?;
         for input in session.inputs() {
             let name = input.name();
             // These are the same for all batches of a bucket.
@@ -156,11 +154,11 @@ impl Captured {
                 binding.bind_input(name, &fixed)?;
                 continue;
             }
-            let staged = Staged::new(session, &pinned, device, &shape.of_input(name))?;
+            let staged = Staged::new(session, device, &shape.of_input(name))?;
             binding.bind_input(name, &staged.device)?;
             inputs.push((name.to_owned(), staged));
         }
-        let mut output = Staged::new(session, &pinned, device, &[shape.batch, width])?;
+        let mut output = Staged::new(session, device, &[shape.batch, width])?;
         binding.bind_output(EMBEDDING, &mut output.device)?;
         let mut options = RunOptions::new()?;
         options.set(RUN_OPTION, number.to_string())?;
@@ -183,16 +181,16 @@ struct Staged<T: PrimitiveTensorElementType + Debug> {
 }
 
 impl<T: PrimitiveTensorElementType + Debug> Staged<T> {
-    fn new(session: &Session, pinned: &Pinned, device: i32, shape: &[usize]) -> ort::Result<Self> {
-        let memory = MemoryInfo::new(
-            AllocationDevice::CUDA,
-            device,
-            AllocatorType::Device,
-            MemoryType::Default,
-        )?;
+    fn new(session: &Session, device: i32, shape: &[usize]) -> ort::Result<Self> {
+        let allocator = |place, kind| {
+            let memory = MemoryInfo::new(place, device, AllocatorType::Device, kind)?;
+            Allocator::new(session, memory)
+        };
+        let host = allocator(AllocationDevice::CUDA_PINNED, MemoryType::CPUInput)?;
+        let on_device = allocator(AllocationDevice::CUDA, MemoryType::Default)?;
         Ok(Self {
-            host: pinned.tensor(shape)?,
-            device: Tensor::new(&Allocator::new(session, memory)?, shape)?,
+            host: Tensor::new(&host, shape)?,
+            device: Tensor::new(&on_device, shape)?,
         })
     }
 }

@@ -39,7 +39,6 @@ mod model;
 mod network;
 mod packed;
 mod padded;
-mod pinned;
 mod placement;
 pub mod plan;
 mod plan_inputs;

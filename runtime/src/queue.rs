@@ -11,7 +11,7 @@
 //! With thousands of small requests that while is long, so every other batch begins with the request that came first. A
 //! text waits for at most two batches per text that came before it, and usually for two.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -76,10 +76,13 @@ impl State {
         self.next_request
     }
 
-    /// Requests of which texts wait.
+    /// Requests of which texts wait. The texts of one stand side by side.
     fn requests(&self) -> usize {
-        let requests: HashSet<u64> = self.waiting.iter().map(|w| w.request).collect();
-        requests.len()
+        let mut last = None;
+        let requests = self.waiting.iter().map(|w| w.request);
+        requests
+            .filter(|request| last.replace(*request) != Some(*request))
+            .count()
     }
 
     /// Positions in the order in which a batch should consider them.
@@ -344,6 +347,14 @@ mod tests {
         (entry, receiver)
     }
 
+    /// Batches of so many tokens.
+    fn limits(max_tokens: usize) -> Limits {
+        Limits {
+            max_tokens,
+            max_padding: 2,
+        }
+    }
+
     /// A request: texts of these lengths, the first token naming the request.
     fn request(name: u32, lengths: &[usize]) -> (Vec<Entry>, Vec<oneshot::Receiver<Reply>>) {
         let texts = lengths.iter().map(|length| {
@@ -404,10 +415,7 @@ mod tests {
     #[test]
     fn a_batch_is_taken_early_if_it_is_full() {
         let queue = Queue::new(8);
-        let limits = Limits {
-            max_tokens: 8,
-            max_padding: 2,
-        };
+        let limits = limits(8);
         let wanted = AtomicBool::new(true);
         let (some, _r1) = request(1, &[5]);
         queue.push(some).unwrap();
@@ -432,10 +440,7 @@ mod tests {
     #[test]
     fn a_full_batch_is_left_to_an_idle_worker() {
         let queue = Queue::new(8);
-        let limits = Limits {
-            max_tokens: 8,
-            max_padding: 2,
-        };
+        let limits = limits(8);
         let wanted = AtomicBool::new(true);
         let wait_until = |met: &dyn Fn(&State) -> bool| {
             while !met(&queue.lock()) {
@@ -460,10 +465,7 @@ mod tests {
         let queue = Queue::new(8);
         let (texts, _receivers) = request(1, &[1, 2, 3]);
         queue.push(texts).unwrap();
-        let two = Limits {
-            max_tokens: 3,
-            max_padding: 2,
-        };
+        let two = limits(3);
         let batch = queue.next_batch(&two).unwrap();
         assert_eq!(lengths(&batch), [1, 2]);
         queue.put_back(batch);
@@ -493,10 +495,7 @@ mod tests {
     fn equal_requests_finish_one_after_another() {
         const REQUESTS: usize = 24;
         let queue = Queue::new(4096);
-        let limits = Limits {
-            max_tokens: 1000,
-            max_padding: 2,
-        };
+        let limits = limits(1000);
         let mut receivers = Vec::new();
         for name in 0..REQUESTS {
             let (texts, more) = request(name as u32, &[20; 100]);
@@ -519,10 +518,7 @@ mod tests {
     #[test]
     fn a_large_request_is_overtaken_for_a_while_only() {
         let queue = Queue::new(4096);
-        let limits = Limits {
-            max_tokens: 100,
-            max_padding: 2,
-        };
+        let limits = limits(100);
         let (large, _r1) = request(1, &[20; 50]);
         queue.push(large).unwrap();
         let mut receivers = Vec::new();
@@ -571,7 +567,7 @@ mod tests {
         ) {
             let all: usize = requests.iter().map(Vec::len).sum();
             let queue = Queue::new(all);
-            let limits = Limits { max_tokens, max_padding: 2 };
+            let limits = limits(max_tokens);
             let mut receivers = Vec::new();
             for lengths in &requests {
                 let first = receivers.len() as u32;

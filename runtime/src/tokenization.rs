@@ -108,16 +108,12 @@ impl Tokenizer {
     /// # Errors
     /// Empty text, ids out of the vocabulary, or a text that is too long and may not be cut.
     pub fn encode(&self, request: &Request<'_>) -> Result<Encoding> {
-        let (ids, kept) = match &request.input {
+        let (ids, shortened) = match &request.input {
             Input::Text(text) => {
                 let kept = self.shorten(request, text)?;
-                (self.encode_text(request, kept)?, Some(kept))
+                (self.encode_text(request, kept)?, kept.len() < text.len())
             }
-            Input::Tokens(ids) => (self.check_tokens(ids, request.truncate)?, None),
-        };
-        let shortened = match (&request.input, kept) {
-            (Input::Text(text), Some(kept)) => kept.len() < text.len(),
-            _ => false,
+            Input::Tokens(ids) => (self.check_tokens(ids, request.truncate)?, false),
         };
         if ids.len() <= self.max_length {
             return Ok(Encoding {

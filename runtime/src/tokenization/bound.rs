@@ -65,9 +65,7 @@ impl Bound {
         let end = tokens.saturating_mul(DENSE).saturating_add(MARGIN);
         (text.len() > end).then(|| &text[..text.floor_char_boundary(end)])
     }
-}
 
-impl Bound {
     /// As [`beginning`](Self::beginning), from the other end.
     pub(super) fn ending(self, text: &str, tokens: usize) -> Option<&str> {
         let length = tokens.saturating_mul(DENSE).saturating_add(MARGIN);

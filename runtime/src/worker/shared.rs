@@ -27,7 +27,7 @@ impl Shared {
     /// Queues texts, all or none.
     ///
     /// # Errors
-    /// The queue is full or closed; whoever waits for the texts has been told.
+    /// The queue is full or closed. The texts have been answered with the error.
     pub(crate) fn push(&self, entries: Vec<Entry>) -> Result<()> {
         // Everything was known: a worker need not wake up.
         if entries.is_empty() {

@@ -200,6 +200,24 @@ struct DeviceScene {
     end: Sender<Result<()>>,
 }
 
+impl DeviceScene {
+    /// Has a batch computed (10) and the next one prepared (11 and 12); both wait for their answers.
+    fn prepare_behind_a_batch(&self) -> [Vec<oneshot::Receiver<Reply>>; 2] {
+        let shared = &self.scene.shared;
+        let first = push(shared, &[&[10; 8]]);
+        assert_eq!(self.begun.recv().unwrap(), (10, false));
+        let second = push(shared, &[&[11; 4], &[12; 4]]);
+        wait_until("the second batch is prepared", || shared.queue.is_empty());
+        [first, second]
+    }
+}
+
+/// The states that texts are answered with.
+fn states(receivers: Vec<oneshot::Receiver<Reply>>) -> Vec<f32> {
+    let replies = receivers.into_iter().map(|r| r.blocking_recv().unwrap());
+    replies.map(|reply| reply.unwrap().state[0]).collect()
+}
+
 /// `may_open` says of each attempt to open a session whether it succeeds.
 fn device_scene(may_open: impl Fn(usize) -> bool + Send + 'static) -> DeviceScene {
     let shared = shared(8);
@@ -240,22 +258,12 @@ fn wait_until(what: &str, met: impl Fn() -> bool) {
 #[test]
 fn while_a_device_computes_the_next_batch_is_planned_and_the_last_one_answered() {
     let device = device_scene(|_| true);
-    let shared = &device.scene.shared;
-    let first = push(shared, &[&[10; 8]]);
-    assert_eq!(device.begun.recv().unwrap(), (10, false));
-    let second = push(shared, &[&[11; 4], &[12; 4]]);
-    wait_until("the second batch is prepared", || shared.queue.is_empty());
+    let [first, second] = device.prepare_behind_a_batch();
     device.end.send(Ok(())).unwrap();
     assert_eq!(device.begun.recv().unwrap(), (11, true));
-    for receiver in first {
-        let answer = receiver.blocking_recv().unwrap().unwrap();
-        assert_eq!(answer.state[..], [10.0]);
-    }
+    assert_eq!(states(first), [10.0]);
     device.end.send(Ok(())).unwrap();
-    let states = second
-        .into_iter()
-        .map(|r| r.blocking_recv().unwrap().unwrap().state[0]);
-    assert!(states.eq([11.0, 12.0]));
+    assert_eq!(states(second), [11.0, 12.0]);
 }
 
 #[test]
@@ -263,11 +271,7 @@ fn a_prepared_batch_goes_back_to_the_queue_while_its_session_is_away() {
     let away = Arc::new(AtomicBool::new(false));
     let is_away = Arc::clone(&away);
     let device = device_scene(move |_| !is_away.load(Ordering::SeqCst));
-    let shared = &device.scene.shared;
-    let first = push(shared, &[&[10; 8]]);
-    device.begun.recv().unwrap();
-    let second = push(shared, &[&[11; 4], &[12; 4]]);
-    wait_until("the second batch is prepared", || shared.queue.is_empty());
+    let [first, second] = device.prepare_behind_a_batch();
     away.store(true, Ordering::SeqCst);
     device
         .end
@@ -276,14 +280,12 @@ fn a_prepared_batch_goes_back_to_the_queue_while_its_session_is_away() {
     for receiver in first {
         assert!(receiver.blocking_recv().unwrap().is_err());
     }
-    wait_until("the second batch waits again", || shared.queue.len() == 2);
+    let queue = &device.scene.shared.queue;
+    wait_until("the second batch waits again", || queue.len() == 2);
     away.store(false, Ordering::SeqCst);
     assert_eq!(device.begun.recv().unwrap(), (11, false));
     device.end.send(Ok(())).unwrap();
-    let states = second
-        .into_iter()
-        .map(|r| r.blocking_recv().unwrap().unwrap().state[0]);
-    assert!(states.eq([11.0, 12.0]));
+    assert_eq!(states(second), [11.0, 12.0]);
 }
 
 #[test]

@@ -106,7 +106,6 @@ pub fn convert(
                 weights: &weights,
                 dir,
                 precision: variant.precision,
-                blocks: variant.format().map(|_| variant.blocks),
             };
             verify::verify(&subject, library, providers, progress)?
         }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lexivec_models::Error as ModelError;
 use prost::Message as _;
@@ -205,9 +206,10 @@ fn write_data(
         .filter_map(|i| places.get(&i.name).map(|offset| (i, *offset)))
         .flat_map(|(i, offset)| pieces(i, offset))
         .collect();
-    pieces
-        .into_par_iter()
-        .try_for_each_init(Vec::new, |buffer: &mut Vec<u8>, (offset, piece)| {
+    let written = AtomicUsize::new(0);
+    pieces.into_par_iter().try_for_each_init(
+        Vec::new,
+        |buffer: &mut Vec<u8>, (offset, piece)| {
             if progress.cancelled() {
                 return Err(Error::Interrupted);
             }
@@ -221,8 +223,18 @@ fn write_data(
             };
             file.file().write_all_at(bytes, offset as u64).map_err(io)?;
             progress.advance(bytes.len() as u64);
+            written.fetch_add(bytes.len(), Ordering::Relaxed);
             Ok(())
-        })
+        },
+    )?;
+    // Bytes that no piece wrote would be weights of zero.
+    let external = model.initializers().iter();
+    let expected: usize = external
+        .filter(|i| places.contains_key(&i.name))
+        .map(Initializer::len)
+        .sum();
+    assert_eq!(written.into_inner(), expected, "bytes of {DATA_FILE}");
+    Ok(())
 }
 
 fn convert(

@@ -135,7 +135,7 @@ impl Float8 {
     /// A weight that is not finite.
     pub(crate) fn rows(&self, first: usize, count: usize, out: &mut Vec<u8>) -> Result<()> {
         let tensors = match &self.codes {
-            Codes::Nearest(tensors) => rows_of(tensors, first, count),
+            Codes::Nearest(tensors) => tensors,
             Codes::Stored(file, start) => {
                 let start = start + first * self.inputs;
                 out.extend_from_slice(&file[start..start + count * self.inputs]);
@@ -144,11 +144,14 @@ impl Float8 {
         };
         let inverse = 1.0 / self.scale;
         let mut row = vec![0f32; self.inputs];
-        for tensor in &tensors {
-            for r in 0..tensor.rows() {
-                cast::read_f32(tensor, r * self.inputs, &mut row)?;
+        let mut before = 0;
+        for tensor in tensors {
+            let inside = first.max(before)..(first + count).min(before + tensor.rows());
+            for r in inside {
+                cast::read_f32(tensor, (r - before) * self.inputs, &mut row)?;
                 out.extend(row.iter().map(|w| encode(w * inverse)));
             }
+            before += tensor.rows();
         }
         Ok(())
     }

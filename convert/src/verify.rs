@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use lexivec_models::{Blocks, Checkpoint, Error as ModelError, Precision, Verification};
+use lexivec_models::{Checkpoint, Error as ModelError, Precision, Verification};
 use lexivec_runtime::batch::{Limits, batches};
 use lexivec_runtime::{
     Library, Network, PackedNetwork, PaddedNetwork, Provider, ProviderSettings, Request,
@@ -46,7 +46,6 @@ pub(crate) struct Subject<'a> {
     /// Where the model was written.
     pub(crate) dir: &'a Path,
     pub(crate) precision: Precision,
-    pub(crate) blocks: Option<Blocks>,
 }
 
 /// Who verifies a conversion.
@@ -112,12 +111,11 @@ pub(crate) fn verify(
         run(&mut reference, &sequences, progress)?
     };
     let on_cpu = provider == Provider::Cpu;
-    let mut settings = SessionSettings {
+    let settings = SessionSettings {
         providers,
         lean: on_cpu && weight_bytes(subject.dir) > LEAN_FROM_BYTES,
         ..SessionSettings::default()
     };
-    settings.model.blocks = subject.blocks;
     // The manifest is not written yet, so the directory is opened by its files.
     let opened = open_candidate(library, subject.dir, &settings);
     let mut candidate = match opened {

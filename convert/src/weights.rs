@@ -193,7 +193,7 @@ impl Weights {
     }
 }
 
-/// Of stacked tensors those that have `rows` rows from row `first` on.
+/// Of stacked tensors those that make up `rows` rows from row `first` on. Each is in there whole.
 pub(crate) fn rows_of(tensors: &[Tensor], first: usize, rows: usize) -> Vec<Tensor> {
     let mut before = 0;
     let inside = tensors.iter().filter(|tensor| {
@@ -201,5 +201,8 @@ pub(crate) fn rows_of(tensors: &[Tensor], first: usize, rows: usize) -> Vec<Tens
         before += tensor.rows();
         start >= first && before <= first + rows
     });
-    inside.cloned().collect()
+    let inside: Vec<Tensor> = inside.cloned().collect();
+    let found: usize = inside.iter().map(Tensor::rows).sum();
+    assert_eq!(found, rows, "a part of stacked tensors ends inside of one");
+    inside
 }

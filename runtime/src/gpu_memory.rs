@@ -150,7 +150,7 @@ pub fn fit(dir: &Path, info: &mut ModelInfo, options: &mut EngineOptions) -> Res
             "longer texts do not fit into the GPU's memory and will be refused or truncated"
         );
     }
-    // The arena counts weights as well, those among them that CUTLASS repacks outside of it.
+    // The arena counts weights as well.
     options.session.memory_limit = Some(fit.session);
     options.limits.max_tokens = fit.max_tokens;
     info.max_length = fit.max_length;

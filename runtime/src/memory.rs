@@ -8,12 +8,10 @@
 //! The model leaves out the CUDA context, kernels, and cuBLAS's handles, which are several hundred MB on a card.
 
 use lexivec_models::{
-    Attention, Blocks, Compute, Decoder, GraphForm, Layout, Manifest, Precision, Target,
-    WeightStorage,
+    Attention, Compute, Decoder, GraphForm, Layout, Manifest, Precision, Target, WeightStorage,
 };
 
 use crate::batch::{FREE_SLOTS, Limits};
-use crate::provider_config::for_cutlass;
 
 /// Batches of other shapes leave gaps in the arena, so that a batch may find only parts of what is free: after mixed
 /// batches, 1.5 times the largest one's activations were held.
@@ -26,7 +24,6 @@ const FLOAT8_WORKSPACE: usize = 32 << 20;
 pub struct MemoryModel {
     decoder: Decoder,
     form: GraphForm,
-    blocks: Option<Blocks>,
     weights: usize,
 }
 
@@ -66,12 +63,11 @@ impl BatchSize {
 impl MemoryModel {
     /// The model of a graph; `None` for targets that it does not cover.
     #[must_use]
-    pub fn new(decoder: &Decoder, form: GraphForm, blocks: Option<Blocks>) -> Option<Self> {
+    pub fn new(decoder: &Decoder, form: GraphForm) -> Option<Self> {
         (form.target == Target::Cuda).then(|| Self {
             weights: weights(decoder, form.precision),
             decoder: decoder.clone(),
             form,
-            blocks,
         })
     }
 
@@ -82,7 +78,7 @@ impl MemoryModel {
         if manifest.layout != Layout::Packed {
             return None;
         }
-        let mut model = Self::new(&manifest.decoder, manifest.form(), manifest.blocks)?;
+        let mut model = Self::new(&manifest.decoder, manifest.form())?;
         let file = manifest.files.get("model.onnx.data");
         if let (WeightStorage::Own, Some(file)) = (&manifest.weights, file) {
             model.weights = usize::try_from(file.size).unwrap_or(usize::MAX);
@@ -147,11 +143,7 @@ impl MemoryModel {
         let scratch = match self.form.precision {
             Precision::Fp8 => tokens * (hidden + query + inner) + FLOAT8_WORKSPACE,
             // A whole weight in the compute type.
-            Precision::Int8Weight | Precision::Int4Weight
-                if !self.blocks.is_some_and(for_cutlass) =>
-            {
-                hidden * inner.max(query) * element
-            }
+            Precision::Int8Weight | Precision::Int4Weight => hidden * inner.max(query) * element,
             _ => 0,
         };
         (tokens * row + slots * slot) * element + attention + inputs + scratch

@@ -120,7 +120,6 @@ fn open_session(
     }
     let manifest = Manifest::read(dir)?;
     let mut settings = settings.clone();
-    settings.model.blocks = manifest.blocks;
     // GemmFloat8 allocates while it runs, which no capture allows.
     settings.model.capturable =
         manifest.target == Target::Cuda && manifest.precision != Precision::Fp8;

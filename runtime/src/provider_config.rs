@@ -1,13 +1,21 @@
 //! What sessions are configured with for each execution provider: the one place that knows their options and ONNX
 //! Runtime's session entries. Options that a user gives win.
 
-use lexivec_models::{Blocks, Compute};
-
 use crate::execution_provider::Provider;
 use crate::session::SessionSettings;
 
+/// Multiplies by integer weights as they are, with CUTLASS, where the activations are float16 and blocks have 32 weights.
+/// Off unless a user asks for it: on an H200 writing the whole weight in float16 before each product is 1.6 times as fast in
+/// a full batch, and a seventh slower for one text of 16 tokens.
+const MULTIPLY_CODES: &str = "fpa_intb_gemm";
+
 /// Options of CUDA that ONNX Runtime reads from the session instead of the provider, as `ep.cuda.KEY`.
-const CUDA_SESSION_OPTIONS: [&str; 1] = ["fpa_intb_gemm"];
+const CUDA_SESSION_OPTIONS: [&str; 1] = [MULTIPLY_CODES];
+
+/// ONNX Runtime's flags of FlashAttention-2 (1), memory-efficient attention (2) and unfused attention (16): what CUDA may
+/// use. From compute capability 9.0 on it would take cuDNN's attention, which plans every new shape of a batch anew; on an
+/// H200 that took 220 ms per batch, more than the batch itself.
+const ATTENTION_WITHOUT_CUDNN: u32 = 1 | 2 | 16;
 
 /// The options for one provider: lexivec's, then the user's.
 pub(crate) fn options(provider: Provider, settings: &SessionSettings) -> Vec<(String, String)> {
@@ -33,6 +41,7 @@ pub(crate) fn options(provider: Provider, settings: &SessionSettings) -> Vec<(St
             set("enable_skip_layer_norm_strict_mode", "1");
             // The default doubles each extension of the arena, and so may take twice what the largest batch needs.
             set("arena_extend_strategy", "kSameAsRequested");
+            set("sdpa_kernel", &ATTENTION_WITHOUT_CUDNN.to_string());
             if let Some(bytes) = settings.memory_limit {
                 set("gpu_mem_limit", &bytes.to_string());
             }
@@ -89,27 +98,21 @@ pub(crate) fn session_entries(settings: &SessionSettings) -> Vec<(String, String
     if providers.iter().any(|p| *p != Provider::Cpu) {
         put(&mut entries, "session.record_ep_graph_assignment_info", "1");
     }
-    if providers.contains(&Provider::Cuda) && settings.model.blocks.is_some_and(for_cutlass) {
-        // Multiplies codes as they are; otherwise each product first writes the whole weight in float16.
-        put(&mut entries, "ep.cuda.fpa_intb_gemm", "1");
-        // These kernels repack weights. From the arena both copies would stay allocated.
-        put(
-            &mut entries,
-            "session.use_device_allocator_for_initializers",
-            "1",
-        );
-    }
     for (key, value) in users(Provider::Cuda, settings) {
-        if is_session_option(Provider::Cuda, &key) {
-            put(&mut entries, &format!("ep.cuda.{key}"), &value);
+        if !is_session_option(Provider::Cuda, &key) {
+            continue;
         }
+        if (key.as_str(), value.as_str()) == (MULTIPLY_CODES, "1") {
+            // These kernels repack weights. From the arena both copies would stay allocated.
+            put(
+                &mut entries,
+                "session.use_device_allocator_for_initializers",
+                "1",
+            );
+        }
+        put(&mut entries, &format!("ep.cuda.{key}"), &value);
     }
     entries
-}
-
-/// Whether ONNX Runtime's releases hold a CUTLASS kernel for such weights.
-pub(crate) fn for_cutlass(blocks: Blocks) -> bool {
-    blocks.compute == Compute::Fp16 && blocks.size == 32 && !blocks.zero_points
 }
 
 fn is_session_option(provider: Provider, key: &str) -> bool {
@@ -160,6 +163,10 @@ mod tests {
         let settings = settings(
             &[Provider::Cuda],
             &[("arena_extend_strategy", "kNextPowerOfTwo"), ("tf32", "1")],
+        );
+        assert_eq!(
+            value(&super::options(Provider::Cuda, &settings), "sdpa_kernel"),
+            Some("19")
         );
         let options = options(Provider::Cuda, &settings);
         assert_eq!(
@@ -219,33 +226,34 @@ mod tests {
         ] {
             assert_eq!(value(&options, key), Some(expected), "{key}");
         }
-        assert_eq!(super::options(Provider::Cuda, &given).len(), 3);
+        assert_eq!(super::options(Provider::Cuda, &given).len(), 4);
     }
 
     #[test]
-    fn weights_in_blocks_take_cutlass_where_it_has_kernels() {
-        let entry = |blocks: Option<Blocks>, options: &[(&str, &str)]| {
-            let settings = SessionSettings {
-                model: ModelTraits {
-                    blocks,
-                    ..ModelTraits::default()
-                },
-                ..settings(&[Provider::Cuda], options)
-            };
-            let entries = session_entries(&settings);
-            value(&entries, "ep.cuda.fpa_intb_gemm").map(str::to_owned)
+    fn weights_in_blocks_are_multiplied_as_codes_only_if_a_user_asks() {
+        let entries = |given: &[(&str, &str)]| {
+            let settings = settings(&[Provider::Cuda], given);
+            assert_eq!(
+                options(Provider::Cuda, &settings).len(),
+                options(Provider::Cuda, &SessionSettings::default()).len()
+            );
+            session_entries(&settings)
         };
-        let fp16 = Blocks {
-            compute: Compute::Fp16,
-            ..Blocks::default()
-        };
-        assert_eq!(entry(None, &[]), None);
-        assert_eq!(entry(Some(Blocks::default()), &[]), None);
-        assert_eq!(entry(Some(fp16), &[]).as_deref(), Some("1"));
-        assert_eq!(entry(Some(Blocks { size: 64, ..fp16 }), &[]), None);
-        let off = [("cuda.fpa_intb_gemm", "0")];
-        assert_eq!(entry(Some(fp16), &off).as_deref(), Some("0"));
-        assert!(options(Provider::Cuda, &settings(&[Provider::Cuda], &off)).len() == 3);
+        let [asked, own_memory] = [
+            "ep.cuda.fpa_intb_gemm",
+            "session.use_device_allocator_for_initializers",
+        ];
+        assert_eq!(value(&entries(&[]), asked), None);
+        let on = entries(&[("cuda.fpa_intb_gemm", "1")]);
+        assert_eq!(
+            (value(&on, asked), value(&on, own_memory)),
+            (Some("1"), Some("1"))
+        );
+        let off = entries(&[("cuda.fpa_intb_gemm", "0")]);
+        assert_eq!(
+            (value(&off, asked), value(&off, own_memory)),
+            (Some("0"), None)
+        );
     }
 
     #[test]

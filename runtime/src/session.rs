@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use lexivec_models::Blocks;
 use ort::ep::{self, ExecutionProviderDispatch};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{RunOptions, SelectedOutputMarker, Session};
@@ -43,8 +42,6 @@ pub struct SessionSettings {
 /// What decides, besides a user's settings, how a model's sessions are configured.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ModelTraits {
-    /// How weights are stored where they alone are integers.
-    pub blocks: Option<Blocks>,
     /// Whether its graph can be captured on CUDA: all of its nodes run there, and none allocates by itself.
     pub capturable: bool,
     /// Bounds of the inputs' shapes, for TensorRT.

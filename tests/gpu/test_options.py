@@ -40,7 +40,7 @@ def test_a_wrong_option_is_named(
     assert "needs an NVIDIA GPU" not in error
 
 
-def test_weights_in_blocks_are_multiplied_by_cutlass_unless_an_option_says_otherwise(
+def test_weights_in_blocks_are_multiplied_as_they_are_only_if_an_option_says_so(
     models: Models, device: Device
 ) -> None:
     model = models.converted("nano", INT4)
@@ -50,8 +50,8 @@ def test_weights_in_blocks_are_multiplied_by_cutlass_unless_an_option_says_other
         trace, _ = device.embed(model, ["heart " * 300], *flags)
         return sum(CUTLASS.lower() in event.fields["name"].lower() for event in trace.of("kernel"))
 
-    assert launched() > 0
-    assert launched("--ep-option", "fpa_intb_gemm=0") == 0
+    assert launched() == 0
+    assert launched("--ep-option", "fpa_intb_gemm=1") > 0
 
 
 def test_work_left_on_the_cpu_is_an_error_that_names_it(device: Device, text: Path, tmp_path: Path) -> None:

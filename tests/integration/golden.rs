@@ -6,6 +6,7 @@ use lexivec_convert::Calibration;
 use lexivec_models::{Blocks, Compute, Layout, Precision, Target};
 use lexivec_runtime::vector::cosine;
 use lexivec_runtime::{Engine, Prefix, Request};
+use lexivec_tests::surgery::Surgery;
 use serde::Deserialize;
 
 use crate::support::{Case, converted, engine, json, max_difference, nano, options, project};
@@ -116,6 +117,30 @@ fn nano_equals_sentence_transformers_at_every_precision_target_and_layout() {
             let model = converted(&nano(), &options);
             check(&engine(&model.report.dir), &golden.cases, least, most);
         }
+    }
+}
+
+#[test]
+fn linear_layers_larger_than_what_is_written_at_a_time_are_written_whole() {
+    let golden: Golden = json("tests/golden/nano.json");
+    let checkpoint = tempfile::tempdir().unwrap();
+    Surgery::on(&nano())
+        .repeated_neurons()
+        .write(checkpoint.path());
+    for (precision, least) in [
+        (Precision::Fp32, 0.999_99),
+        (Precision::Fp16, 0.999),
+        (Precision::Fp8, 0.99),
+        (Precision::Int8, 0.99),
+        (Precision::Int8Weight, 0.99),
+        (Precision::Int4Weight, 0.9),
+    ] {
+        let options = lexivec_convert::ConvertOptions {
+            calibration: None,
+            ..options(precision)
+        };
+        let model = converted(checkpoint.path(), &options);
+        check(&engine(&model.report.dir), &golden.cases, least, None);
     }
 }
 

@@ -46,11 +46,12 @@ pub struct Surgery {
 pub type Operation = fn(Surgery) -> Surgery;
 
 /// All operations by name, for the command line.
-pub const CASES: [(&str, Operation); 7] = [
+pub const CASES: [(&str, Operation); 8] = [
     ("channel-outliers", Surgery::channel_outliers),
     ("large-up-small-down", Surgery::large_up_small_down),
     ("heavy-tails", Surgery::heavy_tails),
     ("massive-tokens", Surgery::massive_tokens),
+    ("repeated-neurons", Surgery::repeated_neurons),
     ("overflowing-neurons", Surgery::overflowing_neurons),
     ("overflowing-values", Surgery::overflowing_values),
     ("large-residual", Surgery::large_residual),
@@ -224,6 +225,31 @@ impl Surgery {
             shape[1] += 2 * PAIRS;
         }
         self.sizes.intermediate_size += 2 * PAIRS;
+        self
+    }
+
+    /// Every neuron eight times, each with an eighth of its effect: linear layers of more weights than the converter writes
+    /// at a time.
+    #[must_use]
+    pub fn repeated_neurons(mut self) -> Self {
+        const TIMES: usize = 8;
+        let (hidden, intermediate) = (self.sizes.hidden_size, self.sizes.intermediate_size);
+        for layer in 0..self.sizes.num_hidden_layers {
+            for name in ["mlp.gate_proj", "mlp.up_proj"] {
+                *self.get(layer, name) = {
+                    let (_, values) = self.get(layer, name);
+                    (vec![TIMES * intermediate, hidden], values.repeat(TIMES))
+                };
+            }
+            let (shape, values) = self.get(layer, "mlp.down_proj");
+            scale(values.iter_mut(), 1.0 / TIMES as f32);
+            *values = values
+                .chunks(intermediate)
+                .flat_map(|row| row.repeat(TIMES))
+                .collect();
+            shape[1] *= TIMES;
+        }
+        self.sizes.intermediate_size *= TIMES;
         self
     }
 

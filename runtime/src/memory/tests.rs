@@ -25,17 +25,13 @@ fn decoder(hidden: usize, layers: usize, heads: usize, inner: usize, positions: 
 }
 
 fn model(decoder: &Decoder, precision: Precision, attention: Attention) -> MemoryModel {
-    let blocks = precision.weight_bits().map(|_| Blocks {
-        compute: Compute::Fp16,
-        ..Blocks::default()
-    });
     let form = GraphForm {
         precision,
-        compute: blocks.map(|b| b.compute),
+        compute: precision.weight_bits().map(|_| Compute::Fp16),
         target: Target::Cuda,
         attention,
     };
-    MemoryModel::new(decoder, form, blocks).unwrap()
+    MemoryModel::new(decoder, form).unwrap()
 }
 
 fn qwen3_4b(precision: Precision, attention: Attention) -> MemoryModel {
@@ -169,5 +165,5 @@ fn other_targets_are_not_covered() {
         attention: Attention::Standard,
     };
     let decoder = decoder(1024, 28, 16, 3072, 32_768);
-    assert_eq!(MemoryModel::new(&decoder, form, None), None);
+    assert_eq!(MemoryModel::new(&decoder, form), None);
 }

@@ -6,11 +6,12 @@
 
 /* Values of cublasStatus_t. */
 enum { SUCCESS = 0, INVALID_VALUE = 7 };
-/* Values of cublasLtMatmulDescAttributes_t, cublasLtMatrixLayoutAttribute_t and cublasOperation_t. */
-enum { TRANSPOSE_A = 3, BATCH_COUNT = 5, NOT_TRANSPOSED = 0 };
+/* Values of cublasLtMatmulDescAttributes_t, cublasLtMatrixLayoutAttribute_t, cublasOperation_t and cudaDataType_t. */
+enum { TRANSPOSE_A = 3, OUTPUT_SCALE = 20, BATCH_COUNT = 5, NOT_TRANSPOSED = 0, E4M3 = 28, E5M2 = 29 };
 
 struct description {
     int transpose_a;
+    const void *output_scale;
 };
 
 struct layout {
@@ -51,6 +52,8 @@ int cublasLtMatmulDescDestroy(struct description *description) {
 int cublasLtMatmulDescSetAttribute(struct description *description, int attribute, const void *value, size_t bytes) {
     if (attribute == TRANSPOSE_A && bytes == sizeof description->transpose_a)
         memcpy(&description->transpose_a, value, bytes);
+    if (attribute == OUTPUT_SCALE && bytes == sizeof description->output_scale)
+        memcpy(&description->output_scale, value, bytes);
     return SUCCESS;
 }
 
@@ -85,10 +88,12 @@ int cublasLtMatmulPreferenceSetAttribute(void *, int, const void *, size_t) {
     return SUCCESS;
 }
 
-/* One algorithm, which needs no workspace. */
-int cublasLtMatmulAlgoGetHeuristic(void *, struct description *, struct layout *, struct layout *, struct layout *,
-                                   struct layout *, void *, int requested, struct heuristic *results, int *returned) {
-    if (requested < 1)
+/* One algorithm, which needs no workspace. Like CUDA 13's library on an H200, it rejects a scale of an output of more than
+   8 bits. */
+int cublasLtMatmulAlgoGetHeuristic(void *, struct description *description, struct layout *, struct layout *,
+                                   struct layout *, struct layout *d, void *, int requested, struct heuristic *results,
+                                   int *returned) {
+    if (requested < 1 || (description->output_scale && d->type != E4M3 && d->type != E5M2))
         return INVALID_VALUE;
     memset(results, 0, sizeof *results);
     *returned = 1;

@@ -59,8 +59,9 @@ impl Dialect for Cuda {
             let name = g.unique("const");
             g.constant(name, DType::F32, vec![1], value.to_le_bytes().to_vec())
         };
-        let [x_scale, weight_scale, y_scale] = [scales[0], scales[1], 1.0].map(&mut scale);
-        let inputs = [x, weight, &Value::none(), &x_scale, &weight_scale, &y_scale];
+        let [x_scale, weight_scale] = scales.map(&mut scale);
+        // No scale of the output: cuBLASLt takes one for outputs of 8 bits alone and rejects the product otherwise.
+        let inputs = [x, weight, &Value::none(), &x_scale, &weight_scale];
         let attributes = [
             ("transB", Attribute::Int(1)),
             ("dtype", Attribute::Int(compute as i64)),

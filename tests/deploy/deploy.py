@@ -119,3 +119,13 @@ def documented_metrics() -> dict[str, tuple[str, set[str]]]:
             labels = set(re.findall(r"`(\w+)`", kind))
             metrics |= {name: (kind.split(":")[0].strip(), labels) for name in re.findall(r"`(\w+)`", names)}
     return metrics
+
+
+def source_labels(metric: str) -> set[str]:
+    """The labels of a gauge in runtime/src/metrics.rs, for metrics that a server exports on a GPU only."""
+    source = (suite.ROOT / "runtime" / "src" / "metrics.rs").read_text()
+    constant = re.search(rf'const (\w+): &str = "{metric}";', source)
+    assert constant, f"runtime/src/metrics.rs has no {metric}"
+    labels = re.search(rf"gauge!\({constant[1]}\b([^)]*)\)", source)
+    assert labels, f"runtime/src/metrics.rs sets no gauge {metric}"
+    return set(re.findall(r'"(\w+)" =>', labels[1]))

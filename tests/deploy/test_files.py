@@ -28,6 +28,12 @@ def seconds(duration: str) -> int:
     return int(re.fullmatch(r"(\d+)s", duration)[1])
 
 
+def size(text: str) -> int:
+    """Bytes, as compose (1280m, 8g) and Redis (1gb) write them."""
+    number, unit = re.fullmatch(r"(\d+)([kmg])b?", text).groups()
+    return int(number) << {"k": 10, "m": 20, "g": 30}[unit]
+
+
 def test_dockerfile():
     run("hadolint", DEPLOY / "Dockerfile")
 
@@ -122,6 +128,27 @@ def test_time_to_stop_is_longer_than_the_server_takes():
     assert pod["terminationGracePeriodSeconds"] > needed
     service = deploy.compose()["services"]["lexivec"]
     assert seconds(service["stop_grace_period"]) > int(service["environment"]["LEXIVEC_SHUTDOWN_TIMEOUT"])
+
+
+def test_services_of_compose_are_locked_down():
+    for name, service in deploy.compose()["services"].items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert "cap_add" not in service and "privileged" not in service, name
+        assert service["mem_limit"], name
+
+
+def test_redis_of_compose_writes_nothing_and_is_bounded():
+    redis = deploy.compose()["services"]["redis"]
+    assert redis["user"] == "redis" and redis["read_only"] is True
+    # The image's working folder, which would be a volume otherwise.
+    assert redis["tmpfs"] == ["/data"] and "volumes" not in redis and "ports" not in redis
+    program, *words = redis["command"]
+    settings = dict(zip(words[::2], words[1::2], strict=True))
+    assert program == "redis-server" and settings["--maxmemory-policy"] == "allkeys-lru"
+    assert settings["--save"] == "" and settings["--appendonly"] == "no"
+    # Fragmentation and clients' buffers come on top of maxmemory.
+    assert size(redis["mem_limit"]) >= 1.25 * size(settings["--maxmemory"])
 
 
 @pytest.mark.parametrize(("name", "kind"), [("base", "Deployment"), ("cuda", "Deployment"), ("convert", "Job")])

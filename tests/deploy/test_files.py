@@ -38,6 +38,20 @@ def test_dockerfile():
     run("hadolint", DEPLOY / "Dockerfile")
 
 
+def test_every_base_image_can_be_pinned():
+    """Bases are build arguments with a version, and the README's command has all of them."""
+    text = (DEPLOY / "Dockerfile").read_text()
+    head = text[: text.index("\nFROM ")]
+    images = dict(re.findall(r"^ARG (\w+_IMAGE)=(\S+)$", head, re.MULTILINE))
+    bases = re.findall(r"^FROM (\S+)(?: AS (\S+))?$", text, re.MULTILINE)
+    stages = {name for _, name in bases} | {"base-${VARIANT}"}
+    used = {base for base, _ in bases if base not in stages}
+    assert used == {f"${{{name}}}" for name in images}
+    for name, image in images.items():
+        assert re.search(r":[\w.-]*(\d|bookworm)[\w.-]*(@sha256:[0-9a-f]{64})?$", image), f"{name} has no version"
+        assert f"--build-arg {name}=" in (DEPLOY / "README.md").read_text(), name
+
+
 @pytest.mark.parametrize("variants", [["compose.yaml"], ["compose.yaml", "compose.cuda.yaml"]], ids=len)
 def test_compose(variants):
     files = [word for name in variants for word in ("--file", DEPLOY / name)]

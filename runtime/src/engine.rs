@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::batch::Limits;
 use crate::error::{Error, Result};
+use crate::fairness::{Caller, Load};
 use crate::flight::{Answer, Flight, Reply};
 use crate::gpu_memory::{self, GpuMemory};
 use crate::health::Health;
@@ -20,6 +21,7 @@ use crate::metrics;
 use crate::model::ModelInfo;
 use crate::network::{Network, open_network};
 use crate::queue::{Entry, Queue};
+use crate::rate::Rate;
 use crate::request::{Embedding, Request};
 use crate::results::{CacheSettings, Results};
 use crate::session::SessionSettings;
@@ -182,6 +184,7 @@ impl Engine {
             queue: Queue::new(options.queue),
             budget: AtomicUsize::new(options.limits.max_tokens),
             max_padding: options.limits.max_padding,
+            rate: Rate::new(options.total_sessions()),
             results: cache
                 .map(|settings| Results::new(&model, options.session.providers.first(), settings))
                 .transpose()?
@@ -221,7 +224,8 @@ impl Engine {
             .iter()
             .map(|r| self.encode(r))
             .collect::<Result<_>>()?;
-        let pending = self.submit(encodings.iter().map(|e| e.ids.clone()).collect())?;
+        let sequences = encodings.iter().map(|e| e.ids.clone()).collect();
+        let pending = self.submit(sequences, Caller::default(), None)?;
         let answers = pending.into_iter().zip(encodings).zip(requests);
         answers
             .map(|((reply, encoding), request)| {
@@ -258,14 +262,20 @@ impl Engine {
     }
 
     /// Asks for the states of token sequences, all or none: from the caches, from identical texts under way, or from
-    /// the queue. Returns at once; dropping a receiver withdraws its text.
+    /// the queue. Texts of one `scope` share nothing with those of another. Returns at once; dropping a receiver withdraws
+    /// its text.
     ///
     /// # Errors
-    /// The queue is full or closed.
-    pub fn submit(&self, sequences: Vec<Vec<u32>>) -> Result<Vec<oneshot::Receiver<Reply>>> {
+    /// The queue is full or closed, or the texts would not be computed before the caller's deadline.
+    pub fn submit(
+        &self,
+        sequences: Vec<Vec<u32>>,
+        caller: Caller,
+        scope: Option<&str>,
+    ) -> Result<Vec<oneshot::Receiver<Reply>>> {
         let since = Instant::now();
         if let Some(results) = &self.shared.results {
-            let (fresh, receivers) = results.board(sequences, since);
+            let (fresh, receivers) = results.board(sequences, scope, since, caller);
             results.look_up(fresh, &self.shared)?;
             return Ok(receivers);
         }
@@ -276,12 +286,30 @@ impl Engine {
                 key: None,
                 flight,
                 since,
+                caller,
             };
             (entry, receiver)
         });
         let (entries, receivers) = boarded.unzip();
         self.shared.push(entries)?;
         Ok(receivers)
+    }
+
+    /// Refuses a caller whom nothing could be computed for in time, before its texts are tokenised.
+    ///
+    /// # Errors
+    /// [`Error::Busy`].
+    pub fn check_load(&self, caller: Caller) -> Result<()> {
+        match self.shared.queue.too_late(caller, 1, self.load()) {
+            Some(retry_after) => Err(Error::Busy { retry_after }),
+            None => Ok(()),
+        }
+    }
+
+    /// What the sessions are doing, as measured.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        self.shared.rate.load()
     }
 
     /// Cuts and normalises a state as its request wants it: the last step of [`Engine::embed`].

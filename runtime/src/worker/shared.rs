@@ -9,6 +9,7 @@ use crate::batch::Limits;
 use crate::error::Result;
 use crate::metrics;
 use crate::queue::{Entry, Queue};
+use crate::rate::Rate;
 use crate::results::Results;
 
 /// What the workers of a model share.
@@ -18,6 +19,7 @@ pub(crate) struct Shared {
     /// Tokens of a batch at most; lowered where memory runs out.
     pub(crate) budget: AtomicUsize,
     pub(crate) max_padding: usize,
+    pub(crate) rate: Rate,
     /// What is kept of the results; `None` where nothing is.
     pub(crate) results: Option<Arc<Results>>,
     pub(crate) metrics: metrics::Model,
@@ -27,13 +29,14 @@ impl Shared {
     /// Queues texts, all or none.
     ///
     /// # Errors
-    /// The queue is full or closed. The texts have been answered with the error.
+    /// The queue is full or closed, or they would not be computed in time. The texts have been answered with the error.
     pub(crate) fn push(&self, entries: Vec<Entry>) -> Result<()> {
         // Everything was known: a worker need not wake up.
         if entries.is_empty() {
             return Ok(());
         }
-        self.queue.push(entries).map_err(|(error, entries)| {
+        let pushed = self.queue.push(entries, self.rate.load());
+        pushed.map_err(|(error, entries)| {
             answer_all(&entries, &Err(error.clone()));
             error
         })

@@ -82,6 +82,17 @@ pub enum ApiError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The key has asked for as many tokens as it may.
+    #[error(
+        "this key may ask for {limit} tokens per minute: try again in {} s",
+        whole_seconds(*retry_after)
+    )]
+    TokensPerMinute {
+        /// The limit.
+        limit: u64,
+        /// When there are enough.
+        retry_after: Duration,
+    },
     /// Requests hold as many bytes as they may together.
     #[error(
         "the server's memory for requests is used up: try again later, or send fewer texts at a time"
@@ -130,6 +141,11 @@ impl ApiError {
     }
 }
 
+/// At least one.
+fn whole_seconds(time: Duration) -> u32 {
+    time.as_secs_f64().ceil().max(1.0) as u32
+}
+
 fn runtime_message(item: Option<usize>, source: &RuntimeError) -> String {
     let message = match source {
         RuntimeError::InvalidInput { .. }
@@ -137,6 +153,7 @@ fn runtime_message(item: Option<usize>, source: &RuntimeError) -> String {
         | RuntimeError::MuchTooLong { .. }
         | RuntimeError::OutOfMemory { .. }
         | RuntimeError::Overloaded { .. }
+        | RuntimeError::Busy { .. }
         | RuntimeError::ShuttingDown
         | RuntimeError::NonFinite => source.to_string(),
         _ => "the model failed on this request; the server's log has the details under this request's id".to_owned(),
@@ -234,6 +251,12 @@ impl ApiError {
             Self::RequestTooLarge { .. } => {
                 Row::permanent(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large")
             }
+            Self::TokensPerMinute { retry_after, .. } => Row::passing(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limit_error",
+                "rate_limit_exceeded",
+                whole_seconds(*retry_after),
+            ),
             Self::NoMemory => Row::passing(
                 StatusCode::TOO_MANY_REQUESTS,
                 "rate_limit_error",
@@ -262,6 +285,12 @@ impl ApiError {
                     "rate_limit_error",
                     "overloaded",
                     1,
+                ),
+                RuntimeError::Busy { retry_after } => Row::passing(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "rate_limit_error",
+                    "overloaded",
+                    whole_seconds(*retry_after),
                 ),
                 RuntimeError::ShuttingDown => {
                     Row::passing(StatusCode::SERVICE_UNAVAILABLE, SERVER, "unavailable", 5)
@@ -294,6 +323,7 @@ impl ApiError {
             | Self::SlowBody { .. }
             | Self::InvalidApiKey { .. }
             | Self::DeadlineExceeded { .. }
+            | Self::TokensPerMinute { .. }
             | Self::NotReady { .. }
             | Self::NotFound { .. }
             | Self::MethodNotAllowed { .. }

@@ -19,6 +19,7 @@ use crate::length_limit::limit_length;
 use crate::library::Library;
 use crate::metrics;
 use crate::model::ModelInfo;
+use crate::model_files::ModelFiles;
 use crate::network::{Network, open_network};
 use crate::queue::{Entry, Queue};
 use crate::rate::Rate;
@@ -139,6 +140,7 @@ impl Engine {
     /// # Errors
     /// The library, the directory, its tokenizer or its graph cannot be used, or an execution provider does not start.
     pub fn open(dir: &Path, options: &EngineOptions) -> Result<Self> {
+        let files = ModelFiles::note(dir)?;
         let mut model = ModelInfo::read(dir)?;
         let mut options = options.clone();
         gpu_memory::fit(dir, &mut model, &mut options)?;
@@ -159,7 +161,7 @@ impl Engine {
             check_unchanged(&dir, &digest)?;
             open_network(library, &dir, &sessions.session(number))
         });
-        let engine = Self::with_networks(model, tokenizer, &open, &options);
+        let engine = Self::over(model, tokenizer, files, &open, &options);
         // A damaged file is why a model does not load, so its error comes first.
         if let Some(verifying) = verifying {
             verifying.join().unwrap_or(Err(Error::Panicked))?;
@@ -178,6 +180,16 @@ impl Engine {
         open: &Arc<OpenNetwork>,
         options: &EngineOptions,
     ) -> Result<Self> {
+        Self::over(model, tokenizer, ModelFiles::default(), open, options)
+    }
+
+    fn over(
+        model: ModelInfo,
+        tokenizer: Tokenizer,
+        files: ModelFiles,
+        open: &Arc<OpenNetwork>,
+        options: &EngineOptions,
+    ) -> Result<Self> {
         let cache = options.cache.as_ref();
         let name = options.name_of(&model).to_owned();
         let shared = Arc::new(Shared {
@@ -185,6 +197,7 @@ impl Engine {
             budget: AtomicUsize::new(options.limits.max_tokens),
             max_padding: options.limits.max_padding,
             rate: Rate::new(options.total_sessions()),
+            files,
             results: cache
                 .map(|settings| Results::new(&model, options.session.providers.first(), settings))
                 .transpose()?
@@ -372,6 +385,13 @@ impl Engine {
     #[must_use]
     pub fn health(&self) -> Health {
         Health::of(self.workers.iter().map(|worker| worker.pulse.as_ref()))
+    }
+
+    /// A file of the model that has changed since it was opened, by contents or because another took its place.
+    #[must_use]
+    pub fn changed_file(&self) -> Option<&Path> {
+        let change = self.shared.files.look();
+        change.map(|change| change.path.as_path())
     }
 
     /// What is counted of this model.

@@ -149,6 +149,12 @@ pub enum Error {
         /// When a request of this size would be answered in time, if no others came.
         retry_after: Duration,
     },
+    /// Somebody wrote into a file of the model while it was served.
+    #[error("{path}: the file was changed while the model was served: restart the server")]
+    ModelChanged {
+        /// The file.
+        path: PathBuf,
+    },
     /// The engine is shutting down.
     #[error("the engine is shutting down")]
     ShuttingDown,

@@ -37,6 +37,7 @@ mod library;
 pub mod memory;
 pub mod metrics;
 mod model;
+mod model_files;
 mod network;
 mod packed;
 mod padded;

@@ -8,6 +8,7 @@ use super::answers::answer_all;
 use crate::batch::Limits;
 use crate::error::Result;
 use crate::metrics;
+use crate::model_files::ModelFiles;
 use crate::queue::{Entry, Queue};
 use crate::rate::Rate;
 use crate::results::Results;
@@ -20,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) budget: AtomicUsize,
     pub(crate) max_padding: usize,
     pub(crate) rate: Rate,
+    /// What sessions map; nothing for networks of a caller's own.
+    pub(crate) files: ModelFiles,
     /// What is kept of the results; `None` where nothing is.
     pub(crate) results: Option<Arc<Results>>,
     pub(crate) metrics: metrics::Model,

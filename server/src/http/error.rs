@@ -156,6 +156,10 @@ fn runtime_message(item: Option<usize>, source: &RuntimeError) -> String {
         | RuntimeError::Busy { .. }
         | RuntimeError::ShuttingDown
         | RuntimeError::NonFinite => source.to_string(),
+        // The path is nobody's business but the operator's.
+        RuntimeError::ModelChanged { .. } => {
+            "the model's files have changed since the server opened them: it has to be restarted".to_owned()
+        }
         _ => "the model failed on this request; the server's log has the details under this request's id".to_owned(),
     };
     match item {
@@ -292,7 +296,7 @@ impl ApiError {
                     "overloaded",
                     whole_seconds(*retry_after),
                 ),
-                RuntimeError::ShuttingDown => {
+                RuntimeError::ShuttingDown | RuntimeError::ModelChanged { .. } => {
                     Row::passing(StatusCode::SERVICE_UNAVAILABLE, SERVER, "unavailable", 5)
                 }
                 // The engine's enum may grow; what this table does not know is the server's fault.

@@ -88,6 +88,12 @@ impl ServedModel {
     fn unready(&self, stuck_after: Duration) -> Option<String> {
         let health = self.engine.health();
         let name = &self.name;
+        if let Some(path) = self.engine.changed_file() {
+            return Some(format!(
+                "{} has changed since `{name}` was opened: restart the server",
+                path.display()
+            ));
+        }
         if health.ready == 0 {
             return Some(format!(
                 "the sessions of `{name}` failed and could not be opened again yet"

@@ -30,6 +30,9 @@ use crate::tokenization::{Encoding, Tokenizer};
 use crate::vector;
 use crate::worker::{self, Shared, Worker};
 
+/// Texts seldom have more bytes than this per token, so that a request is not refused for tokens that it does not have.
+const BYTES_PER_TOKEN: usize = 8;
+
 /// How an engine runs.
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
@@ -308,12 +311,13 @@ impl Engine {
         Ok(receivers)
     }
 
-    /// Refuses a caller whom nothing could be computed for in time, before its texts are tokenised.
+    /// Refuses texts of so many bytes that could not be computed in time, before they are tokenised.
     ///
     /// # Errors
     /// [`Error::Busy`].
-    pub fn check_load(&self, caller: Caller) -> Result<()> {
-        match self.shared.queue.too_late(caller, 1, self.load()) {
+    pub fn check_load(&self, caller: Caller, bytes: usize) -> Result<()> {
+        let tokens = (bytes / BYTES_PER_TOKEN).max(1);
+        match self.shared.queue.too_late(caller, tokens, self.load()) {
             Some(retry_after) => Err(Error::Busy { retry_after }),
             None => Ok(()),
         }

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lexivec_models::{
-    Decoder, Dimensions, FileRecord, Manifest, Precision, SentenceConfig,
-    Target,
+    Decoder, Dimensions, FileRecord, Manifest, Precision, SentenceConfig, Target,
 };
 use sha2::{Digest as _, Sha256};
 

@@ -85,7 +85,7 @@ async fn within(
 ) -> Result<(Vec<Embedding>, Share), ApiError> {
     let engine = &model.engine;
     tell_limits(request, model.left(state.request_timeout));
-    engine.check_load(caller)?;
+    engine.check_load(caller, job.bytes())?;
     // Room and bytes go where the work goes, and are held until it ends even if this future is dropped.
     let held = (model.admit(job.input.len(), caller)?, share);
     let (dimensions, normalize) = (job.dimensions, job.normalize);

@@ -136,8 +136,8 @@ impl Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut options = args.check()?;
-    let settings = args.http.settings()?;
     let keys = args.http.keys()?;
+    let settings = args.http.settings(keys.are_required())?;
     let tls = args.http.tls()?;
     let logging = args.logs.init()?;
     let instructions = args.domains.load()?;

@@ -28,6 +28,7 @@ mod embeddings;
 pub mod error;
 mod headers;
 mod health;
+mod hosts;
 mod input;
 mod listen;
 mod log;
@@ -49,6 +50,7 @@ mod whole;
 pub use auth::ApiKeys;
 pub use budget::Budget;
 pub use error::ApiError;
+pub use hosts::AllowedHosts;
 pub use listen::listen;
 pub use metrics::Exporter;
 pub use openapi::document;
@@ -60,6 +62,7 @@ pub use tls::tls;
 pub fn configure(cfg: &mut ServiceConfig, settings: &HttpSettings) {
     cfg.app_data(body::BodyLimit(settings.body_limit))
         .app_data(body::BodyTimeout(settings.body_timeout))
+        .app_data(settings.allowed_hosts.clone())
         .service(
             web::resource("/")
                 .route(web::get().to(page::show))
@@ -133,6 +136,8 @@ pub fn create_app(
             !settings.cors_origins.is_empty(),
             cors(settings),
         ))
+        // Outside CORS: a page must not learn what it may do here through a name that it rebound.
+        .wrap(from_fn(hosts::check))
         .wrap(from_fn(shape::nested))
         .wrap(from_fn(headers::for_browsers))
         .wrap(from_fn(log::request))

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Usage;
-use crate::http::{AllowedHosts, ApiKeys, HttpSettings, tls};
+use crate::http::{AllowedHosts, ApiKeys, HttpSettings, Tls, tls};
 
 /// Who may connect, how, and for how long.
 #[derive(Debug, Clone, Args)]
@@ -58,7 +58,8 @@ pub(crate) struct HttpArgs {
     )]
     allowed_host: Vec<String>,
 
-    /// Certificate chain (PEM), to serve https. Default: http, for a proxy in front or this machine alone
+    /// Certificate chain (PEM), to serve https. The file and --tls-key are read again when they change, and on SIGHUP; if
+    /// they do not belong together, the old ones stay in use. Default: http, for a proxy in front or this machine alone
     #[arg(
         long,
         env = "LEXIVEC_TLS_CERT",
@@ -257,7 +258,7 @@ impl HttpArgs {
     ///
     /// # Errors
     /// See [`tls`].
-    pub(crate) fn tls(&self) -> anyhow::Result<Option<rustls::ServerConfig>> {
+    pub(crate) fn tls(&self) -> anyhow::Result<Option<Tls>> {
         match (&self.tls_cert, &self.tls_key) {
             (Some(cert), Some(key)) => tls(cert, key).map(Some),
             _ => Ok(None),

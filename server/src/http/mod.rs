@@ -56,7 +56,7 @@ pub use metrics::Exporter;
 pub use openapi::document;
 pub use settings::HttpSettings;
 pub use state::{AppState, ServedModel};
-pub use tls::tls;
+pub use tls::{Tls, tls};
 
 /// Routes, and what extractors accept.
 pub fn configure(cfg: &mut ServiceConfig, settings: &HttpSettings) {
@@ -159,7 +159,8 @@ fn cors(settings: &HttpSettings) -> Cors {
 /// Serves `listener` until `shutdown` resolves and the requests accepted by then are answered.
 ///
 /// After the signal `/readyz` answers 503 and requests are still accepted for `shutdown_delay`; then accepted ones
-/// have `shutdown_timeout` to finish.
+/// have `shutdown_timeout` to finish. The TLS certificate is read again each time that `hangup` resolves, and when its
+/// files change.
 ///
 /// # Errors
 /// The listener cannot be served.
@@ -167,8 +168,9 @@ pub async fn run(
     listener: TcpListener,
     state: web::Data<AppState>,
     settings: HttpSettings,
-    tls: Option<rustls::ServerConfig>,
+    tls: Option<Tls>,
     shutdown: impl Future<Output = ()> + Send + 'static,
+    hangup: impl AsyncFn() + 'static,
 ) -> std::io::Result<()> {
     let workers = settings.workers;
     let (draining, delay) = (state.clone(), settings.shutdown_delay);
@@ -184,8 +186,28 @@ pub async fn run(
         .max_concurrent_connections(settings.max_connections.div_ceil(workers))
         .shutdown_timeout(settings.shutdown_timeout.as_secs())
         .shutdown_signal(stop);
+    let tls = match tls.map(Tls::split) {
+        Some((config, reloader)) => {
+            actix_web::rt::spawn(reloader.run(hangup));
+            Some(config)
+        }
+        None => {
+            actix_web::rt::spawn(ignore(hangup));
+            None
+        }
+    };
     let app = settings.clone();
     let app = move || create_app(state.clone(), &app);
     let server = accept::serve(server, listener, &settings, tls, app)?;
     server.run().await
+}
+
+/// Without a certificate there is nothing to read again.
+async fn ignore(hangup: impl AsyncFn()) {
+    loop {
+        hangup().await;
+        tracing::info!(
+            "SIGHUP is ignored: it reads TLS certificates again, and this server has none"
+        );
+    }
 }

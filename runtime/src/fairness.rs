@@ -23,6 +23,8 @@ const STEPS: u64 = 1024;
 const SMALL: u32 = 16;
 /// That room, as a part of what others may use.
 const RESERVED: u32 = 8;
+/// Nobody is told to stay away for longer.
+const FARTHEST: Duration = Duration::from_secs(30);
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +77,8 @@ struct Flow {
     virtual_time: u64,
     /// Tokens that wait.
     waiting: usize,
+    /// Until when room is spoken for by requests that were refused and told when to come again.
+    booked: Option<Instant>,
 }
 
 /// See the module.
@@ -187,20 +191,33 @@ impl Fairness {
             }
         }
         if self.waiting == 0 {
-            self.flows.clear();
             self.now = 0;
+            self.flows.values_mut().for_each(|flow| flow.served = 0);
         }
-        let now = self.now;
-        self.flows
-            .retain(|_, flow| flow.waiting > 0 || flow.served > now);
+        self.forget();
         self.oldest_next = !self.oldest_next;
+    }
+
+    /// Forgets callers of whom nothing matters any more.
+    fn forget(&mut self) {
+        let (service, time) = (self.now, Instant::now());
+        self.flows.retain(|_, flow| {
+            let is_booked = flow.booked.is_some_and(|booked| booked > time);
+            flow.waiting > 0 || flow.served > service || is_booked
+        });
     }
 
     /// How long a request of so many tokens should stay away, if it would not be answered in time.
     ///
     /// It is answered after at most twice what is before it (see the module), so half of the time that it has may be taken.
-    /// Requests that need little of it may take some more.
-    pub(crate) fn too_late(&self, caller: Caller, tokens: usize, load: Load) -> Option<Duration> {
+    /// Requests that need little of it may take some more. Requests that are refused one after another are told to come again
+    /// one after another.
+    pub(crate) fn too_late(
+        &mut self,
+        caller: Caller,
+        tokens: usize,
+        load: Load,
+    ) -> Option<Duration> {
         let deadline = caller.deadline?.saturating_duration_since(Instant::now());
         let speed = load.tokens_per_second.filter(|speed| *speed > 0.0)?;
         let before = self.waiting + load.running;
@@ -219,7 +236,18 @@ impl Fairness {
         if seconds(tokens) * f64::from(SMALL) <= allowed {
             allowed += allowed / f64::from(RESERVED);
         }
-        (needed > allowed).then(|| Duration::from_secs_f64((needed - allowed).min(3600.0)))
+        if needed <= allowed {
+            return None;
+        }
+        let now = Instant::now();
+        let farthest = now + FARTHEST;
+        let missing = (needed - allowed).min(FARTHEST.as_secs_f64());
+        let flow = self.flows.entry(caller.flow).or_default();
+        let free = now + Duration::from_secs_f64(missing);
+        let at = flow.booked.map_or(free, |booked| booked.max(free));
+        let taken = seconds(tokens).min(FARTHEST.as_secs_f64());
+        flow.booked = Some((at + Duration::from_secs_f64(taken)).min(farthest));
+        Some(at.min(farthest) - now)
     }
 }
 
@@ -336,6 +364,11 @@ mod tests {
         assert_eq!(fairness.too_late(asks(24), 190, load), None);
         let wait = fairness.too_late(asks(24), 500, load).unwrap();
         assert!((2.9..3.2).contains(&wait.as_secs_f64()), "{wait:?}");
+        // The next one is told to come after that one.
+        let wait = fairness.too_late(asks(24), 500, load).unwrap();
+        assert!((7.9..8.2).contains(&wait.as_secs_f64()), "{wait:?}");
+        let far = (0..20).map(|_| fairness.too_late(asks(24), 500, load).unwrap());
+        assert!(far.max().unwrap() <= FARTHEST);
         // Small requests have room of their own.
         assert!(fairness.too_late(asks(18), 100, load).is_some());
         assert_eq!(fairness.too_late(asks(18), 1, load), None);

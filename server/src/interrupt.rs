@@ -3,9 +3,11 @@
 //! Code that can stop in good order calls [`listen`]; the first signal then only sets a flag and wakes [`wait`].
 //! A second signal, or one that nobody listens for, ends the process at once with the status that shells give for the
 //! signal (130 for Ctrl-C, 143 for SIGTERM), after removing the file registered with [`remove_on_exit`].
+//!
+//! After [`take_hangups`], SIGHUP ends nothing: it wakes [`hangup`], as daemons use it.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::runtime::Builder;
@@ -16,6 +18,8 @@ use tokio::sync::Notify;
 static STATUS: AtomicU8 = AtomicU8::new(0);
 static LISTENERS: AtomicUsize = AtomicUsize::new(0);
 static WAKE: Notify = Notify::const_new();
+static HANGUPS_TAKEN: AtomicBool = AtomicBool::new(false);
+static HANGUP: Notify = Notify::const_new();
 static PARTIAL: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// Shells report a process that a signal ended with this and the signal's number.
@@ -37,7 +41,13 @@ pub(crate) fn install() -> std::io::Result<()> {
             on_signal(tokio::select! {
                 _ = interrupt.recv() => BY_SIGNAL + 2,
                 _ = terminate.recv() => BY_SIGNAL + 15,
-                _ = hangup.recv() => BY_SIGNAL + 1,
+                _ = hangup.recv() => {
+                    if HANGUPS_TAKEN.load(Ordering::SeqCst) {
+                        HANGUP.notify_one();
+                        continue;
+                    }
+                    BY_SIGNAL + 1
+                }
             });
         }
     };
@@ -108,6 +118,16 @@ pub(crate) async fn wait() {
     if !requested() {
         woken.await;
     }
+}
+
+/// From now on SIGHUP wakes [`hangup`] instead of ending the process.
+pub(crate) fn take_hangups() {
+    HANGUPS_TAKEN.store(true, Ordering::SeqCst);
+}
+
+/// Waits for a SIGHUP; returns at once if one came since the last call.
+pub(crate) async fn hangup() {
+    HANGUP.notified().await;
 }
 
 /// The file to remove where a signal ends the process; `None` once it is complete.

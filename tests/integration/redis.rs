@@ -13,6 +13,8 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 
 use crate::redis_server::{RedisServer, answer_lookups_with, peer, slow_line};
 
+mod secret;
+
 const WIDTH: usize = 16;
 /// What a busy machine may add to a time-out.
 const SLACK: Duration = Duration::from_millis(400);

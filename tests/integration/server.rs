@@ -11,6 +11,7 @@ mod disconnect;
 mod fairness;
 pub(crate) mod fake;
 mod faults;
+mod hosts;
 mod keys;
 pub(crate) mod local;
 mod logs;

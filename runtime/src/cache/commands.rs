@@ -1,19 +1,23 @@
 //! What is said to Redis: MGET and SETEX, of whole batches.
 
 use std::fmt;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, Value};
 
 use super::meters::{Kind, Meters};
-use super::value::{decode, encode};
-use super::{Key, RedisSettings, State, ValueFormat};
+use super::value::{Unusable, decode, encode};
+use super::{Key, RedisSecret, RedisSettings, State, ValueFormat};
 
 /// What one MGET should bring at most: a lookup that is cut off keeps what came before, in steps of this size.
 const REPLY_BYTES: usize = 1024 * 1024;
 /// Keys of one MGET at most: Redis serves nobody else meanwhile.
 const KEYS: usize = 1024;
+
+/// How often values without a valid signature are warned about.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// Why an exchange failed.
 #[derive(Debug)]
@@ -70,7 +74,9 @@ pub(super) struct Commands {
     prefix: String,
     width: usize,
     format: ValueFormat,
+    secret: Option<RedisSecret>,
     ttl: Duration,
+    warned: Mutex<Option<Instant>>,
 }
 
 impl Commands {
@@ -79,13 +85,15 @@ impl Commands {
             prefix: settings.prefix.clone(),
             width: settings.width,
             format: settings.format,
+            secret: settings.secret.clone(),
             ttl: settings.ttl,
+            warned: Mutex::new(None),
         }
     }
 
     /// Keys that one MGET should ask for.
     pub(super) fn keys_at_once(&self) -> usize {
-        (REPLY_BYTES / self.format.stored_bytes(self.width)).clamp(1, KEYS)
+        (REPLY_BYTES / self.format.stored_bytes(self.width, self.secret.is_some())).clamp(1, KEYS)
     }
 
     /// Whether a Redis is there, and lets us in.
@@ -116,11 +124,13 @@ impl Commands {
             let state = match value {
                 Value::Nil => None,
                 Value::BulkString(bytes) => {
-                    let state = decode(key, &bytes, self.width, self.format);
-                    if state.is_none() {
+                    let secret = self.secret.as_ref();
+                    let state = decode(key, &bytes, self.width, self.format, secret);
+                    if let Err(reason) = state {
                         meters.error(Kind::Value);
+                        self.warn(reason);
                     }
-                    state
+                    state.ok()
                 }
                 _ => {
                     meters.error(Kind::Value);
@@ -145,12 +155,27 @@ impl Commands {
     ) -> Result<(), Failure> {
         let mut pipeline = redis::pipe();
         for (key, state) in entries {
-            let value = encode(key, state, self.format);
+            let value = encode(key, state, self.format, self.secret.as_ref());
             pipeline
                 .set_ex(self.name(key), value, self.ttl.as_secs())
                 .ignore();
         }
         Ok(pipeline.exec_async(connection).await?)
+    }
+
+    /// Warns about values that this deployment did not sign, at most once a minute.
+    fn warn(&self, reason: Unusable) {
+        if reason != Unusable::Signature {
+            return;
+        }
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.is_none_or(|last| last.elapsed() >= WARN_EVERY) {
+            *warned = Some(Instant::now());
+            tracing::warn!(
+                "values in Redis have no valid signature and count as absent: they were stored before the secret was in use, \
+                 or by a server with another secret, or somebody else changes them"
+            );
+        }
     }
 
     fn name(&self, key: &Key) -> String {

@@ -17,6 +17,7 @@ mod link;
 mod memory;
 mod meters;
 mod redis;
+mod secret;
 mod settings;
 mod value;
 
@@ -24,6 +25,7 @@ pub use self::answer::Then;
 pub use self::key::Key;
 pub use self::memory::MemoryCache;
 pub use self::redis::RedisCache;
+pub use self::secret::RedisSecret;
 pub use self::settings::RedisSettings;
 pub use self::value::ValueFormat;
 

@@ -52,7 +52,11 @@ impl RedisCache {
             stores,
             meters: Arc::clone(&meters),
             timeout: settings.timeout,
-            store_entries: (STORE_BYTES / settings.format.stored_bytes(settings.width)).max(1),
+            store_entries: (STORE_BYTES
+                / settings
+                    .format
+                    .stored_bytes(settings.width, settings.secret.is_some()))
+            .max(1),
         };
         let jobs = Jobs {
             lookups: lookups_taken,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::{Client, IntoConnectionInfo};
 
-use super::ValueFormat;
+use super::{RedisSecret, ValueFormat};
 use crate::error::{Error, Result};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -26,6 +26,8 @@ pub struct RedisSettings {
     pub timeout: Duration,
     /// How values are stored.
     pub format: ValueFormat,
+    /// What values are signed with. Values without a valid signature are misses then; without a secret nothing is signed.
+    pub secret: Option<RedisSecret>,
     /// How long Redis is left alone after it failed; it doubles with every failed try, up to the limit.
     pub back_off: Duration,
     /// The longest back-off, at most an hour.
@@ -33,7 +35,7 @@ pub struct RedisSettings {
 }
 
 impl RedisSettings {
-    /// The defaults: float32, a day, the prefix `lexivec:`, 50 ms, a back-off of 100 ms to 5 s.
+    /// The defaults: float32, unsigned, a day, the prefix `lexivec:`, 50 ms, a back-off of 100 ms to 5 s.
     #[must_use]
     pub fn new(url: impl Into<String>, width: usize) -> Self {
         Self {
@@ -43,6 +45,7 @@ impl RedisSettings {
             prefix: "lexivec:".to_owned(),
             timeout: Duration::from_millis(50),
             format: ValueFormat::default(),
+            secret: None,
             back_off: Duration::from_millis(100),
             back_off_limit: Duration::from_secs(5),
         }
@@ -94,6 +97,7 @@ impl fmt::Debug for RedisSettings {
             .field("prefix", &self.prefix)
             .field("timeout", &self.timeout)
             .field("format", &self.format)
+            .field("signed", &self.secret.is_some())
             .field("back_off", &self.back_off)
             .field("back_off_limit", &self.back_off_limit)
             .finish()

@@ -8,14 +8,33 @@
 //! | 6.. | the values, little-endian |
 //!
 //! With the key under the checksum, a value that was stored for another text is as invalid as a truncated one.
+//!
+//! Anybody can compute a checksum. Servers with a [`RedisSecret`] write version 2 and read nothing else: its bytes 2..34
+//! are a keyed BLAKE3 hash of the same parts in place of the checksum, and the values begin at byte 34.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use super::{Key, State};
+use super::{Key, RedisSecret, State};
 
-const VERSION: u8 = 1;
-const HEADER: usize = 6;
+/// Version and format.
+const HEAD: usize = 2;
+const CHECKSUM: usize = 4;
+const MAC: usize = 32;
+
+/// The version of values that are written and read, by whether they are signed.
+fn version(secret: Option<&RedisSecret>) -> u8 {
+    if secret.is_some() { 2 } else { 1 }
+}
+
+/// Why a stored value is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// It is not signed, or with another secret, or for another key, or it was changed.
+    Signature,
+    /// Anything else.
+    Value,
+}
 
 /// How values are stored in Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,8 +48,8 @@ pub enum ValueFormat {
 
 impl ValueFormat {
     /// Bytes of a stored state of `width` values.
-    pub(super) fn stored_bytes(self, width: usize) -> usize {
-        HEADER + width * self.value_bytes()
+    pub(super) fn stored_bytes(self, width: usize, signed: bool) -> usize {
+        HEAD + if signed { MAC } else { CHECKSUM } + width * self.value_bytes()
     }
 
     fn value_bytes(self) -> usize {
@@ -48,8 +67,13 @@ impl ValueFormat {
     }
 }
 
-/// Writes a state; as float32 in any case where a value is beyond float16's range.
-pub(super) fn encode(key: &Key, state: &[f32], format: ValueFormat) -> Vec<u8> {
+/// Writes a state, signed if there is a secret; as float32 in any case where a value is beyond float16's range.
+pub(super) fn encode(
+    key: &Key,
+    state: &[f32],
+    format: ValueFormat,
+    secret: Option<&RedisSecret>,
+) -> Vec<u8> {
     let halves = match format {
         ValueFormat::F32 => None,
         ValueFormat::F16 => Some(to_halves(state)).filter(|h| h.iter().all(|v| v.is_finite())),
@@ -64,28 +88,60 @@ pub(super) fn encode(key: &Key, state: &[f32], format: ValueFormat) -> Vec<u8> {
             state.iter().flat_map(|v| v.to_le_bytes()).collect(),
         ),
     };
-    let head = [VERSION, format.code()];
-    [
-        &head[..],
-        &checksum(key, head, &values).to_le_bytes(),
-        &values,
-    ]
-    .concat()
+    let head = [version(secret), format.code()];
+    match secret {
+        Some(secret) => [
+            &head[..],
+            secret.mac(key, head, &values).as_bytes(),
+            &values,
+        ]
+        .concat(),
+        None => [&head[..], &checksum(key, head, &values), &values].concat(),
+    }
 }
 
-/// Reads a state of `width` values, none of them less precise than `format`; `None` where the bytes are anything else.
-pub(super) fn decode(key: &Key, bytes: &[u8], width: usize, format: ValueFormat) -> Option<State> {
-    let (head, rest) = bytes.split_first_chunk::<2>()?;
-    let (sum, values) = rest.split_first_chunk::<4>()?;
-    let stored = match head {
-        [VERSION, 0] => ValueFormat::F32,
+/// Reads a state of `width` values, none of them less precise than `format`, which `secret` has signed if there is one.
+///
+/// # Errors
+/// The bytes are anything else.
+pub(super) fn decode(
+    key: &Key,
+    bytes: &[u8],
+    width: usize,
+    format: ValueFormat,
+    secret: Option<&RedisSecret>,
+) -> Result<State, Unusable> {
+    let (stored, values) = match secret {
+        Some(secret) => open_signed(key, bytes, secret).ok_or(Unusable::Signature)?,
+        None => open_plain(key, bytes).ok_or(Unusable::Value)?,
+    };
+    let state = read(stored, values, width, format);
+    state.ok_or(Unusable::Value)
+}
+
+/// The format's code and the values, if `secret` has signed them for `key`.
+fn open_signed<'a>(key: &Key, bytes: &'a [u8], secret: &RedisSecret) -> Option<(u8, &'a [u8])> {
+    let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
+    let (mac, values) = rest.split_first_chunk::<MAC>()?;
+    let genuine = secret.mac(key, *head, values) == *mac;
+    (head[0] == version(Some(secret)) && genuine).then_some((head[1], values))
+}
+
+/// The format's code and the values, if their checksum is right.
+fn open_plain<'a>(key: &Key, bytes: &'a [u8]) -> Option<(u8, &'a [u8])> {
+    let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
+    let (sum, values) = rest.split_first_chunk::<CHECKSUM>()?;
+    (head[0] == version(None) && checksum(key, *head, values) == *sum).then_some((head[1], values))
+}
+
+fn read(stored: u8, values: &[u8], width: usize, format: ValueFormat) -> Option<State> {
+    let stored = match stored {
+        0 => ValueFormat::F32,
         // Who asks for float32 is promised the computed bits.
-        [VERSION, 1] if format == ValueFormat::F16 => ValueFormat::F16,
+        1 if format == ValueFormat::F16 => ValueFormat::F16,
         _ => return None,
     };
-    if values.len() != width * stored.value_bytes()
-        || checksum(key, *head, values) != u32::from_le_bytes(*sum)
-    {
+    if values.len() != width * stored.value_bytes() {
         return None;
     }
     let state: State = match stored {
@@ -110,12 +166,12 @@ fn to_halves(state: &[f32]) -> Vec<f16> {
     halves
 }
 
-fn checksum(key: &Key, head: [u8; 2], values: &[u8]) -> u32 {
+fn checksum(key: &Key, head: [u8; HEAD], values: &[u8]) -> [u8; CHECKSUM] {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(key.bytes());
     hasher.update(&head);
     hasher.update(values);
-    hasher.finalize()
+    hasher.finalize().to_le_bytes()
 }
 
 #[cfg(test)]
@@ -127,6 +183,19 @@ mod tests {
 
     fn key(id: u32) -> Key {
         Key::new("model", &[id])
+    }
+
+    fn secret(text: &str) -> RedisSecret {
+        RedisSecret::new(text.as_bytes()).unwrap()
+    }
+
+    // Most tests are about values that are not signed.
+    fn encode(key: &Key, state: &[f32], format: ValueFormat) -> Vec<u8> {
+        super::encode(key, state, format, None)
+    }
+
+    fn decode(key: &Key, bytes: &[u8], width: usize, format: ValueFormat) -> Option<State> {
+        super::decode(key, bytes, width, format, None).ok()
     }
 
     fn states(range: std::ops::Range<f32>) -> impl Strategy<Value = Vec<f32>> {
@@ -146,7 +215,31 @@ mod tests {
         let bytes = encode(&key(1), &[1.0, -2.0], F32);
         let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(hex, "0100bac809660000803f000000c0");
-        assert_eq!(bytes.len(), F32.stored_bytes(2));
+        assert_eq!(bytes.len(), F32.stored_bytes(2, false));
+    }
+
+    #[test]
+    fn a_signed_value_is_read_with_its_secret_and_key_alone() {
+        let (ours, other) = (secret("one"), secret("two"));
+        let state = [1.0, -2.0];
+        let signed = super::encode(&key(1), &state, F32, Some(&ours));
+        assert_eq!(signed.len(), F32.stored_bytes(2, true));
+        let read = |id, bytes: &[u8], secret| super::decode(&key(id), bytes, 2, F32, secret);
+        assert_eq!(*read(1, &signed, Some(&ours)).unwrap(), state);
+        let plain = encode(&key(1), &state, F32);
+        for (id, bytes, secret) in [
+            (2, &signed, &ours),
+            (1, &signed, &other),
+            (1, &plain, &ours),
+            (1, &signed[..30].to_vec(), &ours),
+            (1, &Vec::new(), &ours),
+        ] {
+            assert_eq!(read(id, bytes, Some(secret)), Err(Unusable::Signature));
+        }
+        assert_eq!(read(1, &signed, None), Err(Unusable::Value));
+        // Signed, but not as precise as asked for: nobody forged it.
+        let halves = super::encode(&key(1), &state, F16, Some(&ours));
+        assert_eq!(read(1, &halves, Some(&ours)), Err(Unusable::Value));
     }
 
     #[test]
@@ -185,7 +278,7 @@ mod tests {
         #[test]
         fn float16_comes_back_within_half_precision(state in states(-500.0..500.0)) {
             let bytes = encode(&key(1), &state, F16);
-            prop_assert_eq!(bytes.len(), F16.stored_bytes(state.len()));
+            prop_assert_eq!(bytes.len(), F16.stored_bytes(state.len(), false));
             let found = decode(&key(1), &bytes, state.len(), F16).unwrap();
             for (a, b) in state.iter().zip(found.iter()) {
                 // Half a unit in the last place, or half of the smallest subnormal.
@@ -202,6 +295,19 @@ mod tests {
             let at = at.index(bytes.len());
             bytes[at] ^= flip;
             prop_assert!(decode(&key(1), &bytes, state.len(), format).is_none());
+        }
+
+        #[test]
+        fn a_changed_byte_breaks_the_signature(
+            state in finite(), half in any::<bool>(), at in any::<prop::sample::Index>(), flip in 1u8..,
+        ) {
+            let format = if half { F16 } else { F32 };
+            let secret = secret("one");
+            let mut bytes = super::encode(&key(1), &state, format, Some(&secret));
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            let read = super::decode(&key(1), &bytes, state.len(), format, Some(&secret));
+            prop_assert_eq!(read, Err(Unusable::Signature));
         }
 
         #[test]

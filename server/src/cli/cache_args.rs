@@ -1,10 +1,12 @@
 //! The flags of the caches.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Args;
 use lexivec_runtime::CacheSettings;
-use lexivec_runtime::cache::{MemoryCache, RedisSettings, ValueFormat};
+use lexivec_runtime::cache::{MemoryCache, RedisSecret, RedisSettings, ValueFormat};
 
 use super::Usage;
 
@@ -68,24 +70,37 @@ pub(crate) struct CacheArgs {
         value_parser = format
     )]
     redis_format: ValueFormat,
+
+    /// File with a secret, such as the output of `openssl rand -hex 32`, with which vectors in Redis are signed. Vectors
+    /// without a valid signature are computed again, so that nobody else who can write to Redis chooses them. Give all
+    /// servers that share vectors the same secret. Default: vectors are not signed
+    #[arg(
+        long,
+        env = "LEXIVEC_REDIS_SECRET_FILE",
+        value_name = "FILE",
+        requires = "redis_url"
+    )]
+    redis_secret_file: Option<PathBuf>,
 }
 
 impl CacheArgs {
-    /// Checks the flags; to be called once a metrics recorder is installed.
+    /// Checks the flags and reads the secret; to be called once a metrics recorder is installed.
     ///
     /// # Errors
-    /// [`Usage`].
-    pub(crate) fn settings(&self) -> Result<CacheSettings, Usage> {
+    /// [`Usage`]; the file cannot be read, or is empty.
+    pub(crate) fn settings(&self) -> anyhow::Result<CacheSettings> {
         if self.redis_ttl == 0 || self.redis_timeout_ms == 0 {
-            return Err(Usage(
-                "--redis-ttl and --redis-timeout-ms must be at least 1".to_owned(),
-            ));
+            return Err(
+                Usage("--redis-ttl and --redis-timeout-ms must be at least 1".to_owned()).into(),
+            );
         }
+        let secret = self.redis_secret_file.as_deref().map(secret).transpose()?;
         let redis = self.redis_url.as_ref().map(|url| RedisSettings {
             ttl: Duration::from_secs(self.redis_ttl),
             prefix: self.redis_prefix.clone(),
             timeout: Duration::from_millis(self.redis_timeout_ms),
             format: self.redis_format,
+            secret: secret.clone(),
             // The engine sets the width of its model.
             ..RedisSettings::new(url, 1)
         });
@@ -94,6 +109,19 @@ impl CacheArgs {
             redis,
         })
     }
+}
+
+/// Reads a secret. Editors and `echo` end a file with a line break, which is not a part of it.
+fn secret(path: &Path) -> anyhow::Result<RedisSecret> {
+    let bytes = fs_err::read(path)?;
+    let secret = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
+    RedisSecret::new(secret).with_context(|| {
+        format!(
+            "{}: there is no secret in this file (--redis-secret-file)",
+            path.display()
+        )
+    })
 }
 
 fn format(text: &str) -> Result<ValueFormat, String> {

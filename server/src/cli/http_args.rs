@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Usage;
-use crate::http::{ApiKeys, HttpSettings, tls};
+use crate::http::{AllowedHosts, ApiKeys, HttpSettings, Tls, tls};
 
 /// Who may connect, how, and for how long.
 #[derive(Debug, Clone, Args)]
@@ -48,7 +48,20 @@ pub(crate) struct HttpArgs {
     )]
     cors_allow_origin: Vec<String>,
 
-    /// Certificate chain (PEM), to serve https. Default: http, for a proxy in front or this machine alone
+    /// Name that requests may be sent to, such as `embed.example.com`, besides localhost and IP addresses; may be repeated.
+    /// Requests with another name in `Host` get 403. Default: a server without API keys on a loopback address allows no
+    /// further name, so that no web page can reach it through a name of its own (DNS rebinding); other servers allow every
+    /// name. Give the names by which a proxy on this machine passes requests on
+    #[arg(
+        long,
+        env = "LEXIVEC_ALLOWED_HOSTS",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    allowed_host: Vec<String>,
+
+    /// Certificate chain (PEM), to serve https. The file and --tls-key are read again when they change, and on SIGHUP; if
+    /// they do not belong together, the old ones stay in use. Default: http, for a proxy in front or this machine alone
     #[arg(
         long,
         env = "LEXIVEC_TLS_CERT",
@@ -147,11 +160,11 @@ pub(crate) struct HttpArgs {
 }
 
 impl HttpArgs {
-    /// Checks the flags.
+    /// Checks the flags; `keyed` says whether requests need an API key.
     ///
     /// # Errors
     /// [`Usage`].
-    pub(crate) fn settings(&self) -> Result<HttpSettings, Usage> {
+    pub(crate) fn settings(&self, keyed: bool) -> Result<HttpSettings, Usage> {
         for (flag, value) in [
             ("--body-limit", self.body_limit),
             ("--max-connections", self.max_connections),
@@ -201,9 +214,20 @@ impl HttpArgs {
                 .unwrap_or(self.max_connections.saturating_mul(3).div_ceil(4)),
             write_timeout: Duration::from_secs(self.write_timeout),
             cors_origins: self.cors_allow_origin.clone(),
+            allowed_hosts: self.allowed_hosts(keyed)?,
             shutdown_delay: Duration::from_secs(self.shutdown_delay),
             shutdown_timeout: Duration::from_secs(self.shutdown_timeout),
         })
+    }
+
+    /// The names that requests may be sent to.
+    fn allowed_hosts(&self, keyed: bool) -> Result<AllowedHosts, Usage> {
+        let open_to_browsers = !keyed && self.host.to_canonical().is_loopback();
+        if self.allowed_host.is_empty() && !open_to_browsers {
+            return Ok(AllowedHosts::default());
+        }
+        let names = self.allowed_host.iter().map(String::as_str);
+        AllowedHosts::only(names).map_err(|reason| Usage(format!("--allowed-host: {reason}")))
     }
 
     /// All keys, of flags and file.
@@ -232,7 +256,7 @@ impl HttpArgs {
     ///
     /// # Errors
     /// See [`tls`].
-    pub(crate) fn tls(&self) -> anyhow::Result<Option<rustls::ServerConfig>> {
+    pub(crate) fn tls(&self) -> anyhow::Result<Option<Tls>> {
         match (&self.tls_cert, &self.tls_key) {
             (Some(cert), Some(key)) => tls(cert, key).map(Some),
             _ => Ok(None),

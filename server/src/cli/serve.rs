@@ -136,9 +136,11 @@ impl Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut options = args.check()?;
-    let settings = args.http.settings()?;
     let keys = args.http.keys()?;
+    let settings = args.http.settings(keys.are_required())?;
     let tls = args.http.tls()?;
+    // Programs that renew certificates may send SIGHUP while models load.
+    interrupt::take_hangups();
     let logging = args.logs.init()?;
     let instructions = args.domains.load()?;
     // Before a model is loaded, which may take minutes: a port that is taken is known at once.
@@ -193,7 +195,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     state.exporter = Some(exporter);
     memory_trim::start();
     let state = Data::new(state);
-    let server = http::run(listener, state.clone(), settings, tls, interrupt::wait());
+    let server = http::run(
+        listener,
+        state.clone(),
+        settings,
+        tls,
+        interrupt::wait(),
+        interrupt::hangup,
+    );
     actix_web::rt::System::new().block_on(server)?;
     // Whoever waited has been answered or cut off: what runs still is at most a batch per session.
     if !state.close(LAST_BATCH) {

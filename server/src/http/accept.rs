@@ -17,6 +17,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
 use actix_web::rt::net::TcpStream;
 use actix_web::rt::time::timeout;
+use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
@@ -88,7 +89,7 @@ pub(super) fn serve<T, B>(
     builder: ServerBuilder,
     listener: TcpListener,
     settings: &HttpSettings,
-    tls: Option<rustls::ServerConfig>,
+    tls: Option<Arc<ServerConfig>>,
     app: impl Fn() -> App<T> + Clone + Send + 'static,
 ) -> io::Result<ServerBuilder>
 where
@@ -102,9 +103,7 @@ where
     B: MessageBody + 'static,
 {
     let acceptor = Acceptor {
-        tls: tls
-            .map(http1)
-            .map(|config| TlsAcceptor::from(Arc::new(config))),
+        tls: tls.map(TlsAcceptor::from),
         addresses: Addresses::new(settings.max_connections_per_address),
         deadlines: Deadlines {
             head: settings.header_timeout,
@@ -147,10 +146,4 @@ where
         })
         .and_then(http.map_err(|error| tracing::debug!(%error, "a connection failed")))
     })
-}
-
-/// Offers HTTP/1.1 alone, which is what is served.
-fn http1(mut tls: rustls::ServerConfig) -> rustls::ServerConfig {
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    tls
 }

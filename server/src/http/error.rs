@@ -34,6 +34,15 @@ pub enum ApiError {
         /// Whether there was none at all.
         missing: bool,
     },
+    /// The request was sent to a name that the server does not go by.
+    #[error(
+        "the host `{host}` is not allowed: send the request to localhost or an IP address, or start the server with \
+             --allowed-host NAME"
+    )]
+    HostNotAllowed {
+        /// What `Host` or the request line names, port included; empty without either.
+        host: String,
+    },
     /// The request took too long within the server.
     #[error("the request was not finished within {} s: send fewer or shorter texts at a time, or try again later", limit.as_secs_f32())]
     DeadlineExceeded {
@@ -235,6 +244,9 @@ impl ApiError {
             Self::InvalidApiKey { .. } => {
                 Row::permanent(StatusCode::UNAUTHORIZED, "invalid_api_key")
             }
+            Self::HostNotAllowed { .. } => {
+                Row::permanent(StatusCode::FORBIDDEN, "host_not_allowed")
+            }
             Self::DeadlineExceeded { .. } => Row::passing(
                 StatusCode::SERVICE_UNAVAILABLE,
                 SERVER,
@@ -326,6 +338,7 @@ impl ApiError {
             | Self::UnreadableBody(_)
             | Self::SlowBody { .. }
             | Self::InvalidApiKey { .. }
+            | Self::HostNotAllowed { .. }
             | Self::DeadlineExceeded { .. }
             | Self::TokensPerMinute { .. }
             | Self::NotReady { .. }

@@ -30,6 +30,7 @@ mod embeddings;
 pub mod error;
 mod headers;
 mod health;
+mod hosts;
 mod input;
 mod keys;
 mod listen;
@@ -52,18 +53,20 @@ mod whole;
 
 pub use budget::Budget;
 pub use error::ApiError;
+pub use hosts::AllowedHosts;
 pub use keys::ApiKeys;
 pub use listen::listen;
 pub use metrics::Exporter;
 pub use openapi::document;
 pub use settings::HttpSettings;
 pub use state::{AppState, ServedModel};
-pub use tls::tls;
+pub use tls::{Tls, tls};
 
 /// Routes, and what extractors accept.
 pub fn configure(cfg: &mut ServiceConfig, settings: &HttpSettings) {
     cfg.app_data(body::BodyLimit(settings.body_limit))
         .app_data(body::BodyTimeout(settings.body_timeout))
+        .app_data(settings.allowed_hosts.clone())
         .service(
             web::resource("/")
                 .route(web::get().to(page::show))
@@ -137,6 +140,8 @@ pub fn create_app(
             !settings.cors_origins.is_empty(),
             cors(settings),
         ))
+        // Outside CORS: a page must not learn what it may do here through a name that it rebound.
+        .wrap(from_fn(hosts::check))
         .wrap(from_fn(shape::nested))
         .wrap(from_fn(headers::for_browsers))
         .wrap(from_fn(headers::rate_limits))
@@ -159,7 +164,8 @@ fn cors(settings: &HttpSettings) -> Cors {
 /// Serves `listener` until `shutdown` resolves and the requests accepted by then are answered.
 ///
 /// After the signal `/readyz` answers 503 and requests are still accepted for `shutdown_delay`; then accepted ones
-/// have `shutdown_timeout` to finish.
+/// have `shutdown_timeout` to finish. The TLS certificate is read again each time that `hangup` resolves, and when its
+/// files change.
 ///
 /// # Errors
 /// The listener cannot be served.
@@ -167,8 +173,9 @@ pub async fn run(
     listener: TcpListener,
     state: web::Data<AppState>,
     settings: HttpSettings,
-    tls: Option<rustls::ServerConfig>,
+    tls: Option<Tls>,
     shutdown: impl Future<Output = ()> + Send + 'static,
+    hangup: impl AsyncFn() + 'static,
 ) -> std::io::Result<()> {
     let workers = settings.workers;
     let (draining, delay) = (state.clone(), settings.shutdown_delay);
@@ -184,8 +191,28 @@ pub async fn run(
         .max_concurrent_connections(settings.max_connections.div_ceil(workers))
         .shutdown_timeout(settings.shutdown_timeout.as_secs())
         .shutdown_signal(stop);
+    let tls = match tls.map(Tls::split) {
+        Some((config, reloader)) => {
+            actix_web::rt::spawn(reloader.run(hangup));
+            Some(config)
+        }
+        None => {
+            actix_web::rt::spawn(ignore(hangup));
+            None
+        }
+    };
     let app = settings.clone();
     let app = move || create_app(state.clone(), &app);
     let server = accept::serve(server, listener, &settings, tls, app)?;
     server.run().await
+}
+
+/// Without a certificate there is nothing to read again.
+async fn ignore(hangup: impl AsyncFn()) {
+    loop {
+        hangup().await;
+        tracing::info!(
+            "SIGHUP is ignored: it reads TLS certificates again, and this server has none"
+        );
+    }
 }

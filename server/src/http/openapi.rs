@@ -56,12 +56,16 @@ pub(super) async fn show() -> HttpResponse {
 struct Errors;
 
 /// Errors that requests with a body may meet, and errors of all.
-const WITH_BODY: [(&str, &str); 9] = [
+const WITH_BODY: [(&str, &str); 10] = [
     (
         "400",
         "a field is missing, unknown or holds what it must not; or the text is too long",
     ),
     ("401", "no API key, or an unknown one"),
+    (
+        "403",
+        "the Host header has a name that the server does not go by",
+    ),
     ("404", "no such model"),
     ("408", "the body arrived too slowly"),
     ("413", "the body is too large"),
@@ -73,8 +77,12 @@ const WITH_BODY: [(&str, &str); 9] = [
         "the time limit passed, or the server is shutting down; see Retry-After",
     ),
 ];
-const WITHOUT_BODY: [(&str, &str); 2] = [
+const WITHOUT_BODY: [(&str, &str); 3] = [
     ("401", "no API key, or an unknown one"),
+    (
+        "403",
+        "the Host header has a name that the server does not go by",
+    ),
     ("404", "no such model"),
 ];
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use lexivec_runtime::host_memory;
 
+use super::hosts::AllowedHosts;
+
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSettings {
@@ -29,6 +31,8 @@ pub struct HttpSettings {
     pub write_timeout: Duration,
     /// Origins of web pages that may use the API; `*` for all, none by default.
     pub cors_origins: Vec<String>,
+    /// The names that requests may be sent to; every name by default.
+    pub allowed_hosts: AllowedHosts,
     /// Between the signal and the end of accepting connections, `/readyz` answers 503: time for load balancers to see.
     pub shutdown_delay: Duration,
     /// How long accepted requests may take to finish after that.
@@ -50,6 +54,7 @@ impl Default for HttpSettings {
             max_connections_per_address: 12_288,
             write_timeout: Duration::from_secs(60),
             cors_origins: Vec::new(),
+            allowed_hosts: AllowedHosts::default(),
             shutdown_delay: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(30),
         }

@@ -13,7 +13,7 @@ const HUNDRED_MB: usize = 100 << 20;
 
 fn head(length: &str) -> String {
     format!(
-        "POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{length}\r\n\r\n"
+        "POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{length}\r\n\r\n"
     )
 }
 

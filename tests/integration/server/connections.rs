@@ -40,7 +40,7 @@ fn ten_thousand_idle_connections_are_held_while_requests_get_through() {
     assert!(started.elapsed() < PATIENCE);
     // Every one of them is still there.
     for client in &mut idle {
-        client.send("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.send("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
     }
     assert!(idle.iter_mut().all(|client| client.answer().status == 200));
 }
@@ -55,7 +55,7 @@ fn connections_beyond_the_most_wait_to_be_accepted() {
         assert_eq!(client.get("/health").status, 200);
     }
     let mut late = local.connect();
-    late.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+    late.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
     std::thread::sleep(Duration::from_millis(500));
     assert!(!late.is_answered(), "a fifth connection was served");
     held.clear();
@@ -131,7 +131,7 @@ fn the_rest_of_a_refused_body_is_not_waited_for() {
     setup.http.header_timeout = Duration::from_secs(1);
     let local = setup.serve();
     let mut client = local.connect();
-    client.send("POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n");
+    client.send("POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n");
     assert_eq!(client.answer().status, 404);
     let begun = Instant::now();
     let closed = loop {
@@ -153,7 +153,7 @@ fn a_client_that_does_not_read_its_answer_is_cut_off() {
     let local = setup.serve();
     let mut client = local.connect();
     // As many answers as the sockets' buffers cannot hold.
-    let request = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n";
+    let request = "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for _ in 0..4_000 {
         if std::io::Write::write_all(&mut client.stream, request.as_bytes()).is_err() {
             break;

@@ -137,7 +137,14 @@ impl Setup {
             let stopped = async move {
                 let _ = stopped.await;
             };
-            System::new().block_on(http::run(listener, serves, http, None, stopped))
+            System::new().block_on(http::run(
+                listener,
+                serves,
+                http,
+                None,
+                stopped,
+                std::future::pending::<()>,
+            ))
         });
         Local {
             address,

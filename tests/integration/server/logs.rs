@@ -31,7 +31,7 @@ fn traffic(program: &Program) {
     }
     assert_eq!(client.get(&format!("/{MARKER}?q={MARKER}")).status, 404);
     client.send(format!(
-        "{MARKER} /health HTTP/1.1\r\nHost: x\r\nUser-Agent: {MARKER}\r\n\r\n"
+        "{MARKER} /health HTTP/1.1\r\nHost: localhost\r\nUser-Agent: {MARKER}\r\n\r\n"
     ));
     assert_eq!(client.answer().status, 405);
 }
@@ -42,7 +42,7 @@ fn json_lines_hold_numbers_and_no_text() {
     traffic(&program);
     program.connect().send("GET / HTTP/9.9\r\n\r\n");
     let mut client = program.connect();
-    client.send("GET /v1/models HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine-1\r\n\r\n");
+    client.send("GET /v1/models HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: mine-1\r\n\r\n");
     assert_eq!(client.answer().header("x-request-id"), Some("mine-1"));
     program.signal("-TERM");
     let (_, log) = program.wait();

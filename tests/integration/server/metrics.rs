@@ -135,7 +135,7 @@ fn a_scan_of_made_up_paths_and_methods_makes_no_series() {
         let made_up = format!("M{noise}");
         let method = ["GET", "POST", "HEAD", "PURGE", &made_up][round as usize % 5];
         client.send(format!(
-            "{method} {below}/{noise:x}?q={noise} HTTP/1.1\r\nHost: x\r\n\r\n"
+            "{method} {below}/{noise:x}?q={noise} HTTP/1.1\r\nHost: localhost\r\n\r\n"
         ));
         if method == "HEAD" {
             client.try_head().unwrap().unwrap();

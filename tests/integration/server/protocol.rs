@@ -11,7 +11,7 @@ use super::client::{Answer, embedding};
 use super::fake::vector;
 use super::local::{Local, whole};
 
-const NO_HEADERS: &str = "HTTP/1.1\r\nHost: x\r\n\r\n";
+const NO_HEADERS: &str = "HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 fn says(answer: &Answer, status: u16, code: &str) {
     assert_eq!(answer.outcome(), (status, code.to_owned()));
@@ -43,7 +43,7 @@ fn a_connection_is_kept_unless_the_client_wants_it_closed() {
         "invalid_value",
     );
     assert_eq!(client.get("/health").status, 200);
-    client.send("GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    client.send("GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert_eq!(client.answer().status, 200);
     assert!(client.is_closed());
 }
@@ -104,11 +104,11 @@ fn long_paths_and_heads_are_refused() {
     for head in [
         format!("GET /{} {NO_HEADERS}", "a".repeat(200_000)),
         format!(
-            "GET /health HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n",
+            "GET /health HTTP/1.1\r\nHost: localhost\r\nX-Long: {}\r\n\r\n",
             "a".repeat(200_000)
         ),
         format!(
-            "GET /health HTTP/1.1\r\nHost: x\r\n{}\r\n",
+            "GET /health HTTP/1.1\r\nHost: localhost\r\n{}\r\n",
             "A: b\r\n".repeat(100)
         ),
     ] {
@@ -173,7 +173,7 @@ fn lengths_that_contradict_each_other_are_refused() {
     ] {
         let mut client = local.connect();
         let head = format!(
-            "POST /embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{lengths}\r\n\r\n{{}}"
+            "POST /embed HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{lengths}\r\n\r\n{{}}"
         );
         client.send(head);
         assert_eq!(client.answer().status, 400, "{lengths}");

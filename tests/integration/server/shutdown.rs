@@ -20,7 +20,7 @@ const ENDS: u32 = 24;
 /// What `/readyz` says on a new connection; nothing where none is accepted.
 fn ready(program: &Program) -> Option<u16> {
     let mut client = Client::try_connect(program.address).ok()?;
-    client.send("GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.send("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     Some(client.try_answer().ok()??.status)
 }
 

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
@@ -89,7 +90,7 @@ fn requests_are_served_over_tls_and_plain_http_is_not() {
     );
 
     let mut plain = program.connect();
-    plain.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+    plain.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let mut answer = Vec::new();
     // An alert at most, then the end.
     let _ = std::io::Read::read_to_end(&mut plain.stream, &mut answer);
@@ -105,6 +106,90 @@ fn requests_are_served_over_tls_and_plain_http_is_not() {
     );
     drop(silent);
 
+    program.signal("-TERM");
+    assert_eq!(program.wait().0.code(), Some(0));
+}
+
+impl Files {
+    /// Replaces the certificate, then the key, as programs that renew them do.
+    fn copy_over(&self, other: &Files) {
+        fs_err::copy(&self.certificate, &other.certificate).unwrap();
+        fs_err::copy(&self.key, &other.key).unwrap();
+    }
+}
+
+/// Whether a new connection is served with the certificate.
+fn serves(program: &Program, trusted: &CertificateDer<'static>) -> bool {
+    let answer = connect(program.address, trusted).try_get("/health");
+    answer.is_some_and(|answer| answer.status == 200)
+}
+
+#[test]
+fn a_renewed_certificate_is_taken_up_by_itself_and_open_connections_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, new) = (files(dir.path(), "old"), files(dir.path(), "new"));
+    let program = Program::start(&["--tls-cert", &old.certificate, "--tls-key", &old.key]);
+    let mut open = connect(program.address, &old.trusted);
+    assert_eq!(open.get("/health").status, 200);
+    assert!(!serves(&program, &new.trusted));
+
+    new.copy_over(&old);
+    let begun = Instant::now();
+    while !serves(&program, &new.trusted) {
+        assert!(begun.elapsed() < PATIENCE, "{}", program.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(!serves(&program, &old.trusted));
+    assert_eq!(open.embed(&json!(["heart"])).vectors().len(), 1);
+    assert!(!program.log().contains("ERROR"), "{}", program.log());
+}
+
+#[test]
+fn a_hangup_reads_the_certificate_at_once_and_a_broken_file_leaves_the_old_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, new) = (files(dir.path(), "old"), files(dir.path(), "new"));
+    let mut program = Program::start(&["--tls-cert", &old.certificate, "--tls-key", &old.key]);
+    let kept = "goes on with the old one";
+
+    // A key of another certificate, a file that is no key, and none at all.
+    let steps: [&dyn Fn(); 3] = [
+        &|| assert!(fs_err::copy(&new.key, &old.key).is_ok()),
+        &|| fs_err::write(&old.key, "not a key").unwrap(),
+        &|| fs_err::remove_file(&old.key).unwrap(),
+    ];
+    for (before, step) in steps.into_iter().enumerate() {
+        step();
+        program.signal("-HUP");
+        let line = program.wait_for("that the key is broken", |log| {
+            log.lines()
+                .filter(|line| line.contains(kept))
+                .nth(before)
+                .map(str::to_owned)
+        });
+        assert!(line.contains("ERROR") && line.contains(&old.key), "{line}");
+        assert!(serves(&program, &old.trusted));
+    }
+
+    let read = |log: &str| log.contains("was read again").then_some(());
+    assert!(read(&program.log()).is_none());
+    new.copy_over(&old);
+    program.signal("-HUP");
+    program.wait_for("that the certificate was read again", read);
+    assert!(serves(&program, &new.trusted) && !serves(&program, &old.trusted));
+    program.signal("-TERM");
+    assert_eq!(program.wait().0.code(), Some(0));
+}
+
+#[test]
+fn without_tls_a_hangup_is_logged_and_the_server_goes_on() {
+    let mut program = Program::start(&[]);
+    for count in 1..=2 {
+        program.signal("-HUP");
+        program.wait_for("that it ignores SIGHUP", |log| {
+            (log.matches("SIGHUP is ignored").count() == count).then_some(())
+        });
+    }
+    assert_eq!(program.connect().get("/readyz").status, 200);
     program.signal("-TERM");
     assert_eq!(program.wait().0.code(), Some(0));
 }

@@ -138,7 +138,7 @@ fn requests_share_a_budget_of_bytes_and_small_ones_keep_room() {
     setup.http.request_memory = 64 * MEGABYTE;
     let local = setup.serve();
     let announced = format!(
-        "POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        "POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         16 * MEGABYTE
     );
     let withheld = vec![b' '; 16 * MEGABYTE - 1];

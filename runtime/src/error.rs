@@ -155,6 +155,9 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The run was ended, because nobody waited for it any more.
+    #[error("the run was ended: nobody waited for it any more")]
+    Stopped,
     /// The engine is shutting down.
     #[error("the engine is shutting down")]
     ShuttingDown,
@@ -199,6 +202,9 @@ impl Error {
                 "this graph needs cuDNN 9 on CUDA, and libcudnn.so is not on LD_LIBRARY_PATH: install it, or convert the \
                  checkpoint with `--ep cuda`, which needs none. {message}"
             ));
+        }
+        if message.contains("terminate flag") {
+            return Self::Stopped;
         }
         let reason = message.to_owned();
         if SIGNS.iter().any(|sign| message.contains(sign)) {

@@ -72,7 +72,7 @@ pub fn describe() {
     );
     describe_counter!(
         BATCHES,
-        "Batches by outcome: ok, error, panic, out_of_memory"
+        "Batches by outcome: ok, error, panic, out_of_memory, stopped (nobody waited any more)"
     );
     describe_counter!(
         BATCHES_PREPARED,
@@ -157,7 +157,7 @@ pub struct Model {
     rows_cached: Counter,
     graphs_captured: Counter,
     graphs_replayed: Counter,
-    outcomes: [Counter; 4],
+    outcomes: [Counter; 5],
     prepared: Counter,
     batch_tokens: Histogram,
     batch_texts: Histogram,
@@ -186,7 +186,7 @@ impl Model {
             rows_cached: counter!(ROWS_CACHED, &[model()]),
             graphs_captured: counter!(GRAPHS_CAPTURED, &[model()]),
             graphs_replayed: counter!(GRAPHS_REPLAYED, &[model()]),
-            outcomes: ["ok", "error", "panic", "out_of_memory"].map(outcome),
+            outcomes: ["ok", "error", "panic", "out_of_memory", "stopped"].map(outcome),
             prepared: counter!(BATCHES_PREPARED, &[model()]),
             batch_tokens: histogram!(BATCH_TOKENS, &[model()]),
             batch_texts: histogram!(BATCH_TEXTS, &[model()]),
@@ -229,6 +229,7 @@ impl Model {
             }
             Err(Error::Panicked) => 2,
             Err(Error::OutOfMemory { .. }) => 3,
+            Err(Error::Stopped) => 4,
             Err(_) => 1,
         };
         self.outcomes[place].increment(1);

@@ -11,6 +11,7 @@ use crate::packed::PackedNetwork;
 use crate::padded::{PaddedNetwork, find_graph};
 use crate::plan::Plan;
 use crate::session::SessionSettings;
+use crate::stopper::Stopper;
 use crate::tensorrt;
 
 /// A loaded model. `&mut self`, for a session runs one batch at a time; a worker thread owns each.
@@ -35,6 +36,11 @@ pub trait Network: Send {
     /// Whether a device computes the batches, so that the host is idle meanwhile.
     fn on_device(&self) -> bool {
         false
+    }
+
+    /// What ends a run that is under way; `None` where runs are short, or cannot be ended.
+    fn stopper(&self) -> Option<Stopper> {
+        None
     }
 
     /// Gets ready for the first batch, on the thread that will run them all.

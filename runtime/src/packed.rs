@@ -15,6 +15,7 @@ use crate::plan_inputs::{Input, plan_inputs, takes};
 use crate::prefix::Found;
 use crate::prefix_rows::{self, PrefixRows};
 use crate::session::{self, SessionSettings, Source};
+use crate::stopper::{self, Stopper};
 
 /// A packed graph (see ARCHITECTURE.md).
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct PackedNetwork {
     /// None where no batch is captured.
     graphs: Option<CudaGraphs>,
     on_gpu: bool,
+    /// Ends runs on the host. Those of a GPU are short.
+    stopper: Stopper,
 }
 
 impl PackedNetwork {
@@ -69,6 +72,7 @@ impl PackedNetwork {
             captures: settings.captures().then_some(settings.providers.device),
             session,
             hidden_size,
+            stopper: Stopper::default(),
         })
     }
 
@@ -85,11 +89,12 @@ impl PackedNetwork {
         if !wanted.is_empty() {
             names.extend(prefixes.outputs());
         }
-        let mut options = only(&names)?;
-        session::free_after(&mut options, plan.length, self.on_gpu)?;
         let mut inputs = plan_inputs(&self.session, &plan)?;
         inputs.extend(prefixes.inputs(&found)?);
-        let outputs = self.session.run_with_options(inputs, &options)?;
+        let mut options = RunOptions::new()?;
+        session::free_after(&mut options, plan.length, self.on_gpu)?;
+        let binding = stopper::bind(&self.session, &inputs, &names)?;
+        let outputs = self.stopper.run(&mut self.session, &binding, options)?;
         let values = widened(&outputs[EMBEDDING])?;
         if !wanted.is_empty() {
             prefixes.keep(&found, &wanted, &outputs)?;
@@ -121,12 +126,18 @@ impl PackedNetwork {
 
     /// Runs a batch kernel by kernel.
     fn launch(&mut self, plan: &Plan) -> ort::Result<Vec<f32>> {
+        let inputs = plan_inputs(&self.session, plan)?;
+        if !self.on_gpu {
+            let mut options = RunOptions::new()?;
+            session::free_after(&mut options, plan.length, self.on_gpu)?;
+            let binding = stopper::bind(&self.session, &inputs, &[EMBEDDING])?;
+            let outputs = self.stopper.run(&mut self.session, &binding, options)?;
+            return widened(&outputs[EMBEDDING]);
+        }
         let mut options = only(&[EMBEDDING])?;
-        session::free_after(&mut options, plan.length, self.on_gpu)?;
         if self.captures.is_some() {
             options.set(cuda_graph::RUN_OPTION, cuda_graph::NOT_CAPTURED)?;
         }
-        let inputs = plan_inputs(&self.session, plan)?;
         let outputs = self.session.run_with_options(inputs, &options)?;
         widened(&outputs[EMBEDDING])
     }
@@ -199,6 +210,10 @@ impl Network for PackedNetwork {
 
     fn on_device(&self) -> bool {
         self.on_gpu
+    }
+
+    fn stopper(&self) -> Option<Stopper> {
+        (!self.on_gpu).then(|| self.stopper.clone())
     }
 
     fn prepare(&mut self) -> Result<()> {

@@ -3,6 +3,7 @@
 //! A batch that fails or panics is answered with the error, and its session is recreated because the failure may have
 //! corrupted it. Where a device runs out of memory, the batch is halved and tried again, and later batches are smaller.
 
+mod abandoned;
 mod answers;
 mod assistant;
 mod shared;
@@ -15,6 +16,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use abandoned::Running;
 use answers::{Computed, answer_all, complete};
 use assistant::{Assistant, Prepared};
 pub(crate) use shared::Shared;
@@ -49,7 +51,9 @@ pub(crate) struct Worker {
 /// The session does not open, or the system gives no thread.
 pub(crate) fn spawn(open: Opener, shared: Arc<Shared>) -> Result<Worker> {
     let pulse = Arc::new(Pulse::default());
+    let running = Running::watched()?;
     let mut session = Session {
+        running,
         network: None,
         open,
         shared,
@@ -78,6 +82,7 @@ pub(crate) fn spawn(open: Opener, shared: Arc<Shared>) -> Result<Worker> {
 
 /// Its end, by a panic too, is seen in its pulse.
 struct Session {
+    running: Arc<Running>,
     /// `None` while it is being opened anew.
     network: Option<Box<dyn Network>>,
     open: Opener,
@@ -129,6 +134,7 @@ impl Session {
             self.assistant = Some(Assistant::start(&self.shared)?);
         }
         self.shared.metrics.session_opened(network.captured());
+        self.running.opened(network.stopper());
         self.network = Some(network);
         Ok(())
     }
@@ -183,6 +189,7 @@ impl Session {
         let sequences: Vec<&[u32]> = entries.iter().map(|e| e.ids.as_slice()).collect();
         let tokens: usize = sequences.iter().map(|s| s.len()).sum();
         self.shared.rate.begin(tokens);
+        self.running.begin(&entries);
         // A panic inside a binding must cost a batch, not the service.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let states = match plan {
@@ -192,6 +199,7 @@ impl Session {
             complete(states?, sequences.len() * network.hidden_size())
         }));
         let outcome = outcome.unwrap_or_else(|_| Err(Error::Panicked));
+        self.running.end();
         let infer = started.elapsed();
         self.shared.rate.end(tokens);
         if outcome.is_ok() {
@@ -217,6 +225,7 @@ impl Session {
                 self.run(second, None);
             }
             Err(Error::OutOfMemory { .. }) if self.reset_memory() => self.run(entries, None),
+            Err(Error::Stopped) => answer_all(&entries, &Err(Error::Stopped)),
             Err(error) => {
                 tracing::error!(?error, texts = entries.len(), tokens, "a batch failed");
                 if !matches!(error, Error::OutOfMemory { .. }) {

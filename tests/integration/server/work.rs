@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::client::{Answer, Client, posted};
+use super::client::{Answer, Client, embedding, posted};
 use super::local::{Local, MAX_LENGTH, Setup};
 use super::program::Program;
 
@@ -183,4 +183,40 @@ fn items_beyond_the_limit_are_not_kept() {
     assert_eq!(answer.outcome(), (400, "invalid_value".to_owned()));
     let grown = program.peak_memory().saturating_sub(before);
     assert!(grown < 64 * MEGABYTE, "memory grew by {grown} bytes");
+}
+
+#[test]
+fn a_batch_that_nobody_waits_for_is_ended() {
+    let program = Program::start(&["--request-timeout", "600"]);
+    let stopped = || {
+        let text = String::from_utf8(program.connect().get("/metrics").body).unwrap();
+        text.lines().any(|line| {
+            line.starts_with("lexivec_batches_total")
+                && line.contains("stopped")
+                && !line.ends_with(" 0")
+        })
+    };
+    // Seconds of work for nano; clients go while it runs.
+    let long = json!("heart ".repeat(4000));
+    for _ in 0..20 {
+        let mut client = program.connect();
+        client.send(embedding(&long));
+        std::thread::sleep(Duration::from_millis(150));
+        drop(client);
+        if stopped() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    assert!(stopped());
+    // The session is as good as before.
+    assert_eq!(
+        program
+            .connect()
+            .embed(&json!("heart"))
+            .vectors()
+            .first()
+            .map(Vec::len),
+        Some(256)
+    );
 }

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+
 /// The commit that every branch points at.
 pub(super) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -27,6 +29,19 @@ pub(super) enum Mood {
     },
     /// Announces the file, then answers its transfer with an error page.
     ErrorPage {
+        file: &'static str,
+    },
+    /// States these in place of the file's identity and the commit.
+    Hostile {
+        header: &'static str,
+        value: &'static str,
+    },
+    /// Answers questions after the first with a hostile identity and commit.
+    Turns {
+        value: &'static str,
+    },
+    /// Sends other bytes, as many as it announces.
+    Changed {
         file: &'static str,
     },
     Down,
@@ -108,9 +123,14 @@ impl Drop for Hub {
     }
 }
 
-/// The identity of a file's contents; here simply its name.
-pub(super) fn etag(name: &str) -> String {
-    name.bytes().map(|byte| format!("{byte:02x}")).collect()
+/// The identity of a file's contents: the SHA-256 of large files, 40 digits for small ones.
+pub(super) fn etag(name: &str, bytes: &[u8]) -> String {
+    let digest = |bytes: &[u8]| crate::digest::hexadecimal(&Sha256::digest(bytes));
+    if name.ends_with(".safetensors") {
+        digest(bytes)
+    } else {
+        digest(&[name.as_bytes(), bytes].concat())[..40].to_owned()
+    }
 }
 
 impl State {
@@ -184,15 +204,38 @@ impl State {
         let mut body = bytes.clone();
         match mood {
             Mood::Cut { file } if file == name => body.truncate(bytes.len() / 2),
+            Mood::Changed { file } if file == name => body.fill(9),
             Mood::ErrorPage { file } if file == name && method == "GET" => {
                 return error("500 Internal Server Error", "");
             }
             _ => {}
         }
-        let etag = etag(name);
         let length = bytes.len();
+        let (mut etag, mut commit) = (etag(name, bytes), COMMIT);
+        match mood {
+            Mood::Hostile {
+                header: "X-Repo-Commit",
+                value,
+            } => commit = value,
+            Mood::Hostile {
+                header: "ETag",
+                value,
+            } => etag = value.to_owned(),
+            Mood::Turns { value } if self.requests.lock().unwrap().len() > 1 => {
+                (etag, commit) = (value.to_owned(), value);
+            }
+            _ => {}
+        }
+        // What stands behind a redirect goes by another name.
+        let linked = match mood {
+            Mood::Hostile {
+                header: "X-Linked-ETag",
+                value,
+            } => format!("X-Linked-ETag: \"{value}\"\r\n"),
+            _ => String::new(),
+        };
         let headers = format!(
-            "ETag: \"{etag}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Length: {length}\r\nConnection: close"
+            "ETag: \"{etag}\"\r\n{linked}X-Repo-Commit: {commit}\r\nContent-Length: {length}\r\nConnection: close"
         );
         (format!("HTTP/1.1 200 OK\r\n{headers}\r\n\r\n"), body)
     }

@@ -169,6 +169,21 @@ fn all_files_come_from_one_commit() {
 }
 
 #[test]
+fn redirects_are_followed_within_the_hub_and_to_where_large_files_are() {
+    let mut scene = Scene::new(single_file());
+    scene.token = "hf_right";
+    scene.hub.mood(Mood::Redirecting);
+    let dir = scene.online().unwrap();
+    assert_eq!(dir.file_name().unwrap(), COMMIT);
+    assert_eq!(
+        fs_err::read(dir.join("model.safetensors")).unwrap(),
+        [7; 40_000]
+    );
+    let blob = stand_in::etag("model.safetensors", &[7; 40_000]);
+    assert!(scene.blobs().join(blob).exists());
+}
+
+#[test]
 fn a_second_download_transfers_nothing() {
     let scene = Scene::new(single_file());
     let dir = scene.online().unwrap();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use lexivec_runtime::{Engine, Request};
 
 /// The least default: most of it is for texts that wait.
-const LEAST: Duration = Duration::from_secs(60);
+pub(super) const LEAST: Duration = Duration::from_secs(60);
 /// Words of the measured text, each one token. It must not reach the second of TensorRT's ranges of lengths, whose
 /// engine would be compiled for it.
 const WORDS: usize = 48;

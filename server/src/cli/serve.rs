@@ -15,7 +15,7 @@ use super::common::{DomainArgs, HubArgs};
 use super::compute_args::ComputeArgs;
 use super::http_args::HttpArgs;
 use super::logging::LogArgs;
-use super::longest::longest;
+use super::longest::{LEAST, longest};
 use super::{Usage, resolve};
 use crate::http::{self, AppState, Budget, Exporter, ServedModel};
 use crate::{interrupt, memory_trim};
@@ -124,7 +124,7 @@ impl Args {
     fn request_timeout(&self, models: &[ServedModel]) -> Duration {
         let needed = || models.iter().map(|model| longest(&model.engine)).max();
         let asked = self.request_timeout.map(Duration::from_secs);
-        asked.or_else(needed).unwrap_or_default()
+        asked.or_else(needed).unwrap_or(LEAST)
     }
 
     /// The models asked for, each with the name it was given.

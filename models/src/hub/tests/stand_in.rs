@@ -44,12 +44,15 @@ pub(super) enum Mood {
     Changed {
         file: &'static str,
     },
+    /// Small files have another path on the hub, and large ones are on another server, which wants no token.
+    Redirecting,
     Down,
     /// Accepts the connection and says nothing.
     Silent,
 }
 
 struct State {
+    port: u16,
     /// The path below which the model's files are.
     root: String,
     files: BTreeMap<String, Vec<u8>>,
@@ -69,6 +72,7 @@ impl Hub {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(State {
+            port,
             root: format!("/{id}/resolve/"),
             files,
             mood: Mutex::new(Mood::Good),
@@ -187,8 +191,10 @@ impl State {
             _ => {}
         }
         // The path is /owner/name/resolve/revision/file.
-        let name = path
-            .strip_prefix(&self.root)
+        let resolved = path.strip_prefix(&self.root);
+        let elsewhere = resolved.is_none() && matches!(mood, Mood::Redirecting);
+        let name = resolved
+            .or_else(|| path.strip_prefix("/elsewhere/"))
             .and_then(|rest| rest.split_once('/'))
             .map_or("", |(_, name)| name);
         let Some(bytes) = self.files.get(name) else {
@@ -211,6 +217,26 @@ impl State {
             _ => {}
         }
         let length = bytes.len();
+        let large = name.ends_with(".safetensors");
+        if let (Mood::Redirecting, false) = (mood, elsewhere) {
+            let host = if large {
+                format!("http://localhost:{}", self.port)
+            } else {
+                String::new()
+            };
+            let headers = format!(
+                "X-Linked-ETag: \"{}\"\r\nX-Linked-Size: {length}\r\nX-Repo-Commit: {COMMIT}\r\nETag: \"page\"",
+                etag(name, bytes)
+            );
+            let location = format!("Location: {host}/elsewhere/{COMMIT}/{name}");
+            let head = format!(
+                "HTTP/1.1 302 Found\r\n{location}\r\n{headers}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+            return (head, Vec::new());
+        }
+        if elsewhere && large && (method == "HEAD" || !bearer.is_empty()) {
+            return error("403 Forbidden", "");
+        }
         let (mut etag, mut commit) = (etag(name, bytes), COMMIT);
         match mood {
             Mood::Hostile {

@@ -10,7 +10,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Apart, for its flags would have everything else built anew.
 LOOM_TARGET := $(TARGET)/loom
 
-.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page test-gpu test-tensorrt test-values check-deploy test-loom suites precision-report bench-gpu-kit bench-gpu-dry
+.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page test-gpu test-tensorrt test-values check-deploy test-loom check-dependencies sbom suites precision-report bench-gpu-kit bench-gpu-dry
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -37,6 +37,13 @@ lint:  ## Format, clippy, documentation, each without a warning
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
+
+check-dependencies:  ## Licences, sources and versions of dependencies (deny.toml), and advisories where GitHub can be reached
+	$(PYTHON) tests/deploy/dependencies.py
+
+sbom:  ## CycloneDX bill of materials of the program, as in the CPU image: lexivec.cdx.json in the target folder
+	@mkdir -p $(TARGET)
+	$(PYTHON) server/deploy/sbom.py cpu > $(TARGET)/lexivec.cdx.json
 
 bench: onnxruntime redis  ## Benchmarks, side by side
 	cargo bench --package lexivec-benches

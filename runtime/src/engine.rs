@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::batch::Limits;
 use crate::error::{Error, Result};
+use crate::fairness::{Caller, Load};
 use crate::flight::{Answer, Flight, Reply};
 use crate::gpu_memory::{self, GpuMemory};
 use crate::health::Health;
@@ -18,14 +19,19 @@ use crate::length_limit::limit_length;
 use crate::library::Library;
 use crate::metrics;
 use crate::model::ModelInfo;
+use crate::model_files::ModelFiles;
 use crate::network::{Network, open_network};
 use crate::queue::{Entry, Queue};
+use crate::rate::Rate;
 use crate::request::{Embedding, Request};
 use crate::results::{CacheSettings, Results};
 use crate::session::SessionSettings;
 use crate::tokenization::{Encoding, Tokenizer};
 use crate::vector;
 use crate::worker::{self, Shared, Worker};
+
+/// Texts seldom have more bytes than this per token, so that a request is not refused for tokens that it does not have.
+const BYTES_PER_TOKEN: usize = 8;
 
 /// How an engine runs.
 #[derive(Debug, Clone)]
@@ -137,6 +143,7 @@ impl Engine {
     /// # Errors
     /// The library, the directory, its tokenizer or its graph cannot be used, or an execution provider does not start.
     pub fn open(dir: &Path, options: &EngineOptions) -> Result<Self> {
+        let files = ModelFiles::note(dir)?;
         let mut model = ModelInfo::read(dir)?;
         let mut options = options.clone();
         gpu_memory::fit(dir, &mut model, &mut options)?;
@@ -157,7 +164,7 @@ impl Engine {
             check_unchanged(&dir, &digest)?;
             open_network(library, &dir, &sessions.session(number))
         });
-        let engine = Self::with_networks(model, tokenizer, &open, &options);
+        let engine = Self::over(model, tokenizer, files, &open, &options);
         // A damaged file is why a model does not load, so its error comes first.
         if let Some(verifying) = verifying {
             verifying.join().unwrap_or(Err(Error::Panicked))?;
@@ -176,12 +183,24 @@ impl Engine {
         open: &Arc<OpenNetwork>,
         options: &EngineOptions,
     ) -> Result<Self> {
+        Self::over(model, tokenizer, ModelFiles::default(), open, options)
+    }
+
+    fn over(
+        model: ModelInfo,
+        tokenizer: Tokenizer,
+        files: ModelFiles,
+        open: &Arc<OpenNetwork>,
+        options: &EngineOptions,
+    ) -> Result<Self> {
         let cache = options.cache.as_ref();
         let name = options.name_of(&model).to_owned();
         let shared = Arc::new(Shared {
             queue: Queue::new(options.queue),
             budget: AtomicUsize::new(options.limits.max_tokens),
             max_padding: options.limits.max_padding,
+            rate: Rate::new(options.total_sessions()),
+            files,
             results: cache
                 .map(|settings| Results::new(&model, options.session.providers.first(), settings))
                 .transpose()?
@@ -221,7 +240,8 @@ impl Engine {
             .iter()
             .map(|r| self.encode(r))
             .collect::<Result<_>>()?;
-        let pending = self.submit(encodings.iter().map(|e| e.ids.clone()).collect())?;
+        let sequences = encodings.iter().map(|e| e.ids.clone()).collect();
+        let pending = self.submit(sequences, Caller::default(), None)?;
         let answers = pending.into_iter().zip(encodings).zip(requests);
         answers
             .map(|((reply, encoding), request)| {
@@ -258,14 +278,20 @@ impl Engine {
     }
 
     /// Asks for the states of token sequences, all or none: from the caches, from identical texts under way, or from
-    /// the queue. Returns at once; dropping a receiver withdraws its text.
+    /// the queue. Texts of one `scope` share nothing with those of another. Returns at once; dropping a receiver withdraws
+    /// its text.
     ///
     /// # Errors
-    /// The queue is full or closed.
-    pub fn submit(&self, sequences: Vec<Vec<u32>>) -> Result<Vec<oneshot::Receiver<Reply>>> {
+    /// The queue is full or closed, or the texts would not be computed before the caller's deadline.
+    pub fn submit(
+        &self,
+        sequences: Vec<Vec<u32>>,
+        caller: Caller,
+        scope: Option<&str>,
+    ) -> Result<Vec<oneshot::Receiver<Reply>>> {
         let since = Instant::now();
         if let Some(results) = &self.shared.results {
-            let (fresh, receivers) = results.board(sequences, since);
+            let (fresh, receivers) = results.board(sequences, scope, since, caller);
             results.look_up(fresh, &self.shared)?;
             return Ok(receivers);
         }
@@ -276,12 +302,31 @@ impl Engine {
                 key: None,
                 flight,
                 since,
+                caller,
             };
             (entry, receiver)
         });
         let (entries, receivers) = boarded.unzip();
         self.shared.push(entries)?;
         Ok(receivers)
+    }
+
+    /// Refuses texts of so many bytes that could not be computed in time, before they are tokenised.
+    ///
+    /// # Errors
+    /// [`Error::Busy`].
+    pub fn check_load(&self, caller: Caller, bytes: usize) -> Result<()> {
+        let tokens = (bytes / BYTES_PER_TOKEN).max(1);
+        match self.shared.queue.too_late(caller, tokens, self.load()) {
+            Some(retry_after) => Err(Error::Busy { retry_after }),
+            None => Ok(()),
+        }
+    }
+
+    /// What the sessions are doing, as measured.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        self.shared.rate.load()
     }
 
     /// Cuts and normalises a state as its request wants it: the last step of [`Engine::embed`].
@@ -344,6 +389,13 @@ impl Engine {
     #[must_use]
     pub fn health(&self) -> Health {
         Health::of(self.workers.iter().map(|worker| worker.pulse.as_ref()))
+    }
+
+    /// A file of the model that has changed since it was opened, by contents or because another took its place.
+    #[must_use]
+    pub fn changed_file(&self) -> Option<&Path> {
+        let change = self.shared.files.look();
+        change.map(|change| change.path.as_path())
     }
 
     /// What is counted of this model.

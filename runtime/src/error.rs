@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An error of this crate. It is `Clone`, for one failed batch answers many texts.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -138,6 +139,21 @@ pub enum Error {
         waiting: usize,
         /// The queue's capacity.
         limit: usize,
+    },
+    /// The texts would not be computed in the time that they have; nothing was computed.
+    #[error(
+        "the server is busy, and would not answer in time: try again in {} s",
+        retry_after.as_secs_f64().ceil()
+    )]
+    Busy {
+        /// When a request of this size would be answered in time, if no others came.
+        retry_after: Duration,
+    },
+    /// Somebody wrote into a file of the model while it was served.
+    #[error("{path}: the file was changed while the model was served: restart the server")]
+    ModelChanged {
+        /// The file.
+        path: PathBuf,
     },
     /// The engine is shutting down.
     #[error("the engine is shutting down")]

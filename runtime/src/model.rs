@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lexivec_models::{
-    Decoder, Dimensions, Error as ModelError, FileRecord, Manifest, Precision, SentenceConfig,
-    Target,
+    Decoder, Dimensions, FileRecord, Manifest, Precision, SentenceConfig, Target,
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::model_files::files_below;
 
 /// A served model's properties.
 #[derive(Debug, Clone)]
@@ -88,23 +88,10 @@ impl ModelInfo {
     }
 }
 
-/// A digest of another exporter's model, which has no manifest: of every file beside the graph or in its `onnx` folder,
-/// for two exports of one checkpoint differ in nothing else.
+/// A digest of another exporter's model, which has no manifest: of every file in its folder and the folders below, because
+/// two exports of one checkpoint may differ in any of them.
 fn digest_of_files(dir: &Path) -> Result<String> {
-    let mut files = Vec::new();
-    for folder in [dir.to_path_buf(), dir.join("onnx")] {
-        if !folder.is_dir() {
-            continue;
-        }
-        let io = |e| Error::from(ModelError::io(&folder, e));
-        for entry in fs_err::read_dir(&folder).map_err(io)? {
-            let path = entry.map_err(io)?.path();
-            if path.is_file() {
-                files.push(path);
-            }
-        }
-    }
-    files.sort();
+    let files = files_below(dir)?;
     let mut digest = Sha256::new();
     for path in files {
         let name = path.strip_prefix(dir).unwrap_or(&path);

@@ -2,23 +2,17 @@
 //!
 //! A mutex and two condition variables, no channel: a worker chooses among what waits, which a channel cannot do. Texts of
 //! a request enter together or not at all; a text that nobody waits for any more is dropped before it costs anything.
-//!
-//! # Who goes first
-//! Requests go in the order in which they would finish if they shared the sessions equally (weighted fair queueing,
-//! Demers et al. 1989): small ones before large ones, and equal ones one after another, because serving them in turns would
-//! finish all of them last. Each request gets a *tag* on entry: its tokens, counted from the queue's virtual time, which
-//! grows by the computed tokens divided by the requests that wait. A large request is therefore overtaken for a while only.
-//! With thousands of small requests that while is long, so every other batch begins with the request that came first. A
-//! text waits for at most two batches per text that came before it, and usually for two.
+//! [`Fairness`] decides which texts go first.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::batch::{Limits, select};
 use crate::cache::Key;
 use crate::error::{Error, Result};
+use crate::fairness::{Caller, Fairness, Load, Place};
 use crate::flight::Flight;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
@@ -33,15 +27,28 @@ pub struct Entry {
     pub flight: Arc<Flight>,
     /// When it was asked for.
     pub since: Instant,
+    /// Who asked for it first.
+    pub caller: Caller,
 }
 
 #[derive(Debug)]
 struct Waiting {
     entry: Entry,
-    /// See the module.
+    /// Its place in the order of its caller's requests.
     tag: u64,
-    /// The texts of a request have the same number.
+    /// The texts of a request have the same number, and stand side by side.
     request: u64,
+}
+
+impl Waiting {
+    fn place(&self) -> Place {
+        Place {
+            caller: self.entry.caller,
+            request: self.request,
+            tag: self.tag,
+            tokens: self.entry.ids.len(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -53,12 +60,9 @@ struct State {
     idle: usize,
     /// Threads that wait for a full batch. They leave it to an idle one, which would compute it at once.
     preparing: usize,
-    /// See the module; in tokens.
-    virtual_time: u64,
+    fairness: Fairness,
     /// The number of the next request.
     next_request: u64,
-    /// Whether the next batch begins with the request that came first.
-    oldest_next: bool,
     dropped: u64,
 }
 
@@ -66,7 +70,14 @@ impl State {
     /// Drops what nobody waits for.
     fn sweep(&mut self) {
         let before = self.waiting.len();
-        self.waiting.retain(|w| !w.entry.flight.is_given_up());
+        let fairness = &mut self.fairness;
+        self.waiting.retain(|waiting| {
+            let given_up = waiting.entry.flight.is_given_up();
+            if given_up {
+                fairness.leave(&waiting.place());
+            }
+            !given_up
+        });
         self.dropped += (before - self.waiting.len()) as u64;
     }
 
@@ -76,32 +87,16 @@ impl State {
         self.next_request
     }
 
-    /// Requests of which texts wait. The texts of one stand side by side.
-    fn requests(&self) -> usize {
-        let mut last = None;
-        let requests = self.waiting.iter().map(|w| w.request);
-        requests
-            .filter(|request| last.replace(*request) != Some(*request))
-            .count()
-    }
-
-    /// Positions in the order in which a batch should consider them.
-    fn order(&self) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.waiting.len()).collect();
-        let oldest = self.waiting.front().filter(|_| self.oldest_next);
-        let oldest = oldest.map(|waiting| waiting.request);
-        // Stable: among equal tags the older first.
-        order.sort_by_key(|i| {
-            let waiting = &self.waiting[*i];
-            (Some(waiting.request) != oldest, waiting.tag)
-        });
-        order
+    /// What the order depends on.
+    fn places(&self) -> Vec<Place> {
+        self.waiting.iter().map(Waiting::place).collect()
     }
 
     /// For each text that waits, whether it belongs to the next batch.
     fn choose(&self, limits: &Limits) -> Vec<bool> {
-        let order = self.order();
-        let lengths = order.iter().map(|i| self.waiting[*i].entry.ids.len());
+        let places = self.places();
+        let order = self.fairness.order(&places);
+        let lengths = order.iter().map(|i| places[*i].tokens);
         let mut chosen = vec![false; order.len()];
         for place in select(lengths, limits) {
             chosen[order[place]] = true;
@@ -111,7 +106,7 @@ impl State {
 
     /// Removes the chosen texts.
     fn take(&mut self, chosen: Vec<bool>) -> Vec<Entry> {
-        let requests = self.requests().max(1);
+        self.fairness.serve(&self.places(), &chosen);
         let mut batch = Vec::new();
         let mut rest = VecDeque::with_capacity(self.waiting.len());
         for (waiting, chosen) in self.waiting.drain(..).zip(chosen) {
@@ -122,9 +117,6 @@ impl State {
             }
         }
         self.waiting = rest;
-        let tokens: usize = batch.iter().map(|entry: &Entry| entry.ids.len()).sum();
-        self.virtual_time += (tokens / requests) as u64;
-        self.oldest_next = !self.oldest_next;
         batch
     }
 
@@ -172,9 +164,9 @@ impl Queue {
     /// Adds a request's texts, all or none.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] where they do not all fit, [`Error::ShuttingDown`] after [`Queue::close`]; the entries
-    /// come back, for their flights to be told.
-    pub fn push(&self, entries: Vec<Entry>) -> Result<(), (Error, Vec<Entry>)> {
+    /// [`Error::Overloaded`] where they do not all fit, [`Error::Busy`] where they would not be answered in time,
+    /// [`Error::ShuttingDown`] after [`Queue::close`]; the entries come back, for their flights to be told.
+    pub fn push(&self, entries: Vec<Entry>, load: Load) -> Result<(), (Error, Vec<Entry>)> {
         let mut state = self.lock();
         if state.closed {
             return Err((Error::ShuttingDown, entries));
@@ -190,7 +182,13 @@ impl Queue {
             return Err((error, entries));
         }
         let tokens: usize = entries.iter().map(|entry| entry.ids.len()).sum();
-        let tag = state.virtual_time + tokens as u64;
+        let caller = entries
+            .first()
+            .map_or_else(Caller::default, |entry| entry.caller);
+        if let Some(retry_after) = state.fairness.too_late(caller, tokens, load) {
+            return Err((Error::Busy { retry_after }, entries));
+        }
+        let tag = state.fairness.enter(caller, tokens);
         let request = state.number();
         let waiting = entries.into_iter().map(|entry| Waiting {
             entry,
@@ -212,6 +210,7 @@ impl Queue {
         let mut state = self.lock();
         let request = state.number();
         for entry in entries.into_iter().rev() {
+            state.fairness.enter(entry.caller, entry.ids.len());
             state.waiting.push_front(Waiting {
                 entry,
                 tag: 0,
@@ -310,6 +309,18 @@ impl Queue {
         self.len() == 0
     }
 
+    /// How long a request of so many tokens should stay away, if it would not be answered in time.
+    #[must_use]
+    pub fn too_late(&self, caller: Caller, tokens: usize, load: Load) -> Option<Duration> {
+        self.lock().fairness.too_late(caller, tokens, load)
+    }
+
+    /// Tokens waiting.
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        self.lock().fairness.waiting()
+    }
+
     /// Texts that may wait.
     #[must_use]
     pub fn capacity(&self) -> usize {
@@ -343,6 +354,7 @@ mod tests {
             key: None,
             flight,
             since: Instant::now(),
+            caller: Caller::default(),
         };
         (entry, receiver)
     }
@@ -373,9 +385,9 @@ mod tests {
     fn a_full_queue_takes_all_or_none() {
         let queue = Queue::new(3);
         let (two, _receivers) = request(1, &[1, 1]);
-        queue.push(two).unwrap();
+        queue.push(two, Load::default()).unwrap();
         let (two, receivers) = request(2, &[1, 1]);
-        let (error, back) = queue.push(two).unwrap_err();
+        let (error, back) = queue.push(two, Load::default()).unwrap_err();
         assert!(matches!(
             error,
             Error::Overloaded {
@@ -391,10 +403,10 @@ mod tests {
     fn who_has_gone_is_not_served_and_makes_room() {
         let queue = Queue::new(1);
         let (a, ra) = entry(1);
-        queue.push(vec![a]).unwrap();
+        queue.push(vec![a], Load::default()).unwrap();
         drop(ra);
         let (b, _rb) = entry(2);
-        queue.push(vec![b]).unwrap();
+        queue.push(vec![b], Load::default()).unwrap();
         let batch = queue.next_batch(&Limits::default()).unwrap();
         assert_eq!(lengths(&batch), [2]);
         assert_eq!(queue.dropped(), 1);
@@ -404,10 +416,13 @@ mod tests {
     fn closing_serves_what_waits_and_ends() {
         let queue = Queue::new(8);
         let (a, _ra) = entry(1);
-        queue.push(vec![a]).unwrap();
+        queue.push(vec![a], Load::default()).unwrap();
         queue.close();
         let (b, _rb) = entry(1);
-        assert!(matches!(queue.push(vec![b]), Err((Error::ShuttingDown, _))));
+        assert!(matches!(
+            queue.push(vec![b], Load::default()),
+            Err((Error::ShuttingDown, _))
+        ));
         assert_eq!(queue.next_batch(&Limits::default()).unwrap().len(), 1);
         assert!(queue.next_batch(&Limits::default()).is_none());
     }
@@ -418,7 +433,7 @@ mod tests {
         let limits = limits(8);
         let wanted = AtomicBool::new(true);
         let (some, _r1) = request(1, &[5]);
-        queue.push(some).unwrap();
+        queue.push(some, Load::default()).unwrap();
         std::thread::scope(|scope| {
             let early = scope.spawn(|| queue.next_full_batch(&limits, &wanted));
             queue.cancel(&wanted);
@@ -428,7 +443,7 @@ mod tests {
             wanted.store(true, Ordering::Relaxed);
             let early = scope.spawn(|| queue.next_full_batch(&limits, &wanted));
             let (more, _r2) = request(2, &[1, 4]);
-            queue.push(more).unwrap();
+            queue.push(more, Load::default()).unwrap();
             assert_eq!(lengths(&early.join().unwrap().unwrap()), [5, 1]);
             assert_eq!(queue.len(), 1);
         });
@@ -453,7 +468,7 @@ mod tests {
             let idle = scope.spawn(|| queue.next_batch(&limits));
             wait_until(&|state| state.idle == 1);
             let (texts, _receivers) = request(1, &[8]);
-            queue.push(texts).unwrap();
+            queue.push(texts, Load::default()).unwrap();
             assert_eq!(lengths(&idle.join().unwrap().unwrap()), [8]);
             queue.cancel(&wanted);
             assert!(early.join().unwrap().is_none());
@@ -464,7 +479,7 @@ mod tests {
     fn a_batch_that_is_put_back_goes_first() {
         let queue = Queue::new(8);
         let (texts, _receivers) = request(1, &[1, 2, 3]);
-        queue.push(texts).unwrap();
+        queue.push(texts, Load::default()).unwrap();
         let two = limits(3);
         let batch = queue.next_batch(&two).unwrap();
         assert_eq!(lengths(&batch), [1, 2]);
@@ -479,9 +494,9 @@ mod tests {
         let (large, _r1) = request(1, &[20; 2048]);
         let (document, _r2) = request(2, &[30_000]);
         let (single, _r3) = request(3, &[20]);
-        queue.push(large).unwrap();
-        queue.push(document).unwrap();
-        queue.push(single).unwrap();
+        queue.push(large, Load::default()).unwrap();
+        queue.push(document, Load::default()).unwrap();
+        queue.push(single, Load::default()).unwrap();
         let seen: Vec<bool> = (0..2)
             .map(|_| {
                 let batch = queue.next_batch(&limits).unwrap();
@@ -499,7 +514,7 @@ mod tests {
         let mut receivers = Vec::new();
         for name in 0..REQUESTS {
             let (texts, more) = request(name as u32, &[20; 100]);
-            queue.push(texts).unwrap();
+            queue.push(texts, Load::default()).unwrap();
             receivers.extend(more);
         }
         queue.close();
@@ -520,14 +535,14 @@ mod tests {
         let queue = Queue::new(4096);
         let limits = limits(100);
         let (large, _r1) = request(1, &[20; 50]);
-        queue.push(large).unwrap();
+        queue.push(large, Load::default()).unwrap();
         let mut receivers = Vec::new();
         let mut left = 50;
         let mut batches = 0;
         while left > 0 {
             // Requests half as large as a batch never stop coming.
             let (small, more) = request(2, &[10; 5]);
-            queue.push(small).unwrap();
+            queue.push(small, Load::default()).unwrap();
             receivers.push(more);
             let batch = queue.next_batch(&limits).unwrap();
             left -= batch.iter().filter(|e| e.ids[0] == 1).count();
@@ -544,7 +559,7 @@ mod tests {
         let mut receivers = Vec::new();
         let mut push = |name, lengths: &[usize]| {
             let (entries, more) = request(name, lengths);
-            queue.push(entries).unwrap();
+            queue.push(entries, Load::default()).unwrap();
             receivers.extend(more);
         };
         push(1, &[20; 10]);
@@ -575,7 +590,7 @@ mod tests {
                 for (i, entry) in (first..).zip(&mut entries) {
                     entry.ids[0] = i;
                 }
-                queue.push(entries).unwrap();
+                queue.push(entries, Load::default()).unwrap();
                 receivers.extend(more);
             }
             queue.close();

@@ -3,6 +3,7 @@
 //! A state depends on the model and the token ids alone (not on the request, its dimensions or its batch), so that is
 //! what everything here is keyed by. Nothing here ever fails a request: what is not known is computed.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::cache::{Key, MemoryCache, RedisCache, RedisSettings, State};
 use crate::error::Result;
 use crate::execution_provider::Provider;
+use crate::fairness::Caller;
 use crate::flight::{Answer, Flight, Origin, Reply};
 use crate::metrics::CACHE_JOINED;
 use crate::model::ModelInfo;
@@ -68,12 +70,18 @@ impl Results {
     pub(crate) fn board(
         &self,
         sequences: Vec<Vec<u32>>,
+        scope: Option<&str>,
         since: Instant,
+        caller: Caller,
     ) -> (Vec<Entry>, Vec<oneshot::Receiver<Reply>>) {
+        let of = match scope {
+            None => Cow::Borrowed(&self.model_digest),
+            Some(scope) => Cow::Owned(format!("{} {scope}", self.model_digest)),
+        };
         let mut fresh = Vec::new();
         let mut receivers = Vec::with_capacity(sequences.len());
         for ids in sequences {
-            let key = Key::new(&self.model_digest, &ids);
+            let key = Key::new(&of, &ids);
             let known = self.memory.as_ref().and_then(|memory| memory.get(&key));
             receivers.push(match known {
                 Some(state) => answered(state),
@@ -83,6 +91,7 @@ impl Results {
                         key: Some(key),
                         flight,
                         since,
+                        caller,
                     });
                 }),
             });

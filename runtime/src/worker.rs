@@ -182,6 +182,7 @@ impl Session {
         let started = Instant::now();
         let sequences: Vec<&[u32]> = entries.iter().map(|e| e.ids.as_slice()).collect();
         let tokens: usize = sequences.iter().map(|s| s.len()).sum();
+        self.shared.rate.begin(tokens);
         // A panic inside a binding must cost a batch, not the service.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let states = match plan {
@@ -192,6 +193,11 @@ impl Session {
         }));
         let outcome = outcome.unwrap_or_else(|_| Err(Error::Panicked));
         let infer = started.elapsed();
+        self.shared.rate.end(tokens);
+        if outcome.is_ok() {
+            let most = self.shared.limits().max_tokens;
+            self.shared.rate.computed(tokens, most, infer);
+        }
         if let Some(assistant) = preparing {
             self.next = assistant.prepared();
         }

@@ -14,6 +14,15 @@ PROGRAM = str(suite.program())
 KUSTOMIZATIONS = ["base", "convert", "cuda"]
 
 
+@dataclass(frozen=True)
+class Peer:
+    """A pod at the other end of a connection, by its labels and those of its namespace."""
+
+    pod: dict[str, str]
+    namespace: dict[str, str]
+    same_namespace: bool = False
+
+
 @cache
 def compose() -> dict:
     """compose.yaml."""
@@ -43,6 +52,31 @@ def container(name: str, kind: str) -> dict:
     """The container of the pods of kubernetes/NAME."""
     (found,) = manifest(name, kind)["spec"]["template"]["spec"]["containers"]
     return found
+
+
+def admits(policy: dict, direction: str, peer: Peer, port: int | str, protocol: str = "TCP") -> bool:
+    """Whether a NetworkPolicy admits a pod as the other end of a connection, by the Kubernetes API's rules.
+
+    An absent `from`, `to` or `ports` admits everything; an absent selector of a namespace means the policy's own one.
+    Ports are compared as written: a name is not resolved. `ipBlock`s admit no pods.
+    """
+
+    def selects(selector: dict, labels: dict[str, str]) -> bool:
+        assert selector.keys() <= {"matchLabels"}, f"this check does not know {selector}"
+        return selector.get("matchLabels", {}).items() <= labels.items()
+
+    def matches(end: dict) -> bool:
+        if "ipBlock" in end:
+            return False
+        space = selects(end["namespaceSelector"], peer.namespace) if "namespaceSelector" in end else peer.same_namespace
+        return space and selects(end.get("podSelector", {}), peer.pod)
+
+    for rule in policy["spec"].get(direction) or []:
+        ends, ports = rule.get("from" if direction == "ingress" else "to"), rule.get("ports")
+        fits = not ports or any(item["port"] == port and item["protocol"] == protocol for item in ports)
+        if fits and (not ends or any(matches(end) for end in ends)):
+            return True
+    return False
 
 
 def server_environment() -> dict[str, str]:
@@ -119,3 +153,13 @@ def documented_metrics() -> dict[str, tuple[str, set[str]]]:
             labels = set(re.findall(r"`(\w+)`", kind))
             metrics |= {name: (kind.split(":")[0].strip(), labels) for name in re.findall(r"`(\w+)`", names)}
     return metrics
+
+
+def source_labels(metric: str) -> set[str]:
+    """The labels of a gauge in runtime/src/metrics.rs, for metrics that a server exports on a GPU only."""
+    source = (suite.ROOT / "runtime" / "src" / "metrics.rs").read_text()
+    constant = re.search(rf'const (\w+): &str = "{metric}";', source)
+    assert constant, f"runtime/src/metrics.rs has no {metric}"
+    labels = re.search(rf"gauge!\({constant[1]}\b([^)]*)\)", source)
+    assert labels, f"runtime/src/metrics.rs sets no gauge {metric}"
+    return set(re.findall(r'"(\w+)" =>', labels[1]))

@@ -1,5 +1,6 @@
 """The files of server/deploy, each checked by the tool that reads it, and against each other."""
 
+import ipaddress
 import os
 import re
 import subprocess
@@ -27,8 +28,28 @@ def seconds(duration: str) -> int:
     return int(re.fullmatch(r"(\d+)s", duration)[1])
 
 
+def size(text: str) -> int:
+    """Bytes, as compose (1280m, 8g) and Redis (1gb) write them."""
+    number, unit = re.fullmatch(r"(\d+)([kmg])b?", text).groups()
+    return int(number) << {"k": 10, "m": 20, "g": 30}[unit]
+
+
 def test_dockerfile():
     run("hadolint", DEPLOY / "Dockerfile")
+
+
+def test_every_base_image_can_be_pinned():
+    """Bases are build arguments with a version, and the README's command has all of them."""
+    text = (DEPLOY / "Dockerfile").read_text()
+    head = text[: text.index("\nFROM ")]
+    images = dict(re.findall(r"^ARG (\w+_IMAGE)=(\S+)$", head, re.MULTILINE))
+    bases = re.findall(r"^FROM (\S+)(?: AS (\S+))?$", text, re.MULTILINE)
+    stages = {name for _, name in bases} | {"base-${VARIANT}"}
+    used = {base for base, _ in bases if base not in stages}
+    assert used == {f"${{{name}}}" for name in images}
+    for name, image in images.items():
+        assert re.search(r":[\w.-]*(\d|bookworm)[\w.-]*(@sha256:[0-9a-f]{64})?$", image), f"{name} has no version"
+        assert f"--build-arg {name}=" in (DEPLOY / "README.md").read_text(), name
 
 
 @pytest.mark.parametrize("variants", [["compose.yaml"], ["compose.yaml", "compose.cuda.yaml"]], ids=len)
@@ -123,6 +144,27 @@ def test_time_to_stop_is_longer_than_the_server_takes():
     assert seconds(service["stop_grace_period"]) > int(service["environment"]["LEXIVEC_SHUTDOWN_TIMEOUT"])
 
 
+def test_services_of_compose_are_locked_down():
+    for name, service in deploy.compose()["services"].items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert "cap_add" not in service and "privileged" not in service, name
+        assert service["mem_limit"], name
+
+
+def test_redis_of_compose_writes_nothing_and_is_bounded():
+    redis = deploy.compose()["services"]["redis"]
+    assert redis["user"] == "redis" and redis["read_only"] is True
+    # The image's working folder, which would be a volume otherwise.
+    assert redis["tmpfs"] == ["/data"] and "volumes" not in redis and "ports" not in redis
+    program, *words = redis["command"]
+    settings = dict(zip(words[::2], words[1::2], strict=True))
+    assert program == "redis-server" and settings["--maxmemory-policy"] == "allkeys-lru"
+    assert settings["--save"] == "" and settings["--appendonly"] == "no"
+    # Fragmentation and clients' buffers come on top of maxmemory.
+    assert size(redis["mem_limit"]) >= 1.25 * size(settings["--maxmemory"])
+
+
 @pytest.mark.parametrize(("name", "kind"), [("base", "Deployment"), ("cuda", "Deployment"), ("convert", "Job")])
 def test_pods_are_locked_down(name, kind):
     pod = deploy.manifest(name, kind)["spec"]["template"]["spec"]
@@ -134,6 +176,65 @@ def test_pods_are_locked_down(name, kind):
     own = deploy.container(name, kind)["securityContext"]
     assert own["readOnlyRootFilesystem"] is True and own["allowPrivilegeEscalation"] is False
     assert own["capabilities"]["drop"] == ["ALL"]
+
+
+DNS = deploy.Peer({"k8s-app": "kube-dns"}, {"kubernetes.io/metadata.name": "kube-system"})
+PROMETHEUS = deploy.Peer({"app.kubernetes.io/name": "prometheus"}, {"kubernetes.io/metadata.name": "monitoring"})
+REDIS = deploy.Peer({"app.kubernetes.io/name": "redis"}, {}, same_namespace=True)
+CLIENT = deploy.Peer({"lexivec-client": "true"}, {}, same_namespace=True)
+CLIENT_ELSEWHERE = deploy.Peer({"lexivec-client": "true"}, {"lexivec-client": "true"})
+STRANGER = deploy.Peer({"app.kubernetes.io/name": "other"}, {"kubernetes.io/metadata.name": "x"}, same_namespace=True)
+
+
+@pytest.mark.parametrize(
+    ("direction", "peer", "port", "protocol"),
+    [
+        ("ingress", CLIENT, "http", "TCP"),
+        ("ingress", CLIENT_ELSEWHERE, "http", "TCP"),
+        ("ingress", PROMETHEUS, "http", "TCP"),
+        ("egress", DNS, 53, "UDP"),
+        ("egress", DNS, 53, "TCP"),
+        ("egress", REDIS, 6379, "TCP"),
+    ],
+)
+def test_network_policy_admits_named_peers_on_their_ports(direction, peer, port, protocol):
+    policy = deploy.manifest("base", "NetworkPolicy")
+    assert deploy.admits(policy, direction, peer, port, protocol)
+    other = "egress" if direction == "ingress" else "ingress"
+    assert not deploy.admits(policy, other, peer, port, protocol)
+    assert not deploy.admits(policy, direction, peer, 22, protocol)
+    # The labels of the pod do not suffice, and those of the namespace do not either.
+    assert not deploy.admits(policy, direction, deploy.Peer(peer.pod, {}), port, protocol)
+    assert not deploy.admits(policy, direction, deploy.Peer({}, peer.namespace, peer.same_namespace), port, protocol)
+    assert not deploy.admits(policy, direction, STRANGER, port, protocol)
+
+
+def test_network_policies_select_their_pods():
+    for name, kind in [("base", "Deployment"), ("cuda", "Deployment"), ("convert", "Job")]:
+        policy = deploy.manifest(name, "NetworkPolicy")["spec"]
+        labels = deploy.manifest(name, kind)["spec"]["template"]["metadata"]["labels"]
+        assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+        assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+    assert {item["name"] for item in deploy.container("base", "Deployment")["ports"]} == {"http"}
+
+
+def test_network_policies_admit_addresses_for_downloads_alone():
+    def blocks(name):
+        policy = deploy.manifest(name, "NetworkPolicy")["spec"]
+        rules = [*policy.get("ingress", []), *policy["egress"]]
+        ends = [(end, rule["ports"]) for rule in rules for end in rule.get("from") or rule["to"]]
+        return [(end["ipBlock"], ports) for end, ports in ends if "ipBlock" in end]
+
+    assert not blocks("base")
+    metadata = ipaddress.ip_address("169.254.169.254")
+    for block, ports in blocks("convert"):
+        assert ports == [{"port": 443, "protocol": "TCP"}]
+        nets = [ipaddress.ip_network(net) for net in block["except"]]
+        assert ipaddress.ip_network(block["cidr"]).version == 6 or any(metadata in net for net in nets)
+    assert len(blocks("convert")) == 2
+    convert = deploy.manifest("convert", "NetworkPolicy")
+    assert deploy.admits(convert, "egress", DNS, 53, "UDP")
+    assert not any(deploy.admits(convert, "ingress", peer, "http") for peer in (CLIENT, PROMETHEUS, STRANGER))
 
 
 def test_gpu_pods_ask_for_a_gpu():

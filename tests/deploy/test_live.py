@@ -20,8 +20,22 @@ FAULTS = {
     f'lexivec_requests_total{{{NO_PROBES},status="429"}}': "a full queue",
     'ALERTS{alertname=~"Lexivec.*",alertstate="firing"}': "any alert",
 }
+# Labels that Prometheus adds.
+SCRAPED = {"instance", "job", "namespace", "pod"}
+# The server exports these on a GPU only. The server of these tests runs on a CPU, so their names and labels are compared
+# with the source instead.
+GPU_ONLY = {"lexivec_gpu_memory_bytes"}
 DASHBOARD = deploy.dashboard_queries()
 EVERYTHING = DASHBOARD + deploy.alert_queries() + deploy.adapter_queries()
+
+
+def needs_gpu(query: deploy.Query) -> bool:
+    """Whether a query reads GPU metrics and nothing else."""
+    metrics = {metric for metric, _ in promql.read(query.expr).selectors}
+    return bool(metrics) and metrics <= GPU_ONLY
+
+
+ON_CPU = [query for query in EVERYTHING if not needs_gpu(query)]
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +60,7 @@ def test_metrics_have_the_content_type_that_prometheus_3_demands(server):
 
 def test_what_is_exported_is_what_is_documented(exported, prometheus):
     types = {name: entries[0]["type"] for name, entries in prometheus.api("metadata").items()}
-    scraped = {"__name__", "instance", "job", "namespace", "pod", "le"}
+    scraped = SCRAPED | {"__name__", "le"}
     found = {}
     for name, kind in types.items():
         if name.startswith("lexivec_") and name != "lexivec_build_info":
@@ -54,7 +68,7 @@ def test_what_is_exported_is_what_is_documented(exported, prometheus):
     assert found == deploy.documented_metrics()
 
 
-@pytest.mark.parametrize("query", EVERYTHING, ids=str)
+@pytest.mark.parametrize("query", ON_CPU, ids=str)
 def test_a_query_asks_for_what_is_exported(query, exported, prometheus):
     reading = promql.read(query.expr)
     for metric, selector in reading.selectors:
@@ -69,7 +83,7 @@ def test_a_query_asks_for_what_is_exported(query, exported, prometheus):
         assert not without, f"{without} has no label {label}"
 
 
-@pytest.mark.parametrize("query", EVERYTHING, ids=str)
+@pytest.mark.parametrize("query", ON_CPU, ids=str)
 def test_only_counters_are_turned_into_rates(query, prometheus):
     types = {name: entries[0]["type"] for name, entries in prometheus.api("metadata").items()}
     for metric in promql.read(query.expr).counted:
@@ -78,10 +92,24 @@ def test_only_counters_are_turned_into_rates(query, prometheus):
         assert kind == ("counter" if family == metric else "histogram"), f"{metric} is a {kind}"
 
 
-@pytest.mark.parametrize("query", DASHBOARD, ids=str)
+@pytest.mark.parametrize("query", [query for query in DASHBOARD if not needs_gpu(query)], ids=str)
 def test_a_dashboard_query_returns_numbers(query, prometheus):
     values = [float(series["value"][1]) for series in prometheus.query(query.expr)]
     assert any(math.isfinite(value) for value in values), f"{values} from {query.expr}"
+
+
+@pytest.mark.parametrize("query", [query for query in DASHBOARD if needs_gpu(query)], ids=str)
+def test_a_gpu_query_asks_for_what_the_source_exports(query):
+    reading = promql.read(query.expr)
+    for metric, selector in reading.selectors:
+        asked = promql.labels(selector) | {label for label, metrics in reading.labels if metric in metrics}
+        missing = asked - deploy.source_labels(metric) - SCRAPED
+        assert not missing, f"{metric} has no label {missing}"
+    assert not reading.counted & GPU_ONLY, "a gauge has no rate"
+
+
+def test_gpu_metrics_are_absent_on_a_cpu(exported):
+    assert not GPU_ONLY & exported.keys(), "the tests above can check these against the server"
 
 
 @pytest.mark.parametrize(("metric", "label"), deploy.variable_queries())

@@ -3,6 +3,7 @@
 //! `local` serves a `fake` network within the test, whose every batch the test decides on; `program` starts the real
 //! `lexivec serve models/nano`. `client` speaks raw HTTP/1.1, for what real clients hide.
 
+mod admission;
 mod bodies;
 pub(crate) mod client;
 mod connections;

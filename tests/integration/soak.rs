@@ -1,4 +1,5 @@
-//! Random clients against a server whose sessions fail at random, for as long as one likes.
+//! Random clients, slow writers and readers among them, and connections that never end a request, against a server whose
+//! sessions fail at random, for as long as one likes.
 //!
 //! Every request is answered exactly once: with the right vectors, or with an error that this weather explains. In the
 //! end nothing is left waiting, all room is free again, and memory has not grown. LEXIVEC_SOAK_SECONDS sets how long it
@@ -19,6 +20,8 @@ use crate::server::program::resident;
 
 const CLIENTS: u64 = 16;
 const CAPACITY: usize = 256;
+/// For heads and for bodies.
+const DEADLINE: Duration = Duration::from_secs(2);
 /// What the process may grow by between the first third of the run and its end.
 const GROWTH: usize = 24 << 20;
 
@@ -166,8 +169,15 @@ fn client(local: &Local, number: u64, seed: u64, tokenizer: &Tokenizer, until: I
                 client = local.connect();
                 tally.left += 1;
             }
-            _ => {
-                client.send(&bytes);
+            writer => {
+                match writer {
+                    2 => send_slowly(&mut client, bytes.as_bytes(), &mut dice),
+                    _ => client.send(&bytes),
+                }
+                if writer == 3 {
+                    // A slow reader.
+                    std::thread::sleep(Duration::from_millis(dice.below(300)));
+                }
                 let goes_on = asked
                     .iter()
                     .all(|(id, _, expected)| judge(&mut client, id, expected, &mut tally));
@@ -181,6 +191,33 @@ fn client(local: &Local, number: u64, seed: u64, tokenizer: &Tokenizer, until: I
         }
     }
     tally
+}
+
+/// In pieces, with pauses that all together stay below the deadlines.
+fn send_slowly(client: &mut Client, bytes: &[u8], dice: &mut Dice) {
+    for piece in bytes.chunks(bytes.len() / 16 + 1) {
+        client.send(piece);
+        std::thread::sleep(Duration::from_millis(dice.below(20)));
+    }
+}
+
+/// Connections that begin a request and never end it. The server closes them at its deadlines.
+fn stalls(local: &Local, mut dice: Dice, until: Instant) {
+    let whole = posted("/v1/embeddings", r#"{"model":"soaked","input":"heart"}"#);
+    let mut stalled = Vec::new();
+    while Instant::now() < until {
+        let mut client = local.connect();
+        client.send(&whole.as_bytes()[..dice.below(whole.len() as u64) as usize]);
+        stalled.push(client);
+        std::thread::sleep(Duration::from_millis(dice.below(200)));
+    }
+    for mut client in stalled {
+        let answer = client.try_answer();
+        assert!(
+            !matches!(&answer, Ok(Some(answer)) if answer.status == 200),
+            "an unfinished request was answered: {answer:?}"
+        );
+    }
 }
 
 #[test]
@@ -198,6 +235,8 @@ fn random_clients_in_bad_weather_are_answered_exactly_once() {
         cache: Some(64 << 10),
         ..Setup::default()
     };
+    setup.http.header_timeout = DEADLINE;
+    setup.http.body_timeout = DEADLINE;
     setup.engine.queue = CAPACITY;
     setup.engine.sessions = 2;
     setup.engine.limits.max_tokens = 4096;
@@ -212,6 +251,7 @@ fn random_clients_in_bad_weather_are_answered_exactly_once() {
     let control = Arc::clone(&local.control);
     let (tally, warm) = std::thread::scope(|scope| {
         scope.spawn(move || storms(&control, Dice(!seed), until));
+        scope.spawn(|| stalls(&local, Dice(seed.rotate_left(7)), until));
         let clients: Vec<_> = (0..CLIENTS)
             .map(|number| {
                 scope.spawn({

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lexivec_models::{Checkpoint, Dimensions, Error as ModelError, Manifest};
 use lexivec_runtime::{
-    Encoding, Engine, EngineOptions, Error as RuntimeError, Layer, Library, ModelInfo, Network,
-    OpenNetwork, Provider, Request, Result as RuntimeResult, SessionSettings, States, Tokenizer,
-    Truncate, fit, open_network,
+    Caller, Encoding, Engine, EngineOptions, Error as RuntimeError, Layer, Library, ModelInfo,
+    Network, OpenNetwork, Provider, Request, Result as RuntimeResult, SessionSettings, States,
+    Tokenizer, Truncate, fit, open_network,
 };
 
 use super::embedder::{Embedded, Embedder, Facts, Side, SideKind};
@@ -224,7 +224,10 @@ impl Embedder for Local {
             side: self.name.clone(),
             source: Box::new(source),
         };
-        let replies = self.engine.submit(sequences).map_err(failed)?;
+        let replies = self
+            .engine
+            .submit(sequences, Caller::default(), None)
+            .map_err(failed)?;
         for (i, reply) in order.into_iter().zip(replies) {
             match reply
                 .blocking_recv()

@@ -7,6 +7,8 @@
 
 #[path = "../../src/batch.rs"]
 pub mod batch;
+#[path = "../../src/fairness.rs"]
+pub mod fairness;
 #[path = "../../src/flight.rs"]
 pub mod flight;
 #[path = "../../src/queue.rs"]
@@ -25,6 +27,7 @@ pub mod error {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum Error {
         Overloaded { waiting: usize, limit: usize },
+        Busy { retry_after: std::time::Duration },
         ShuttingDown,
     }
 

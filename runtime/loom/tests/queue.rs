@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use lexivec_loom::batch::Limits;
 use lexivec_loom::error::Error;
+use lexivec_loom::fairness::{Caller, Load};
 use lexivec_loom::flight::{Answer, Flight, Origin, Reply};
 use lexivec_loom::queue::{Entry, Queue};
 use loom::sync::Arc;
@@ -35,6 +36,7 @@ fn entry(id: u32) -> (Entry, Receiver<Reply>) {
         key: None,
         flight,
         since: Instant::now(),
+        caller: Caller::default(),
     };
     (entry, receiver)
 }
@@ -90,8 +92,8 @@ fn two_workers_serve_every_text_once_and_end_when_the_queue_is_closed() {
         let workers = [worker(&queue), worker(&queue)];
         let (two, mut of_two) = request(&[1, 2]);
         let (one, mut of_one) = request(&[3]);
-        queue.push(two).unwrap();
-        queue.push(one).unwrap();
+        queue.push(two, Load::default()).unwrap();
+        queue.push(one, Load::default()).unwrap();
         queue.close();
         let mut taken = workers.map(|worker| worker.join().unwrap()).concat();
         taken.sort_unstable();
@@ -112,7 +114,7 @@ fn a_full_batch_is_taken_early_or_left_and_nobody_sleeps_through() {
         };
         let worker = worker(&queue);
         let (two, mut receivers) = request(&[1, 2]);
-        queue.push(two).unwrap();
+        queue.push(two, Load::default()).unwrap();
         queue.cancel(&wanted);
         let mut taken = Vec::new();
         for entry in early.join().unwrap().unwrap_or_default() {
@@ -134,7 +136,7 @@ fn of_two_requests_that_do_not_both_fit_one_may_be_refused_and_none_is_cut() {
         let pushing = Arc::clone(&queue);
         let push = |queue: &Queue, ids: [u32; 2]| {
             let (entries, receivers) = request(&ids);
-            match queue.push(entries) {
+            match queue.push(entries, Load::default()) {
                 Ok(()) => (ids.to_vec(), receivers),
                 Err((Error::Overloaded { limit: 3, .. }, back)) if back.len() == 2 => {
                     (Vec::new(), Vec::new())
@@ -168,7 +170,7 @@ fn what_is_pushed_while_the_queue_closes_is_served_or_comes_back() {
         let closing = Arc::clone(&queue);
         let close = thread::spawn(move || closing.close());
         let (entries, mut receivers) = request(&[1, 2]);
-        let pushed = match queue.push(entries) {
+        let pushed = match queue.push(entries, Load::default()) {
             Ok(()) => true,
             Err((Error::ShuttingDown, back)) if back.len() == 2 => false,
             Err((error, _)) => panic!("{error:?}"),
@@ -188,7 +190,7 @@ fn who_goes_is_dropped_or_served_and_the_others_are_served() {
         let queue = Arc::new(Queue::new(4));
         let worker = worker(&queue);
         let (entries, mut receivers) = request(&[1, 2]);
-        queue.push(entries).unwrap();
+        queue.push(entries, Load::default()).unwrap();
         let gone = receivers.remove(0);
         let going = thread::spawn(move || drop(gone));
         queue.close();
@@ -207,7 +209,7 @@ fn who_joins_a_flight_is_answered_unless_it_is_over() {
         let worker = worker(&queue);
         let (entry, first) = entry(1);
         let flight = std::sync::Arc::clone(&entry.flight);
-        queue.push(vec![entry]).unwrap();
+        queue.push(vec![entry], Load::default()).unwrap();
         // The first to ask goes while another joins, and the worker looks for those who have gone.
         let going = thread::spawn(move || drop(first));
         let joined = flight.join();

@@ -22,6 +22,10 @@ pub(crate) struct Computed {
 impl Computed {
     /// Keeps the states in the response cache, then answers every text.
     pub(crate) fn answer(self, shared: &Shared) {
+        // Nobody may get, or keep, a vector of weights that are no longer the model's.
+        if let Err(changed) = shared.files.check() {
+            return answer_all(&self.entries, &Err(changed));
+        }
         let replies = self.replies();
         if let Some(results) = &shared.results {
             let computed = self.entries.iter().zip(&replies);

@@ -8,7 +8,9 @@ use super::answers::answer_all;
 use crate::batch::Limits;
 use crate::error::Result;
 use crate::metrics;
+use crate::model_files::ModelFiles;
 use crate::queue::{Entry, Queue};
+use crate::rate::Rate;
 use crate::results::Results;
 
 /// What the workers of a model share.
@@ -18,6 +20,9 @@ pub(crate) struct Shared {
     /// Tokens of a batch at most; lowered where memory runs out.
     pub(crate) budget: AtomicUsize,
     pub(crate) max_padding: usize,
+    pub(crate) rate: Rate,
+    /// What sessions map; nothing for networks of a caller's own.
+    pub(crate) files: ModelFiles,
     /// What is kept of the results; `None` where nothing is.
     pub(crate) results: Option<Arc<Results>>,
     pub(crate) metrics: metrics::Model,
@@ -27,13 +32,14 @@ impl Shared {
     /// Queues texts, all or none.
     ///
     /// # Errors
-    /// The queue is full or closed. The texts have been answered with the error.
+    /// The queue is full or closed, or they would not be computed in time. The texts have been answered with the error.
     pub(crate) fn push(&self, entries: Vec<Entry>) -> Result<()> {
         // Everything was known: a worker need not wake up.
         if entries.is_empty() {
             return Ok(());
         }
-        self.queue.push(entries).map_err(|(error, entries)| {
+        let pushed = self.queue.push(entries, self.rate.load());
+        pushed.map_err(|(error, entries)| {
             answer_all(&entries, &Err(error.clone()));
             error
         })

@@ -5,10 +5,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::fairness::Caller;
 use crate::flight::{Flight, Reply};
 use crate::metrics;
+use crate::model_files::ModelFiles;
 use crate::network::States;
 use crate::queue::Queue;
+use crate::rate::Rate;
 
 /// Answers each text with its first token; fails on 1, panics on 2, gives NaN on 3, nothing on 4, and has memory for
 /// eight tokens.
@@ -54,6 +57,8 @@ fn shared(budget: usize) -> Arc<Shared> {
         queue: Queue::new(64),
         budget: AtomicUsize::new(budget),
         max_padding: 2,
+        rate: Rate::new(1),
+        files: ModelFiles::default(),
         results: None,
         metrics: metrics::Model::new("fake"),
     })
@@ -93,6 +98,7 @@ fn push(shared: &Shared, texts: &[&[u32]]) -> Vec<oneshot::Receiver<Reply>> {
             key: None,
             flight,
             since: Instant::now(),
+            caller: Caller::default(),
         };
         (entry, receiver)
     };

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::bail;
 use lexivec_models::Precision;
-use lexivec_runtime::{Engine, Request, Truncate};
+use lexivec_runtime::{Caller, Engine, Request, Truncate};
 
 use super::bars;
 use super::common::{DomainArgs, HubArgs, TextArgs};
@@ -158,7 +158,10 @@ fn embed(
         .filter_map(|i| encodings[*i].as_ref().map(|e| e.ids.clone()))
         .collect();
     let mut embeddings = vec![None; chunk.len()];
-    for (i, reply) in order.iter().zip(engine.submit(sequences)?) {
+    for (i, reply) in order
+        .iter()
+        .zip(engine.submit(sequences, Caller::default(), None)?)
+    {
         let answer = reply
             .blocking_recv()
             .unwrap_or(Err(lexivec_runtime::Error::ShuttingDown));

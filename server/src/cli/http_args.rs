@@ -32,7 +32,9 @@ pub(crate) struct HttpArgs {
     )]
     api_key: Vec<String>,
 
-    /// File with an API key per line; empty lines and lines that begin with # are passed over
+    /// File with an API key per line: KEY or NAME:KEY, and after a space any of `tokens-per-minute=N`, `share=N` (its part
+    /// of the sessions beside other keys) and `cache=own`. Logs and metrics show the name. Lines that begin with # are
+    /// comments
     #[arg(long, env = "LEXIVEC_API_KEY_FILE", value_name = "FILE")]
     api_key_file: Option<PathBuf>,
 
@@ -233,25 +235,21 @@ impl HttpArgs {
     /// # Errors
     /// The file cannot be read, names no key, or a key cannot be one.
     pub(crate) fn keys(&self) -> anyhow::Result<ApiKeys> {
-        let mut keys = self.api_key.clone();
+        let mut keys = ApiKeys::new(self.api_key.iter().map(String::as_str))
+            .map_err(|reason| Usage(format!("--api-key: {reason}")))?;
         if let Some(path) = &self.api_key_file {
             let text = fs_err::read_to_string(path)?;
-            let lines = text.lines().map(str::trim);
-            let before = keys.len();
-            keys.extend(
-                lines
-                    .filter(|l| !l.is_empty() && !l.starts_with('#'))
-                    .map(str::to_owned),
-            );
+            let added = keys
+                .add_lines(&text)
+                .map_err(|reason| Usage(format!("{}: {reason}", path.display())))?;
             // A file that a deployment forgot to fill must not open the server to everybody.
             anyhow::ensure!(
-                keys.len() > before,
+                added > 0,
                 "{}: there is no key in this file",
                 path.display()
             );
         }
-        ApiKeys::new(keys.iter().map(String::as_str))
-            .map_err(|reason| Usage(format!("--api-key, --api-key-file: {reason}")).into())
+        Ok(keys)
     }
 
     /// Certificate and key, where https is wanted.

@@ -43,7 +43,7 @@ impl Addresses {
 }
 
 /// What counts as one address: an IPv6 client has 64 bits of its own to choose from.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) >> 64 << 64)),
         v4 => v4,

@@ -37,6 +37,7 @@ pub(super) async fn create(
         dimensions: asked.dimensions,
         truncate: asked.truncate.into(),
         normalize: asked.normalize,
+        cache_salt: asked.cache_salt,
     };
     let (embeddings, share) = pipeline::embed(&request, &state, model, job, share).await?;
 

@@ -91,6 +91,17 @@ pub enum ApiError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The key has asked for as many tokens as it may.
+    #[error(
+        "this key may ask for {limit} tokens per minute: try again in {} s",
+        whole_seconds(*retry_after)
+    )]
+    TokensPerMinute {
+        /// The limit.
+        limit: u64,
+        /// When there are enough.
+        retry_after: Duration,
+    },
     /// Requests hold as many bytes as they may together.
     #[error(
         "the server's memory for requests is used up: try again later, or send fewer texts at a time"
@@ -139,6 +150,11 @@ impl ApiError {
     }
 }
 
+/// At least one.
+fn whole_seconds(time: Duration) -> u32 {
+    time.as_secs_f64().ceil().max(1.0) as u32
+}
+
 fn runtime_message(item: Option<usize>, source: &RuntimeError) -> String {
     let message = match source {
         RuntimeError::InvalidInput { .. }
@@ -146,8 +162,13 @@ fn runtime_message(item: Option<usize>, source: &RuntimeError) -> String {
         | RuntimeError::MuchTooLong { .. }
         | RuntimeError::OutOfMemory { .. }
         | RuntimeError::Overloaded { .. }
+        | RuntimeError::Busy { .. }
         | RuntimeError::ShuttingDown
         | RuntimeError::NonFinite => source.to_string(),
+        // The path is nobody's business but the operator's.
+        RuntimeError::ModelChanged { .. } => {
+            "the model's files have changed since the server opened them: it has to be restarted".to_owned()
+        }
         _ => "the model failed on this request; the server's log has the details under this request's id".to_owned(),
     };
     match item {
@@ -246,6 +267,12 @@ impl ApiError {
             Self::RequestTooLarge { .. } => {
                 Row::permanent(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large")
             }
+            Self::TokensPerMinute { retry_after, .. } => Row::passing(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limit_error",
+                "rate_limit_exceeded",
+                whole_seconds(*retry_after),
+            ),
             Self::NoMemory => Row::passing(
                 StatusCode::TOO_MANY_REQUESTS,
                 "rate_limit_error",
@@ -275,7 +302,13 @@ impl ApiError {
                     "overloaded",
                     1,
                 ),
-                RuntimeError::ShuttingDown => {
+                RuntimeError::Busy { retry_after } => Row::passing(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "rate_limit_error",
+                    "overloaded",
+                    whole_seconds(*retry_after),
+                ),
+                RuntimeError::ShuttingDown | RuntimeError::ModelChanged { .. } => {
                     Row::passing(StatusCode::SERVICE_UNAVAILABLE, SERVER, "unavailable", 5)
                 }
                 // The engine's enum may grow; what this table does not know is the server's fault.
@@ -307,6 +340,7 @@ impl ApiError {
             | Self::InvalidApiKey { .. }
             | Self::HostNotAllowed { .. }
             | Self::DeadlineExceeded { .. }
+            | Self::TokensPerMinute { .. }
             | Self::NotReady { .. }
             | Self::NotFound { .. }
             | Self::MethodNotAllowed { .. }

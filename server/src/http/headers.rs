@@ -1,10 +1,16 @@
-//! Headers that tell browsers what they may do with an answer.
+//! Headers that tell browsers what they may do with an answer, and clients what they may still ask for.
 
-use actix_web::Error;
+use std::time::Duration;
+
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{CONTENT_SECURITY_POLICY, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{
+    CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
 use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage as _};
+
+use super::allowance::Left;
 
 /// The viewer of the API's document loads its own files, and talks to this server alone. It styles itself inline.
 const VIEWER: HeaderValue = HeaderValue::from_static(
@@ -25,4 +31,31 @@ pub(super) async fn for_browsers<B: MessageBody>(
         headers.insert(CONTENT_SECURITY_POLICY, VIEWER);
     }
     Ok(response)
+}
+
+const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-tokens");
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
+const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset-tokens");
+
+/// The middleware: writes what a handler found out about limits, in the form of OpenAI's headers.
+pub(super) async fn rate_limits<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let mut response = next.call(request).await?;
+    let left = response.request().extensions().get::<Left>().copied();
+    if let Some(left) = left {
+        let headers = response.headers_mut();
+        headers.insert(LIMIT, left.limit.into());
+        headers.insert(REMAINING, left.remaining.into());
+        if let Ok(reset) = HeaderValue::from_str(&seconds(left.reset)) {
+            headers.insert(RESET, reset);
+        }
+    }
+    Ok(response)
+}
+
+/// As OpenAI writes it: `1.25s`.
+fn seconds(time: Duration) -> String {
+    format!("{:.2}s", time.as_secs_f64())
 }

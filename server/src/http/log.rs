@@ -18,6 +18,7 @@ use opentelemetry::propagation::Extractor;
 use tracing::{Instrument as _, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
+use super::caller;
 use super::error::{ApiError, Code};
 use super::metrics;
 
@@ -57,6 +58,7 @@ pub(super) async fn request(
         http.request.method = metrics::known(request.method()),
         http.route = tracing::field::Empty,
         http.response.status_code = tracing::field::Empty,
+        key = tracing::field::Empty,
         texts = tracing::field::Empty,
         tokens = tracing::field::Empty,
         cached = tracing::field::Empty,
@@ -112,6 +114,12 @@ fn note<B>(response: &ServiceResponse<B>, span: &Span, id: &str, started: Instan
         .and_then(|e| e.as_error::<ApiError>())
         .and_then(ApiError::detail);
     let method = metrics::known(request.method());
+    let key = caller::key(request);
+    let key = key.as_ref().and_then(|key| key.name.as_deref());
+    if let Some(key) = key {
+        metrics::of_key(key, &counts, status);
+        span.record("key", key);
+    }
     let Counts {
         texts,
         tokens,
@@ -132,6 +140,7 @@ fn note<B>(response: &ServiceResponse<B>, span: &Span, id: &str, started: Instan
             method,
             route,
             status,
+            key,
             texts,
             tokens,
             ms,
@@ -143,7 +152,7 @@ fn note<B>(response: &ServiceResponse<B>, span: &Span, id: &str, started: Instan
     } else {
         let code = code.map(|Code(code)| code);
         tracing::info!(
-            id, method, route, status, code, texts, tokens, cached, queue_ms, infer_ms, ms,
+            id, method, route, status, code, key, texts, tokens, cached, queue_ms, infer_ms, ms,
             "request"
         );
     }

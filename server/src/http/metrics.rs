@@ -14,12 +14,16 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use metrics_process::Collector;
 
 use super::error::Code;
+use super::log::Counts;
 use super::state::AppState;
 
 const REQUESTS: &str = "lexivec_requests_total";
 const DURATION: &str = "lexivec_request_duration_seconds";
 const ERRORS: &str = "lexivec_errors_total";
 const BUILD: &str = "lexivec_build_info";
+const KEY_REQUESTS: &str = "lexivec_key_requests_total";
+const KEY_TEXTS: &str = "lexivec_key_texts_total";
+const KEY_TOKENS: &str = "lexivec_key_tokens_total";
 
 /// From 50 microseconds, a cache hit, to 100 seconds, each bucket about twice the one before.
 const SECONDS: [f64; 21] = [
@@ -62,6 +66,12 @@ impl Exporter {
             "From a request's head to its answer's head"
         );
         describe_counter!(ERRORS, "Requests answered with an error, by its code");
+        describe_counter!(KEY_REQUESTS, "Requests answered, by the name of their key");
+        describe_counter!(
+            KEY_TEXTS,
+            "Texts answered with a vector, by the name of the key"
+        );
+        describe_counter!(KEY_TOKENS, "Tokens of those texts, by the name of the key");
         describe_gauge!(BUILD, "Always 1; the labels tell the versions");
         let versions = [
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -110,6 +120,14 @@ pub(super) fn request(
     if let Some(Code(code)) = code {
         counter!(ERRORS, "code" => code).increment(1);
     }
+}
+
+/// Counts an answered request of a key that has a name.
+pub(super) fn of_key(key: &str, counts: &Counts, status: u16) {
+    let key = || ("key", key.to_owned());
+    counter!(KEY_REQUESTS, &[key(), ("status", status.to_string())]).increment(1);
+    counter!(KEY_TEXTS, &[key()]).increment(counts.texts as u64);
+    counter!(KEY_TOKENS, &[key()]).increment(counts.tokens as u64);
 }
 
 /// The method, or `other`: whoever asks may invent as many as they like.

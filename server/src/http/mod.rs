@@ -19,10 +19,12 @@ use utoipa_swagger_ui::SwaggerUi;
 
 mod accept;
 mod addresses;
+mod allowance;
 mod answer;
 mod auth;
 mod body;
 mod budget;
+mod caller;
 mod deadline;
 mod embeddings;
 pub mod error;
@@ -30,6 +32,7 @@ mod headers;
 mod health;
 mod hosts;
 mod input;
+mod keys;
 mod listen;
 mod log;
 mod metrics;
@@ -38,6 +41,7 @@ mod page;
 mod pipeline;
 mod registry;
 mod request;
+mod room;
 mod settings;
 mod shape;
 mod state;
@@ -47,10 +51,10 @@ pub(crate) mod tests;
 mod tls;
 mod whole;
 
-pub use auth::ApiKeys;
 pub use budget::Budget;
 pub use error::ApiError;
 pub use hosts::AllowedHosts;
+pub use keys::ApiKeys;
 pub use listen::listen;
 pub use metrics::Exporter;
 pub use openapi::document;
@@ -140,6 +144,7 @@ pub fn create_app(
         .wrap(from_fn(hosts::check))
         .wrap(from_fn(shape::nested))
         .wrap(from_fn(headers::for_browsers))
+        .wrap(from_fn(headers::rate_limits))
         .wrap(from_fn(log::request))
         .wrap(from_fn(deadline::answering))
 }

@@ -11,12 +11,17 @@ use actix_web::http::header;
 use actix_web::rt::time::timeout;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use lexivec_runtime::metrics::Stage;
-use lexivec_runtime::{self as runtime, Embedding, Encoding, Engine, Origin, Prefix, Request};
+use lexivec_runtime::{
+    self as runtime, Caller, Embedding, Encoding, Engine, Origin, Prefix, Request,
+};
 use lexivec_runtime::{Error as RuntimeError, Truncate};
 
+use super::allowance::Left;
 use super::budget::Share;
+use super::caller;
 use super::error::ApiError;
 use super::input::Input;
+use super::keys::ApiKey;
 use super::log::Counts;
 use super::state::{AppState, ServedModel};
 
@@ -35,6 +40,8 @@ pub(super) struct Job {
     pub(super) dimensions: Option<usize>,
     pub(super) truncate: Truncate,
     pub(super) normalize: bool,
+    /// Keeps what is cached of it apart from what requests with another salt, or none, ask for.
+    pub(super) cache_salt: Option<String>,
 }
 
 impl Job {
@@ -61,7 +68,8 @@ pub(super) async fn embed(
     model.engine.check_dimensions(job.dimensions)?;
     share.add(numbers.saturating_mul(NUMBER))?;
     let limit = state.request_timeout;
-    let work = within(request, model, job, share);
+    let caller = caller::caller(request, limit);
+    let work = within(request, state, model, job, share, caller);
     timeout(limit, work)
         .await
         .unwrap_or(Err(ApiError::DeadlineExceeded { limit }))
@@ -69,17 +77,22 @@ pub(super) async fn embed(
 
 async fn within(
     request: &HttpRequest,
+    state: &AppState,
     model: &ServedModel,
     job: Job,
     share: Share,
+    caller: Caller,
 ) -> Result<(Vec<Embedding>, Share), ApiError> {
     let engine = &model.engine;
-    // Permits and bytes go where the work goes, and are held until it ends even if this future is dropped.
-    let held = (model.admit(job.input.len())?, share);
+    tell_limits(request, model.left(state.request_timeout));
+    engine.check_load(caller, job.bytes())?;
+    // Room and bytes go where the work goes, and are held until it ends even if this future is dropped.
+    let held = (model.admit(job.input.len(), caller)?, share);
     let (dimensions, normalize) = (job.dimensions, job.normalize);
+    let cache_salt = job.cache_salt.clone();
     let started = Instant::now();
     let (wanted, canceled) = canceled_when_dropped();
-    let (encodings, (_permits, share)) = if job.bytes() <= SMALL_INPUT {
+    let (encodings, (_room, share)) = if job.bytes() <= SMALL_INPUT {
         (encode(engine, &job, &canceled)?, held)
     } else {
         let tokenizing = Arc::clone(engine);
@@ -88,10 +101,25 @@ async fn within(
     drop(wanted);
     engine.metrics().stage(Stage::Tokenize, started.elapsed());
 
-    let pending = engine.submit(encodings.iter().map(|e| e.ids.clone()).collect())?;
+    let tokens = encodings.iter().map(|e| e.ids.len()).sum();
+    let key = caller::key(request);
+    if let Some(allowance) = key.as_ref().and_then(|key| key.allowance.as_ref()) {
+        let taken = allowance.take(tokens);
+        tell_limits(
+            request,
+            Some(*taken.as_ref().unwrap_or_else(|(left, _)| left)),
+        );
+        taken.map_err(|(left, retry_after)| ApiError::TokensPerMinute {
+            limit: left.limit,
+            retry_after,
+        })?;
+    }
+    let scope = cache_scope(key.as_deref(), cache_salt.as_deref());
+    let sequences = encodings.iter().map(|e| e.ids.clone()).collect();
+    let pending = engine.submit(sequences, caller, scope.as_deref())?;
     let mut counts = Counts {
         texts: encodings.len(),
-        tokens: encodings.iter().map(|e| e.ids.len()).sum(),
+        tokens,
         ..Counts::default()
     };
     let mut embeddings = Vec::with_capacity(encodings.len());
@@ -114,6 +142,26 @@ async fn within(
     engine.metrics().answered(counts.texts, counts.tokens);
     request.extensions_mut().insert(counts);
     Ok((embeddings, share))
+}
+
+/// Says in the answer's headers what may still be asked for.
+fn tell_limits(request: &HttpRequest, left: Option<Left>) {
+    if let Some(left) = left {
+        request.extensions_mut().insert(left);
+    }
+}
+
+/// What keeps cached results apart from others', by key and by request.
+fn cache_scope(key: Option<&ApiKey>, salt: Option<&str>) -> Option<String> {
+    let key = key.and_then(ApiKey::cache_scope);
+    match (key, salt) {
+        (None, None) => None,
+        (key, salt) => Some(format!(
+            "{} salt {}",
+            key.unwrap_or_default(),
+            salt.unwrap_or_default()
+        )),
+    }
 }
 
 /// Whether nobody waits any more for work on another thread.

@@ -37,6 +37,7 @@ pub(super) struct EmbeddingsRequest {
     pub(super) prompt_name: Option<String>,
     pub(super) truncate: Cut,
     pub(super) normalize: bool,
+    pub(super) cache_salt: Option<String>,
 }
 
 /// What happens to a text that is too long.
@@ -62,7 +63,7 @@ impl From<Cut> for Truncate {
 }
 
 const FIELDS: &str = "input, model, encoding_format, dimensions, user, instruction, domain, prompt_name, truncate, \
-                      normalize";
+                      normalize, cache_salt";
 
 impl PartialSchema for EmbeddingsRequest {
     fn schema() -> RefOr<Schema> {
@@ -152,6 +153,14 @@ impl PartialSchema for EmbeddingsRequest {
                 )
                 .default(Some(true.into())),
             )
+            .property(
+                "cache_salt",
+                field(
+                    nullable(Type::String),
+                    "Cached vectors are shared only by requests with the same salt, so that nobody learns from an answer's \
+                speed what others asked for.",
+                ),
+            )
             .additional_properties(Some(AdditionalProperties::FreeForm(false)))
             .into()
     }
@@ -178,7 +187,7 @@ impl<'de> Visitor<'de> for Fields {
         let (mut input, mut model, mut format, mut dimensions, mut user) =
             (None, None, None, None, None);
         let (mut instruction, mut domain, mut prompt_name) = (None, None, None);
-        let (mut truncate, mut normalize) = (None, None);
+        let (mut truncate, mut normalize, mut cache_salt) = (None, None, None);
         while let Some(field) = map.next_key::<String>()? {
             match field.as_str() {
                 "input" => set(&mut input, "input", &mut map)?,
@@ -192,6 +201,7 @@ impl<'de> Visitor<'de> for Fields {
                 "prompt_name" => set(&mut prompt_name, "prompt_name", &mut map)?,
                 "truncate" => set::<Word, _>(&mut truncate, "truncate", &mut map)?,
                 "normalize" => set(&mut normalize, "normalize", &mut map)?,
+                "cache_salt" => set(&mut cache_salt, "cache_salt", &mut map)?,
                 other => {
                     return Err(in_field(
                         other,
@@ -229,6 +239,7 @@ impl<'de> Visitor<'de> for Fields {
                 ],
             )?,
             normalize: normalize.unwrap_or(true),
+            cache_salt,
         })
     }
 }

@@ -4,18 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lexivec_models::Instructions;
-use lexivec_runtime::{Engine, Error};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use super::auth::ApiKeys;
+use super::allowance::Left;
 use super::budget::Budget;
 use super::error::ApiError;
+use super::keys::ApiKeys;
 use super::metrics::Exporter;
+use super::room::{Room, Taken};
 use super::settings::HttpSettings;
-
-/// Requests of more than this part of a model's room leave as much to smaller ones.
-const RESERVED: usize = 8;
+use lexivec_models::Instructions;
+use lexivec_runtime::{Caller, Engine, Error};
 
 /// A model under the name that requests call it by.
 #[derive(Debug)]
@@ -29,8 +26,7 @@ pub struct ServedModel {
     /// Tokens of a batch at most, as asked for.
     pub max_batch_tokens: usize,
     /// Texts accepted and not yet answered; taken for a whole request at once, before it is tokenised.
-    permits: Arc<Semaphore>,
-    capacity: usize,
+    room: Room,
 }
 
 impl ServedModel {
@@ -42,54 +38,41 @@ impl ServedModel {
         provider: impl Into<String>,
         max_batch_tokens: usize,
     ) -> Self {
-        let capacity = engine.queue().capacity().min(Semaphore::MAX_PERMITS);
+        let room = Room::new(engine.queue().capacity());
         Self {
             name: name.into(),
             engine,
             provider: provider.into(),
             max_batch_tokens,
-            permits: Arc::new(Semaphore::new(capacity)),
-            capacity,
+            room,
         }
     }
 
     /// Texts that may be accepted and not yet answered.
     pub(super) fn capacity(&self) -> usize {
-        self.capacity
+        self.room.capacity()
     }
 
     /// Room for `texts` texts, all or none.
     ///
     /// # Errors
     /// [`Error::Overloaded`]; [`Error::InvalidInput`] where there never will be.
-    pub(super) fn admit(&self, texts: usize) -> Result<OwnedSemaphorePermit, Error> {
-        if texts > self.capacity {
-            return Err(Error::InvalidInput {
-                field: "input",
-                reason: format!(
-                    "{texts} texts are more than this server ever takes at a time ({})",
-                    self.capacity
-                ),
-            });
-        }
-        let reserved = self.capacity / RESERVED;
-        let left = self.permits.available_permits();
-        if texts > reserved && left < texts + reserved && texts + reserved <= self.capacity {
-            return Err(self.overloaded());
-        }
-        let wanted = u32::try_from(texts).unwrap_or(u32::MAX);
-        Arc::clone(&self.permits)
-            .try_acquire_many_owned(wanted)
-            .map_err(|_| self.overloaded())
+    pub(super) fn admit(&self, texts: usize, caller: Caller) -> Result<Taken, Error> {
+        self.room.take(texts, caller)
     }
 
-    fn overloaded(&self) -> Error {
-        Error::Overloaded {
-            waiting: self
-                .capacity
-                .saturating_sub(self.permits.available_permits()),
-            limit: self.capacity,
-        }
+    /// What a caller may still ask for, so far as it is known how fast the sessions compute: half of what they do in the
+    /// time that a request may take (see [`Engine::check_load`]).
+    pub(super) fn left(&self, time: Duration) -> Option<Left> {
+        let load = self.engine.load();
+        let speed = load.tokens_per_second.filter(|speed| *speed > 0.0)?;
+        let limit = (speed * time.as_secs_f64() / 2.0) as u64;
+        let waiting = self.engine.queue().tokens() + load.running;
+        Some(Left {
+            limit,
+            remaining: limit.saturating_sub(waiting as u64),
+            reset: Duration::from_secs_f64(waiting as f64 / speed),
+        })
     }
 
     /// Whether a request for `name` means this model: its served name, the id of the checkpoint it was made from, or
@@ -105,6 +88,12 @@ impl ServedModel {
     fn unready(&self, stuck_after: Duration) -> Option<String> {
         let health = self.engine.health();
         let name = &self.name;
+        if let Some(path) = self.engine.changed_file() {
+            return Some(format!(
+                "{} has changed since `{name}` was opened: restart the server",
+                path.display()
+            ));
+        }
         if health.ready == 0 {
             return Some(format!(
                 "the sessions of `{name}` failed and could not be opened again yet"

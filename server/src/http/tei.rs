@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
 
 use super::body::{self, Parsed};
+use super::caller;
 use super::error::ApiError;
 use super::input::{Input, MAX_ITEMS};
 use super::pipeline::{self, Job, blocking, canceled_when_dropped, numbers};
@@ -94,6 +95,7 @@ pub(super) async fn embed(
             (Some(true), Some(Direction::Right) | None) => Truncate::End,
         },
         normalize: asked.normalize.unwrap_or(true),
+        cache_salt: None,
     };
     let started = Instant::now();
     let (embeddings, share) = pipeline::embed(&request, &state, model, job, share).await?;
@@ -192,7 +194,8 @@ pub(super) async fn tokenize(
         );
         return Err(ApiError::invalid("inputs", reason));
     }
-    let permits = model.admit(texts.len())?;
+    let caller = caller::caller(&request, state.request_timeout);
+    let room = model.admit(texts.len(), caller)?;
     let prefix = prompt(&state, model, asked.prompt_name.as_deref())?;
     // A token has at least a byte.
     let most = bytes + prefix.prompt("").len() * texts.len();
@@ -201,7 +204,7 @@ pub(super) async fn tokenize(
     let engine = model.engine.clone();
     let (_wanted, canceled) = canceled_when_dropped();
     let tokens = blocking(move || {
-        let _permits = permits;
+        let _room = room;
         let tokens = texts.iter().map(|text| {
             canceled.check()?;
             let tokens = engine.tokenizer().tokens(&prefix.prompt(text), special)?;

@@ -97,7 +97,7 @@ fn keys_that_are_none_are_refused_at_the_start_and_not_shown() {
     let spaced = path("spaced", "sk-one\nsk two\n");
     let (code, message) = refused(&["--api-key-file", &spaced], &[]);
     assert!(
-        code == Some(2) && message.contains("number 2") && !message.contains("two"),
+        code == Some(2) && message.contains("line 2") && !message.contains("two"),
         "{message}"
     );
     for empty in ["", "sk-one,"] {

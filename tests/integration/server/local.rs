@@ -11,7 +11,7 @@ use lexivec_models::{Dimensions, Instructions};
 use lexivec_runtime::OpenNetwork;
 use lexivec_runtime::cache::MemoryCache;
 use lexivec_runtime::{CacheSettings, Engine, EngineOptions, ModelInfo, Tokenizer};
-use lexivec_server::http::{self, AppState, Budget, Exporter, HttpSettings, ServedModel};
+use lexivec_server::http::{self, ApiKeys, AppState, Budget, Exporter, HttpSettings, ServedModel};
 use tokio::sync::oneshot;
 
 use super::client::Client;
@@ -31,6 +31,7 @@ pub(crate) struct Setup {
     pub(crate) cache: Option<u64>,
     /// Names of the models; each has a network of its own.
     pub(crate) models: &'static [&'static str],
+    pub(crate) keys: ApiKeys,
 }
 
 impl Default for Setup {
@@ -45,6 +46,7 @@ impl Default for Setup {
             stuck_after: Duration::from_secs(120),
             cache: None,
             models: &["fake"],
+            keys: ApiKeys::default(),
         }
     }
 }
@@ -118,6 +120,7 @@ impl Setup {
         state.request_timeout = self.request_timeout;
         state.stuck_after = self.stuck_after;
         state.budget = Budget::new(self.http.request_memory);
+        state.keys = self.keys.clone();
         state.exporter = Some(exporter);
         (state, controls)
     }

@@ -97,3 +97,31 @@ fn the_time_limit_of_requests_is_printed_and_a_flag_wins() {
         log.contains("\"request_timeout\":60").then_some(())
     });
 }
+
+#[test]
+fn weights_that_are_written_into_while_they_are_served_give_no_vectors() {
+    let dir = tempfile::tempdir().unwrap();
+    let original = serve(&[]);
+    let original = Path::new(original.get_args().nth(1).unwrap()).to_path_buf();
+    copy(&original, dir.path());
+    let mut command = lexivec();
+    command.arg("serve").arg(dir.path());
+    command.args(["--port", "0", "--served-model-name", "fake"]);
+    let program = Program::spawn(&mut command);
+    let mut client = program.connect();
+    assert_eq!(client.embed(&json!("heart")).status, 200);
+    assert_eq!(client.get("/readyz").status, 200);
+
+    corrupt(&dir.path().join("model.onnx.data"));
+    let answer = client.embed(&json!("lungs"));
+    assert_eq!(answer.outcome(), (503, "unavailable".to_owned()));
+    let message = String::from_utf8(answer.body).unwrap();
+    assert!(message.contains("restarted"), "{message}");
+    assert!(!message.contains("model.onnx.data"), "{message}");
+    let ready = client.get("/readyz");
+    assert_eq!(ready.status, 503);
+    assert!(String::from_utf8(ready.body).unwrap().contains("restart"));
+    // What was computed before is still right.
+    assert_eq!(client.embed(&json!("heart")).status, 200);
+    assert!(program.log().contains("in_place=true"), "{}", program.log());
+}

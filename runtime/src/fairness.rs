@@ -1,0 +1,385 @@
+//! Whose text goes next: callers share the sessions, and each caller's requests finish as early as they can.
+//!
+//! # Between callers
+//! Each caller (an API key, or an address) is a *flow* of weighted fair queueing (Demers et al. 1989; start-time fair
+//! queueing, Goyal et al. 1996): the one that has been served least, by its weight, goes next. A caller who was idle starts
+//! with the others and has saved nothing up.
+//!
+//! # Within a caller's share
+//! Requests go in the order in which they would finish if they shared equally: small ones before large ones, and equal
+//! ones one after another, because serving them in turns would finish all of them last. Each request gets a *tag* on
+//! entry: its tokens, counted from the flow's virtual time, which grows by the computed tokens divided by the requests that
+//! wait. A large request is therefore overtaken for a while only. With thousands of small requests that while is long, so
+//! every other batch begins with the request that came first. A text waits for at most two batches per text of its caller
+//! that came before it, and usually for two.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::time::{Duration, Instant};
+
+/// Steps of a flow's service per token at weight 1.
+const STEPS: u64 = 1024;
+/// Requests that need at most this part of the time that there is may use the room that is kept for small ones.
+const SMALL: u32 = 16;
+/// That room, as a part of what others may use.
+const RESERVED: u32 = 8;
+/// Nobody is told to stay away for longer.
+const FARTHEST: Duration = Duration::from_secs(30);
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// Requests with the same number share one caller's part of the sessions.
+    pub flow: u64,
+    /// The size of that part, beside those of other callers; at least 1.
+    pub weight: u32,
+    /// When the answer is of no use any more.
+    pub deadline: Option<Instant>,
+}
+
+impl Default for Caller {
+    fn default() -> Self {
+        Self {
+            flow: 0,
+            weight: 1,
+            deadline: None,
+        }
+    }
+}
+
+/// What the sessions are doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Load {
+    /// Tokens that all sessions compute per second; `None` as long as no full batch has shown it.
+    pub tokens_per_second: Option<f64>,
+    /// Tokens of the batches under way.
+    pub running: usize,
+}
+
+/// What the order depends on of a text that waits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// Who asked for it.
+    pub(crate) caller: Caller,
+    /// The texts of a request have the same number, and stand side by side.
+    pub(crate) request: u64,
+    /// See the module; 0 for texts that go before all others.
+    pub(crate) tag: u64,
+    /// Its length.
+    pub(crate) tokens: usize,
+}
+
+#[derive(Debug, Default)]
+struct Flow {
+    /// Steps of service that its caller has got.
+    served: u64,
+    /// See the module; in tokens.
+    virtual_time: u64,
+    /// Tokens that wait.
+    waiting: usize,
+    /// Until when room is spoken for by requests that were refused and told when to come again.
+    booked: Option<Instant>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Fairness {
+    flows: HashMap<u64, Flow>,
+    /// The least service among the callers that waited when the last batch was taken.
+    now: u64,
+    /// Whether the next batch begins with the request that came first.
+    oldest_next: bool,
+    /// Tokens that wait, of all flows.
+    waiting: usize,
+}
+
+impl Fairness {
+    /// Counts a request that enters; returns its tag.
+    pub(crate) fn enter(&mut self, caller: Caller, tokens: usize) -> u64 {
+        let flow = self.flows.entry(caller.flow).or_default();
+        flow.served = flow.served.max(self.now);
+        flow.waiting += tokens;
+        self.waiting += tokens;
+        flow.virtual_time + (tokens as u64).max(1)
+    }
+
+    /// Counts a text that is dropped without being computed.
+    pub(crate) fn leave(&mut self, place: &Place) {
+        self.waiting -= place.tokens;
+        if let Some(flow) = self.flows.get_mut(&place.caller.flow) {
+            flow.waiting -= place.tokens;
+        }
+    }
+
+    /// Tokens that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Positions of `waiting` in the order in which a batch should consider them.
+    pub(crate) fn order(&self, waiting: &[Place]) -> Vec<usize> {
+        let mut flows: HashMap<u64, Vec<usize>> = HashMap::new();
+        for (i, place) in waiting.iter().enumerate() {
+            flows.entry(place.caller.flow).or_default().push(i);
+        }
+        for texts in flows.values_mut() {
+            let oldest = texts.first().filter(|_| self.oldest_next);
+            let oldest = oldest.map(|i| waiting[*i].request);
+            // Stable: among equal tags the older first.
+            texts.sort_by_key(|i| {
+                let Place { request, tag, .. } = waiting[*i];
+                (tag != 0, Some(request) != oldest, tag)
+            });
+        }
+        if let (1, Some(only)) = (flows.len(), flows.values().next()) {
+            return only.clone();
+        }
+        self.merge(waiting, flows)
+    }
+
+    /// Takes a text at a time of the caller that has been served least.
+    fn merge(&self, waiting: &[Place], flows: HashMap<u64, Vec<usize>>) -> Vec<usize> {
+        let mut order = Vec::with_capacity(waiting.len());
+        let mut next = BinaryHeap::new();
+        for (number, texts) in flows {
+            let served = self.flows.get(&number).map_or(0, |flow| flow.served);
+            let mut texts = texts.into_iter().peekable();
+            order.extend(std::iter::from_fn(|| {
+                texts.next_if(|i| waiting[*i].tag == 0)
+            }));
+            next.push(Next {
+                served: Reverse((served, number)),
+                texts: texts.collect::<Vec<_>>(),
+                place: 0,
+            });
+        }
+        while let Some(mut flow) = next.pop() {
+            let Some(i) = flow.texts.get(flow.place).copied() else {
+                continue;
+            };
+            order.push(i);
+            flow.place += 1;
+            let Reverse((served, number)) = flow.served;
+            flow.served = Reverse((served + steps(&waiting[i]), number));
+            next.push(flow);
+        }
+        order
+    }
+
+    /// Counts a batch that is taken out of `waiting`.
+    pub(crate) fn serve(&mut self, waiting: &[Place], chosen: &[bool]) {
+        let mut requests: HashMap<u64, (u64, u64)> = HashMap::new();
+        for place in waiting {
+            let (last, count) = requests.entry(place.caller.flow).or_default();
+            *count += u64::from(*count == 0 || *last != place.request);
+            *last = place.request;
+        }
+        let least = requests.keys().filter_map(|flow| self.flows.get(flow));
+        self.now = least.map(|flow| flow.served).min().unwrap_or(self.now);
+        let mut taken: HashMap<u64, u64> = HashMap::new();
+        for (place, _) in waiting.iter().zip(chosen).filter(|(_, chosen)| **chosen) {
+            self.leave(place);
+            *taken.entry(place.caller.flow).or_default() += place.tokens as u64;
+            if let Some(flow) = self.flows.get_mut(&place.caller.flow) {
+                flow.served += steps(place);
+            }
+        }
+        for (number, tokens) in taken {
+            let requests = requests.get(&number).map_or(1, |(_, count)| *count);
+            if let Some(flow) = self.flows.get_mut(&number) {
+                flow.virtual_time += tokens / requests.max(1);
+            }
+        }
+        if self.waiting == 0 {
+            self.now = 0;
+            self.flows.values_mut().for_each(|flow| flow.served = 0);
+        }
+        self.forget();
+        self.oldest_next = !self.oldest_next;
+    }
+
+    /// Forgets callers of whom nothing matters any more.
+    fn forget(&mut self) {
+        let (service, time) = (self.now, Instant::now());
+        self.flows.retain(|_, flow| {
+            let is_booked = flow.booked.is_some_and(|booked| booked > time);
+            flow.waiting > 0 || flow.served > service || is_booked
+        });
+    }
+
+    /// How long a request of so many tokens should stay away, if it would not be answered in time.
+    ///
+    /// It is answered after at most twice what is before it (see the module), so half of the time that it has may be taken.
+    /// Requests that need little of it may take some more. Requests that are refused one after another are told to come again
+    /// one after another.
+    pub(crate) fn too_late(
+        &mut self,
+        caller: Caller,
+        tokens: usize,
+        load: Load,
+    ) -> Option<Duration> {
+        let deadline = caller.deadline?.saturating_duration_since(Instant::now());
+        let speed = load.tokens_per_second.filter(|speed| *speed > 0.0)?;
+        let before = self.waiting + load.running;
+        // It may be a lone text that takes longer than any request may. The rate is an estimate: let it try.
+        if before == 0 {
+            return None;
+        }
+        let flow = self.flows.get(&caller.flow);
+        let own = flow.map_or(0, |flow| flow.waiting);
+        let others = self.flows.iter();
+        let others = others.filter(|(number, f)| **number != caller.flow && f.waiting > 0);
+        let shared = (own + tokens).saturating_mul(1 + others.count()) + load.running;
+        let seconds = |tokens: usize| tokens as f64 / speed;
+        let needed = seconds(shared.min(before + tokens));
+        let mut allowed = deadline.as_secs_f64() / 2.0;
+        if seconds(tokens) * f64::from(SMALL) <= allowed {
+            allowed += allowed / f64::from(RESERVED);
+        }
+        if needed <= allowed {
+            return None;
+        }
+        let now = Instant::now();
+        let farthest = now + FARTHEST;
+        let missing = (needed - allowed).min(FARTHEST.as_secs_f64());
+        let flow = self.flows.entry(caller.flow).or_default();
+        let free = now + Duration::from_secs_f64(missing);
+        let at = flow.booked.map_or(free, |booked| booked.max(free));
+        let taken = seconds(tokens).min(FARTHEST.as_secs_f64());
+        flow.booked = Some((at + Duration::from_secs_f64(taken)).min(farthest));
+        Some(at.min(farthest) - now)
+    }
+}
+
+/// A flow's texts in their order, of which those before `place` have been taken.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Next {
+    served: Reverse<(u64, u64)>,
+    place: usize,
+    texts: Vec<usize>,
+}
+
+fn steps(place: &Place) -> u64 {
+    place.tokens as u64 * STEPS / u64::from(place.caller.weight.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(flow: u64, weight: u32) -> Caller {
+        Caller {
+            flow,
+            weight,
+            deadline: None,
+        }
+    }
+
+    /// Serves callers with endless requests of ten tokens in batches of forty; tokens that each of them got.
+    fn shares(callers: &[Caller], batches: usize) -> Vec<usize> {
+        let mut fairness = Fairness::default();
+        let mut waiting = Vec::new();
+        let mut got = vec![0; callers.len()];
+        for request in 0..batches as u64 {
+            for (i, caller) in callers.iter().enumerate() {
+                let tag = fairness.enter(*caller, 100);
+                waiting.extend((0..10).map(|_| Place {
+                    caller: *caller,
+                    request: request * 100 + i as u64,
+                    tag,
+                    tokens: 10,
+                }));
+            }
+            let mut chosen = vec![false; waiting.len()];
+            for i in fairness.order(&waiting).into_iter().take(4) {
+                chosen[i] = true;
+                let place = callers.iter().position(|c| *c == waiting[i].caller);
+                got[place.unwrap()] += 10;
+            }
+            fairness.serve(&waiting, &chosen);
+            let mut chosen = chosen.into_iter();
+            waiting.retain(|_| chosen.next() == Some(false));
+        }
+        got
+    }
+
+    #[test]
+    fn callers_get_equal_parts_or_parts_by_their_weights() {
+        assert_eq!(shares(&[caller(1, 1), caller(2, 1)], 100), [2000, 2000]);
+        let found = shares(&[caller(1, 3), caller(2, 1)], 100);
+        assert!(found[0].abs_diff(3000) <= 40, "{found:?}");
+    }
+
+    #[test]
+    fn who_was_idle_has_saved_nothing_up() {
+        let mut fairness = Fairness::default();
+        let place = |flow, request| Place {
+            caller: caller(flow, 1),
+            request,
+            tag: 10,
+            tokens: 10,
+        };
+        // The first caller alone is served a thousand times, and always waits.
+        fairness.enter(caller(1, 1), 10);
+        for request in 0..1000 {
+            fairness.enter(caller(1, 1), 10);
+            fairness.serve(&[place(1, request), place(1, request + 1)], &[true, false]);
+        }
+        fairness.enter(caller(2, 1), 10);
+        let served = |flow| fairness.flows[&flow].served;
+        assert!(served(1) - served(2) <= 10 * STEPS);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_callers_that_have_gone() {
+        let mut fairness = Fairness::default();
+        for flow in 0..1000 {
+            let place = Place {
+                caller: caller(flow, 1),
+                request: flow,
+                tag: 10,
+                tokens: 10,
+            };
+            fairness.enter(place.caller, 10);
+            fairness.serve(&[place], &[true]);
+        }
+        assert!(fairness.flows.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_in_time_is_told_how_long_to_stay_away() {
+        let mut fairness = Fairness::default();
+        let load = Load {
+            tokens_per_second: Some(100.0),
+            running: 0,
+        };
+        let asks = |seconds| Caller {
+            deadline: Some(Instant::now() + Duration::from_secs(seconds)),
+            ..caller(1, 1)
+        };
+        // Nothing waits: even what would take too long may try.
+        assert_eq!(fairness.too_late(asks(10), 1_000_000, load), None);
+        fairness.enter(caller(1, 1), 1000);
+        // Ten seconds wait, twelve are allowed.
+        assert_eq!(fairness.too_late(asks(24), 190, load), None);
+        let wait = fairness.too_late(asks(24), 500, load).unwrap();
+        assert!((2.9..3.2).contains(&wait.as_secs_f64()), "{wait:?}");
+        // The next one is told to come after that one.
+        let wait = fairness.too_late(asks(24), 500, load).unwrap();
+        assert!((7.9..8.2).contains(&wait.as_secs_f64()), "{wait:?}");
+        let far = (0..20).map(|_| fairness.too_late(asks(24), 500, load).unwrap());
+        assert!(far.max().unwrap() <= FARTHEST);
+        // Small requests have room of their own.
+        assert!(fairness.too_late(asks(18), 100, load).is_some());
+        assert_eq!(fairness.too_late(asks(18), 1, load), None);
+        // Another caller is not held to what the first one has waiting.
+        let other = Caller {
+            flow: 2,
+            ..asks(10)
+        };
+        assert_eq!(fairness.too_late(other, 200, load), None);
+        // Without a rate, or a deadline, nothing is refused.
+        assert_eq!(fairness.too_late(asks(1), 500, Load::default()), None);
+        assert_eq!(fairness.too_late(caller(1, 1), 1_000_000, load), None);
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! Only the files that [`Checkpoint`](crate::Checkpoint) reads are fetched, the small ones first, so that a model
 //! which cannot be served is refused before its weights travel. All files come from one commit, however the
-//! branch moves meanwhile. They lie in the hub's own cache, shared with other programs on the machine.
+//! branch moves meanwhile. They lie in the hub's own cache, shared with other programs on the machine. Nothing that a hub
+//! states becomes a path before it was checked, and large files are compared with the digest that the hub states.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,11 +13,16 @@ use hf_hub::HFClient;
 
 use crate::error::Result;
 
+mod cache;
 mod fetch;
 mod report;
+mod stated;
+mod transfer;
 
 pub(crate) use fetch::{HubConfig, download_with};
 pub use report::Progress;
+
+const USER_AGENT: &str = concat!("lexivec/", env!("CARGO_PKG_VERSION"));
 
 /// How to download.
 #[derive(Debug, Clone, Default)]

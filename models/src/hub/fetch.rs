@@ -1,12 +1,16 @@
-//! Which files are fetched, in which order.
+//! Which files are fetched, in which order, and what is checked before they are kept.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use hf_hub::{HFClient, HFClientSync, HFError, HFRepositorySync, RepoTypeModel};
+use reqwest::StatusCode;
 
-use super::report::{Progress, Relay, hub_error, is_unreachable};
-use super::{HubOptions, is_hub_id};
+use super::cache::Cache;
+use super::report::{AGAIN, Progress, hub_error, is_unreachable};
+use super::stated::{Stated, is_commit};
+use super::transfer::{Bar, Transfer, save, token};
+use super::{HubOptions, USER_AGENT, is_hub_id};
 use crate::checkpoint::{SMALL_FILES, WEIGHTS_INDEX, shard_names};
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
@@ -17,7 +21,7 @@ use crate::sentence::{SentenceConfig, module_configs};
 pub(crate) struct HubConfig {
     pub(crate) endpoint: String,
     pub(crate) cache: PathBuf,
-    /// Where none is given, the hub client looks for `HF_TOKEN` and the token file that a login leaves.
+    /// Where none is given, `HF_TOKEN` and the token file that a login leaves are looked for.
     pub(crate) token: Option<String>,
     /// How often a request is tried again; the hub client's own number where none is given.
     pub(crate) retries: Option<usize>,
@@ -30,13 +34,21 @@ pub(crate) fn download_with(
     progress: Option<Arc<dyn Progress>>,
 ) -> Result<PathBuf> {
     check_names(id, options.revision.as_deref())?;
-    let client =
-        client(config).map_err(|error| hub_error(id, &config.cache, &config.endpoint, error))?;
+    let failed = |error| hub_error(id, &config.cache, &config.endpoint, error);
+    let token = config.token.clone().or_else(token);
+    let client = client(config, token.as_deref()).map_err(failed)?;
+    let transfer = Transfer::new(config, id, token).map_err(|error| failed(error.into()))?;
+    let transfer = transfer.ok_or_else(|| {
+        let message = format!("`{}` is no address of a hub", config.endpoint);
+        refusal(id, message, "correct HF_ENDPOINT")
+    })?;
     let (owner, name) = hf_hub::split_id(id);
     let mut fetch = Fetch {
         config,
         id,
         repository: client.model(owner, name),
+        transfer,
+        cache: Cache::new(&config.cache, id),
         revision: options.revision.clone(),
         offline: options.offline,
         progress,
@@ -60,14 +72,7 @@ pub(crate) fn download_with(
 
 /// Both become parts of paths in the cache.
 fn check_names(id: &str, revision: Option<&str>) -> Result<()> {
-    let refuse = |message: String, hint: &str| {
-        Err(Error::Hub {
-            repo: id.to_string(),
-            message,
-            hint: hint.to_string(),
-            source: None,
-        })
-    };
+    let refuse = |message: String, hint: &str| Err(refusal(id, message, hint));
     if !is_hub_id(id) {
         return refuse(
             "is no id of a model on the hub".into(),
@@ -83,12 +88,12 @@ fn check_names(id: &str, revision: Option<&str>) -> Result<()> {
     }
 }
 
-fn client(config: &HubConfig) -> hf_hub::HFResult<HFClientSync> {
+fn client(config: &HubConfig, token: Option<&str>) -> hf_hub::HFResult<HFClientSync> {
     let mut builder = HFClient::builder()
         .endpoint(&config.endpoint)
         .cache_dir(&config.cache);
-    builder = builder.user_agent(concat!("lexivec/", env!("CARGO_PKG_VERSION")));
-    if let Some(token) = &config.token {
+    builder = builder.user_agent(USER_AGENT);
+    if let Some(token) = token {
         builder = builder.token(token);
     }
     if let Some(retries) = config.retries {
@@ -101,6 +106,8 @@ struct Fetch<'a> {
     config: &'a HubConfig,
     id: &'a str,
     repository: HFRepositorySync<RepoTypeModel>,
+    transfer: Transfer,
+    cache: Cache,
     revision: Option<String>,
     offline: bool,
     progress: Option<Arc<dyn Progress>>,
@@ -112,9 +119,19 @@ impl Fetch<'_> {
         let config = self.required("config.json")?;
         let dir = config.parent().unwrap_or(&self.config.cache).to_path_buf();
         // From here on by commit: the branch may move while gigabytes travel.
-        self.revision = dir
-            .file_name()
-            .map(|commit| commit.to_string_lossy().into_owned());
+        let commit = dir.file_name().unwrap_or_default().to_string_lossy();
+        // Offline, the cache says what the commit is, and the cache may be another program's work.
+        if !is_commit(&commit) || self.cache.pointer(&commit, "config.json") != config {
+            let message = format!(
+                "the cache names {}, which is no commit of the model",
+                dir.display()
+            );
+            return Err(self.refuse(
+                message,
+                "remove the model's folder from the cache, and download it again",
+            ));
+        }
+        self.revision = Some(commit.into_owned());
         Decoder::read(&config)?;
 
         self.required("tokenizer.json")?;
@@ -134,12 +151,7 @@ impl Fetch<'_> {
             let online = "only checkpoints in the safetensors format are read; look for one on the model's page";
             let hint = if self.offline { offline } else { online };
             let message = format!("has neither model.safetensors nor {WEIGHTS_INDEX}");
-            return Err(Error::Hub {
-                repo: self.id.into(),
-                message,
-                hint: hint.into(),
-                source: None,
-            });
+            return Err(self.refuse(message, hint));
         };
         for name in shard_names(&index)? {
             self.required(&name)?;
@@ -148,56 +160,168 @@ impl Fetch<'_> {
     }
 
     fn required(&self, name: &str) -> Result<PathBuf> {
-        self.file(name)
-            .map_err(|error| hub_error(self.id, &self.config.cache, &self.config.endpoint, error))
+        let path = name.to_string();
+        self.optional(name)?.ok_or_else(|| {
+            self.error(if self.offline {
+                HFError::LocalEntryNotFound { path }
+            } else {
+                HFError::EntryNotFound {
+                    path,
+                    repo_id: self.id.to_string(),
+                    context: None,
+                }
+            })
+        })
     }
 
     /// As [`required`](Self::required), but nothing where there is no such file.
     fn optional(&self, name: &str) -> Result<Option<PathBuf>> {
-        match self.file(name) {
-            Ok(path) => Ok(Some(path)),
-            Err(HFError::EntryNotFound { .. } | HFError::LocalEntryNotFound { .. }) => Ok(None),
-            Err(error) => Err(hub_error(
-                self.id,
-                &self.config.cache,
-                &self.config.endpoint,
-                error,
-            )),
+        if self.offline {
+            return self.cached(name);
         }
+        // What a commit holds does not change.
+        if let Some(commit) = self.revision.as_deref().filter(|name| is_commit(name)) {
+            let pointer = self.cache.pointer(commit, name);
+            if pointer.exists() {
+                return Ok(Some(pointer));
+            }
+        }
+        let Some(stated) = self.describe(name)? else {
+            return Ok(None);
+        };
+        let lock = self
+            .cache
+            .lock(&stated)
+            .map_err(|error| self.error(error.into()))?;
+        if !self.cache.blob(&stated).exists() {
+            self.transfer(name, &stated)?;
+        }
+        drop(lock);
+        let revision = self.revision.as_deref().unwrap_or("main");
+        let linked = self.cache.link(Some(revision), name, &stated);
+        linked.map(Some).map_err(|error| self.error(error.into()))
     }
 
-    fn file(&self, name: &str) -> hf_hub::HFResult<PathBuf> {
-        let relay = Arc::new(Relay::new(name, self.progress.clone()));
-        let result = self
+    /// The file, if the cache has it.
+    fn cached(&self, name: &str) -> Result<Option<PathBuf>> {
+        let found = self
             .repository
             .download_file()
             .filename(name)
             .maybe_revision(self.revision.clone())
-            .local_files_only(self.offline)
-            .progress(Arc::clone(&relay))
+            .local_files_only(true)
             .send();
-        relay.finish();
-        let path = result?;
-        if let Some(announced) = relay.announced() {
-            check_size(&path, announced)?;
+        match found {
+            Ok(path) => Ok(Some(path)),
+            Err(HFError::EntryNotFound { .. } | HFError::LocalEntryNotFound { .. }) => Ok(None),
+            Err(error) => Err(self.error(error)),
         }
-        Ok(path)
+    }
+
+    /// What the hub states about a file; `None` where it has no such file.
+    fn describe(&self, name: &str) -> Result<Option<Stated>> {
+        let revision = self.revision.as_deref().unwrap_or("main");
+        let response = self.transfer.describe(revision, name);
+        let response = response.map_err(|error| self.error(error.into()))?;
+        let status = response.status();
+        if status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        if !status.is_success() && !status.is_redirection() {
+            return Err(self.explain(name, status));
+        }
+        let stated = Stated::read(response.headers(), status.is_redirection());
+        stated.map(Some).map_err(|what| {
+            let message = format!(
+                "the hub at {} states {what} for {name}",
+                self.config.endpoint
+            );
+            self.refuse(
+                message,
+                "nothing was downloaded; check HF_ENDPOINT, which must be a hub that you trust",
+            )
+        })
+    }
+
+    /// Asks once more through the hub client, which tells refusals apart; it writes nothing.
+    fn explain(&self, name: &str, status: StatusCode) -> Error {
+        let asked = self
+            .repository
+            .get_file_metadata()
+            .filepath(name)
+            .maybe_revision(self.revision.as_deref())
+            .send();
+        match asked {
+            Err(error) => self.error(error),
+            Ok(_) => self.refuse(format!("the hub answers {status} for {name}"), AGAIN),
+        }
+    }
+
+    /// Downloads a file's contents, and keeps them if they are what the hub stated.
+    fn transfer(&self, name: &str, stated: &Stated) -> Result<()> {
+        // By commit: the branch may have moved since.
+        let response = self.transfer.fetch(&stated.commit, name);
+        let response = response.map_err(|error| self.error(error.into()))?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(self.refuse(format!("the hub answers {status} instead of {name}"), AGAIN));
+        }
+        let partial = self
+            .cache
+            .partial(stated)
+            .map_err(|error| self.error(error.into()))?;
+        let bar = Bar::start(name, stated.size, self.progress.clone());
+        let saved = save(response, &partial.path, stated.size, |bytes| {
+            bar.advance(bytes)
+        });
+        drop(bar);
+        let arrived = saved.map_err(|error| self.broken(name, error))?;
+        if let Some(size) = stated.size.filter(|size| *size != arrived.bytes) {
+            let message = format!(
+                "the hub sent {} bytes of {name}, which has {size}",
+                arrived.bytes
+            );
+            return Err(self.refuse(message, AGAIN));
+        }
+        if let Some(sha256) = stated.sha256().filter(|sha256| *sha256 != arrived.sha256) {
+            let message = format!(
+                "{name} arrived with the SHA-256 {}, and the hub states {sha256}: it was damaged or changed on its way",
+                arrived.sha256
+            );
+            return Err(self.refuse(
+                message,
+                "it was removed; run it again, and check HF_ENDPOINT if it happens again",
+            ));
+        }
+        partial.keep().map_err(|error| self.error(error.into()))
+    }
+
+    /// Why a transfer ended early: a read fails where the connection was cut, a write where the disk is full.
+    fn broken(&self, name: &str, error: std::io::Error) -> Error {
+        let cut = error
+            .get_ref()
+            .is_some_and(|inner| inner.is::<reqwest::Error>());
+        if cut {
+            let message = format!("the connection to the hub was cut while {name} arrived");
+            return self.refuse(message, AGAIN);
+        }
+        self.error(error.into())
+    }
+
+    fn refuse(&self, message: String, hint: &str) -> Error {
+        refusal(self.id, message, hint)
+    }
+
+    fn error(&self, error: HFError) -> Error {
+        hub_error(self.id, &self.config.cache, &self.config.endpoint, error)
     }
 }
 
-/// Removes a file that is not of the size that the hub announced: the hub client does not look at the status of
-/// the answer that it stores, so an error page could lie there under the name of the weights.
-fn check_size(path: &Path, announced: u64) -> hf_hub::HFResult<()> {
-    let size = fs_err::metadata(path)?.len();
-    if size == announced {
-        return Ok(());
+fn refusal(id: &str, message: String, hint: &str) -> Error {
+    Error::Hub {
+        repo: id.to_string(),
+        message,
+        hint: hint.to_string(),
+        source: None,
     }
-    if let Ok(blob) = fs_err::canonicalize(path) {
-        fs_err::remove_file(blob)?;
-    }
-    let _ = fs_err::remove_file(path);
-    Err(HFError::malformed_response(format!(
-        "{size} bytes of {announced} for {}",
-        path.display()
-    )))
 }

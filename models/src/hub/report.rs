@@ -3,11 +3,8 @@
 use std::error::Error as StdError;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hf_hub::HFError;
-use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
 
 use crate::error::{Error, is_disk_full};
 
@@ -21,75 +18,8 @@ pub trait Progress: Send + Sync {
     fn finish(&self, file: &str);
 }
 
-/// Turns the hub client's events about one file into calls of [`Progress`].
-pub(super) struct Relay {
-    file: String,
-    progress: Option<Arc<dyn Progress>>,
-    started: AtomicBool,
-    announced: AtomicU64,
-    arrived: AtomicU64,
-}
-
-impl Relay {
-    pub(super) fn new(file: &str, progress: Option<Arc<dyn Progress>>) -> Relay {
-        Relay {
-            file: file.to_string(),
-            progress,
-            started: AtomicBool::new(false),
-            announced: AtomicU64::new(0),
-            arrived: AtomicU64::new(0),
-        }
-    }
-
-    /// The size that the hub announced, where the file was transferred and it announced one.
-    pub(super) fn announced(&self) -> Option<u64> {
-        Some(self.announced.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
-    }
-
-    /// To be called when the transfer has ended.
-    pub(super) fn finish(&self) {
-        if self.started.swap(false, Ordering::Relaxed)
-            && let Some(progress) = &self.progress
-        {
-            progress.finish(&self.file);
-        }
-    }
-
-    fn reached(&self, bytes: u64) {
-        // Events tell the total so far, and may repeat it.
-        let before = self.arrived.fetch_max(bytes, Ordering::Relaxed);
-        if bytes > before
-            && let Some(progress) = &self.progress
-        {
-            progress.advance(&self.file, bytes - before);
-        }
-    }
-}
-
-impl ProgressHandler for Relay {
-    fn on_progress(&self, event: &ProgressEvent) {
-        match event {
-            ProgressEvent::Download(DownloadEvent::Start { total_bytes, .. }) => {
-                self.announced.store(*total_bytes, Ordering::Relaxed);
-                self.started.store(true, Ordering::Relaxed);
-                if let Some(progress) = &self.progress {
-                    progress.start(&self.file, Some(*total_bytes).filter(|bytes| *bytes > 0));
-                }
-            }
-            ProgressEvent::Download(DownloadEvent::Progress { files }) => {
-                files
-                    .iter()
-                    .for_each(|file| self.reached(file.bytes_completed));
-            }
-            ProgressEvent::Download(DownloadEvent::AggregateProgress {
-                bytes_completed, ..
-            }) => {
-                self.reached(*bytes_completed);
-            }
-            _ => {}
-        }
-    }
-}
+/// What to do about a failure that passes.
+pub(super) const AGAIN: &str = "run it again; what has arrived complete is kept";
 
 /// What a failure of the hub client means for the user.
 pub(super) fn hub_error(id: &str, cache: &Path, endpoint: &str, error: HFError) -> Error {
@@ -115,7 +45,7 @@ pub(super) fn hub_error(id: &str, cache: &Path, endpoint: &str, error: HFError) 
 }
 
 fn describe(id: &str, endpoint: &str, error: &HFError) -> (String, String) {
-    let again = "run it again; what has arrived complete is kept".to_string();
+    let again = AGAIN.to_string();
     match error {
         HFError::AuthRequired { context } | HFError::Forbidden { context } => (
             format!("the hub refuses access ({}): the model is gated or private, or does not exist", context.status),

@@ -169,6 +169,21 @@ fn all_files_come_from_one_commit() {
 }
 
 #[test]
+fn redirects_are_followed_within_the_hub_and_to_where_large_files_are() {
+    let mut scene = Scene::new(single_file());
+    scene.token = "hf_right";
+    scene.hub.mood(Mood::Redirecting);
+    let dir = scene.online().unwrap();
+    assert_eq!(dir.file_name().unwrap(), COMMIT);
+    assert_eq!(
+        fs_err::read(dir.join("model.safetensors")).unwrap(),
+        [7; 40_000]
+    );
+    let blob = stand_in::etag("model.safetensors", &[7; 40_000]);
+    assert!(scene.blobs().join(blob).exists());
+}
+
+#[test]
 fn a_second_download_transfers_nothing() {
     let scene = Scene::new(single_file());
     let dir = scene.online().unwrap();
@@ -295,12 +310,139 @@ fn an_error_page_is_not_kept_as_weights() {
     scene.hub.mood(Mood::ErrorPage {
         file: "model.safetensors",
     });
-    says(scene.online(), &["incomplete", "run it again"]);
+    says(
+        scene.online(),
+        &["500", "instead of model.safetensors", "run it again"],
+    );
     scene.hub.mood(Mood::Good);
     assert_eq!(
         fs_err::read(scene.online().unwrap().join("model.safetensors")).unwrap(),
         [7; 40_000]
     );
+}
+
+/// Every file and link below a folder, with the text of small files.
+fn tree(dir: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in fs_err::read_dir(dir).unwrap().map(|entry| entry.unwrap()) {
+        let path = entry.path();
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(tree(&path));
+        } else {
+            let text = fs_err::read_to_string(&path).unwrap_or_default();
+            found.push((path, text));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_hub_that_states_paths_as_names_writes_and_removes_nothing() {
+    const HEX: &str = "0123456789abcdef";
+    let home = tempfile::tempdir().unwrap();
+    // Absolute paths, as the hub would guess them.
+    let victim: &'static str = home
+        .path()
+        .join("victim")
+        .to_str()
+        .unwrap()
+        .to_owned()
+        .leak();
+    let names = [
+        "../../x",
+        "/etc/x",
+        "..",
+        "",
+        HEX,
+        "../../../victim",
+        victim,
+    ];
+    for header in ["ETag", "X-Linked-ETag", "X-Repo-Commit"] {
+        for value in names {
+            let mut scene = Scene::new(single_file());
+            let cache = home.path().join("cache");
+            fs_err::create_dir_all(&cache).unwrap();
+            scene.cache = tempfile::tempdir_in(&cache).unwrap();
+            for file in ["victim", "victim.lock", "victim.incomplete", "cache/victim"] {
+                fs_err::write(home.path().join(file), "precious").unwrap();
+            }
+            let before = tree(home.path());
+            scene.hub.mood(Mood::Hostile { header, value });
+            says(scene.online(), &[ID, header, "config.json", "HF_ENDPOINT"]);
+            assert_eq!(tree(home.path()), before, "{header}: {value:?}");
+            assert!(
+                scene
+                    .hub
+                    .requests()
+                    .iter()
+                    .all(|request| request.starts_with("HEAD"))
+            );
+        }
+    }
+}
+
+#[test]
+fn a_hub_that_turns_hostile_after_the_first_answer_is_checked_again() {
+    let scene = Scene::new(single_file());
+    scene.hub.mood(Mood::Turns { value: "../../x" });
+    says(scene.online(), &[ID, "tokenizer.json", "../../x"]);
+    let model = scene.blobs().parent().unwrap().to_path_buf();
+    let written: Vec<_> = tree(scene.cache.path())
+        .into_iter()
+        .map(|(path, _)| path)
+        .collect();
+    let locks = scene.cache.path().join(".locks");
+    assert!(
+        written
+            .iter()
+            .all(|path| path.starts_with(&model) || path.starts_with(&locks)),
+        "{written:?}"
+    );
+    assert!(scene.blobs().join("../../x").symlink_metadata().is_err());
+}
+
+#[test]
+fn weights_that_are_not_what_the_hub_stated_are_removed() {
+    let scene = Scene::new(single_file());
+    scene.hub.mood(Mood::Changed {
+        file: "model.safetensors",
+    });
+    let stated = stand_in::etag("model.safetensors", &[7; 40_000]);
+    says(
+        scene.online(),
+        &[ID, "model.safetensors", "SHA-256", &stated, "removed"],
+    );
+    let left: Vec<_> = tree(&scene.blobs())
+        .into_iter()
+        .map(|(path, _)| path)
+        .collect();
+    assert!(
+        !left.is_empty()
+            && left
+                .iter()
+                .all(|path| !path.to_string_lossy().contains(&stated)),
+        "{left:?}"
+    );
+
+    scene.hub.mood(Mood::Good);
+    assert_eq!(
+        fs_err::read(scene.online().unwrap().join("model.safetensors")).unwrap(),
+        [7; 40_000]
+    );
+}
+
+#[test]
+fn a_cache_that_names_a_path_as_commit_is_not_followed() {
+    let scene = Scene::new(single_file());
+    let dir = scene.online().unwrap();
+    let other = scene.cache.path().join(COMMIT);
+    fs_err::create_dir_all(&other).unwrap();
+    fs_err::copy(dir.join("config.json"), other.join("config.json")).unwrap();
+    let reference = scene.blobs().parent().unwrap().join("refs/main");
+    assert_eq!(fs_err::read_to_string(&reference).unwrap(), COMMIT);
+    fs_err::write(&reference, format!("../../{COMMIT}")).unwrap();
+    says(scene.offline(), &[ID, "is no commit of the model"]);
 }
 
 #[test]
@@ -353,7 +495,7 @@ fn a_full_disk_is_reported_as_such() {
     fs_err::create_dir_all(scene.blobs()).unwrap();
     let partial = scene.blobs().join(format!(
         "{}.incomplete",
-        stand_in::etag("model.safetensors")
+        stand_in::etag("model.safetensors", &[7; 40_000])
     ));
     fs_err::os::unix::fs::symlink("/dev/full", partial).unwrap();
     let error = scene.online().unwrap_err();

@@ -22,6 +22,7 @@ mod ep_option;
 mod http_args;
 mod inspect;
 mod logging;
+mod longest;
 mod machine;
 mod resolve;
 mod serve;

@@ -15,6 +15,7 @@ use super::common::{DomainArgs, HubArgs};
 use super::compute_args::ComputeArgs;
 use super::http_args::HttpArgs;
 use super::logging::LogArgs;
+use super::longest::{LEAST, longest};
 use super::{Usage, resolve};
 use crate::http::{self, AppState, Budget, Exporter, ServedModel};
 use crate::{interrupt, memory_trim};
@@ -60,14 +61,11 @@ pub(crate) struct Args {
     )]
     queue: usize,
 
-    /// Seconds that a request may take in the server, waiting included, before it is answered 503; clients wait longer
-    #[arg(
-        long,
-        env = "LEXIVEC_REQUEST_TIMEOUT",
-        value_name = "SECONDS",
-        default_value_t = 60
-    )]
-    request_timeout: u64,
+    /// Seconds that a request may take in the server, waiting included, before it is answered 503; clients wait longer.
+    /// Default: what one text of the maximum length takes, estimated when a model is loaded and printed at the start; at
+    /// least 60
+    #[arg(long, env = "LEXIVEC_REQUEST_TIMEOUT", value_name = "SECONDS")]
+    request_timeout: Option<u64>,
 
     /// Seconds after which a running batch counts as stuck, and /readyz answers 503
     #[arg(
@@ -107,7 +105,7 @@ impl Args {
         for (flag, value) in [
             ("--queue", self.queue as u64),
             ("--sessions", self.sessions as u64),
-            ("--request-timeout", self.request_timeout),
+            ("--request-timeout", self.request_timeout.unwrap_or(1)),
             ("--stuck-after", self.stuck_after),
         ] {
             if value == 0 {
@@ -120,6 +118,13 @@ impl Args {
             options.session.prefix_bytes = bytes;
         }
         Ok(options)
+    }
+
+    /// How long a request may take: what was asked for, or what the longest text of the slowest model needs.
+    fn request_timeout(&self, models: &[ServedModel]) -> Duration {
+        let needed = || models.iter().map(|model| longest(&model.engine)).max();
+        let asked = self.request_timeout.map(Duration::from_secs);
+        asked.or_else(needed).unwrap_or(LEAST)
     }
 
     /// The models asked for, each with the name it was given.
@@ -175,19 +180,28 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
         models.push(model);
     }
+    let request_timeout = args.request_timeout(&models);
     // Before anybody reads that it serves, and sends a signal.
     let _listening = interrupt::listen();
     let scheme = args.http.scheme();
     let url = format!("{scheme}://{}", listener.local_addr()?);
     if args.logs.for_programs() {
         let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
-        tracing::info!(url, models = names.join(","), "serving");
+        tracing::info!(
+            url,
+            models = names.join(","),
+            request_timeout = request_timeout.as_secs(),
+            "serving"
+        );
     } else {
-        eprintln!("{}", banner(&models, &url, keys.are_required()));
+        eprintln!(
+            "{}",
+            banner(&models, &url, keys.are_required(), request_timeout)
+        );
     }
     let mut state = AppState::new(models, instructions);
     state.keys = keys;
-    state.request_timeout = Duration::from_secs(args.request_timeout);
+    state.request_timeout = request_timeout;
     state.stuck_after = Duration::from_secs(args.stuck_after);
     state.refuse_token_ids = args.refuse_token_ids;
     state.tokenizers = settings.tokenizers;
@@ -263,7 +277,7 @@ fn named(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn banner(models: &[ServedModel], url: &str, keyed: bool) -> String {
+fn banner(models: &[ServedModel], url: &str, keyed: bool, request_timeout: Duration) -> String {
     let mut lines = String::new();
     for served in models {
         let model = served.engine.model();
@@ -284,6 +298,8 @@ fn banner(models: &[ServedModel], url: &str, keyed: bool) -> String {
     format!(
         "{lines}\n\n  curl {url}/v1/embeddings{key} -H 'Content-Type: application/json' \\\n    \
          -d '{{\"model\": \"{name}\", \"input\": \"cardiac arrest\", \"domain\": \"medical\"}}'\n\n  \
-         start page {url}/   API {url}/docs/   metrics {url}/metrics\n"
+         start page {url}/   API {url}/docs/   metrics {url}/metrics\n  \
+         a request may take {} s (--request-timeout)\n",
+        request_timeout.as_secs()
     )
 }

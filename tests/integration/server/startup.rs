@@ -84,6 +84,21 @@ fn two_first_starts_share_one_conversion() {
 }
 
 #[test]
+fn the_time_limit_of_requests_is_printed_and_a_flag_wins() {
+    for (arguments, seconds) in [(&[][..], 60), (&["--request-timeout", "7"], 7)] {
+        let mut program = Program::start(arguments);
+        let said = format!("a request may take {seconds} s (--request-timeout)");
+        program.wait_for("how long a request may take", |log| {
+            log.contains(&said).then_some(())
+        });
+    }
+    let mut json = Program::start(&["--log-format", "json"]);
+    json.wait_for("how long a request may take", |log| {
+        log.contains("\"request_timeout\":60").then_some(())
+    });
+}
+
+#[test]
 fn weights_that_are_written_into_while_they_are_served_give_no_vectors() {
     let dir = tempfile::tempdir().unwrap();
     let original = serve(&[]);

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+
 /// The commit that every branch points at.
 pub(super) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -29,12 +31,28 @@ pub(super) enum Mood {
     ErrorPage {
         file: &'static str,
     },
+    /// States these in place of the file's identity and the commit.
+    Hostile {
+        header: &'static str,
+        value: &'static str,
+    },
+    /// Answers questions after the first with a hostile identity and commit.
+    Turns {
+        value: &'static str,
+    },
+    /// Sends other bytes, as many as it announces.
+    Changed {
+        file: &'static str,
+    },
+    /// Small files have another path on the hub, and large ones are on another server, which wants no token.
+    Redirecting,
     Down,
     /// Accepts the connection and says nothing.
     Silent,
 }
 
 struct State {
+    port: u16,
     /// The path below which the model's files are.
     root: String,
     files: BTreeMap<String, Vec<u8>>,
@@ -54,6 +72,7 @@ impl Hub {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(State {
+            port,
             root: format!("/{id}/resolve/"),
             files,
             mood: Mutex::new(Mood::Good),
@@ -108,9 +127,14 @@ impl Drop for Hub {
     }
 }
 
-/// The identity of a file's contents; here simply its name.
-pub(super) fn etag(name: &str) -> String {
-    name.bytes().map(|byte| format!("{byte:02x}")).collect()
+/// The identity of a file's contents: the SHA-256 of large files, 40 digits for small ones.
+pub(super) fn etag(name: &str, bytes: &[u8]) -> String {
+    let digest = |bytes: &[u8]| crate::digest::hexadecimal(&Sha256::digest(bytes));
+    if name.ends_with(".safetensors") {
+        digest(bytes)
+    } else {
+        digest(&[name.as_bytes(), bytes].concat())[..40].to_owned()
+    }
 }
 
 impl State {
@@ -167,8 +191,10 @@ impl State {
             _ => {}
         }
         // The path is /owner/name/resolve/revision/file.
-        let name = path
-            .strip_prefix(&self.root)
+        let resolved = path.strip_prefix(&self.root);
+        let elsewhere = resolved.is_none() && matches!(mood, Mood::Redirecting);
+        let name = resolved
+            .or_else(|| path.strip_prefix("/elsewhere/"))
             .and_then(|rest| rest.split_once('/'))
             .map_or("", |(_, name)| name);
         let Some(bytes) = self.files.get(name) else {
@@ -184,15 +210,58 @@ impl State {
         let mut body = bytes.clone();
         match mood {
             Mood::Cut { file } if file == name => body.truncate(bytes.len() / 2),
+            Mood::Changed { file } if file == name => body.fill(9),
             Mood::ErrorPage { file } if file == name && method == "GET" => {
                 return error("500 Internal Server Error", "");
             }
             _ => {}
         }
-        let etag = etag(name);
         let length = bytes.len();
+        let large = name.ends_with(".safetensors");
+        if let (Mood::Redirecting, false) = (mood, elsewhere) {
+            let host = if large {
+                format!("http://localhost:{}", self.port)
+            } else {
+                String::new()
+            };
+            let headers = format!(
+                "X-Linked-ETag: \"{}\"\r\nX-Linked-Size: {length}\r\nX-Repo-Commit: {COMMIT}\r\nETag: \"page\"",
+                etag(name, bytes)
+            );
+            let location = format!("Location: {host}/elsewhere/{COMMIT}/{name}");
+            let head = format!(
+                "HTTP/1.1 302 Found\r\n{location}\r\n{headers}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+            return (head, Vec::new());
+        }
+        if elsewhere && large && (method == "HEAD" || !bearer.is_empty()) {
+            return error("403 Forbidden", "");
+        }
+        let (mut etag, mut commit) = (etag(name, bytes), COMMIT);
+        match mood {
+            Mood::Hostile {
+                header: "X-Repo-Commit",
+                value,
+            } => commit = value,
+            Mood::Hostile {
+                header: "ETag",
+                value,
+            } => etag = value.to_owned(),
+            Mood::Turns { value } if self.requests.lock().unwrap().len() > 1 => {
+                (etag, commit) = (value.to_owned(), value);
+            }
+            _ => {}
+        }
+        // What stands behind a redirect goes by another name.
+        let linked = match mood {
+            Mood::Hostile {
+                header: "X-Linked-ETag",
+                value,
+            } => format!("X-Linked-ETag: \"{value}\"\r\n"),
+            _ => String::new(),
+        };
         let headers = format!(
-            "ETag: \"{etag}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Length: {length}\r\nConnection: close"
+            "ETag: \"{etag}\"\r\n{linked}X-Repo-Commit: {commit}\r\nContent-Length: {length}\r\nConnection: close"
         );
         (format!("HTTP/1.1 200 OK\r\n{headers}\r\n\r\n"), body)
     }

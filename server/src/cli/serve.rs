@@ -67,14 +67,9 @@ pub(crate) struct Args {
     #[arg(long, env = "LEXIVEC_REQUEST_TIMEOUT", value_name = "SECONDS")]
     request_timeout: Option<u64>,
 
-    /// Seconds after which a running batch counts as stuck, and /readyz answers 503
-    #[arg(
-        long,
-        env = "LEXIVEC_STUCK_AFTER",
-        value_name = "SECONDS",
-        default_value_t = 120
-    )]
-    stuck_after: u64,
+    /// Seconds after which a running batch counts as stuck, and /readyz answers 503. Default: twice --request-timeout
+    #[arg(long, env = "LEXIVEC_STUCK_AFTER", value_name = "SECONDS")]
+    stuck_after: Option<u64>,
 
     /// Refuse token ids as `input`: a client that tokenises for another model gets wrong vectors, not an error
     #[arg(long, env = "LEXIVEC_REFUSE_TOKEN_IDS")]
@@ -106,7 +101,7 @@ impl Args {
             ("--queue", self.queue as u64),
             ("--sessions", self.sessions as u64),
             ("--request-timeout", self.request_timeout.unwrap_or(1)),
-            ("--stuck-after", self.stuck_after),
+            ("--stuck-after", self.stuck_after.unwrap_or(1)),
         ] {
             if value == 0 {
                 return Err(Usage(format!("{flag} must be at least 1")));
@@ -202,7 +197,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut state = AppState::new(models, instructions);
     state.keys = keys;
     state.request_timeout = request_timeout;
-    state.stuck_after = Duration::from_secs(args.stuck_after);
+    let stuck_after = args.stuck_after.map(Duration::from_secs);
+    state.stuck_after = stuck_after.unwrap_or(2 * request_timeout);
     state.refuse_token_ids = args.refuse_token_ids;
     state.tokenizers = settings.tokenizers;
     state.budget = Budget::new(settings.request_memory);

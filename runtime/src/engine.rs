@@ -143,7 +143,7 @@ impl Engine {
     /// # Errors
     /// The library, the directory, its tokenizer or its graph cannot be used, or an execution provider does not start.
     pub fn open(dir: &Path, options: &EngineOptions) -> Result<Self> {
-        let files = ModelFiles::note(dir)?;
+        let files = ModelFiles::snapshot(dir)?;
         let mut model = ModelInfo::read(dir)?;
         let mut options = options.clone();
         gpu_memory::fit(dir, &mut model, &mut options)?;
@@ -317,7 +317,7 @@ impl Engine {
     /// [`Error::Busy`].
     pub fn check_load(&self, caller: Caller, bytes: usize) -> Result<()> {
         let tokens = (bytes / BYTES_PER_TOKEN).max(1);
-        match self.shared.queue.too_late(caller, tokens, self.load()) {
+        match self.shared.queue.refuse_late(caller, tokens, self.load()) {
             Some(retry_after) => Err(Error::Busy { retry_after }),
             None => Ok(()),
         }
@@ -394,7 +394,7 @@ impl Engine {
     /// A file of the model that has changed since it was opened, by contents or because another took its place.
     #[must_use]
     pub fn changed_file(&self) -> Option<&Path> {
-        let change = self.shared.files.look();
+        let change = self.shared.files.detect_change();
         change.map(|change| change.path.as_path())
     }
 

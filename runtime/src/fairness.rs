@@ -20,11 +20,11 @@ use std::time::{Duration, Instant};
 /// Steps of a flow's service per token at weight 1.
 const STEPS: u64 = 1024;
 /// Requests that need at most this part of the time that there is may use the room that is kept for small ones.
-const SMALL: u32 = 16;
+const SMALL_REQUEST_FRACTION: u32 = 16;
 /// That room, as a part of what others may use.
-const RESERVED: u32 = 8;
+const SMALL_REQUEST_EXTRA_FRACTION: u32 = 8;
 /// Nobody is told to stay away for longer.
-const FARTHEST: Duration = Duration::from_secs(30);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,13 +75,15 @@ struct Flow {
     served: u64,
     /// See the module; in tokens.
     virtual_time: u64,
+    /// The size of its caller's part.
+    weight: u64,
     /// Tokens that wait.
     waiting: usize,
     /// Until when room is spoken for by requests that were refused and told when to come again.
-    booked: Option<Instant>,
+    next_retry_at: Option<Instant>,
 }
 
-/// See the module.
+/// The callers, and whose turn it is.
 #[derive(Debug, Default)]
 pub(crate) struct Fairness {
     flows: HashMap<u64, Flow>,
@@ -97,6 +99,7 @@ impl Fairness {
     /// Counts a request that enters; returns its tag.
     pub(crate) fn enter(&mut self, caller: Caller, tokens: usize) -> u64 {
         let flow = self.flows.entry(caller.flow).or_default();
+        flow.weight = u64::from(caller.weight.max(1));
         flow.served = flow.served.max(self.now);
         flow.waiting += tokens;
         self.waiting += tokens;
@@ -202,17 +205,17 @@ impl Fairness {
     fn forget(&mut self) {
         let (service, time) = (self.now, Instant::now());
         self.flows.retain(|_, flow| {
-            let is_booked = flow.booked.is_some_and(|booked| booked > time);
+            let is_booked = flow.next_retry_at.is_some_and(|at| at > time);
             flow.waiting > 0 || flow.served > service || is_booked
         });
     }
 
-    /// How long a request of so many tokens should stay away, if it would not be answered in time.
+    /// Refuses a request that would not be answered in time: how long it should stay away.
     ///
     /// It is answered after at most twice what is before it (see the module), so half of the time that it has may be taken.
     /// Requests that need little of it may take some more. Requests that are refused one after another are told to come again
-    /// one after another.
-    pub(crate) fn too_late(
+    /// one after another, and none later than what waits now takes.
+    pub(crate) fn refuse_late(
         &mut self,
         caller: Caller,
         tokens: usize,
@@ -229,25 +232,31 @@ impl Fairness {
         let own = flow.map_or(0, |flow| flow.waiting);
         let others = self.flows.iter();
         let others = others.filter(|(number, f)| **number != caller.flow && f.waiting > 0);
-        let shared = (own + tokens).saturating_mul(1 + others.count()) + load.running;
+        let others: u64 = others.map(|(_, flow)| flow.weight).sum();
+        let weight = u64::from(caller.weight.max(1));
+        // What all callers get while this one gets its own.
+        let own = (own + tokens) as f64 * (others + weight) as f64 / weight as f64;
+        let shared = own + load.running as f64;
         let seconds = |tokens: usize| tokens as f64 / speed;
-        let needed = seconds(shared.min(before + tokens));
+        let needed = seconds(before + tokens).min(shared / speed);
         let mut allowed = deadline.as_secs_f64() / 2.0;
-        if seconds(tokens) * f64::from(SMALL) <= allowed {
-            allowed += allowed / f64::from(RESERVED);
+        if seconds(tokens) * f64::from(SMALL_REQUEST_FRACTION) <= allowed {
+            allowed += allowed / f64::from(SMALL_REQUEST_EXTRA_FRACTION);
         }
         if needed <= allowed {
             return None;
         }
         let now = Instant::now();
-        let farthest = now + FARTHEST;
-        let missing = (needed - allowed).min(FARTHEST.as_secs_f64());
+        let missing = Duration::try_from_secs_f64(needed - allowed).unwrap_or(MAX_RETRY_AFTER);
+        // By then everything that waits now has been computed.
+        let latest = Duration::try_from_secs_f64(seconds(before)).unwrap_or(MAX_RETRY_AFTER);
+        let latest = now + latest.max(missing).min(MAX_RETRY_AFTER);
+        let taken = Duration::try_from_secs_f64(seconds(tokens)).unwrap_or(MAX_RETRY_AFTER);
         let flow = self.flows.entry(caller.flow).or_default();
-        let free = now + Duration::from_secs_f64(missing);
-        let at = flow.booked.map_or(free, |booked| booked.max(free));
-        let taken = seconds(tokens).min(FARTHEST.as_secs_f64());
-        flow.booked = Some((at + Duration::from_secs_f64(taken)).min(farthest));
-        Some(at.min(farthest) - now)
+        let after_others = flow.next_retry_at.unwrap_or(now);
+        let at = after_others.max(now + missing).min(latest);
+        flow.next_retry_at = Some((at + taken).min(latest));
+        Some(at - now)
     }
 }
 
@@ -358,28 +367,36 @@ mod tests {
             ..caller(1, 1)
         };
         // Nothing waits: even what would take too long may try.
-        assert_eq!(fairness.too_late(asks(10), 1_000_000, load), None);
+        assert_eq!(fairness.refuse_late(asks(10), 1_000_000, load), None);
         fairness.enter(caller(1, 1), 1000);
         // Ten seconds wait, twelve are allowed.
-        assert_eq!(fairness.too_late(asks(24), 190, load), None);
-        let wait = fairness.too_late(asks(24), 500, load).unwrap();
+        assert_eq!(fairness.refuse_late(asks(24), 190, load), None);
+        let wait = fairness.refuse_late(asks(24), 500, load).unwrap();
         assert!((2.9..3.2).contains(&wait.as_secs_f64()), "{wait:?}");
-        // The next one is told to come after that one.
-        let wait = fairness.too_late(asks(24), 500, load).unwrap();
+        // The next one is told to come after that one, and nobody later than when all that waits now is computed.
+        let wait = fairness.refuse_late(asks(24), 500, load).unwrap();
         assert!((7.9..8.2).contains(&wait.as_secs_f64()), "{wait:?}");
-        let far = (0..20).map(|_| fairness.too_late(asks(24), 500, load).unwrap());
-        assert!(far.max().unwrap() <= FARTHEST);
+        let far = (0..20).map(|_| fairness.refuse_late(asks(24), 500, load).unwrap());
+        assert!(far.max().unwrap() <= Duration::from_secs(10));
         // Small requests have room of their own.
-        assert!(fairness.too_late(asks(18), 100, load).is_some());
-        assert_eq!(fairness.too_late(asks(18), 1, load), None);
+        assert!(fairness.refuse_late(asks(18), 100, load).is_some());
+        assert_eq!(fairness.refuse_late(asks(18), 1, load), None);
         // Another caller is not held to what the first one has waiting.
         let other = Caller {
             flow: 2,
             ..asks(10)
         };
-        assert_eq!(fairness.too_late(other, 200, load), None);
+        assert_eq!(fairness.refuse_late(other, 200, load), None);
+        // A small part of the sessions is slow: 101 times as much is computed while it gets its own.
+        fairness.enter(caller(3, 100), 10_000);
+        assert!(fairness.refuse_late(other, 200, load).is_some());
+        let large = Caller {
+            weight: 10_000,
+            ..other
+        };
+        assert_eq!(fairness.refuse_late(large, 200, load), None);
         // Without a rate, or a deadline, nothing is refused.
-        assert_eq!(fairness.too_late(asks(1), 500, Load::default()), None);
-        assert_eq!(fairness.too_late(caller(1, 1), 1_000_000, load), None);
+        assert_eq!(fairness.refuse_late(asks(1), 500, Load::default()), None);
+        assert_eq!(fairness.refuse_late(caller(1, 1), 1_000_000, load), None);
     }
 }

@@ -12,12 +12,15 @@ use crate::error::{Error, Result};
 /// Folders within folders are looked into so far: links may form a circle.
 const DEEPEST: usize = 8;
 
-/// See the module.
+/// The files of one model, and what has become of them.
 #[derive(Debug, Default)]
 pub(crate) struct ModelFiles {
     /// Each file, as it was when it was opened.
     files: Vec<(PathBuf, Identity)>,
-    changed: OnceLock<Change>,
+    /// The first file that was found written into.
+    written: OnceLock<Change>,
+    /// The first file whose place was found taken by another.
+    replaced: OnceLock<Change>,
 }
 
 /// How a file differs from the one that was opened.
@@ -55,11 +58,11 @@ impl Identity {
 }
 
 impl ModelFiles {
-    /// Notes the files of a model directory. To be called before they are read.
+    /// Remembers how the files of a model directory are now. To be called before they are read.
     ///
     /// # Errors
     /// A file is missing.
-    pub(crate) fn note(dir: &Path) -> Result<Self> {
+    pub(crate) fn snapshot(dir: &Path) -> Result<Self> {
         let paths = if Manifest::is_model_dir(dir) {
             let manifest = Manifest::read(dir)?;
             let names = manifest.files.keys().map(String::as_str);
@@ -67,30 +70,38 @@ impl ModelFiles {
         } else {
             files_below(dir)?
         };
-        let note = |path: PathBuf| {
+        let identify = |path: PathBuf| {
             let data = fs_err::metadata(&path).map_err(|e| ModelError::io(&path, e))?;
             Ok((path, Identity::of(&data)))
         };
         Ok(Self {
-            files: paths.into_iter().map(note).collect::<Result<_>>()?,
-            changed: OnceLock::new(),
+            files: paths.into_iter().map(identify).collect::<Result<_>>()?,
+            written: OnceLock::new(),
+            replaced: OnceLock::new(),
         })
     }
 
-    /// Looks whether a file has changed. Once one has, the answer stays the same.
-    pub(crate) fn look(&self) -> Option<&Change> {
-        if self.changed.get().is_none()
-            && let Some(change) = self.files.iter().find_map(change)
-        {
-            tracing::error!(
-                path = %change.path.display(),
-                in_place = change.in_place,
-                "a file of the model has changed while the model is served: restart the server"
-            );
-            // Another thread may have seen it at the same time.
-            let _ = self.changed.set(change);
+    /// Finds a file that has changed, one that was written into before one that was replaced. A change that was found is
+    /// not forgotten.
+    pub(crate) fn detect_change(&self) -> Option<&Change> {
+        if self.written.get().is_none() {
+            for change in self.files.iter().filter_map(change) {
+                let found = match change.in_place {
+                    true => &self.written,
+                    false => &self.replaced,
+                };
+                let (path, in_place) = (change.path.clone(), change.in_place);
+                // Set already: it was found, and logged, before.
+                if found.set(change).is_ok() {
+                    tracing::error!(
+                        path = %path.display(),
+                        in_place,
+                        "a file of the model has changed while the model is served: restart the server"
+                    );
+                }
+            }
         }
-        self.changed.get()
+        self.written.get().or_else(|| self.replaced.get())
     }
 
     /// Refuses vectors of a model whose files have other contents than it was opened with.
@@ -98,7 +109,7 @@ impl ModelFiles {
     /// # Errors
     /// [`Error::ModelChanged`].
     pub(crate) fn check(&self) -> Result<()> {
-        match self.look() {
+        match self.detect_change() {
             Some(change) if change.in_place => Err(Error::ModelChanged {
                 path: change.path.clone(),
             }),
@@ -165,16 +176,16 @@ mod tests {
     #[test]
     fn untouched_files_and_links_to_them_are_no_change() {
         let (dir, weights) = model();
-        let files = ModelFiles::note(dir.path()).unwrap();
+        let files = ModelFiles::snapshot(dir.path()).unwrap();
         assert_eq!(files.files.len(), 2);
         fs_err::hard_link(&weights, dir.path().join("link")).unwrap();
-        assert_eq!(files.look(), None);
+        assert_eq!(files.detect_change(), None);
     }
 
     #[test]
     fn what_is_written_into_a_file_is_noticed_and_refused() {
         let (dir, weights) = model();
-        let files = ModelFiles::note(dir.path()).unwrap();
+        let files = ModelFiles::snapshot(dir.path()).unwrap();
         assert!(files.check().is_ok());
         fs_err::write(&weights, "heights").unwrap();
         let error = files.check().unwrap_err();
@@ -187,14 +198,35 @@ mod tests {
     #[test]
     fn a_file_that_takes_the_place_of_another_is_noticed_and_the_old_one_serves_on() {
         let (dir, weights) = model();
-        let files = ModelFiles::note(dir.path()).unwrap();
+        let files = ModelFiles::snapshot(dir.path()).unwrap();
         let other = dir.path().join("other");
         fs_err::write(&other, "heights").unwrap();
         fs_err::rename(&other, &weights).unwrap();
         assert!(files.check().is_ok());
-        assert!(!files.look().unwrap().in_place);
+        assert!(!files.detect_change().unwrap().in_place);
         fs_err::remove_file(&weights).unwrap();
         assert!(files.check().is_ok());
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_does_not_hide_one_that_is_written_into() {
+        let (dir, weights) = model();
+        let config = dir.path().join("config.json");
+        let other = dir.path().join("other");
+        let replace = || {
+            fs_err::write(&other, "{ }").unwrap();
+            fs_err::rename(&other, &config).unwrap();
+        };
+        let files = ModelFiles::snapshot(dir.path()).unwrap();
+        replace();
+        assert!(files.check().is_ok());
+        fs_err::write(&weights, "heights").unwrap();
+        assert!(files.check().is_err());
+        // Both at once, the harmless one first.
+        let files = ModelFiles::snapshot(dir.path()).unwrap();
+        replace();
+        fs_err::write(&weights, "weights again").unwrap();
+        assert!(files.check().is_err());
     }
 
     #[test]

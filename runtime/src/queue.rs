@@ -185,7 +185,7 @@ impl Queue {
         let caller = entries
             .first()
             .map_or_else(Caller::default, |entry| entry.caller);
-        if let Some(retry_after) = state.fairness.too_late(caller, tokens, load) {
+        if let Some(retry_after) = state.fairness.refuse_late(caller, tokens, load) {
             return Err((Error::Busy { retry_after }, entries));
         }
         let tag = state.fairness.enter(caller, tokens);
@@ -309,10 +309,10 @@ impl Queue {
         self.len() == 0
     }
 
-    /// How long a request of so many tokens should stay away, if it would not be answered in time.
+    /// Refuses a request of so many tokens that would not be answered in time: how long it should stay away.
     #[must_use]
-    pub fn too_late(&self, caller: Caller, tokens: usize, load: Load) -> Option<Duration> {
-        self.lock().fairness.too_late(caller, tokens, load)
+    pub fn refuse_late(&self, caller: Caller, tokens: usize, load: Load) -> Option<Duration> {
+        self.lock().fairness.refuse_late(caller, tokens, load)
     }
 
     /// Tokens waiting.

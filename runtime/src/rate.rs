@@ -7,11 +7,11 @@ use std::time::Duration;
 use crate::fairness::Load;
 
 /// What a batch still counts after each later one.
-const FADING: f64 = 0.8;
-/// Batches with at least this part of the tokens that they may have show the rate. Smaller ones are slower per token.
-const FULL: usize = 4;
+const DECAY: f64 = 0.8;
+/// Batches with at least a quarter of the tokens that they may have show the rate. Smaller ones are slower per token.
+const LEAST_PART: usize = 4;
 
-/// See the module.
+/// The rate of one model's sessions.
 #[derive(Debug)]
 pub(crate) struct Rate {
     sessions: usize,
@@ -48,13 +48,13 @@ impl Rate {
 
     /// It was computed in this time, and might have had `most` tokens.
     pub(crate) fn computed(&self, tokens: usize, most: usize, took: Duration) {
-        if tokens * FULL < most {
+        if tokens * LEAST_PART < most {
             return;
         }
         let mut measured = self.lock();
         *measured = Measured {
-            tokens: measured.tokens * FADING + tokens as f64,
-            seconds: measured.seconds * FADING + took.as_secs_f64(),
+            tokens: measured.tokens * DECAY + tokens as f64,
+            seconds: measured.seconds * DECAY + took.as_secs_f64(),
         };
     }
 

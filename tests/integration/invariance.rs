@@ -72,10 +72,11 @@ const PREFIX_BYTES: usize = 40 * 6 * 1024;
 
 #[test]
 fn vectors_behind_kept_prefixes_are_the_same_to_the_last_bit() {
+    // Of all models: random batches of a single one may happen to share nothing.
+    let computed = RefCell::new((0, 0));
     for model in [&*FP32, &*FP16, &*INT8, &*INT8X2, &*INT4] {
         let plain = RefCell::new(network(model, 0));
         let keeping = RefCell::new(network(model, PREFIX_BYTES));
-        let computed = RefCell::new((0, 0));
         let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(64));
         runner
             .run(&batches(), |batch| {
@@ -89,9 +90,9 @@ fn vectors_behind_kept_prefixes_are_the_same_to_the_last_bit() {
                 Ok(())
             })
             .unwrap();
-        let (behind, all) = computed.into_inner();
-        assert!(behind < all, "{behind} rows of {all}: nothing was kept");
     }
+    let (behind, all) = computed.into_inner();
+    assert!(behind < all, "{behind} rows of {all}: nothing was kept");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// See the module.
+/// The bucket of one key.
 #[derive(Debug)]
 pub(super) struct Allowance {
     per_minute: f64,
@@ -47,6 +47,13 @@ impl Allowance {
     /// They are not there; says when they will be.
     pub(super) fn take(&self, tokens: usize) -> Result<Left, (Left, Duration)> {
         self.take_at(tokens, Instant::now())
+    }
+
+    /// Puts tokens back whose request was refused.
+    pub(super) fn give_back(&self, tokens: usize) {
+        // Nothing under the lock leaves the bucket half-changed.
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        bucket.left = (bucket.left + tokens as f64).min(self.per_minute);
     }
 
     fn take_at(&self, tokens: usize, now: Instant) -> Result<Left, (Left, Duration)> {
@@ -99,5 +106,7 @@ mod tests {
         assert_eq!(allowance.take_at(1200, start).unwrap().remaining, 0);
         let (_, wait) = allowance.take_at(10, start).unwrap_err();
         assert!((60.0..62.0).contains(&wait.as_secs_f64()), "{wait:?}");
+        allowance.give_back(1200);
+        assert_eq!(allowance.take_at(600, start).unwrap().remaining, 0);
     }
 }

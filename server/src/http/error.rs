@@ -141,6 +141,18 @@ impl From<RuntimeError> for ApiError {
 }
 
 impl ApiError {
+    /// Whether the server refused to compute anything, for reasons of its own.
+    pub(super) fn is_refusal(&self) -> bool {
+        use RuntimeError::{Busy, Overloaded, ShuttingDown};
+        matches!(
+            self,
+            Self::Runtime {
+                source: Busy { .. } | Overloaded { .. } | ShuttingDown,
+                ..
+            }
+        )
+    }
+
     /// A field's fault.
     pub(super) fn invalid(param: &str, reason: impl Into<String>) -> Self {
         Self::InvalidValue {

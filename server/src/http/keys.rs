@@ -63,7 +63,10 @@ impl ApiKeys {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            self.add(ApiKey::read(line, &format!("line {}", place + 1))?)?;
+            let place = format!("line {}", place + 1);
+            let key = ApiKey::read(line, &place)?;
+            self.add(key)
+                .map_err(|reason| format!("{place}: {reason}"))?;
             count += 1;
         }
         Ok(count)
@@ -74,6 +77,10 @@ impl ApiKeys {
             && self.0.iter().any(|known| known.name.as_ref() == Some(name))
         {
             return Err(format!("two keys are named `{name}`"));
+        }
+        let mut same = self.0.iter().filter(|known| known.digest == key.digest);
+        if same.any(|known| !(known.is_plain() && key.is_plain())) {
+            return Err("the key is given twice, and once with a name or limits".to_owned());
         }
         self.0.push(Arc::new(key));
         Ok(())
@@ -144,6 +151,11 @@ impl ApiKey {
             }
         }
         Ok(found)
+    }
+
+    /// Whether it has neither a name nor limits.
+    fn is_plain(&self) -> bool {
+        self.name.is_none() && self.share == 1 && self.allowance.is_none() && !self.own_cache
     }
 
     /// The number under which its requests are counted together.
@@ -222,6 +234,9 @@ mod tests {
             );
         }
         let error = ApiKeys::default().add_lines("a:sk-1\na:sk-2");
-        assert_eq!(error, Err("two keys are named `a`".to_owned()));
+        assert_eq!(error, Err("line 2: two keys are named `a`".to_owned()));
+        let error = ApiKeys::default().add_lines("a:sk-1 share=2\nsk-1");
+        assert!(error.is_err_and(|error| error.contains("line 2: the key is given twice")));
+        assert_eq!(ApiKeys::default().add_lines("sk-1\nsk-1"), Ok(2));
     }
 }

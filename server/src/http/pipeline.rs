@@ -12,11 +12,12 @@ use actix_web::rt::time::timeout;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use lexivec_runtime::metrics::Stage;
 use lexivec_runtime::{
-    self as runtime, Caller, Embedding, Encoding, Engine, Origin, Prefix, Request,
+    self as runtime, Answer, Caller, Embedding, Encoding, Engine, Origin, Prefix, Reply, Request,
 };
 use lexivec_runtime::{Error as RuntimeError, Truncate};
+use tokio::sync::oneshot;
 
-use super::allowance::Left;
+use super::allowance::{Allowance, Left};
 use super::budget::Share;
 use super::caller;
 use super::error::ApiError;
@@ -85,7 +86,10 @@ async fn within(
 ) -> Result<(Vec<Embedding>, Share), ApiError> {
     let engine = &model.engine;
     tell_limits(request, model.left(state.request_timeout));
-    engine.check_load(caller, job.bytes())?;
+    // Small texts may be known already, and tokenising them costs nothing.
+    if job.bytes() > SMALL_INPUT {
+        engine.check_load(caller, job.bytes())?;
+    }
     // Room and bytes go where the work goes, and are held until it ends even if this future is dropped.
     let held = (model.admit(job.input.len(), caller)?, share);
     let (dimensions, normalize) = (job.dimensions, job.normalize);
@@ -101,39 +105,36 @@ async fn within(
     drop(wanted);
     engine.metrics().stage(Stage::Tokenize, started.elapsed());
 
-    let tokens = encodings.iter().map(|e| e.ids.len()).sum();
     let key = caller::key(request);
-    if let Some(allowance) = key.as_ref().and_then(|key| key.allowance.as_ref()) {
-        let taken = allowance.take(tokens);
-        tell_limits(
-            request,
-            Some(*taken.as_ref().unwrap_or_else(|(left, _)| left)),
-        );
-        taken.map_err(|(left, retry_after)| ApiError::TokensPerMinute {
-            limit: left.limit,
-            retry_after,
-        })?;
+    let allowance = key.as_ref().and_then(|key| key.allowance.as_ref());
+    let tokens = encodings.iter().map(|e| e.ids.len()).sum();
+    if let Some(allowance) = allowance {
+        charge(request, allowance, tokens)?;
     }
     let scope = cache_scope(key.as_deref(), cache_salt.as_deref());
     let sequences = encodings.iter().map(|e| e.ids.clone()).collect();
-    let pending = engine.submit(sequences, caller, scope.as_deref())?;
+    let submitted = engine.submit(sequences, caller, scope.as_deref());
+    let answers = match submitted {
+        Ok(pending) => collect(pending).await,
+        Err(error) => Err(error.into()),
+    };
+    if let (Some(allowance), Err(error)) = (allowance, &answers)
+        && error.is_refusal()
+    {
+        allowance.give_back(tokens);
+    }
+    let answers = answers?;
     let mut counts = Counts {
-        texts: encodings.len(),
+        texts: answers.len(),
         tokens,
         ..Counts::default()
     };
-    let mut embeddings = Vec::with_capacity(encodings.len());
-    let several = encodings.len() > 1;
-    for (index, (reply, encoding)) in pending.into_iter().zip(encodings).enumerate() {
-        let answer = reply.await.unwrap_or(Err(RuntimeError::ShuttingDown));
-        let answer = answer.map_err(|source| ApiError::Runtime {
-            item: several.then_some(index),
-            source,
-        })?;
+    let mut embeddings = Vec::with_capacity(answers.len());
+    for (answer, encoding) in answers.iter().zip(&encodings) {
         counts.cached += usize::from(answer.origin != Origin::Computed);
         counts.queued = counts.queued.max(answer.queued);
         counts.infer = counts.infer.max(answer.infer);
-        embeddings.push(engine.finish(&answer, &encoding, dimensions, normalize));
+        embeddings.push(engine.finish(answer, encoding, dimensions, normalize));
     }
     if counts.infer > Duration::ZERO {
         engine.metrics().stage(Stage::Queue, counts.queued);
@@ -142,6 +143,43 @@ async fn within(
     engine.metrics().answered(counts.texts, counts.tokens);
     request.extensions_mut().insert(counts);
     Ok((embeddings, share))
+}
+
+/// Takes tokens out of a key's allowance.
+///
+/// # Errors
+/// They are not there.
+fn charge(request: &HttpRequest, allowance: &Allowance, tokens: usize) -> Result<(), ApiError> {
+    match allowance.take(tokens) {
+        Ok(left) => {
+            tell_limits(request, Some(left));
+            Ok(())
+        }
+        Err((left, retry_after)) => {
+            tell_limits(request, Some(left));
+            Err(ApiError::TokensPerMinute {
+                limit: left.limit,
+                retry_after,
+            })
+        }
+    }
+}
+
+/// Waits for all answers of a request.
+///
+/// # Errors
+/// That of the first text that has none.
+async fn collect(pending: Vec<oneshot::Receiver<Reply>>) -> Result<Vec<Answer>, ApiError> {
+    let several = pending.len() > 1;
+    let mut answers = Vec::with_capacity(pending.len());
+    for (index, reply) in pending.into_iter().enumerate() {
+        let answer = reply.await.unwrap_or(Err(RuntimeError::ShuttingDown));
+        answers.push(answer.map_err(|source| ApiError::Runtime {
+            item: several.then_some(index),
+            source,
+        })?);
+    }
+    Ok(answers)
 }
 
 /// Says in the answer's headers what may still be asked for.

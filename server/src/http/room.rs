@@ -1,7 +1,7 @@
 //! How many texts a model has accepted and not yet answered, and whose they are.
 //!
-//! One caller alone may have nearly all of the room. When others want some, each gets a part by its share, and whoever
-//! holds more is refused until it has come down to that. An eighth is left to small requests.
+//! A request of more than an eighth of the room leaves an eighth to smaller ones. One caller alone may have all the rest.
+//! When others want some, each gets a part by its share, and whoever holds more is refused until it has come down to that.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use lexivec_runtime::{Caller, Error};
 
 /// Requests of more than this part of the room leave as much to smaller ones.
-const RESERVED: usize = 8;
+const QUEUE_FOR_SMALL: usize = 8;
 /// A caller that was refused is taken into account for so long: its client tries again.
-const WANTED: Duration = Duration::from_secs(10);
+const REFUSED_COUNTS_FOR: Duration = Duration::from_secs(10);
 /// From this many callers on, those that have nothing here are forgotten.
-const CROWDED: usize = 1024;
+const PRUNE_FROM: usize = 1024;
 
-/// See the module; clones share it.
+/// The room of one model; clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Room {
     capacity: usize,
@@ -39,7 +39,10 @@ struct Held {
 impl Held {
     /// Whether its caller has texts here, or was refused lately.
     fn is_present(&self) -> bool {
-        self.texts > 0 || self.refused.is_some_and(|at| at.elapsed() < WANTED)
+        self.texts > 0
+            || self
+                .refused
+                .is_some_and(|at| at.elapsed() < REFUSED_COUNTS_FOR)
     }
 }
 
@@ -80,7 +83,7 @@ impl Room {
             });
         }
         let mut state = self.lock();
-        if state.callers.len() >= CROWDED {
+        if state.callers.len() >= PRUNE_FROM {
             state.callers.retain(|_, held| held.is_present());
         }
         let fits = self.fits(&state, texts, caller);
@@ -109,7 +112,7 @@ impl Room {
         if texts > free {
             return false;
         }
-        let reserved = self.capacity / RESERVED;
+        let reserved = self.capacity / QUEUE_FOR_SMALL;
         let is_large = texts > reserved && texts + reserved <= self.capacity;
         if is_large && free < texts + reserved {
             return false;

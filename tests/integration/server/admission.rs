@@ -203,6 +203,76 @@ fn tokens_per_minute_are_counted_and_told() {
 }
 
 #[test]
+fn a_request_that_is_refused_for_load_costs_a_key_nothing() {
+    let mut setup = Setup {
+        request_timeout: Duration::from_secs(4),
+        ..Setup::default()
+    };
+    setup
+        .keys
+        .add_lines("a:sk-1 tokens-per-minute=100000\nb:sk-2\n")
+        .unwrap();
+    setup.engine.limits.max_tokens = 1000;
+    let local = setup.serve();
+    local
+        .control
+        .always(|| Fate::Slow(Duration::from_millis(500)));
+    // Shows the rate: 2,000 tokens per second.
+    let mut busy = local.connect();
+    assert_eq!(embed(&mut busy, "sk-2", &texts(0, 0, 50, 20)).status, 200);
+    busy.send(keyed(&embedding(&texts(0, 100, 100, 20)), "sk-2"));
+    super::metrics::eventually(|| {
+        (local.state.models[0].engine.queue().tokens() > 0).then_some(())
+    });
+    let mut client = local.connect();
+    // Text takes more tokens than its bytes tell, so that it is refused after it was charged for.
+    let answer = embed(
+        &mut client,
+        "sk-1",
+        &json!(vec!["1 2 3 4 5 6 7 8 9 ".repeat(11); 40]),
+    );
+    assert_eq!(answer.outcome(), (429, "overloaded".to_owned()));
+    let answer = embed(&mut client, "sk-1", &json!([[5]]));
+    assert_eq!(answer.status, 200);
+    let left: u32 = answer
+        .header("x-ratelimit-remaining-tokens")
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(left > 99_900, "{left}");
+    assert_eq!(busy.answer().status, 200);
+}
+
+#[test]
+fn what_is_cached_is_answered_under_any_load() {
+    let mut setup = Setup {
+        request_timeout: Duration::from_secs(2),
+        cache: Some(1 << 20),
+        ..Setup::default()
+    };
+    setup.engine.limits.max_tokens = 1000;
+    let local = setup.serve();
+    let mut client = local.connect();
+    assert_eq!(client.embed(&json!("heart")).status, 200);
+    local
+        .control
+        .always(|| Fate::Slow(Duration::from_millis(400)));
+    assert_eq!(client.embed(&texts(0, 0, 50, 20)).status, 200);
+    let mut busy = local.clients(6);
+    for (i, busy) in busy.iter_mut().enumerate() {
+        busy.send(embedding(&texts(0, 100 * (i as u32 + 1), 50, 20)));
+    }
+    let queue = || local.state.models[0].engine.queue().tokens();
+    super::metrics::eventually(|| (queue() >= 1000).then_some(()));
+    let mut refused = local.connect();
+    assert_eq!(refused.embed(&texts(1, 0, 80, 20)).status, 429);
+    assert_eq!(client.embed(&json!("heart")).status, 200);
+    for mut busy in busy {
+        assert!([200, 429].contains(&busy.answer().status));
+    }
+}
+
+#[test]
 fn results_are_shared_within_a_salt_and_a_key_that_asks_for_its_own() {
     let mut keys = ApiKeys::default();
     keys.add_lines("a:sk-1\nb:sk-2\nc:sk-3 cache=own\n")

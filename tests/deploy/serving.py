@@ -79,7 +79,8 @@ class Server:
 def serving(folder: Path, **variables: str) -> Iterator[Server]:
     """`lexivec serve models/nano` with the variables that compose.yaml and the Deployment set."""
     keys, log, port = folder / "api-keys", folder / "lexivec.log", free_port()
-    keys.write_text(f"{KEY}\n")
+    # A key with a name has metrics of its own.
+    keys.write_text(f"check:{KEY}\n")
     # What has another value here: addresses, and what would only make the check slow.
     own = {
         "LEXIVEC_HOST": "127.0.0.1",

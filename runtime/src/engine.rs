@@ -311,12 +311,15 @@ impl Engine {
         Ok(receivers)
     }
 
-    /// Refuses texts of so many bytes that could not be computed in time, before they are tokenised.
+    /// Refuses texts of so many bytes each that could not be computed in time, before they are tokenised.
     ///
     /// # Errors
     /// [`Error::Busy`].
-    pub fn check_load(&self, caller: Caller, bytes: usize) -> Result<()> {
-        let tokens = (bytes / BYTES_PER_TOKEN).max(1);
+    pub fn check_load(&self, caller: Caller, bytes: impl Iterator<Item = usize>) -> Result<()> {
+        // A longer text is cut, or refused.
+        let most = self.model.max_length;
+        let tokens = bytes.map(|bytes| (bytes / BYTES_PER_TOKEN).clamp(1, most));
+        let tokens = tokens.fold(0usize, usize::saturating_add);
         match self.shared.queue.refuse_late(caller, tokens, self.load()) {
             Some(retry_after) => Err(Error::Busy { retry_after }),
             None => Ok(()),

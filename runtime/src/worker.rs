@@ -181,6 +181,10 @@ impl Session {
             );
             return;
         };
+        // Reading a mapped file that somebody has truncated would end the process.
+        if let Err(changed) = self.shared.files.check() {
+            return answer_all(&entries, &Err(changed));
+        }
         let preparing = self.assistant.as_ref().filter(|_| self.next.is_none());
         if let Some(assistant) = preparing {
             assistant.prepare();

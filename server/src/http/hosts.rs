@@ -78,12 +78,16 @@ fn without_dot(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
+/// Load balancers send these any name, or none, and learn nothing that a web page may not know.
+const PROBES: [&str; 2] = ["/livez", "/readyz"];
+
 /// The middleware: answers 403 to requests for hosts that are not allowed.
 pub(super) async fn check<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    let hosts = request.app_data::<AllowedHosts>();
+    let probe = PROBES.contains(&request.path());
+    let hosts = request.app_data::<AllowedHosts>().filter(|_| !probe);
     match hosts.and_then(|hosts| hosts.rejected(&request)) {
         None => Ok(next.call(request).await?.map_into_left_body()),
         Some(host) => {

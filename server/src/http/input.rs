@@ -31,12 +31,14 @@ impl Input {
         }
     }
 
-    /// Bytes of the texts, or of the token ids.
-    pub(super) fn bytes(&self) -> usize {
-        match self {
-            Self::Texts(texts) => texts.iter().map(String::len).sum(),
-            Self::Tokens(lists) => lists.iter().map(|ids| size_of_val(ids.as_slice())).sum(),
-        }
+    /// Bytes of each text, or of the token ids.
+    pub(super) fn lengths(&self) -> impl Iterator<Item = usize> {
+        let (texts, lists): (&[String], &[Vec<u32>]) = match self {
+            Self::Texts(texts) => (texts, &[]),
+            Self::Tokens(lists) => (&[], lists),
+        };
+        let lists = lists.iter().map(|ids| size_of_val(ids.as_slice()));
+        texts.iter().map(String::len).chain(lists)
     }
 }
 

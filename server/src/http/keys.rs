@@ -13,6 +13,8 @@ use super::allowance::Allowance;
 
 /// The longest name of a key.
 const LONGEST_NAME: usize = 64;
+/// What may follow a key.
+const OPTIONS: [&str; 3] = ["tokens-per-minute=", "share=", "cache="];
 /// The largest share of a key.
 const MOST_SHARE: u32 = 1000;
 
@@ -59,6 +61,8 @@ impl ApiKeys {
     /// A line that is not of this form; the message names it by its number.
     pub fn add_lines(&mut self, text: &str) -> Result<usize, String> {
         let mut count = 0;
+        // Some editors begin a file with a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (place, line) in text.lines().map(str::trim).enumerate() {
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -127,9 +131,13 @@ impl ApiKey {
         let mut words = line.split_whitespace();
         let first = words.next().unwrap_or_default();
         let (name, key) = match first.split_once(':') {
+            Some(("", _)) => return Err(format!("{place}: the name before `:` is empty")),
             Some((name, key)) if is_name(name) => (Some(name), key),
             _ => (None, first),
         };
+        if OPTIONS.iter().any(|option| key.starts_with(option)) {
+            return Err(format!("{place}: there is no key before its options"));
+        }
         let mut found = Self::new(key, place)?;
         found.name = name.map(str::to_owned);
         for word in words {
@@ -203,8 +211,7 @@ mod tests {
     #[test]
     fn a_file_names_keys_and_limits_them() {
         let mut keys = ApiKeys::default();
-        let text =
-            "# tenants\n\nsearch:sk-1 share=3 tokens-per-minute=1000\nsk-2\nbatch:sk:3 cache=own\n";
+        let text = "\u{feff}# tenants\n\nsearch:sk-1 share=3 tokens-per-minute=1000\nsk-2\nbatch:sk:3 cache=own\n";
         assert_eq!(keys.add_lines(text), Ok(3));
         let search = keys.find("sk-1").unwrap();
         assert_eq!((search.name.as_deref(), search.share), (Some("search"), 3));
@@ -225,6 +232,9 @@ mod tests {
             "sk-secret tokens-per-minute=many",
             "sk-secret extra",
             "a:",
+            ":sk-secret",
+            "share=2",
+            "a:share=2",
         ] {
             let error = ApiKeys::default().add_lines(&format!("\n{wrong}")).err();
             let error = error.unwrap();

@@ -46,10 +46,15 @@ pub(super) struct Job {
 }
 
 impl Job {
+    /// Bytes of each prompt.
+    fn lengths(&self) -> impl Iterator<Item = usize> {
+        let prefix = self.prefix.prompt("").len();
+        self.input.lengths().map(move |bytes| bytes + prefix)
+    }
+
     /// Bytes of all prompts.
     fn bytes(&self) -> usize {
-        let prefix = self.prefix.prompt("").len();
-        self.input.bytes() + prefix.saturating_mul(self.input.len())
+        self.lengths().fold(0, usize::saturating_add)
     }
 }
 
@@ -88,7 +93,7 @@ async fn within(
     tell_limits(request, model.left(state.request_timeout));
     // Small texts may be known already, and tokenising them costs nothing.
     if job.bytes() > SMALL_INPUT {
-        engine.check_load(caller, job.bytes())?;
+        engine.check_load(caller, job.lengths())?;
     }
     // Room and bytes go where the work goes, and are held until it ends even if this future is dropped.
     let held = (model.admit(job.input.len(), caller)?, share);

@@ -244,6 +244,31 @@ fn a_request_that_is_refused_for_load_costs_a_key_nothing() {
 }
 
 #[test]
+fn a_text_that_is_cut_counts_as_what_is_left_of_it() {
+    let mut setup = Setup {
+        request_timeout: Duration::from_secs(20),
+        ..Setup::default()
+    };
+    setup.engine.limits.max_tokens = 1000;
+    let local = setup.serve();
+    local
+        .control
+        .always(|| Fate::Slow(Duration::from_millis(200)));
+    // Shows the rate: 5,000 tokens per second, 50,000 in half of the time.
+    let mut busy = local.connect();
+    assert_eq!(busy.embed(&texts(0, 0, 50, 20)).status, 200);
+    busy.send(embedding(&texts(0, 100, 100, 20)));
+    super::metrics::eventually(|| {
+        (local.state.models[0].engine.queue().tokens() > 0).then_some(())
+    });
+    // 32,768 tokens at most, and bytes for ten times as many.
+    let body = json!({"model": "fake", "input": "heart ".repeat(600_000), "truncate": "end"});
+    let mut client = local.connect();
+    assert_eq!(client.post("/v1/embeddings", &body).status, 200);
+    assert_eq!(busy.answer().status, 200);
+}
+
+#[test]
 fn what_is_cached_is_answered_under_any_load() {
     let mut setup = Setup {
         request_timeout: Duration::from_secs(2),

@@ -56,6 +56,21 @@ pub struct Load {
     pub running: usize,
 }
 
+impl Load {
+    /// Tokens per second, if they are known.
+    #[must_use]
+    pub fn speed(&self) -> Option<f64> {
+        self.tokens_per_second.filter(|speed| *speed > 0.0)
+    }
+
+    /// How much of the time that requests have may be spoken for. A request is answered after at most twice what is before
+    /// it (see the module), so it is half.
+    #[must_use]
+    pub fn usable(time: Duration) -> Duration {
+        time / 2
+    }
+}
+
 /// What the order depends on of a text that waits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
@@ -212,8 +227,8 @@ impl Fairness {
 
     /// Refuses a request that would not be answered in time: how long it should stay away.
     ///
-    /// It is answered after at most twice what is before it (see the module), so half of the time that it has may be taken.
-    /// Requests that need little of it may take some more. Requests that are refused one after another are told to come again
+    /// Up to [`Load::usable`] of the time that it has may be taken. Requests that need little of it may take some more. Requests
+    /// that are refused one after another are told to come again
     /// one after another, and none later than what waits now takes.
     pub(crate) fn refuse_late(
         &mut self,
@@ -222,7 +237,7 @@ impl Fairness {
         load: Load,
     ) -> Option<Duration> {
         let deadline = caller.deadline?.saturating_duration_since(Instant::now());
-        let speed = load.tokens_per_second.filter(|speed| *speed > 0.0)?;
+        let speed = load.speed()?;
         let before = self.waiting + load.running;
         // It may be a lone text that takes longer than any request may. The rate is an estimate: let it try.
         if before == 0 {
@@ -239,7 +254,7 @@ impl Fairness {
         let shared = own + load.running as f64;
         let seconds = |tokens: usize| tokens as f64 / speed;
         let needed = seconds(before + tokens).min(shared / speed);
-        let mut allowed = deadline.as_secs_f64() / 2.0;
+        let mut allowed = Load::usable(deadline).as_secs_f64();
         if seconds(tokens) * f64::from(SMALL_REQUEST_FRACTION) <= allowed {
             allowed += allowed / f64::from(SMALL_REQUEST_EXTRA_FRACTION);
         }

@@ -1,4 +1,4 @@
-//! The files of a model while it is served: sessions map them, so whoever writes into one changes the vectors.
+//! Detects changes to the files of a model while it is served. Sessions map them, so a write changes the vectors.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;

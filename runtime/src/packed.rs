@@ -15,7 +15,7 @@ use crate::plan_inputs::{Input, plan_inputs, takes};
 use crate::prefix::Found;
 use crate::prefix_rows::{self, PrefixRows};
 use crate::session::{self, SessionSettings, Source};
-use crate::stopper::{self, Stopper};
+use crate::stopper::{HostRun, Stopper};
 
 /// A packed graph (see ARCHITECTURE.md).
 #[derive(Debug)]
@@ -91,10 +91,8 @@ impl PackedNetwork {
         }
         let mut inputs = plan_inputs(&self.session, &plan)?;
         inputs.extend(prefixes.inputs(&found)?);
-        let mut options = RunOptions::new()?;
-        session::free_after(&mut options, plan.length, self.on_gpu)?;
-        let binding = stopper::bind(&self.session, &inputs, &names)?;
-        let outputs = self.stopper.run(&mut self.session, &binding, options)?;
+        let run = HostRun::new(&self.session, &inputs, &names, plan.length, self.on_gpu)?;
+        let outputs = self.stopper.run(&mut self.session, &run)?;
         let values = widened(&outputs[EMBEDDING])?;
         if !wanted.is_empty() {
             prefixes.keep(&found, &wanted, &outputs)?;
@@ -128,10 +126,9 @@ impl PackedNetwork {
     fn launch(&mut self, plan: &Plan) -> ort::Result<Vec<f32>> {
         let inputs = plan_inputs(&self.session, plan)?;
         if !self.on_gpu {
-            let mut options = RunOptions::new()?;
-            session::free_after(&mut options, plan.length, self.on_gpu)?;
-            let binding = stopper::bind(&self.session, &inputs, &[EMBEDDING])?;
-            let outputs = self.stopper.run(&mut self.session, &binding, options)?;
+            let names = [EMBEDDING];
+            let run = HostRun::new(&self.session, &inputs, &names, plan.length, self.on_gpu)?;
+            let outputs = self.stopper.run(&mut self.session, &run)?;
             return widened(&outputs[EMBEDDING]);
         }
         let mut options = only(&[EMBEDDING])?;

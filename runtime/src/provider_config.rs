@@ -13,8 +13,8 @@ const MULTIPLY_CODES: &str = "fpa_intb_gemm";
 const CUDA_SESSION_OPTIONS: [&str; 1] = [MULTIPLY_CODES];
 
 /// ONNX Runtime's flags of FlashAttention-2 (1), memory-efficient attention (2) and unfused attention (16): what CUDA may
-/// use. From compute capability 9.0 on it would take cuDNN's attention, which plans every new shape of a batch anew; on an
-/// H200 that took 220 ms per batch, more than the batch itself.
+/// use. From compute capability 9.0 on it would take cuDNN's attention, which builds a plan for every new shape of a
+/// batch; on an H200 that took 220 ms per batch, more than the batch itself.
 const ATTENTION_WITHOUT_CUDNN: u32 = 1 | 2 | 16;
 
 /// The options for one provider: lexivec's, then the user's.

@@ -7,6 +7,7 @@ use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::{IoBinding, NoSelectedOutputs, RunOptions, Session, SessionOutputs};
 
 use crate::plan_inputs::Input;
+use crate::session::free_after;
 
 type Options = Arc<RunOptions<NoSelectedOutputs>>;
 
@@ -29,16 +30,14 @@ impl Stopper {
         }
     }
 
-    /// Runs a session, so that [`Stopper::stop`] can end it.
+    /// Makes a run, so that [`Stopper::stop`] can end it.
     pub(crate) fn run<'a>(
         &self,
         session: &'a mut Session,
-        binding: &'a IoBinding,
-        options: RunOptions<NoSelectedOutputs>,
+        run: &'a HostRun,
     ) -> ort::Result<SessionOutputs<'a>> {
-        let options = Arc::new(options);
-        *self.lock() = Some(Arc::clone(&options));
-        let ran = session.run_binding_with_options(binding, &options);
+        *self.lock() = Some(Arc::clone(&run.options));
+        let ran = session.run_binding_with_options(&run.binding, &run.options);
         *self.lock() = None;
         ran
     }
@@ -49,25 +48,40 @@ impl Stopper {
     }
 }
 
-/// Binds inputs, and outputs of these names in the host's memory: ort lets no other thread see options that select outputs.
-/// Inputs that are borrowed are copied.
-pub(crate) fn bind(
-    session: &Session,
-    inputs: &[Input<'_>],
-    outputs: &[&str],
-) -> ort::Result<IoBinding> {
-    let mut binding = session.create_binding()?;
-    for (name, value) in inputs {
-        binding.bind_input(*name, value)?;
+/// A run whose outputs lie in the host's memory. They are bound because ort lets no other thread see options that select
+/// outputs.
+pub(crate) struct HostRun {
+    binding: IoBinding,
+    options: Options,
+}
+
+impl HostRun {
+    /// Binds inputs, and outputs of these names, for texts of at most `length` tokens. Inputs that are borrowed are copied.
+    pub(crate) fn new(
+        session: &Session,
+        inputs: &[Input<'_>],
+        outputs: &[&str],
+        length: usize,
+        on_gpu: bool,
+    ) -> ort::Result<Self> {
+        let mut binding = session.create_binding()?;
+        for (name, value) in inputs {
+            binding.bind_input(*name, value)?;
+        }
+        let host = MemoryInfo::new(
+            AllocationDevice::CPU,
+            0,
+            AllocatorType::Device,
+            MemoryType::CPUOutput,
+        )?;
+        for name in outputs {
+            binding.bind_output_to_device(*name, &host)?;
+        }
+        let mut options = RunOptions::new()?;
+        free_after(&mut options, length, on_gpu)?;
+        Ok(Self {
+            binding,
+            options: Arc::new(options),
+        })
     }
-    let host = MemoryInfo::new(
-        AllocationDevice::CPU,
-        0,
-        AllocatorType::Device,
-        MemoryType::CPUOutput,
-    )?;
-    for name in outputs {
-        binding.bind_output_to_device(*name, &host)?;
-    }
-    Ok(binding)
 }

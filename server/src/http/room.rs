@@ -1,7 +1,7 @@
 //! How many texts a model has accepted and not yet answered, and whose they are.
 //!
 //! A request of more than an eighth of the room leaves an eighth to smaller ones. One caller alone may have all the rest.
-//! When others want some, each gets a part by its share, and whoever holds more is refused until it has come down to that.
+//! When others want some, each gets a part by its share. A caller who holds more is refused until it holds no more than that.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -12,7 +12,7 @@ use super::metrics::Exporter;
 use super::room::{Room, Taken};
 use super::settings::HttpSettings;
 use lexivec_models::Instructions;
-use lexivec_runtime::{Caller, Engine, Error};
+use lexivec_runtime::{Caller, Engine, Error, Load};
 
 /// A model under the name that requests call it by.
 #[derive(Debug)]
@@ -61,12 +61,11 @@ impl ServedModel {
         self.room.take(texts, caller)
     }
 
-    /// What a caller may still ask for, so far as it is known how fast the sessions compute: half of what they do in the
-    /// time that a request may take (see [`Engine::check_load`]).
+    /// What a caller may still ask for, if it is known how fast the sessions compute.
     pub(super) fn left(&self, time: Duration) -> Option<Left> {
         let load = self.engine.load();
-        let speed = load.tokens_per_second.filter(|speed| *speed > 0.0)?;
-        let limit = (speed * time.as_secs_f64() / 2.0) as u64;
+        let speed = load.speed()?;
+        let limit = (speed * Load::usable(time).as_secs_f64()) as u64;
         let waiting = self.engine.queue().tokens() + load.running;
         Some(Left {
             limit,

@@ -7,7 +7,7 @@ use lexivec_models::{
     Checkpoint, Dimensions, Error as ModelError, FORMAT_VERSION, Manifest, Quantization, Source,
     Verification, WeightStorage,
 };
-use lexivec_runtime::Library;
+use lexivec_runtime::{Library, truncation};
 
 use crate::calibrate::{self, Calibrated};
 use crate::error::{Error, Result};
@@ -55,6 +55,8 @@ pub fn convert(
         // A process has one library: the CPU's would leave nothing to verify with. Whoever needs it reports that it is missing.
         let _ = Library::load(options.onnxruntime.as_deref(), true);
     }
+    truncation::survive();
+    let truncated = truncation::count();
     let staging = Staging::create(output, options.force)?;
     let dir = staging.dir();
     let variant = options.variant();
@@ -136,6 +138,11 @@ pub fn convert(
         quantization,
         notes: [checkpoint.notes.clone(), notes].concat(),
     };
+    if truncation::count() != truncated {
+        return Err(Error::Truncated {
+            dir: checkpoint.dir.clone(),
+        });
+    }
     manifest.write(dir)?;
     if progress.cancelled() {
         return Err(Error::Interrupted);

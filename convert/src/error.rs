@@ -57,6 +57,14 @@ pub enum Error {
         /// What the format's reader found.
         source: safetensors::SafeTensorError,
     },
+    /// A mapped file became shorter while it was read.
+    #[error(
+        "a weight file of {dir} was truncated while it was converted: restore it, and convert again"
+    )]
+    Truncated {
+        /// The checkpoint's folder.
+        dir: PathBuf,
+    },
     /// A tensor that the architecture needs is in none of the weight files.
     #[error(
         "tensor `{name}` is missing from the weight files of {dir}: config.json and the weights do not belong together, \

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use lexivec_models::Manifest;
 use tokio::sync::oneshot;
 
+use crate::admission::{Load, Refusal};
 use crate::batch::Limits;
 use crate::error::{Error, Result};
-use crate::fairness::{Caller, Load};
+use crate::fairness::Caller;
 use crate::flight::{Answer, Flight, Reply};
 use crate::gpu_memory::{self, GpuMemory};
 use crate::health::Health;
@@ -27,8 +28,8 @@ use crate::request::{Embedding, Request};
 use crate::results::{CacheSettings, Results};
 use crate::session::SessionSettings;
 use crate::tokenization::{Encoding, Tokenizer};
-use crate::vector;
 use crate::worker::{self, Shared, Worker};
+use crate::{truncation, vector};
 
 /// Texts seldom have more bytes than this per token, so that a request is not refused for tokens that it does not have.
 const BYTES_PER_TOKEN: usize = 8;
@@ -143,8 +144,10 @@ impl Engine {
     /// # Errors
     /// The library, the directory, its tokenizer or its graph cannot be used, or an execution provider does not start.
     pub fn open(dir: &Path, options: &EngineOptions) -> Result<Self> {
+        // The sessions, and the digest, read mapped files.
+        truncation::survive();
         let files = ModelFiles::snapshot(dir)?;
-        let mut model = ModelInfo::read(dir)?;
+        let mut model = ModelInfo::of_files(dir, &files)?;
         let mut options = options.clone();
         gpu_memory::fit(dir, &mut model, &mut options)?;
         limit_length(&mut model, &options);
@@ -194,19 +197,23 @@ impl Engine {
         options: &EngineOptions,
     ) -> Result<Self> {
         let cache = options.cache.as_ref();
+        let watches = files.digests().next().is_some();
         let name = options.name_of(&model).to_owned();
         let shared = Arc::new(Shared {
             queue: Queue::new(options.queue),
             budget: AtomicUsize::new(options.limits.max_tokens),
             max_padding: options.limits.max_padding,
             rate: Rate::new(options.total_sessions()),
-            files,
+            files: Arc::new(files),
             results: cache
                 .map(|settings| Results::new(&model, options.session.providers.first(), settings))
                 .transpose()?
                 .map(Arc::new),
             metrics: metrics::Model::new(&name),
         });
+        if watches {
+            shared.files.watch()?;
+        }
         shared.metrics.budget(options.limits.max_tokens);
         let mut engine = Self {
             model,
@@ -319,10 +326,11 @@ impl Engine {
         // A longer text is cut, or refused.
         let most = self.model.max_length;
         let tokens = bytes.map(|bytes| (bytes / BYTES_PER_TOKEN).clamp(1, most));
-        let tokens = tokens.fold(0usize, usize::saturating_add);
-        match self.shared.queue.refuse_late(caller, tokens, self.load()) {
-            Some(retry_after) => Err(Error::Busy { retry_after }),
-            None => Ok(()),
+        let admits = self.shared.queue.admits(caller, tokens, self.load());
+        match admits {
+            // Some of them may be known.
+            Ok(()) | Err(Refusal::Never(_)) => Ok(()),
+            Err(refusal) => Err(refusal.into()),
         }
     }
 
@@ -397,7 +405,7 @@ impl Engine {
     /// A file of the model that has changed since it was opened, by contents or because another took its place.
     #[must_use]
     pub fn changed_file(&self) -> Option<&Path> {
-        let change = self.shared.files.detect_change();
+        let change = self.shared.files.obvious_change();
         change.map(|change| change.path.as_path())
     }
 

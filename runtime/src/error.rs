@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::admission::Refusal;
+
 /// An error of this crate. It is `Clone`, for one failed batch answers many texts.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -149,6 +151,16 @@ pub enum Error {
         /// When a request of this size would be answered in time, if no others came.
         retry_after: Duration,
     },
+    /// The texts take longer to compute than a request may take, even if nothing else is computed.
+    #[error(
+        "the texts of this request take about {} s to compute, which is more time than a request has here: send fewer texts \
+         at a time",
+        needed.as_secs_f64().ceil()
+    )]
+    TooMuchWork {
+        /// How long they take.
+        needed: Duration,
+    },
     /// Somebody wrote into a file of the model while it was served.
     #[error("{path}: the file was changed while the model was served: restart the server")]
     ModelChanged {
@@ -211,6 +223,15 @@ impl Error {
             Self::OutOfMemory { reason }
         } else {
             Self::Inference(reason)
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Later(retry_after) => Self::Busy { retry_after },
+            Refusal::Never(needed) => Self::TooMuchWork { needed },
         }
     }
 }

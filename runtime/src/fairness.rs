@@ -8,23 +8,26 @@
 //! # Within a caller's share
 //! Requests go in the order in which they would finish if they shared equally: small ones before large ones, and equal
 //! ones one after another, because serving them in turns would finish all of them last. Each request gets a *tag* on
-//! entry: its tokens, counted from the flow's virtual time, which grows by the computed tokens divided by the requests that
+//! entry: its cost, counted from the flow's virtual time, which grows by the computed cost divided by the requests that
 //! wait. A large request is therefore overtaken for a while only. With thousands of small requests that while is long, so
 //! every other batch begins with the request that came first. A text waits for at most two batches per text of its caller
 //! that came before it, and usually for two.
+//!
+//! # Before both
+//! A request was accepted because it can be answered before its deadline ([`crate::admission`]). Callers that come later may
+//! take the time that it needs. Requests that would be late otherwise therefore go first, by deadline.
+//!
+//! Service is counted as *cost* ([`Load::cost`]), not in texts or tokens: what a long text's token takes is more.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Steps of a flow's service per token at weight 1.
+/// Steps of a flow's service per unit of cost at weight 1.
 const STEPS: u64 = 1024;
-/// Requests that need at most this part of the time that there is may use the room that is kept for small ones.
-const SMALL_REQUEST_FRACTION: u32 = 16;
-/// That room, as a part of what others may use.
-const SMALL_REQUEST_EXTRA_FRACTION: u32 = 8;
-/// Nobody is told to stay away for longer.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
+/// A request is urgent when what is due up to its deadline, and a batch of others before it, take more than this part of the
+/// time until then. The rest is for errors of the estimate.
+const URGENT: f64 = 0.8;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,30 +50,6 @@ impl Default for Caller {
     }
 }
 
-/// What the sessions are doing.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Load {
-    /// Tokens that all sessions compute per second; `None` as long as no full batch has shown it.
-    pub tokens_per_second: Option<f64>,
-    /// Tokens of the batches under way.
-    pub running: usize,
-}
-
-impl Load {
-    /// Tokens per second, if they are known.
-    #[must_use]
-    pub fn speed(&self) -> Option<f64> {
-        self.tokens_per_second.filter(|speed| *speed > 0.0)
-    }
-
-    /// How much of the time that requests have may be spoken for. A request is answered after at most twice what is before
-    /// it (see the module), so it is half.
-    #[must_use]
-    pub fn usable(time: Duration) -> Duration {
-        time / 2
-    }
-}
-
 /// What the order depends on of a text that waits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
@@ -82,63 +61,75 @@ pub(crate) struct Place {
     pub(crate) tag: u64,
     /// Its length.
     pub(crate) tokens: usize,
+    /// What it takes to compute; see [`crate::admission::Load::cost`].
+    pub(crate) cost: usize,
 }
 
 #[derive(Debug, Default)]
-struct Flow {
+pub(crate) struct Flow {
     /// Steps of service that its caller has got.
     served: u64,
-    /// See the module; in tokens.
+    /// See the module; in units of cost.
     virtual_time: u64,
     /// The size of its caller's part.
-    weight: u64,
-    /// Tokens that wait.
-    waiting: usize,
+    pub(crate) weight: u64,
+    /// Cost of what waits.
+    pub(crate) waiting: usize,
     /// Until when room is spoken for by requests that were refused and told when to come again.
-    next_retry_at: Option<Instant>,
+    pub(crate) next_retry_at: Option<Instant>,
 }
 
 /// The callers, and whose turn it is.
 #[derive(Debug, Default)]
 pub(crate) struct Fairness {
-    flows: HashMap<u64, Flow>,
+    pub(crate) flows: HashMap<u64, Flow>,
     /// The least service among the callers that waited when the last batch was taken.
     now: u64,
     /// Whether the next batch begins with the request that came first.
     oldest_next: bool,
-    /// Tokens that wait, of all flows.
+    /// Cost of what waits, of all flows.
     waiting: usize,
 }
 
 impl Fairness {
     /// Counts a request that enters; returns its tag.
-    pub(crate) fn enter(&mut self, caller: Caller, tokens: usize) -> u64 {
+    pub(crate) fn enter(&mut self, caller: Caller, cost: usize) -> u64 {
         let flow = self.flows.entry(caller.flow).or_default();
         flow.weight = u64::from(caller.weight.max(1));
         flow.served = flow.served.max(self.now);
-        flow.waiting += tokens;
-        self.waiting += tokens;
-        flow.virtual_time + (tokens as u64).max(1)
+        flow.waiting += cost;
+        self.waiting += cost;
+        flow.virtual_time + (cost as u64).max(1)
     }
 
     /// Counts a text that is dropped without being computed.
     pub(crate) fn leave(&mut self, place: &Place) {
-        self.waiting -= place.tokens;
+        self.waiting -= place.cost;
         if let Some(flow) = self.flows.get_mut(&place.caller.flow) {
-            flow.waiting -= place.tokens;
+            flow.waiting -= place.cost;
         }
     }
 
-    /// Tokens that wait.
+    /// Cost of what waits.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting
     }
 
-    /// Positions of `waiting` in the order in which a batch should consider them.
-    pub(crate) fn order(&self, waiting: &[Place]) -> Vec<usize> {
+    /// Positions of `waiting` in the order in which a batch of at most `batch` tokens should consider them. `speed` is the cost
+    /// that is computed per second, if it is known.
+    pub(crate) fn order(&self, waiting: &[Place], batch: usize, speed: Option<f64>) -> Vec<usize> {
+        let now = Instant::now();
+        let urgent = speed.and_then(|speed| last_urgent(waiting, batch, speed, now));
+        let goes_first = |place: &Place| place.tag == 0 || is_due(place, urgent);
+        let (mut order, rest): (Vec<usize>, Vec<usize>) =
+            (0..waiting.len()).partition(|i| goes_first(&waiting[*i]));
+        order.sort_by_key(|i| {
+            let Place { tag, caller, .. } = waiting[*i];
+            (tag != 0, caller.deadline.filter(|_| tag != 0))
+        });
         let mut flows: HashMap<u64, Vec<usize>> = HashMap::new();
-        for (i, place) in waiting.iter().enumerate() {
-            flows.entry(place.caller.flow).or_default().push(i);
+        for i in rest {
+            flows.entry(waiting[i].caller.flow).or_default().push(i);
         }
         for texts in flows.values_mut() {
             let oldest = texts.first().filter(|_| self.oldest_next);
@@ -146,28 +137,24 @@ impl Fairness {
             // Stable: among equal tags the older first.
             texts.sort_by_key(|i| {
                 let Place { request, tag, .. } = waiting[*i];
-                (tag != 0, Some(request) != oldest, tag)
+                (Some(request) != oldest, tag)
             });
         }
-        if let (1, Some(only)) = (flows.len(), flows.values().next()) {
-            return only.clone();
+        match (flows.len(), flows.values().next()) {
+            (1, Some(only)) => order.extend(only),
+            _ => self.merge(waiting, flows, &mut order),
         }
-        self.merge(waiting, flows)
+        order
     }
 
     /// Takes a text at a time of the caller that has been served least.
-    fn merge(&self, waiting: &[Place], flows: HashMap<u64, Vec<usize>>) -> Vec<usize> {
-        let mut order = Vec::with_capacity(waiting.len());
+    fn merge(&self, waiting: &[Place], flows: HashMap<u64, Vec<usize>>, order: &mut Vec<usize>) {
         let mut next = BinaryHeap::new();
         for (number, texts) in flows {
             let served = self.flows.get(&number).map_or(0, |flow| flow.served);
-            let mut texts = texts.into_iter().peekable();
-            order.extend(std::iter::from_fn(|| {
-                texts.next_if(|i| waiting[*i].tag == 0)
-            }));
             next.push(Next {
                 served: Reverse((served, number)),
-                texts: texts.collect::<Vec<_>>(),
+                texts,
                 place: 0,
             });
         }
@@ -181,7 +168,6 @@ impl Fairness {
             flow.served = Reverse((served + steps(&waiting[i]), number));
             next.push(flow);
         }
-        order
     }
 
     /// Counts a batch that is taken out of `waiting`.
@@ -197,15 +183,15 @@ impl Fairness {
         let mut taken: HashMap<u64, u64> = HashMap::new();
         for (place, _) in waiting.iter().zip(chosen).filter(|(_, chosen)| **chosen) {
             self.leave(place);
-            *taken.entry(place.caller.flow).or_default() += place.tokens as u64;
+            *taken.entry(place.caller.flow).or_default() += place.cost as u64;
             if let Some(flow) = self.flows.get_mut(&place.caller.flow) {
                 flow.served += steps(place);
             }
         }
-        for (number, tokens) in taken {
+        for (number, cost) in taken {
             let requests = requests.get(&number).map_or(1, |(_, count)| *count);
             if let Some(flow) = self.flows.get_mut(&number) {
-                flow.virtual_time += tokens / requests.max(1);
+                flow.virtual_time += cost / requests.max(1);
             }
         }
         if self.waiting == 0 {
@@ -224,55 +210,6 @@ impl Fairness {
             flow.waiting > 0 || flow.served > service || is_booked
         });
     }
-
-    /// Refuses a request that would not be answered in time: how long it should stay away.
-    ///
-    /// Up to [`Load::usable`] of the time that it has may be taken. Requests that need little of it may take some more. Requests
-    /// that are refused one after another are told to come again
-    /// one after another, and none later than what waits now takes.
-    pub(crate) fn refuse_late(
-        &mut self,
-        caller: Caller,
-        tokens: usize,
-        load: Load,
-    ) -> Option<Duration> {
-        let deadline = caller.deadline?.saturating_duration_since(Instant::now());
-        let speed = load.speed()?;
-        let before = self.waiting + load.running;
-        // It may be a lone text that takes longer than any request may. The rate is an estimate: let it try.
-        if before == 0 {
-            return None;
-        }
-        let flow = self.flows.get(&caller.flow);
-        let own = flow.map_or(0, |flow| flow.waiting);
-        let others = self.flows.iter();
-        let others = others.filter(|(number, f)| **number != caller.flow && f.waiting > 0);
-        let others: u64 = others.map(|(_, flow)| flow.weight).sum();
-        let weight = u64::from(caller.weight.max(1));
-        // What all callers get while this one gets its own.
-        let own = (own + tokens) as f64 * (others + weight) as f64 / weight as f64;
-        let shared = own + load.running as f64;
-        let seconds = |tokens: usize| tokens as f64 / speed;
-        let needed = seconds(before + tokens).min(shared / speed);
-        let mut allowed = Load::usable(deadline).as_secs_f64();
-        if seconds(tokens) * f64::from(SMALL_REQUEST_FRACTION) <= allowed {
-            allowed += allowed / f64::from(SMALL_REQUEST_EXTRA_FRACTION);
-        }
-        if needed <= allowed {
-            return None;
-        }
-        let now = Instant::now();
-        let missing = Duration::try_from_secs_f64(needed - allowed).unwrap_or(MAX_RETRY_AFTER);
-        // By then everything that waits now has been computed.
-        let latest = Duration::try_from_secs_f64(seconds(before)).unwrap_or(MAX_RETRY_AFTER);
-        let latest = now + latest.max(missing).min(MAX_RETRY_AFTER);
-        let taken = Duration::try_from_secs_f64(seconds(tokens)).unwrap_or(MAX_RETRY_AFTER);
-        let flow = self.flows.entry(caller.flow).or_default();
-        let after_others = flow.next_retry_at.unwrap_or(now);
-        let at = after_others.max(now + missing).min(latest);
-        flow.next_retry_at = Some((at + taken).min(latest));
-        Some(at - now)
-    }
 }
 
 /// A flow's texts in their order, of which those before `place` have been taken.
@@ -284,11 +221,33 @@ struct Next {
 }
 
 fn steps(place: &Place) -> u64 {
-    place.tokens as u64 * STEPS / u64::from(place.caller.weight.max(1))
+    place.cost as u64 * STEPS / u64::from(place.caller.weight.max(1))
+}
+
+/// The last deadline that is urgent; everything that is due earlier is urgent, too.
+fn last_urgent(waiting: &[Place], batch: usize, speed: f64, now: Instant) -> Option<Instant> {
+    let due = |place: &Place| Some((place.caller.deadline?, place.cost));
+    let mut due: Vec<(Instant, usize)> = waiting.iter().filter_map(due).collect();
+    // Usually it is sorted already.
+    due.sort();
+    let mut before = batch;
+    let urgent = due.into_iter().filter(|(deadline, cost)| {
+        before += cost;
+        let left = deadline.saturating_duration_since(now).as_secs_f64();
+        // A request whose time is up is not worth hurrying for.
+        left > 0.0 && before as f64 > speed * left * URGENT
+    });
+    urgent.map(|(deadline, _)| deadline).last()
+}
+
+fn is_due(place: &Place, urgent: Option<Instant>) -> bool {
+    matches!((place.caller.deadline, urgent), (Some(deadline), Some(last)) if deadline <= last)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn caller(flow: u64, weight: u32) -> Caller {
@@ -312,10 +271,11 @@ mod tests {
                     request: request * 100 + i as u64,
                     tag,
                     tokens: 10,
+                    cost: 10,
                 }));
             }
             let mut chosen = vec![false; waiting.len()];
-            for i in fairness.order(&waiting).into_iter().take(4) {
+            for i in fairness.order(&waiting, 40, None).into_iter().take(4) {
                 chosen[i] = true;
                 let place = callers.iter().position(|c| *c == waiting[i].caller);
                 got[place.unwrap()] += 10;
@@ -342,6 +302,7 @@ mod tests {
             request,
             tag: 10,
             tokens: 10,
+            cost: 10,
         };
         // The first caller alone is served a thousand times, and always waits.
         fairness.enter(caller(1, 1), 10);
@@ -363,6 +324,7 @@ mod tests {
                 request: flow,
                 tag: 10,
                 tokens: 10,
+                cost: 10,
             };
             fairness.enter(place.caller, 10);
             fairness.serve(&[place], &[true]);
@@ -371,47 +333,30 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_in_time_is_told_how_long_to_stay_away() {
-        let mut fairness = Fairness::default();
-        let load = Load {
-            tokens_per_second: Some(100.0),
-            running: 0,
+    fn what_would_be_late_goes_first_and_what_is_late_does_not() {
+        let now = Instant::now();
+        let text = |flow, seconds, cost| Place {
+            caller: Caller {
+                deadline: Some(now + Duration::from_secs(seconds)),
+                ..caller(flow, 1)
+            },
+            request: flow,
+            tag: cost as u64,
+            tokens: cost,
+            cost,
         };
-        let asks = |seconds| Caller {
-            deadline: Some(Instant::now() + Duration::from_secs(seconds)),
-            ..caller(1, 1)
-        };
-        // Nothing waits: even what would take too long may try.
-        assert_eq!(fairness.refuse_late(asks(10), 1_000_000, load), None);
-        fairness.enter(caller(1, 1), 1000);
-        // Ten seconds wait, twelve are allowed.
-        assert_eq!(fairness.refuse_late(asks(24), 190, load), None);
-        let wait = fairness.refuse_late(asks(24), 500, load).unwrap();
-        assert!((2.9..3.2).contains(&wait.as_secs_f64()), "{wait:?}");
-        // The next one is told to come after that one, and nobody later than when all that waits now is computed.
-        let wait = fairness.refuse_late(asks(24), 500, load).unwrap();
-        assert!((7.9..8.2).contains(&wait.as_secs_f64()), "{wait:?}");
-        let far = (0..20).map(|_| fairness.refuse_late(asks(24), 500, load).unwrap());
-        assert!(far.max().unwrap() <= Duration::from_secs(10));
-        // Small requests have room of their own.
-        assert!(fairness.refuse_late(asks(18), 100, load).is_some());
-        assert_eq!(fairness.refuse_late(asks(18), 1, load), None);
-        // Another caller is not held to what the first one has waiting.
-        let other = Caller {
-            flow: 2,
-            ..asks(10)
-        };
-        assert_eq!(fairness.refuse_late(other, 200, load), None);
-        // A small part of the sessions is slow: 101 times as much is computed while it gets its own.
-        fairness.enter(caller(3, 100), 10_000);
-        assert!(fairness.refuse_late(other, 200, load).is_some());
-        let large = Caller {
-            weight: 10_000,
-            ..other
-        };
-        assert_eq!(fairness.refuse_late(large, 200, load), None);
-        // Without a rate, or a deadline, nothing is refused.
-        assert_eq!(fairness.refuse_late(asks(1), 500, Load::default()), None);
-        assert_eq!(fairness.refuse_late(caller(1, 1), 1_000_000, load), None);
+        let fairness = Fairness::default();
+        // 75 units of cost are due in 100 seconds, and a batch takes ten.
+        let waiting = [text(1, 100, 65), text(2, 100, 10), text(3, 1000, 5)];
+        let order = |speed| fairness.order(&waiting, 10, Some(speed));
+        assert_eq!(order(1.0), [0, 1, 2]);
+        let urgent = |speed| last_urgent(&waiting, 10, speed, now);
+        assert_eq!(urgent(1.0), waiting[0].caller.deadline);
+        assert_eq!(urgent(1.2), None);
+        // The second is urgent because the first is due before it. The third is not.
+        let waiting = [text(3, 1000, 5), text(2, 100, 10), text(1, 99, 75)];
+        assert_eq!(fairness.order(&waiting, 10, Some(1.0)), [2, 1, 0]);
+        let waiting = [text(1, 0, 60), text(2, 1000, 10)];
+        assert_eq!(last_urgent(&waiting, 10, 1.0, now), None);
     }
 }

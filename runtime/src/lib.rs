@@ -16,6 +16,7 @@
 //! The crate knows nothing of HTTP.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod admission;
 pub mod batch;
 mod bucketed;
 pub mod cache;
@@ -60,13 +61,15 @@ mod stopper;
 mod sync;
 mod tensorrt;
 pub mod tokenization;
+pub mod truncation;
 pub mod vector;
 mod worker;
 
+pub use admission::{Load, Refusal};
 pub use engine::{Engine, EngineOptions, OpenNetwork};
 pub use error::{Error, Result};
 pub use execution_provider::{Provider, ProviderOption, ProviderSettings};
-pub use fairness::{Caller, Load};
+pub use fairness::Caller;
 pub use flight::{Answer, Flight, Origin, Reply};
 pub use gpu_memory::{DeviceMemory, Fit, GpuMemory, MAX_GPU_TOKENS, fit, gpus};
 pub use health::Health;

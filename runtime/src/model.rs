@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lexivec_models::{
-    Decoder, Dimensions, FileRecord, Manifest, Precision, SentenceConfig, Target,
-};
+use lexivec_models::{Decoder, Dimensions, Manifest, Precision, SentenceConfig, Target};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Result;
-use crate::model_files::files_below;
+use crate::model_files::ModelFiles;
 
 /// A served model's properties.
 #[derive(Debug, Clone)]
@@ -44,6 +42,16 @@ impl ModelInfo {
     /// # Errors
     /// A file is missing, damaged, or describes what cannot be served.
     pub fn read(dir: &Path) -> Result<Self> {
+        // A manifest has the digests.
+        let files = match Manifest::is_model_dir(dir) {
+            true => ModelFiles::default(),
+            false => ModelFiles::snapshot(dir)?,
+        };
+        Self::of_files(dir, &files)
+    }
+
+    /// The same, of files that were looked at.
+    pub(crate) fn of_files(dir: &Path, files: &ModelFiles) -> Result<Self> {
         if Manifest::is_model_dir(dir) {
             let manifest = Manifest::read(dir)?;
             manifest.check(dir)?;
@@ -83,27 +91,23 @@ impl ModelInfo {
             default_prompt: sentence.default_prompt,
             precision: None,
             target: None,
-            digest: digest_of_files(dir)?,
+            digest: digest_of_files(dir, files),
         })
     }
 }
 
 /// A digest of another exporter's model, which has no manifest: of every file in its folder and the folders below, because
 /// two exports of one checkpoint may differ in any of them.
-fn digest_of_files(dir: &Path) -> Result<String> {
-    let files = files_below(dir)?;
-    let mut digest = Sha256::new();
-    for path in files {
-        let name = path.strip_prefix(dir).unwrap_or(&path);
-        digest.update(name.to_string_lossy().as_bytes());
-        digest.update([0]);
-        digest.update(FileRecord::blake3(&path)?.digest);
+fn digest_of_files(dir: &Path, files: &ModelFiles) -> String {
+    let mut all = Sha256::new();
+    for (path, digest) in files.digests() {
+        let name = path.strip_prefix(dir).unwrap_or(path);
+        all.update(name.to_string_lossy().as_bytes());
+        all.update([0]);
+        all.update(digest);
     }
-    Ok(digest
-        .finalize()
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect())
+    let digits = all.finalize();
+    digits.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -117,7 +121,7 @@ mod tests {
         let digest = |weights: &str| {
             fs_err::write(dir.path().join("config.json"), "{}").unwrap();
             fs_err::write(dir.path().join("onnx/model.onnx_data"), weights).unwrap();
-            digest_of_files(dir.path()).unwrap()
+            digest_of_files(dir.path(), &ModelFiles::snapshot(dir.path()).unwrap())
         };
         assert_ne!(digest("fp32"), digest("fp16"));
         assert_eq!(digest("fp16"), digest("fp16"));

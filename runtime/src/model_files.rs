@@ -1,26 +1,41 @@
 //! Detects changes to the files of a model while it is served. Sessions map them, so a write changes the vectors.
+//!
+//! Files are told apart by inode, size and times. Where only a time has changed (`touch`, a new link, or a write that puts the
+//! old time back) the contents are read again and compared with their digest.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
-use lexivec_models::{Error as ModelError, MANIFEST_FILE, Manifest};
+use lexivec_models::{Error as ModelError, FileRecord, MANIFEST_FILE, Manifest};
 
 use crate::error::{Error, Result};
 
+/// How often the files are looked at, whether or not texts come.
+const INTERVAL: Duration = Duration::from_secs(1);
 /// Folders within folders are looked into so far: links may form a circle.
 const DEEPEST: usize = 8;
 
 /// The files of one model, and what has become of them.
 #[derive(Debug, Default)]
 pub(crate) struct ModelFiles {
-    /// Each file, as it was when it was opened.
-    files: Vec<(PathBuf, Identity)>,
+    files: Vec<Watched>,
     /// The first file that was found written into.
     written: OnceLock<Change>,
     /// The first file whose place was found taken by another.
     replaced: OnceLock<Change>,
+}
+
+/// A file, as it was when it was opened.
+#[derive(Debug)]
+struct Watched {
+    path: PathBuf,
+    /// `blake3:` and its digest.
+    digest: String,
+    /// Held while the contents are compared, so that nobody uses the file meanwhile.
+    identity: Mutex<Identity>,
 }
 
 /// How a file differs from the one that was opened.
@@ -32,28 +47,79 @@ pub(crate) struct Change {
     pub(crate) in_place: bool,
 }
 
-/// What changes when somebody writes into a file or replaces it. The time of the inode itself is not among it: a
-/// conversion links weights.
+/// What changes when somebody writes into a file or replaces it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity {
     device: u64,
     inode: u64,
     size: u64,
     modified: (i64, i64),
+    /// The time of the inode itself: nobody can put it back.
+    changed: (i64, i64),
 }
 
 impl Identity {
+    fn read(path: &Path) -> Result<Self> {
+        let data = fs_err::metadata(path).map_err(|e| ModelError::io(path, e))?;
+        Ok(Self::of(&data))
+    }
+
     fn of(data: &Metadata) -> Self {
         Self {
             device: data.dev(),
             inode: data.ino(),
             size: data.size(),
             modified: (data.mtime(), data.mtime_nsec()),
+            changed: (data.ctime(), data.ctime_nsec()),
         }
     }
 
     fn is_same_file(self, other: Self) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
+    }
+}
+
+impl Watched {
+    /// What has become of the file, judged without reading it; `None` where it has not changed or only its times have.
+    fn obvious_change(&self) -> Option<Change> {
+        // Somebody compares the contents now.
+        let opened = *self.identity.try_lock().ok()?;
+        let now = Identity::read(&self.path).ok();
+        let in_place = now.is_some_and(|now| now.is_same_file(opened));
+        let is_certain = now.is_none_or(|now| !in_place || now.size != opened.size);
+        is_certain.then(|| self.change(in_place))
+    }
+
+    /// What has become of the file. Its contents are compared where its times have changed.
+    fn detect_change(&self) -> Option<Change> {
+        if let Some(change) = self.obvious_change() {
+            return Some(change);
+        }
+        let mut opened = self.lock();
+        let now = Identity::read(&self.path).ok();
+        if now == Some(*opened) {
+            return None;
+        }
+        let found = FileRecord::blake3(&self.path).ok();
+        match (now, found) {
+            (Some(now), Some(found)) if found.digest == self.digest => {
+                *opened = now;
+                None
+            }
+            _ => Some(self.change(true)),
+        }
+    }
+
+    fn change(&self, in_place: bool) -> Change {
+        Change {
+            path: self.path.clone(),
+            in_place,
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Identity> {
+        // Nothing under the lock leaves it half-changed.
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -63,29 +129,87 @@ impl ModelFiles {
     /// # Errors
     /// A file is missing.
     pub(crate) fn snapshot(dir: &Path) -> Result<Self> {
-        let paths = if Manifest::is_model_dir(dir) {
-            let manifest = Manifest::read(dir)?;
-            let names = manifest.files.keys().map(String::as_str);
-            names.chain([MANIFEST_FILE]).map(|n| dir.join(n)).collect()
+        let mut files = Vec::new();
+        if Manifest::is_model_dir(dir) {
+            let manifest_file = dir.join(MANIFEST_FILE);
+            files.push((Identity::read(&manifest_file)?, manifest_file, None));
+            for (name, record) in Manifest::read(dir)?.files {
+                let path = dir.join(name);
+                files.push((Identity::read(&path)?, path, Some(record.digest)));
+            }
         } else {
-            files_below(dir)?
-        };
-        let identify = |path: PathBuf| {
-            let data = fs_err::metadata(&path).map_err(|e| ModelError::io(&path, e))?;
-            Ok((path, Identity::of(&data)))
-        };
+            for path in files_below(dir)? {
+                files.push((Identity::read(&path)?, path, None));
+            }
+        }
+        let watched = files.into_iter().map(|(identity, path, digest)| {
+            Ok(Watched {
+                digest: match digest {
+                    Some(digest) => digest,
+                    None => FileRecord::blake3(&path)?.digest,
+                },
+                path,
+                identity: Mutex::new(identity),
+            })
+        });
         Ok(Self {
-            files: paths.into_iter().map(identify).collect::<Result<_>>()?,
+            files: watched.collect::<Result<_>>()?,
             written: OnceLock::new(),
             replaced: OnceLock::new(),
         })
     }
 
-    /// Finds a file that has changed, one that was written into before one that was replaced. A change that was found is
-    /// not forgotten.
-    pub(crate) fn detect_change(&self) -> Option<&Change> {
+    /// The files and their digests.
+    pub(crate) fn digests(&self) -> impl Iterator<Item = (&Path, &str)> {
+        self.files
+            .iter()
+            .map(|file| (file.path.as_path(), file.digest.as_str()))
+    }
+
+    /// A change that was found, or that is found without reading a file. It is not forgotten.
+    pub(crate) fn obvious_change(&self) -> Option<&Change> {
+        self.note(Watched::obvious_change)
+    }
+
+    /// Refuses vectors of a model whose files have other contents than it was opened with. It may take as long as reading the
+    /// model.
+    ///
+    /// # Errors
+    /// [`Error::ModelChanged`].
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.note(Watched::detect_change) {
+            Some(change) if change.in_place => Err(Error::ModelChanged {
+                path: change.path.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks at the files from time to time, on a thread that ends when they are no longer served.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(crate) fn watch(self: &Arc<Self>) -> Result<()> {
+        let watched = Arc::downgrade(self);
+        let watch = move || {
+            while let Some(files) = watched.upgrade() {
+                // What it finds is kept, and logged.
+                let _ = files.check();
+                drop(files);
+                std::thread::sleep(INTERVAL);
+            }
+        };
+        std::thread::Builder::new()
+            .name("lexivec-files".to_owned())
+            .spawn(watch)
+            .map_err(|e| Error::Inference(format!("no thread to watch files: {e}")))?;
+        Ok(())
+    }
+
+    /// Finds a file that has changed, one that was written into before one that was replaced.
+    fn note(&self, detect: impl Fn(&Watched) -> Option<Change>) -> Option<&Change> {
         if self.written.get().is_none() {
-            for change in self.files.iter().filter_map(change) {
+            for change in self.files.iter().filter_map(detect) {
                 let found = match change.in_place {
                     true => &self.written,
                     false => &self.replaced,
@@ -103,30 +227,6 @@ impl ModelFiles {
         }
         self.written.get().or_else(|| self.replaced.get())
     }
-
-    /// Refuses vectors of a model whose files have other contents than it was opened with.
-    ///
-    /// # Errors
-    /// [`Error::ModelChanged`].
-    pub(crate) fn check(&self) -> Result<()> {
-        match self.detect_change() {
-            Some(change) if change.in_place => Err(Error::ModelChanged {
-                path: change.path.clone(),
-            }),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn change((path, opened): &(PathBuf, Identity)) -> Option<Change> {
-    let now = fs_err::metadata(path).ok().map(|data| Identity::of(&data));
-    if now == Some(*opened) {
-        return None;
-    }
-    Some(Change {
-        path: path.clone(),
-        in_place: now.is_some_and(|now| now.is_same_file(*opened)),
-    })
 }
 
 /// All files of a folder and of the folders in it, sorted; hidden ones are left out.
@@ -160,6 +260,7 @@ fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::time::SystemTime;
 
     use super::*;
 
@@ -179,7 +280,30 @@ mod tests {
         let files = ModelFiles::snapshot(dir.path()).unwrap();
         assert_eq!(files.files.len(), 2);
         fs_err::hard_link(&weights, dir.path().join("link")).unwrap();
-        assert_eq!(files.detect_change(), None);
+        assert_eq!(files.obvious_change(), None);
+        assert!(files.check().is_ok());
+    }
+
+    fn set_modified(path: &Path, to: SystemTime) {
+        let file = fs_err::OpenOptions::new();
+        let file = { file }.append(true).open(path).unwrap();
+        file.file().set_modified(to).unwrap();
+    }
+
+    #[test]
+    fn a_new_time_is_no_change_and_an_old_time_hides_none() {
+        let (dir, weights) = model();
+        let modified = fs_err::metadata(&weights).unwrap().modified().unwrap();
+        let files = ModelFiles::snapshot(dir.path()).unwrap();
+        set_modified(&weights, modified + Duration::from_secs(100));
+        assert!(files.check().is_ok());
+        // What is known of it now is what it was found to be.
+        assert!(files.check().is_ok());
+        fs_err::write(&weights, "heights").unwrap();
+        set_modified(&weights, modified);
+        assert_eq!(files.obvious_change(), None);
+        assert!(files.check().is_err());
+        assert!(files.obvious_change().is_some());
     }
 
     #[test]
@@ -203,7 +327,7 @@ mod tests {
         fs_err::write(&other, "heights").unwrap();
         fs_err::rename(&other, &weights).unwrap();
         assert!(files.check().is_ok());
-        assert!(!files.detect_change().unwrap().in_place);
+        assert!(!files.obvious_change().unwrap().in_place);
         fs_err::remove_file(&weights).unwrap();
         assert!(files.check().is_ok());
     }

@@ -2,14 +2,26 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::fairness::Load;
+use crate::admission::Load;
 
-/// What a batch still counts after each later one.
+/// What a batch still counts for the rate after each later one.
 const DECAY: f64 = 0.8;
+/// The same for what long texts cost beside short ones. That hardly changes, and either kind may be missing for a while.
+const SLOW_DECAY: f64 = 0.99;
 /// Batches with at least a quarter of the tokens that they may have show the rate. Smaller ones are slower per token.
 const LEAST_PART: usize = 4;
+/// So do batches of so many tokens.
+const LARGE_BATCH: usize = 2048;
+/// A text of so many tokens is taken to cost twice as much per token as a short one until batches have shown it.
+const ASSUMED_KNEE: f64 = 4096.0;
+/// How much that counts, as a part of all batches: enough where they are all alike, and little where they are not.
+const ASSUMPTION: f64 = 1e-4;
+/// No attention is slower than this.
+const MOST_GROWTH: f64 = 1.0 / 64.0;
+/// A rate that was measured longer ago is old.
+const RECENT: Duration = Duration::from_secs(60);
 
 /// The rate of one model's sessions.
 #[derive(Debug)]
@@ -22,8 +34,50 @@ pub(crate) struct Rate {
 /// Sums over batches, of which older ones have faded.
 #[derive(Debug, Default, Clone, Copy)]
 struct Measured {
-    tokens: f64,
+    cost: f64,
     seconds: f64,
+    last: Option<Instant>,
+    growth: Growth,
+}
+
+/// A least-squares fit of `seconds = a * tokens + b * squares` over batches, in which each batch counts by its relative
+/// error; `squares` is the sum over a batch's texts of the squares of their lengths.
+#[derive(Debug, Default, Clone, Copy)]
+struct Growth {
+    tokens_tokens: f64,
+    tokens_squares: f64,
+    squares_squares: f64,
+    tokens: f64,
+    squares: f64,
+}
+
+impl Growth {
+    fn add(&mut self, tokens: f64, squares: f64, seconds: f64) {
+        let (tokens, squares) = (tokens / seconds, squares / seconds);
+        let fade = |sum: &mut f64, new: f64| *sum = *sum * SLOW_DECAY + new;
+        fade(&mut self.tokens_tokens, tokens * tokens);
+        fade(&mut self.tokens_squares, tokens * squares);
+        fade(&mut self.squares_squares, squares * squares);
+        fade(&mut self.tokens, tokens);
+        fade(&mut self.squares, squares);
+    }
+
+    /// `b / a`: how much a token's cost grows with each token of its text.
+    fn value(&self) -> f64 {
+        // Batches of texts that are all of one length tell nothing of it: the assumption `b * ASSUMED_KNEE = a` is one more
+        // equation.
+        let assumption = ASSUMPTION * self.tokens_tokens;
+        let aa = self.tokens_tokens + assumption;
+        let ab = self.tokens_squares - assumption * ASSUMED_KNEE;
+        let bb = self.squares_squares + assumption * ASSUMED_KNEE * ASSUMED_KNEE;
+        let a = bb * self.tokens - ab * self.squares;
+        let b = aa * self.squares - ab * self.tokens;
+        match (a > 0.0, b > 0.0) {
+            (true, true) => (b / a).min(MOST_GROWTH),
+            (false, true) => MOST_GROWTH,
+            _ => 0.0,
+        }
+    }
 }
 
 impl Rate {
@@ -37,33 +91,41 @@ impl Rate {
     }
 
     /// A batch begins.
-    pub(crate) fn begin(&self, tokens: usize) {
-        self.running.fetch_add(tokens, Ordering::Relaxed);
+    pub(crate) fn begin(&self, cost: usize) {
+        self.running.fetch_add(cost, Ordering::Relaxed);
     }
 
     /// It has ended, with a result or without one.
-    pub(crate) fn end(&self, tokens: usize) {
-        self.running.fetch_sub(tokens, Ordering::Relaxed);
+    pub(crate) fn end(&self, cost: usize) {
+        self.running.fetch_sub(cost, Ordering::Relaxed);
     }
 
-    /// It was computed in this time, and might have had `most` tokens.
-    pub(crate) fn computed(&self, tokens: usize, most: usize, took: Duration) {
-        if tokens * LEAST_PART < most {
+    /// A batch of texts of these lengths was computed in this time, and might have had `most` tokens.
+    pub(crate) fn computed(&self, lengths: &[usize], most: usize, took: Duration) {
+        let tokens: usize = lengths.iter().sum();
+        let seconds = took.as_secs_f64();
+        if tokens < LARGE_BATCH.min(most / LEAST_PART) || seconds == 0.0 {
             return;
         }
+        let squares = lengths.iter().map(|length| (*length as f64).powi(2)).sum();
+        let tokens = tokens as f64;
         let mut measured = self.lock();
-        *measured = Measured {
-            tokens: measured.tokens * DECAY + tokens as f64,
-            seconds: measured.seconds * DECAY + took.as_secs_f64(),
-        };
+        measured.growth.add(tokens, squares, seconds);
+        let cost = tokens + measured.growth.value() * squares;
+        measured.cost = measured.cost * DECAY + cost;
+        measured.seconds = measured.seconds * DECAY + seconds;
+        measured.last = Some(Instant::now());
     }
 
     /// What is known now.
     pub(crate) fn load(&self) -> Load {
-        let Measured { tokens, seconds } = *self.lock();
+        let measured = *self.lock();
+        let Measured { cost, seconds, .. } = measured;
         Load {
-            tokens_per_second: (seconds > 0.0).then(|| tokens / seconds * self.sessions as f64),
+            cost_per_second: (seconds > 0.0).then(|| cost / seconds * self.sessions as f64),
+            growth: measured.growth.value(),
             running: self.running.load(Ordering::Relaxed),
+            is_recent: measured.last.is_some_and(|at| at.elapsed() < RECENT),
         }
     }
 
@@ -82,16 +144,51 @@ mod tests {
         let rate = Rate::new(2);
         assert_eq!(rate.load(), Load::default());
         let second = Duration::from_secs(1);
-        rate.computed(10, 1000, second);
-        assert_eq!(rate.load().tokens_per_second, None);
-        rate.computed(1000, 1000, second);
-        assert_eq!(rate.load().tokens_per_second, Some(2000.0));
-        (0..50).for_each(|_| rate.computed(500, 1000, second));
-        let found = rate.load().tokens_per_second.unwrap();
-        assert!((found - 1000.0).abs() < 1.0, "{found}");
+        rate.computed(&[1; 10], 1000, second);
+        assert_eq!(rate.load().cost_per_second, None);
+        rate.computed(&[1; 1000], 1000, second);
+        let speed = || rate.load().cost_per_second.unwrap();
+        assert!((speed() - 2000.0).abs() < 1.0);
+        (0..50).for_each(|_| rate.computed(&[1; 500], 1000, second));
+        assert!((speed() - 1000.0).abs() < 1.0, "{}", speed());
+        assert!(rate.load().is_recent);
         rate.begin(300);
         rate.begin(200);
         rate.end(300);
         assert_eq!(rate.load().running, 200);
+    }
+
+    /// A model of 10,000 tokens per second whose texts of 1,000 tokens cost twice as much per token.
+    fn compute(rate: &Rate, length: usize) {
+        let lengths = vec![length; 8000 / length];
+        let tokens = 8000.0 * (1.0 + length as f64 / 1000.0);
+        rate.computed(&lengths, 8000, Duration::from_secs_f64(tokens / 10_000.0));
+    }
+
+    #[test]
+    fn what_long_texts_cost_is_learned_and_kept() {
+        let rate = Rate::new(1);
+        let takes = |length| {
+            let load = rate.load();
+            load.cost(length) as f64 / load.speed().unwrap() / (length as f64 / 10_000.0)
+        };
+        // Of batches that are all alike, texts of that length are known.
+        (0..10).for_each(|_| compute(&rate, 100));
+        assert!((takes(100) - 1.1).abs() < 0.05, "{}", takes(100));
+        (0..2).for_each(|_| compute(&rate, 4000));
+        assert!((takes(4000) - 5.0).abs() < 0.5, "{}", takes(4000));
+        (0..100).for_each(|_| compute(&rate, 100));
+        assert!((takes(100) - 1.1).abs() < 0.1, "{}", takes(100));
+        assert!((takes(4000) - 5.0).abs() < 0.75, "{}", takes(4000));
+    }
+
+    #[test]
+    fn attention_that_costs_nothing_is_no_growth() {
+        let rate = Rate::new(1);
+        for length in [10, 4000, 10, 1000] {
+            let lengths = vec![length; 8000 / length];
+            rate.computed(&lengths, 8000, Duration::from_secs(1));
+        }
+        assert!(rate.load().cost(4000) < 4800, "{:?}", rate.load());
     }
 }

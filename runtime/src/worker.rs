@@ -181,7 +181,7 @@ impl Session {
             );
             return;
         };
-        // Reading a mapped file that somebody has truncated would end the process.
+        // What was written into since the last batch is not worth computing with.
         if let Err(changed) = self.shared.files.check() {
             return answer_all(&entries, &Err(changed));
         }
@@ -191,8 +191,11 @@ impl Session {
         }
         let started = Instant::now();
         let sequences: Vec<&[u32]> = entries.iter().map(|e| e.ids.as_slice()).collect();
-        let tokens: usize = sequences.iter().map(|s| s.len()).sum();
-        self.shared.rate.begin(tokens);
+        let lengths: Vec<usize> = sequences.iter().map(|s| s.len()).collect();
+        let tokens: usize = lengths.iter().sum();
+        let load = self.shared.rate.load();
+        let cost = lengths.iter().map(|length| load.cost(*length)).sum();
+        self.shared.rate.begin(cost);
         self.running.begin(&entries);
         // A panic inside a binding must cost a batch, not the service.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -205,10 +208,10 @@ impl Session {
         let outcome = outcome.unwrap_or_else(|_| Err(Error::Panicked));
         self.running.end();
         let infer = started.elapsed();
-        self.shared.rate.end(tokens);
+        self.shared.rate.end(cost);
         if outcome.is_ok() {
             let most = self.shared.limits().max_tokens;
-            self.shared.rate.computed(tokens, most, infer);
+            self.shared.rate.computed(&lengths, most, infer);
         }
         if let Some(assistant) = preparing {
             self.next = assistant.prepared();

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lexivec_convert::{ConvertOptions, Silent, convert};
+use lexivec_convert::{ConvertOptions, Progress, Silent, convert};
 use lexivec_models::{Checkpoint, Precision};
 use safetensors::tensor::{Dtype, View, serialize_to_file};
 use tempfile::TempDir;
@@ -233,4 +233,31 @@ fn a_full_device_is_reported_as_such() {
         message.contains("/models/out") && message.to_lowercase().contains("space"),
         "{message}"
     );
+}
+
+/// Truncates a file when the conversion's first stage begins.
+struct Truncating<'a>(&'a Path);
+
+impl Progress for Truncating<'_> {
+    fn stage(&self, _name: &str, _total: u64) {
+        let file = fs_err::OpenOptions::new();
+        let file = { file }.write(true).open(self.0).unwrap();
+        file.set_len(4096).unwrap();
+    }
+}
+
+#[test]
+fn weights_that_are_truncated_during_the_conversion() {
+    let dir = checkpoint();
+    let parent = tempfile::tempdir().unwrap();
+    let output = parent.path().join("model");
+    let truncating = Truncating(&dir.path().join("model.safetensors"));
+    let checkpoint = Checkpoint::open(dir.path()).unwrap();
+    let options = ConvertOptions {
+        verify: false,
+        ..options(Precision::Fp32)
+    };
+    let error = convert(&checkpoint, &output, &options, &truncating).unwrap_err();
+    assert!(error.to_string().contains("truncated"), "{error}");
+    assert!(fs_err::read_dir(parent.path()).unwrap().next().is_none());
 }

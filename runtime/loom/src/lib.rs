@@ -5,6 +5,8 @@
 #![cfg(lexivec_loom)]
 #![allow(missing_docs)]
 
+#[path = "../../src/admission.rs"]
+pub mod admission;
 #[path = "../../src/batch.rs"]
 pub mod batch;
 #[path = "../../src/fairness.rs"]
@@ -28,7 +30,18 @@ pub mod error {
     pub enum Error {
         Overloaded { waiting: usize, limit: usize },
         Busy { retry_after: std::time::Duration },
+        TooMuchWork { needed: std::time::Duration },
         ShuttingDown,
+    }
+
+    impl From<crate::admission::Refusal> for Error {
+        fn from(refusal: crate::admission::Refusal) -> Self {
+            use crate::admission::Refusal::{Later, Never};
+            match refusal {
+                Later(retry_after) => Self::Busy { retry_after },
+                Never(needed) => Self::TooMuchWork { needed },
+            }
+        }
     }
 
     pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -7,9 +7,10 @@
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use lexivec_loom::admission::Load;
 use lexivec_loom::batch::Limits;
 use lexivec_loom::error::Error;
-use lexivec_loom::fairness::{Caller, Load};
+use lexivec_loom::fairness::Caller;
 use lexivec_loom::flight::{Answer, Flight, Origin, Reply};
 use lexivec_loom::queue::{Entry, Queue};
 use loom::sync::Arc;

@@ -22,7 +22,7 @@ pub(crate) struct Shared {
     pub(crate) max_padding: usize,
     pub(crate) rate: Rate,
     /// What sessions map; nothing for networks of a caller's own.
-    pub(crate) files: ModelFiles,
+    pub(crate) files: Arc<ModelFiles>,
     /// What is kept of the results; `None` where nothing is.
     pub(crate) results: Option<Arc<Results>>,
     pub(crate) metrics: metrics::Model,

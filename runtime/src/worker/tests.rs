@@ -8,7 +8,6 @@ use super::*;
 use crate::fairness::Caller;
 use crate::flight::{Flight, Reply};
 use crate::metrics;
-use crate::model_files::ModelFiles;
 use crate::network::States;
 use crate::queue::Queue;
 use crate::rate::Rate;
@@ -58,7 +57,7 @@ fn shared(budget: usize) -> Arc<Shared> {
         budget: AtomicUsize::new(budget),
         max_padding: 2,
         rate: Rate::new(1),
-        files: ModelFiles::default(),
+        files: Arc::default(),
         results: None,
         metrics: metrics::Model::new("fake"),
     })

@@ -143,11 +143,11 @@ impl From<RuntimeError> for ApiError {
 impl ApiError {
     /// Whether the server refused to compute anything, for reasons of its own.
     pub(super) fn is_refusal(&self) -> bool {
-        use RuntimeError::{Busy, Overloaded, ShuttingDown};
+        use RuntimeError::{Busy, Overloaded, ShuttingDown, TooMuchWork};
         matches!(
             self,
             Self::Runtime {
-                source: Busy { .. } | Overloaded { .. } | ShuttingDown,
+                source: Busy { .. } | TooMuchWork { .. } | Overloaded { .. } | ShuttingDown,
                 ..
             }
         )
@@ -175,6 +175,7 @@ fn runtime_message(item: Option<usize>, source: &RuntimeError) -> String {
         | RuntimeError::OutOfMemory { .. }
         | RuntimeError::Overloaded { .. }
         | RuntimeError::Busy { .. }
+        | RuntimeError::TooMuchWork { .. }
         | RuntimeError::ShuttingDown
         | RuntimeError::NonFinite => source.to_string(),
         // The path is nobody's business but the operator's.
@@ -320,6 +321,9 @@ impl ApiError {
                     "overloaded",
                     whole_seconds(*retry_after),
                 ),
+                RuntimeError::TooMuchWork { .. } => {
+                    Row::permanent(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large")
+                }
                 RuntimeError::ShuttingDown | RuntimeError::ModelChanged { .. } => {
                     Row::passing(StatusCode::SERVICE_UNAVAILABLE, SERVER, "unavailable", 5)
                 }

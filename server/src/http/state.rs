@@ -66,7 +66,7 @@ impl ServedModel {
         let load = self.engine.load();
         let speed = load.speed()?;
         let limit = (speed * Load::usable(time).as_secs_f64()) as u64;
-        let waiting = self.engine.queue().tokens() + load.running;
+        let waiting = self.engine.queue().cost() + load.running;
         Some(Left {
             limit,
             remaining: limit.saturating_sub(waiting as u64),

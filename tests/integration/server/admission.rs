@@ -221,9 +221,7 @@ fn a_request_that_is_refused_for_load_costs_a_key_nothing() {
     let mut busy = local.connect();
     assert_eq!(embed(&mut busy, "sk-2", &texts(0, 0, 50, 20)).status, 200);
     busy.send(keyed(&embedding(&texts(0, 100, 100, 20)), "sk-2"));
-    super::metrics::eventually(|| {
-        (local.state.models[0].engine.queue().tokens() > 0).then_some(())
-    });
+    super::metrics::eventually(|| (local.state.models[0].engine.queue().cost() > 0).then_some(()));
     let mut client = local.connect();
     // Text takes more tokens than its bytes tell, so that it is refused after it was charged for.
     let answer = embed(
@@ -246,7 +244,7 @@ fn a_request_that_is_refused_for_load_costs_a_key_nothing() {
 #[test]
 fn a_text_that_is_cut_counts_as_what_is_left_of_it() {
     let mut setup = Setup {
-        request_timeout: Duration::from_secs(20),
+        request_timeout: Duration::from_secs(160),
         ..Setup::default()
     };
     setup.engine.limits.max_tokens = 1000;
@@ -254,13 +252,12 @@ fn a_text_that_is_cut_counts_as_what_is_left_of_it() {
     local
         .control
         .always(|| Fate::Slow(Duration::from_millis(200)));
-    // Shows the rate: 5,000 tokens per second, 50,000 in half of the time.
+    // Shows the rate: 5,000 tokens per second, 400,000 in half of the time. Until it is known what a long text costs, one of
+    // 32,768 tokens counts as 295,000.
     let mut busy = local.connect();
     assert_eq!(busy.embed(&texts(0, 0, 50, 20)).status, 200);
     busy.send(embedding(&texts(0, 100, 100, 20)));
-    super::metrics::eventually(|| {
-        (local.state.models[0].engine.queue().tokens() > 0).then_some(())
-    });
+    super::metrics::eventually(|| (local.state.models[0].engine.queue().cost() > 0).then_some(()));
     // 32,768 tokens at most, and bytes for ten times as many.
     let body = json!({"model": "fake", "input": "heart ".repeat(600_000), "truncate": "end"});
     let mut client = local.connect();
@@ -287,7 +284,7 @@ fn what_is_cached_is_answered_under_any_load() {
     for (i, busy) in busy.iter_mut().enumerate() {
         busy.send(embedding(&texts(0, 100 * (i as u32 + 1), 50, 20)));
     }
-    let queue = || local.state.models[0].engine.queue().tokens();
+    let queue = || local.state.models[0].engine.queue().cost();
     super::metrics::eventually(|| (queue() >= 1000).then_some(()));
     let mut refused = local.connect();
     assert_eq!(refused.embed(&texts(1, 0, 80, 20)).status, 429);
@@ -357,4 +354,76 @@ fn names_of_keys_are_in_logs_and_metrics_and_keys_are_not() {
     let named = lines.iter().filter(|line| line.contains("\"search\""));
     assert_eq!((lines.len(), named.count()), (3, 1), "{log}");
     assert!(!log.contains("secret"), "{log}");
+}
+
+#[test]
+fn texts_that_never_fit_into_the_time_are_refused_at_once_and_for_good() {
+    let mut setup = Setup {
+        request_timeout: Duration::from_secs(2),
+        ..Setup::default()
+    };
+    setup.engine.limits.max_tokens = 1000;
+    let local = setup.serve();
+    local
+        .control
+        .always(|| Fate::Slow(Duration::from_millis(500)));
+    let mut client = local.connect();
+    // Shows the rate: 2,000 tokens per second.
+    assert_eq!(client.embed(&texts(0, 0, 50, 20)).status, 200);
+    let computed = local.control.texts();
+    let answer = client.embed(&texts(0, 100, 400, 20));
+    assert_eq!(answer.outcome(), (413, "request_too_large".to_owned()));
+    assert_eq!(answer.header("retry-after"), None);
+    let message = String::from_utf8(answer.body).unwrap();
+    assert!(message.contains("fewer texts"), "{message}");
+    assert_eq!(local.control.texts(), computed);
+    assert_eq!(client.embed(&texts(0, 600, 50, 20)).status, 200);
+}
+
+#[test]
+fn callers_that_come_later_make_no_accepted_request_late() {
+    const CALLERS: usize = 20;
+    let mut keys = ApiKeys::default();
+    let line = |i| format!("name{i}:sk-{i}\n");
+    keys.add_lines(&(0..=CALLERS).map(line).collect::<String>())
+        .unwrap();
+    let mut setup = Setup {
+        request_timeout: Duration::from_secs(4),
+        keys,
+        ..Setup::default()
+    };
+    setup.engine.limits.max_tokens = 500;
+    let local = setup.serve();
+    local
+        .control
+        .always(|| Fate::Slow(Duration::from_millis(100)));
+    let mut first = local.connect();
+    // Shows the rate: 5,000 tokens per second.
+    assert_eq!(embed(&mut first, "sk-0", &texts(0, 0, 25, 20)).status, 200);
+    // 1.9 of the two seconds that it may take.
+    first.send(keyed(&embedding(&texts(0, 1000, 475, 20)), "sk-0"));
+    let queue = || local.state.models[0].engine.queue().cost();
+    super::metrics::eventually(|| (queue() > 5000).then_some(()));
+    std::thread::scope(|scope| {
+        for caller in 1..=CALLERS {
+            let local = &local;
+            scope.spawn(move || {
+                let mut client = local.connect();
+                let key = format!("sk-{caller}");
+                for round in 0..8 {
+                    let texts = texts(caller as u32, round * 100, 50, 20);
+                    let answer = embed(&mut client, &key, &texts);
+                    assert!(
+                        [200, 429].contains(&answer.status),
+                        "{:?}",
+                        answer.outcome()
+                    );
+                    if answer.status == 429 {
+                        std::thread::sleep(Duration::from_millis(100));
+                    }
+                }
+            });
+        }
+        assert_eq!(first.answer().status, 200);
+    });
 }

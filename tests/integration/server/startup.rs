@@ -125,3 +125,32 @@ fn weights_that_are_written_into_while_they_are_served_give_no_vectors() {
     assert_eq!(client.embed(&json!("heart")).status, 200);
     assert!(program.log().contains("in_place=true"), "{}", program.log());
 }
+
+#[test]
+fn weights_that_are_truncated_during_a_batch_do_not_end_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let original = serve(&[]);
+    let original = Path::new(original.get_args().nth(1).unwrap()).to_path_buf();
+    copy(&original, dir.path());
+    let mut command = lexivec();
+    command.arg("serve").arg(dir.path());
+    command.args(["--port", "0", "--served-model-name", "fake", "--no-verify"]);
+    let program = Program::spawn(&mut command);
+    let mut client = program.connect();
+    assert_eq!(client.embed(&json!("heart")).status, 200);
+
+    let weights = fs_err::OpenOptions::new();
+    let path = dir.path().join("model.onnx.data");
+    let weights = { weights }.write(true).open(path).unwrap();
+    std::thread::scope(|scope| {
+        let mut other = program.connect();
+        let texts: Vec<String> = (0..64).map(|i| format!("{i} heart ").repeat(40)).collect();
+        let asking = scope.spawn(move || other.embed(&json!(texts)));
+        std::thread::sleep(std::time::Duration::from_millis(150));
+        weights.set_len(0).unwrap();
+        assert_eq!(asking.join().unwrap().outcome().0, 503);
+    });
+    assert_eq!(client.embed(&json!("lungs")).status, 503);
+    assert_eq!(client.get("/livez").status, 200);
+    assert_eq!(client.get("/readyz").status, 503);
+}

@@ -1,0 +1,249 @@
+//! Whether a request would be answered in time. One that would not is refused when it comes, not when its time is up.
+//!
+//! A caller's requests may take half of the time that they have ([`Load::usable`]), by the sessions' measured rate. A caller
+//! whose own requests would be served soon enough, since each caller has its share, is accepted beyond that. Together all
+//! requests may take three quarters of the time: then each is answered in time in the order of their deadlines, whoever
+//! comes later ([`crate::fairness`]).
+
+use std::time::{Duration, Instant};
+
+use crate::fairness::{Caller, Fairness};
+
+/// What waits may take this part of the time that a request has, whosoever it is.
+const MOST: f64 = 0.75;
+/// Requests that need at most this part of the time that there is may use the room that is kept for small ones.
+const SMALL_REQUEST_FRACTION: u32 = 16;
+/// That room, as a part of what others may use.
+const SMALL_REQUEST_EXTRA_FRACTION: u32 = 8;
+/// A request that needs so many times the time that it has is never answered: the rate may be underestimated a little.
+const NEVER: f64 = 1.25;
+/// Nobody is told to stay away for longer.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// What the sessions are doing, as measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Load {
+    /// Cost that all sessions compute per second; `None` as long as no full batch has shown it.
+    pub cost_per_second: Option<f64>,
+    /// How much a token's cost grows with each token of its text, because attention reads all of them.
+    pub growth: f64,
+    /// Cost of the batches under way.
+    pub running: usize,
+    /// Whether a batch of the last minute has shown the rate.
+    pub is_recent: bool,
+}
+
+impl Load {
+    /// Cost per second, if it is known.
+    #[must_use]
+    pub fn speed(&self) -> Option<f64> {
+        self.cost_per_second.filter(|speed| *speed > 0.0)
+    }
+
+    /// What a text of so many tokens takes to compute, in tokens of short texts.
+    #[must_use]
+    pub fn cost(&self, tokens: usize) -> usize {
+        let tokens = tokens as f64;
+        (tokens + self.growth * tokens * tokens) as usize
+    }
+
+    /// How much of the time that requests have may be spoken for. A request is answered after at most twice what is before
+    /// it (see [`crate::fairness`]), so it is half.
+    #[must_use]
+    pub fn usable(time: Duration) -> Duration {
+        time / 2
+    }
+}
+
+/// Why a request is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It would be late now. It should come again after this time.
+    Later(Duration),
+    /// It would be late even if nothing else were computed: its texts take so long.
+    Never(Duration),
+}
+
+impl Fairness {
+    /// Refuses a request of so many texts and this cost that would not be answered in time.
+    ///
+    /// Requests that need little time may take some more than others. Requests that are refused one after another are told
+    /// to come again one after another, and none later than what waits now takes.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub(crate) fn admit(
+        &mut self,
+        caller: Caller,
+        texts: usize,
+        cost: usize,
+        load: Load,
+    ) -> Result<(), Refusal> {
+        let (Some(deadline), Some(speed)) = (caller.deadline, load.speed()) else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        let time = deadline.saturating_duration_since(now).as_secs_f64();
+        let seconds = |cost: usize| cost as f64 / speed;
+        // A lone text may be the longest that the model takes. An old rate has to be measured again.
+        if texts > 1 && load.is_recent && seconds(cost) > time * NEVER {
+            return Err(Refusal::Never(duration(seconds(cost), Duration::MAX)));
+        }
+        let before = self.waiting() + load.running;
+        // The rate is an estimate: let it try.
+        if before == 0 {
+            return Ok(());
+        }
+        let mut allowed = Load::usable(deadline.saturating_duration_since(now)).as_secs_f64();
+        if seconds(cost) * f64::from(SMALL_REQUEST_FRACTION) <= allowed {
+            allowed += allowed / f64::from(SMALL_REQUEST_EXTRA_FRACTION);
+        }
+        let all = seconds(before + cost);
+        let shared = (self.until_served(caller, cost) + load.running as f64) / speed;
+        let missing = (all.min(shared) - allowed).max(all - time * MOST);
+        if missing <= 0.0 {
+            return Ok(());
+        }
+        let missing = duration(missing, MAX_RETRY_AFTER);
+        // By then everything that waits now has been computed.
+        let drained = duration(seconds(before), MAX_RETRY_AFTER);
+        let latest = now + drained.max(missing).min(MAX_RETRY_AFTER);
+        let flow = self.flows.entry(caller.flow).or_default();
+        let after_others = flow.next_retry_at.unwrap_or(now);
+        let at = after_others.max(now + missing).min(latest);
+        let taken = duration(seconds(cost), MAX_RETRY_AFTER);
+        flow.next_retry_at = Some((at + taken).min(latest));
+        Err(Refusal::Later(at - now))
+    }
+
+    /// What is computed for all callers until this one has got `cost` more than what it has waiting.
+    fn until_served(&self, caller: Caller, cost: usize) -> f64 {
+        let own = self.flows.get(&caller.flow);
+        let own = own.map_or(0, |flow| flow.waiting) + cost;
+        let others = self.flows.iter();
+        let others = others.filter(|(number, f)| **number != caller.flow && f.waiting > 0);
+        let others: u64 = others.map(|(_, flow)| flow.weight).sum();
+        let weight = u64::from(caller.weight.max(1));
+        own as f64 * (others + weight) as f64 / weight as f64
+    }
+}
+
+/// Seconds, `most` at most.
+fn duration(seconds: f64, most: Duration) -> Duration {
+    Duration::try_from_secs_f64(seconds).map_or(most, |time| time.min(most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(flow: u64, seconds: u64) -> Caller {
+        Caller {
+            flow,
+            weight: 1,
+            deadline: Some(Instant::now() + Duration::from_secs(seconds)),
+        }
+    }
+
+    const LOAD: Load = Load {
+        cost_per_second: Some(100.0),
+        growth: 0.0,
+        running: 0,
+        is_recent: true,
+    };
+
+    fn later(refusal: Result<(), Refusal>) -> f64 {
+        match refusal {
+            Err(Refusal::Later(time)) => time.as_secs_f64(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_long_text_costs_more_than_its_tokens() {
+        let load = Load {
+            growth: 0.001,
+            ..LOAD
+        };
+        assert_eq!(load.cost(10), 10);
+        assert_eq!(load.cost(1000), 2000);
+        assert_eq!(load.cost(4000), 20_000);
+    }
+
+    #[test]
+    fn what_cannot_be_in_time_is_told_how_long_to_stay_away() {
+        let mut fairness = Fairness::default();
+        let asks = |seconds| caller(1, seconds);
+        // Nothing waits: what is too much by the estimate alone may try.
+        assert_eq!(fairness.admit(asks(10), 8, 1200, LOAD), Ok(()));
+        fairness.enter(caller(1, 10), 1000);
+        // Ten seconds wait, twelve are allowed.
+        assert_eq!(fairness.admit(asks(24), 8, 190, LOAD), Ok(()));
+        let wait = later(fairness.admit(asks(24), 8, 500, LOAD));
+        assert!((2.9..3.2).contains(&wait), "{wait}");
+        // The next one is told to come after that one, and nobody later than when all that waits now is computed.
+        let wait = later(fairness.admit(asks(24), 8, 500, LOAD));
+        assert!((7.9..8.2).contains(&wait), "{wait}");
+        let far = (0..20).map(|_| later(fairness.admit(asks(24), 8, 500, LOAD)));
+        assert!(far.fold(0.0, f64::max) <= 10.0);
+        // Small requests have room of their own.
+        later(fairness.admit(asks(18), 1, 100, LOAD));
+        assert_eq!(fairness.admit(asks(18), 1, 1, LOAD), Ok(()));
+        // Without a rate, or a deadline, nothing is refused.
+        assert_eq!(fairness.admit(asks(1), 8, 500, Load::default()), Ok(()));
+        let patient = Caller {
+            deadline: None,
+            ..asks(1)
+        };
+        assert_eq!(fairness.admit(patient, 8, 1_000_000, LOAD), Ok(()));
+    }
+
+    #[test]
+    fn another_caller_is_not_held_to_what_the_first_one_has_waiting() {
+        let mut fairness = Fairness::default();
+        fairness.enter(caller(1, 24), 1000);
+        assert_eq!(fairness.admit(caller(2, 15), 8, 40, LOAD), Ok(()));
+        // A small part of the sessions is slow: 101 times as much is computed while it gets its own.
+        let heavy = Caller {
+            weight: 100,
+            ..caller(3, 10)
+        };
+        fairness.enter(heavy, 10);
+        later(fairness.admit(caller(2, 15), 8, 40, LOAD));
+        let large = Caller {
+            weight: 10_000,
+            ..caller(2, 15)
+        };
+        assert_eq!(fairness.admit(large, 8, 40, LOAD), Ok(()));
+    }
+
+    #[test]
+    fn however_many_callers_come_together_they_are_in_time() {
+        let mut fairness = Fairness::default();
+        fairness.enter(caller(0, 20), 1000);
+        let accepted = (1..200).filter(|flow| {
+            let is_accepted = fairness.admit(caller(*flow, 20), 1, 45, LOAD).is_ok();
+            if is_accepted {
+                fairness.enter(caller(*flow, 20), 45);
+            }
+            is_accepted
+        });
+        // Fifteen seconds of twenty may be spoken for.
+        assert_eq!(accepted.count(), 11);
+        assert!(fairness.waiting() <= 1500);
+    }
+
+    #[test]
+    fn what_is_never_in_time_is_told_so_unless_it_is_one_text_or_the_rate_is_old() {
+        let mut fairness = Fairness::default();
+        let asks = caller(1, 10);
+        let never = fairness.admit(asks, 8, 2000, LOAD);
+        assert_eq!(never, Err(Refusal::Never(Duration::from_secs(20))));
+        assert_eq!(fairness.admit(asks, 1, 2000, LOAD), Ok(()));
+        let old = Load {
+            is_recent: false,
+            ..LOAD
+        };
+        assert_eq!(fairness.admit(asks, 8, 2000, old), Ok(()));
+    }
+}

@@ -1,0 +1,118 @@
+//! Survives files that are truncated while they are mapped into memory.
+//!
+//! A read behind the new end of a mapped file ends a process by SIGBUS. Here such a read finds zeros, and is counted. Whoever
+//! reads mapped files asks afterwards whether anything was read that way: the worker's check of the model's files sees their
+//! new size before any vector leaves, and a conversion compares [`count`] before and after.
+#![allow(unsafe_code)] // A signal handler.
+
+use std::sync::Once;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Pages that were read behind the end of their file.
+static PAGES: AtomicU64 = AtomicU64::new(0);
+/// Bytes of a page.
+static PAGE: AtomicUsize = AtomicUsize::new(4096);
+
+/// Pages that were read behind the end of a mapped file since the process began. Their contents are zeros, not the file's.
+#[must_use]
+pub fn count() -> u64 {
+    PAGES.load(Ordering::SeqCst)
+}
+
+/// Lets the process survive from now on; later calls do nothing.
+pub fn survive() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        // SAFETY: sysconf reads a constant of the system.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        if let Ok(page) = usize::try_from(page) {
+            PAGE.store(page, Ordering::SeqCst);
+        }
+        // SAFETY: all fields of a sigaction may be zero, and the handler does only what is allowed in a handler: atomics, mmap
+        // and sigaction.
+        let installed = unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = on_bus_error as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+            libc::sigaction(libc::SIGBUS, &raw const action, std::ptr::null_mut())
+        };
+        if installed != 0 {
+            tracing::warn!("the process ends if a file of a model is truncated while it is read");
+        }
+    });
+}
+
+/// Puts a page of zeros where the file has none. Other bus errors end the process, as they would without a handler.
+extern "C" fn on_bus_error(
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    _context: *mut libc::c_void,
+) {
+    let page = PAGE.load(Ordering::SeqCst);
+    // SAFETY: the kernel passes a valid siginfo to a handler with SA_SIGINFO. The page at its address is mapped and has no
+    // contents, so that nobody loses any by the new mapping.
+    unsafe {
+        if (*info).si_code == libc::BUS_ADRERR {
+            let address = (*info).si_addr() as usize & !(page - 1);
+            let zeros = libc::mmap(
+                address as *mut libc::c_void,
+                page,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED,
+                -1,
+                0,
+            );
+            if zeros != libc::MAP_FAILED {
+                PAGES.fetch_add(1, Ordering::SeqCst);
+                return;
+            }
+        }
+        // The same instruction runs again, and meets the default action.
+        let mut default: libc::sigaction = std::mem::zeroed();
+        default.sa_sigaction = libc::SIG_DFL;
+        libc::sigaction(signal, &raw const default, std::ptr::null_mut());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Maps a file of three pages, and truncates it to one.
+    #[test]
+    fn what_was_truncated_reads_as_zeros_and_is_counted() {
+        survive();
+        survive();
+        let page = PAGE.load(Ordering::SeqCst);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mapped");
+        fs_err::write(&path, vec![7; 3 * page]).unwrap();
+        let file = fs_err::OpenOptions::new();
+        let file = { file }.read(true).write(true).open(&path).unwrap();
+        use std::os::fd::AsRawFd as _;
+        // SAFETY: a new mapping of a file of that size, which nothing else uses.
+        let map = unsafe {
+            let map = libc::mmap(
+                std::ptr::null_mut(),
+                3 * page,
+                libc::PROT_READ,
+                libc::MAP_SHARED,
+                file.as_raw_fd(),
+                0,
+            );
+            assert_ne!(map, libc::MAP_FAILED);
+            std::slice::from_raw_parts(map.cast::<u8>(), 3 * page)
+        };
+        let read = |place: usize| {
+            let byte = std::hint::black_box(&raw const map[place]);
+            // SAFETY: within the mapping.
+            unsafe { byte.read_volatile() }
+        };
+        assert_eq!(read(2 * page), 7);
+        let before = count();
+        file.set_len(page as u64).unwrap();
+        assert_eq!((read(2 * page), read(2 * page + 1), read(page)), (0, 0, 0));
+        assert_eq!(read(0), 7);
+        assert_eq!(count(), before + 2);
+    }
+}

@@ -5,6 +5,7 @@
 //! the text and keeps the added tokens, for the last one's state is the embedding.
 
 mod bound;
+mod prefix;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use tokenizers::Tokenizer as Inner;
 
 use bound::Bound;
+use prefix::Prefixes;
 
 use crate::error::{Error, Result};
 use crate::request::{Input, Prefix, Request, Truncate};
@@ -48,6 +50,7 @@ pub struct Tokenizer {
     vocabulary: usize,
     max_length: usize,
     bound: Bound,
+    prefixes: Arc<Prefixes>,
 }
 
 impl Tokenizer {
@@ -95,6 +98,7 @@ impl Tokenizer {
         }
         Ok(Self {
             bound: Bound::of(&inner),
+            prefixes: Arc::new(Prefixes::of(&inner)),
             inner: Arc::new(inner),
             before,
             after,
@@ -217,15 +221,24 @@ impl Tokenizer {
         let prompt = request.prefix.prompt(text);
         let ids = match self.encode_part(&prompt, request.truncate)? {
             Some(ids) => ids,
-            None => {
-                let encoding = self.run(&prompt, |inner, text| inner.encode_fast(text, true))?;
-                encoding.get_ids().to_vec()
-            }
+            None => self.encode_whole(&request.prefix, &prompt)?,
         };
         match ids.iter().find(|id| **id as usize >= self.vocabulary) {
             Some(id) => Err(self.out_of_vocabulary(*id)),
             None => Ok(ids),
         }
+    }
+
+    /// Token ids of a prompt that begins with `prefix`.
+    fn encode_whole(&self, prefix: &Prefix, prompt: &str) -> Result<Vec<u32>> {
+        let head = self.prefixes.head(&self.inner, &prefix.prompt(""));
+        let Some(head) = head else {
+            let encoding = self.run(prompt, |inner, text| inner.encode_fast(text, true))?;
+            return Ok(encoding.get_ids().to_vec());
+        };
+        let rest = &prompt[head.bytes..];
+        let rest = self.run(rest, |inner, text| inner.encode_fast(text, false))?;
+        Ok([&self.before, &head.ids, rest.get_ids(), &self.after].concat())
     }
 
     /// The part of a text that is tokenised: all of it, unless its bytes tell that it is too long.

@@ -1,0 +1,237 @@
+//! Tokenises what many texts begin with once.
+//!
+//! An instruction of fifty tokens stands before terms of three. Its tokens, but for the last ones, are the same whatever the
+//! text is, where a tokenizer splits texts into words by a regular expression and each word into tokens by itself.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
+
+/// Prefixes that are remembered.
+const REMEMBERED: usize = 16;
+/// Bytes of the longest prefix that is remembered.
+const LONGEST: usize = 4096;
+/// What texts may begin with: each kind of character that regular expressions of tokenizers tell apart.
+const BEGINNINGS: [&str; 16] = [
+    "a", "A", "1", " ", "  a", " a", "\n", "\n\n", "\r\n", "\t", ".", ":", "'s", "\u{301}", "中",
+    "🩺",
+];
+
+/// The prefixes that came lately.
+#[derive(Debug)]
+pub(super) struct Prefixes {
+    /// Whether this tokenizer allows it.
+    is_possible: bool,
+    recent: Mutex<VecDeque<Arc<Known>>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    prefix: String,
+    /// Found when the prefix comes for the second time.
+    head: Option<Option<Arc<Head>>>,
+}
+
+/// The beginning of a prefix whose tokens do not depend on what comes after it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// Its tokens, without special tokens.
+    pub(super) ids: Vec<u32>,
+    /// Its length.
+    pub(super) bytes: usize,
+}
+
+impl Prefixes {
+    pub(super) fn of(tokenizer: &Tokenizer) -> Self {
+        Self {
+            is_possible: splits_into_words(tokenizer),
+            recent: Mutex::default(),
+        }
+    }
+
+    /// The known beginning of `prefix`; `None` where there is none, and when the prefix comes for the first time.
+    pub(super) fn head(&self, tokenizer: &Tokenizer, prefix: &str) -> Option<Arc<Head>> {
+        if !self.is_possible || prefix.is_empty() || prefix.len() > LONGEST {
+            return None;
+        }
+        let known = {
+            let mut recent = self.lock();
+            let known = recent.iter().position(|known| known.prefix == prefix);
+            let known = known.and_then(|place| recent.remove(place));
+            let Some(known) = known else {
+                remember(&mut recent, prefix, None);
+                return None;
+            };
+            recent.push_front(Arc::clone(&known));
+            known
+        };
+        if let Some(head) = &known.head {
+            return head.clone();
+        }
+        let head = find(tokenizer, prefix).map(Arc::new);
+        let mut recent = self.lock();
+        recent.retain(|known| known.prefix != prefix);
+        remember(&mut recent, prefix, Some(head.clone()));
+        head
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<Known>>> {
+        // Nothing under the lock leaves the list half-changed.
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn remember(recent: &mut VecDeque<Arc<Known>>, prefix: &str, head: Option<Option<Arc<Head>>>) {
+    let prefix = prefix.to_owned();
+    recent.push_front(Arc::new(Known { prefix, head }));
+    recent.truncate(REMEMBERED);
+}
+
+/// Whether words are split off from left to right, and tokenised each by itself.
+fn splits_into_words(tokenizer: &Tokenizer) -> bool {
+    let normalizer = tokenizer.get_normalizer();
+    let composes = matches!(normalizer, None | Some(NormalizerWrapper::NFC(_)));
+    let by_words = match tokenizer.get_pre_tokenizer() {
+        Some(PreTokenizerWrapper::ByteLevel(bytes)) => bytes.use_regex && !bytes.add_prefix_space,
+        Some(PreTokenizerWrapper::Sequence(steps)) => match steps.as_ref() {
+            [
+                PreTokenizerWrapper::Split(_),
+                PreTokenizerWrapper::ByteLevel(bytes),
+            ] => !bytes.use_regex && !bytes.add_prefix_space,
+            _ => false,
+        },
+        _ => false,
+    };
+    composes && by_words
+}
+
+/// Tokens and words that a prefix begins with whatever comes after it.
+fn find(tokenizer: &Tokenizer, prefix: &str) -> Option<Head> {
+    let added = tokenizer.get_added_tokens_decoder();
+    let mut added = added.values().map(|token| token.content.as_str());
+    // A special token is no word, and may be completed by the text.
+    if added.any(|token| prefix.contains(token) || overlap(prefix, token)) {
+        return None;
+    }
+    let alone = encode(tokenizer, prefix)?;
+    let mut common = alone.len();
+    for beginning in BEGINNINGS {
+        let longer = encode(tokenizer, &format!("{prefix}{beginning}"))?;
+        let same = alone.iter().zip(&longer);
+        common = common.min(same.take_while(|(a, b)| a == b).count());
+    }
+    // The last word that they have in common ends where another one always begins.
+    let end = alone.get(common)?.bytes.start;
+    let before = &alone[..common];
+    let is_boundary = prefix.is_char_boundary(end) && before.last()?.word != alone[common].word;
+    // Blanks are split by what comes after them, however far away that is.
+    let goes_on = prefix[end..].chars().any(|c| !c.is_whitespace());
+    (is_boundary && goes_on).then(|| Head {
+        ids: before.iter().map(|token| token.id).collect(),
+        bytes: end,
+    })
+}
+
+/// Whether `token` may begin within `text` and end behind it.
+fn overlap(text: &str, token: &str) -> bool {
+    let parts = token.char_indices().skip(1).map(|(end, _)| &token[..end]);
+    parts.into_iter().any(|part| text.ends_with(part))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Token {
+    id: u32,
+    word: Option<u32>,
+    bytes: Range<usize>,
+}
+
+fn encode(tokenizer: &Tokenizer, text: &str) -> Option<Vec<Token>> {
+    let encoding = tokenizer.encode(text, false).ok()?;
+    let tokens = encoding.get_ids().iter().zip(encoding.get_word_ids());
+    let tokens = tokens.zip(encoding.get_offsets());
+    let token = |((id, word), (start, end)): ((&u32, &Option<u32>), &(usize, usize))| Token {
+        id: *id,
+        word: *word,
+        bytes: *start..*end,
+    };
+    Some(tokens.map(token).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    static NANO: LazyLock<Tokenizer> = LazyLock::new(|| {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/nano/tokenizer.json");
+        Tokenizer::from_file(path).unwrap()
+    });
+
+    /// Tokens of the whole, and the same in two parts.
+    fn both(prefix: &str, text: &str) -> Option<(Vec<u32>, Vec<u32>)> {
+        let ids = |text: &str| NANO.encode_fast(text, false).unwrap().get_ids().to_vec();
+        let whole = format!("{prefix}{text}");
+        let head = find(&NANO, prefix)?;
+        let rest = ids(&whole[head.bytes..]);
+        Some((ids(&whole), [head.ids, rest].concat()))
+    }
+
+    #[test]
+    fn an_instruction_is_known_but_for_its_last_word() {
+        let prefix = lexivec_models::with_instruction("Retrieve similar medical terms", "");
+        let head = find(&NANO, &prefix).unwrap();
+        assert!(prefix[head.bytes..].len() <= "Query:".len(), "{head:?}");
+        for text in [
+            "heart",
+            " heart",
+            "1",
+            "\n",
+            "'s",
+            "<|endoftext|>",
+            "e\u{301}",
+        ] {
+            let (whole, parts) = both(&prefix, text).unwrap();
+            assert_eq!(whole, parts, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn special_tokens_are_left_to_the_whole() {
+        assert_eq!(find(&NANO, "one two <|endoftext|> three"), None);
+        assert_eq!(find(&NANO, "one two three <|im_"), None);
+        assert_eq!(find(&NANO, "one two three <"), None);
+    }
+
+    #[test]
+    fn a_prefix_is_known_from_its_second_time_on_until_others_came() {
+        let prefixes = Prefixes::of(&NANO);
+        let head = |prefix: &str| prefixes.head(&NANO, prefix);
+        assert_eq!(head("one two three:"), None);
+        assert!(head("one two three:").is_some());
+        assert!(head("one two three:").is_some());
+        for i in 0..REMEMBERED {
+            assert_eq!(head(&format!("{i} two three:")), None);
+        }
+        assert_eq!(head("one two three:"), None);
+        assert_eq!(head(&"a ".repeat(LONGEST)), None);
+        assert!(prefixes.lock().len() <= REMEMBERED);
+    }
+
+    const PARTS: &str = "([ \t\r\n]{1,3}|[a-zA-Z]{1,4}|[0-9.,:;!'()<|-]{1,3}|é|e\u{301}|ñ|\u{301}|\u{327}|각|\u{1100}\u{1161}|\
+                         \u{11a8}|中|文|🩺|<\\|endoftext\\|>|'s|'LL){0,8}";
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn parts_have_the_tokens_of_the_whole(prefix in PARTS, text in PARTS) {
+            if let Some((whole, parts)) = both(&prefix, &text) {
+                prop_assert_eq!(whole, parts);
+            }
+        }
+    }
+}

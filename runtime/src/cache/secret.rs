@@ -12,10 +12,14 @@ const CONTEXT: &str = "lexivec 2026-11 message authentication of values in Redis
 pub struct RedisSecret([u8; 32]);
 
 impl RedisSecret {
-    /// Derives a key from `secret`, which may have any length. An empty one protects nothing: `None`.
+    /// Bytes of a secret at least: 128 bits, as of the output of `openssl rand -hex 16`, which has twice as many characters.
+    pub const SHORTEST: usize = 16;
+
+    /// Derives a key from `secret`; `None` where it is shorter than [`Self::SHORTEST`], because whoever reads a value of Redis
+    /// could guess it.
     #[must_use]
     pub fn new(secret: &[u8]) -> Option<Self> {
-        (!secret.is_empty()).then(|| Self(blake3::derive_key(CONTEXT, secret)))
+        (secret.len() >= Self::SHORTEST).then(|| Self(blake3::derive_key(CONTEXT, secret)))
     }
 
     /// The message authentication code of a value under its key: a keyed BLAKE3 hash. Comparing it takes constant time.
@@ -39,16 +43,16 @@ mod tests {
 
     #[test]
     fn the_code_depends_on_every_part_and_the_secret_is_not_shown() {
-        let secret = RedisSecret::new(b"hunter2").unwrap();
+        let secret = RedisSecret::new(b"hunter2 hunter2 ").unwrap();
         let key = |id| Key::new("model", &[id]);
         let code = secret.mac(&key(1), [2, 0], b"values");
         assert_eq!(secret.mac(&key(1), [2, 0], b"values"), code);
         assert_ne!(secret.mac(&key(2), [2, 0], b"values"), code);
         assert_ne!(secret.mac(&key(1), [2, 1], b"values"), code);
         assert_ne!(secret.mac(&key(1), [2, 0], b"valves"), code);
-        let other = RedisSecret::new(b"hunter3").unwrap();
+        let other = RedisSecret::new(b"hunter3 hunter3 ").unwrap();
         assert_ne!(other.mac(&key(1), [2, 0], b"values"), code);
         assert_eq!(format!("{secret:?}"), "RedisSecret(…)");
-        assert_eq!(RedisSecret::new(b""), None);
+        assert_eq!(RedisSecret::new(b"hunter2 hunter2"), None);
     }
 }

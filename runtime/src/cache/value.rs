@@ -220,7 +220,10 @@ mod tests {
 
     #[test]
     fn a_signed_value_is_read_with_its_secret_and_key_alone() {
-        let (ours, other) = (secret("one"), secret("two"));
+        let (ours, other) = (
+            secret("one secret of 24 bytes"),
+            secret("two secret of 24 bytes"),
+        );
         let state = [1.0, -2.0];
         let signed = super::encode(&key(1), &state, F32, Some(&ours));
         assert_eq!(signed.len(), F32.stored_bytes(2, true));
@@ -302,7 +305,7 @@ mod tests {
             state in finite(), half in any::<bool>(), at in any::<prop::sample::Index>(), flip in 1u8..,
         ) {
             let format = if half { F16 } else { F32 };
-            let secret = secret("one");
+            let secret = secret("one secret of 24 bytes");
             let mut bytes = super::encode(&key(1), &state, format, Some(&secret));
             let at = at.index(bytes.len());
             bytes[at] ^= flip;

@@ -118,8 +118,10 @@ fn secret(path: &Path) -> anyhow::Result<RedisSecret> {
     let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
     RedisSecret::new(secret).with_context(|| {
         format!(
-            "{}: there is no secret in this file (--redis-secret-file)",
-            path.display()
+            "{}: the secret has {} bytes, and at least {} are needed (--redis-secret-file): `openssl rand -hex 32` makes one",
+            path.display(),
+            secret.len(),
+            RedisSecret::SHORTEST
         )
     })
 }

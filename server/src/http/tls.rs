@@ -153,10 +153,21 @@ impl Certificate {
         current.read != *now
     }
 
+    /// A pipe gave its contents once, and reading it again would wait forever.
+    fn check_regular(&self) -> anyhow::Result<()> {
+        for path in [&self.chain, &self.key] {
+            let is_regular = fs_err::metadata(path)?.is_file();
+            anyhow::ensure!(is_regular, "{}: not a regular file", path.display());
+        }
+        Ok(())
+    }
+
     /// Reads both files. Where they cannot be used, the error is logged and the certificate stays as it is.
     fn reload(&self) {
         let read = self.stamps();
-        let loaded = load(&self.chain, &self.key, &self.provider);
+        let loaded = self
+            .check_regular()
+            .and_then(|()| load(&self.chain, &self.key, &self.provider));
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         current.read = read;
         let loaded = loaded.map(|certified| current.certified = Arc::new(certified));

@@ -7,9 +7,12 @@ use lexivec_runtime::cache::RedisSecret;
 use super::*;
 use crate::server::program::{Program, serve};
 
+const ONE: &str = "one secret of 24 bytes..";
+const TWO: &str = "two secret of 24 bytes..";
+
 fn signed(server: &RedisServer, secret: &str) -> RedisSettings {
     RedisSettings {
-        secret: RedisSecret::new(secret.as_bytes()),
+        secret: Some(RedisSecret::new(secret.as_bytes()).unwrap()),
         ..settings(&server.url())
     }
 }
@@ -25,7 +28,7 @@ fn set(server: &RedisServer, id: usize, value: &[u8]) {
 #[test]
 fn forged_and_moved_values_are_not_served() {
     let server = RedisServer::start(&[]);
-    let cache = Cache::connected(&signed(&server, "one"));
+    let cache = Cache::connected(&signed(&server, ONE));
     cache.put_and_wait(&entries(0..5));
 
     // What a server without the secret writes for another vector, with a checksum that is right.
@@ -52,8 +55,8 @@ fn forged_and_moved_values_are_not_served() {
 #[test]
 fn servers_share_values_exactly_when_they_share_the_secret() {
     let server = RedisServer::start(&[]);
-    let [first, second] = ["one", "one"].map(|secret| Cache::connected(&signed(&server, secret)));
-    let other = Cache::connected(&signed(&server, "two"));
+    let [first, second] = [ONE, ONE].map(|secret| Cache::connected(&signed(&server, secret)));
+    let other = Cache::connected(&signed(&server, TWO));
     first.put_and_wait(&entries(0..3));
     let found: Vec<_> = second.get(keys(0..3)).found.into_iter().flatten().collect();
     assert_eq!(found, (0..3).map(state).collect::<Vec<_>>());
@@ -70,7 +73,8 @@ fn the_program_signs_with_the_secret_of_a_file_and_warns_of_other_values() {
         fs_err::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let (one, same, two) = (file("1", "one\n"), file("2", "one"), file("3", "two"));
+    let line = format!("{ONE}\n");
+    let (one, same, two) = (file("1", &line), file("2", ONE), file("3", TWO));
     let start = |secret: &str| {
         Program::start(&["--redis-url", &server.url(), "--redis-secret-file", secret])
     };
@@ -119,11 +123,13 @@ fn the_program_signs_with_the_secret_of_a_file_and_warns_of_other_values() {
 }
 
 #[test]
-fn a_file_without_a_secret_is_named_at_the_start() {
+fn a_file_without_a_secret_or_with_a_short_one_is_named_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
-    let empty = dir.path().join("empty");
+    let (empty, short) = (dir.path().join("empty"), dir.path().join("short"));
     fs_err::write(&empty, "\n").unwrap();
-    for file in [empty.to_str().unwrap(), "/nowhere/secret"] {
+    fs_err::write(&short, "fifteen bytes..\n").unwrap();
+    let [empty, short] = [&empty, &short].map(|path| path.to_str().unwrap());
+    for file in [empty, short, "/nowhere/secret"] {
         let mut command = serve(&[
             "--redis-url",
             "redis://127.0.0.1",

@@ -151,11 +151,15 @@ fn a_hangup_reads_the_certificate_at_once_and_a_broken_file_leaves_the_old_one()
     let mut program = Program::start(&["--tls-cert", &old.certificate, "--tls-key", &old.key]);
     let kept = "goes on with the old one";
 
-    // A key of another certificate, a file that is no key, and none at all.
-    let steps: [&dyn Fn(); 3] = [
+    // A key of another certificate, a file that is no key, none at all, and a pipe that nobody writes to.
+    let steps: [&dyn Fn(); 4] = [
         &|| assert!(fs_err::copy(&new.key, &old.key).is_ok()),
         &|| fs_err::write(&old.key, "not a key").unwrap(),
         &|| fs_err::remove_file(&old.key).unwrap(),
+        &|| {
+            let made = Command::new("mkfifo").arg(&old.key).status().unwrap();
+            assert!(made.success());
+        },
     ];
     for (before, step) in steps.into_iter().enumerate() {
         step();
@@ -172,6 +176,7 @@ fn a_hangup_reads_the_certificate_at_once_and_a_broken_file_leaves_the_old_one()
 
     let read = |log: &str| log.contains("was read again").then_some(());
     assert!(read(&program.log()).is_none());
+    fs_err::remove_file(&old.key).unwrap();
     new.copy_over(&old);
     program.signal("-HUP");
     program.wait_for("that the certificate was read again", read);

@@ -101,7 +101,7 @@ pub fn convert(
     written?;
     let source = source?;
     copy_small_files(checkpoint, dir)?;
-    let verification = match verifier {
+    let (verification, known_answer) = match verifier {
         Verifier::On(library, providers) => {
             let subject = Subject {
                 checkpoint,
@@ -111,7 +111,7 @@ pub fn convert(
             };
             verify::verify(&subject, library, providers, progress)?
         }
-        Verifier::Nobody(reason) => Verification::Skipped { reason },
+        Verifier::Nobody(reason) => (Verification::Skipped { reason }, None),
     };
     let (quantization, notes) = calibrated.finish();
     let files = of_written(dir)?;
@@ -134,6 +134,7 @@ pub fn convert(
         weights: storage,
         files,
         verification,
+        known_answer,
         blocks: variant.format().map(|_| variant.blocks),
         quantization,
         notes: [checkpoint.notes.clone(), notes].concat(),

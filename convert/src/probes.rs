@@ -7,14 +7,16 @@ const LINES: &str = include_str!("../data/probes.txt");
 const SENTENCE: &str = "The patient was admitted with acute chest pain, and the court held that the contract was void. ";
 const REPETITIONS: usize = 24;
 
+/// The probe text whose vector is recorded for sessions to be tested with.
+pub(crate) fn known_text() -> String {
+    lexivec_models::with_instruction("Represent the medical concept:", "cardiac arrest")
+}
+
 /// All probe texts.
 pub(crate) fn probes() -> Vec<String> {
     let lines = LINES.lines().filter(|line| !line.trim().is_empty());
     let mut texts: Vec<String> = lines.map(str::to_owned).collect();
-    texts.push(lexivec_models::with_instruction(
-        "Represent the medical concept:",
-        "cardiac arrest",
-    ));
+    texts.push(known_text());
     texts.push(SENTENCE.repeat(REPETITIONS));
     texts
 }

@@ -5,11 +5,11 @@
 
 use std::path::Path;
 
-use lexivec_models::{Checkpoint, Error as ModelError, Precision, Verification};
+use lexivec_models::{Checkpoint, Error as ModelError, KnownAnswer, Precision, Verification};
 use lexivec_runtime::batch::{Limits, batches};
 use lexivec_runtime::{
     Library, Network, PackedNetwork, PaddedNetwork, Provider, ProviderSettings, Request,
-    SessionSettings, Tokenizer, open_network, probe, refusal,
+    SessionSettings, Tokenizer, open_network, probe, refusal, vector,
 };
 
 use crate::error::{Error, Result};
@@ -17,7 +17,7 @@ use crate::external;
 use crate::late;
 use crate::likeness::Likeness;
 use crate::options::ConvertOptions;
-use crate::probes::probes;
+use crate::probes::{known_text, probes};
 use crate::progress::Progress;
 use crate::reference::{LEAN_FROM_BYTES, Reference};
 use crate::shortened::shortened;
@@ -25,6 +25,9 @@ use crate::weights::Weights;
 
 /// Characters of a probe text that messages and the manifest show.
 const SHOWN: usize = 60;
+
+/// Numbers of a vector that are recorded.
+const KNOWN_WIDTH: usize = 32;
 
 /// The least cosine to float32 that a precision must keep on every probe text. Below it something is broken, not
 /// coarse; what a precision costs in quality is measured by comparison, not here.
@@ -79,7 +82,7 @@ pub(crate) fn verifier(options: &ConvertOptions) -> Result<Verifier> {
     Ok(Verifier::On(load()?, providers))
 }
 
-/// Compares the written model with the reference, which runs on the CPU.
+/// Compares the written model with the reference, which runs on the CPU; returns what a session has to answer as well.
 ///
 /// # Errors
 /// The model does not load, a vector is not finite, or a cosine is below the precision's floor; the text is named.
@@ -88,7 +91,7 @@ pub(crate) fn verify(
     library: &'static Library,
     providers: ProviderSettings,
     progress: &dyn Progress,
-) -> Result<Verification> {
+) -> Result<(Verification, Option<KnownAnswer>)> {
     let provider = providers.first();
     progress.stage("verifying", 0);
     let checkpoint = subject.checkpoint;
@@ -122,9 +125,8 @@ pub(crate) fn verify(
         Ok(candidate) => candidate,
         // A busy GPU is no reason to throw a conversion away.
         Err(error) if !on_cpu => {
-            return Ok(Verification::Skipped {
-                reason: format!("it did not open on {provider}: {error}"),
-            });
+            let reason = format!("it did not open on {provider}: {error}");
+            return Ok((Verification::Skipped { reason }, None));
         }
         Err(error) => return Err(error),
     };
@@ -134,7 +136,13 @@ pub(crate) fn verify(
         candidate = open_late(library, subject.dir, &settings)?;
     }
     let found = run(candidate.as_mut(), &sequences, progress)?;
-    judge(subject.precision, provider, &texts, &expected, &found)
+    let verification = judge(subject.precision, provider, &texts, &expected, &found)?;
+    let of_known = texts.iter().position(|text| *text == known_text());
+    let known = of_known.map(|i| KnownAnswer {
+        tokens: sequences[i].clone(),
+        vector: vector::cut(&found[i], KNOWN_WIDTH, true),
+    });
+    Ok((verification, known))
 }
 
 fn open_candidate(

@@ -29,8 +29,8 @@ pub use error::{Error, Result};
 pub use hub::{HubOptions, Progress, download, endpoint, hub_cache, is_hub_id, reachable};
 pub use instructions::{Instruction, Instructions, Role};
 pub use manifest::{
-    Dimensions, FORMAT_VERSION, MANIFEST_FILE, Manifest, ProductPlan, Quantization, Source,
-    Verification, WeightStorage,
+    Dimensions, FORMAT_VERSION, KnownAnswer, MANIFEST_FILE, Manifest, ProductPlan, Quantization,
+    Source, Verification, WeightStorage,
 };
 pub use paths::cache_dir;
 pub use precision::{

@@ -58,6 +58,9 @@ pub struct Manifest {
     pub files: BTreeMap<String, FileRecord>,
     /// How the conversion was verified.
     pub verification: Verification,
+    /// What a session has to answer before it serves; none where nothing was verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_answer: Option<KnownAnswer>,
     /// How weights are stored where they alone are integers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocks: Option<Blocks>,
@@ -66,6 +69,27 @@ pub struct Manifest {
     pub quantization: Option<Quantization>,
     /// What a user should know about the model; full sentences.
     pub notes: Vec<String>,
+}
+
+/// A text and its vector, as the model computed them when it was verified: a session that computes another vector is damaged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KnownAnswer {
+    /// The text's token ids, special tokens included.
+    pub tokens: Vec<u32>,
+    /// The beginning of its vector, scaled to unit length.
+    pub vector: Vec<f32>,
+}
+
+impl KnownAnswer {
+    /// Whether a model of this architecture can compute it.
+    fn fits(&self, decoder: &Decoder) -> bool {
+        let is_known = |id: &u32| (*id as usize) < decoder.vocab_size;
+        let widths = 1..=decoder.hidden_size;
+        !self.tokens.is_empty()
+            && self.tokens.iter().all(is_known)
+            && widths.contains(&self.vector.len())
+            && self.vector.iter().all(|value| value.is_finite())
+    }
 }
 
 /// What calibration measured and decided.
@@ -240,6 +264,15 @@ impl Manifest {
                 path,
                 "max_length",
                 "is 0; at least 1 token is needed",
+            ));
+        }
+        if let Some(known) = &self.known_answer
+            && !known.fits(&self.decoder)
+        {
+            return Err(Error::invalid(
+                path,
+                "known_answer",
+                "is none that this model could give: its tokens or its vector are not the model's",
             ));
         }
         match &self.default_prompt {

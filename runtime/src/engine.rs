@@ -205,6 +205,7 @@ impl Engine {
             max_padding: options.limits.max_padding,
             rate: Rate::new(options.total_sessions()),
             files: Arc::new(files),
+            known_answer: model.known_answer.clone(),
             results: cache
                 .map(|settings| Results::new(&model, options.session.providers.first(), settings))
                 .transpose()?
@@ -515,6 +516,7 @@ mod tests {
             verification: Verification::Skipped {
                 reason: String::new(),
             },
+            known_answer: None,
             blocks: None,
             quantization: None,
             notes: Vec::new(),

@@ -167,6 +167,15 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A session computes another vector for its known text than the conversion did.
+    #[error(
+        "the model does not compute the vector that its conversion recorded (cosine {cosine:.4}): the device, its driver or the \
+         model is damaged. Try another device or execution provider, or convert the checkpoint again"
+    )]
+    WrongAnswer {
+        /// Between the two.
+        cosine: f64,
+    },
     /// The run was ended, because nobody waited for it any more.
     #[error("the run was ended: nobody waited for it any more")]
     Stopped,

@@ -32,6 +32,7 @@ mod gpu_memory;
 mod graph_inputs;
 mod health;
 mod host_memory;
+mod known_answer;
 mod layer;
 mod length_limit;
 mod library;

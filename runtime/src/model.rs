@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lexivec_models::{Decoder, Dimensions, Manifest, Precision, SentenceConfig, Target};
+use lexivec_models::{
+    Decoder, Dimensions, KnownAnswer, Manifest, Precision, SentenceConfig, Target,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Result;
@@ -32,6 +34,8 @@ pub struct ModelInfo {
     pub precision: Option<Precision>,
     /// `None` for another exporter's model.
     pub target: Option<Target>,
+    /// What a session has to answer before it serves; `None` for another exporter's model.
+    pub known_answer: Option<KnownAnswer>,
     /// Identifies the exact weights and graph, as hexadecimal.
     pub digest: String,
 }
@@ -67,6 +71,7 @@ impl ModelInfo {
                 default_prompt: manifest.default_prompt,
                 precision: Some(manifest.precision),
                 target: Some(manifest.target),
+                known_answer: manifest.known_answer,
             });
         }
         let config = dir.join("config.json");
@@ -91,6 +96,7 @@ impl ModelInfo {
             default_prompt: sentence.default_prompt,
             precision: None,
             target: None,
+            known_answer: None,
             digest: digest_of_files(dir, files),
         })
     }

@@ -23,6 +23,7 @@ pub(crate) use shared::Shared;
 
 use crate::error::{Error, Result};
 use crate::health::Pulse;
+use crate::known_answer;
 use crate::network::Network;
 use crate::plan::Plan;
 use crate::queue::Entry;
@@ -60,6 +61,7 @@ pub(crate) fn spawn(open: Opener, shared: Arc<Shared>) -> Result<Worker> {
         pulse: Arc::clone(&pulse),
         assistant: None,
         next: None,
+        next_test: Instant::now(),
         fresh_memory: None,
     };
     let (report, opened) = sync_channel(1);
@@ -92,6 +94,8 @@ struct Session {
     assistant: Option<Assistant>,
     /// The batch that the assistant prepared during the last run.
     next: Option<Prepared>,
+    /// When the known text is computed again.
+    next_test: Instant,
     /// When the session was last recreated because a text did not fit.
     fresh_memory: Option<Instant>,
 }
@@ -105,6 +109,7 @@ impl Drop for Session {
 impl Session {
     fn serve(&mut self) {
         loop {
+            self.test_again();
             if self.network.is_none() && !self.reopen() {
                 break;
             }
@@ -129,7 +134,8 @@ impl Session {
 
     fn open(&mut self) -> Result<()> {
         let opened = catch_unwind(AssertUnwindSafe(|| (self.open)()));
-        let network = opened.unwrap_or_else(|_| Err(Error::Panicked))?;
+        let mut network = opened.unwrap_or_else(|_| Err(Error::Panicked))?;
+        self.test(network.as_mut())?;
         if network.on_device() && self.assistant.is_none() {
             self.assistant = Some(Assistant::start(&self.shared)?);
         }
@@ -137,6 +143,29 @@ impl Session {
         self.running.opened(network.stopper());
         self.network = Some(network);
         Ok(())
+    }
+
+    /// Tests a network that is to serve.
+    fn test(&mut self, network: &mut dyn Network) -> Result<()> {
+        self.next_test = Instant::now() + known_answer::INTERVAL;
+        match &self.shared.known_answer {
+            None => Ok(()),
+            Some(known) => catch_unwind(AssertUnwindSafe(|| known_answer::test(network, known)))
+                .unwrap_or(Err(Error::Panicked)),
+        }
+    }
+
+    /// Tests the network from time to time, and gives it up where it fails.
+    fn test_again(&mut self) {
+        if Instant::now() < self.next_test {
+            return;
+        }
+        if let Some(mut network) = self.network.take() {
+            match self.test(network.as_mut()) {
+                Ok(()) => self.network = Some(network),
+                Err(error) => tracing::error!(%error, "the session is recreated"),
+            }
+        }
     }
 
     /// Opens the session again, however often it takes; false once there is nothing left to serve.

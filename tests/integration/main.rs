@@ -11,6 +11,7 @@ mod golden;
 mod graphs;
 mod int8;
 mod invariance;
+mod known_answer;
 mod openvino;
 mod padded;
 mod program;

@@ -82,6 +82,7 @@ pub fn open_checkpoint(
         default_prompt: checkpoint.sentence.default_prompt.clone(),
         precision: None,
         target: None,
+        known_answer: None,
         digest: String::new(),
     };
     let facts = Facts {

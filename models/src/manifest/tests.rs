@@ -46,6 +46,10 @@ fn model() -> (tempfile::TempDir, Manifest) {
             mean_cosine: 0.995,
             worst_text: "a\nb".into(),
         },
+        known_answer: Some(KnownAnswer {
+            tokens: vec![1, 2],
+            vector: vec![0.6, 0.8],
+        }),
         blocks: None,
         quantization: None,
         notes: vec![],
@@ -232,4 +236,19 @@ fn a_manifest_that_cannot_be_written_leaves_nothing() {
     fs_err::create_dir(dir.path().join(MANIFEST_FILE)).unwrap();
     assert!(matches!(manifest.write(dir.path()), Err(Error::Io { .. })));
     assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_known_answer_that_is_not_the_models_is_refused() {
+    assert!(altered(|value| value["known_answer"] = Value::Null).is_ok());
+    for (tokens, vector) in [
+        (json!([]), json!([1.0])),
+        (json!([4_000_000_000u32]), json!([1.0])),
+        (json!([1]), json!([])),
+        (json!([1]), json!(vec![0.1; 5000])),
+    ] {
+        let known = json!({"tokens": tokens, "vector": vector});
+        let error = altered(|value| value["known_answer"] = known).unwrap_err();
+        assert!(error.to_string().contains("known_answer"), "{error}");
+    }
 }

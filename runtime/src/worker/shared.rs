@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use lexivec_models::KnownAnswer;
+
 use super::LEAST_BUDGET;
 use super::answers::answer_all;
 use crate::batch::Limits;
@@ -23,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) rate: Rate,
     /// What sessions map; nothing for networks of a caller's own.
     pub(crate) files: Arc<ModelFiles>,
+    /// What a session has to answer before it serves.
+    pub(crate) known_answer: Option<KnownAnswer>,
     /// What is kept of the results; `None` where nothing is.
     pub(crate) results: Option<Arc<Results>>,
     pub(crate) metrics: metrics::Model,

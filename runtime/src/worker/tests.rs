@@ -2,6 +2,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use lexivec_models::KnownAnswer;
 use tokio::sync::oneshot;
 
 use super::*;
@@ -58,6 +59,7 @@ fn shared(budget: usize) -> Arc<Shared> {
         max_padding: 2,
         rate: Rate::new(1),
         files: Arc::default(),
+        known_answer: None,
         results: None,
         metrics: metrics::Model::new("fake"),
     })
@@ -312,4 +314,44 @@ fn a_session_whose_memory_does_not_suffice_for_one_text_is_recreated_once() {
         assert_eq!(reply.is_ok(), last, "{reply:?}");
     }
     assert_eq!(device.scene.opened.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_network_that_no_longer_gives_the_known_answer_is_given_up() {
+    let mut shared = shared(4096);
+    let known = |token| {
+        Some(KnownAnswer {
+            tokens: vec![token],
+            vector: vec![1.0],
+        })
+    };
+    let session = |shared: &Arc<Shared>| Session {
+        running: Running::watched().unwrap(),
+        network: None,
+        open: Box::new(|| Ok(Box::new(Fake))),
+        shared: Arc::clone(shared),
+        pulse: Arc::default(),
+        assistant: None,
+        next: None,
+        next_test: Instant::now(),
+        fresh_memory: None,
+    };
+    // The fake fails on 1, panics on 2 and gives NaN on 3.
+    for token in [1, 2, 3] {
+        Arc::get_mut(&mut shared).unwrap().known_answer = known(token);
+        let mut session = session(&shared);
+        assert!(session.open().is_err());
+        session.network = Some(Box::new(Fake));
+        session.test_again();
+        assert!(session.network.is_some(), "it was tested a moment ago");
+        session.next_test = Instant::now();
+        session.test_again();
+        assert!(session.network.is_none());
+    }
+    Arc::get_mut(&mut shared).unwrap().known_answer = known(7);
+    let mut session = session(&shared);
+    session.open().unwrap();
+    session.next_test = Instant::now();
+    session.test_again();
+    assert!(session.network.is_some());
 }

@@ -84,6 +84,7 @@ pub(crate) fn model_info() -> ModelInfo {
         default_prompt: None,
         precision: None,
         target: None,
+        known_answer: None,
         digest: String::new(),
     }
 }

@@ -31,6 +31,8 @@ pub struct Load {
     pub running: usize,
     /// Whether a batch of the last minute has shown the rate.
     pub is_recent: bool,
+    /// Cost of a batch at most where somebody waits for an answer: whoever comes while it is computed waits until it ends.
+    pub batch_cost: Option<usize>,
 }
 
 impl Load {
@@ -150,6 +152,7 @@ mod tests {
         growth: 0.0,
         running: 0,
         is_recent: true,
+        batch_cost: None,
     };
 
     fn later(refusal: Result<(), Refusal>) -> f64 {

@@ -106,10 +106,26 @@ impl State {
             .order(&places, limits.max_tokens, self.load.speed());
         let lengths = order.iter().map(|i| places[*i].tokens);
         let mut chosen = vec![false; order.len()];
-        for place in select(lengths, limits) {
-            chosen[order[place]] = true;
+        let most = self.batch_cost();
+        let mut cost = 0;
+        for i in select(lengths, limits)
+            .into_iter()
+            .map(|place| order[place])
+        {
+            if cost == 0 || cost + places[i].cost <= most {
+                chosen[i] = true;
+                cost += places[i].cost;
+            }
         }
         chosen
+    }
+
+    /// Cost of a batch at most. Where nobody has a deadline, nobody minds how long it takes.
+    fn batch_cost(&self) -> usize {
+        let is_due = |waiting: &Waiting| waiting.entry.caller.deadline.is_some();
+        let limit = self.load.batch_cost;
+        let limit = limit.filter(|_| self.waiting.iter().any(is_due));
+        limit.unwrap_or(usize::MAX)
     }
 
     /// Removes the chosen texts.
@@ -133,16 +149,23 @@ impl State {
         if self.idle > 0 {
             return None;
         }
-        let full = limits.max_tokens - limits.max_tokens / 4;
-        let tokens = |waiting: &Waiting| waiting.entry.ids.len();
-        if self.waiting.iter().map(tokens).sum::<usize>() < full {
+        let most = (limits.max_tokens, self.batch_cost());
+        let full = |tokens: usize, cost: usize| {
+            tokens >= most.0 - most.0 / 4 || cost >= most.1 - most.1 / 4
+        };
+        let sums = |(tokens, cost): (usize, usize), waiting: &Waiting| {
+            (tokens + waiting.entry.ids.len(), cost + waiting.cost)
+        };
+        let (tokens, cost) = self.waiting.iter().fold((0, 0), sums);
+        if !full(tokens, cost) {
             return None;
         }
         self.sweep();
         let chosen = self.choose(limits);
         let taken = self.waiting.iter().zip(&chosen);
-        let taken = taken.filter(|(_, chosen)| **chosen).map(|(w, _)| tokens(w));
-        (taken.sum::<usize>() >= full).then(|| self.take(chosen))
+        let taken = taken.filter_map(|(waiting, chosen)| chosen.then_some(waiting));
+        let (tokens, cost) = taken.fold((0, 0), sums);
+        full(tokens, cost).then(|| self.take(chosen))
     }
 }
 

@@ -23,6 +23,12 @@ const MOST_GROWTH: f64 = 1.0 / 64.0;
 /// A rate that was measured longer ago is old.
 const RECENT: Duration = Duration::from_secs(60);
 
+/// A batch takes no longer where somebody waits for an answer. Larger ones are hardly faster per token on a processor, and a GPU
+/// computes its largest in less.
+const LONGEST_BATCH: Duration = Duration::from_millis(400);
+/// But it may always cost so much, because smaller batches read the weights for too few tokens.
+const SMALLEST_BATCH: usize = 256;
+
 /// The rate of one model's sessions.
 #[derive(Debug)]
 pub(crate) struct Rate {
@@ -38,6 +44,19 @@ struct Measured {
     seconds: f64,
     last: Option<Instant>,
     growth: Growth,
+}
+
+impl Measured {
+    /// Of one session.
+    fn cost_per_second(&self) -> Option<f64> {
+        (self.seconds > 0.0).then(|| self.cost / self.seconds)
+    }
+
+    /// What a session computes in the time that a batch may take.
+    fn batch_cost(&self) -> Option<usize> {
+        let cost = self.cost_per_second()? * LONGEST_BATCH.as_secs_f64();
+        Some((cost as usize).max(SMALLEST_BATCH))
+    }
 }
 
 /// A least-squares fit of `seconds = a * tokens + b * squares` over batches, in which each batch counts by its relative
@@ -104,12 +123,14 @@ impl Rate {
     pub(crate) fn computed(&self, lengths: &[usize], most: usize, took: Duration) {
         let tokens: usize = lengths.iter().sum();
         let seconds = took.as_secs_f64();
-        if tokens < LARGE_BATCH.min(most / LEAST_PART) || seconds == 0.0 {
+        let mut measured = self.lock();
+        let limited = measured.batch_cost().unwrap_or(usize::MAX);
+        let full = LARGE_BATCH.min(most / LEAST_PART).min(limited / 2);
+        if tokens < full || seconds == 0.0 {
             return;
         }
         let squares = lengths.iter().map(|length| (*length as f64).powi(2)).sum();
         let tokens = tokens as f64;
-        let mut measured = self.lock();
         measured.growth.add(tokens, squares, seconds);
         let cost = tokens + measured.growth.value() * squares;
         measured.cost = measured.cost * DECAY + cost;
@@ -120,11 +141,12 @@ impl Rate {
     /// What is known now.
     pub(crate) fn load(&self) -> Load {
         let measured = *self.lock();
-        let Measured { cost, seconds, .. } = measured;
+        let of_session = measured.cost_per_second();
         Load {
-            cost_per_second: (seconds > 0.0).then(|| cost / seconds * self.sessions as f64),
+            cost_per_second: of_session.map(|speed| speed * self.sessions as f64),
             growth: measured.growth.value(),
             running: self.running.load(Ordering::Relaxed),
+            batch_cost: measured.batch_cost(),
             is_recent: measured.last.is_some_and(|at| at.elapsed() < RECENT),
         }
     }
@@ -149,9 +171,11 @@ mod tests {
         rate.computed(&[1; 1000], 1000, second);
         let speed = || rate.load().cost_per_second.unwrap();
         assert!((speed() - 2000.0).abs() < 1.0);
+        assert_eq!(rate.load().batch_cost, Some(400));
         (0..50).for_each(|_| rate.computed(&[1; 500], 1000, second));
         assert!((speed() - 1000.0).abs() < 1.0, "{}", speed());
         assert!(rate.load().is_recent);
+        assert_eq!(rate.load().batch_cost, Some(SMALLEST_BATCH));
         rate.begin(300);
         rate.begin(200);
         rate.end(300);

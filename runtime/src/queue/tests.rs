@@ -1,9 +1,10 @@
 //! Which texts come out of the queue, and when.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use tokio::sync::oneshot;
 
-use super::*;
 use crate::flight::Reply;
 
 fn entry(length: usize) -> (Entry, oneshot::Receiver<Reply>) {
@@ -268,4 +269,36 @@ proptest! {
             prop_assert!(batch.is_some_and(|b| b < 2 * (place + 1)));
         }
     }
+}
+
+#[test]
+fn where_somebody_waits_a_batch_costs_no_more_than_it_may() {
+    let queue = Queue::new(4096);
+    let load = Load {
+        batch_cost: Some(100),
+        ..Load::default()
+    };
+    let mut receivers = Vec::new();
+    let mut push = |deadline: Option<Instant>| {
+        let (mut entries, more) = request(1, &[20; 20]);
+        entries
+            .iter_mut()
+            .for_each(|e| e.caller.deadline = deadline);
+        queue.push(entries, load).unwrap();
+        receivers.extend(more);
+    };
+    push(None);
+    assert_eq!(queue.next_batch(&Limits::default()).unwrap().len(), 20);
+    push(None);
+    push(Some(Instant::now() + Duration::from_secs(60)));
+    for _ in 0..8 {
+        assert_eq!(queue.next_batch(&Limits::default()).unwrap().len(), 5);
+    }
+    // A text that costs more is computed alone.
+    let (long, _receiver) = request(2, &[1000]);
+    queue.push(long, load).unwrap();
+    assert_eq!(
+        lengths(&queue.next_batch(&Limits::default()).unwrap()),
+        [1000]
+    );
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::sync::oneshot;
 
+use super::*;
 use crate::flight::Reply;
 
 fn entry(length: usize) -> (Entry, oneshot::Receiver<Reply>) {

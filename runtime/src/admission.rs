@@ -15,6 +15,10 @@ const MOST: f64 = 0.75;
 const SMALL_REQUEST_FRACTION: u32 = 16;
 /// That room, as a part of what others may use.
 const SMALL_REQUEST_EXTRA_FRACTION: u32 = 8;
+/// Requests that need at most this part of the time are hardly noticed by anybody.
+const TINY_REQUEST_FRACTION: f64 = 1.0 / 1024.0;
+/// Until so much of the time is spoken for they are accepted.
+const MOST_WITH_TINY: f64 = 0.9;
 /// A request that needs so many times the time that it has is never answered: the rate may be underestimated a little.
 const NEVER: f64 = 1.25;
 /// Nobody is told to stay away for longer.
@@ -97,12 +101,16 @@ impl Fairness {
             return Ok(());
         }
         let mut allowed = Load::usable(deadline.saturating_duration_since(now)).as_secs_f64();
-        if seconds(cost) * f64::from(SMALL_REQUEST_FRACTION) <= allowed {
+        let mut most = time * MOST;
+        if seconds(cost) <= time * TINY_REQUEST_FRACTION {
+            most = time * MOST_WITH_TINY;
+            allowed = most;
+        } else if seconds(cost) * f64::from(SMALL_REQUEST_FRACTION) <= allowed {
             allowed += allowed / f64::from(SMALL_REQUEST_EXTRA_FRACTION);
         }
         let all = seconds(before + cost);
         let shared = (self.until_served(caller, cost) + load.running as f64) / speed;
-        let missing = (all.min(shared) - allowed).max(all - time * MOST);
+        let missing = (all.min(shared) - allowed).max(all - most);
         if missing <= 0.0 {
             return Ok(());
         }
@@ -191,7 +199,11 @@ mod tests {
         assert!(far.fold(0.0, f64::max) <= 10.0);
         // Small requests have room of their own.
         later(fairness.admit(asks(18), 1, 100, LOAD));
-        assert_eq!(fairness.admit(asks(18), 1, 1, LOAD), Ok(()));
+        assert_eq!(fairness.admit(asks(18), 1, 10, LOAD), Ok(()));
+        // Tiny ones are refused last.
+        later(fairness.admit(asks(12), 1, 10, LOAD));
+        assert_eq!(fairness.admit(asks(12), 1, 1, LOAD), Ok(()));
+        later(fairness.admit(asks(11), 1, 1, LOAD));
         // Without a rate, or a deadline, nothing is refused.
         assert_eq!(fairness.admit(asks(1), 8, 500, Load::default()), Ok(()));
         let patient = Caller {

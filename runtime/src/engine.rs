@@ -203,7 +203,10 @@ impl Engine {
             queue: Queue::new(options.queue),
             budget: AtomicUsize::new(options.limits.max_tokens),
             max_padding: options.limits.max_padding,
-            rate: Rate::new(options.total_sessions()),
+            rate: Rate::new(
+                options.total_sessions(),
+                options.session.providers.wants_gpu(),
+            ),
             files: Arc::new(files),
             known_answer: model.known_answer.clone(),
             results: cache

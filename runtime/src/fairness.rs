@@ -15,7 +15,8 @@
 //!
 //! # Before both
 //! A request was accepted because it can be answered before its deadline ([`crate::admission`]). Callers that come later may
-//! take the time that it needs. Requests that would be late otherwise therefore go first, by deadline.
+//! take the time that it needs. Requests that would be late otherwise therefore go first, by deadline, and leave an eighth of
+//! each batch to whose turn it is.
 //!
 //! Service is counted as *cost* ([`Load::cost`]), not in texts or tokens: what a long text's token takes is more.
 
@@ -26,8 +27,10 @@ use std::time::Instant;
 /// Steps of a flow's service per unit of cost at weight 1.
 const STEPS: u64 = 1024;
 /// A request is urgent when what is due up to its deadline, and a batch of others before it, take more than this part of the
-/// time until then. The rest is for errors of the estimate.
-const URGENT: f64 = 0.8;
+/// time until then. The rest is for errors of the estimate, and for what goes before urgent requests.
+const URGENT: f64 = 0.75;
+/// This part of a batch goes to whose turn it is, whatever is urgent: small requests need not wait until nothing is.
+const TURN_FRACTION: usize = 8;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,17 +121,30 @@ impl Fairness {
     /// Positions of `waiting` in the order in which a batch of at most `batch` tokens should consider them. `speed` is the cost
     /// that is computed per second, if it is known.
     pub(crate) fn order(&self, waiting: &[Place], batch: usize, speed: Option<f64>) -> Vec<usize> {
+        let (put_back, fresh): (Vec<usize>, Vec<usize>) =
+            (0..waiting.len()).partition(|i| waiting[*i].tag == 0);
         let now = Instant::now();
         let urgent = speed.and_then(|speed| last_urgent(waiting, batch, speed, now));
-        let goes_first = |place: &Place| place.tag == 0 || is_due(place, urgent);
-        let (mut order, rest): (Vec<usize>, Vec<usize>) =
-            (0..waiting.len()).partition(|i| goes_first(&waiting[*i]));
-        order.sort_by_key(|i| {
-            let Place { tag, caller, .. } = waiting[*i];
-            (tag != 0, caller.deadline.filter(|_| tag != 0))
+        let turns = self.turns(waiting, fresh);
+        let Some(urgent) = urgent else {
+            return [put_back, turns].concat();
+        };
+        let mut taken = 0;
+        let (first, rest): (Vec<usize>, Vec<usize>) = turns.into_iter().partition(|i| {
+            let fits = taken + waiting[*i].cost <= batch / TURN_FRACTION;
+            taken += if fits { waiting[*i].cost } else { 0 };
+            fits
         });
+        let (mut due, rest): (Vec<usize>, Vec<usize>) =
+            rest.into_iter().partition(|i| is_due(&waiting[*i], urgent));
+        due.sort_by_key(|i| (waiting[*i].caller.deadline, *i));
+        [put_back, first, due, rest].concat()
+    }
+
+    /// Positions of `fresh` texts in the order in which it is their turn.
+    fn turns(&self, waiting: &[Place], fresh: Vec<usize>) -> Vec<usize> {
         let mut flows: HashMap<u64, Vec<usize>> = HashMap::new();
-        for i in rest {
+        for i in fresh {
             flows.entry(waiting[i].caller.flow).or_default().push(i);
         }
         for texts in flows.values_mut() {
@@ -140,15 +156,15 @@ impl Fairness {
                 (Some(request) != oldest, tag)
             });
         }
-        match (flows.len(), flows.values().next()) {
-            (1, Some(only)) => order.extend(only),
-            _ => self.merge(waiting, flows, &mut order),
+        match (flows.len(), flows.values_mut().next()) {
+            (1, Some(only)) => std::mem::take(only),
+            _ => self.merge(waiting, flows),
         }
-        order
     }
 
     /// Takes a text at a time of the caller that has been served least.
-    fn merge(&self, waiting: &[Place], flows: HashMap<u64, Vec<usize>>, order: &mut Vec<usize>) {
+    fn merge(&self, waiting: &[Place], flows: HashMap<u64, Vec<usize>>) -> Vec<usize> {
+        let mut order = Vec::with_capacity(waiting.len());
         let mut next = BinaryHeap::new();
         for (number, texts) in flows {
             let served = self.flows.get(&number).map_or(0, |flow| flow.served);
@@ -168,6 +184,7 @@ impl Fairness {
             flow.served = Reverse((served + steps(&waiting[i]), number));
             next.push(flow);
         }
+        order
     }
 
     /// Counts a batch that is taken out of `waiting`.
@@ -240,8 +257,11 @@ fn last_urgent(waiting: &[Place], batch: usize, speed: f64, now: Instant) -> Opt
     urgent.map(|(deadline, _)| deadline).last()
 }
 
-fn is_due(place: &Place, urgent: Option<Instant>) -> bool {
-    matches!((place.caller.deadline, urgent), (Some(deadline), Some(last)) if deadline <= last)
+fn is_due(place: &Place, last: Instant) -> bool {
+    place
+        .caller
+        .deadline
+        .is_some_and(|deadline| deadline <= last)
 }
 
 #[cfg(test)]
@@ -350,6 +370,9 @@ mod tests {
         let waiting = [text(1, 100, 65), text(2, 100, 10), text(3, 1000, 5)];
         let order = |speed| fairness.order(&waiting, 10, Some(speed));
         assert_eq!(order(1.0), [0, 1, 2]);
+        // What is small has its turn before that.
+        let small = [waiting[0], waiting[1], waiting[2], text(4, 2000, 1)];
+        assert_eq!(fairness.order(&small, 10, Some(1.0))[..2], [3, 0]);
         let urgent = |speed| last_urgent(&waiting, 10, speed, now);
         assert_eq!(urgent(1.0), waiting[0].caller.deadline);
         assert_eq!(urgent(1.2), None);

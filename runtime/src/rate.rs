@@ -14,8 +14,11 @@ const SLOW_DECAY: f64 = 0.99;
 const LEAST_PART: usize = 4;
 /// So do batches of so many tokens.
 const LARGE_BATCH: usize = 2048;
-/// A text of so many tokens is taken to cost twice as much per token as a short one until batches have shown it.
-const ASSUMED_KNEE: f64 = 4096.0;
+/// A text of so many tokens is taken to cost twice as much per token as a short one until batches have shown it, on a CPU, where
+/// ONNX Runtime's attention is slow.
+const KNEE_ON_CPU: f64 = 1300.0;
+/// The same on a GPU.
+const KNEE_ON_GPU: f64 = 16_384.0;
 /// How much that counts, as a part of all batches: enough where they are all alike, and little where they are not.
 const ASSUMPTION: f64 = 1e-4;
 /// No attention is slower than this.
@@ -33,6 +36,7 @@ const SMALLEST_BATCH: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Rate {
     sessions: usize,
+    knee: f64,
     running: AtomicUsize,
     measured: Mutex<Measured>,
 }
@@ -82,13 +86,13 @@ impl Growth {
     }
 
     /// `b / a`: how much a token's cost grows with each token of its text.
-    fn value(&self) -> f64 {
-        // Batches of texts that are all of one length tell nothing of it: the assumption `b * ASSUMED_KNEE = a` is one more
+    fn value(&self, knee: f64) -> f64 {
+        // Batches of texts that are all of one length tell nothing of it: the assumption `b * knee = a` is one more
         // equation.
         let assumption = ASSUMPTION * self.tokens_tokens;
         let aa = self.tokens_tokens + assumption;
-        let ab = self.tokens_squares - assumption * ASSUMED_KNEE;
-        let bb = self.squares_squares + assumption * ASSUMED_KNEE * ASSUMED_KNEE;
+        let ab = self.tokens_squares - assumption * knee;
+        let bb = self.squares_squares + assumption * knee * knee;
         let a = bb * self.tokens - ab * self.squares;
         let b = aa * self.squares - ab * self.tokens;
         match (a > 0.0, b > 0.0) {
@@ -101,8 +105,9 @@ impl Growth {
 
 impl Rate {
     /// Nothing is known yet of so many sessions.
-    pub(crate) fn new(sessions: usize) -> Self {
+    pub(crate) fn new(sessions: usize, on_gpu: bool) -> Self {
         Self {
+            knee: if on_gpu { KNEE_ON_GPU } else { KNEE_ON_CPU },
             sessions: sessions.max(1),
             running: AtomicUsize::new(0),
             measured: Mutex::default(),
@@ -132,7 +137,7 @@ impl Rate {
         let squares = lengths.iter().map(|length| (*length as f64).powi(2)).sum();
         let tokens = tokens as f64;
         measured.growth.add(tokens, squares, seconds);
-        let cost = tokens + measured.growth.value() * squares;
+        let cost = tokens + measured.growth.value(self.knee) * squares;
         measured.cost = measured.cost * DECAY + cost;
         measured.seconds = measured.seconds * DECAY + seconds;
         measured.last = Some(Instant::now());
@@ -144,7 +149,7 @@ impl Rate {
         let of_session = measured.cost_per_second();
         Load {
             cost_per_second: of_session.map(|speed| speed * self.sessions as f64),
-            growth: measured.growth.value(),
+            growth: measured.growth.value(self.knee),
             running: self.running.load(Ordering::Relaxed),
             batch_cost: measured.batch_cost(),
             is_recent: measured.last.is_some_and(|at| at.elapsed() < RECENT),
@@ -163,17 +168,17 @@ mod tests {
 
     #[test]
     fn full_batches_show_the_rate_and_old_ones_fade() {
-        let rate = Rate::new(2);
+        let rate = Rate::new(2, false);
         assert_eq!(rate.load(), Load::default());
         let second = Duration::from_secs(1);
         rate.computed(&[1; 10], 1000, second);
         assert_eq!(rate.load().cost_per_second, None);
         rate.computed(&[1; 1000], 1000, second);
         let speed = || rate.load().cost_per_second.unwrap();
-        assert!((speed() - 2000.0).abs() < 1.0);
+        assert!((speed() - 2000.0).abs() < 5.0);
         assert_eq!(rate.load().batch_cost, Some(400));
         (0..50).for_each(|_| rate.computed(&[1; 500], 1000, second));
-        assert!((speed() - 1000.0).abs() < 1.0, "{}", speed());
+        assert!((speed() - 1000.0).abs() < 5.0, "{}", speed());
         assert!(rate.load().is_recent);
         assert_eq!(rate.load().batch_cost, Some(SMALLEST_BATCH));
         rate.begin(300);
@@ -191,7 +196,7 @@ mod tests {
 
     #[test]
     fn what_long_texts_cost_is_learned_and_kept() {
-        let rate = Rate::new(1);
+        let rate = Rate::new(1, false);
         let takes = |length| {
             let load = rate.load();
             load.cost(length) as f64 / load.speed().unwrap() / (length as f64 / 10_000.0)
@@ -208,7 +213,7 @@ mod tests {
 
     #[test]
     fn attention_that_costs_nothing_is_no_growth() {
-        let rate = Rate::new(1);
+        let rate = Rate::new(1, false);
         for length in [10, 4000, 10, 1000] {
             let lengths = vec![length; 8000 / length];
             rate.computed(&lengths, 8000, Duration::from_secs(1));

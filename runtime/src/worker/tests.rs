@@ -57,7 +57,7 @@ fn shared(budget: usize) -> Arc<Shared> {
         queue: Queue::new(64),
         budget: AtomicUsize::new(budget),
         max_padding: 2,
-        rate: Rate::new(1),
+        rate: Rate::new(1, false),
         files: Arc::default(),
         known_answer: None,
         results: None,

@@ -244,7 +244,7 @@ fn a_request_that_is_refused_for_load_costs_a_key_nothing() {
 #[test]
 fn a_text_that_is_cut_counts_as_what_is_left_of_it() {
     let mut setup = Setup {
-        request_timeout: Duration::from_secs(160),
+        request_timeout: Duration::from_secs(400),
         ..Setup::default()
     };
     setup.engine.limits.max_tokens = 1000;
@@ -252,8 +252,8 @@ fn a_text_that_is_cut_counts_as_what_is_left_of_it() {
     local
         .control
         .always(|| Fate::Slow(Duration::from_millis(200)));
-    // Shows the rate: 5,000 tokens per second, 400,000 in half of the time. Until it is known what a long text costs, one of
-    // 32,768 tokens counts as 295,000.
+    // Shows the rate: 5,000 tokens per second, 1,000,000 in half of the time. Until it is known what a long text costs, one
+    // of 32,768 tokens counts as 860,000.
     let mut busy = local.connect();
     assert_eq!(busy.embed(&texts(0, 0, 50, 20)).status, 200);
     busy.send(embedding(&texts(0, 100, 100, 20)));

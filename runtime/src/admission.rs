@@ -15,10 +15,11 @@ const MOST: f64 = 0.75;
 const SMALL_REQUEST_FRACTION: u32 = 16;
 /// That room, as a part of what others may use.
 const SMALL_REQUEST_EXTRA_FRACTION: u32 = 8;
-/// Requests that need at most this part of the time are hardly noticed by anybody.
+/// Requests that need at most this part of the time have their turn even before urgent ones (see [`crate::fairness`]), whatever
+/// other callers' requests need.
 const TINY_REQUEST_FRACTION: f64 = 1.0 / 1024.0;
-/// Until so much of the time is spoken for they are accepted.
-const MOST_WITH_TINY: f64 = 0.9;
+/// They may take so much of the time.
+const MOST_OF_TINY: f64 = 0.9;
 /// A request that needs so many times the time that it has is never answered: the rate may be underestimated a little.
 const NEVER: f64 = 1.25;
 /// Nobody is told to stay away for longer.
@@ -103,8 +104,8 @@ impl Fairness {
         let mut allowed = Load::usable(deadline.saturating_duration_since(now)).as_secs_f64();
         let mut most = time * MOST;
         if seconds(cost) <= time * TINY_REQUEST_FRACTION {
-            most = time * MOST_WITH_TINY;
-            allowed = most;
+            allowed = time * MOST_OF_TINY;
+            most = f64::INFINITY;
         } else if seconds(cost) * f64::from(SMALL_REQUEST_FRACTION) <= allowed {
             allowed += allowed / f64::from(SMALL_REQUEST_EXTRA_FRACTION);
         }
@@ -204,6 +205,7 @@ mod tests {
         later(fairness.admit(asks(12), 1, 10, LOAD));
         assert_eq!(fairness.admit(asks(12), 1, 1, LOAD), Ok(()));
         later(fairness.admit(asks(11), 1, 1, LOAD));
+        assert_eq!(fairness.admit(caller(2, 5), 1, 0, LOAD), Ok(()));
         // Without a rate, or a deadline, nothing is refused.
         assert_eq!(fairness.admit(asks(1), 8, 500, Load::default()), Ok(()));
         let patient = Caller {

@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::files::{parse_json, read_text};
@@ -71,7 +71,7 @@ pub struct Decoder {
     pub intermediate_size: usize,
     /// The most positions, in tokens, that the model was made for (`max_position_embeddings`).
     pub max_positions: usize,
-    /// Base of the rotary frequencies (`rope_theta`, or `rope_parameters.rope_theta`).
+    /// Base of the rotary frequencies (`rope_theta`, in `rope_parameters`, in `rope_scaling` or by itself).
     pub rope_theta: f64,
     /// Added to the variance in every RMSNorm (`rms_norm_eps`).
     pub rms_norm_eps: f64,
@@ -104,7 +104,7 @@ struct Config {
     rope_theta: Option<f64>,
     rope_scaling: Option<Rope>,
     rope_parameters: Option<Rope>,
-    partial_rotary_factor: Option<f64>,
+    partial_rotary_factor: Option<Value>,
     hidden_act: Option<String>,
     tie_word_embeddings: Option<bool>,
     attention_bias: Option<bool>,
@@ -117,21 +117,12 @@ struct Config {
     is_causal: Option<bool>,
     use_bidirectional_attention: Option<bool>,
     quantization_config: Option<Value>,
+    compression_config: Option<Value>,
+    text_config: Option<Value>,
 }
 
 /// The rotary settings: `rope_scaling` of older checkpoints, `rope_parameters` since transformers 5.
-#[derive(Deserialize)]
-struct Rope {
-    rope_type: Option<Value>,
-    // The older name; files in transition have both.
-    #[serde(rename = "type")]
-    old_type: Option<Value>,
-    rope_theta: Option<f64>,
-    partial_rotary_factor: Option<f64>,
-    // Models that mix kinds of layers nest one object per kind.
-    full_attention: Option<Value>,
-    sliding_attention: Option<Value>,
-}
+type Rope = Map<String, Value>;
 
 fn present<'de, D: serde::Deserializer<'de>>(
     value: D,
@@ -252,7 +243,9 @@ impl Config {
 
     /// Refuses options under which the same weights would compute something else.
     fn refuse_other_arithmetic(&self, path: &Path) -> Result<()> {
-        if let Some(quantization) = &self.quantization_config {
+        // compressed-tensors wrote `compression_config` before transformers had one name for all.
+        let quantization = self.quantization_config.as_ref();
+        if let Some(quantization) = quantization.or(self.compression_config.as_ref()) {
             let method = quantization
                 .get("quant_method")
                 .and_then(Value::as_str)
@@ -279,15 +272,16 @@ impl Config {
                 "only causal decoders are",
             ));
         }
-        let ropes = [&self.rope_parameters, &self.rope_scaling];
-        let mut factors = ropes
-            .iter()
-            .filter_map(|rope| rope.as_ref()?.partial_rotary_factor);
+        let factors = self
+            .ropes()
+            .into_iter()
+            .filter_map(|(_, rope)| rope.get("partial_rotary_factor").filter(|f| !f.is_null()));
+        let whole = |factor: &&Value| factor.as_f64() == Some(1.0);
         if let Some(factor) = self
             .partial_rotary_factor
-            .into_iter()
-            .chain(&mut factors)
-            .find(|factor| *factor != 1.0)
+            .iter()
+            .chain(factors)
+            .find(|factor| !whole(factor))
         {
             return Err(Error::unsupported(
                 path,
@@ -295,16 +289,36 @@ impl Config {
                 "only 1 is",
             ));
         }
+        if self.text_config.is_some() {
+            // Its fields would be read in place of those beside it by some releases of transformers, and not by others.
+            return Err(Error::unsupported(
+                path,
+                "a nested text_config",
+                "only a text model's own config.json, with its fields at the top level, is",
+            ));
+        }
         Ok(())
     }
 
-    fn rope_theta(&self, path: &Path) -> Result<f64> {
-        for (field, rope) in [
-            ("rope_parameters", &self.rope_parameters),
+    /// The rotary settings that are there, with the fields' names; the first is the one that transformers 5 takes.
+    fn ropes(&self) -> Vec<(&'static str, &Rope)> {
+        let both = [
             ("rope_scaling", &self.rope_scaling),
-        ] {
-            let Some(rope) = rope else { continue };
-            if rope.full_attention.is_some() || rope.sliding_attention.is_some() {
+            ("rope_parameters", &self.rope_parameters),
+        ];
+        both.into_iter()
+            .filter_map(|(field, rope)| Some((field, rope.as_ref()?)))
+            .collect()
+    }
+
+    /// The base of the rotary frequencies, from wherever the file states it: transformers 5 writes it into
+    /// `rope_parameters`, and reads it from there, from `rope_scaling`, and from the top level, in this order of precedence
+    /// (`RotaryEmbeddingConfigMixin.convert_rope_params_to_dict`).
+    fn rope_theta(&self, path: &Path) -> Result<f64> {
+        let mut stated: Vec<(String, f64)> = Vec::new();
+        for (field, rope) in self.ropes() {
+            // Models that mix kinds of layers nest one object for each kind.
+            if rope.values().any(Value::is_object) {
                 let what = format!("{field} that differs between layers");
                 return Err(Error::unsupported(
                     path,
@@ -312,8 +326,12 @@ impl Config {
                     "only one setting for all layers is",
                 ));
             }
-            let mut kinds = rope.rope_type.iter().chain(&rope.old_type);
-            if let Some(kind) = kinds.find(|kind| kind.as_str() != Some("default")) {
+            // `type` is the older name; files in transition have both.
+            let mut kinds = ["rope_type", "type"].into_iter().filter_map(|key| {
+                let kind = rope.get(key)?;
+                (!kind.is_null() && kind.as_str() != Some("default")).then_some(kind)
+            });
+            if let Some(kind) = kinds.next() {
                 let kind = kind
                     .as_str()
                     .map_or_else(|| kind.to_string(), str::to_string);
@@ -325,11 +343,22 @@ impl Config {
                     hint,
                 ));
             }
+            let field = format!("{field}.rope_theta");
+            match rope.get("rope_theta") {
+                None | Some(Value::Null) => {}
+                Some(theta) => match theta.as_f64() {
+                    Some(theta) => stated.push((field, theta)),
+                    None => return Err(Error::invalid(path, field, "is not a number")),
+                },
+            }
         }
-        let nested = self
-            .rope_parameters
-            .as_ref()
-            .and_then(|rope| rope.rope_theta);
+        if let [(first, a), (second, b)] = stated.as_slice()
+            && a != b
+        {
+            let reason = format!("is {a}, and `{second}` is {b}: remove the one that is wrong");
+            return Err(Error::invalid(path, first.clone(), reason));
+        }
+        let nested = stated.into_iter().next().map(|(_, theta)| theta);
         positive(
             "rope_theta",
             nested.or(self.rope_theta).unwrap_or(10_000.0),
@@ -362,6 +391,15 @@ impl Config {
                 format!("a layer of type `{kind}`"),
                 hint,
             ));
+        }
+        if let (Some(types), Some(layers)) = (&self.layer_types, self.num_hidden_layers)
+            && types.len() != layers
+        {
+            let reason = format!(
+                "names {} layers, and `num_hidden_layers` is {layers}",
+                types.len()
+            );
+            return Err(Error::invalid(path, "layer_types", reason));
         }
         // Qwen2 and Qwen3 name a window in every config and use it only where this switch is on.
         if self.use_sliding_window == Some(true) {

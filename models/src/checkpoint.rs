@@ -117,12 +117,10 @@ impl Checkpoint {
         })
     }
 
-    /// The most tokens of a text: what the model was made for, or less where `sentence_bert_config.json` says so.
+    /// The most tokens of a text: what the model was made for, or less where `sentence_bert_config.json` or
+    /// `tokenizer_config.json` says so.
     pub fn max_length(&self) -> usize {
-        self.sentence
-            .max_length
-            .unwrap_or(usize::MAX)
-            .min(self.decoder.max_positions)
+        self.sentence.longest(self.decoder.max_positions)
     }
 
     /// Whether `dir` looks like a checkpoint: a `config.json` beside safetensors weights.

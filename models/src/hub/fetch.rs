@@ -9,7 +9,8 @@ use reqwest::StatusCode;
 use super::cache::Cache;
 use super::report::{AGAIN, Progress, hub_error, is_unreachable};
 use super::stated::{Stated, is_commit};
-use super::transfer::{Bar, Transfer, save, token};
+use super::token::{is_sendable, token};
+use super::transfer::{Bar, Transfer, location, save};
 use super::{HubOptions, USER_AGENT, is_hub_id};
 use crate::checkpoint::{SMALL_FILES, WEIGHTS_INDEX, shard_names};
 use crate::decoder::Decoder;
@@ -36,6 +37,14 @@ pub(crate) fn download_with(
     check_names(id, options.revision.as_deref())?;
     let failed = |error| hub_error(id, &config.cache, &config.endpoint, error);
     let token = config.token.clone().or_else(token);
+    if token.as_deref().is_some_and(|token| !is_sendable(token)) {
+        let message = "the token holds a character that no request can carry".to_owned();
+        return Err(refusal(
+            id,
+            message,
+            "copy it into HF_TOKEN, or into the token file, once more",
+        ));
+    }
     let client = client(config, token.as_deref()).map_err(failed)?;
     let transfer = Transfer::new(config, id, token).map_err(|error| failed(error.into()))?;
     let transfer = transfer.ok_or_else(|| {
@@ -232,6 +241,17 @@ impl Fetch<'_> {
         }
         let stated = Stated::read(response.headers(), status.is_redirection());
         stated.map(Some).map_err(|what| {
+            if let Some(elsewhere) = location(&response).filter(|_| status.is_redirection()) {
+                // A mirror that has moved, or one behind a login page: nothing is asked there unless the user says so.
+                let message = format!(
+                    "the hub at {} answers {status} and sends {name} to {elsewhere}, without what a hub states about a file",
+                    self.config.endpoint
+                );
+                return self.refuse(
+                    message,
+                    "set HF_ENDPOINT to the hub that is meant, if you trust it",
+                );
+            }
             let message = format!(
                 "the hub at {} states {what} for {name}",
                 self.config.endpoint

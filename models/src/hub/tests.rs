@@ -184,6 +184,33 @@ fn redirects_are_followed_within_the_hub_and_to_where_large_files_are() {
 }
 
 #[test]
+fn a_mirror_that_sends_everything_elsewhere_is_named_with_the_place() {
+    let scene = Scene::new(single_file());
+    scene.hub.mood(Mood::Moved {
+        location: "https://mirror.example",
+    });
+    let place = format!("https://mirror.example/{ID}/resolve/main/config.json");
+    let endpoint = scene.hub.endpoint();
+    says(
+        scene.online(),
+        &["308 Permanent Redirect", &place, &endpoint, "HF_ENDPOINT"],
+    );
+    let message = scene.online().unwrap_err().to_string();
+    assert!(!message.contains("signature"), "{message}");
+    assert!(!message.contains("run it again"), "{message}");
+    // Nothing was asked but the first file.
+    assert!(scene.hub.requests().iter().all(|r| r.starts_with("HEAD ")));
+}
+
+#[test]
+fn a_token_that_no_request_can_carry_is_an_error() {
+    let mut scene = Scene::new(single_file());
+    scene.token = "hf_\u{e4}";
+    says(scene.online(), &["token", "HF_TOKEN"]);
+    assert!(scene.hub.requests().is_empty());
+}
+
+#[test]
 fn a_second_download_transfers_nothing() {
     let scene = Scene::new(single_file());
     let dir = scene.online().unwrap();

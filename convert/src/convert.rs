@@ -134,7 +134,12 @@ pub fn convert(
         verification,
         blocks: variant.format().map(|_| variant.blocks),
         quantization,
-        notes: [checkpoint.notes.clone(), notes].concat(),
+        notes: [
+            checkpoint.notes.clone(),
+            weights.note().into_iter().collect(),
+            notes,
+        ]
+        .concat(),
     };
     manifest.write(dir)?;
     if progress.cancelled() {

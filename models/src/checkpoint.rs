@@ -81,6 +81,9 @@ pub struct Checkpoint {
     pub source: SourceId,
     /// What a user should know about how the checkpoint was taken; full sentences.
     pub notes: Vec<String>,
+    /// Whether weight files may hold tensors that the architecture has no use for. [`open`](Self::open) says no, because a
+    /// config.json that does not belong to the weights shows in nothing else.
+    pub allow_unused_tensors: bool,
 }
 
 impl Checkpoint {
@@ -114,6 +117,7 @@ impl Checkpoint {
             weights,
             source: SourceId::of(dir),
             notes,
+            allow_unused_tensors: false,
         })
     }
 
@@ -126,7 +130,18 @@ impl Checkpoint {
     /// Whether `dir` looks like a checkpoint: a `config.json` beside safetensors weights.
     pub fn is_checkpoint(dir: &Path) -> bool {
         dir.join(CONFIG).is_file()
-            && (dir.join(WEIGHTS_INDEX).is_file() || has_file_ending(dir, ".safetensors"))
+            && [WEIGHTS, WEIGHTS_INDEX]
+                .iter()
+                .any(|name| dir.join(name).is_file())
+    }
+
+    /// Every file that a conversion reads, with its name in a model directory or in the checkpoint.
+    pub fn files(&self) -> Vec<(PathBuf, PathBuf)> {
+        let small = self.copied_files().into_iter();
+        let small = small.map(|name| (name.clone(), self.dir.join(&name)));
+        let weights = self.weights.iter();
+        let weights = weights.filter_map(|path| Some((path.file_name()?.into(), path.clone())));
+        small.chain(weights).collect()
     }
 
     /// The small files to copy beside a converted model, as names relative to [`dir`](Self::dir); those that exist.

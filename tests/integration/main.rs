@@ -4,6 +4,7 @@
 //! lexivec itself.
 #![allow(clippy::unwrap_used)]
 
+mod checkpoints;
 mod compare;
 mod float16;
 mod fuzz;

@@ -138,10 +138,8 @@ fn graph_bytes(dir: &Path) -> u64 {
 
 /// The bytes of all files that a conversion reads.
 fn source_bytes(checkpoint: &Checkpoint) -> Result<u64> {
-    let small = checkpoint.copied_files().into_iter();
-    let small = small.map(|name| checkpoint.dir.join(name));
     let mut bytes = 0;
-    for path in small.chain(checkpoint.weights.iter().cloned()) {
+    for (_, path) in checkpoint.files() {
         let metadata = fs_err::metadata(&path);
         bytes += metadata
             .map_err(|e| crate::Error::from(ModelError::io(&path, e)))?

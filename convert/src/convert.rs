@@ -18,7 +18,11 @@ use crate::output::Staging;
 use crate::progress::Progress;
 use crate::records::{digest_of, of_checkpoint, of_written};
 use crate::verify::{self, Subject, Verifier};
-use crate::weights::Weights;
+use crate::weights::{self, Weights};
+
+/// Where the weights of a model with an adapter are while it is converted; a killed conversion leaves it to the next one to
+/// remove.
+const MERGED: &str = ".merged";
 
 /// What a conversion did.
 #[derive(Debug, Clone)]
@@ -60,13 +64,18 @@ pub fn convert(
     let variant = options.variant();
     // Before the work, because what is missing would be found only after it.
     let verifier = verify::verifier(options)?;
-    let weights = Weights::open(checkpoint)?;
+    // Its weights are those that everything below reads; the digests are of the files that the user has.
+    let given = checkpoint;
+    let merging = dir.join(MERGED);
+    let merged = weights::merged(given, &merging, progress)?;
+    let checkpoint = merged.as_ref().unwrap_or(given);
+    let weights = Weights::open(checkpoint)?.temporary(merged.is_some());
     let mut source = None;
     let calibrated = match &options.calibration {
         Some(calibration) if variant.is_quantised() || variant.computes_in_float16() => {
             // A calibration of integers is kept for the same checkpoint.
             if variant.is_quantised() {
-                source = Some(of_checkpoint(checkpoint)?);
+                source = Some(of_checkpoint(given)?);
             }
             let subject = calibrate::Subject {
                 checkpoint,
@@ -93,7 +102,7 @@ pub fn convert(
     let storage = place_checkpoint_files(&model, checkpoint, dir)?;
     // Reading the checkpoint for its digest takes one core, writing keeps the others busy.
     let (source, written) = rayon::join(
-        || source.map_or_else(|| of_checkpoint(checkpoint), Ok),
+        || source.map_or_else(|| of_checkpoint(given), Ok),
         || external::write(model, dir, progress),
     );
     written?;
@@ -111,6 +120,9 @@ pub fn convert(
         }
         Verifier::Nobody(reason) => Verification::Skipped { reason },
     };
+    if merged.is_some() {
+        fs_err::remove_dir_all(&merging).map_err(|e| ModelError::io(&merging, e))?;
+    }
     let (quantization, notes) = calibrated.finish();
     let files = of_written(dir)?;
     let manifest = Manifest {
@@ -192,7 +204,7 @@ fn copy_small_files(checkpoint: &Checkpoint, dir: &Path) -> Result<()> {
         if let Some(parent) = target.parent() {
             fs_err::create_dir_all(parent).map_err(io)?;
         }
-        fs_err::copy(checkpoint.dir.join(&name), &target).map_err(io)?;
+        fs_err::copy(checkpoint.path_of(&name), &target).map_err(io)?;
     }
     Ok(())
 }

@@ -81,6 +81,16 @@ pub enum Error {
         /// The checkpoint's folder.
         dir: PathBuf,
     },
+    /// An adapter that does not fit its base, or holds more than the matrices of LoRA.
+    #[error(
+        "{path}: {reason}. Or merge the adapter with peft (merge_and_unload), and convert the result"
+    )]
+    Adapter {
+        /// The adapter's weight file.
+        path: PathBuf,
+        /// What does not fit, and what to do.
+        reason: String,
+    },
     /// Two tensors go by one name.
     #[error(
         "tensor `{name}` is there twice, in {first} and in {second}: with and without the prefix `model.`, or in two shards; \

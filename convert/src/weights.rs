@@ -17,6 +17,10 @@ use crate::error::{Error, Result};
 use crate::fold::{self, Fold, Folds};
 
 mod expected;
+mod lora;
+mod merge;
+
+pub(crate) use merge::merged;
 
 /// How a checkpoint stores a tensor's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +130,8 @@ pub(crate) struct Weights {
     folds: Folds,
     /// Tensors that the architecture has no use for, which the caller allowed.
     unused: Arc<[String]>,
+    /// Whether the files go when the conversion ends.
+    temporary: bool,
 }
 
 impl Weights {
@@ -162,7 +168,18 @@ impl Weights {
             tensors: Arc::new(tensors),
             folds: Folds::default(),
             unused: unused.into(),
+            temporary: false,
         })
+    }
+
+    /// The same tensors, whose files go when the conversion ends, or stay.
+    pub(crate) fn temporary(self, temporary: bool) -> Self {
+        Self { temporary, ..self }
+    }
+
+    /// Whether a written graph may refer to the files.
+    pub(crate) fn can_be_referred_to(&self) -> bool {
+        !self.temporary
     }
 
     /// What a user should know about tensors that are not used; a full sentence.
@@ -178,6 +195,7 @@ impl Weights {
             tensors: Arc::clone(&self.tensors),
             folds: fold::joined(&self.folds, folds),
             unused: Arc::clone(&self.unused),
+            temporary: self.temporary,
         }
     }
 

@@ -25,7 +25,7 @@ fn copy_of(fixture: &str) -> TempDir {
     dir
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs_err::create_dir_all(to).unwrap();
     for entry in fs_err::read_dir(from).unwrap() {
         let source = entry.unwrap().path();

@@ -4,6 +4,7 @@
 //! lexivec itself.
 #![allow(clippy::unwrap_used)]
 
+mod adapters;
 mod checkpoints;
 mod compare;
 mod float16;

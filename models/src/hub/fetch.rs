@@ -12,7 +12,8 @@ use super::stated::{Stated, is_commit};
 use super::token::{is_sendable, token};
 use super::transfer::{Bar, Transfer, location, save};
 use super::{HubOptions, USER_AGENT, is_hub_id};
-use crate::checkpoint::{SMALL_FILES, WEIGHTS_INDEX, shard_names};
+use crate::adapter::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Adapter};
+use crate::checkpoint::{CONFIG, SMALL_FILES, WEIGHTS_INDEX, shard_names};
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::sentence::{SentenceConfig, module_configs};
@@ -125,12 +126,19 @@ struct Fetch<'a> {
 impl Fetch<'_> {
     /// Fetches everything, and returns the snapshot folder.
     fn checkpoint(&mut self) -> Result<PathBuf> {
-        let config = self.required("config.json")?;
+        // An adapter alone has no config.json: that is its base's.
+        let (config, name) = match self.optional(CONFIG)? {
+            Some(config) => (config, CONFIG),
+            None => match self.optional(ADAPTER_CONFIG)? {
+                Some(config) => (config, ADAPTER_CONFIG),
+                None => (self.required(CONFIG)?, CONFIG),
+            },
+        };
         let dir = config.parent().unwrap_or(&self.config.cache).to_path_buf();
         // From here on by commit: the branch may move while gigabytes travel.
         let commit = dir.file_name().unwrap_or_default().to_string_lossy();
         // Offline, the cache says what the commit is, and the cache may be another program's work.
-        if !is_commit(&commit) || self.cache.pointer(&commit, "config.json") != config {
+        if !is_commit(&commit) || self.cache.pointer(&commit, name) != config {
             let message = format!(
                 "the cache names {}, which is no commit of the model",
                 dir.display()
@@ -141,9 +149,16 @@ impl Fetch<'_> {
             ));
         }
         self.revision = Some(commit.into_owned());
-        Decoder::read(&config)?;
-
-        self.required("tokenizer.json")?;
+        if self.optional(ADAPTER_CONFIG)?.is_some() {
+            self.optional(ADAPTER_WEIGHTS)?;
+            // An adapter that cannot be merged is refused before the base travels.
+            Adapter::find(&dir)?;
+        }
+        let alone = name == ADAPTER_CONFIG;
+        if !alone {
+            Decoder::read(&config)?;
+            self.required("tokenizer.json")?;
+        }
         for name in SMALL_FILES {
             self.optional(name)?;
         }
@@ -151,6 +166,9 @@ impl Fetch<'_> {
             self.optional(&name)?;
         }
         SentenceConfig::read(&dir)?;
+        if alone {
+            return Ok(dir);
+        }
 
         if self.optional("model.safetensors")?.is_some() {
             return Ok(dir);

@@ -144,6 +144,32 @@ fn fetches_a_sharded_model_with_its_sentence_files() {
 }
 
 #[test]
+fn fetches_an_adapter_alone_and_one_beside_weights() {
+    let config =
+        json!({"peft_type": "LORA", "base_model_name_or_path": "Qwen/Qwen3-Embedding-0.6B", "r": 2,
+        "lora_alpha": 4})
+        .to_string();
+    let adapter: [(&str, &[u8]); 2] = [
+        ("adapter_config.json", config.as_bytes()),
+        ("adapter_model.safetensors", &[3; 64]),
+    ];
+    let scene = Scene::new(files(&adapter));
+    let dir = scene.online().unwrap();
+    let found = crate::Adapter::find(&dir).unwrap().unwrap();
+    assert_eq!(found.base, "Qwen/Qwen3-Embedding-0.6B");
+    assert_eq!(scene.offline().unwrap(), dir);
+
+    let mut both = single_file();
+    both.extend(files(&adapter));
+    let checkpoint = Checkpoint::open(&Scene::new(both).online().unwrap()).unwrap();
+    assert!(checkpoint.adapter.is_some());
+
+    let refused = config.replace("LORA", "IA3");
+    let adapter = [("adapter_config.json", refused.as_bytes()), adapter[1]];
+    says(Scene::new(files(&adapter)).online(), &["`IA3`"]);
+}
+
+#[test]
 fn all_files_come_from_one_commit() {
     let scene = Scene::new(single_file());
     scene

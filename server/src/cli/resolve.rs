@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::bail;
 use lexivec_convert::{ConvertOptions, Error as ConvertError, convert};
-use lexivec_models::{Checkpoint, Manifest, Precision, catalog, download, find, is_hub_id};
+use lexivec_models::{
+    Adapter, Checkpoint, Manifest, Precision, catalog, download, find, is_hub_id,
+};
 use lexivec_runtime::Provider;
 
 use super::bars::{ConversionBar, DownloadBars};
@@ -65,9 +67,38 @@ pub(crate) fn checkpoint(source: &str, args: &CheckpointArgs) -> anyhow::Result<
         true => folder.to_path_buf(),
         false => downloaded(source, &args.hub)?,
     };
-    let mut checkpoint = Checkpoint::open(&folder)?;
+    let mut checkpoint = match Adapter::find(&folder)? {
+        Some(adapter) if Adapter::is_alone(&folder) => {
+            let base = base_of(&adapter, &args.hub)?;
+            Checkpoint::open_adapted(adapter, &base)?
+        }
+        _ => Checkpoint::open(&folder)?,
+    };
     checkpoint.allow_unused_tensors = args.allow_unused_tensors;
     Ok(checkpoint)
+}
+
+/// The folder of an adapter's base: as it is named, seen from here or from the adapter's folder, or a hub id.
+fn base_of(adapter: &Adapter, hub: &HubArgs) -> anyhow::Result<PathBuf> {
+    let named = Path::new(&adapter.base);
+    let places = [named.to_path_buf(), adapter.dir.join(named)];
+    if let Some(folder) = places.into_iter().find(|place| place.is_dir()) {
+        return Ok(folder);
+    }
+    if !is_hub_id(&adapter.base) {
+        bail!(
+            "{}: the adapter's base model `{}` (base_model_name_or_path) is no folder here and no hub id: correct it in \
+             adapter_config.json, or put config.json and the weights of the base beside the adapter",
+            adapter.dir.display(),
+            adapter.base
+        );
+    }
+    // --revision is that of the model that was named.
+    let hub = HubArgs {
+        revision: adapter.revision.clone(),
+        ..hub.clone()
+    };
+    downloaded(&adapter.base, &hub)
 }
 
 /// The folder of a hub id, or of a name in the catalog.

@@ -17,6 +17,7 @@ use crate::options::ConvertOptions;
 use crate::output::Staging;
 use crate::progress::Progress;
 use crate::records::{digest_of, of_checkpoint, of_written};
+use crate::share::share;
 use crate::verify::{self, Subject, Verifier};
 use crate::weights::{self, Weights};
 
@@ -169,7 +170,7 @@ pub fn convert(
     })
 }
 
-/// Puts the checkpoint's weight files beside a graph that refers to them: as hard links where the file system can.
+/// Puts the checkpoint's weight files beside a graph that refers to them; of several ways the one that shares least is told.
 fn place_checkpoint_files(
     model: &Model,
     checkpoint: &Checkpoint,
@@ -183,16 +184,17 @@ fn place_checkpoint_files(
         return Ok(WeightStorage::Own);
     }
     external::check_references(model)?;
-    let mut storage = WeightStorage::Linked;
+    let mut storage = WeightStorage::Cloned;
     for path in &checkpoint.weights {
         let io = |e| Error::from(ModelError::io(path, e));
         // A link to a link would not do: ONNX Runtime refuses data that lies outside the model's folder.
         let real = fs_err::canonicalize(path).map_err(io)?;
-        let target = dir.join(path.file_name().unwrap_or_default());
-        if fs_err::hard_link(&real, &target).is_err() {
-            fs_err::copy(&real, &target).map_err(|e| ModelError::io(&target, e))?;
-            storage = WeightStorage::Copied;
-        }
+        let how = share(&real, &dir.join(path.file_name().unwrap_or_default()))?;
+        storage = match (storage, how) {
+            (WeightStorage::Copied, _) | (_, WeightStorage::Copied) => WeightStorage::Copied,
+            (WeightStorage::Linked, _) | (_, WeightStorage::Linked) => WeightStorage::Linked,
+            _ => how,
+        };
     }
     Ok(storage)
 }

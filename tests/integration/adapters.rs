@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use lexivec_convert::{ConvertOptions, Silent, convert};
 use lexivec_models::{Adapter, Checkpoint, Precision, Target, WeightStorage};
@@ -121,6 +121,11 @@ fn a_bf16_model_has_its_merged_weights_and_no_link_to_the_base() {
 const TEXT: &str = "cardiac arrest";
 
 fn embed(model: &Path, cache: &Path) -> Output {
+    embedding(model, cache).output().unwrap()
+}
+
+/// The program that embeds [`TEXT`], with a cache of its own.
+fn embedding(model: &Path, cache: &Path) -> Command {
     let texts = cache.join("texts.txt");
     fs_err::write(&texts, format!("{TEXT}\n")).unwrap();
     let library = Library::load(None, false).unwrap().path();
@@ -128,7 +133,8 @@ fn embed(model: &Path, cache: &Path) -> Output {
     command.arg("embed").arg(model).arg(&texts);
     command.arg("--onnxruntime").arg(library);
     command.env("LEXIVEC_CACHE", cache);
-    command.stdin(Stdio::null()).output().unwrap()
+    command.stdin(Stdio::null());
+    command
 }
 
 fn stderr(output: &Output) -> String {
@@ -176,6 +182,22 @@ fn the_program_merges_adapters_alone_and_beside_the_weights() {
         fs_err::copy(fixture("linear").join(name), beside.path().join(name)).unwrap();
     }
     embeds_as(&embed(beside.path(), cache.path()), "linear");
+}
+
+#[test]
+fn a_base_is_found_in_the_hubs_cache() {
+    let cache = tempfile::tempdir().unwrap();
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    let model = cache.path().join("hub/models--owner--base");
+    copy(&base(), &model.join("snapshots").join(commit));
+    fs_err::create_dir(model.join("refs")).unwrap();
+    fs_err::write(model.join("refs/main"), commit).unwrap();
+    let adapter = adapter("linear", &json!({"base_model_name_or_path": "owner/base"}));
+    let mut command = embedding(adapter.path(), cache.path());
+    command
+        .arg("--offline")
+        .env("HF_HUB_CACHE", cache.path().join("hub"));
+    embeds_as(&command.output().unwrap(), "linear");
 }
 
 #[test]
@@ -227,10 +249,14 @@ fn compare_takes_the_merged_model() {
     let compare = |candidate: &Path| {
         let mut command = lexivec();
         command.arg("compare").arg(adapter.path()).arg(candidate);
-        command
-            .arg("--texts")
-            .arg(&texts)
-            .args(["--min-cosine", "0.9999"]);
+        command.arg("--texts").arg(&texts).args([
+            "--min-cosine",
+            "0.9999",
+            "--speed-seconds",
+            "0",
+            "--resamples",
+            "0",
+        ]);
         command.stdin(Stdio::null()).output().unwrap()
     };
     let same = compare(adapter.path());

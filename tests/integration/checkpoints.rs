@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use lexivec_models::{Checkpoint, Precision};
+use lexivec_convert::{Silent, convert};
+use lexivec_models::{Checkpoint, Precision, Target, WeightStorage};
 use lexivec_runtime::vector::cosine;
 use lexivec_runtime::{Library, Request, Truncate};
 use serde::Deserialize;
@@ -262,4 +263,43 @@ fn weights_in_another_format_are_answered_with_what_to_do() {
     let mut compare = lexivec();
     compare.arg("compare").arg(dir.path()).arg(dir.path());
     refuses(&compare.output().unwrap(), 1, &["PyTorch's .bin format"]);
+}
+
+#[test]
+fn weights_that_a_model_shares_are_checked_when_it_is_loaded() {
+    let dir = copy_of("tests/fixtures/tiny/qwen3");
+    let model = dir.path().join("model");
+    let options = lexivec_convert::ConvertOptions {
+        target: Target::Cuda,
+        verify: false,
+        ..options(Precision::Bf16)
+    };
+    let checkpoint = Checkpoint::open(dir.path()).unwrap();
+    let report = convert(&checkpoint, &model, &options, &Silent).unwrap();
+    // What `cp` does: the file stays, with other contents.
+    let weights = dir.path().join("model.safetensors");
+    let mut bytes = fs_err::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 0x80;
+    fs_err::write(&weights, bytes).unwrap();
+
+    let mut inspect = lexivec();
+    let output = inspect
+        .arg("inspect")
+        .arg(&model)
+        .arg("--verify")
+        .output()
+        .unwrap();
+    if report.weights != WeightStorage::Linked {
+        assert!(output.status.success(), "{}", stderr(&output));
+        return;
+    }
+    refuses(&output, 1, &["model.safetensors", "hard link"]);
+    let mut serve = lexivec();
+    serve.arg("serve").arg(&model).args(["--port", "0"]);
+    let output = serve.stdin(Stdio::null()).output().unwrap();
+    refuses(
+        &output,
+        1,
+        &["model.safetensors", "hard link", "convert the model again"],
+    );
 }

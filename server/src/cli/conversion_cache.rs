@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use lexivec_convert::ConvertOptions;
-use lexivec_models::{Checkpoint, FORMAT_VERSION, FileRecord, cache_dir};
+use lexivec_models::{Checkpoint, FORMAT_VERSION, FileRecord, Manifest, WeightStorage, cache_dir};
 use sha2::{Digest as _, Sha256};
 
 /// Bytes at each end of a file that belong to its identity. The head holds the names and shapes of a safetensors file.
@@ -43,6 +43,31 @@ pub(crate) fn place(checkpoint: &Checkpoint, options: &ConvertOptions) -> anyhow
     let name = checkpoint.source.name.replace('/', "--");
     let precision = options.precision;
     Ok(root.join("models").join(format!("{name}-{precision}-{id}")))
+}
+
+/// Whether a conversion still has the weights that it was made with: those that it shares with a checkpoint by a hard link
+/// change when somebody writes into the checkpoint's file.
+///
+/// # Errors
+/// The manifest cannot be read, or there is no cache folder.
+pub(crate) fn is_intact(dir: &Path) -> anyhow::Result<bool> {
+    is_intact_by(dir, &cache_dir()?.join("digests"))
+}
+
+fn is_intact_by(dir: &Path, kept: &Path) -> anyhow::Result<bool> {
+    let manifest = Manifest::read(dir)?;
+    if manifest.weights != WeightStorage::Linked {
+        return Ok(true);
+    }
+    let shared = manifest.source.files.iter().filter(|(name, _)| {
+        name.ends_with(".safetensors") && manifest.files.contains_key(name.as_str())
+    });
+    for (name, record) in shared {
+        if known_digest(&dir.join(name), kept)? != record.digest {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The SHA-256 of a file: the one that was kept under the file's identity, or a new one, which is kept.
@@ -116,6 +141,10 @@ fn hexadecimal(bytes: &[u8]) -> String {
 mod tests {
     use std::time::{Duration, SystemTime};
 
+    use lexivec_convert::Silent;
+    use lexivec_models::Precision;
+    use lexivec_runtime::Provider;
+
     use super::*;
 
     /// Writes contents of one length under one time.
@@ -155,8 +184,32 @@ mod tests {
         fs_err::write(&record, "sha256:0").unwrap();
         assert_eq!(known_digest(&path, &kept).unwrap(), digest);
         // What is kept is not computed again.
-        let other = digest.replace(|c: char| c.is_ascii_digit(), "0");
+        let other = format!("sha256:{}", "0".repeat(64));
         fs_err::write(&record, &other).unwrap();
         assert_eq!(known_digest(&path, &kept).unwrap(), other);
+    }
+
+    #[test]
+    fn weights_that_are_shared_and_written_into_are_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tiny/qwen3");
+        for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+            fs_err::copy(root.join(name), dir.path().join(name)).unwrap();
+        }
+        let model = dir.path().join("model");
+        let options = ConvertOptions {
+            verify: false,
+            ..ConvertOptions::for_provider(Provider::Cuda, Some(Precision::Bf16))
+        };
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        let report = lexivec_convert::convert(&checkpoint, &model, &options, &Silent).unwrap();
+        let kept = dir.path().join("digests");
+        assert!(is_intact_by(&model, &kept).unwrap());
+        let weights = dir.path().join("model.safetensors");
+        let mut bytes = fs_err::read(&weights).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs_err::write(&weights, bytes).unwrap();
+        let linked = report.weights == WeightStorage::Linked;
+        assert_eq!(is_intact_by(&model, &kept).unwrap(), !linked);
     }
 }

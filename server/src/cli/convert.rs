@@ -219,6 +219,9 @@ fn print(precision: Precision, report: &Report) {
     let weights = match report.weights {
         WeightStorage::Own => "in model.onnx.data",
         WeightStorage::Linked => "the checkpoint's own safetensors, hard-linked",
+        WeightStorage::Cloned => {
+            "the checkpoint's own safetensors, cloned: they share its disk blocks"
+        }
         WeightStorage::Copied => "the checkpoint's own safetensors, copied (another file system)",
     };
     println!("{} ({precision})", report.dir.display());

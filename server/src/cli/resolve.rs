@@ -192,7 +192,12 @@ pub(crate) fn model(
     compute.start()?;
     let checkpoint = checkpoint(source, &args.checkpoint)?;
     let dir = conversion_cache::place(&checkpoint, &options)?;
-    if !Manifest::is_model_dir(&dir) {
+    let there = Manifest::is_model_dir(&dir);
+    if !there || !conversion_cache::is_intact(&dir)? {
+        let options = ConvertOptions {
+            force: there,
+            ..options
+        };
         convert_into(&dir, &checkpoint, &options)?;
     }
     Ok(Found { dir, note })

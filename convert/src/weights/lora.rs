@@ -49,12 +49,14 @@ pub(super) fn read(
     let mut pairs: HashMap<String, Pair> = HashMap::new();
     for (name, entry) in entries(&path)? {
         let Some((module, part, embedding)) = matrix_of(&name) else {
+            if is_copy(&name, &entry, base)? {
+                continue;
+            }
             return Err(refuse(format!(
-                "tensor `{name}` is no matrix of a LoRA adapter: only lora_A, lora_B and those of the token embedding are merged"
+                "tensor `{name}` is neither the base's own nor a matrix of a LoRA adapter: only lora_A, lora_B and those of the token embedding are merged"
             )));
         };
-        // No embedding depends on the output layer.
-        if module == "lm_head" || module.ends_with(".lm_head") {
+        if is_output_layer(module) {
             continue;
         }
         let pair = pairs.entry(module.to_owned()).or_default();
@@ -106,6 +108,39 @@ pub(super) fn read(
         return Err(refuse("it changes no tensor".to_owned()));
     }
     Ok(changes)
+}
+
+/// Whether a tensor beside the matrices changes nothing: peft saves the base's token embedding along with its matrices.
+fn is_copy(name: &str, entry: &Entry, base: &HashMap<String, Entry>) -> Result<bool> {
+    let name = name.strip_prefix("base_model.model.").unwrap_or(name);
+    let name = name.strip_prefix("model.").unwrap_or(name);
+    let name = name.replace(".base_layer.", ".");
+    if is_output_layer(name.trim_end_matches(".weight")) {
+        return Ok(true);
+    }
+    let Some(original) = base.get(&name).filter(|found| found.shape == entry.shape) else {
+        return Ok(false);
+    };
+    let (copy, original) = (entry.tensor(&name)?, original.tensor(&name)?);
+    let values = copy.rows() * copy.columns();
+    let (mut a, mut b) = (vec![0f32; PIECE], vec![0f32; PIECE]);
+    for first in (0..values).step_by(PIECE) {
+        let count = PIECE.min(values - first);
+        read_f32(&copy, first, &mut a[..count])?;
+        read_f32(&original, first, &mut b[..count])?;
+        if a[..count] != b[..count] {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Values that are compared at a time.
+const PIECE: usize = 1 << 16;
+
+/// No embedding depends on the output layer.
+fn is_output_layer(module: &str) -> bool {
+    module == "lm_head" || module.ends_with(".lm_head")
 }
 
 #[derive(Debug, Default)]
@@ -176,6 +211,28 @@ mod tests {
         ] {
             assert_eq!(matrix_of(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_copy_of_the_bases_tensor_changes_nothing_and_another_tensor_does() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tiny");
+        let base: HashMap<String, Entry> = entries(&root.join("qwen3/model.safetensors"))
+            .unwrap()
+            .into_iter()
+            .collect();
+        let copy = |name: &str, of: &str| is_copy(name, &base[of], &base).unwrap();
+        let (embedding, norm) = ("embed_tokens.weight", "norm.weight");
+        let saved = "base_model.model.model.embed_tokens.base_layer.weight";
+        assert!(copy(saved, embedding));
+        assert!(copy("base_model.model.embed_tokens.weight", embedding));
+        assert!(copy("base_model.model.lm_head.weight", embedding));
+        assert!(!copy(saved, norm));
+        // Of the same shape, with other values.
+        assert!(!copy(
+            "base_model.model.norm.weight",
+            "layers.0.input_layernorm.weight"
+        ));
+        assert!(!copy("base_model.model.score.weight", norm));
     }
 
     #[test]

@@ -10,13 +10,16 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use lexivec_convert::ConvertOptions;
 use lexivec_models::{Checkpoint, FORMAT_VERSION, FileRecord, Manifest, WeightStorage, cache_dir};
 use sha2::{Digest as _, Sha256};
 
 /// Bytes at each end of a file that belong to its identity. The head holds the names and shapes of a safetensors file.
 const ENDS: usize = 1 << 20;
+
+/// Reading a file of this size takes seconds, which a user should not wonder about.
+const LARGE: u64 = 1 << 30;
 
 /// The place of a conversion; it need not exist.
 ///
@@ -35,9 +38,21 @@ pub(crate) fn place(checkpoint: &Checkpoint, options: &ConvertOptions) -> anyhow
     add(options.attention.as_str());
     add(options.blocks.compute.as_str());
     add(&checkpoint.allow_unused_tensors.to_string());
-    for (name, path) in checkpoint.files() {
+    let (files, kept) = (checkpoint.files(), root.join("digests"));
+    let digests = std::thread::scope(|scope| {
+        let started: Vec<_> = files
+            .iter()
+            .map(|(_, path)| scope.spawn(|| known_digest(path, &kept)))
+            .collect();
+        let ended = started.into_iter().map(|thread| {
+            let panicked = |_| Err(anyhow!("the digest of a file was not computed"));
+            thread.join().unwrap_or_else(panicked)
+        });
+        ended.collect::<anyhow::Result<Vec<String>>>()
+    })?;
+    for ((name, _), digest) in files.iter().zip(&digests) {
         add(&name.to_string_lossy());
-        add(&known_digest(&path, &root.join("digests"))?);
+        add(digest);
     }
     let id = hexadecimal(&digest.finalize()[..12]);
     let name = checkpoint.source.name.replace('/', "--");
@@ -82,6 +97,9 @@ fn known_digest(path: &Path, kept: &Path) -> anyhow::Result<String> {
         && is_digest(text.trim())
     {
         return Ok(text.trim().to_owned());
+    }
+    if fs_err::metadata(&real)?.len() >= LARGE {
+        eprintln!("reading {} to recognise it at later starts", path.display());
     }
     let digest = FileRecord::sha256(&real)?.digest;
     // A cache that cannot be written costs time at the next start, and is reported when the model is written to it.

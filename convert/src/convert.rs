@@ -170,7 +170,8 @@ pub fn convert(
     })
 }
 
-/// Puts the checkpoint's weight files beside a graph that refers to them; of several ways the one that shares least is told.
+/// Puts the checkpoint's weight files beside a graph that refers to them, and returns how. Of files that were placed in
+/// different ways, the one that a user has to know most about counts.
 fn place_checkpoint_files(
     model: &Model,
     checkpoint: &Checkpoint,

@@ -11,6 +11,7 @@ mod float16;
 mod fuzz;
 mod golden;
 mod graphs;
+mod hub;
 mod int8;
 mod invariance;
 mod openvino;

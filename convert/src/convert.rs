@@ -17,8 +17,13 @@ use crate::options::ConvertOptions;
 use crate::output::Staging;
 use crate::progress::Progress;
 use crate::records::{digest_of, of_checkpoint, of_written};
+use crate::share::share;
 use crate::verify::{self, Subject, Verifier};
-use crate::weights::Weights;
+use crate::weights::{self, Weights};
+
+/// Where the weights of a model with an adapter are while it is converted; a killed conversion leaves it to the next one to
+/// remove.
+const MERGED: &str = ".merged";
 
 /// What a conversion did.
 #[derive(Debug, Clone)]
@@ -62,13 +67,18 @@ pub fn convert(
     let variant = options.variant();
     // Before the work, because what is missing would be found only after it.
     let verifier = verify::verifier(options)?;
-    let weights = Weights::open(checkpoint)?;
+    // Its weights are those that everything below reads; the digests are of the files that the user has.
+    let given = checkpoint;
+    let merging = dir.join(MERGED);
+    let merged = weights::merged(given, &merging, progress)?;
+    let checkpoint = merged.as_ref().unwrap_or(given);
+    let weights = Weights::open(checkpoint)?.temporary(merged.is_some());
     let mut source = None;
     let calibrated = match &options.calibration {
         Some(calibration) if variant.is_quantised() || variant.computes_in_float16() => {
             // A calibration of integers is kept for the same checkpoint.
             if variant.is_quantised() {
-                source = Some(of_checkpoint(checkpoint)?);
+                source = Some(of_checkpoint(given)?);
             }
             let subject = calibrate::Subject {
                 checkpoint,
@@ -95,7 +105,7 @@ pub fn convert(
     let storage = place_checkpoint_files(&model, checkpoint, dir)?;
     // Reading the checkpoint for its digest takes one core, writing keeps the others busy.
     let (source, written) = rayon::join(
-        || source.map_or_else(|| of_checkpoint(checkpoint), Ok),
+        || source.map_or_else(|| of_checkpoint(given), Ok),
         || external::write(model, dir, progress),
     );
     written?;
@@ -113,6 +123,9 @@ pub fn convert(
         }
         Verifier::Nobody(reason) => (Verification::Skipped { reason }, None),
     };
+    if merged.is_some() {
+        fs_err::remove_dir_all(&merging).map_err(|e| ModelError::io(&merging, e))?;
+    }
     let (quantization, notes) = calibrated.finish();
     let files = of_written(dir)?;
     let manifest = Manifest {
@@ -137,7 +150,12 @@ pub fn convert(
         known_answer,
         blocks: variant.format().map(|_| variant.blocks),
         quantization,
-        notes: [checkpoint.notes.clone(), notes].concat(),
+        notes: [
+            checkpoint.notes.clone(),
+            weights.note().into_iter().collect(),
+            notes,
+        ]
+        .concat(),
     };
     if truncation::count() != truncated {
         return Err(Error::Truncated {
@@ -160,7 +178,8 @@ pub fn convert(
     })
 }
 
-/// Puts the checkpoint's weight files beside a graph that refers to them: as hard links where the file system can.
+/// Puts the checkpoint's weight files beside a graph that refers to them, and returns how. Of files that were placed in
+/// different ways, the one that a user has to know most about counts.
 fn place_checkpoint_files(
     model: &Model,
     checkpoint: &Checkpoint,
@@ -174,16 +193,17 @@ fn place_checkpoint_files(
         return Ok(WeightStorage::Own);
     }
     external::check_references(model)?;
-    let mut storage = WeightStorage::Linked;
+    let mut storage = WeightStorage::Cloned;
     for path in &checkpoint.weights {
         let io = |e| Error::from(ModelError::io(path, e));
         // A link to a link would not do: ONNX Runtime refuses data that lies outside the model's folder.
         let real = fs_err::canonicalize(path).map_err(io)?;
-        let target = dir.join(path.file_name().unwrap_or_default());
-        if fs_err::hard_link(&real, &target).is_err() {
-            fs_err::copy(&real, &target).map_err(|e| ModelError::io(&target, e))?;
-            storage = WeightStorage::Copied;
-        }
+        let how = share(&real, &dir.join(path.file_name().unwrap_or_default()))?;
+        storage = match (storage, how) {
+            (WeightStorage::Copied, _) | (_, WeightStorage::Copied) => WeightStorage::Copied,
+            (WeightStorage::Linked, _) | (_, WeightStorage::Linked) => WeightStorage::Linked,
+            _ => how,
+        };
     }
     Ok(storage)
 }
@@ -195,7 +215,7 @@ fn copy_small_files(checkpoint: &Checkpoint, dir: &Path) -> Result<()> {
         if let Some(parent) = target.parent() {
             fs_err::create_dir_all(parent).map_err(io)?;
         }
-        fs_err::copy(checkpoint.dir.join(&name), &target).map_err(io)?;
+        fs_err::copy(checkpoint.path_of(&name), &target).map_err(io)?;
     }
     Ok(())
 }

@@ -76,6 +76,42 @@ pub enum Error {
         /// The checkpoint's folder.
         dir: PathBuf,
     },
+    /// The weight files hold tensors that the architecture does not have.
+    #[error(
+        "{dir}: the weight files hold {count} tensors that config.json has no use for ({names}): config.json and the weights do \
+         not belong together; correct `num_hidden_layers` or the switches of biases, or accept it with `--allow-unused-tensors`"
+    )]
+    UnusedTensors {
+        /// Some of their names, without prefix.
+        names: String,
+        /// How many there are.
+        count: usize,
+        /// The checkpoint's folder.
+        dir: PathBuf,
+    },
+    /// An adapter that does not fit its base, or holds more than the matrices of LoRA.
+    #[error(
+        "{path}: {reason}. Or merge the adapter with peft (merge_and_unload), and convert the result"
+    )]
+    Adapter {
+        /// The adapter's weight file.
+        path: PathBuf,
+        /// What does not fit, and what to do.
+        reason: String,
+    },
+    /// Two tensors go by one name.
+    #[error(
+        "tensor `{name}` is there twice, in {first} and in {second}: with and without the prefix `model.`, or in two shards; \
+         remove one of them, or download the checkpoint again"
+    )]
+    TensorTwice {
+        /// The tensor's name without prefix.
+        name: String,
+        /// The file of the one.
+        first: PathBuf,
+        /// The file of the other.
+        second: PathBuf,
+    },
     /// A tensor's shape contradicts config.json.
     #[error(
         "tensor `{name}` in {path} has shape {found:?}, but config.json implies {expected:?}: they do not belong together"

@@ -31,6 +31,7 @@ mod quantize;
 mod records;
 mod reference;
 mod rounding;
+mod share;
 mod shortened;
 mod verify;
 mod weights;

@@ -13,15 +13,14 @@ pub(crate) type Records = BTreeMap<String, FileRecord>;
 
 /// The checkpoint's files that a conversion reads.
 pub(crate) fn of_checkpoint(checkpoint: &Checkpoint) -> Result<Records> {
-    let weights = checkpoint.weights.iter();
-    let weights = weights.filter_map(|path| path.file_name().map(PathBuf::from));
-    let names: Vec<PathBuf> = weights.chain(checkpoint.copied_files()).collect();
-    records(&checkpoint.dir, &names, FileRecord::sha256)
+    records(&checkpoint.files(), FileRecord::sha256)
 }
 
 /// The files that a conversion wrote or linked.
 pub(crate) fn of_written(dir: &Path) -> Result<Records> {
-    records(dir, &files_below(dir)?, FileRecord::blake3)
+    let names = files_below(dir)?.into_iter();
+    let files: Vec<_> = names.map(|name| (name.clone(), dir.join(name))).collect();
+    records(&files, FileRecord::blake3)
 }
 
 /// One digest for many files.
@@ -32,14 +31,14 @@ pub(crate) fn digest_of(records: &Records) -> String {
     lines.collect()
 }
 
-/// Records of files, by their names relative to `dir`.
+/// Records of files, by their names.
 fn records(
-    dir: &Path,
-    names: &[PathBuf],
+    files: &[(PathBuf, PathBuf)],
     of: fn(&Path) -> lexivec_models::Result<FileRecord>,
 ) -> Result<Records> {
-    let record = |name: &PathBuf| Ok((name.to_string_lossy().into_owned(), of(&dir.join(name))?));
-    names.par_iter().map(record).collect()
+    let record =
+        |(name, path): &(PathBuf, PathBuf)| Ok((name.to_string_lossy().into_owned(), of(path)?));
+    files.par_iter().map(record).collect()
 }
 
 /// Files below a folder, relative to it, hidden ones left out.

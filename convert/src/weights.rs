@@ -16,6 +16,12 @@ use safetensors::{Dtype, SafeTensors};
 use crate::error::{Error, Result};
 use crate::fold::{self, Fold, Folds};
 
+mod expected;
+mod lora;
+mod merge;
+
+pub(crate) use merge::merged;
+
 /// How a checkpoint stores a tensor's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stored {
@@ -79,6 +85,8 @@ impl Tensor {
     }
 }
 
+/// A tensor in a file.
+#[derive(Debug, Clone)]
 struct Entry {
     shard: Arc<Shard>,
     dtype: Dtype,
@@ -87,60 +95,97 @@ struct Entry {
     len: usize,
 }
 
+impl Entry {
+    /// The tensor, if its values are of a type that is read.
+    fn tensor(&self, name: &str) -> Result<Tensor> {
+        let stored = match self.dtype {
+            Dtype::F32 => Stored::F32,
+            Dtype::F16 => Stored::F16,
+            Dtype::BF16 => Stored::Bf16,
+            other => {
+                return Err(Error::DType {
+                    name: name.to_owned(),
+                    path: self.shard.path.clone(),
+                    found: format!("{other:?}"),
+                });
+            }
+        };
+        Ok(Tensor {
+            name: name.to_owned(),
+            shape: self.shape.clone(),
+            stored,
+            shard: Arc::clone(&self.shard),
+            start: self.start,
+            len: self.len,
+            fold: None,
+        })
+    }
+}
+
 /// All tensors of a checkpoint, by name.
+#[derive(Debug)]
 pub(crate) struct Weights {
     dir: PathBuf,
     tensors: Arc<HashMap<String, Entry>>,
     folds: Folds,
+    /// Tensors that the architecture has no use for, which the caller allowed.
+    unused: Arc<[String]>,
+    /// Whether the files go when the conversion ends.
+    temporary: bool,
 }
 
 impl Weights {
     /// Maps every weight file and reads the headers.
     ///
     /// # Errors
-    /// A file that cannot be opened, or is not whole.
+    /// A file that cannot be opened, or is not whole; a tensor that is there twice; tensors that config.json has no use for,
+    /// unless the checkpoint allows them.
     pub(crate) fn open(checkpoint: &Checkpoint) -> Result<Self> {
-        let mut tensors = HashMap::new();
+        let mut tensors: HashMap<String, Entry> = HashMap::new();
         for path in &checkpoint.weights {
-            let file = fs_err::File::open(path).map_err(|e| ModelError::io(path, e))?;
-            // SAFETY: the map is read-only; a checkpoint that somebody rewrites meanwhile gives wrong weights, which
-            // verification shows, and a truncated one a SIGBUS, which no reader of a shared file can exclude.
-            let map = unsafe { Mmap::map(file.file()) }.map_err(|e| ModelError::io(path, e))?;
-            let (header, metadata) =
-                SafeTensors::read_metadata(&map).map_err(|source| Error::Safetensors {
-                    path: path.clone(),
-                    source,
-                })?;
-            // The length prefix of eight bytes, then the header; `data_offsets` count from there.
-            let data = header + 8;
-            let shard = Arc::new(Shard {
-                path: path.clone(),
-                map,
-            });
-            for (name, info) in metadata.tensors() {
-                let (start, end) = info.data_offsets;
-                if data + end > shard.map.len() {
-                    return Err(Error::Safetensors {
-                        path: path.clone(),
-                        source: safetensors::SafeTensorError::MetadataIncompleteBuffer,
+            for (stored_name, entry) in entries(path)? {
+                let name = stored_name.strip_prefix("model.").unwrap_or(&stored_name);
+                let second = entry.shard.path.clone();
+                if let Some(first) = tensors.insert(name.to_owned(), entry) {
+                    return Err(Error::TensorTwice {
+                        name: name.to_owned(),
+                        first: first.shard.path.clone(),
+                        second,
                     });
                 }
-                let name = name.strip_prefix("model.").unwrap_or(&name).to_owned();
-                let entry = Entry {
-                    shard: Arc::clone(&shard),
-                    dtype: info.dtype,
-                    shape: info.shape.clone(),
-                    start: data + start,
-                    len: end - start,
-                };
-                tensors.insert(name, entry);
             }
+        }
+        let unused = expected::unused(&checkpoint.decoder, tensors.keys());
+        if !unused.is_empty() && !checkpoint.allow_unused_tensors {
+            return Err(Error::UnusedTensors {
+                names: expected::listed(&unused),
+                count: unused.len(),
+                dir: checkpoint.dir.clone(),
+            });
         }
         Ok(Self {
             dir: checkpoint.dir.clone(),
             tensors: Arc::new(tensors),
             folds: Folds::default(),
+            unused: unused.into(),
+            temporary: false,
         })
+    }
+
+    /// The same tensors, whose files go when the conversion ends, or stay.
+    pub(crate) fn temporary(self, temporary: bool) -> Self {
+        Self { temporary, ..self }
+    }
+
+    /// Whether a written graph may refer to the files.
+    pub(crate) fn can_be_referred_to(&self) -> bool {
+        !self.temporary
+    }
+
+    /// What a user should know about tensors that are not used; a full sentence.
+    pub(crate) fn note(&self) -> Option<String> {
+        let (count, names) = (self.unused.len(), expected::listed(&self.unused));
+        (count > 0).then(|| format!("{count} tensors of the weight files are not used: {names}."))
     }
 
     /// The same tensors, whose values are read with these factors too.
@@ -149,6 +194,8 @@ impl Weights {
             dir: self.dir.clone(),
             tensors: Arc::clone(&self.tensors),
             folds: fold::joined(&self.folds, folds),
+            unused: Arc::clone(&self.unused),
+            temporary: self.temporary,
         }
     }
 
@@ -169,28 +216,51 @@ impl Weights {
                 expected: shape.to_vec(),
             });
         }
-        let stored = match entry.dtype {
-            Dtype::F32 => Stored::F32,
-            Dtype::F16 => Stored::F16,
-            Dtype::BF16 => Stored::Bf16,
-            other => {
-                return Err(Error::DType {
-                    name: name.to_owned(),
-                    path: entry.shard.path.clone(),
-                    found: format!("{other:?}"),
-                });
-            }
-        };
         Ok(Tensor {
-            name: name.to_owned(),
-            shape: shape.to_vec(),
-            stored,
-            shard: Arc::clone(&entry.shard),
-            start: entry.start,
-            len: entry.len,
             fold: self.folds.get(name).cloned(),
+            ..entry.tensor(name)?
         })
     }
+}
+
+/// The tensors of a safetensors file, by their names in it.
+///
+/// # Errors
+/// The file cannot be opened, or is not whole.
+fn entries(path: &Path) -> Result<Vec<(String, Entry)>> {
+    let file = fs_err::File::open(path).map_err(|e| ModelError::io(path, e))?;
+    // SAFETY: the map is read-only; a checkpoint that somebody rewrites meanwhile gives wrong weights, which
+    // verification shows, and a truncated one a SIGBUS, which no reader of a shared file can exclude.
+    let map = unsafe { Mmap::map(file.file()) }.map_err(|e| ModelError::io(path, e))?;
+    let damaged = |source| Error::Safetensors {
+        path: path.to_path_buf(),
+        source,
+    };
+    let (header, metadata) = SafeTensors::read_metadata(&map).map_err(damaged)?;
+    // The length prefix of eight bytes, then the header; `data_offsets` count from there.
+    let data = header + 8;
+    let shard = Arc::new(Shard {
+        path: path.to_path_buf(),
+        map,
+    });
+    let mut found = Vec::new();
+    for (name, info) in metadata.tensors() {
+        let (start, end) = info.data_offsets;
+        if data + end > shard.map.len() {
+            return Err(damaged(
+                safetensors::SafeTensorError::MetadataIncompleteBuffer,
+            ));
+        }
+        let entry = Entry {
+            shard: Arc::clone(&shard),
+            dtype: info.dtype,
+            shape: info.shape.clone(),
+            start: data + start,
+            len: end - start,
+        };
+        found.push((name, entry));
+    }
+    Ok(found)
 }
 
 /// Of stacked tensors those that make up `rows` rows from row `first` on. Each is in there whole.

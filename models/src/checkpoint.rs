@@ -8,16 +8,24 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::adapter::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Adapter};
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::files::{is_plain_name, read_json};
 use crate::manifest::MANIFEST_FILE;
 use crate::sentence::{SentenceConfig, module_configs};
 
-const CONFIG: &str = "config.json";
+pub(crate) const CONFIG: &str = "config.json";
 const TOKENIZER: &str = "tokenizer.json";
 const WEIGHTS: &str = "model.safetensors";
 pub(crate) const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
+
+/// The files of the tokenizer, which stay together.
+const TOKENIZER_FILES: &[&str] = &[
+    TOKENIZER,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+];
 
 /// The small files that travel with a converted model, besides the configs of its modules.
 pub(crate) const SMALL_FILES: &[&str] = &[
@@ -67,37 +75,79 @@ impl SourceId {
 /// A checkpoint whose files are all there and which lexivec can serve.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
-    /// The folder.
+    /// The folder; of a model with an adapter, that of the base.
     pub dir: PathBuf,
     /// The architecture, from `config.json`.
     pub decoder: Decoder,
     /// Pooling, prompts and maximum length, from the sentence-transformers files.
     pub sentence: SentenceConfig,
+    /// The folder of the sentence-transformers files.
+    sentence_dir: PathBuf,
     /// `tokenizer.json`.
     pub tokenizer: PathBuf,
     /// The safetensors files, in order of their names.
     pub weights: Vec<PathBuf>,
+    /// The adapter that a conversion merges into the weights.
+    pub adapter: Option<Adapter>,
     /// Where the model came from.
     pub source: SourceId,
     /// What a user should know about how the checkpoint was taken; full sentences.
     pub notes: Vec<String>,
+    /// Whether weight files may hold tensors that the architecture has no use for. [`open`](Self::open) says no, because a
+    /// config.json that does not belong to the weights shows in nothing else.
+    pub allow_unused_tensors: bool,
 }
 
 impl Checkpoint {
-    /// Reads the checkpoint in `dir`.
+    /// Reads the checkpoint in `dir`, with the adapter that is beside its weights, if there is one.
     ///
     /// # Errors
     ///
     /// [`Error::Missing`] for files that are not there, [`Error::Unsupported`] for a model that would not be
-    /// served correctly, and the errors of [`Decoder::read`] and [`SentenceConfig::read`].
+    /// served correctly, and the errors of [`Decoder::read`], [`SentenceConfig::read`] and [`Adapter::find`].
     pub fn open(dir: &Path) -> Result<Checkpoint> {
+        let adapter = Adapter::find(dir)?;
+        if let Some(adapter) = adapter.as_ref().filter(|_| Adapter::is_alone(dir)) {
+            let hint = format!(
+                "the folder holds an adapter alone, and its base_model_name_or_path is `{}`",
+                adapter.base
+            );
+            return Err(Error::missing(dir.join(CONFIG), hint));
+        }
+        Checkpoint::read(dir, adapter)
+    }
+
+    /// Reads the checkpoint in `base` with an adapter from another folder. The adapter's tokenizer and sentence-transformers
+    /// files go before the base's, because they are those that it was trained with.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open); [`Error::Unsupported`] where the base has an adapter of its own.
+    pub fn open_adapted(adapter: Adapter, base: &Path) -> Result<Checkpoint> {
+        if base.join(ADAPTER_CONFIG).is_file() {
+            return Err(Error::unsupported(
+                &adapter.config(),
+                format!("a base that is an adapter itself ({})", base.display()),
+                "merge that one into its base with peft (merge_and_unload), and name the result",
+            ));
+        }
+        Checkpoint::read(base, Some(adapter))
+    }
+
+    fn read(dir: &Path, adapter: Option<Adapter>) -> Result<Checkpoint> {
         let config = dir.join(CONFIG);
         if !config.is_file() {
             return Err(Error::missing(&config, hint_without_config(dir)));
         }
+        let own = adapter.as_ref().map_or(dir, |adapter| &adapter.dir);
+        let first_with = |name: &str| match own.join(name).is_file() {
+            true => own,
+            false => dir,
+        };
         let decoder = Decoder::read(&config)?;
-        let sentence = SentenceConfig::read(dir)?;
-        let tokenizer = dir.join(TOKENIZER);
+        let sentence_dir = first_with("modules.json");
+        let sentence = SentenceConfig::read(sentence_dir)?;
+        let tokenizer = first_with(TOKENIZER).join(TOKENIZER);
         if !tokenizer.is_file() {
             let hint = "save the model's fast tokenizer there (transformers: AutoTokenizer.from_pretrained(…)\
                         .save_pretrained(…))";
@@ -106,34 +156,74 @@ impl Checkpoint {
         let weights = find_weights(dir)?;
         let mut notes = sentence.notes.clone();
         notes.extend(length_note(&decoder, &sentence));
+        let mut source = SourceId::of(own);
+        if let Some(adapter) = &adapter {
+            let base = SourceId::of(dir);
+            notes.push(format!(
+                "The LoRA adapter of {} is merged into the weights of {}.",
+                source.name, base.name
+            ));
+            // An adapter beside the weights is of the same source.
+            if adapter.dir == dir {
+                source = base;
+            }
+        }
         Ok(Checkpoint {
             dir: dir.to_path_buf(),
             decoder,
             sentence,
+            sentence_dir: sentence_dir.to_path_buf(),
             tokenizer,
             weights,
-            source: SourceId::of(dir),
+            source,
             notes,
+            adapter,
+            allow_unused_tensors: false,
         })
     }
 
-    /// The most tokens of a text: what the model was made for, or less where `sentence_bert_config.json` says so.
+    /// The most tokens of a text: what the model was made for, or less where `sentence_bert_config.json` or
+    /// `tokenizer_config.json` says so.
     pub fn max_length(&self) -> usize {
-        self.sentence
-            .max_length
-            .unwrap_or(usize::MAX)
-            .min(self.decoder.max_positions)
+        self.sentence.longest(self.decoder.max_positions)
     }
 
-    /// Whether `dir` looks like a checkpoint: a `config.json` beside safetensors weights.
+    /// Whether `dir` looks like a checkpoint: a `config.json` beside safetensors weights, or an adapter.
     pub fn is_checkpoint(dir: &Path) -> bool {
-        dir.join(CONFIG).is_file()
-            && (dir.join(WEIGHTS_INDEX).is_file() || has_file_ending(dir, ".safetensors"))
+        let has = |name: &str| dir.join(name).is_file();
+        Adapter::is_alone(dir) || has(CONFIG) && (has(WEIGHTS) || has(WEIGHTS_INDEX))
     }
 
-    /// The small files to copy beside a converted model, as names relative to [`dir`](Self::dir); those that exist.
+    /// Every file that a conversion reads, with its name in a model directory or in the checkpoint.
+    pub fn files(&self) -> Vec<(PathBuf, PathBuf)> {
+        let small = self.copied_files().into_iter();
+        let small = small.map(|name| (name.clone(), self.path_of(&name)));
+        let weights = self.weights.iter();
+        let weights = weights.filter_map(|path| Some((path.file_name()?.into(), path.clone())));
+        let adapter = self.adapter.iter();
+        let adapter = adapter.flat_map(|adapter| {
+            [
+                (ADAPTER_CONFIG.into(), adapter.config()),
+                (ADAPTER_WEIGHTS.into(), adapter.weights()),
+            ]
+        });
+        small.chain(weights).chain(adapter).collect()
+    }
+
+    /// Where one of the [small files](Self::copied_files) is: with an adapter, in its folder or in the base's.
+    pub fn path_of(&self, name: &Path) -> PathBuf {
+        let tokenizer_dir = self.tokenizer.parent().unwrap_or(&self.dir);
+        let folder = match name.to_str() {
+            Some(CONFIG) => &self.dir,
+            Some(name) if TOKENIZER_FILES.contains(&name) => tokenizer_dir,
+            _ => &self.sentence_dir,
+        };
+        folder.join(name)
+    }
+
+    /// The small files to copy beside a converted model, by their names there; those that exist.
     pub fn copied_files(&self) -> Vec<PathBuf> {
-        let modules = module_configs(&self.dir).unwrap_or_default();
+        let modules = module_configs(&self.sentence_dir).unwrap_or_default();
         let names: BTreeSet<PathBuf> = SMALL_FILES
             .iter()
             .map(PathBuf::from)
@@ -141,7 +231,7 @@ impl Checkpoint {
             .collect();
         names
             .into_iter()
-            .filter(|name| self.dir.join(name).is_file())
+            .filter(|name| self.path_of(name).is_file())
             .collect()
     }
 }

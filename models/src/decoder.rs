@@ -14,6 +14,10 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::files::{parse_json, read_text};
 
+mod rope;
+
+use rope::Rope;
+
 /// A family of decoders, named as `model_type` in `config.json` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -71,7 +75,7 @@ pub struct Decoder {
     pub intermediate_size: usize,
     /// The most positions, in tokens, that the model was made for (`max_position_embeddings`).
     pub max_positions: usize,
-    /// Base of the rotary frequencies (`rope_theta`, or `rope_parameters.rope_theta`).
+    /// Base of the rotary frequencies (`rope_theta`, in `rope_parameters`, in `rope_scaling` or by itself).
     pub rope_theta: f64,
     /// Added to the variance in every RMSNorm (`rms_norm_eps`).
     pub rms_norm_eps: f64,
@@ -104,7 +108,7 @@ struct Config {
     rope_theta: Option<f64>,
     rope_scaling: Option<Rope>,
     rope_parameters: Option<Rope>,
-    partial_rotary_factor: Option<f64>,
+    partial_rotary_factor: Option<Value>,
     hidden_act: Option<String>,
     tie_word_embeddings: Option<bool>,
     attention_bias: Option<bool>,
@@ -117,20 +121,8 @@ struct Config {
     is_causal: Option<bool>,
     use_bidirectional_attention: Option<bool>,
     quantization_config: Option<Value>,
-}
-
-/// The rotary settings: `rope_scaling` of older checkpoints, `rope_parameters` since transformers 5.
-#[derive(Deserialize)]
-struct Rope {
-    rope_type: Option<Value>,
-    // The older name; files in transition have both.
-    #[serde(rename = "type")]
-    old_type: Option<Value>,
-    rope_theta: Option<f64>,
-    partial_rotary_factor: Option<f64>,
-    // Models that mix kinds of layers nest one object per kind.
-    full_attention: Option<Value>,
-    sliding_attention: Option<Value>,
+    compression_config: Option<Value>,
+    text_config: Option<Value>,
 }
 
 fn present<'de, D: serde::Deserializer<'de>>(
@@ -252,7 +244,9 @@ impl Config {
 
     /// Refuses options under which the same weights would compute something else.
     fn refuse_other_arithmetic(&self, path: &Path) -> Result<()> {
-        if let Some(quantization) = &self.quantization_config {
+        // compressed-tensors wrote `compression_config` before transformers had one name for all.
+        let quantization = self.quantization_config.as_ref();
+        if let Some(quantization) = quantization.or(self.compression_config.as_ref()) {
             let method = quantization
                 .get("quant_method")
                 .and_then(Value::as_str)
@@ -279,62 +273,16 @@ impl Config {
                 "only causal decoders are",
             ));
         }
-        let ropes = [&self.rope_parameters, &self.rope_scaling];
-        let mut factors = ropes
-            .iter()
-            .filter_map(|rope| rope.as_ref()?.partial_rotary_factor);
-        if let Some(factor) = self
-            .partial_rotary_factor
-            .into_iter()
-            .chain(&mut factors)
-            .find(|factor| *factor != 1.0)
-        {
+        self.refuse_partial_rotation(path)?;
+        if self.text_config.is_some() {
+            // Its fields would be read in place of those beside it by some releases of transformers, and not by others.
             return Err(Error::unsupported(
                 path,
-                format!("partial_rotary_factor {factor}"),
-                "only 1 is",
+                "a nested text_config",
+                "only a text model's own config.json, with its fields at the top level, is",
             ));
         }
         Ok(())
-    }
-
-    fn rope_theta(&self, path: &Path) -> Result<f64> {
-        for (field, rope) in [
-            ("rope_parameters", &self.rope_parameters),
-            ("rope_scaling", &self.rope_scaling),
-        ] {
-            let Some(rope) = rope else { continue };
-            if rope.full_attention.is_some() || rope.sliding_attention.is_some() {
-                let what = format!("{field} that differs between layers");
-                return Err(Error::unsupported(
-                    path,
-                    what,
-                    "only one setting for all layers is",
-                ));
-            }
-            let mut kinds = rope.rope_type.iter().chain(&rope.old_type);
-            if let Some(kind) = kinds.find(|kind| kind.as_str() != Some("default")) {
-                let kind = kind
-                    .as_str()
-                    .map_or_else(|| kind.to_string(), str::to_string);
-                let hint = "only the unscaled rotary embedding (`default`) is; remove the setting if the longer \
-                            context is not needed";
-                return Err(Error::unsupported(
-                    path,
-                    format!("{field} of type `{kind}`"),
-                    hint,
-                ));
-            }
-        }
-        let nested = self
-            .rope_parameters
-            .as_ref()
-            .and_then(|rope| rope.rope_theta);
-        positive(
-            "rope_theta",
-            nested.or(self.rope_theta).unwrap_or(10_000.0),
-            path,
-        )
     }
 
     fn refuse_sliding_window(&self, family: Family, path: &Path) -> Result<()> {
@@ -362,6 +310,15 @@ impl Config {
                 format!("a layer of type `{kind}`"),
                 hint,
             ));
+        }
+        if let (Some(types), Some(layers)) = (&self.layer_types, self.num_hidden_layers)
+            && types.len() != layers
+        {
+            let reason = format!(
+                "names {} layers, and `num_hidden_layers` is {layers}",
+                types.len()
+            );
+            return Err(Error::invalid(path, "layer_types", reason));
         }
         // Qwen2 and Qwen3 name a window in every config and use it only where this switch is on.
         if self.use_sliding_window == Some(true) {

@@ -17,6 +17,7 @@ mod cache;
 mod fetch;
 mod report;
 mod stated;
+mod token;
 mod transfer;
 
 pub(crate) use fetch::{HubConfig, download_with};
@@ -54,8 +55,8 @@ pub fn is_hub_id(s: &str) -> bool {
 /// Downloads what lexivec needs of the model `id`, and returns the folder that holds it.
 ///
 /// What is in the cache already is not fetched again. Where the hub cannot be reached and the cache holds the
-/// whole model, the cache is used, with a warning in the log. `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE` and
-/// `HF_TOKEN` are honoured.
+/// whole model, the cache is used, with a warning in the log. `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE`,
+/// `HF_TOKEN` and `HUGGING_FACE_HUB_TOKEN` are honoured.
 ///
 /// # Errors
 ///
@@ -97,13 +98,11 @@ fn is_switched_on(value: Option<&str>) -> bool {
 
 /// The hub's address: `HF_ENDPOINT`, or the public hub.
 pub fn endpoint() -> String {
-    let given = std::env::var("HF_ENDPOINT")
-        .ok()
-        .filter(|value| !value.is_empty());
-    given
-        .unwrap_or_else(|| "https://huggingface.co".to_string())
-        .trim_end_matches('/')
-        .to_string()
+    let given = std::env::var("HF_ENDPOINT").unwrap_or_default();
+    match given.trim().trim_end_matches('/') {
+        "" => "https://huggingface.co".to_string(),
+        given => given.to_string(),
+    }
 }
 
 /// The folder in which the hub's files are kept: `HF_HUB_CACHE`, else `HF_HOME/hub`, else

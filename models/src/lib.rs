@@ -7,6 +7,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod adapter;
 mod catalog;
 mod checkpoint;
 mod decoder;
@@ -21,6 +22,7 @@ mod precision;
 mod prompt;
 mod sentence;
 
+pub use adapter::Adapter;
 pub use catalog::{CatalogEntry, catalog, find};
 pub use checkpoint::{Checkpoint, SourceId};
 pub use decoder::{Decoder, Family};

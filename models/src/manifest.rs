@@ -168,8 +168,10 @@ impl Dimensions {
 pub enum WeightStorage {
     /// Written by the conversion.
     Own,
-    /// The checkpoint's safetensors, hard-linked.
+    /// The checkpoint's safetensors, hard-linked: whoever writes into the one changes the other.
     Linked,
+    /// The checkpoint's safetensors, cloned: a file of its own that shares the checkpoint's blocks until one is written into.
+    Cloned,
     /// The checkpoint's safetensors, copied because the folder is on another file system.
     Copied,
 }
@@ -364,8 +366,17 @@ impl Manifest {
         for (name, record) in &self.files {
             let path = dir.join(name);
             if FileRecord::blake3(&path)? != *record {
+                let linked =
+                    self.weights == WeightStorage::Linked && name.ends_with(".safetensors");
+                let how = match linked {
+                    // `cp` writes into a file that is there.
+                    true => {
+                        "the checkpoint's file, which is the same by a hard link, was written into"
+                    }
+                    false => "the file has changed",
+                };
                 let reason =
-                    "is not the one in the manifest: the file has changed; convert the model again";
+                    format!("is not the one in the manifest: {how}; convert the model again");
                 return Err(Error::invalid(&path, "digest", reason));
             }
         }

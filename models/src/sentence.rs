@@ -23,6 +23,9 @@ pub struct SentenceConfig {
     pub default_prompt: Option<String>,
     /// The most tokens of a text (`max_seq_length` in `sentence_bert_config.json`).
     pub max_length: Option<usize>,
+    /// The most tokens of a text as the tokenizer has it (`model_max_length` in `tokenizer_config.json`), which is where
+    /// sentence-transformers 5.4 and newer keep the limit. It counts where `max_seq_length` is absent.
+    pub tokenizer_length: Option<usize>,
     /// Whether there was no `modules.json`, so that last-token pooling and L2 are assumed, not read.
     pub assumed: bool,
     /// What a user should know about how the files were taken; full sentences.
@@ -48,12 +51,9 @@ struct Prompts {
     #[serde(default)]
     prompts: Option<BTreeMap<String, Option<String>>>,
     default_prompt_name: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-struct Transformer {
-    max_seq_length: Option<usize>,
-    do_lower_case: Option<bool>,
+    // Both since sentence-transformers 6.
+    model_type: Option<String>,
+    truncate_dim: Option<usize>,
 }
 
 impl SentenceConfig {
@@ -75,14 +75,22 @@ impl SentenceConfig {
             Some(modules) => check_modules(dir, modules, &mut notes)?,
         }
         let (prompts, default_prompt) =
-            read_prompts(&dir.join("config_sentence_transformers.json"))?;
+            read_prompts(&dir.join("config_sentence_transformers.json"), &mut notes)?;
         Ok(SentenceConfig {
             prompts,
             default_prompt,
-            max_length: read_max_length(&dir.join("sentence_bert_config.json"))?,
+            max_length: transformer::read(&dir.join("sentence_bert_config.json"))?,
+            tokenizer_length: transformer::tokenizer_length(&dir.join("tokenizer_config.json"))?,
             assumed: modules.is_none(),
             notes,
         })
+    }
+
+    /// The most tokens of a text for a model that was made for `max_positions`, as sentence-transformers 6.2 has it:
+    /// `max_seq_length`, else the tokenizer's `model_max_length`, and never more than the model was made for.
+    pub fn longest(&self, max_positions: usize) -> usize {
+        let asked = self.max_length.or(self.tokenizer_length);
+        asked.unwrap_or(usize::MAX).min(max_positions)
     }
 }
 
@@ -91,9 +99,14 @@ pub(crate) fn module_configs(dir: &Path) -> Result<Vec<String>> {
     let modules = read_modules(dir)?.unwrap_or_default();
     Ok(modules
         .iter()
-        .filter(|module| module.class() == "Pooling")
+        .filter(|module| module.class() == "Pooling" || is_configured_normalize(module))
         .map(config_of)
         .collect())
+}
+
+/// sentence-transformers 6 writes a config for Normalize; older ones leave its folder empty.
+fn is_configured_normalize(module: &Module) -> bool {
+    module.class() == "Normalize" && !module.path.is_empty()
 }
 
 fn config_of(module: &Module) -> String {
@@ -149,7 +162,32 @@ fn check_modules(dir: &Path, modules: &[Module], notes: &mut Vec<String>) -> Res
             "move its files beside modules.json, with an empty path",
         ));
     }
+    if let Some(normalize) = modules
+        .iter()
+        .find(|module| is_configured_normalize(module))
+    {
+        check_normalize(&dir.join(config_of(normalize)))?;
+    }
     check_pooling(&dir.join(config_of(&modules[1])))
+}
+
+fn check_normalize(path: &Path) -> Result<()> {
+    let config: Map<String, Value> = read_json_if_there(path)?.unwrap_or_default();
+    for key in ["module_input_name", "module_output_name"] {
+        match config.get(key) {
+            None | Some(Value::Null) => {}
+            Some(name) if name == "sentence_embedding" => {}
+            Some(other) => {
+                let what = format!("the {key} {other} of a Normalize module");
+                return Err(Error::unsupported(
+                    path,
+                    what,
+                    "only `sentence_embedding` is",
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn check_pooling(path: &Path) -> Result<()> {
@@ -197,11 +235,29 @@ fn check_pooling(path: &Path) -> Result<()> {
     }
 }
 
-fn read_prompts(path: &Path) -> Result<(BTreeMap<String, String>, Option<String>)> {
+fn read_prompts(
+    path: &Path,
+    notes: &mut Vec<String>,
+) -> Result<(BTreeMap<String, String>, Option<String>)> {
     let Prompts {
         prompts,
         default_prompt_name,
+        model_type,
+        truncate_dim,
     } = read_json_if_there(path)?.unwrap_or_default();
+    if let Some(other) = model_type.filter(|kind| kind != "SentenceTransformer") {
+        return Err(Error::unsupported(
+            path,
+            format!("model_type `{other}`"),
+            "only `SentenceTransformer`, one dense vector for each text, is",
+        ));
+    }
+    if let Some(width) = truncate_dim {
+        notes.push(format!(
+            "config_sentence_transformers.json cuts vectors to {width} dimensions (truncate_dim): lexivec returns the full \
+             width unless a request asks for `dimensions` {width}."
+        ));
+    }
     let prompts: BTreeMap<_, _> = prompts
         .unwrap_or_default()
         .into_iter()
@@ -216,21 +272,7 @@ fn read_prompts(path: &Path) -> Result<(BTreeMap<String, String>, Option<String>
     }
 }
 
-fn read_max_length(path: &Path) -> Result<Option<usize>> {
-    let transformer: Transformer = read_json_if_there(path)?.unwrap_or_default();
-    if transformer.do_lower_case == Some(true) {
-        let hint = "a model whose tokenizer.json does the lower-casing is";
-        return Err(Error::unsupported(path, "do_lower_case", hint));
-    }
-    match transformer.max_seq_length {
-        Some(0) => Err(Error::invalid(
-            path,
-            "max_seq_length",
-            "is 0; at least 1 token is needed",
-        )),
-        length => Ok(length),
-    }
-}
+mod transformer;
 
 #[cfg(test)]
 mod tests;

@@ -87,10 +87,7 @@ impl ModelInfo {
             hidden_size: decoder.hidden_size,
             vocabulary: decoder.vocab_size,
             heads: decoder.heads,
-            max_length: sentence
-                .max_length
-                .unwrap_or(usize::MAX)
-                .min(decoder.max_positions),
+            max_length: sentence.longest(decoder.max_positions),
             dimensions: Dimensions::up_to(decoder.hidden_size),
             prompts: sentence.prompts,
             default_prompt: sentence.default_prompt,

@@ -4,11 +4,14 @@
 //! lexivec itself.
 #![allow(clippy::unwrap_used)]
 
+mod adapters;
+mod checkpoints;
 mod compare;
 mod float16;
 mod fuzz;
 mod golden;
 mod graphs;
+mod hub;
 mod int8;
 mod invariance;
 mod known_answer;

@@ -99,6 +99,20 @@ fn a_missing_tensor_is_named() {
 }
 
 #[test]
+fn a_tensor_that_is_there_twice_is_named() {
+    let dir = checkpoint();
+    rewrite(dir.path(), |t| {
+        let other = t[QUERY].clone();
+        t.insert(format!("model.{QUERY}"), other);
+    });
+    let message = refused(dir.path(), Precision::Fp32);
+    assert!(
+        message.contains(QUERY) && message.contains("twice"),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_wrong_shape_is_named_with_both_shapes() {
     let dir = checkpoint();
     rewrite(dir.path(), |t| {

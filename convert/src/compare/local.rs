@@ -3,18 +3,20 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lexivec_models::{Checkpoint, Dimensions, Error as ModelError, Manifest};
+use lexivec_models::{Checkpoint, Dimensions, Error as ModelError, Manifest, cache_dir};
 use lexivec_runtime::{
     Caller, Encoding, Engine, EngineOptions, Error as RuntimeError, Layer, Library, ModelInfo,
     Network, OpenNetwork, Provider, Request, Result as RuntimeResult, SessionSettings, States,
     Tokenizer, Truncate, fit, open_network,
 };
+use tempfile::TempDir;
 
 use super::embedder::{Embedded, Embedder, Facts, Side, SideKind};
 use super::error::{Error, Result};
 use super::vectors::Vectors;
+use crate::progress::Silent;
 use crate::reference::Reference;
-use crate::weights::Weights;
+use crate::weights::{self, Weights};
 
 /// Opens a model directory, ours or another exporter's.
 ///
@@ -65,6 +67,16 @@ pub fn open_checkpoint(
     name: String,
     options: &EngineOptions,
 ) -> Result<Side> {
+    let scratch = match checkpoint.adapter {
+        Some(_) => Some(scratch()?),
+        None => None,
+    };
+    let merged = match &scratch {
+        Some(scratch) => weights::merged(checkpoint, scratch.path(), &Silent)?,
+        None => None,
+    };
+    let given = checkpoint;
+    let checkpoint = merged.as_ref().unwrap_or(given);
     let weights = Weights::open(checkpoint)?;
     let reference = Reference::new(checkpoint, &weights)?;
     let library = Library::load(options.onnxruntime.as_deref(), false)?;
@@ -94,7 +106,7 @@ pub fn open_checkpoint(
         execution_provider: Some(Provider::Cpu.to_string()),
         width: info.hidden_size,
         max_length: Some(info.max_length),
-        bytes: Some(source_bytes(checkpoint)?),
+        bytes: Some(source_bytes(given)?),
         footprint: None,
         notes: vec![note.to_owned()],
     };
@@ -108,9 +120,20 @@ pub fn open_checkpoint(
         ..options.clone()
     };
     let open = move |_: &SessionSettings| -> RuntimeResult<Box<dyn Network>> {
+        // Sessions map the merged weights, which go with their folder.
+        let _ = &scratch;
         Ok(Box::new(reference.open(library, threads)?))
     };
     Local::open(facts, info, &checkpoint.tokenizer, open, &options)
+}
+
+/// A folder for merged weights, on the disk that holds converted models: they may be too large for the system's own.
+fn scratch() -> Result<TempDir> {
+    let root = cache_dir().unwrap_or_else(|_| std::env::temp_dir());
+    let io = |e| crate::Error::from(ModelError::io(&root, e));
+    fs_err::create_dir_all(&root).map_err(io)?;
+    let folder = tempfile::Builder::new().prefix("merged-").tempdir_in(&root);
+    Ok(folder.map_err(io)?)
 }
 
 fn provider(settings: &SessionSettings) -> String {
@@ -139,10 +162,8 @@ fn graph_bytes(dir: &Path) -> u64 {
 
 /// The bytes of all files that a conversion reads.
 fn source_bytes(checkpoint: &Checkpoint) -> Result<u64> {
-    let small = checkpoint.copied_files().into_iter();
-    let small = small.map(|name| checkpoint.dir.join(name));
     let mut bytes = 0;
-    for path in small.chain(checkpoint.weights.iter().cloned()) {
+    for (_, path) in checkpoint.files() {
         let metadata = fs_err::metadata(&path);
         bytes += metadata
             .map_err(|e| crate::Error::from(ModelError::io(&path, e)))?

@@ -99,6 +99,7 @@ pub(crate) fn build(
         Precision::Bf16 => Style {
             // Other tools get one self-contained data file; our own runtime shares the checkpoint's.
             source: match variant.target {
+                _ if !weights.can_be_referred_to() => WeightSource::Own,
                 Target::Ort | Target::Cuda => WeightSource::Checkpoint,
                 Target::Standard | Target::TensorRt => WeightSource::Own,
             },

@@ -92,6 +92,61 @@ fn rope_parameters_mean_the_same_as_rope_theta() {
     assert_eq!(parse(&config).unwrap(), parse(&qwen3()).unwrap());
 }
 
+/// What transformers 5.24 makes of each (`AutoConfig.from_pretrained(…).rope_parameters["rope_theta"]`).
+#[test]
+fn rope_theta_is_read_from_wherever_it_is() {
+    for (fields, expected) in [
+        (
+            json!({"rope_scaling": {"rope_theta": 3e6, "rope_type": "default"}}),
+            3e6,
+        ),
+        (json!({"rope_parameters": {"rope_theta": 3e6}}), 3e6),
+        (
+            json!({"rope_scaling": {"rope_theta": 3e6}, "rope_theta": 5e5}),
+            3e6,
+        ),
+        (
+            json!({"rope_parameters": {"rope_theta": 3e6}, "rope_theta": 5e5}),
+            3e6,
+        ),
+        (
+            json!({"rope_parameters": {"rope_type": "default"}, "rope_theta": 5e5}),
+            5e5,
+        ),
+        (json!({"rope_scaling": {}}), 10_000.0),
+    ] {
+        let mut config = qwen3();
+        config.as_object_mut().unwrap().remove("rope_theta");
+        for (field, value) in fields.as_object().unwrap() {
+            config[field] = value.clone();
+        }
+        assert_eq!(parse(&config).unwrap().rope_theta, expected, "{fields}");
+    }
+    let two = json!({"rope_scaling": {"rope_theta": 1e6}, "rope_parameters": {"rope_theta": 2e6}});
+    invalid(with(&two), "rope_scaling.rope_theta");
+    invalid(
+        with(&json!({"rope_scaling": {"rope_theta": "1e6"}})),
+        "rope_scaling.rope_theta",
+    );
+}
+
+#[test]
+fn the_data_type_has_two_names_and_decides_nothing() {
+    let mut config = qwen3();
+    config.as_object_mut().unwrap().remove("torch_dtype");
+    config["dtype"] = "float32".into();
+    assert_eq!(parse(&config).unwrap(), parse(&qwen3()).unwrap());
+}
+
+#[test]
+fn fields_in_a_nested_text_config_are_refused() {
+    unsupported(
+        with(&json!({"text_config": {"hidden_size": 64}})),
+        "text_config",
+    );
+    assert!(with(&json!({"text_config": null})).is_ok());
+}
+
 #[test]
 fn absent_fields_take_the_defaults_of_transformers() {
     let decoder = without(
@@ -217,7 +272,12 @@ fn refuses_a_sliding_window_in_use() {
         with(&json!({"layer_types": ["linear_attention"]})),
         "`linear_attention`",
     );
-    assert!(with(&json!({"layer_types": ["full_attention"], "sliding_window": 128})).is_ok());
+    let full = json!({"layer_types": vec!["full_attention"; 28], "sliding_window": 128});
+    assert!(with(&full).is_ok());
+    invalid(
+        with(&json!({"layer_types": ["full_attention"]})),
+        "layer_types",
+    );
 }
 
 #[test]
@@ -257,6 +317,10 @@ fn refuses_quantised_checkpoints() {
         "already quantised",
     );
     assert!(with(&json!({"quantization_config": null})).is_ok());
+    unsupported(
+        with(&json!({"compression_config": {"quant_method": "compressed-tensors"}})),
+        "`compressed-tensors`",
+    );
 }
 
 #[test]

@@ -9,9 +9,11 @@ use reqwest::StatusCode;
 use super::cache::Cache;
 use super::report::{AGAIN, Progress, hub_error, is_unreachable};
 use super::stated::{Stated, is_commit};
-use super::transfer::{Bar, Transfer, save, token};
+use super::token::{is_sendable, token};
+use super::transfer::{Bar, Transfer, location, save};
 use super::{HubOptions, USER_AGENT, is_hub_id};
-use crate::checkpoint::{SMALL_FILES, WEIGHTS_INDEX, shard_names};
+use crate::adapter::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Adapter};
+use crate::checkpoint::{CONFIG, SMALL_FILES, WEIGHTS_INDEX, shard_names};
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::sentence::{SentenceConfig, module_configs};
@@ -36,6 +38,14 @@ pub(crate) fn download_with(
     check_names(id, options.revision.as_deref())?;
     let failed = |error| hub_error(id, &config.cache, &config.endpoint, error);
     let token = config.token.clone().or_else(token);
+    if token.as_deref().is_some_and(|token| !is_sendable(token)) {
+        let message = "the token holds a character that no request can carry".to_owned();
+        return Err(refusal(
+            id,
+            message,
+            "copy it into HF_TOKEN, or into the token file, once more",
+        ));
+    }
     let client = client(config, token.as_deref()).map_err(failed)?;
     let transfer = Transfer::new(config, id, token).map_err(|error| failed(error.into()))?;
     let transfer = transfer.ok_or_else(|| {
@@ -116,12 +126,19 @@ struct Fetch<'a> {
 impl Fetch<'_> {
     /// Fetches everything, and returns the snapshot folder.
     fn checkpoint(&mut self) -> Result<PathBuf> {
-        let config = self.required("config.json")?;
+        // An adapter alone has no config.json: that is its base's.
+        let (config, name) = match self.optional(CONFIG)? {
+            Some(config) => (config, CONFIG),
+            None => match self.optional(ADAPTER_CONFIG)? {
+                Some(config) => (config, ADAPTER_CONFIG),
+                None => (self.required(CONFIG)?, CONFIG),
+            },
+        };
         let dir = config.parent().unwrap_or(&self.config.cache).to_path_buf();
         // From here on by commit: the branch may move while gigabytes travel.
         let commit = dir.file_name().unwrap_or_default().to_string_lossy();
         // Offline, the cache says what the commit is, and the cache may be another program's work.
-        if !is_commit(&commit) || self.cache.pointer(&commit, "config.json") != config {
+        if !is_commit(&commit) || self.cache.pointer(&commit, name) != config {
             let message = format!(
                 "the cache names {}, which is no commit of the model",
                 dir.display()
@@ -132,9 +149,16 @@ impl Fetch<'_> {
             ));
         }
         self.revision = Some(commit.into_owned());
-        Decoder::read(&config)?;
-
-        self.required("tokenizer.json")?;
+        if self.optional(ADAPTER_CONFIG)?.is_some() {
+            self.optional(ADAPTER_WEIGHTS)?;
+            // An adapter that cannot be merged is refused before the base travels.
+            Adapter::find(&dir)?;
+        }
+        let alone = name == ADAPTER_CONFIG;
+        if !alone {
+            Decoder::read(&config)?;
+            self.required("tokenizer.json")?;
+        }
         for name in SMALL_FILES {
             self.optional(name)?;
         }
@@ -142,6 +166,9 @@ impl Fetch<'_> {
             self.optional(&name)?;
         }
         SentenceConfig::read(&dir)?;
+        if alone {
+            return Ok(dir);
+        }
 
         if self.optional("model.safetensors")?.is_some() {
             return Ok(dir);
@@ -232,6 +259,17 @@ impl Fetch<'_> {
         }
         let stated = Stated::read(response.headers(), status.is_redirection());
         stated.map(Some).map_err(|what| {
+            if let Some(elsewhere) = location(&response).filter(|_| status.is_redirection()) {
+                // A mirror that has moved, or one behind a login page: nothing is asked there unless the user says so.
+                let message = format!(
+                    "the hub at {} answers {status} and sends {name} to {elsewhere}, without what a hub states about a file",
+                    self.config.endpoint
+                );
+                return self.refuse(
+                    message,
+                    "set HF_ENDPOINT to the hub that is meant, if you trust it",
+                );
+            }
             let message = format!(
                 "the hub at {} states {what} for {name}",
                 self.config.endpoint

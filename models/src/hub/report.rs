@@ -77,6 +77,10 @@ fn describe(id: &str, endpoint: &str, error: &HFError) -> (String, String) {
             format!("the hub at {endpoint} cannot be reached"),
             "check the network and the proxy, and HF_ENDPOINT if you use a mirror; or use --offline".to_string(),
         ),
+        HFError::Request { source, .. } if source.is_redirect() => (
+            format!("the hub at {endpoint} redirects in a circle"),
+            "check HF_ENDPOINT, which may be a mirror that has moved".to_string(),
+        ),
         HFError::Request { .. } | HFError::Xet { .. } => ("the connection to the hub was cut".to_string(), again),
         HFError::MalformedResponse { .. } => ("the hub's answer is incomplete".to_string(), again),
         HFError::Http { context } if context.status.is_server_error() => {

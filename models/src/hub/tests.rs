@@ -144,6 +144,32 @@ fn fetches_a_sharded_model_with_its_sentence_files() {
 }
 
 #[test]
+fn fetches_an_adapter_alone_and_one_beside_weights() {
+    let config =
+        json!({"peft_type": "LORA", "base_model_name_or_path": "Qwen/Qwen3-Embedding-0.6B", "r": 2,
+        "lora_alpha": 4})
+        .to_string();
+    let adapter: [(&str, &[u8]); 2] = [
+        ("adapter_config.json", config.as_bytes()),
+        ("adapter_model.safetensors", &[3; 64]),
+    ];
+    let scene = Scene::new(files(&adapter));
+    let dir = scene.online().unwrap();
+    let found = crate::Adapter::find(&dir).unwrap().unwrap();
+    assert_eq!(found.base, "Qwen/Qwen3-Embedding-0.6B");
+    assert_eq!(scene.offline().unwrap(), dir);
+
+    let mut both = single_file();
+    both.extend(files(&adapter));
+    let checkpoint = Checkpoint::open(&Scene::new(both).online().unwrap()).unwrap();
+    assert!(checkpoint.adapter.is_some());
+
+    let refused = config.replace("LORA", "IA3");
+    let adapter = [("adapter_config.json", refused.as_bytes()), adapter[1]];
+    says(Scene::new(files(&adapter)).online(), &["`IA3`"]);
+}
+
+#[test]
 fn all_files_come_from_one_commit() {
     let scene = Scene::new(single_file());
     scene
@@ -181,6 +207,33 @@ fn redirects_are_followed_within_the_hub_and_to_where_large_files_are() {
     );
     let blob = stand_in::etag("model.safetensors", &[7; 40_000]);
     assert!(scene.blobs().join(blob).exists());
+}
+
+#[test]
+fn a_mirror_that_sends_everything_elsewhere_is_named_with_the_place() {
+    let scene = Scene::new(single_file());
+    scene.hub.mood(Mood::Moved {
+        location: "https://mirror.example",
+    });
+    let place = format!("https://mirror.example/{ID}/resolve/main/config.json");
+    let endpoint = scene.hub.endpoint();
+    says(
+        scene.online(),
+        &["308 Permanent Redirect", &place, &endpoint, "HF_ENDPOINT"],
+    );
+    let message = scene.online().unwrap_err().to_string();
+    assert!(!message.contains("signature"), "{message}");
+    assert!(!message.contains("run it again"), "{message}");
+    // Nothing was asked but the first file.
+    assert!(scene.hub.requests().iter().all(|r| r.starts_with("HEAD ")));
+}
+
+#[test]
+fn a_token_that_no_request_can_carry_is_an_error() {
+    let mut scene = Scene::new(single_file());
+    scene.token = "hf_\u{e4}";
+    says(scene.online(), &["token", "HF_TOKEN"]);
+    assert!(scene.hub.requests().is_empty());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Requests for files of a model.
 
 use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,6 +128,17 @@ impl Transfer {
     }
 }
 
+/// Where an answer sends us, in words: without the query, which may hold a signature.
+pub(super) fn location(response: &Response) -> Option<String> {
+    let location = response.headers().get(LOCATION)?.to_str().ok()?;
+    let mut url = response.url().join(location).ok()?;
+    url.set_query(None);
+    url.set_fragment(None);
+    // Nor a password.
+    let _ = url.set_password(None);
+    Some(url.to_string())
+}
+
 /// Where an answer sends us, if that is the same server.
 fn within(response: &Response) -> Option<Url> {
     if !response.status().is_redirection() || response.status() == StatusCode::NOT_MODIFIED {
@@ -203,28 +214,4 @@ impl Drop for Bar {
             progress.finish(&self.name);
         }
     }
-}
-
-/// The user's token, where the hub's own tools look for it: `HF_TOKEN`, the file `HF_TOKEN_PATH`, or the one that a login
-/// leaves.
-pub(super) fn token() -> Option<String> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    if variable("HF_HUB_DISABLE_IMPLICIT_TOKEN").is_some() {
-        return None;
-    }
-    let home = || {
-        let below =
-            |name: &str, folder: &str| variable(name).map(|dir| PathBuf::from(dir).join(folder));
-        variable("HF_HOME")
-            .map(PathBuf::from)
-            .or_else(|| below("XDG_CACHE_HOME", "huggingface"))
-            .or_else(|| below("HOME", ".cache/huggingface"))
-    };
-    let file = |path: PathBuf| {
-        let text = fs_err::read_to_string(path).ok()?;
-        Some(text.trim().to_owned()).filter(|token| !token.is_empty())
-    };
-    variable("HF_TOKEN")
-        .or_else(|| variable("HF_TOKEN_PATH").and_then(|path| file(path.into())))
-        .or_else(|| home().and_then(|home| file(home.join("token"))))
 }

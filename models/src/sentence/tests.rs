@@ -89,7 +89,7 @@ fn reads_the_published_files() {
     assert!(config.notes.is_empty());
     assert_eq!(
         module_configs(dir.path()).unwrap(),
-        ["1_Pooling/config.json"]
+        ["1_Pooling/config.json", "2_Normalize/config.json"]
     );
 }
 
@@ -243,4 +243,159 @@ fn lower_casing_and_empty_lengths_are_refused() {
         SentenceConfig::read(dir.path()),
         Err(Error::Invalid { .. })
     ));
+}
+
+/// A checkpoint with these settings of the Transformer module.
+fn transformer(config: &Value) -> Result<SentenceConfig> {
+    let dir = tempfile::tempdir().unwrap();
+    write(&dir, "sentence_bert_config.json", config);
+    SentenceConfig::read(dir.path())
+}
+
+/// What sentence-transformers 6.2 wrote for `models/nano` after `model.max_seq_length = 128`.
+#[test]
+fn reads_what_sentence_transformers_6_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let classes = [
+        "base.modules.transformer.Transformer",
+        "sentence_transformer.modules.pooling.Pooling",
+        "base.modules.normalize.Normalize",
+    ];
+    let paths = ["", "1_Pooling", "2_Normalize"];
+    let listed: Vec<(&str, &str)> = classes.into_iter().zip(paths).collect();
+    write(
+        &dir,
+        "modules.json",
+        &modules("sentence_transformers", &listed),
+    );
+    write(
+        &dir,
+        "1_Pooling/config.json",
+        &json!({"embedding_dimension": 256, "pooling_mode": "lasttoken", "include_prompt": true}),
+    );
+    let normalize = json!({"module_input_name": "sentence_embedding", "module_output_name": "sentence_embedding"});
+    write(&dir, "2_Normalize/config.json", &normalize);
+    write(
+        &dir,
+        "sentence_bert_config.json",
+        &json!({"transformer_task": "feature-extraction",
+            "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+            "module_output_name": "token_embeddings"}),
+    );
+    write(
+        &dir,
+        "config_sentence_transformers.json",
+        &json!({"__version__": {"sentence_transformers": "6.2.0"}, "default_prompt_name": "query",
+            "model_type": "SentenceTransformer", "prompts": {"document": "", "query": "Q: "},
+            "similarity_fn_name": "cosine"}),
+    );
+    write(
+        &dir,
+        "tokenizer_config.json",
+        &json!({"model_max_length": 128}),
+    );
+    let config = SentenceConfig::read(dir.path()).unwrap();
+    assert_eq!(
+        (config.max_length, config.tokenizer_length),
+        (None, Some(128))
+    );
+    assert_eq!(config.longest(4096), 128);
+    assert_eq!(config.longest(64), 64);
+    assert_eq!(config.default_prompt.as_deref(), Some("query"));
+    assert!(config.notes.is_empty(), "{:?}", config.notes);
+    assert_eq!(
+        module_configs(dir.path()).unwrap(),
+        ["1_Pooling/config.json", "2_Normalize/config.json"]
+    );
+    let tokens = json!({"module_input_name": "token_embeddings"});
+    write(&dir, "2_Normalize/config.json", &tokens);
+    unsupported(SentenceConfig::read(dir.path()), "module_input_name");
+}
+
+#[test]
+fn the_tokenizers_limit_counts_where_there_is_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || SentenceConfig::read(dir.path());
+    // A tokenizer without a limit, as transformers writes it.
+    let unlimited = json!({"model_max_length": 1_000_000_000_000_000_019_884_624_838_656.0});
+    write(&dir, "tokenizer_config.json", &unlimited);
+    assert_eq!(config().unwrap().longest(4096), 4096);
+    write(
+        &dir,
+        "tokenizer_config.json",
+        &json!({"model_max_length": 64}),
+    );
+    write(
+        &dir,
+        "sentence_bert_config.json",
+        &json!({"max_seq_length": 512}),
+    );
+    assert_eq!(config().unwrap().longest(4096), 512);
+    write(
+        &dir,
+        "sentence_bert_config.json",
+        &json!({"max_seq_length": null}),
+    );
+    assert_eq!(config().unwrap().longest(4096), 64);
+    for bad in [json!(0), json!(-1), json!("64")] {
+        write(
+            &dir,
+            "tokenizer_config.json",
+            &json!({ "model_max_length": bad }),
+        );
+        let error = config().unwrap_err().to_string();
+        assert!(error.contains("model_max_length"), "{error}");
+    }
+}
+
+#[test]
+fn settings_under_which_texts_are_prepared_otherwise_are_refused() {
+    for (config, named) in [
+        (json!({"transformer_task": "fill-mask"}), "transformer_task"),
+        (
+            json!({"module_output_name": "scores"}),
+            "module_output_name",
+        ),
+        (
+            json!({"modality_config": {"message": {"method": "forward"}}}),
+            "modality_config",
+        ),
+        (
+            json!({"modality_config": {"text": {"method": "forward", "method_output_name": "logits"}}}),
+            "modality_config",
+        ),
+        (
+            json!({"processing_kwargs": {"text": {"max_length": 64}}}),
+            "text.max_length",
+        ),
+        (
+            json!({"processing_kwargs": {"common": {"add_special_tokens": false}}}),
+            "common.add_special_tokens",
+        ),
+        (json!({"query_length": 32}), "query_length"),
+        (json!({"document_length": 32}), "document_length"),
+        (
+            json!({"query_expansion": {"length": 32}}),
+            "query_expansion",
+        ),
+    ] {
+        unsupported(transformer(&config), named);
+    }
+    let harmless = json!({"processing_kwargs": {"text": {"padding": "longest", "truncation": true}},
+        "query_length": null});
+    assert!(transformer(&harmless).is_ok());
+}
+
+#[test]
+fn other_kinds_of_models_are_refused_and_a_width_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = "config_sentence_transformers.json";
+    write(&dir, name, &json!({"model_type": "SparseEncoder"}));
+    unsupported(SentenceConfig::read(dir.path()), "SparseEncoder");
+    write(&dir, name, &json!({"truncate_dim": 64}));
+    let notes = SentenceConfig::read(dir.path()).unwrap().notes;
+    assert!(
+        notes.iter().any(|note| note.contains("truncate_dim")),
+        "{notes:?}"
+    );
 }

@@ -40,6 +40,30 @@ impl HubArgs {
     }
 }
 
+/// How a checkpoint is read.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CheckpointArgs {
+    /// Convert a checkpoint whose files hold tensors that its config.json has no use for, such as those of more layers than it
+    /// names. Without this flag they are an error, because the weights and config.json then rarely belong together
+    #[arg(long, env = "LEXIVEC_ALLOW_UNUSED_TENSORS")]
+    pub(crate) allow_unused_tensors: bool,
+
+    #[command(flatten)]
+    pub(crate) hub: HubArgs,
+}
+
+/// What a folder is taken as.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SourceArgs {
+    /// Use the ONNX export of another tool (model.onnx or onnx/model.onnx) of a folder that holds a checkpoint as well. Without
+    /// this flag the checkpoint is converted
+    #[arg(long, env = "LEXIVEC_ONNX")]
+    pub(crate) onnx: bool,
+
+    #[command(flatten)]
+    pub(crate) checkpoint: CheckpointArgs,
+}
+
 /// Where files hold their texts.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TextArgs {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use lexivec_convert::compare::{CHUNK, Comparison, Measured, REPORT_FORMAT, Report, Side};
 
 use super::bars::ConversionBar;
-use super::common::HubArgs;
+use super::common::SourceArgs;
 use super::compare_args::{DataArgs, EndpointArgs, GateArgs, MeasureArgs, OutputArgs};
 use super::compute_args::ComputeArgs;
 use super::machine;
@@ -44,7 +44,7 @@ pub(crate) struct Args {
     compute: ComputeArgs,
 
     #[command(flatten)]
-    hub: HubArgs,
+    source: SourceArgs,
 
     /// Measure what loading the side of this number costs, and nothing else; the program calls itself with it
     #[arg(long, env = "LEXIVEC_FOOTPRINT", hide = true)]
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         given,
         &args.endpoint,
         options,
-        &args.hub,
+        &args.source,
         &settings.dimensions,
     )?;
     args.output.check()?;

@@ -11,7 +11,7 @@ use lexivec_models::{
 use lexivec_runtime::Provider;
 
 use super::bars::ConversionBar;
-use super::common::{HubArgs, library};
+use super::common::{CheckpointArgs, library};
 use super::{Usage, engines, resolve};
 use crate::embed::Reader;
 use crate::interrupt;
@@ -106,7 +106,7 @@ pub(crate) struct Args {
     onnxruntime: Option<PathBuf>,
 
     #[command(flatten)]
-    hub: HubArgs,
+    checkpoint: CheckpointArgs,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -120,7 +120,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let provider = args.ep.first().copied().unwrap_or(Provider::Cpu);
     let onnxruntime = library(args.onnxruntime.as_ref());
     engines::prepare(provider, onnxruntime.as_deref());
-    let checkpoint = resolve::checkpoint(&args.source, &args.hub)?;
+    let checkpoint = resolve::checkpoint(&args.source, &args.checkpoint)?;
     for note in &checkpoint.notes {
         eprintln!("note: {note}");
     }
@@ -219,6 +219,9 @@ fn print(precision: Precision, report: &Report) {
     let weights = match report.weights {
         WeightStorage::Own => "in model.onnx.data",
         WeightStorage::Linked => "the checkpoint's own safetensors, hard-linked",
+        WeightStorage::Cloned => {
+            "the checkpoint's own safetensors, cloned: they share its disk blocks"
+        }
         WeightStorage::Copied => "the checkpoint's own safetensors, copied (another file system)",
     };
     println!("{} ({precision})", report.dir.display());

@@ -171,7 +171,7 @@ fn look_at_model(
         let value = format!("{name}: no folder of this machine; `serve` looks for it on the hub");
         return Ok((Status::Note, value));
     }
-    if !Manifest::is_model_dir(dir) && !super::has_graph(dir) {
+    if let super::Kind::Checkpoint { .. } = super::kind(&name.to_string(), false)? {
         let value = format!("{name}: no model directory; `serve` converts a checkpoint first");
         return Ok((Status::Note, value));
     }

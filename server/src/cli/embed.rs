@@ -9,7 +9,7 @@ use lexivec_models::Precision;
 use lexivec_runtime::{Caller, Engine, Request, Truncate};
 
 use super::bars;
-use super::common::{DomainArgs, HubArgs, TextArgs};
+use super::common::{DomainArgs, SourceArgs, TextArgs};
 use super::compute_args::ComputeArgs;
 use super::{Usage, resolve};
 use crate::embed::{Format, Text, Writer};
@@ -65,7 +65,7 @@ pub(crate) struct Args {
     compute: ComputeArgs,
 
     #[command(flatten)]
-    hub: HubArgs,
+    source: SourceArgs,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -75,8 +75,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.files.is_empty() && std::io::stdin().is_terminal() {
         eprintln!("reading texts from the terminal, one per line; Ctrl-D ends");
     }
-    let dir = resolve::model(&args.model, args.precision, &args.compute, &args.hub)?;
-    let engine = Engine::open(&dir, &options)?;
+    let found = resolve::model(&args.model, args.precision, &args.compute, &args.source)?;
+    if let Some(note) = &found.note {
+        eprintln!("note: {note}");
+    }
+    let engine = Engine::open(&found.dir, &options)?;
     engine.check_dimensions(args.dimensions)?;
     let least = engine.model().dimensions.min;
     if args.dimensions.is_some_and(|d| d < least) {

@@ -33,13 +33,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
         quantization.clone_from(&manifest.quantization);
         model(&manifest, args.verify)
-    } else if Checkpoint::is_checkpoint(&args.dir) {
-        checkpoint(&Checkpoint::open(&args.dir)?)
-    } else {
+    } else if super::has_graph(&args.dir) && !Checkpoint::is_checkpoint(&args.dir) {
         bail!(
-            "{}: neither a model directory (lexivec.json) nor a checkpoint (config.json, *.safetensors)",
+            "{}: this is the ONNX export of another tool, about which `lexivec doctor` says more",
             args.dir.display()
         );
+    } else {
+        checkpoint(&Checkpoint::open(&args.dir)?)
     };
     if args.json {
         let mut object: serde_json::Map<String, Value> =

@@ -14,6 +14,7 @@ mod common;
 mod compare;
 mod compare_args;
 mod compute_args;
+mod conversion_cache;
 mod convert;
 mod doctor;
 mod embed;
@@ -27,9 +28,9 @@ mod machine;
 mod resolve;
 mod serve;
 
-pub(crate) use common::HubArgs;
+pub(crate) use common::SourceArgs;
 pub(crate) use compare_args::EndpointArgs;
-pub(crate) use resolve::{checkpoint, has_graph};
+pub(crate) use resolve::{Kind, checkpoint, has_graph, kind};
 
 use crate::interrupt;
 

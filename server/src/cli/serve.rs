@@ -1,7 +1,7 @@
 //! `lexivec serve`.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use lexivec_models::Precision;
 use lexivec_runtime::{Engine, EngineOptions, Error, Library, Request};
 
 use super::cache_args::CacheArgs;
-use super::common::{DomainArgs, HubArgs};
+use super::common::{DomainArgs, SourceArgs};
 use super::compute_args::ComputeArgs;
 use super::http_args::HttpArgs;
 use super::logging::LogArgs;
@@ -91,7 +91,7 @@ pub(crate) struct Args {
     compute: ComputeArgs,
 
     #[command(flatten)]
-    hub: HubArgs,
+    source: SourceArgs,
 }
 
 impl Args {
@@ -155,10 +155,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     options.cache = Some(args.cache.settings()?);
 
     let sources = args.sources();
-    let dirs = sources
+    let found = sources
         .iter()
-        .map(|(_, source)| resolve::model(source, args.precision, &args.compute, &args.hub));
-    let dirs = dirs.collect::<anyhow::Result<Vec<_>>>()?;
+        .map(|(_, source)| resolve::model(source, args.precision, &args.compute, &args.source));
+    let found = found.collect::<anyhow::Result<Vec<_>>>()?;
+    let dirs: Vec<PathBuf> = found.iter().map(|found| found.dir.clone()).collect();
+    let notes: Vec<&str> = found.iter().filter_map(|f| f.note.as_deref()).collect();
     options.gpu_memory.divide(&dirs, options.sessions)?;
     let mut models: Vec<ServedModel> = Vec::new();
     for ((name, source), dir) in sources.into_iter().zip(&dirs) {
@@ -186,12 +188,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             url,
             models = names.join(","),
             request_timeout = request_timeout.as_secs(),
+            notes = notes.join(" "),
             "serving"
         );
     } else {
         eprintln!(
             "{}",
-            banner(&models, &url, keys.are_required(), request_timeout)
+            banner(&models, &notes, &url, keys.are_required(), request_timeout)
         );
     }
     let mut state = AppState::new(models, instructions);
@@ -273,7 +276,13 @@ fn named(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn banner(models: &[ServedModel], url: &str, keyed: bool, request_timeout: Duration) -> String {
+fn banner(
+    models: &[ServedModel],
+    notes: &[&str],
+    url: &str,
+    keyed: bool,
+    request_timeout: Duration,
+) -> String {
     let mut lines = String::new();
     for served in models {
         let model = served.engine.model();
@@ -284,6 +293,9 @@ fn banner(models: &[ServedModel], url: &str, keyed: bool, request_timeout: Durat
             "\nserving {} ({precision} on {}, {} dimensions, up to {} tokens) at {url}/v1",
             served.name, served.provider, model.hidden_size, model.max_length
         );
+    }
+    for note in notes {
+        lines += &format!("\n  {note}");
     }
     let name = models.first().map_or("", |m| m.name.as_str());
     let key = if keyed {

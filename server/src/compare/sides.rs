@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use lexivec_convert::compare::{Side, open_checkpoint, open_model};
-use lexivec_models::{Checkpoint, Manifest};
+use lexivec_models::Checkpoint;
 use lexivec_runtime::EngineOptions;
 
 use super::remote::Endpoint;
-use crate::cli::{EndpointArgs, HubArgs, Usage, checkpoint, has_graph};
+use crate::cli::{EndpointArgs, Kind, SourceArgs, Usage, checkpoint, kind};
 
 enum Named {
     Model(PathBuf),
@@ -33,7 +33,7 @@ impl Sides {
         given: Vec<String>,
         endpoint: &EndpointArgs,
         options: EngineOptions,
-        hub: &HubArgs,
+        source: &SourceArgs,
         dimensions: &[usize],
     ) -> anyhow::Result<Self> {
         let servers = given.iter().filter(|g| Endpoint::is_address(g)).count();
@@ -52,7 +52,7 @@ impl Sides {
                 let key = keys.next().map(String::as_str);
                 Named::Endpoint(Endpoint::new(&given, endpoint.model.as_deref(), key)?)
             } else {
-                local(&given, hub)?
+                local(&given, source)?
             };
             named.push((given, what));
         }
@@ -121,15 +121,11 @@ impl Sides {
     }
 }
 
-fn local(given: &str, hub: &HubArgs) -> anyhow::Result<Named> {
-    let folder = Path::new(given);
-    if Manifest::is_model_dir(folder) || has_graph(folder) {
-        return Ok(Named::Model(folder.to_path_buf()));
-    }
-    if folder.is_dir() && !Checkpoint::is_checkpoint(folder) {
-        bail!(
-            "{given}: the folder holds neither a model (lexivec.json, model.onnx) nor a checkpoint (config.json, *.safetensors)"
-        );
-    }
-    Ok(Named::Checkpoint(Box::new(checkpoint(given, hub)?)))
+fn local(given: &str, source: &SourceArgs) -> anyhow::Result<Named> {
+    Ok(match kind(given, source.onnx)? {
+        Kind::Model | Kind::Export => Named::Model(PathBuf::from(given)),
+        Kind::Checkpoint { .. } => {
+            Named::Checkpoint(Box::new(checkpoint(given, &source.checkpoint)?))
+        }
+    })
 }

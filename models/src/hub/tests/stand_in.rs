@@ -46,6 +46,10 @@ pub(super) enum Mood {
     },
     /// Small files have another path on the hub, and large ones are on another server, which wants no token.
     Redirecting,
+    /// Sends every request to another server.
+    Moved {
+        location: &'static str,
+    },
     Down,
     /// Accepts the connection and says nothing.
     Silent,
@@ -187,6 +191,11 @@ impl State {
         };
         match mood {
             Mood::Down => return error("503 Service Unavailable", ""),
+            Mood::Moved { location } => {
+                let status =
+                    format!("308 Permanent Redirect\r\nLocation: {location}{path}?signature=s");
+                return error(&status, "");
+            }
             Mood::Gated { status, token } if bearer != token => return error(status, "GatedRepo"),
             _ => {}
         }

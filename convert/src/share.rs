@@ -1,0 +1,72 @@
+//! Gives a folder the contents of a large file without writing them.
+//!
+//! A clone (reflink) shares the blocks of its original until one of the two is written into, so that writing
+//! into the original leaves the model as it is. btrfs, XFS and others have it; elsewhere a hard link shares the file itself, and a
+//! copy is the last resort.
+#![allow(unsafe_code)] // A call into the C library.
+
+use std::os::fd::AsRawFd as _;
+use std::path::Path;
+
+use lexivec_models::{Error as ModelError, WeightStorage};
+
+use crate::error::{Error, Result};
+
+/// Puts the contents of `from`, which must be no link, at `to`, where nothing is yet; returns how.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub(crate) fn share(from: &Path, to: &Path) -> Result<WeightStorage> {
+    if cloned(from, to).map_err(|e| Error::from(ModelError::io(from, e)))? {
+        return Ok(WeightStorage::Cloned);
+    }
+    if fs_err::hard_link(from, to).is_ok() {
+        return Ok(WeightStorage::Linked);
+    }
+    fs_err::copy(from, to).map_err(|e| ModelError::io(to, e))?;
+    Ok(WeightStorage::Copied)
+}
+
+/// Whether the file system could clone the file.
+fn cloned(from: &Path, to: &Path) -> std::io::Result<bool> {
+    let source = fs_err::File::open(from)?;
+    let Ok(target) = fs_err::File::create_new(to) else {
+        // What follows says why.
+        return Ok(false);
+    };
+    // SAFETY: both descriptors are open for as long as the call takes, and FICLONE reads no memory.
+    let done = unsafe {
+        libc::ioctl(
+            target.file().as_raw_fd(),
+            libc::FICLONE,
+            source.file().as_raw_fd(),
+        )
+    };
+    if done == 0 {
+        return Ok(true);
+    }
+    drop(target);
+    fs_err::remove_file(to)?;
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    #[test]
+    fn contents_are_there_and_only_a_link_shares_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs_err::write(&from, "weights").unwrap();
+        let how = share(&from, &to).unwrap();
+        assert_eq!(fs_err::read_to_string(&to).unwrap(), "weights");
+        let inode = |path: &Path| fs_err::metadata(path).unwrap().ino();
+        assert_eq!(how == WeightStorage::Linked, inode(&from) == inode(&to));
+        assert_ne!(how, WeightStorage::Copied);
+        assert!(share(&dir.path().join("none"), &dir.path().join("new")).is_err());
+        assert!(!dir.path().join("new").exists());
+    }
+}

@@ -1,0 +1,138 @@
+//! Settings that peft 0.21 writes, and one of each kind that is refused.
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+
+/// What peft 0.21.2 saves for `LoraConfig(r=4, lora_alpha=6, target_modules=["q_proj"])`.
+fn saved() -> Value {
+    json!({"alora_invocation_tokens": null, "alpha_pattern": {}, "arrow_config": null, "auto_mapping": null,
+        "base_model_name_or_path": "Qwen/Qwen3-Embedding-0.6B", "bias": "none", "corda_config": null,
+        "ensure_weight_tying": false, "eva_config": null, "exclude_modules": null, "fan_in_fan_out": false,
+        "inference_mode": true, "init_lora_weights": true, "kasa_config": null, "layer_replication": null,
+        "layers_pattern": null, "layers_to_transform": null, "loftq_config": {}, "lora_alpha": 6, "lora_bias": false,
+        "lora_dropout": 0.1, "lora_ga_config": null, "megatron_config": null, "megatron_core": "megatron.core",
+        "modules_to_save": null, "monteclora_config": null, "peft_type": "LORA", "peft_version": "0.21.2",
+        "qalora_group_size": 16, "r": 4, "rank_pattern": {}, "revision": null, "target_modules": ["q_proj"],
+        "target_parameters": null, "task_type": null, "trainable_token_indices": null, "use_bdlora": null,
+        "use_dora": false, "use_qalora": false, "use_rslora": false, "velora_config": null})
+}
+
+fn folder(config: &str) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::write(dir.path().join(ADAPTER_CONFIG), config).unwrap();
+    fs_err::write(dir.path().join(ADAPTER_WEIGHTS), "").unwrap();
+    dir
+}
+
+/// The adapter with some settings changed.
+fn with(changes: &Value) -> Result<Adapter> {
+    let mut config = saved();
+    for (field, value) in changes.as_object().unwrap() {
+        config[field] = value.clone();
+    }
+    let dir = folder(&config.to_string());
+    Adapter::find(dir.path()).map(|found| found.unwrap())
+}
+
+const QUERY: &str = "model.layers.0.self_attn.q_proj";
+
+#[test]
+fn reads_what_peft_saves() {
+    let adapter = with(&json!({})).unwrap();
+    assert_eq!(adapter.base, "Qwen/Qwen3-Embedding-0.6B");
+    assert_eq!(adapter.revision, None);
+    assert_eq!((adapter.rank(QUERY), adapter.scale(QUERY)), (4, 1.5));
+    let stabilised = with(&json!({"use_rslora": true})).unwrap();
+    assert_eq!(stabilised.scale(QUERY), 3.0);
+    let empty = tempfile::tempdir().unwrap();
+    assert!(Adapter::find(empty.path()).unwrap().is_none());
+}
+
+/// peft's `get_pattern_key` on the same names.
+#[test]
+fn the_first_pattern_that_a_name_ends_with_counts() {
+    // As text, because the order of the entries counts.
+    let patterns = r#""rank_pattern": {"layers\\.0\\.self_attn\\.q_proj": 2, "q_proj": 16},
+        "alpha_pattern": {".*\\.[12]\\.self_attn\\.q_proj": 32, "q_proj": 1}"#;
+    let text = saved().to_string();
+    let text = text.replace("\"alpha_pattern\":{},", "");
+    let text = text.replace("\"rank_pattern\":{}", patterns);
+    let dir = folder(&text);
+    let adapter = Adapter::find(dir.path()).unwrap().unwrap();
+    let of = |layer: usize, module: &str| {
+        let name = format!("model.layers.{layer}.self_attn.{module}");
+        (adapter.rank(&name), adapter.scale(&name))
+    };
+    assert_eq!(of(0, "q_proj"), (2, 0.5));
+    assert_eq!(of(1, "q_proj"), (16, 2.0));
+    assert_eq!(of(3, "q_proj"), (16, 1.0 / 16.0));
+    assert_eq!(of(1, "k_proj"), (4, 1.5));
+    // Not in the middle of a name, nor a part of its last word.
+    assert_eq!(adapter.rank("layers.0.my_q_proj"), 4);
+    assert_eq!(adapter.rank("layers.0.q_proj.inner"), 4);
+    assert_eq!(adapter.rank("q_proj"), 16);
+}
+
+#[test]
+fn what_cannot_be_merged_is_refused_by_name() {
+    for (changes, named) in [
+        (json!({"peft_type": "IA3"}), "`IA3`"),
+        (json!({"use_dora": true}), "use_dora true"),
+        (json!({"bias": "all"}), "bias \"all\""),
+        (json!({"lora_bias": true}), "lora_bias"),
+        (json!({"modules_to_save": ["score"]}), "modules_to_save"),
+        (json!({"init_lora_weights": "pissa_niter_16"}), "pissa"),
+        (json!({"layer_replication": [[0, 2]]}), "layer_replication"),
+        (
+            json!({"trainable_token_indices": [5]}),
+            "trainable_token_indices",
+        ),
+        (
+            json!({"target_parameters": ["mlp.weight"]}),
+            "target_parameters",
+        ),
+        (
+            json!({"alora_invocation_tokens": [1]}),
+            "alora_invocation_tokens",
+        ),
+        (json!({"use_qalora": true}), "use_qalora"),
+        (json!({"megatron_config": {"a": 1}}), "megatron_config"),
+        (json!({"of_tomorrow": 0.5}), "of_tomorrow"),
+    ] {
+        let error = with(&changes).unwrap_err();
+        assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");
+        let message = error.to_string();
+        assert!(message.contains(named), "{message}");
+        assert!(message.contains("merge_and_unload"), "{message}");
+    }
+    for harmless in [
+        json!({"fan_in_fan_out": true}),
+        json!({"init_lora_weights": "gaussian"}),
+        json!({"layers_to_transform": [0, 1]}),
+    ] {
+        assert!(with(&harmless).is_ok(), "{harmless}");
+    }
+}
+
+#[test]
+fn damaged_settings_and_missing_matrices_are_named() {
+    for (changes, field) in [
+        (json!({"peft_type": null}), "peft_type"),
+        (json!({"r": 0}), "`r`"),
+        (json!({"lora_alpha": "6"}), "lora_alpha"),
+        (json!({"rank_pattern": {"q_proj": 0}}), "rank_pattern"),
+        (json!({"alpha_pattern": {"(": 1}}), "alpha_pattern"),
+    ] {
+        let message = with(&changes).unwrap_err().to_string();
+        assert!(message.contains(field), "{message}");
+    }
+    let dir = folder(&saved().to_string());
+    fs_err::remove_file(dir.path().join(ADAPTER_WEIGHTS)).unwrap();
+    let message = Adapter::find(dir.path()).unwrap_err().to_string();
+    assert!(message.contains(ADAPTER_WEIGHTS), "{message}");
+    fs_err::write(dir.path().join("adapter_model.bin"), "").unwrap();
+    let message = Adapter::find(dir.path()).unwrap_err().to_string();
+    assert!(message.contains("safe_serialization"), "{message}");
+}

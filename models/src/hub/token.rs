@@ -1,0 +1,107 @@
+//! The user's token, looked for where the hub's own tools look for it (`huggingface_hub/utils/_auth.py`).
+
+use std::path::PathBuf;
+
+use super::is_switched_on;
+
+/// The token of the environment: `HF_TOKEN`, else `HUGGING_FACE_HUB_TOKEN`, else the file `HF_TOKEN_PATH`, else the file
+/// that a login leaves.
+pub(super) fn token() -> Option<String> {
+    token_from(|name| std::env::var(name).ok())
+}
+
+fn token_from(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+    if is_switched_on(variable("HF_HUB_DISABLE_IMPLICIT_TOKEN").as_deref()) {
+        return None;
+    }
+    let home = || {
+        let below =
+            |name: &str, folder: &str| variable(name).map(|dir| PathBuf::from(dir).join(folder));
+        variable("HF_HOME")
+            .map(PathBuf::from)
+            .or_else(|| below("XDG_CACHE_HOME", "huggingface"))
+            .or_else(|| below("HOME", ".cache/huggingface"))
+    };
+    let file = || {
+        let path = variable("HF_TOKEN_PATH").map(PathBuf::from);
+        let path = path.or_else(|| home().map(|home| home.join("token")))?;
+        clean(&fs_err::read_to_string(path).ok()?)
+    };
+    variable("HF_TOKEN")
+        .or_else(|| variable("HUGGING_FACE_HUB_TOKEN"))
+        .and_then(|token| clean(&token))
+        .or_else(file)
+}
+
+/// Without the line ends and blanks that a secret has when it comes from a file, as `_clean_token` has it.
+fn clean(token: &str) -> Option<String> {
+    let token = token.replace(['\r', '\n'], "");
+    Some(token.trim().to_owned()).filter(|token| !token.is_empty())
+}
+
+/// Whether a header can hold it.
+pub(super) fn is_sendable(token: &str) -> bool {
+    token.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(variables: &[(&str, &str)]) -> Option<String> {
+        token_from(|name| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    /// The values that huggingface_hub 2.4's `get_token()` returned.
+    #[test]
+    fn tokens_are_trimmed_as_huggingface_hub_does() {
+        for (given, cleaned) in [
+            ("hf_abc\n", Some("hf_abc")),
+            ("  hf_abc\r\n", Some("hf_abc")),
+            ("hf_\nabc", Some("hf_abc")),
+            ("\thf_abc ", Some("hf_abc")),
+            ("\n", None),
+        ] {
+            assert_eq!(
+                with(&[("HF_TOKEN", given)]).as_deref(),
+                cleaned,
+                "{given:?}"
+            );
+            let old = with(&[("HUGGING_FACE_HUB_TOKEN", given)]);
+            assert_eq!(old.as_deref(), cleaned, "{given:?}");
+        }
+        let both = [("HF_TOKEN", "new"), ("HUGGING_FACE_HUB_TOKEN", "old")];
+        assert_eq!(with(&both).as_deref(), Some("new"));
+        let empty = [("HF_TOKEN", ""), ("HUGGING_FACE_HUB_TOKEN", "old")];
+        assert_eq!(with(&empty).as_deref(), Some("old"));
+    }
+
+    #[test]
+    fn token_files_are_read_and_trimmed() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().to_str().unwrap();
+        fs_err::write(dir.path().join("token"), " hf_file\r\n").unwrap();
+        assert_eq!(with(&[("HF_HOME", home)]).as_deref(), Some("hf_file"));
+        let blank = [("HF_TOKEN", " "), ("HF_HOME", home)];
+        assert_eq!(with(&blank).as_deref(), Some("hf_file"));
+        let other = dir.path().join("secret");
+        fs_err::write(&other, "hf_other\n").unwrap();
+        let path = [
+            ("HF_TOKEN_PATH", other.to_str().unwrap()),
+            ("HF_HOME", home),
+        ];
+        assert_eq!(with(&path).as_deref(), Some("hf_other"));
+    }
+
+    #[test]
+    fn a_switch_that_is_off_leaves_the_token() {
+        let token = ("HF_TOKEN", "hf_abc");
+        let switch = "HF_HUB_DISABLE_IMPLICIT_TOKEN";
+        assert_eq!(with(&[token, (switch, "1")]), None);
+        assert!(with(&[token, (switch, "0")]).is_some());
+    }
+}

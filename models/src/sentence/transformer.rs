@@ -1,0 +1,142 @@
+//! The settings of sentence-transformers' Transformer module, and the tokenizer's limit.
+//!
+//! `sentence_bert_config.json` held `max_seq_length` and `do_lower_case` up to sentence-transformers 5.3. Since 5.4 it says
+//! how the network is called and what texts are prepared with, and the limit is only in `tokenizer_config.json`
+//! (`sentence_transformers/base/modules/transformer.py`, `Transformer.config_keys`). A setting that would change vectors is
+//! refused by name.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::files::read_json_if_there;
+
+/// Arguments of the tokenizer that change no token of a text that is tokenised by itself.
+const HARMLESS: [&str; 5] = [
+    "padding",
+    "padding_side",
+    "pad_to_multiple_of",
+    "return_tensors",
+    "return_attention_mask",
+];
+
+/// Reads `max_seq_length`, where there is one.
+///
+/// # Errors
+/// [`Error::Unsupported`] for a setting under which the same weights give other vectors; [`Error::Invalid`] for a length
+/// that is none.
+pub(super) fn read(path: &Path) -> Result<Option<usize>> {
+    let config: Map<String, Value> = read_json_if_there(path)?.unwrap_or_default();
+    let config = Config {
+        path,
+        fields: &config,
+    };
+    if config.get("do_lower_case") == Some(&Value::Bool(true)) {
+        let hint = "a model whose tokenizer.json does the lower-casing is";
+        return Err(Error::unsupported(path, "do_lower_case", hint));
+    }
+    config.only("transformer_task", "feature-extraction")?;
+    config.only("module_output_name", "token_embeddings")?;
+    config.check_text_modality()?;
+    config.check_processing()?;
+    for key in ["query_length", "document_length", "query_expansion"] {
+        if config.get(key).is_some() {
+            let hint = "one limit for all texts (model_max_length in tokenizer_config.json) is";
+            return Err(Error::unsupported(path, key, hint));
+        }
+    }
+    length(path, "max_seq_length", config.get("max_seq_length"))
+}
+
+/// Reads `model_max_length` of a `tokenizer_config.json`, where there is one.
+///
+/// # Errors
+/// [`Error::Invalid`] for a length that is none.
+pub(super) fn tokenizer_length(path: &Path) -> Result<Option<usize>> {
+    let config: Map<String, Value> = read_json_if_there(path)?.unwrap_or_default();
+    length(path, "model_max_length", config.get("model_max_length"))
+}
+
+/// A number of tokens. transformers writes 10^30 where a tokenizer has no limit.
+fn length(path: &Path, field: &str, value: Option<&Value>) -> Result<Option<usize>> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_f64() {
+            // Whatever is beyond a `usize` becomes the largest.
+            Some(tokens) if tokens >= 1.0 => Ok(Some(tokens as usize)),
+            _ => Err(Error::invalid(
+                path,
+                field,
+                format!("is {value}; it must be a number of tokens, at least 1"),
+            )),
+        },
+    }
+}
+
+struct Config<'a> {
+    path: &'a Path,
+    fields: &'a Map<String, Value>,
+}
+
+impl Config<'_> {
+    /// A field that is there and not null.
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.fields.get(key).filter(|value| !value.is_null())
+    }
+
+    fn only(&self, key: &str, allowed: &str) -> Result<()> {
+        match self.get(key) {
+            Some(other) if other != allowed => {
+                Err(self.unsupported(format!("{key} {other}"), &format!("only `{allowed}` is")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Texts must go through the network's usual forward pass, not through a chat template or another output.
+    fn check_text_modality(&self) -> Result<()> {
+        let Some(modalities) = self.get("modality_config") else {
+            return Ok(());
+        };
+        let text = modalities.get("text");
+        let is = |key: &str, expected: &str| {
+            let value = text.and_then(|text| text.get(key));
+            value.is_some_and(|value| value == expected)
+        };
+        if is("method", "forward") && is("method_output_name", "last_hidden_state") {
+            return Ok(());
+        }
+        let shown = text.map_or("without `text`".to_owned(), |text| {
+            format!("with text {text}")
+        });
+        Err(self.unsupported(
+            format!("a modality_config {shown}"),
+            "texts must be embedded by `forward`, from its `last_hidden_state`",
+        ))
+    }
+
+    /// Arguments of the tokenizer's call, by modality.
+    fn check_processing(&self) -> Result<()> {
+        let Some(kwargs) = self.get("processing_kwargs") else {
+            return Ok(());
+        };
+        for part in ["common", "text"] {
+            let arguments = kwargs.get(part).and_then(Value::as_object);
+            for (name, value) in arguments.into_iter().flatten() {
+                let usual = name == "truncation" && value == &Value::Bool(true);
+                if !usual && !value.is_null() && !HARMLESS.contains(&name.as_str()) {
+                    return Err(self.unsupported(
+                        format!("processing_kwargs with {part}.{name} {value}"),
+                        "only padding and truncation to the maximum length are",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn unsupported(&self, what: String, hint: &str) -> Error {
+        Error::unsupported(self.path, what, hint)
+    }
+}

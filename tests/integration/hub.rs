@@ -1,0 +1,89 @@
+//! What the program sends to a hub, and what it says about a hub that sends it elsewhere.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::process::{Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+
+use crate::program::lexivec;
+
+/// A server that answers every request alike and keeps their heads.
+struct Hub {
+    endpoint: String,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Hub {
+    /// Answers with this status line and header.
+    fn answering(answer: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&heads);
+        // Ends with the process.
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+                kept.lock().unwrap().push(head.join("\n"));
+                // A client that hangs up is no failure.
+                let _ = write!(
+                    stream,
+                    "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                );
+            }
+        });
+        Self { endpoint, heads }
+    }
+
+    /// Asks for a model by the program, with these variables and a home of its own.
+    fn ask(&self, variables: &[(&str, &str)]) -> (Output, TempDir) {
+        let home = tempfile::tempdir().unwrap();
+        let mut command = lexivec();
+        command.args(["convert", "owner/name"]).current_dir(&home);
+        for name in [
+            "HF_TOKEN",
+            "HUGGING_FACE_HUB_TOKEN",
+            "HF_TOKEN_PATH",
+            "HF_HUB_OFFLINE",
+        ] {
+            command.env_remove(name);
+        }
+        command
+            .env("HF_ENDPOINT", &self.endpoint)
+            .env("HF_HOME", home.path())
+            .envs(variables.iter().copied());
+        (command.stdin(Stdio::null()).output().unwrap(), home)
+    }
+}
+
+#[test]
+fn a_token_with_a_line_end_reaches_the_hub_without_it() {
+    for name in ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"] {
+        let hub = Hub::answering("404 Not Found");
+        let (output, _home) = hub.ask(&[(name, " hf_secret\r\n")]);
+        assert_eq!(output.status.code(), Some(1));
+        let heads = hub.heads.lock().unwrap().clone();
+        assert!(!heads.is_empty());
+        for head in heads {
+            let sent = head
+                .to_lowercase()
+                .contains("authorization: bearer hf_secret");
+            assert!(sent, "{name}: {head}");
+        }
+    }
+}
+
+#[test]
+fn a_mirror_that_has_moved_is_named_with_its_new_place() {
+    let answer = "308 Permanent Redirect\r\nLocation: https://mirror.example/owner/name";
+    let (output, _home) = Hub::answering(answer).ask(&[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for word in ["308", "https://mirror.example/owner/name", "HF_ENDPOINT"] {
+        assert!(said.contains(word), "{said}");
+    }
+    assert!(!said.contains("run it again"), "{said}");
+}

@@ -20,6 +20,7 @@ mod paths;
 mod precision;
 mod prompt;
 mod sentence;
+pub mod text;
 
 pub use catalog::{CatalogEntry, catalog, find};
 pub use checkpoint::{Checkpoint, SourceId};

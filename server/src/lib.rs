@@ -7,6 +7,8 @@
 //! * [`prefix`] decides what stands before a text, for both.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+// They panic when nobody reads what they write; see `stdio`.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod cli;
 pub mod compare;
@@ -15,3 +17,5 @@ pub mod http;
 mod interrupt;
 mod memory_trim;
 pub mod prefix;
+mod stdio;
+mod surrogate;

@@ -16,6 +16,7 @@ use super::bars::{ConversionBar, DownloadBars};
 use super::common::HubArgs;
 use super::compute_args::ComputeArgs;
 use crate::interrupt;
+use crate::stdio::say;
 
 /// How often it is looked whether another process has finished the same conversion.
 const BUSY: Duration = Duration::from_secs(1);
@@ -76,7 +77,7 @@ pub(crate) fn model(
     if Manifest::is_model_dir(&dir) {
         return Ok(dir);
     }
-    eprintln!(
+    say!(
         "converting {} to {} (once; kept in {})",
         checkpoint.source.name,
         options.precision,
@@ -86,7 +87,7 @@ pub(crate) fn model(
     let bar = ConversionBar::default();
     let mut report = convert(&checkpoint, &dir, &options, &bar);
     if matches!(report, Err(ConvertError::Busy { .. })) {
-        eprintln!("another process is converting it: waiting for that");
+        say!("another process is converting it: waiting for that");
         while matches!(report, Err(ConvertError::Busy { .. })) && !interrupt::requested() {
             std::thread::sleep(BUSY);
             report = convert(&checkpoint, &dir, &options, &bar);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use lexivec_convert::compare::{Query, Retrieval};
+use lexivec_models::text;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -51,7 +52,7 @@ pub fn read(
     let documents = positions(&corpus);
     let places = positions(&queries);
     let mut judged = vec![Vec::new(); queries.len()];
-    for (i, line) in fs_err::read_to_string(&path)?.lines().enumerate() {
+    for (i, line) in text::read(&path)?.lines().enumerate() {
         let place = format!("{}:{}", path.display(), i + 1);
         if line.trim().is_empty() {
             continue;
@@ -103,7 +104,7 @@ pub fn read(
 
 /// Ids and texts of a .jsonl file. A document's title stands before its text, as in BEIR.
 fn texts(path: &Path) -> anyhow::Result<Vec<(String, String)>> {
-    let content = fs_err::read_to_string(path).with_context(
+    let content = text::read(path).with_context(
         || "a retrieval set is a folder with corpus.jsonl, queries.jsonl and qrels/*.tsv",
     )?;
     let mut found = Vec::new();

@@ -1,0 +1,251 @@
+//! The file that vectors go to: it appears by rename, complete or not at all.
+//!
+//! Until then they are in `OUTPUT.partial`. Once a part of the work is done, `OUTPUT.partial.json` says how far the job is,
+//! and both stay if it ends early, so that `--resume` can go on. A symbolic link stays one: the file that it names is
+//! replaced. The new file has the mode of the one that it replaces; otherwise the umask decides, as for every new file.
+
+use std::fs::{Metadata, Permissions, TryLockError};
+use std::io::{BufWriter, Seek as _, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail, ensure};
+use fs_err::os::unix::fs::OpenOptionsExt as _;
+
+use super::record::Record;
+use crate::interrupt;
+
+/// Links that are followed from one to the next.
+const MOST_LINKS: usize = 40;
+const READ_AND_WRITE: u32 = 0o666;
+
+/// An output that is not complete.
+#[derive(Debug)]
+pub(super) struct Partial {
+    file: BufWriter<fs_err::File>,
+    target: PathBuf,
+    /// Of the file that is replaced.
+    replaced: Option<Metadata>,
+    partial: PathBuf,
+    record: PathBuf,
+    /// Whether the files stay if the job ends early.
+    kept: bool,
+}
+
+impl Partial {
+    /// Begins an output, or goes on with an unfinished one.
+    ///
+    /// # Errors
+    /// It cannot be written, another process writes it, or it is unfinished and `resume` is not set.
+    pub(super) fn open(output: &Path, resume: bool) -> anyhow::Result<(Self, Option<Record>)> {
+        let target = followed(output)?;
+        let replaced = target
+            .exists()
+            .then(|| fs_err::metadata(&target))
+            .transpose()?;
+        if target.is_dir() {
+            bail!("{}: this is a folder, not a file", output.display());
+        }
+        let partial = beside(&target, ".partial");
+        let record = beside(&target, ".partial.json");
+        // What is secret in the old file is so in the new one, from its first byte.
+        let mode = replaced
+            .as_ref()
+            .map_or(READ_AND_WRITE, |old| old.mode() & 0o777);
+        let mut options = fs_err::OpenOptions::new();
+        let file = options.read(true).write(true).create(true).mode(mode);
+        let mut file = file
+            .open(&partial)
+            .with_context(|| format!("{}: cannot be written", output.display()))?;
+        // Some file systems have no locks; the record and the rename are enough for a single process.
+        if let Err(TryLockError::WouldBlock) = file.file().try_lock() {
+            bail!("{}: another process is writing it", output.display());
+        }
+        let found = Record::load(&record)?;
+        match &found {
+            Some(_) if !resume => bail!(
+                "{} holds the beginning of an unfinished job: add --resume to continue it, or remove it and {} to start again",
+                partial.display(),
+                record.display()
+            ),
+            Some(found) => {
+                ensure!(
+                    file.metadata()?.len() >= found.bytes,
+                    "{}: the unfinished output is shorter than its record says: remove it and {} to start again",
+                    partial.display(),
+                    record.display()
+                );
+                file.set_len(found.bytes)?;
+                file.seek(SeekFrom::End(0))?;
+            }
+            None => {
+                file.set_len(0)?;
+                interrupt::remove_on_exit(Some(&partial));
+            }
+        }
+        let output = Self {
+            file: BufWriter::new(file),
+            target,
+            replaced,
+            partial,
+            record,
+            kept: found.is_some(),
+        };
+        Ok((output, found))
+    }
+
+    /// Makes sure that what was written so far survives, and says so in the record; returns its path.
+    pub(super) fn keep(&mut self, mut record: Record) -> anyhow::Result<()> {
+        self.file.flush()?;
+        self.file.get_ref().sync_data()?;
+        record.bytes = self.file.get_mut().stream_position()?;
+        record.save(&self.record)?;
+        self.kept = true;
+        interrupt::remove_on_exit(None);
+        Ok(())
+    }
+
+    /// Where what was kept is, if anything was.
+    pub(super) fn kept(&self) -> Option<&Path> {
+        self.kept.then_some(self.partial.as_path())
+    }
+
+    /// Writes over the beginning, and puts the file in its place.
+    pub(super) fn finish(mut self, beginning: &[u8]) -> anyhow::Result<()> {
+        self.file.flush()?;
+        let file = self.file.get_mut();
+        if !beginning.is_empty() {
+            file.seek(SeekFrom::Start(0))?;
+            file.write_all(beginning)?;
+        }
+        if let Some(old) = &self.replaced {
+            // Only a privileged process can do that, and needs to.
+            let _ = chown(&self.partial, Some(old.uid()), Some(old.gid()));
+            file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
+        }
+        file.sync_data()?;
+        fs_err::rename(&self.partial, &self.target)?;
+        interrupt::remove_on_exit(None);
+        if self.record.exists() {
+            fs_err::remove_file(&self.record)?;
+        }
+        self.kept = true;
+        Ok(())
+    }
+}
+
+impl Write for Partial {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.kept {
+            // There is nobody to tell of a failure, and an error to be told already.
+            let _ = fs_err::remove_file(&self.partial);
+            interrupt::remove_on_exit(None);
+        }
+    }
+}
+
+/// `path` with something behind its name.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// The file that a path means in the end, there or not.
+fn followed(path: &Path) -> anyhow::Result<PathBuf> {
+    let mut found = path.to_path_buf();
+    for _ in 0..MOST_LINKS {
+        if !found.is_symlink() {
+            return Ok(found);
+        }
+        let next = fs_err::read_link(&found)?;
+        found = found.parent().unwrap_or(Path::new("")).join(next);
+    }
+    bail!("{}: the symbolic links lead nowhere", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn write(path: &Path) -> u32 {
+        let (mut partial, _) = Partial::open(path, false).unwrap();
+        partial.write_all(b"?ectors").unwrap();
+        partial.finish(b"v").unwrap();
+        assert_eq!(fs_err::read(path).unwrap(), b"vectors");
+        fs_err::metadata(path).unwrap().mode() & 0o777
+    }
+
+    #[test]
+    fn a_replaced_file_keeps_its_mode_and_a_link_its_target() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("real.npy");
+        fs_err::write(&file, "old").unwrap();
+        fs_err::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        let (partial, _) = Partial::open(&file, false).unwrap();
+        let mode = fs_err::metadata(&partial.partial).unwrap().mode();
+        assert_eq!(mode & 0o007, 0);
+        drop(partial);
+        assert_eq!(fs_err::read(&file).unwrap(), b"old");
+        assert_eq!(write(&file), 0o640);
+        let link = dir.path().join("link.npy");
+        symlink("real.npy", &link).unwrap();
+        fs_err::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(write(&link), 0o600);
+        assert!(link.is_symlink());
+        // A link to what is not there yet, in another folder.
+        fs_err::create_dir(dir.path().join("sub")).unwrap();
+        let dangling = dir.path().join("dangling.npy");
+        symlink("sub/new.npy", &dangling).unwrap();
+        write(&dangling);
+        assert!(dangling.is_symlink() && dir.path().join("sub/new.npy").is_file());
+        let circle = dir.path().join("circle");
+        symlink("circle", &circle).unwrap();
+        let error = Partial::open(&circle, false).unwrap_err();
+        assert!(error.to_string().contains("lead nowhere"), "{error}");
+    }
+
+    #[test]
+    fn what_was_kept_is_gone_on_with_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.npy");
+        let (mut partial, found) = Partial::open(&path, true).unwrap();
+        assert_eq!(found, None);
+        let busy = Partial::open(&path, true).unwrap_err();
+        assert!(busy.to_string().contains("another process"), "{busy}");
+        partial.write_all(b"one").unwrap();
+        partial.keep(Record::default()).unwrap();
+        partial.write_all(b"lost").unwrap();
+        drop(partial);
+        let refused = Partial::open(&path, false).unwrap_err().to_string();
+        assert!(refused.contains("--resume"), "{refused}");
+        let (mut partial, found) = Partial::open(&path, true).unwrap();
+        assert_eq!(found.unwrap().bytes, 3);
+        partial.write_all(b"two").unwrap();
+        partial.finish(b"").unwrap();
+        assert_eq!(fs_err::read(&path).unwrap(), b"onetwo");
+        assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn without_anything_kept_nothing_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.npy");
+        let (mut partial, _) = Partial::open(&path, false).unwrap();
+        partial.write_all(b"one").unwrap();
+        drop(partial);
+        assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}

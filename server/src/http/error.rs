@@ -1,6 +1,7 @@
 //! The one table from what went wrong to what the client sees.
 //!
-//! Bodies have OpenAI's shape, `{"error":{"message","type","param","code"}}`. Its clients send a request again after
+//! Bodies have OpenAI's shape, `{"error":{"message","type","param","code"}}`; on text-embeddings-inference's routes
+//! `shape` gives them its own, `{"error","error_type"}`. OpenAI's clients send a request again after
 //! 408, 409, 429 and 5xx, so an error that will not go away by itself has none of these. Details of a failure within
 //! the server go to the log, where the request id finds them, and not to the client.
 
@@ -121,6 +122,14 @@ pub enum ApiError {
         "send the header `Content-Type: application/json` (curl: -H 'Content-Type: application/json')"
     )]
     UnsupportedMediaType,
+    /// The body is compressed in a way that is not read.
+    #[error(
+        "the header `Content-Encoding: {encoding}` names an encoding that is not read here: send the body as it is, or in gzip"
+    )]
+    UnsupportedEncoding {
+        /// What the header says.
+        encoding: String,
+    },
     /// The engine refused or failed.
     #[error("{}", runtime_message(*item, source))]
     Runtime {
@@ -294,6 +303,10 @@ impl ApiError {
             Self::UnsupportedMediaType => {
                 Row::permanent(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
             }
+            Self::UnsupportedEncoding { .. } => Row::permanent(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_content_encoding",
+            ),
             Self::Runtime { source, .. } => match source {
                 RuntimeError::InvalidInput { .. } => {
                     Row::permanent(StatusCode::BAD_REQUEST, "invalid_value")
@@ -360,6 +373,7 @@ impl ApiError {
             | Self::RequestTooLarge { .. }
             | Self::NoMemory
             | Self::UnsupportedMediaType
+            | Self::UnsupportedEncoding { .. }
             | Self::Internal(_) => None,
         }
     }
@@ -393,6 +407,46 @@ struct Fields {
     param: Option<String>,
     /// What went wrong, for programs.
     code: &'static str,
+}
+
+/// text-embeddings-inference's body of an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(super) struct TeiErrorBody {
+    /// What is wrong and what to do; names the request's field to blame.
+    error: String,
+    /// `Validation`, `Overloaded`, `Unhealthy` or `Backend`.
+    error_type: &'static str,
+}
+
+impl ApiError {
+    /// The same error for clients of text-embeddings-inference: `error` is a text, the only thing that they show. The engine
+    /// calls the texts `input`, and there they are in `inputs`.
+    fn in_tei_shape(&self, status: StatusCode) -> TeiErrorBody {
+        let message = self.to_string();
+        let message = match (self, message.strip_prefix("input[")) {
+            (Self::Runtime { .. }, Some(item)) => format!("inputs[{item}"),
+            _ => message,
+        };
+        let param = match (self, self.param()) {
+            (Self::Runtime { .. }, Some("input")) => Some("inputs"),
+            (_, param) => param,
+        };
+        let named =
+            |param: &str| message.contains(&format!("`{param}")) || message.starts_with(param);
+        let error = match param {
+            Some(param) if !named(param) => format!("`{param}`: {message}"),
+            _ => message,
+        };
+        TeiErrorBody {
+            error: clip(error),
+            error_type: match status {
+                StatusCode::TOO_MANY_REQUESTS => "Overloaded",
+                StatusCode::SERVICE_UNAVAILABLE => "Unhealthy",
+                status if status.is_server_error() => "Backend",
+                _ => "Validation",
+            },
+        }
+    }
 }
 
 /// The most bytes of a message: it may quote what the client sent, which may be megabytes.
@@ -434,6 +488,10 @@ impl ResponseError for ApiError {
             Self::InvalidApiKey { .. } => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
             }
+            // By RFC 9110, 12.5.3: which encodings there are.
+            Self::UnsupportedEncoding { .. } => {
+                response.insert_header((header::ACCEPT_ENCODING, "gzip, identity"));
+            }
             // What is left of the body would be taken for the next request.
             Self::SlowBody { .. }
             | Self::BodyTooLarge { .. }
@@ -452,6 +510,9 @@ impl ResponseError for ApiError {
             },
         });
         response.extensions_mut().insert(Code(row.code));
+        response
+            .extensions_mut()
+            .insert(self.in_tei_shape(row.status));
         response
     }
 }

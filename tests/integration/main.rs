@@ -4,7 +4,10 @@
 //! lexivec itself.
 #![allow(clippy::unwrap_used)]
 
+mod closed_pipes;
 mod compare;
+mod environment;
+mod files;
 mod float16;
 mod fuzz;
 mod golden;

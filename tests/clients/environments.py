@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 import suite  # noqa: E402  (needs the path)
 
 HERE = Path(__file__).resolve().parent
-NODE_PACKAGES = {"openai-node": ["openai@6.49.0"]}
+NODE_PACKAGES = {"openai-node": ["openai@6.49.0"], "huggingface-node": ["@huggingface/inference@4.13.30"]}
 
 
 def clean() -> dict:

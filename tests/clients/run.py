@@ -37,6 +37,7 @@ CLIENTS = {
     "llama-index": ("llama_index_client.py", "frameworks"),
     "haystack": ("haystack_client.py", "frameworks"),
     "huggingface_hub": ("hub_client.py", "frameworks"),
+    "@huggingface/inference": ("inference_client.mjs", "huggingface-node"),
     "schemathesis, openapi.json": ("own_schema.py", "schemathesis"),
     "schemathesis, openai's schema": ("openai_schema.py", "schemathesis"),
 }

@@ -42,16 +42,27 @@ pub fn without_mark<R: Read>(mut source: R) -> io::Result<impl BufRead + use<R>>
 /// # Errors
 /// It cannot be read or is in another encoding; the message names the file.
 pub fn read(path: &Path) -> io::Result<String> {
+    String::from_utf8(read_bytes(path)?)
+        .map_err(|error| invalid(format!("{}: not UTF-8 text: {error}", path.display())))
+}
+
+/// Reads a whole file whose essential part is ASCII, such as PEM, without a byte order mark.
+///
+/// # Errors
+/// It cannot be read, or begins with the mark of another encoding; the message names the file.
+pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     let bytes = fs_err::read(path)?;
-    let named =
-        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    let text = std::str::from_utf8(rest(&bytes).map_err(named)?);
-    text.map(str::to_owned).map_err(|error| {
-        named(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("not UTF-8 text: {error}"),
-        ))
+    let rest = rest(&bytes);
+    let rest = rest.map_err(|error| invalid(format!("{}: {error}", path.display())))?;
+    Ok(if rest.len() < bytes.len() {
+        rest.to_vec()
+    } else {
+        bytes
     })
+}
+
+fn invalid(reason: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
 fn begins_a_mark(start: &[u8]) -> bool {
@@ -64,10 +75,9 @@ fn begins_a_mark(start: &[u8]) -> bool {
 fn rest(bytes: &[u8]) -> io::Result<&[u8]> {
     let found = OTHERS.iter().find(|(mark, _)| bytes.starts_with(mark));
     match found {
-        Some((_, encoding)) => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("the text is in {encoding}, as its byte order mark says: convert it to UTF-8"),
-        )),
+        Some((_, encoding)) => Err(invalid(format!(
+            "the text is in {encoding}, as its byte order mark says: convert it to UTF-8"
+        ))),
         None => Ok(bytes.strip_prefix(UTF8).unwrap_or(bytes)),
     }
 }

@@ -15,6 +15,7 @@ pub mod compare;
 pub mod embed;
 pub mod http;
 mod interrupt;
+mod links;
 mod memory_trim;
 pub mod prefix;
 mod stdio;

@@ -1,11 +1,11 @@
-//! Finds halves of surrogate pairs in JSON.
+//! Finds lone surrogates in JSON, so that an error can name them.
 //!
-//! JSON writes characters beyond U+FFFF as two escapes, such as `\ud83d\ude00`. Programs that cut texts by UTF-16 units cut
-//! between them, and what is left is no character. serde_json calls that "unexpected end of hex escape".
+//! JSON escapes a character beyond U+FFFF as a surrogate pair, such as `\ud83d\ude00`. A program that cuts texts by UTF-16
+//! units may cut between the two, and half a pair is not a character. serde_json reports "unexpected end of hex escape".
 
 use std::fmt;
 
-/// Half of a surrogate pair, and where it stands.
+/// A surrogate without its other half, and where it stands.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Lone {
     /// Such as `\ud83d`.
@@ -21,8 +21,8 @@ impl fmt::Display for Lone {
         }
         write!(
             f,
-            "the escape {} is half of a surrogate pair, not a character: the text was cut within a character such as an emoji. \
-             Cut texts between characters, or replace the half",
+            "the escape {} is a lone surrogate, half of a character such as an emoji: the text was cut within that character. Cut \
+             texts between characters, or replace the escape",
             self.escape
         )
     }
@@ -43,7 +43,7 @@ enum Within {
     Object(String),
 }
 
-/// The first half of a surrogate pair that stands alone. Text that is no JSON may give anything.
+/// Returns the first lone surrogate. For input that is not JSON the result means nothing.
 pub(crate) fn find(json: &[u8]) -> Option<Lone> {
     let mut around: Vec<Within> = Vec::new();
     let mut name_follows = false;
@@ -106,7 +106,7 @@ fn end_of_string(text: &[u8]) -> usize {
     at.min(text.len())
 }
 
-/// The first escape of a half that has no other half beside it.
+/// Returns the first escape of a lone surrogate.
 fn lone(text: &[u8]) -> Option<String> {
     let mut at = 0;
     while at < text.len() {
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halves_are_found_where_they_stand() {
+    fn lone_surrogates_are_found_with_their_path() {
         for (json, escape, path) in [
             (r#"{"input":"\ud83d"}"#, r"\ud83d", "input"),
             (

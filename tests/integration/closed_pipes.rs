@@ -1,11 +1,15 @@
 //! Reports that nobody reads to the end: a quiet end, and the exit code of the work.
 
-use std::io::pipe;
+use std::io::{BufRead as _, BufReader, pipe};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
 
 use crate::program::{lexivec, text};
-use crate::server::program::model;
+use crate::server::client::Client;
+use crate::server::program::{model, serve};
 use crate::support::nano;
 
 /// A pipe whose reader has gone.
@@ -96,6 +100,38 @@ fn reports_end_quietly_with_the_code_of_their_work() {
         assert_eq!(code(dir.path(), &file, both), Some(0));
         let missing = ["embed", model, "b.txt"];
         assert_eq!(code(dir.path(), &missing, both), Some(1));
+    }
+}
+
+#[test]
+fn a_server_whose_log_nobody_reads_goes_on() {
+    for format in ["text", "json"] {
+        let mut process = serve(&["--log-format", format])
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
+        let address: SocketAddr = loop {
+            let line = log.next().unwrap().unwrap();
+            if let Some((_, rest)) = line.split_once("://") {
+                break rest.split(['/', '"']).next().unwrap().parse().unwrap();
+            }
+        };
+        drop(log);
+        for _ in 0..3 {
+            let answer = Client::connect(address).embed(&json!("heart"));
+            assert_eq!(answer.status, 200);
+        }
+        let id = process.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert_eq!(process.wait().unwrap().code(), Some(0));
     }
 }
 

@@ -15,6 +15,7 @@ use super::common::{HubArgs, all_texts, library};
 use super::{Usage, engines, resolve};
 use crate::embed::Reader;
 use crate::interrupt;
+use crate::links::followed;
 use crate::stdio::{self, say};
 
 #[derive(Debug, clap::Args)]
@@ -133,6 +134,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             None if provider == Provider::Cpu => PathBuf::from(format!("{name}-{precision}")),
             None => PathBuf::from(format!("{name}-{precision}-{provider}")),
         };
+        let output = followed(&output)?;
         let options = ConvertOptions {
             calibration: calibration.clone(),
             ..args.options(provider, *precision)

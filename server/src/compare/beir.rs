@@ -205,6 +205,14 @@ mod tests {
         assert_eq!(found.queries[0].judged, [(0, 2.0), (1, 0.0)]);
         let dev = read(dir.path(), Some("dev"), None).unwrap();
         assert_eq!(dev.queries[0].judged, [(1, 1.0)]);
+        for name in ["corpus.jsonl", "queries.jsonl", "qrels/dev.tsv"] {
+            let path = dir.path().join(name);
+            let marked = format!("\u{feff}{}", fs_err::read_to_string(&path).unwrap());
+            fs_err::write(path, marked).unwrap();
+        }
+        let marked = read(dir.path(), Some("dev"), None).unwrap();
+        assert_eq!(marked.documents, found.documents);
+        assert_eq!(marked.queries[0].judged, [(1, 1.0)]);
     }
 
     #[test]

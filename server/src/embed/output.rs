@@ -14,9 +14,8 @@ use fs_err::os::unix::fs::OpenOptionsExt as _;
 
 use super::record::Record;
 use crate::interrupt;
+use crate::links::followed;
 
-/// Links that are followed from one to the next.
-const MOST_LINKS: usize = 40;
 const READ_AND_WRITE: u32 = 0o666;
 
 /// An output that is not complete.
@@ -159,19 +158,6 @@ pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     name.into()
-}
-
-/// The file that a path means in the end, there or not.
-fn followed(path: &Path) -> anyhow::Result<PathBuf> {
-    let mut found = path.to_path_buf();
-    for _ in 0..MOST_LINKS {
-        if !found.is_symlink() {
-            return Ok(found);
-        }
-        let next = fs_err::read_link(&found)?;
-        found = found.parent().unwrap_or(Path::new("")).join(next);
-    }
-    bail!("{}: the symbolic links lead nowhere", path.display())
 }
 
 #[cfg(test)]

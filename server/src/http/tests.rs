@@ -642,13 +642,13 @@ async fn unknown_fields_pass_where_they_ask_for_nothing() {
 }
 
 #[actix_web::test]
-async fn half_a_surrogate_pair_is_named_with_its_item() {
+async fn a_lone_surrogate_is_named_with_its_item() {
     for (path, json, param, words) in [
         (
             "/v1/embeddings",
             r#"{"model":"fake","input":["a","b\ud83d"]}"#,
             "input",
-            r"`input[1]`: the escape \ud83d is half of a surrogate pair",
+            r"`input[1]`: the escape \ud83d is a lone surrogate",
         ),
         (
             "/v1/embeddings",

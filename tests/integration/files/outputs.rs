@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::{LINES, embed, rows, write};
-use crate::program::{lexivec, text};
+use crate::program::{copy_of_nano, lexivec, text};
 use crate::server::program::model;
 
 /// Embeds under an umask; the mode of the output.
@@ -60,6 +60,44 @@ fn a_link_stays_and_its_target_is_written() {
     assert_eq!(
         fs_err::read_dir(dir.path().join("store")).unwrap().count(),
         2
+    );
+}
+
+#[test]
+fn conversions_follow_links_and_the_umask_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoint = copy_of_nano(dir.path());
+    for entry in fs_err::read_dir(&checkpoint).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            fs_err::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+        }
+    }
+    fs_err::create_dir(dir.path().join("store")).unwrap();
+    symlink("store/model", dir.path().join("link")).unwrap();
+    let convert = [
+        "convert",
+        "checkpoint",
+        "-o",
+        "link",
+        "--no-verify",
+        "--force",
+    ];
+    for _ in 0..2 {
+        let output = lexivec()
+            .current_dir(dir.path())
+            .args(convert)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert!(dir.path().join("link").is_symlink());
+    }
+    let model = dir.path().join("store/model");
+    let file = |name: &str| fs_err::metadata(model.join(name)).unwrap().mode();
+    assert_eq!(file("tokenizer.json"), file("lexivec.json"));
+    assert_eq!(
+        fs_err::read_dir(dir.path().join("store")).unwrap().count(),
+        1
     );
 }
 

@@ -7,7 +7,7 @@
 //! * [`prefix`] decides what stands before a text, for both.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
-// They panic when nobody reads what they write; see `stdio`.
+// These macros panic when the reader has closed the pipe; `stdio` has replacements.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod cli;

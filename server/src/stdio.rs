@@ -1,16 +1,16 @@
-//! Standard output and standard error, whose readers may go before the program ends.
+//! Standard output and standard error, whose readers may close them before the program ends.
 //!
-//! `println!` and `eprintln!` panic when that happens (`lexivec inspect DIR | true`). A report that nobody reads any more is
-//! no failure, and must not hide the exit code of the work that it is about.
+//! `println!` and `eprintln!` panic when that happens (`lexivec inspect DIR | true`). A report that nobody reads is not a
+//! failure, and must not hide the exit code of the work that it is about.
 
 use std::io::{ErrorKind, Write as _};
 
-/// Nobody reads any more what a command only writes for its reader.
+/// The reader of a command's output has closed it, so the command can stop.
 #[derive(Debug, thiserror::Error)]
-#[error("the reader of the output has gone")]
+#[error("the reader of the output has closed it")]
 pub(crate) struct Closed;
 
-/// Writes text and a line feed to standard output; a reader that has gone is no error.
+/// Writes text and a line feed to standard output. A closed pipe is not an error.
 ///
 /// # Errors
 /// It cannot be written otherwise, such as to a full disk.
@@ -28,7 +28,7 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// `eprintln!`, except that a standard error that nobody reads is no reason to panic.
+/// `eprintln!` that does not panic if standard error is closed.
 macro_rules! say {
     ($($words:tt)*) => {{
         use std::io::Write as _;

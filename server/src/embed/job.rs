@@ -1,7 +1,7 @@
 //! The work of `lexivec embed`: rows in, vectors out, part by part.
 //!
-//! Texts of a part are sorted by length and run together; memory holds one part, however long the input is. After each
-//! part a file's output can be gone on with.
+//! Texts of a part are sorted by length and run together. Memory holds one part, however long the input is. After each part
+//! a job that writes to a file can be resumed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,8 +15,8 @@ use super::read::{Reader, RowError, Text};
 use super::record::{Counts, Record, RowDigest};
 use super::write::{Format, Writer};
 
-/// Texts, and bytes of texts, that are read, sorted by length and embedded together. A megabyte fills many batches; more
-/// would only be lost if the job ended early.
+/// Most texts of a part, and most bytes of texts. A megabyte fills many batches. A larger part would lose more work when a
+/// job ends early.
 pub const MOST_TEXTS: usize = 1024;
 const MOST_BYTES: usize = 1 << 20;
 
@@ -77,7 +77,7 @@ pub struct Settings<'a> {
     pub on_error: OnError,
     /// Whether empty rows are left out.
     pub skip_empty: bool,
-    /// Whether an unfinished output is gone on with.
+    /// Whether to resume an unfinished output.
     pub resume: bool,
 }
 

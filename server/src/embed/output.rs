@@ -1,7 +1,7 @@
 //! The file that vectors go to: it appears by rename, complete or not at all.
 //!
-//! Until then they are in `OUTPUT.partial`. Once a part of the work is done, `OUTPUT.partial.json` says how far the job is,
-//! and both stay if it ends early, so that `--resume` can go on. A symbolic link stays one: the file that it names is
+//! Until then they are in `OUTPUT.partial`. After the first part, `OUTPUT.partial.json` records how far the job has come. Both
+//! files stay if the job ends early, so that `--resume` can continue it. A symbolic link stays one: the file that it names is
 //! replaced. The new file has the mode of the one that it replaces; otherwise the umask decides, as for every new file.
 
 use std::fs::{Metadata, Permissions, TryLockError};
@@ -32,7 +32,7 @@ pub(super) struct Partial {
 }
 
 impl Partial {
-    /// Begins an output, or goes on with an unfinished one.
+    /// Starts an output, or resumes an unfinished one.
     ///
     /// # Errors
     /// It cannot be written, another process writes it, or it is unfinished and `resume` is not set.
@@ -47,7 +47,7 @@ impl Partial {
         }
         let partial = beside(&target, ".partial");
         let record = beside(&target, ".partial.json");
-        // What is secret in the old file is so in the new one, from its first byte.
+        // The partial file must not be readable by more users than the file that it will replace.
         let mode = replaced
             .as_ref()
             .map_or(READ_AND_WRITE, |old| old.mode() & 0o777);
@@ -56,7 +56,7 @@ impl Partial {
         let mut file = file
             .open(&partial)
             .with_context(|| format!("{}: cannot be written", output.display()))?;
-        // Some file systems have no locks; the record and the rename are enough for a single process.
+        // Other errors are ignored: some file systems have no locks, and a single process needs none.
         if let Err(TryLockError::WouldBlock) = file.file().try_lock() {
             bail!("{}: another process is writing it", output.display());
         }
@@ -93,7 +93,7 @@ impl Partial {
         Ok((output, found))
     }
 
-    /// Makes sure that what was written so far survives, and says so in the record; returns its path.
+    /// Flushes what was written so far to disk, and saves the record.
     pub(super) fn keep(&mut self, mut record: Record) -> anyhow::Result<()> {
         self.file.flush()?;
         self.file.get_ref().sync_data()?;
@@ -104,12 +104,12 @@ impl Partial {
         Ok(())
     }
 
-    /// Where what was kept is, if anything was.
+    /// The partial file, if it stays when the job ends early.
     pub(super) fn kept(&self) -> Option<&Path> {
         self.kept.then_some(self.partial.as_path())
     }
 
-    /// Writes over the beginning, and puts the file in its place.
+    /// Overwrites the first bytes with `beginning`, and renames the file to its target.
     pub(super) fn finish(mut self, beginning: &[u8]) -> anyhow::Result<()> {
         self.file.flush()?;
         let file = self.file.get_mut();
@@ -118,7 +118,7 @@ impl Partial {
             file.write_all(beginning)?;
         }
         if let Some(old) = &self.replaced {
-            // Only a privileged process can do that, and needs to.
+            // Only a privileged process can give a file away, and only it needs to.
             let _ = chown(&self.partial, Some(old.uid()), Some(old.gid()));
             file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
         }
@@ -146,7 +146,7 @@ impl Write for Partial {
 impl Drop for Partial {
     fn drop(&mut self) {
         if !self.kept {
-            // There is nobody to tell of a failure, and an error to be told already.
+            // The job's own error is reported already.
             let _ = fs_err::remove_file(&self.partial);
             interrupt::remove_on_exit(None);
         }
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_is_gone_on_with_and_nothing_else() {
+    fn a_resumed_output_continues_after_the_last_checkpoint() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.npy");
         let (mut partial, found) = Partial::open(&path, true).unwrap();

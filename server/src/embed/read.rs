@@ -1,7 +1,7 @@
 //! Texts from .txt, .jsonl and .csv files, or standard input, one row at a time.
 //!
-//! A row is a line, or a record of a table. Callers match vectors to rows by their number, so a row without a text is an
-//! error that says where, and never a row less.
+//! A row is a line, or a record of a table. Callers match vectors to rows by number, so the reader reports a row without a
+//! text as an error with its place instead of skipping it.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, Read};
@@ -14,7 +14,7 @@ use super::kind::{Kind, is_special, is_stdin};
 use super::table::{Row, Table};
 use crate::surrogate;
 
-/// The most bytes of a line or a field: what is longer is no text, and must not fill the memory.
+/// The most bytes of a line or a quoted field. Without a limit, one damaged file could fill the memory.
 pub(super) const LONGEST: usize = 64 << 20;
 
 /// A text and where it stands, for messages: `terms.csv:12`.
@@ -31,8 +31,8 @@ pub struct Text {
 pub enum RowError {
     /// The line, or the field, is empty.
     #[error(
-        "{place}: there is no text, and leaving the row out would shift those behind it: fill or remove it, or leave out \
-         empty rows with --skip-empty"
+        "{place}: there is no text in this row. Skipping it would shift the rows after it: fill it, remove it, or pass \
+         --skip-empty to skip all empty rows"
     )]
     Empty {
         /// File and line.
@@ -121,7 +121,7 @@ impl Reader {
         sources.any(|source| matches!(source, Source::Stdin(_)))
     }
 
-    /// Reads every file once, ahead of the work, and hands each row that has no text to `judge`. Returns the number of rows
+    /// Reads every file once before the work starts, and passes each row that has no text to `judge`. Returns the number of rows
     /// with a text; `None` where standard input or a pipe is read, which can be read only once.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What is known of a job that has not ended: a small file beside its output, written anew after each part.
+//! The checkpoint of an unfinished job: a small file beside its output, rewritten after each part.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::read::{RowError, Text};
 
-/// How far a job is, and of what kind it is.
+/// How far a job has come, and the model and settings it runs with.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     /// Model and settings, which decide the vectors.
@@ -65,8 +65,10 @@ impl Record {
         Ok(())
     }
 
+    /// Checks that the job ran with these settings.
+    ///
     /// # Errors
-    /// The job was another; the message says in what.
+    /// A setting differs; the message names it.
     pub(super) fn check(&self, settings: &BTreeMap<String, String>) -> anyhow::Result<()> {
         let names = self.settings.keys().chain(settings.keys());
         let value = |of: &BTreeMap<String, String>, name: &String| {

@@ -1,7 +1,7 @@
 //! Rows of CSV and TSV files, each with its line.
 //!
-//! The `csv` crate skips blank lines, and takes a quote that nobody closes for a field that reaches to the end of the
-//! file. Both shift or swallow rows without a word, so [`Watch`] follows the quotes of what the crate reads and tells where
+//! The `csv` crate skips blank lines, and reads an unterminated quote as a field that reaches to the end of the file. Both
+//! would silently shift or swallow rows. So [`Watch`] tracks the quotes in the bytes that the crate reads, and records where
 //! each row begins.
 
 use std::cell::RefCell;
@@ -29,7 +29,7 @@ pub enum Row {
 pub struct Table<R> {
     reader: csv::Reader<Watch<R>>,
     shape: Rc<RefCell<Shape>>,
-    /// Read, and not yet told: blank lines stand before it.
+    /// A record that was read and not yet returned, because blank lines come before it.
     next: Option<csv::Result<ByteRecord>>,
     columns: Vec<String>,
 }
@@ -126,7 +126,7 @@ impl<R: BufRead> Iterator for Table<R> {
     }
 }
 
-/// Passes on what it reads, and follows its structure.
+/// Passes bytes on to the `csv` crate, and tracks their structure.
 #[derive(Debug)]
 struct Watch<R> {
     source: R,
@@ -157,7 +157,7 @@ enum State {
     FieldStart,
     Plain,
     Quoted,
-    /// Behind a quote within a quoted field: the field's end, or the first half of a quote that is doubled.
+    /// After a quote within a quoted field: the field's end, or the first half of a doubled quote.
     Closed,
 }
 
@@ -167,14 +167,14 @@ struct Start {
     blank: bool,
 }
 
-/// Where rows begin and quotes are open, by the rules of the `csv` crate.
+/// Tracks where rows begin and quotes are open, by the rules of the `csv` crate.
 #[derive(Debug)]
 struct Shape {
     delimiter: u8,
     state: State,
     line: u64,
     after_return: bool,
-    /// Rows and blank lines that were read and not told.
+    /// Rows and blank lines that were read and not yet returned.
     starts: VecDeque<Start>,
     /// The line of the last quote that opened a field, and the bytes since.
     opened: u64,
@@ -200,7 +200,7 @@ impl Shape {
         self.starts.front().is_some_and(|start| start.blank)
     }
 
-    /// Whether the last row that there is reaches to the file's end because its quote is not closed.
+    /// Returns an error if the row being returned is the last one and its quote was never closed.
     fn unterminated(&self) -> Option<anyhow::Error> {
         let open = self.ended && self.state == State::Quoted && self.starts.is_empty();
         open.then(|| {

@@ -76,8 +76,7 @@ struct Line<'a> {
 }
 
 impl Writer {
-    /// Opens the output; `None` is standard output. With `resume` an unfinished file is gone on with, and its record
-    /// returned.
+    /// Opens the output; `None` is standard output. With `resume` it continues an unfinished file, and returns its record.
     ///
     /// # Errors
     /// The output cannot be written, or is unfinished and `resume` is not set.
@@ -138,7 +137,7 @@ impl Writer {
         self.judge(written)
     }
 
-    /// Who reads a pipe may close it (`lexivec embed … | head`): that is no failure.
+    /// The reader of a pipe may close it (`lexivec embed … | head`), which is not a failure.
     fn judge(&self, written: std::io::Result<()>) -> anyhow::Result<()> {
         match written {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Closed.into()),
@@ -149,7 +148,7 @@ impl Writer {
     /// Adds a text's vector, under the number of its row.
     ///
     /// # Errors
-    /// The output cannot be written; [`Closed`] where its reader has gone.
+    /// The output cannot be written; [`Closed`] if its reader has closed the pipe.
     pub(super) fn write(&mut self, index: u64, text: &str, vector: &[f32]) -> anyhow::Result<()> {
         let bytes = match self.format {
             Format::JsonLines => {
@@ -170,7 +169,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes sure that what was written so far can be gone on with, or read by who waits for it.
+    /// Flushes what was written so far. A file can be resumed from here.
     ///
     /// # Errors
     /// The output cannot be written.
@@ -190,7 +189,7 @@ impl Writer {
         self.judge(flushed)
     }
 
-    /// The unfinished file, if there is one to go on with.
+    /// The unfinished file, if it can be resumed.
     pub(super) fn kept(&self) -> Option<&Path> {
         match &self.sink {
             Sink::File(partial) => partial.kept(),

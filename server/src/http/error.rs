@@ -14,6 +14,10 @@ use lexivec_runtime::Error as RuntimeError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+mod tei;
+
+pub(super) use tei::TeiErrorBody;
+
 /// An error on its way to a client.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -407,46 +411,6 @@ struct Fields {
     param: Option<String>,
     /// What went wrong, for programs.
     code: &'static str,
-}
-
-/// text-embeddings-inference's body of an error.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub(super) struct TeiErrorBody {
-    /// What is wrong and what to do; names the request's field to blame.
-    error: String,
-    /// `Validation`, `Overloaded`, `Unhealthy` or `Backend`.
-    error_type: &'static str,
-}
-
-impl ApiError {
-    /// The same error for clients of text-embeddings-inference: `error` is a text, the only thing that they show. The engine
-    /// calls the texts `input`, and there they are in `inputs`.
-    fn in_tei_shape(&self, status: StatusCode) -> TeiErrorBody {
-        let message = self.to_string();
-        let message = match (self, message.strip_prefix("input[")) {
-            (Self::Runtime { .. }, Some(item)) => format!("inputs[{item}"),
-            _ => message,
-        };
-        let param = match (self, self.param()) {
-            (Self::Runtime { .. }, Some("input")) => Some("inputs"),
-            (_, param) => param,
-        };
-        let named =
-            |param: &str| message.contains(&format!("`{param}")) || message.starts_with(param);
-        let error = match param {
-            Some(param) if !named(param) => format!("`{param}`: {message}"),
-            _ => message,
-        };
-        TeiErrorBody {
-            error: clip(error),
-            error_type: match status {
-                StatusCode::TOO_MANY_REQUESTS => "Overloaded",
-                StatusCode::SERVICE_UNAVAILABLE => "Unhealthy",
-                status if status.is_server_error() => "Backend",
-                _ => "Validation",
-            },
-        }
-    }
 }
 
 /// The most bytes of a message: it may quote what the client sent, which may be megabytes.

@@ -8,6 +8,7 @@ use std::path::{Component, Path};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
+use crate::text;
 
 /// Settings files are kilobytes; the index of a very large sharded checkpoint is a few megabytes.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
@@ -24,7 +25,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
             format!("is {size} bytes; at most {MAX_TEXT_BYTES} are read here"),
         ));
     }
-    fs_err::read_to_string(path).map_err(|source| Error::io(path, source))
+    text::read(path).map_err(|source| Error::io(path, source))
 }
 
 /// Reads a JSON file into `T`.

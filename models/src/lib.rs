@@ -21,6 +21,7 @@ mod paths;
 mod precision;
 mod prompt;
 mod sentence;
+pub mod text;
 
 pub use adapter::Adapter;
 pub use catalog::{CatalogEntry, catalog, find};

@@ -7,11 +7,16 @@
 //! * [`prefix`] decides what stands before a text, for both.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+// These macros panic when the reader has closed the pipe; `stdio` has replacements.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod cli;
 pub mod compare;
 pub mod embed;
 pub mod http;
 mod interrupt;
+mod links;
 mod memory_trim;
 pub mod prefix;
+mod stdio;
+mod surrogate;

@@ -1,7 +1,7 @@
 """The clients' environments, below the cache folder: made once, and again when what they hold changes.
 
 They need Python 3.11 or newer with pip; Node.js and npm come out of a wheel. environments/ has a file per environment.
-`openai-newest` alone is left open; the others are complete locks, tested together.
+Those whose names end in `newest` are left open; the others are complete locks, tested together.
 """
 
 import os
@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 import suite  # noqa: E402  (needs the path)
 
 HERE = Path(__file__).resolve().parent
-NODE_PACKAGES = {"openai-node": ["openai@6.49.0"]}
+NODE_PACKAGES = {"node": ["openai@7.57.0", "@huggingface/inference@4.13.30"]}
 
 
 def clean() -> dict:

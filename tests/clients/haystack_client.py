@@ -46,12 +46,12 @@ assert same(
     reference(TERMS, instruction="Find the disease"),
 )
 
-with refused(BadRequestError, words="context_length_exceeded"):
+with refused(BadRequestError, words="maximum context length"):
     text(TOO_LONG, truncate=False)
 with refused(BadRequestError, words="empty"):
     text("")
 assert text("a", url=KEYED_URL, key=KEY)
-with refused(HfHubHTTPError, words="invalid_api_key", url=KEYED_URL):
+with refused(HfHubHTTPError, words="API key is not known", url=KEYED_URL):
     text("a", url=KEYED_URL, key="wrong")
 packages = ("haystack-ai", "huggingface-api-haystack")
 print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages))

@@ -28,15 +28,15 @@ for direction, side in (("right", "end"), ("left", "start")):
 
 # It never asks again. The words of the error are in its message.
 for words, fields in [
-    ("context_length_exceeded", {"text": TOO_LONG}),
-    ("'param': 'dimensions'", {"text": "a", "dimensions": 257}),
-    ("'param': 'prompt_name'", {"text": "a", "prompt_name": "nobody"}),
-    ("'param': 'truncation_direction'", {"text": "a", "truncation_direction": "up"}),
+    ("maximum context length", {"text": TOO_LONG}),
+    ("`dimensions`", {"text": "a", "dimensions": 257}),
+    ("`prompt_name`", {"text": "a", "prompt_name": "nobody"}),
+    ("`truncation_direction`", {"text": "a", "truncation_direction": "up"}),
     ("empty", {"text": ""}),
 ]:
     with refused(BadRequestError, words=words):
         embed(**fields)
 assert InferenceClient(base_url=KEYED_URL, api_key=KEY).feature_extraction("a").shape == (1, 256)
-with refused(HfHubHTTPError, words="invalid_api_key", url=KEYED_URL):
+with refused(HfHubHTTPError, words="API key is not known", url=KEYED_URL):
     InferenceClient(base_url=KEYED_URL, api_key="wrong").feature_extraction("a")
 print(f"huggingface_hub {huggingface_hub.__version__}")

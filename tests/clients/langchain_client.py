@@ -79,10 +79,10 @@ def endpoint():
     queries = endpoint_embeddings(prompt_name="query")
     assert same(queries.embed_documents(TERMS), reference(TERMS, prompt_name="query"))
     assert same(endpoint_embeddings(truncate=True).embed_documents([TOO_LONG]), reference([TOO_LONG], truncate="end"))
-    with refused(BadRequestError, words="context_length_exceeded"):
+    with refused(BadRequestError, words="maximum context length"):
         endpoint_embeddings().embed_query(TOO_LONG)
     assert endpoint_embeddings(KEYED_URL, KEY).embed_query("a")
-    with refused(HfHubHTTPError, words="invalid_api_key", url=KEYED_URL):
+    with refused(HfHubHTTPError, words="API key is not known", url=KEYED_URL):
         endpoint_embeddings(KEYED_URL, "wrong").embed_query("a")
 
 

@@ -32,11 +32,13 @@ CLIENTS = {
     "guide, openai newest": ("guide.py", "openai-newest"),
     "openai 1.50.0": ("openai_client.py", "openai-1.50.0"),
     "openai newest": ("openai_client.py", "openai-newest"),
-    "openai-node": ("openai_client.mjs", "openai-node"),
+    "openai-node": ("openai_client.mjs", "node"),
     "langchain": ("langchain_client.py", "frameworks"),
     "llama-index": ("llama_index_client.py", "frameworks"),
     "haystack": ("haystack_client.py", "frameworks"),
     "huggingface_hub": ("hub_client.py", "frameworks"),
+    "huggingface_hub newest": ("hub_client.py", "huggingface-newest"),
+    "@huggingface/inference": ("inference_client.mjs", "node"),
     "schemathesis, openapi.json": ("own_schema.py", "schemathesis"),
     "schemathesis, openai's schema": ("openai_schema.py", "schemathesis"),
 }
@@ -72,7 +74,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", metavar="NAME", help="run the clients whose name holds NAME")
     parser.add_argument(
-        "--fresh", action="store_true", help="make the environments again: the newest openai may have changed"
+        "--fresh", action="store_true", help="make the environments again: the newest releases may have changed"
     )
     arguments = parser.parse_args()
     chosen = {name: client for name, client in CLIENTS.items() if (arguments.only or "") in name}

@@ -6,7 +6,10 @@
 
 mod adapters;
 mod checkpoints;
+mod closed_pipes;
 mod compare;
+mod environment;
+mod files;
 mod float16;
 mod fuzz;
 mod golden;

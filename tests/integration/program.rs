@@ -29,7 +29,7 @@ fn run(dir: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -63,7 +63,7 @@ fn a_missing_library_is_an_error_that_names_the_cure() {
 }
 
 /// A copy of nano, which no cache knows.
-fn copy_of_nano(parent: &Path) -> PathBuf {
+pub(crate) fn copy_of_nano(parent: &Path) -> PathBuf {
     let copy = parent.join("checkpoint");
     let from = Checkpoint::open(&nano()).unwrap();
     fs_err::create_dir_all(copy.join("1_Pooling")).unwrap();

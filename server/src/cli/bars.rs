@@ -18,11 +18,13 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// A bar that counts texts.
-pub(crate) fn texts() -> ProgressBar {
-    let bar = ProgressBar::new_spinner()
-        .with_style(style(TEXTS))
-        .with_message("embedding");
+/// A bar that counts texts, to the end where that is known.
+pub(crate) fn texts(count: Option<u64>) -> ProgressBar {
+    let bar = match count {
+        Some(count) => ProgressBar::new(count).with_style(style(COUNT)),
+        None => ProgressBar::new_spinner().with_style(style(TEXTS)),
+    };
+    let bar = bar.with_message("embedding");
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }

@@ -6,7 +6,8 @@ use clap::Args;
 use lexivec_models::{HubOptions, Instructions};
 
 use super::Usage;
-use crate::embed::Reader;
+use crate::embed::{Kind, Reader, RowError, Text};
+use crate::stdio::say;
 
 /// `--onnxruntime`, else ORT_DYLIB_PATH.
 pub(crate) fn library(flag: Option<&PathBuf>) -> Option<PathBuf> {
@@ -74,6 +75,16 @@ pub(crate) struct TextArgs {
     /// Column of a .csv file that holds the text
     #[arg(long, env = "LEXIVEC_COLUMN", default_value = "text")]
     column: String,
+
+    /// What the files hold, whatever they are called: txt (a text per line), jsonl or csv. Default: by each file's ending;
+    /// standard input and pipes hold a text per line
+    #[arg(
+        long,
+        env = "LEXIVEC_INPUT_FORMAT",
+        value_name = "FORMAT",
+        hide_possible_values = true
+    )]
+    input_format: Option<Kind>,
 }
 
 impl TextArgs {
@@ -82,8 +93,28 @@ impl TextArgs {
     /// # Errors
     /// [`Usage`] for a file of a kind that is not read.
     pub(crate) fn reader(&self, files: &[PathBuf]) -> Result<Reader, Usage> {
-        Reader::new(files, &self.field, &self.column).map_err(Usage)
+        Reader::new(files, self.input_format, &self.field, &self.column).map_err(Usage)
     }
+}
+
+/// All texts of a reader whose rows need not keep their numbers; says how many empty ones were left out.
+///
+/// # Errors
+/// A file or a row cannot be read.
+pub(crate) fn all_texts(reader: Reader) -> anyhow::Result<Vec<Text>> {
+    let (mut texts, mut empty) = (Vec::new(), 0);
+    for row in reader {
+        match row {
+            Ok(text) => texts.push(text),
+            Err(RowError::Empty { .. }) => empty += 1,
+            Err(RowError::File(error)) => return Err(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if empty > 0 {
+        say!("note: {empty} empty rows were left out");
+    }
+    Ok(texts)
 }
 
 /// The registry of domain instructions.

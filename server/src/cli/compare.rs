@@ -10,6 +10,7 @@ use super::compare_args::{DataArgs, EndpointArgs, GateArgs, MeasureArgs, OutputA
 use super::compute_args::ComputeArgs;
 use super::machine;
 use crate::compare::{Sides, footprint, terminal};
+use crate::stdio::{print, say};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -71,6 +72,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         &settings.dimensions,
     )?;
     args.output.check()?;
+    if let Some(number) = args.footprint {
+        let found = footprint::here(&sides.files(number)?, || sides.open(number))?;
+        print(&serde_json::to_string(&found)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let (data, mut facts) = args.data.read(&settings)?;
     let bar = ConversionBar::of_texts();
     let comparison = Comparison {
@@ -78,12 +84,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         settings: &settings,
         progress: &bar,
     };
-    if let Some(number) = args.footprint {
-        let texts: Vec<&str> = comparison.speed_texts();
-        let found = footprint::here(&sides.files(number)?, || sides.open(number), &texts)?;
-        println!("{}", serde_json::to_string(&found)?);
-        return Ok(ExitCode::SUCCESS);
-    }
 
     // A server that cannot be asked is found out before a model is loaded.
     for number in (0..=args.candidates.len()).filter(|n| sides.is_endpoint(*n)) {
@@ -92,7 +92,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let measured = |number: usize| -> anyhow::Result<Measured> {
         let mut side: Side = sides.open(number)?;
         if !sides.is_endpoint(number) {
-            match footprint::measure(number) {
+            match footprint::measure(number, &comparison.speed_texts()) {
                 Ok(found) => side.facts.footprint = Some(found),
                 Err(error) => side
                     .facts
@@ -123,11 +123,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         gates: candidates.iter().flat_map(|c| gates.judge(c)).collect(),
         candidates,
     };
-    print!("{}", terminal::write(&report));
+    print(terminal::write(&report).trim_end())?;
     args.output.write(&report)?;
     let failed: Vec<_> = report.gates.iter().filter(|v| !v.passed).collect();
     for verdict in &failed {
-        eprintln!("error: {verdict}");
+        say!("error: {verdict}");
     }
     Ok(match failed.is_empty() {
         true => ExitCode::SUCCESS,

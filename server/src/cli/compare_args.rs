@@ -10,9 +10,10 @@ use lexivec_convert::compare::{
 };
 
 use super::Usage;
-use super::common::{DomainArgs, TextArgs};
+use super::common::{DomainArgs, TextArgs, all_texts};
 use crate::compare::{beir, html, markdown, pairs};
 use crate::prefix::instruction;
+use crate::stdio::say;
 
 /// On what sides are compared.
 #[derive(Debug, clap::Args)]
@@ -293,18 +294,14 @@ impl DataArgs {
             return Ok(built_in());
         }
         let reader = self.places.reader(&self.texts)?;
-        let mut samples = Vec::new();
-        for text in reader {
-            let text = text?;
-            if text.text.is_empty() {
-                bail!("{}: the text is empty", text.place);
-            }
-            samples.push(Sample {
+        let texts = all_texts(reader)?.into_iter();
+        let samples: Vec<Sample> = texts
+            .map(|text| Sample {
                 text: text.text,
                 place: text.place,
                 kind: None,
-            });
-        }
+            })
+            .collect();
         if samples.len() < 2 {
             bail!(
                 "{}: {} texts are too few to compare on",
@@ -377,7 +374,7 @@ impl OutputArgs {
         }
         let written: Vec<_> = self.paths().map(|p| p.display().to_string()).collect();
         if !written.is_empty() {
-            eprintln!("the whole report: {}", written.join(", "));
+            say!("the whole report: {}", written.join(", "));
         }
         Ok(())
     }

@@ -11,10 +11,12 @@ use lexivec_models::{
 use lexivec_runtime::Provider;
 
 use super::bars::ConversionBar;
-use super::common::{CheckpointArgs, library};
+use super::common::{CheckpointArgs, all_texts, library};
 use super::{Usage, engines, resolve};
 use crate::embed::Reader;
 use crate::interrupt;
+use crate::links::followed;
+use crate::stdio::{self, say};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -76,7 +78,7 @@ pub(crate) struct Args {
     min_cosine: Option<f64>,
 
     /// Skip calibration: round weights to nearest. Seconds instead of minutes, and a far coarser model. fp16 is not rescaled where values are too large for it
-    #[arg(long, env = "LEXIVEC_NO_CALIBRATION", conflicts_with = "calibration")]
+    #[arg(long, env = "LEXIVEC_NO_CALIBRATION")]
     no_calibration: bool,
 
     /// Weights that share a scale in int8-weight and int4-weight: 32, 64 or 128. Smaller blocks are more accurate; larger
@@ -122,7 +124,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     engines::prepare(provider, onnxruntime.as_deref());
     let checkpoint = resolve::checkpoint(&args.source, &args.checkpoint)?;
     for note in &checkpoint.notes {
-        eprintln!("note: {note}");
+        say!("note: {note}");
     }
     for precision in &args.precision {
         let name = checkpoint.source.name.rsplit('/').next().unwrap_or("model");
@@ -132,6 +134,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             None if provider == Provider::Cpu => PathBuf::from(format!("{name}-{precision}")),
             None => PathBuf::from(format!("{name}-{precision}-{provider}")),
         };
+        let output = followed(&output)?;
         let options = ConvertOptions {
             calibration: calibration.clone(),
             ..args.options(provider, *precision)
@@ -141,14 +144,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let report = convert(&checkpoint, &output, &options, &bar);
         bar.clear();
         let report = report?;
-        print(options.precision, &report);
+        print(options.precision, &report)?;
         // Those of the checkpoint are told.
         for note in report
             .notes
             .iter()
             .filter(|n| !checkpoint.notes.contains(n))
         {
-            println!("  note: {note}");
+            stdio::print(&format!("  note: {note}"))?;
         }
         engines::build(provider, &report.dir, onnxruntime.as_deref())?;
     }
@@ -180,6 +183,10 @@ impl Args {
         if self.min_cosine.is_some_and(|c| !(0.0..1.0).contains(&c)) {
             return Err(Usage("--min-cosine must be at least 0 and below 1".to_owned()).into());
         }
+        if self.no_calibration && self.calibration.is_some() {
+            let reason = "--no-calibration and --calibration exclude each other: give one of them";
+            return Err(Usage(reason.to_owned()).into());
+        }
         if self.no_calibration {
             return Ok(None);
         }
@@ -188,10 +195,10 @@ impl Args {
             ..calibration()
         };
         if let Some(file) = &self.calibration {
-            let texts = Reader::new(std::slice::from_ref(file), "text", "text").map_err(Usage)?;
-            calibration.texts = texts
-                .map(|text| Ok(text?.text))
-                .collect::<anyhow::Result<_>>()?;
+            let texts =
+                Reader::new(std::slice::from_ref(file), None, "text", "text").map_err(Usage)?;
+            let texts = all_texts(texts)?.into_iter();
+            calibration.texts = texts.map(|text| text.text).collect();
             if calibration.texts.iter().all(|t| t.trim().is_empty()) {
                 bail!("{}: there is no text in the file", file.display());
             }
@@ -215,7 +222,7 @@ pub(crate) fn calibration() -> Calibration {
     }
 }
 
-fn print(precision: Precision, report: &Report) {
+fn print(precision: Precision, report: &Report) -> anyhow::Result<()> {
     let weights = match report.weights {
         WeightStorage::Own => "in model.onnx.data",
         WeightStorage::Linked => "the checkpoint's own safetensors, hard-linked",
@@ -224,16 +231,16 @@ fn print(precision: Precision, report: &Report) {
         }
         WeightStorage::Copied => "the checkpoint's own safetensors, copied (another file system)",
     };
-    println!("{} ({precision})", report.dir.display());
-    println!(
-        "  {:.1} MB in {:.1} s; weights: {weights}",
+    let mut text = format!(
+        "{} ({precision})\n  {:.1} MB in {:.1} s; weights: {weights}\n",
+        report.dir.display(),
         report.bytes as f64 / 1e6,
         report.seconds
     );
     if let Some(quantization) = &report.quantization {
-        println!("  {}", calibrated(quantization));
+        text += &format!("  {}\n", calibrated(quantization));
     }
-    println!("  {}", verification(&report.verification));
+    stdio::print(&format!("{text}  {}", verification(&report.verification)))
 }
 
 /// One line for what calibration decided.

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::compute_args::ComputeArgs;
 use super::machine;
+use crate::stdio::print;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -60,8 +61,7 @@ impl Findings {
 
     fn print(&self, json: bool) -> anyhow::Result<()> {
         if json {
-            println!("{}", serde_json::to_string_pretty(&self.0)?);
-            return Ok(());
+            return print(&serde_json::to_string_pretty(&self.0)?);
         }
         for finding in &self.0 {
             let mark = match finding.status {
@@ -69,7 +69,7 @@ impl Findings {
                 Status::Note => "-",
                 Status::Failed => "FAILED",
             };
-            println!("{:15} {mark:6} {}", finding.what, finding.value);
+            print(&format!("{:15} {mark:6} {}", finding.what, finding.value))?;
         }
         Ok(())
     }

@@ -4,32 +4,61 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::bail;
 use lexivec_models::Precision;
-use lexivec_runtime::{Caller, Engine, Request, Truncate};
+use lexivec_runtime::{Engine, Request, Truncate};
 
 use super::bars;
 use super::common::{DomainArgs, SourceArgs, TextArgs};
 use super::compute_args::ComputeArgs;
 use super::{Usage, resolve};
-use crate::embed::{Format, Text, Writer};
+use crate::embed::{Done, Format, Job, MOST_TEXTS, OnError, Settings};
 use crate::prefix::Choice;
-
-/// Texts read, sorted by length and embedded together.
-const CHUNK: usize = 1024;
+use crate::stdio::say;
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Each row of the input gets one row of the output, in the same order: a row without a text, or one that cannot \
+                  be read, is an error that names its line, unless --skip-empty or --on-error skip leaves it out. Files are \
+                  checked before a model is loaded.\n\
+                  A job that ends early (Ctrl-C, a crash, a bad row on standard input) leaves OUTPUT.partial, and in \
+                  OUTPUT.partial.json how far it is. The same command with --resume continues there, if model, settings \
+                  and the rows that were read are the same; what was computed since the last 1,024 texts is lost."
+)]
 pub(crate) struct Args {
     /// Model directory, checkpoint folder, or hub id
     #[arg(env = "LEXIVEC_MODEL")]
     model: String,
 
-    /// Files to read: .txt (a text per line), .jsonl, .csv. Default: standard input, as .txt
+    /// Files to read: .txt (a text per line), .jsonl or .ndjson, .csv; `-` is standard input. Default: standard input, as .txt
     files: Vec<PathBuf>,
 
     /// Output file, .jsonl or .npy. Default: standard output, as .jsonl
     #[arg(short, long, env = "LEXIVEC_OUTPUT", value_name = "FILE")]
     output: Option<PathBuf>,
+
+    /// Continue the unfinished job that left OUTPUT.partial; without one, begin at the first row
+    #[arg(long, env = "LEXIVEC_RESUME")]
+    resume: bool,
+
+    /// Leave out empty lines and fields, and say how many. The rows behind them move up. Default: an empty row is an error
+    #[arg(long, env = "LEXIVEC_SKIP_EMPTY")]
+    skip_empty: bool,
+
+    /// What to do with a row that cannot be read, is empty, or is too long: `stop`, or `skip`, which leaves it out and writes
+    /// it to --errors. `index` in .jsonl counts such rows, too
+    #[arg(
+        long,
+        env = "LEXIVEC_ON_ERROR",
+        value_name = "stop|skip",
+        default_value = "stop",
+        hide_possible_values = true
+    )]
+    on_error: OnError,
+
+    /// File of the rows that --on-error skip leaves out: a JSON object per line with index, place, error and text. Default:
+    /// OUTPUT.errors.jsonl; where the output is no file, lines on standard error
+    #[arg(long, env = "LEXIVEC_ERRORS", value_name = "FILE")]
+    errors: Option<PathBuf>,
 
     #[command(flatten)]
     places: TextArgs,
@@ -69,21 +98,36 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let options = args.compute.engine_options(CHUNK)?;
+    let options = args.compute.engine_options(MOST_TEXTS)?;
     let format = Format::of(args.output.as_deref()).map_err(Usage)?;
-    let mut texts = args.places.reader(&args.files)?;
-    if args.files.is_empty() && std::io::stdin().is_terminal() {
-        eprintln!("reading texts from the terminal, one per line; Ctrl-D ends");
+    if args.errors.is_some() && args.on_error == OnError::Stop {
+        return Err(Usage("--errors is for --on-error skip: give that as well".to_owned()).into());
     }
+    if args.resume && args.output.is_none() {
+        let reason = "--resume continues a file: name it with --output";
+        return Err(Usage(reason.to_owned()).into());
+    }
+    let texts = args.places.reader(&args.files)?;
+    if texts.reads_stdin() && std::io::stdin().is_terminal() {
+        say!("reading texts from the terminal, one per line; Ctrl-D ends");
+    }
+    let settings = Settings {
+        output: args.output.as_deref(),
+        errors: args.errors.as_deref(),
+        on_error: args.on_error,
+        skip_empty: args.skip_empty,
+        resume: args.resume,
+    };
+    let job = Job::open(texts, format, &settings)?;
     let found = resolve::model(&args.model, args.precision, &args.compute, &args.source)?;
     if let Some(note) = &found.note {
-        eprintln!("note: {note}");
+        say!("note: {note}");
     }
     let engine = Engine::open(&found.dir, &options)?;
     engine.check_dimensions(args.dimensions)?;
     let least = engine.model().dimensions.min;
     if args.dimensions.is_some_and(|d| d < least) {
-        eprintln!(
+        say!(
             "warning: the model was trained for {least} dimensions and more; fewer work, and mean less"
         );
     }
@@ -103,80 +147,37 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         },
         ..Request::text("")
     };
-
-    let mut writer = Writer::create(args.output.as_deref(), format)?;
-    let bar = bars::texts();
+    let errors = job.errors().map(|path| path.display().to_string());
+    let bar = bars::texts(job.rows);
     let started = Instant::now();
-    let (mut count, mut truncated) = (0usize, 0usize);
-    loop {
-        let chunk = texts
-            .by_ref()
-            .take(CHUNK)
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        if chunk.is_empty() {
-            break;
-        }
-        count += chunk.len();
-        truncated += embed(&engine, &template, &chunk, &mut writer)?;
-        bar.set_position(count as u64);
-    }
+    let done = job.run(&engine, &template, |count| bar.set_position(count as u64));
     bar.finish_and_clear();
-    if count == 0 {
-        bail!("there is no text in the input: nothing was written");
-    }
-    writer.finish()?;
-    let rate = count as f64 / started.elapsed().as_secs_f64();
-    eprintln!("{count} texts, {rate:.0} texts/s");
-    if truncated > 0 {
-        eprintln!(
-            "warning: {truncated} texts were cut to the model's {} tokens",
-            engine.model().max_length
-        );
-    }
+    let done = done?;
+    let computed = done.texts - done.resumed;
+    let rate = computed as f64 / started.elapsed().as_secs_f64();
+    say!("{} texts, {rate:.0} texts/s", done.texts);
+    report(&done, errors.as_deref(), engine.model().max_length);
     Ok(())
 }
 
-/// Embeds a chunk; texts of like length run together, and are written in the order they were read.
-fn embed(
-    engine: &Engine,
-    template: &Request<'_>,
-    chunk: &[Text],
-    writer: &mut Writer,
-) -> anyhow::Result<usize> {
-    let mut order: Vec<usize> = (0..chunk.len()).collect();
-    order.sort_by_key(|i| chunk[*i].text.len());
-    let mut encodings = vec![None; chunk.len()];
-    for (text, encoding) in chunk.iter().zip(&mut encodings) {
-        let request = Request {
-            input: lexivec_runtime::Input::Text(text.text.as_str().into()),
-            ..template.clone()
-        };
-        let encoded = engine
-            .encode(&request)
-            .map_err(|e| anyhow::anyhow!("{}: {e}", text.place))?;
-        *encoding = Some(encoded);
+/// Says which rows are not what one might expect.
+fn report(done: &Done, errors: Option<&str>, max_length: usize) {
+    if done.resumed > 0 {
+        say!("{} of them were there already", done.resumed);
     }
-    let sequences = order
-        .iter()
-        .filter_map(|i| encodings[*i].as_ref().map(|e| e.ids.clone()))
-        .collect();
-    let mut embeddings = vec![None; chunk.len()];
-    for (i, reply) in order
-        .iter()
-        .zip(engine.submit(sequences, Caller::default(), None)?)
-    {
-        let answer = reply
-            .blocking_recv()
-            .unwrap_or(Err(lexivec_runtime::Error::ShuttingDown));
-        let answer = answer.map_err(|e| anyhow::anyhow!("{}: {e}", chunk[*i].place))?;
-        if let Some(encoding) = &encodings[*i] {
-            embeddings[*i] = Some(engine.finish(&answer, encoding, template.dimensions, true));
-        }
+    if done.empty > 0 {
+        say!("warning: {} empty rows were left out", done.empty);
     }
-    let mut truncated = 0;
-    for (text, embedding) in chunk.iter().zip(embeddings.iter().flatten()) {
-        truncated += usize::from(embedding.truncated);
-        writer.write(&text.text, &embedding.vector)?;
+    if done.rejected > 0 {
+        let place = errors.map_or(String::new(), |path| {
+            format!(": {path} says which, and why")
+        });
+        say!("warning: {} rows were left out{place}", done.rejected);
     }
-    Ok(truncated)
+    if done.truncated > 0 {
+        say!(
+            "warning: {} texts were cut to the model's {max_length} tokens",
+            done.truncated
+        );
+    }
 }

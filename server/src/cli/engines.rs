@@ -5,6 +5,8 @@ use std::path::Path;
 use lexivec_runtime::{Error, Library, Provider, ProviderSettings, SessionSettings, open_network};
 use tracing_subscriber::EnvFilter;
 
+use crate::stdio::print;
+
 /// Loads ONNX Runtime's GPU build before the conversion loads the one for CPUs: a process has one, and the GPU build
 /// verifies as well.
 pub(crate) fn prepare(provider: Provider, onnxruntime: Option<&Path>) {
@@ -39,6 +41,7 @@ pub(crate) fn build(
         .with_writer(std::io::stderr)
         .with_target(false)
         .with_ansi(false)
+        .log_internal_errors(false)
         .without_time()
         .finish();
     let opened = tracing::subscriber::with_default(progress, || {
@@ -46,9 +49,11 @@ pub(crate) fn build(
         open_network(library, dir, &settings)
     });
     match opened {
-        Ok(_) => println!("  engines for this GPU are built"),
+        Ok(_) => print("  engines for this GPU are built")?,
         Err(error @ Error::Provider { .. }) => {
-            println!("  note: engines are built at the first start, because here {error}");
+            print(&format!(
+                "  note: engines are built at the first start, because here {error}"
+            ))?;
         }
         Err(error) => return Err(error.into()),
     }

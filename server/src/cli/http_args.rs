@@ -5,21 +5,25 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use lexivec_models::text;
 
 use super::Usage;
+use super::address::{Port, host, port};
 use crate::http::{AllowedHosts, ApiKeys, HttpSettings, Tls, tls};
 
 /// Who may connect, how, and for how long.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "HTTP")]
 pub(crate) struct HttpArgs {
-    /// Address to listen on. The default takes connections from this machine alone; 0.0.0.0 takes them from everywhere
-    #[arg(long, env = "LEXIVEC_HOST", default_value = "127.0.0.1")]
+    /// Address to listen on, or a name of this machine such as localhost. The default takes connections from this machine
+    /// alone; 0.0.0.0 takes them from everywhere
+    #[arg(long, env = "LEXIVEC_HOST", default_value = "127.0.0.1", value_parser = host)]
     pub(crate) host: IpAddr,
 
-    /// Port to listen on; 0 takes a free one
-    #[arg(long, env = "LEXIVEC_PORT", default_value_t = 30_000)]
-    pub(crate) port: u16,
+    /// Port to listen on; 0 takes a free one. `LEXIVEC_PORT=tcp://…`, which Kubernetes sets for a Service named lexivec, is
+    /// ignored with a warning
+    #[arg(long, env = "LEXIVEC_PORT", default_value = "30000", value_parser = port)]
+    pub(crate) port: Port,
 
     /// API key that requests must have as `Authorization: Bearer KEY`; may be repeated. Default: none is asked for.
     /// The variable, or a file, keeps keys out of the process list
@@ -238,7 +242,7 @@ impl HttpArgs {
         let mut keys = ApiKeys::new(self.api_key.iter().map(String::as_str))
             .map_err(|reason| Usage(format!("--api-key: {reason}")))?;
         if let Some(path) = &self.api_key_file {
-            let text = fs_err::read_to_string(path)?;
+            let text = text::read(path)?;
             let added = keys
                 .add_lines(&text)
                 .map_err(|reason| Usage(format!("{}: {reason}", path.display())))?;

@@ -7,6 +7,7 @@ use lexivec_models::{Checkpoint, Decoder, Manifest, Quantization, Target};
 use serde_json::{Value, json};
 
 use super::convert::{calibrated, verification};
+use crate::stdio::print;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -50,18 +51,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
                 serde_json::to_value(quantization)?,
             );
         }
-        println!("{}", serde_json::to_string_pretty(&object)?);
-        return Ok(());
+        return print(&serde_json::to_string_pretty(&object)?);
     }
     for (name, value) in rows {
         let text = match value {
             Value::String(text) => text,
             other => other.to_string(),
         };
-        println!("{name:14} {text}");
+        print(&format!("{name:14} {text}"))?;
     }
     if let Some(quantization) = &quantization {
-        println!("{}", products(quantization));
+        print(&products(quantization))?;
     }
     Ok(())
 }

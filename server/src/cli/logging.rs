@@ -16,6 +16,8 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 
 use super::Usage;
 
+use crate::stdio::say;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
     /// For people.
@@ -48,7 +50,7 @@ pub(crate) struct Logging(Option<SdkTracerProvider>);
 impl Drop for Logging {
     fn drop(&mut self) {
         if let Some(Err(error)) = self.0.as_ref().map(SdkTracerProvider::shutdown) {
-            eprintln!("the last traces could not be sent: {error}");
+            say!("the last traces could not be sent: {error}");
         }
     }
 }
@@ -70,7 +72,9 @@ impl LogArgs {
             .map_err(|e| Usage(format!("--log: {e}")))?;
         let lines = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
-            .with_ansi(std::io::stderr().is_terminal());
+            .with_ansi(std::io::stderr().is_terminal())
+            // It would be told with eprintln!, which panics where nobody reads standard error.
+            .log_internal_errors(false);
         let lines = match self.log_format {
             LogFormat::Text => lines.boxed(),
             LogFormat::Json => lines

@@ -6,8 +6,9 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+mod address;
 mod bars;
 mod cache_args;
 mod common;
@@ -27,16 +28,19 @@ mod longest;
 mod machine;
 mod resolve;
 mod serve;
+mod switches;
 
 pub(crate) use common::SourceArgs;
 pub(crate) use compare_args::EndpointArgs;
 pub(crate) use resolve::{Kind, checkpoint, has_graph, kind};
 
 use crate::interrupt;
+use crate::stdio::{Closed, say};
 
 /// Text embeddings with Qwen3-Embedding on ONNX Runtime: convert, serve, embed, compare.
 ///
-/// Every flag can be given as an environment variable as well (shown in brackets); the flag wins.
+/// Every flag can be given as an environment variable as well (shown in brackets); the flag wins. The variable of a flag
+/// without a value takes 1/0, true/false, yes/no, on/off.
 #[derive(Debug, Parser)]
 #[command(name = "lexivec", version, propagate_version = true)]
 pub struct Cli {
@@ -75,13 +79,14 @@ impl std::error::Error for Usage {}
 /// The program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = switches::lenient(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match run(cli) {
         Ok(code) => code,
         // Who reads our output has gone (`lexivec embed … | head`): nobody is left to tell.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.downcast_ref::<Closed>().is_some() => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", chain(&error));
+            say!("error: {}", chain(&error));
             let usage = error.downcast_ref::<Usage>().is_some();
             // A command that a signal stopped in good order says so, as one that it ended at once does.
             let failed = interrupt::status().unwrap_or(1);
@@ -102,13 +107,6 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let mut io = error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>());
-    io.any(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
-}
-
 /// The message and its causes; a cause whose words the message already holds is not said twice.
 fn chain(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
@@ -123,13 +121,11 @@ fn chain(error: &anyhow::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn flags_are_consistent() {
-        Cli::command().debug_assert();
+        switches::lenient(Cli::command()).debug_assert();
     }
 
     #[test]

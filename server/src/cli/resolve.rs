@@ -16,6 +16,7 @@ use super::common::{CheckpointArgs, HubArgs, SourceArgs};
 use super::compute_args::ComputeArgs;
 use super::{Usage, conversion_cache};
 use crate::interrupt;
+use crate::stdio::say;
 
 /// How often it is looked whether another process has finished the same conversion.
 const BUSY: Duration = Duration::from_secs(1);
@@ -212,7 +213,7 @@ fn convert_into(
     for note in &checkpoint.notes {
         eprintln!("note: {note}");
     }
-    eprintln!(
+    say!(
         "converting {} to {} (once; kept in {})",
         checkpoint.source.name,
         options.precision,
@@ -222,7 +223,7 @@ fn convert_into(
     let bar = ConversionBar::default();
     let mut report = convert(checkpoint, dir, options, &bar);
     if matches!(report, Err(ConvertError::Busy { .. })) {
-        eprintln!("another process is converting it: waiting for that");
+        say!("another process is converting it: waiting for that");
         while matches!(report, Err(ConvertError::Busy { .. })) && !interrupt::requested() {
             std::thread::sleep(BUSY);
             report = convert(checkpoint, dir, options, &bar);

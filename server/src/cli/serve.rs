@@ -18,6 +18,7 @@ use super::logging::LogArgs;
 use super::longest::{LEAST, longest};
 use super::{Usage, resolve};
 use crate::http::{self, AppState, Budget, Exporter, ServedModel};
+use crate::stdio::say;
 use crate::{interrupt, memory_trim};
 
 /// How long a batch may take that nobody waits for any more, when the server ends.
@@ -144,7 +145,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let logging = args.logs.init()?;
     let instructions = args.domains.load()?;
     // Before a model is loaded, which may take minutes: a port that is taken is known at once.
-    let address = SocketAddr::new(args.http.host, args.http.port);
+    let address = SocketAddr::new(args.http.host, args.http.port.number());
     let listener = http::listen(address)
         .with_context(|| format!("cannot listen on {address} (--host, --port)"))?;
     raise_open_files(settings.max_connections);
@@ -192,7 +193,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             "serving"
         );
     } else {
-        eprintln!(
+        say!(
             "{}",
             banner(&models, &notes, &url, keys.are_required(), request_timeout)
         );

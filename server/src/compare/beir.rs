@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use lexivec_convert::compare::{Query, Retrieval};
+use lexivec_models::text;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -51,7 +52,7 @@ pub fn read(
     let documents = positions(&corpus);
     let places = positions(&queries);
     let mut judged = vec![Vec::new(); queries.len()];
-    for (i, line) in fs_err::read_to_string(&path)?.lines().enumerate() {
+    for (i, line) in text::read(&path)?.lines().enumerate() {
         let place = format!("{}:{}", path.display(), i + 1);
         if line.trim().is_empty() {
             continue;
@@ -103,7 +104,7 @@ pub fn read(
 
 /// Ids and texts of a .jsonl file. A document's title stands before its text, as in BEIR.
 fn texts(path: &Path) -> anyhow::Result<Vec<(String, String)>> {
-    let content = fs_err::read_to_string(path).with_context(
+    let content = text::read(path).with_context(
         || "a retrieval set is a folder with corpus.jsonl, queries.jsonl and qrels/*.tsv",
     )?;
     let mut found = Vec::new();
@@ -204,6 +205,14 @@ mod tests {
         assert_eq!(found.queries[0].judged, [(0, 2.0), (1, 0.0)]);
         let dev = read(dir.path(), Some("dev"), None).unwrap();
         assert_eq!(dev.queries[0].judged, [(1, 1.0)]);
+        for name in ["corpus.jsonl", "queries.jsonl", "qrels/dev.tsv"] {
+            let path = dir.path().join(name);
+            let marked = format!("\u{feff}{}", fs_err::read_to_string(&path).unwrap());
+            fs_err::write(path, marked).unwrap();
+        }
+        let marked = read(dir.path(), Some("dev"), None).unwrap();
+        assert_eq!(marked.documents, found.documents);
+        assert_eq!(marked.queries[0].judged, [(1, 1.0)]);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What loading a model costs, measured in a process of its own: what one model leaves behind in an allocator would
 //! otherwise be taken off the next one's.
 //!
-//! The process is this program with the same arguments and one more, `--footprint SIDE`; it answers with a line of
-//! JSON.
+//! The process is this program with the same arguments and one more, `--footprint SIDE`. It reads the texts as JSON from its
+//! standard input, since files such as pipes can be read once, and answers with a line of JSON.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -14,17 +15,24 @@ use lexivec_convert::compare::{Footprint, Side};
 /// The hidden flag.
 pub(crate) const FLAG: &str = "--footprint";
 
-/// Has another process measure the side of this number (the baseline is 0).
+/// Has another process measure the side of this number (the baseline is 0) on these texts.
 ///
 /// # Errors
 /// The process does not start, or fails: its own message is the error.
-pub(crate) fn measure(side: usize) -> anyhow::Result<Footprint> {
+pub(crate) fn measure(side: usize, texts: &[&str]) -> anyhow::Result<Footprint> {
     let program = std::env::current_exe()?;
-    let output = Command::new(program)
+    let mut process = Command::new(program)
         .args(std::env::args_os().skip(1))
         .arg(format!("{FLAG}={side}"))
-        .stdin(Stdio::null())
-        .output()?;
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    if let Some(mut stdin) = process.stdin.take() {
+        // A process that ends before it has read them says why.
+        let _ = stdin.write_all(&serde_json::to_vec(texts)?);
+    }
+    let output = process.wait_with_output()?;
     if !output.status.success() {
         let message = String::from_utf8_lossy(&output.stderr);
         bail!("{}", message.lines().last().unwrap_or("the process failed"));
@@ -32,15 +40,17 @@ pub(crate) fn measure(side: usize) -> anyhow::Result<Footprint> {
     serde_json::from_slice(&output.stdout).context("the process gave no answer")
 }
 
-/// Measures in this process: loads a side and embeds texts with it.
+/// Measures in this process: loads a side and embeds the texts of standard input with it.
 ///
 /// # Errors
 /// The side does not load or embed, or the system does not tell a process's memory.
 pub(crate) fn here(
     files: &[PathBuf],
     open: impl FnOnce() -> anyhow::Result<Side>,
-    texts: &[&str],
 ) -> anyhow::Result<Footprint> {
+    let texts: Vec<String> = serde_json::from_reader(std::io::stdin())
+        .context("standard input does not hold the texts as a JSON array")?;
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     for file in files {
         read_through(file)?;
     }
@@ -49,7 +59,7 @@ pub(crate) fn here(
     let mut side = open()?;
     let load_seconds = started.elapsed().as_secs_f64();
     let loaded = resident("VmRSS:")?;
-    side.embed(texts)?;
+    side.embed(&texts)?;
     let peak = resident("VmHWM:")?;
     Ok(Footprint {
         load_seconds,

@@ -4,6 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail};
 use lexivec_convert::compare::ScoredPair;
+use lexivec_models::text;
+
+use crate::embed::{Row, Table};
 
 /// The columns or fields of a pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,13 +24,13 @@ pub struct Columns {
 /// # Errors
 /// The file cannot be read, or a line lacks a text or a finite score; the line is named.
 pub fn read(path: &Path, columns: &Columns) -> anyhow::Result<Vec<ScoredPair>> {
-    let ending = path.extension().and_then(|e| e.to_str());
-    let pairs = match ending {
+    let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
+    let pairs = match ending.to_str() {
         Some("csv") => table(path, columns, b',')?,
         Some("tsv") => table(path, columns, b'\t')?,
-        Some("jsonl") => lines(path, columns)?,
+        Some("jsonl" | "ndjson") => lines(path, columns)?,
         _ => bail!(
-            "{}: pairs are read from .csv, .tsv and .jsonl files",
+            "{}: pairs are read from .csv, .tsv and .jsonl (.ndjson) files",
             path.display()
         ),
     };
@@ -43,16 +46,11 @@ pub fn read(path: &Path, columns: &Columns) -> anyhow::Result<Vec<ScoredPair>> {
 
 fn table(path: &Path, columns: &Columns, delimiter: u8) -> anyhow::Result<Vec<ScoredPair>> {
     let name = path.display();
-    let unreadable = || format!("{name}: not a readable table");
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter)
-        .from_reader(fs_err::File::open(path)?);
-    let headers = reader.headers().with_context(unreadable)?.clone();
+    let source = text::without_mark(fs_err::File::open(path)?).with_context(|| name.to_string())?;
+    let table = Table::new(source, delimiter).with_context(|| name.to_string())?;
     let position = |column: &str| {
-        let known = headers.iter().collect::<Vec<_>>().join(", ");
-        headers.iter().position(|h| h == column).with_context(|| {
-            format!("{name}: there is no column `{column}`; it has {known} (--pair-columns)")
-        })
+        let found = table.column(column);
+        found.map_err(|error| anyhow!("{name}: {error} (--pair-columns)"))
     };
     let [a, b, score] = [
         position(&columns.a)?,
@@ -60,23 +58,27 @@ fn table(path: &Path, columns: &Columns, delimiter: u8) -> anyhow::Result<Vec<Sc
         position(&columns.score)?,
     ];
     let mut pairs = Vec::new();
-    for record in reader.records() {
-        let record = record.with_context(unreadable)?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let field = |i: usize| record.get(i).unwrap_or_default();
+    for row in table {
+        let (line, row) = row.with_context(|| name.to_string())?;
         let place = format!("{name}:{line}");
-        pairs.push(pair(
-            &place,
-            field(a),
-            field(b),
-            field(score).trim().parse().ok(),
-        )?);
+        let fields = match row {
+            Row::Fields(fields) => fields,
+            // Pairs have no order that a blank line could shift.
+            Row::Blank => continue,
+            Row::Uneven(reason) => bail!("{place}: {reason}"),
+        };
+        let field = |i: usize| {
+            let field = std::str::from_utf8(fields.get(i).unwrap_or_default());
+            field.with_context(|| format!("{place}: the row is not UTF-8 text"))
+        };
+        let number = field(score)?.trim().parse().ok();
+        pairs.push(pair(&place, field(a)?, field(b)?, number)?);
     }
     Ok(pairs)
 }
 
 fn lines(path: &Path, columns: &Columns) -> anyhow::Result<Vec<ScoredPair>> {
-    let text = fs_err::read_to_string(path)?;
+    let text = text::read(path)?;
     let mut pairs = Vec::new();
     for (i, line) in text.lines().enumerate() {
         if line.trim().is_empty() {
@@ -138,6 +140,10 @@ mod tests {
         assert_eq!((&*expected[0].a, expected[1].score), ("one, two", 2.5));
         assert_eq!(read("a.tsv", tsv).unwrap(), expected);
         assert_eq!(read("a.jsonl", jsonl).unwrap(), expected);
+        for (name, content) in [("a.CSV", csv), ("a.Tsv", tsv), ("a.ndjson", jsonl)] {
+            let marked = format!("\u{feff}{content}");
+            assert_eq!(read(name, &marked).unwrap(), expected, "{name}");
+        }
     }
 
     #[test]
@@ -159,5 +165,10 @@ mod tests {
         );
         assert!(message("a.csv", "text_a,text_b,score\na,b,1\n").contains("too few"));
         assert!(message("a.xlsx", "").contains(".csv, .tsv and .jsonl"));
+        let quote = message(
+            "a.tsv",
+            "text_a\ttext_b\tscore\na\tb\t1\n\"c\td\t2\ne\tf\t3\n",
+        );
+        assert!(quote.contains("a.tsv: line 3: the quote"), "{quote}");
     }
 }

@@ -1,10 +1,21 @@
-//! Texts from .txt, .jsonl and .csv files, or standard input, one at a time.
+//! Texts from .txt, .jsonl and .csv files, or standard input, one row at a time.
+//!
+//! A row is a line, or a record of a table. Callers match vectors to rows by number, so the reader reports a row without a
+//! text as an error with its place instead of skipping it.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::io::{BufRead, Read};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
+use lexivec_models::text::without_mark;
+
+use super::kind::{Kind, is_special, is_stdin};
+use super::table::{Row, Table};
+use crate::surrogate;
+
+/// The most bytes of a line or a quoted field. Without a limit, one damaged file could fill the memory.
+pub(super) const LONGEST: usize = 64 << 20;
 
 /// A text and where it stands, for messages: `terms.csv:12`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,187 +26,286 @@ pub struct Text {
     pub place: String,
 }
 
-type Texts = Box<dyn Iterator<Item = anyhow::Result<Text>>>;
+/// A row without a text.
+#[derive(Debug, thiserror::Error)]
+pub enum RowError {
+    /// The line, or the field, is empty.
+    #[error(
+        "{place}: there is no text in this row. Skipping it would shift the rows after it: fill it, remove it, or pass \
+         --skip-empty to skip all empty rows"
+    )]
+    Empty {
+        /// File and line.
+        place: String,
+    },
+    /// The row cannot be read; the next one can.
+    #[error("{place}: {reason}")]
+    Bad {
+        /// File and line.
+        place: String,
+        /// What is wrong.
+        reason: String,
+        /// The row as it stands in the file, as far as it is text.
+        text: String,
+    },
+    /// The file cannot be read, or not any further.
+    #[error(transparent)]
+    File(anyhow::Error),
+}
 
-/// The texts of several files, one file after another; a file is opened when it is reached.
+type Rows = Box<dyn Iterator<Item = Result<Text, RowError>>>;
+
+/// Where texts come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Source {
+    Stdin(Kind),
+    File(PathBuf, Kind),
+}
+
+/// The rows of several files, one file after another; a file is opened when it is reached.
 pub struct Reader {
-    files: VecDeque<PathBuf>,
+    sources: VecDeque<Source>,
     field: String,
     column: String,
-    current: Option<Texts>,
+    current: Option<Rows>,
 }
 
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reader")
-            .field("files", &self.files)
+            .field("sources", &self.sources)
             .finish_non_exhaustive()
     }
 }
 
 impl Reader {
-    /// Reads `files`, or standard input if there are none.
+    /// Reads `files`, or standard input if there are none. `kind` says what all of them hold; by default their endings do,
+    /// and standard input holds lines.
     ///
     /// # Errors
-    /// A file's ending is none that is known.
-    pub fn new(files: &[PathBuf], field: &str, column: &str) -> Result<Self, String> {
+    /// A file's ending is none that is known, or standard input is named twice.
+    pub fn new(
+        files: &[PathBuf],
+        kind: Option<Kind>,
+        field: &str,
+        column: &str,
+    ) -> Result<Self, String> {
+        let mut sources = VecDeque::new();
         for file in files {
-            if !["txt", "jsonl", "csv"].contains(&ending(file)) {
-                return Err(format!(
-                    "{}: lexivec reads .txt, .jsonl and .csv files",
-                    file.display()
-                ));
-            }
+            let kind = kind.map_or_else(|| Kind::of(file), Ok)?;
+            sources.push_back(if is_stdin(file) {
+                Source::Stdin(kind)
+            } else {
+                Source::File(file.clone(), kind)
+            });
         }
-        let stdin: Option<Texts> = files
-            .is_empty()
-            .then(|| lines(std::io::stdin(), "standard input".to_owned()));
+        if files.is_empty() {
+            sources.push_back(Source::Stdin(kind.unwrap_or(Kind::Lines)));
+        }
+        let is_stdin = |source: &&Source| matches!(source, Source::Stdin(_));
+        if sources.iter().filter(is_stdin).count() > 1 {
+            return Err("standard input is named twice, and can be read once".to_owned());
+        }
         Ok(Self {
-            files: files.to_vec().into(),
+            sources,
             field: field.to_owned(),
             column: column.to_owned(),
-            current: stdin,
+            current: None,
         })
     }
 
-    fn open(&self, path: &Path) -> anyhow::Result<Texts> {
-        let file = fs_err::File::open(path)?;
-        let name = path.display().to_string();
-        match ending(path) {
-            "jsonl" => Ok(json_lines(file, name, self.field.clone())),
-            "csv" => csv_column(file, name, &self.column),
-            _ => Ok(lines(file, name)),
+    /// Whether standard input is among what is read.
+    #[must_use]
+    pub fn reads_stdin(&self) -> bool {
+        let mut sources = self.sources.iter();
+        sources.any(|source| matches!(source, Source::Stdin(_)))
+    }
+
+    /// Reads every file once before the work starts, and passes each row that has no text to `judge`. Returns the number of rows
+    /// with a text; `None` where standard input or a pipe is read, which can be read only once.
+    ///
+    /// # Errors
+    /// A file is missing or cannot be read, or that of `judge`.
+    pub fn check(
+        &self,
+        mut judge: impl FnMut(RowError) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Option<u64>> {
+        let mut count = Some(0);
+        // All files are there before the first is read to its end, which may take a while.
+        for source in &self.sources {
+            if let Source::File(path, _) = source
+                && !is_special(path)
+            {
+                drop(self.open(source)?);
+            }
+        }
+        for source in &self.sources {
+            match source {
+                Source::File(path, _) if !is_special(path) => {
+                    for row in self.open(source)? {
+                        match row {
+                            Ok(_) => count = count.map(|count| count + 1),
+                            Err(RowError::File(error)) => return Err(error),
+                            Err(error) => judge(error)?,
+                        }
+                    }
+                }
+                Source::File(..) | Source::Stdin(_) => count = None,
+            }
+        }
+        Ok(count)
+    }
+
+    fn open(&self, source: &Source) -> anyhow::Result<Rows> {
+        match source {
+            Source::Stdin(kind) => self.rows(std::io::stdin(), "standard input".to_owned(), *kind),
+            Source::File(path, kind) => {
+                let file = fs_err::File::open(path)?;
+                if file.metadata()?.is_dir() {
+                    return Err(anyhow!("{}: this is a folder, not a file", path.display()));
+                }
+                self.rows(file, path.display().to_string(), *kind)
+            }
+        }
+    }
+
+    fn rows(&self, source: impl Read + 'static, name: String, kind: Kind) -> anyhow::Result<Rows> {
+        let source = without_mark(source).with_context(|| name.clone())?;
+        match kind {
+            Kind::Lines => Ok(Box::new(Lines::new(source, name))),
+            Kind::JsonLines => Ok(json_lines(source, name, self.field.clone())),
+            Kind::Csv => csv_column(source, name, &self.column),
         }
     }
 }
 
 impl Iterator for Reader {
-    type Item = anyhow::Result<Text>;
+    type Item = Result<Text, RowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(text) = self.current.as_mut().and_then(Iterator::next) {
-                return Some(text);
+            if let Some(row) = self.current.as_mut().and_then(Iterator::next) {
+                return Some(row);
             }
-            let path = self.files.pop_front()?;
-            match self.open(&path) {
-                Ok(texts) => self.current = Some(texts),
-                Err(error) => return Some(Err(error)),
+            let source = self.sources.pop_front()?;
+            match self.open(&source) {
+                Ok(rows) => self.current = Some(rows),
+                Err(error) => return Some(Err(RowError::File(error))),
             }
         }
     }
 }
 
-fn ending(path: &Path) -> &str {
-    path.extension()
-        .and_then(|e| e.to_str())
-        .unwrap_or_default()
+/// Lines without their ends, `\n` or `\r\n`.
+struct Lines<R> {
+    source: R,
+    name: String,
+    count: u64,
+    line: Vec<u8>,
 }
 
-/// Lines that are not blank.
-fn lines(source: impl Read + 'static, name: String) -> Texts {
-    let lines = BufReader::new(source).lines().enumerate();
-    Box::new(lines.filter_map(move |(i, line)| {
-        let place = format!("{name}:{}", i + 1);
-        match line {
-            Ok(text) if text.trim().is_empty() => None,
-            Ok(text) => Some(Ok(Text { text, place })),
-            Err(error) => Some(Err(
-                anyhow!(error).context(format!("{place}: the line is not UTF-8 text"))
-            )),
+impl<R: BufRead> Lines<R> {
+    fn new(source: R, name: String) -> Self {
+        Self {
+            source,
+            name,
+            count: 0,
+            line: Vec::new(),
         }
-    }))
+    }
 }
 
-fn json_lines(source: impl Read + 'static, name: String, field: String) -> Texts {
-    Box::new(lines(source, name).map(move |line| {
-        let Text { text, place } = line?;
-        let value: serde_json::Value = serde_json::from_str(&text)
-            .with_context(|| format!("{place}: the line is not JSON"))?;
-        match value.get(&field).and_then(|v| v.as_str()) {
-            Some(text) => Ok(Text {
+impl<R: BufRead> Iterator for Lines<R> {
+    type Item = Result<Text, RowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.line.clear();
+        self.count += 1;
+        let place = format!("{}:{}", self.name, self.count);
+        let mut bounded = self.source.by_ref().take(LONGEST as u64 + 1);
+        match bounded.read_until(b'\n', &mut self.line) {
+            Ok(0) => return None,
+            Ok(_) if self.line.len() > LONGEST => {
+                let reason = format!("{place}: the line is longer than {} MiB", LONGEST >> 20);
+                return Some(Err(RowError::File(anyhow!(reason))));
+            }
+            Ok(_) => {}
+            Err(error) => return Some(Err(RowError::File(anyhow!(error).context(place)))),
+        }
+        let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        Some(match std::str::from_utf8(line) {
+            Ok(text) if text.trim().is_empty() => Err(RowError::Empty { place }),
+            Ok(text) => Ok(Text {
                 text: text.to_owned(),
                 place,
             }),
-            None => Err(anyhow!(
-                "{place}: there is no text in the field `{field}` (--field)"
-            )),
-        }
+            Err(_) => Err(RowError::Bad {
+                place,
+                reason: "the line is not UTF-8 text".to_owned(),
+                text: String::from_utf8_lossy(line).into_owned(),
+            }),
+        })
+    }
+}
+
+fn json_lines(source: impl BufRead + 'static, name: String, field: String) -> Rows {
+    Box::new(Lines::new(source, name).map(move |line| {
+        let Text { text: line, place } = line?;
+        let parsed: Result<serde_json::Value, _> = serde_json::from_str(&line);
+        let reason = match parsed {
+            Ok(value) => match value.get(&field).and_then(|v| v.as_str()) {
+                Some("") => return Err(RowError::Empty { place }),
+                Some(text) => {
+                    return Ok(Text {
+                        text: text.to_owned(),
+                        place,
+                    });
+                }
+                None => format!("there is no text in the field `{field}` (--field)"),
+            },
+            Err(error) => match surrogate::find(line.as_bytes()) {
+                Some(lone) => lone.to_string(),
+                None => format!("the line is not JSON: {error}"),
+            },
+        };
+        Err(RowError::Bad {
+            place,
+            reason,
+            text: line,
+        })
     }))
 }
 
-fn csv_column(source: impl Read + 'static, name: String, column: &str) -> anyhow::Result<Texts> {
-    let mut reader = csv::Reader::from_reader(source);
-    let headers = reader
-        .headers()
-        .with_context(|| format!("{name}: not a readable CSV file"))?;
-    let found = headers.iter().position(|h| h == column);
-    let known = headers.iter().collect::<Vec<_>>().join(", ");
-    let index = found.with_context(|| {
-        format!("{name}: there is no column `{column}`; it has {known} (--column)")
-    })?;
-    Ok(Box::new(reader.into_records().map(move |record| {
-        let record = record.with_context(|| format!("{name}: not a readable CSV file"))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let text = record.get(index).unwrap_or_default().to_owned();
-        Ok(Text {
-            text,
-            place: format!("{name}:{line}"),
-        })
+fn csv_column(source: impl BufRead + 'static, name: String, column: &str) -> anyhow::Result<Rows> {
+    let table = Table::new(source, b',').with_context(|| name.clone())?;
+    let index = table
+        .column(column)
+        .map_err(|error| anyhow!("{name}: {error} (--column)"))?;
+    Ok(Box::new(table.map(move |row| {
+        let (line, row) = row.map_err(|error| RowError::File(error.context(name.clone())))?;
+        let place = format!("{name}:{line}");
+        let bad = |reason: &str, text: &[u8]| RowError::Bad {
+            place: place.clone(),
+            reason: reason.to_owned(),
+            text: String::from_utf8_lossy(text).into_owned(),
+        };
+        match row {
+            Row::Blank => Err(RowError::Empty { place }),
+            Row::Uneven(reason) => Err(bad(&reason, b"")),
+            Row::Fields(fields) => match fields.get(index).unwrap_or_default() {
+                b"" => Err(RowError::Empty { place }),
+                field => match std::str::from_utf8(field) {
+                    Ok(text) => Ok(Text {
+                        text: text.to_owned(),
+                        place,
+                    }),
+                    Err(_) => Err(bad("the field is not UTF-8 text", field)),
+                },
+            },
+        }
     })))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(name: &str, content: &str) -> Vec<anyhow::Result<Text>> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(name);
-        fs_err::write(&path, content).unwrap();
-        Reader::new(&[path], "text", "term").unwrap().collect()
-    }
-
-    fn texts(name: &str, content: &str) -> Vec<String> {
-        read(name, content)
-            .into_iter()
-            .map(|t| t.unwrap().text)
-            .collect()
-    }
-
-    #[test]
-    fn the_three_formats_give_their_texts() {
-        assert_eq!(texts("a.txt", "one\n\n  \n two \n"), ["one", " two "]);
-        assert_eq!(
-            texts(
-                "a.jsonl",
-                "{\"text\":\"one\"}\n{\"text\":\"t\\nwo\",\"id\":2}\n"
-            ),
-            ["one", "t\nwo"]
-        );
-        assert_eq!(
-            texts("a.csv", "id,term\n1,one\n2,\"t,\nwo\"\n"),
-            ["one", "t,\nwo"]
-        );
-    }
-
-    #[test]
-    fn what_is_wrong_names_file_and_line() {
-        let message =
-            |name, content| format!("{:#}", read(name, content).pop().unwrap().unwrap_err());
-        assert!(
-            message("a.jsonl", "{\"text\":\"one\"}\n{\"txt\":1}\n")
-                .contains("a.jsonl:2: there is no text")
-        );
-        assert!(message("a.jsonl", "one\n").contains("a.jsonl:1: the line is not JSON"));
-        assert!(
-            message("a.csv", "id,text\n1,one\n")
-                .contains("there is no column `term`; it has id, text")
-        );
-        assert!(
-            Reader::new(&["a.pdf".into()], "", "")
-                .unwrap_err()
-                .contains("a.pdf")
-        );
-    }
-}
+mod tests;

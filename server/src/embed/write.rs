@@ -1,14 +1,15 @@
 //! Vectors as JSON lines or as a NumPy array (.npy, format version 1.0).
-//!
-//! A file appears by rename, complete or not at all.
 
-use std::io::{BufWriter, Seek as _, SeekFrom, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::Path;
 
+use anyhow::bail;
 use serde::Serialize;
-use tempfile::NamedTempFile;
 
-use crate::interrupt;
+use super::kind::{ending, is_special, is_stdout};
+use super::output::Partial;
+use super::record::Record;
+use crate::stdio::Closed;
 
 /// How vectors are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// By the output file's ending; standard output gets JSON lines.
+    /// By the output file's ending, in upper or lower case; standard output, pipes and devices get JSON lines.
     ///
     /// # Errors
     /// The ending is unknown.
@@ -28,13 +29,21 @@ impl Format {
         let Some(path) = path else {
             return Ok(Self::JsonLines);
         };
-        match path.extension().and_then(|e| e.to_str()) {
-            Some("jsonl") => Ok(Self::JsonLines),
-            Some("npy") => Ok(Self::Npy),
+        match ending(path).as_str() {
+            "jsonl" | "ndjson" => Ok(Self::JsonLines),
+            "npy" => Ok(Self::Npy),
+            _ if is_stdout(path) || is_special(path) => Ok(Self::JsonLines),
             _ => Err(format!(
-                "{}: lexivec writes .jsonl and .npy files",
+                "{}: lexivec writes .jsonl (.ndjson) and .npy files",
                 path.display()
             )),
+        }
+    }
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::JsonLines => "jsonl",
+            Self::Npy => "npy",
         }
     }
 }
@@ -45,7 +54,9 @@ const HEADER: usize = 128;
 #[derive(Debug)]
 enum Sink {
     Stdout(BufWriter<std::io::Stdout>),
-    File(BufWriter<NamedTempFile>, std::path::PathBuf),
+    /// A pipe or a device, which cannot be replaced.
+    Special(BufWriter<fs_err::File>),
+    File(Box<Partial>),
 }
 
 /// Writes vectors of equal width.
@@ -59,94 +70,151 @@ pub struct Writer {
 
 #[derive(Serialize)]
 struct Line<'a> {
-    index: usize,
+    index: u64,
     text: &'a str,
     embedding: &'a [f32],
 }
 
 impl Writer {
-    /// Opens the output; `None` is standard output.
+    /// Opens the output; `None` is standard output. With `resume` it continues an unfinished file, and returns its record.
     ///
     /// # Errors
-    /// The file's folder cannot be written.
-    pub fn create(path: Option<&Path>, format: Format) -> anyhow::Result<Self> {
-        let sink = match path {
+    /// The output cannot be written, or is unfinished and `resume` is not set.
+    pub(super) fn create(
+        path: Option<&Path>,
+        format: Format,
+        resume: bool,
+    ) -> anyhow::Result<(Self, Option<Record>)> {
+        let mut found = None;
+        let sink = match path.filter(|path| !is_stdout(path)) {
             None => Sink::Stdout(BufWriter::new(std::io::stdout())),
+            Some(path) if is_special(path) => {
+                if format == Format::Npy {
+                    bail!(
+                        "{}: .npy needs a file, because its header is written last",
+                        path.display()
+                    );
+                }
+                Sink::Special(BufWriter::new(
+                    fs_err::OpenOptions::new().write(true).open(path)?,
+                ))
+            }
             Some(path) => {
-                let folder = path
-                    .parent()
-                    .filter(|p| !p.as_os_str().is_empty())
-                    .unwrap_or(Path::new("."));
-                let file = NamedTempFile::new_in(folder)
-                    .map_err(|e| anyhow::anyhow!("{}: cannot be written: {e}", path.display()))?;
-                interrupt::remove_on_exit(Some(file.path()));
-                Sink::File(BufWriter::new(file), path.to_path_buf())
+                let (partial, record) = Partial::open(path, resume)?;
+                found = record;
+                Sink::File(Box::new(partial))
             }
         };
         let mut writer = Self {
             sink,
             format,
-            rows: 0,
-            width: 0,
+            rows: found.as_ref().map_or(0, |record| record.rows),
+            width: found.as_ref().map_or(0, |record| record.width),
         };
-        if format == Format::Npy {
-            writer.out().write_all(&[0; HEADER])?;
+        if format == Format::Npy && found.is_none() {
+            writer.put(&[0; HEADER])?;
         }
-        Ok(writer)
+        Ok((writer, found))
     }
 
-    fn out(&mut self) -> &mut dyn Write {
-        match &mut self.sink {
-            Sink::Stdout(out) => out,
-            Sink::File(out, _) => out,
+    /// Whether the output is a file, whose name others can be derived from.
+    pub(super) fn is_file(&self) -> bool {
+        matches!(self.sink, Sink::File(_))
+    }
+
+    /// Vectors written.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        let written = match &mut self.sink {
+            Sink::Stdout(out) => out.write_all(bytes),
+            Sink::Special(out) => out.write_all(bytes),
+            Sink::File(out) => out.write_all(bytes),
+        };
+        self.judge(written)
+    }
+
+    /// The reader of a pipe may close it (`lexivec embed … | head`), which is not a failure.
+    fn judge(&self, written: std::io::Result<()>) -> anyhow::Result<()> {
+        match written {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Closed.into()),
+            other => Ok(other?),
         }
     }
 
-    /// Adds a text's vector.
+    /// Adds a text's vector, under the number of its row.
     ///
     /// # Errors
-    /// The output cannot be written.
-    pub fn write(&mut self, text: &str, vector: &[f32]) -> anyhow::Result<()> {
-        match self.format {
+    /// The output cannot be written; [`Closed`] if its reader has closed the pipe.
+    pub(super) fn write(&mut self, index: u64, text: &str, vector: &[f32]) -> anyhow::Result<()> {
+        let bytes = match self.format {
             Format::JsonLines => {
                 let line = Line {
-                    index: self.rows,
+                    index,
                     text,
                     embedding: vector,
                 };
-                serde_json::to_writer(self.out(), &line).map_err(std::io::Error::from)?;
-                self.out().write_all(b"\n")?;
+                let mut bytes = serde_json::to_vec(&line)?;
+                bytes.push(b'\n');
+                bytes
             }
-            Format::Npy => {
-                for value in vector {
-                    self.out().write_all(&value.to_le_bytes())?;
-                }
-            }
-        }
+            Format::Npy => vector.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        };
+        self.put(&bytes)?;
         self.rows += 1;
         self.width = vector.len();
         Ok(())
+    }
+
+    /// Flushes what was written so far. A file can be resumed from here.
+    ///
+    /// # Errors
+    /// The output cannot be written.
+    pub(super) fn keep(&mut self, record: Record) -> anyhow::Result<()> {
+        let flushed = match &mut self.sink {
+            Sink::Stdout(out) => out.flush(),
+            Sink::Special(out) => out.flush(),
+            Sink::File(partial) => {
+                let (rows, width) = (self.rows, self.width);
+                return partial.keep(Record {
+                    rows,
+                    width,
+                    ..record
+                });
+            }
+        };
+        self.judge(flushed)
+    }
+
+    /// The unfinished file, if it can be resumed.
+    pub(super) fn kept(&self) -> Option<&Path> {
+        match &self.sink {
+            Sink::File(partial) => partial.kept(),
+            Sink::Stdout(_) | Sink::Special(_) => None,
+        }
     }
 
     /// Completes the output.
     ///
     /// # Errors
     /// The output cannot be written or renamed.
-    pub fn finish(mut self) -> anyhow::Result<()> {
-        self.out().flush()?;
-        if let Sink::File(out, path) = self.sink {
-            let mut file = out.into_inner()?;
-            if self.format == Format::Npy {
-                file.seek(SeekFrom::Start(0))?;
-                file.write_all(&header(self.rows, self.width))?;
-            }
-            // A temporary file is private; the result is an ordinary file.
-            let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-            file.as_file().set_permissions(permissions)?;
-            file.persist(&path)?;
-            interrupt::remove_on_exit(None);
+    pub(super) fn finish(mut self) -> anyhow::Result<()> {
+        let flushed = match &mut self.sink {
+            Sink::Stdout(out) => out.flush(),
+            Sink::Special(out) => out.flush(),
+            Sink::File(_) => Ok(()),
+        };
+        self.judge(flushed)?;
+        match self.sink {
+            Sink::File(partial) => match self.format {
+                Format::Npy => partial.finish(&header(self.rows, self.width)),
+                Format::JsonLines => partial.finish(&[]),
+            },
+            Sink::Stdout(_) | Sink::Special(_) => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -174,10 +242,11 @@ mod tests {
     #[test]
     fn files_appear_when_they_are_finished() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("vectors.npy");
-        let mut writer = Writer::create(Some(&path), Format::of(Some(&path)).unwrap()).unwrap();
-        writer.write("a", &[1.0, 2.0]).unwrap();
-        writer.write("b", &[3.0, 4.0]).unwrap();
+        let path = dir.path().join("vectors.NPY");
+        let format = Format::of(Some(&path)).unwrap();
+        let (mut writer, _) = Writer::create(Some(&path), format, false).unwrap();
+        writer.write(0, "a", &[1.0, 2.0]).unwrap();
+        writer.write(1, "b", &[3.0, 4.0]).unwrap();
         assert!(!path.exists());
         writer.finish().unwrap();
         let bytes = fs_err::read(&path).unwrap();
@@ -187,12 +256,15 @@ mod tests {
     }
 
     #[test]
-    fn an_unfinished_file_leaves_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("vectors.jsonl");
-        let mut writer = Writer::create(Some(&path), Format::JsonLines).unwrap();
-        writer.write("a", &[1.0]).unwrap();
-        drop(writer);
-        assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 0);
+    fn devices_are_written_to_and_never_replaced() {
+        let null = Path::new("/dev/null");
+        assert_eq!(Format::of(Some(null)), Ok(Format::JsonLines));
+        let (mut writer, _) = Writer::create(Some(null), Format::JsonLines, false).unwrap();
+        writer.write(0, "a", &[1.0]).unwrap();
+        writer.finish().unwrap();
+        assert!(is_special(null));
+        assert!(Writer::create(Some(null), Format::Npy, false).is_err());
+        assert_eq!(Format::of(Some(Path::new("-"))), Ok(Format::JsonLines));
+        assert!(Format::of(Some(Path::new("a.txt"))).is_err());
     }
 }

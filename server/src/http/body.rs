@@ -10,9 +10,12 @@ use futures_util::StreamExt as _;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::budget::Share;
+use super::encoding::{self, Encoding};
 use super::error::ApiError;
+use super::nulls::Tolerant;
 use super::pipeline::blocking;
 use super::state::AppState;
+use crate::surrogate;
 
 /// The largest body in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +37,7 @@ pub(super) struct Parsed<T> {
 /// Reads and parses a JSON body.
 ///
 /// # Errors
-/// The body is too large, too slow, broken off, not announced as JSON, not JSON, or not JSON of `T`'s shape. In the last
+/// The body is too large, too slow, broken off, not announced as JSON, compressed in a way that is not read, not JSON, or not JSON of `T`'s shape. In the last
 /// case the field is named.
 pub(super) async fn json<T: DeserializeOwned + Send + 'static>(
     state: &AppState,
@@ -47,27 +50,59 @@ pub(super) async fn json<T: DeserializeOwned + Send + 'static>(
     {
         return Err(ApiError::UnsupportedMediaType);
     }
+    let encoding = Encoding::of(request)?;
+    let limit = request
+        .app_data::<BodyLimit>()
+        .map_or(2 << 20, |limit| limit.0);
     let mut share = state.budget.share();
-    let bytes = read(request, payload, &mut share).await?;
-    let (length, read) = (bytes.len(), share.bytes());
-    // What is parsed is about as large as the body, and both are there for a while.
-    share.add(length)?;
+    let bytes = read(request, payload, limit, &mut share).await?;
+    let length = bytes.len();
     let parse = move || {
-        let value = parse(&bytes)?;
-        drop(bytes);
-        share.give_back(read);
-        Ok(Parsed { value, share })
+        let (body, share) = decode(bytes, encoding, limit, share)?;
+        parse_counted(&body, share)
     };
-    if length > LARGE {
+    // How large a compressed body is shows only when it is decoded.
+    if length > LARGE || encoding != Encoding::Identity {
         blocking(parse).await
     } else {
         parse()
     }
 }
 
+/// A body as its client wrote it; the share counts that alone.
+fn decode(
+    bytes: Bytes,
+    encoding: Encoding,
+    limit: usize,
+    mut share: Share,
+) -> Result<(Bytes, Share), ApiError> {
+    match encoding {
+        Encoding::Identity => Ok((bytes, share)),
+        Encoding::Gzip => {
+            let packed = share.bytes();
+            let decoded = encoding::gunzip(&bytes, limit, &mut share)?;
+            drop(bytes);
+            share.give_back(packed);
+            Ok((decoded.into(), share))
+        }
+    }
+}
+
+fn parse_counted<T: DeserializeOwned>(
+    bytes: &[u8],
+    mut share: Share,
+) -> Result<Parsed<T>, ApiError> {
+    let read = share.bytes();
+    // What is parsed is about as large as the body, and both are there for a while.
+    share.add(bytes.len())?;
+    let value = parse(bytes)?;
+    share.give_back(read);
+    Ok(Parsed { value, share })
+}
+
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    let parsed = serde_path_to_error::deserialize(Tolerant(&mut reader)).map_err(|error| {
         let path = error.path().to_string();
         (path, error.into_inner())
     });
@@ -76,6 +111,14 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         Err(error) => Err((".".to_owned(), error)),
     };
     parsed.and_then(ended).map_err(|(path, error)| {
+        if error.to_string().contains("hex escape")
+            && let Some(lone) = surrogate::find(bytes)
+        {
+            return ApiError::InvalidValue {
+                param: lone.field().map(str::to_owned),
+                reason: lone.to_string(),
+            };
+        }
         // A broken text would be blamed on the field it breaks off in.
         match serde_json::from_slice::<IgnoredAny>(bytes) {
             Err(syntax) => ApiError::InvalidJson(syntax.to_string()),
@@ -90,11 +133,9 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
 async fn read(
     request: &HttpRequest,
     payload: Payload,
+    limit: usize,
     share: &mut Share,
 ) -> Result<Bytes, ApiError> {
-    let limit = request
-        .app_data::<BodyLimit>()
-        .map_or(2 << 20, |limit| limit.0);
     let patience = request
         .app_data::<BodyTimeout>()
         .map_or(Duration::from_secs(60), |timeout| timeout.0);

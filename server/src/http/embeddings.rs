@@ -17,6 +17,8 @@ use super::state::{AppState, ServedModel};
 use crate::prefix::Choice;
 
 /// Embeds a text, texts, token ids, or lists of token ids.
+///
+/// Also at `/embeddings`, for clients whose base URL has no `/v1`. The body may be compressed with gzip.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "embeddings", request_body = EmbeddingsRequest,
     responses((status = 200, body = answer::Embeddings)))]
 pub(super) async fn create(

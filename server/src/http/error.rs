@@ -1,6 +1,7 @@
 //! The one table from what went wrong to what the client sees.
 //!
-//! Bodies have OpenAI's shape, `{"error":{"message","type","param","code"}}`. Its clients send a request again after
+//! Bodies have OpenAI's shape, `{"error":{"message","type","param","code"}}`; on text-embeddings-inference's routes
+//! `shape` gives them its own, `{"error","error_type"}`. OpenAI's clients send a request again after
 //! 408, 409, 429 and 5xx, so an error that will not go away by itself has none of these. Details of a failure within
 //! the server go to the log, where the request id finds them, and not to the client.
 
@@ -12,6 +13,10 @@ use actix_web::{HttpResponse, ResponseError};
 use lexivec_runtime::Error as RuntimeError;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+mod tei;
+
+pub(super) use tei::TeiErrorBody;
 
 /// An error on its way to a client.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +126,14 @@ pub enum ApiError {
         "send the header `Content-Type: application/json` (curl: -H 'Content-Type: application/json')"
     )]
     UnsupportedMediaType,
+    /// The body is compressed in a way that is not read.
+    #[error(
+        "the header `Content-Encoding: {encoding}` names an encoding that is not read here: send the body as it is, or in gzip"
+    )]
+    UnsupportedEncoding {
+        /// What the header says.
+        encoding: String,
+    },
     /// The engine refused or failed.
     #[error("{}", runtime_message(*item, source))]
     Runtime {
@@ -295,6 +308,10 @@ impl ApiError {
             Self::UnsupportedMediaType => {
                 Row::permanent(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
             }
+            Self::UnsupportedEncoding { .. } => Row::permanent(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_content_encoding",
+            ),
             Self::Runtime { source, .. } => match source {
                 RuntimeError::InvalidInput { .. } => {
                     Row::permanent(StatusCode::BAD_REQUEST, "invalid_value")
@@ -364,6 +381,7 @@ impl ApiError {
             | Self::RequestTooLarge { .. }
             | Self::NoMemory
             | Self::UnsupportedMediaType
+            | Self::UnsupportedEncoding { .. }
             | Self::Internal(_) => None,
         }
     }
@@ -438,6 +456,10 @@ impl ResponseError for ApiError {
             Self::InvalidApiKey { .. } => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
             }
+            // By RFC 9110, 12.5.3: which encodings there are.
+            Self::UnsupportedEncoding { .. } => {
+                response.insert_header((header::ACCEPT_ENCODING, "gzip, identity"));
+            }
             // What is left of the body would be taken for the next request.
             Self::SlowBody { .. }
             | Self::BodyTooLarge { .. }
@@ -456,6 +478,9 @@ impl ResponseError for ApiError {
             },
         });
         response.extensions_mut().insert(Code(row.code));
+        response
+            .extensions_mut()
+            .insert(self.in_tei_shape(row.status));
         response
     }
 }

@@ -27,6 +27,7 @@ mod budget;
 mod caller;
 mod deadline;
 mod embeddings;
+mod encoding;
 pub mod error;
 mod headers;
 mod health;
@@ -36,6 +37,7 @@ mod keys;
 mod listen;
 mod log;
 mod metrics;
+mod nulls;
 mod openapi;
 mod page;
 mod pipeline;
@@ -75,18 +77,33 @@ pub fn configure(cfg: &mut ServiceConfig, settings: &HttpSettings) {
                 .route(web::post().to(tei::embed))
                 .default_service(web::to(|| refuse_method("GET, HEAD, POST"))),
         )
-        .service(posted("/v1/embeddings", web::post().to(embeddings::create)))
-        .service(posted("/embed", web::post().to(tei::embed)))
-        .service(posted("/tokenize", web::post().to(tei::tokenize)))
-        .service(shown("/v1/models", || web::to(registry::models)))
-        .service(shown("/v1/models/{id:.+}", || web::to(registry::model)))
-        .service(shown("/v1/domains", || web::to(registry::domains)))
-        .service(shown("/info", || web::to(tei::info)))
-        .service(shown("/health", || web::to(health::health)))
-        .service(shown("/livez", || web::to(health::live)))
-        .service(shown("/readyz", || web::to(health::ready)))
-        .service(shown("/metrics", || web::to(metrics::show)))
-        .service(shown("/openapi.json", || web::to(openapi::show)))
+        .service(posted(
+            web::resource(EMBEDDINGS),
+            web::post().to(embeddings::create),
+        ))
+        .service(posted(
+            web::resource(["/embed", "/embed/"]),
+            web::post().to(tei::embed),
+        ))
+        .service(posted(
+            web::resource(["/tokenize", "/tokenize/"]),
+            web::post().to(tei::tokenize),
+        ))
+        .service(shown(web::resource(MODELS), || web::to(registry::models)))
+        .service(shown(web::resource("/v1/models/{id:.+}"), || {
+            web::to(registry::model)
+        }))
+        .service(shown(web::resource("/v1/domains"), || {
+            web::to(registry::domains)
+        }))
+        .service(shown(web::resource("/info"), || web::to(tei::info)))
+        .service(shown(web::resource("/health"), || web::to(health::health)))
+        .service(shown(web::resource("/livez"), || web::to(health::live)))
+        .service(shown(web::resource("/readyz"), || web::to(health::ready)))
+        .service(shown(web::resource("/metrics"), || web::to(metrics::show)))
+        .service(shown(web::resource("/openapi.json"), || {
+            web::to(openapi::show)
+        }))
         .service(web::redirect("/docs", "/docs/"))
         .service(
             SwaggerUi::new("/docs/{_:.*}").config(utoipa_swagger_ui::Config::from("/openapi.json")),
@@ -94,15 +111,24 @@ pub fn configure(cfg: &mut ServiceConfig, settings: &HttpSettings) {
         .default_service(web::to(refuse_path));
 }
 
-fn posted(path: &str, route: Route) -> Resource {
-    web::resource(path)
+/// Base URLs end with or without `/v1` and a slash, and clients add `/embeddings` or `/embeddings/` to any of them.
+const EMBEDDINGS: [&str; 4] = [
+    "/v1/embeddings",
+    "/v1/embeddings/",
+    "/embeddings",
+    "/embeddings/",
+];
+const MODELS: [&str; 4] = ["/v1/models", "/v1/models/", "/models", "/models/"];
+
+fn posted(resource: Resource, route: Route) -> Resource {
+    resource
         .route(route)
         .default_service(web::to(|| refuse_method("POST")))
 }
 
 /// Load balancers ask with HEAD.
-fn shown(path: &str, route: impl Fn() -> Route) -> Resource {
-    web::resource(path)
+fn shown(resource: Resource, route: impl Fn() -> Route) -> Resource {
+    resource
         .route(route().method(Method::GET))
         .route(route().method(Method::HEAD))
         .default_service(web::to(|| refuse_method("GET, HEAD")))

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
 use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
@@ -33,8 +34,8 @@ use super::{embeddings, error, health, metrics, registry, tei};
         health::ready,
         metrics::show,
     ),
-    components(schemas(error::ErrorBody)),
-    modifiers(&Errors, &Keys)
+    components(schemas(error::ErrorBody, error::TeiErrorBody)),
+    modifiers(&Errors, &Keys, &Nulls)
 )]
 struct Document;
 
@@ -52,7 +53,7 @@ pub(super) async fn show() -> HttpResponse {
         .body(document())
 }
 
-/// Every operation may answer with an error; all have one shape.
+/// Every operation may answer with an error, in the shape that its clients read.
 struct Errors;
 
 /// Errors that requests with a body may meet, and errors of all.
@@ -69,7 +70,10 @@ const WITH_BODY: [(&str, &str); 10] = [
     ("404", "no such model"),
     ("408", "the body arrived too slowly"),
     ("413", "the body is too large"),
-    ("415", "the body is not announced as JSON"),
+    (
+        "415",
+        "the body is not announced as JSON, or compressed in another way than gzip",
+    ),
     ("429", "too many texts are waiting; see Retry-After"),
     ("500", "the model failed; the log has the details"),
     (
@@ -97,8 +101,12 @@ impl Modify for Errors {
                 } else {
                     &[]
                 };
+                let shape = match super::shape::is_tei(path) {
+                    true => "TeiErrorBody",
+                    false => "ErrorBody",
+                };
                 for (status, words) in errors {
-                    let response = RefOr::T(response(words));
+                    let response = RefOr::T(response(words, shape));
                     operation
                         .responses
                         .responses
@@ -109,8 +117,8 @@ impl Modify for Errors {
     }
 }
 
-fn response(words: &str) -> Response {
-    let body = Content::new(Some(Ref::from_schema_name("ErrorBody")));
+fn response(words: &str, shape: &str) -> Response {
+    let body = Content::new(Some(Ref::from_schema_name(shape)));
     ResponseBuilder::new()
         .description(words)
         .content("application/json", body)
@@ -142,6 +150,24 @@ impl Modify for Keys {
     }
 }
 
+/// Unknown fields of a request may be null; see `nulls`.
+struct Nulls;
+
+const BODIES: [&str; 3] = ["EmbeddingsRequest", "EmbedRequest", "TokenizeRequest"];
+
+impl Modify for Nulls {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        for name in BODIES {
+            if let Some(RefOr::T(Schema::Object(body))) = components.schemas.get_mut(name) {
+                let null = ObjectBuilder::new().schema_type(Type::Null);
+                let null = AdditionalProperties::RefOr(RefOr::T(Schema::Object(null.build())));
+                body.additional_properties = Some(Box::new(null));
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,6 +184,15 @@ mod tests {
             committed == document(),
             "server/openapi.json is not what the code says: LEXIVEC_UPDATE=1 cargo nextest run openapi"
         );
+    }
+
+    #[test]
+    fn unknown_fields_of_every_body_may_be_null_and_nothing_else() {
+        let document: serde_json::Value = serde_json::from_str(&document()).unwrap();
+        for name in BODIES {
+            let body = &document["components"]["schemas"][name];
+            assert_eq!(body["additionalProperties"]["type"], "null", "{name}");
+        }
     }
 
     #[test]

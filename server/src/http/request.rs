@@ -1,7 +1,7 @@
 //! The body of `POST /v1/embeddings`: OpenAI's fields, and ours beside them.
 //!
 //! Parsed by hand instead of by derive so that every error names its field. `null` stands for an absent field, since
-//! some clients send it; a field that nobody knows is refused, for a misspelt `dimension` must not pass unnoticed.
+//! some clients send it; an unknown field with a value is refused, because a misspelt `dimension` must not pass unnoticed.
 
 use std::fmt;
 
@@ -62,8 +62,19 @@ impl From<Cut> for Truncate {
     }
 }
 
-const FIELDS: &str = "input, model, encoding_format, dimensions, user, instruction, domain, prompt_name, truncate, \
-                      normalize, cache_salt";
+const FIELDS: &[&str] = &[
+    "input",
+    "model",
+    "encoding_format",
+    "dimensions",
+    "user",
+    "instruction",
+    "domain",
+    "prompt_name",
+    "truncate",
+    "normalize",
+    "cache_salt",
+];
 
 impl PartialSchema for EmbeddingsRequest {
     fn schema() -> RefOr<Schema> {
@@ -170,7 +181,8 @@ impl ToSchema for EmbeddingsRequest {}
 
 impl<'de> Deserialize<'de> for EmbeddingsRequest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Fields)
+        // The names let `nulls` pass over unknown fields that are null.
+        deserializer.deserialize_struct("EmbeddingsRequest", FIELDS, Fields)
     }
 }
 
@@ -205,7 +217,7 @@ impl<'de> Visitor<'de> for Fields {
                 other => {
                     return Err(in_field(
                         other,
-                        format_args!("unknown field; known are {FIELDS}"),
+                        format_args!("unknown field; known are {}", FIELDS.join(", ")),
                     ));
                 }
             }

@@ -514,10 +514,9 @@ async fn text_embeddings_inference_clients_are_served() {
     assert!(raw[0][0].as_f64().unwrap() > 1.0);
 
     let long = "a b c d e f g h i j k l m n o p q r s t u v w x y z";
-    assert_eq!(
-        tei("/embed", json!({"inputs": long})).await.1["error"]["code"],
-        "context_length_exceeded"
-    );
+    let (status, refused) = tei("/embed", json!({"inputs": long})).await;
+    let message = refused["error"].as_str().unwrap();
+    assert!(status == 400 && message.contains("`inputs`"), "{message}");
     let cut =
         |direction| json!({"inputs": long, "truncate": true, "truncation_direction": direction});
     let (right, left) = (
@@ -539,11 +538,145 @@ async fn text_embeddings_inference_clients_are_served() {
         (json!({"inputs": "a", "prompt_name": "x"}), "prompt_name"),
     ] {
         let (status, answer) = tei("/embed", body.clone()).await;
+        let message = answer["error"].as_str().unwrap();
+        assert_eq!((status, &answer["error_type"]), (400, &json!("Validation")));
+        assert!(message.contains(&format!("`{field}`")), "{body}: {answer}");
+    }
+}
+
+#[actix_web::test]
+async fn errors_on_tei_routes_have_its_shape_and_name_its_fields() {
+    let long = "a b c d e f g h i j k l m n o p q r s t u v w x y z";
+    for (path, body, status, words) in [
+        ("/embed", json!({"inputs": ["a", long]}), 400, "inputs[1]: "),
+        ("/", json!({"inputs": [9, 16384]}), 400, "`inputs`: "),
+        (
+            "/embed/",
+            json!({"inputs": ["a", ""]}),
+            400,
+            "inputs[1]: the text is empty",
+        ),
+        (
+            "/embed",
+            json!({"inputs": "a", "input": "b"}),
+            400,
+            "`input`",
+        ),
+        (
+            "/tokenize",
+            json!({"inputs": [1]}),
+            400,
+            "`inputs` is token ids",
+        ),
+        ("/rerank", json!({}), 404, "/rerank"),
+    ] {
+        let (found, answer) = tei(path, body).await;
+        let fields = answer.as_object().unwrap().keys();
+        let fields: Vec<&str> = fields.map(String::as_str).collect();
         assert_eq!(
-            (status, answer["error"]["param"].as_str()),
-            (400, Some(field)),
-            "{body}: {answer}"
+            (found, fields),
+            (status, vec!["error", "error_type"]),
+            "{path}"
         );
+        let message = answer["error"].as_str().unwrap();
+        assert!(message.contains(words), "{message}");
+    }
+    let mut keyed = state(8);
+    keyed.keys = ApiKeys::new(["sk-test"]).unwrap();
+    let post = TestRequest::post()
+        .uri("/embed")
+        .set_json(json!({"inputs": "a"}));
+    let (status, answer, headers) = send_to(keyed, post).await;
+    assert_eq!(status.as_u16(), 401);
+    assert!(answer["error"].is_string() && headers["www-authenticate"] == "Bearer");
+    let (status, answer, _) = send(TestRequest::get().uri("/embed")).await;
+    assert!(status.as_u16() == 405 && answer["error"].is_string());
+    let (_, failed) = tei("/embed", json!({"inputs": [7]})).await;
+    assert_eq!(failed["error_type"], "Backend");
+    // The page at `/` is not one of its routes.
+    let (_, answer, _) = send(TestRequest::delete().uri("/")).await;
+    assert!(answer["error"]["code"].is_string(), "{answer}");
+}
+
+#[actix_web::test]
+async fn routes_have_the_names_that_clients_give_them() {
+    let (_, ours) = embed(json!({"model": "fake", "input": "a"})).await;
+    for path in ["/embeddings", "/embeddings/", "/v1/embeddings/"] {
+        let post = TestRequest::post().uri(path);
+        let (status, body, _) = send(post.set_json(json!({"model": "fake", "input": "a"}))).await;
+        assert_eq!((status.as_u16(), &body), (200, &ours), "{path}");
+        let (status, _, headers) = send(TestRequest::get().uri(path)).await;
+        assert_eq!((status.as_u16(), headers["allow"].as_str()), (405, "POST"));
+    }
+    for path in ["/models", "/models/", "/v1/models/"] {
+        let (_, body, _) = send(TestRequest::get().uri(path)).await;
+        assert_eq!(body["data"][0]["id"], "fake", "{path}");
+    }
+    let mut keyed = state(8);
+    keyed.keys = ApiKeys::new(["sk-test"]).unwrap();
+    let post = TestRequest::post().uri("/embeddings");
+    let post = post.set_json(json!({"model": "fake", "input": "a"}));
+    assert_eq!(send_to(keyed, post).await.0.as_u16(), 401);
+}
+
+#[actix_web::test]
+async fn unknown_fields_pass_where_they_ask_for_nothing() {
+    let (status, body) = embed(json!({"model": "fake", "input": "a", "modalities": null})).await;
+    assert_eq!(status.as_u16(), 200, "{body}");
+    for (path, field) in [("/embed", "inputs"), ("/tokenize", "inputs")] {
+        let (status, body) = tei(path, json!({field: "a", "priority": null})).await;
+        assert_eq!(status, 200, "{body}");
+        let (status, body) = tei(path, json!({field: "a", "priority": false})).await;
+        let message = body["error"].as_str().unwrap();
+        assert!(status == 400 && message.contains("`priority`"), "{body}");
+    }
+    let (status, body) = embed(json!({"model": "fake", "input": "a", "priority": 0})).await;
+    assert_eq!(
+        (status.as_u16(), &body["error"]["param"]),
+        (400, &json!("priority"))
+    );
+    let message = body["error"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("unknown field; known are input, model"),
+        "{message}"
+    );
+}
+
+#[actix_web::test]
+async fn a_lone_surrogate_is_named_with_its_item() {
+    for (path, json, param, words) in [
+        (
+            "/v1/embeddings",
+            r#"{"model":"fake","input":["a","b\ud83d"]}"#,
+            "input",
+            r"`input[1]`: the escape \ud83d is a lone surrogate",
+        ),
+        (
+            "/v1/embeddings",
+            r#"{"model":"fake","input":"\udc00\ud800"}"#,
+            "input",
+            r"`input`: the escape \udc00",
+        ),
+        (
+            "/embed",
+            r#"{"inputs":["\ud83d"]}"#,
+            "",
+            r"`inputs[0]`: the escape \ud83d",
+        ),
+    ] {
+        let post = TestRequest::post().uri(path);
+        let post = post.insert_header(("content-type", "application/json"));
+        let (status, body, _) = send(post.set_payload(json)).await;
+        let error = &body["error"];
+        let message = error
+            .as_str()
+            .or_else(|| error["message"].as_str())
+            .unwrap();
+        assert!(
+            status.as_u16() == 400 && message.contains(words),
+            "{message}"
+        );
+        assert_eq!(error["param"].as_str().unwrap_or_default(), param);
     }
 }
 

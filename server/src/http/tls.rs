@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use actix_web::web;
 use anyhow::Context as _;
+use lexivec_models::text;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
@@ -185,7 +186,7 @@ impl Certificate {
 }
 
 fn load(certificate: &Path, key: &Path, provider: &CryptoProvider) -> anyhow::Result<CertifiedKey> {
-    let pem = fs_err::read(certificate)?;
+    let pem = text::read_bytes(certificate)?;
     let chain = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<Vec<_>, _>>()
         .with_context(|| format!("{}: not a PEM certificate chain", certificate.display()))?;
@@ -194,7 +195,7 @@ fn load(certificate: &Path, key: &Path, provider: &CryptoProvider) -> anyhow::Re
         "{}: there is no certificate in this file",
         certificate.display()
     );
-    let pem = fs_err::read(key)?;
+    let pem = text::read_bytes(key)?;
     let key_der = PrivateKeyDer::from_pem_slice(&pem)
         .with_context(|| format!("{}: not a PEM private key", key.display()))?;
     CertifiedKey::from_der(chain, key_der, provider).with_context(|| {

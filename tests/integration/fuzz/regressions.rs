@@ -117,7 +117,7 @@ fn each_is_answered_as_it_should_be() {
     let app = application();
     for (route, body, status, code) in CASES {
         let (found, answer) = app(route, body);
-        let judged = judge(found, &answer);
+        let judged = judge(route, found, &answer);
         let expected = (*status, Ok((*code).to_owned()));
         assert_eq!((found, judged), expected, "{route} {}", body.escape_ascii());
     }
@@ -176,7 +176,7 @@ fn deep_and_enormous_ones_are_refused_in_few_words() {
         let (found, answer) = app(OPENAI, body.as_bytes());
         let start = &body[..60];
         assert_eq!(
-            (found, judge(found, &answer)),
+            (found, judge(OPENAI, found, &answer)),
             (status, Ok(code.to_owned())),
             "{start}"
         );

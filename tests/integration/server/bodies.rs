@@ -3,7 +3,9 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::{Value, json};
 
 use super::client::{Client, PATIENCE};
 use super::local::{Local, Setup};
@@ -128,4 +130,73 @@ fn a_body_may_come_in_pieces_and_in_chunks() {
     assert_eq!(client.try_head().unwrap().unwrap().status, 100);
     client.send(&body);
     assert_eq!(client.answer().vectors(), expected);
+}
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(body).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn encoded(encoding: &str, body: &[u8]) -> Vec<u8> {
+    let length = format!(
+        "Content-Length: {}\r\nContent-Encoding: {encoding}",
+        body.len()
+    );
+    [head(&length).as_bytes(), body].concat()
+}
+
+#[test]
+fn a_gzip_body_is_read_as_what_it_holds() {
+    let local = Local::start();
+    let body = json!({"model": "fake", "input": vec!["heart"; 200]}).to_string();
+    let mut client = local.connect();
+    client.send(head(&format!("Content-Length: {}", body.len())) + &body);
+    let expected = client.answer().vectors();
+    for encoding in ["gzip", "GZIP", "x-gzip"] {
+        client.send(encoded(encoding, &gzip(body.as_bytes())));
+        assert_eq!(client.answer().vectors(), expected, "{encoding}");
+    }
+    client.send(encoded("identity", body.as_bytes()));
+    assert_eq!(client.answer().vectors(), expected);
+    for encoding in ["br", "zstd", "deflate", "gzip, gzip"] {
+        // The body is not read, so the connection ends with the answer.
+        let mut client = local.connect();
+        client.send(encoded(encoding, body.as_bytes()));
+        let answer = client.answer();
+        let code = "unsupported_content_encoding".to_owned();
+        assert_eq!(answer.outcome(), (415, code));
+        assert_eq!(answer.header("accept-encoding"), Some("gzip, identity"));
+        let message = answer.json()["error"]["message"].clone();
+        let named = format!("`Content-Encoding: {encoding}`");
+        assert!(message.as_str().unwrap().contains(&named), "{message}");
+    }
+    for broken in [body.as_bytes(), &gzip(body.as_bytes())[..30]] {
+        client.send(encoded("gzip", broken));
+        let answer = client.answer();
+        assert_eq!(answer.outcome(), (400, "invalid_json".to_owned()));
+        let message: Value = answer.json()["error"]["message"].clone();
+        assert!(
+            message.as_str().unwrap().contains("Content-Encoding"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn a_bomb_of_gzip_is_refused_and_costs_no_memory() {
+    let program = Program::start(&["--body-limit", "1000000"]);
+    assert_eq!(program.connect().embed(&json!("heart")).status, 200);
+    let bomb = gzip(&vec![b' '; HUNDRED_MB]);
+    assert!(bomb.len() < 200_000);
+    let before = program.peak_memory();
+    for _ in 0..5 {
+        let mut client = program.connect();
+        client.send(encoded("gzip", &bomb));
+        let outcome = client.answer().outcome();
+        assert_eq!(outcome, (413, "body_too_large".to_owned()));
+    }
+    let grown = program.peak_memory().saturating_sub(before);
+    assert!(grown < 16 << 20, "memory grew by {grown} bytes");
+    assert_eq!(program.connect().embed(&json!("heart")).status, 200);
 }

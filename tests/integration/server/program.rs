@@ -24,7 +24,7 @@ pub(crate) struct Program {
 }
 
 /// nano, converted once per build of the tests: each test may be a process of its own.
-fn model() -> PathBuf {
+pub(crate) fn model() -> PathBuf {
     let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let dir = tmp.join("served-nano");
     let lock = fs_err::File::create(tmp.join("served-nano.lock")).unwrap();
@@ -152,13 +152,18 @@ impl Program {
 
     /// The most bytes of memory that it ever had.
     pub(crate) fn peak_memory(&self) -> usize {
-        status_bytes(&self.process.id().to_string(), "VmHWM:")
+        peak_memory(&self.process.id().to_string())
     }
 }
 
 /// Resident bytes of a process; `self` is this one.
 pub(crate) fn resident(process: &str) -> usize {
     status_bytes(process, "VmRSS:")
+}
+
+/// The most resident bytes that a process ever had.
+pub(crate) fn peak_memory(process: &str) -> usize {
+    status_bytes(process, "VmHWM:")
 }
 
 fn status_bytes(process: &str, field: &str) -> usize {

@@ -200,6 +200,18 @@ fn without_tls_a_hangup_is_logged_and_the_server_goes_on() {
 }
 
 #[test]
+fn files_with_a_byte_order_mark_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = files(dir.path(), "server");
+    for path in [&files.certificate, &files.key] {
+        let marked = format!("\u{feff}{}", fs_err::read_to_string(path).unwrap());
+        fs_err::write(path, marked).unwrap();
+    }
+    let program = Program::start(&["--tls-cert", &files.certificate, "--tls-key", &files.key]);
+    assert!(serves(&program, &files.trusted));
+}
+
+#[test]
 fn a_client_that_trusts_another_certificate_does_not_talk_to_us() {
     let dir = tempfile::tempdir().unwrap();
     let (ours, other) = (files(dir.path(), "ours"), files(dir.path(), "other"));

@@ -1,0 +1,142 @@
+//! Text files as other programs write them: the byte order mark is dropped, and UTF-16 is refused by name.
+//!
+//! Editors and spreadsheets on Windows begin UTF-8 files with a byte order mark. Left in place it would become part of the
+//! first text, column name or key.
+
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::path::Path;
+
+const UTF8: &[u8] = &[0xef, 0xbb, 0xbf];
+
+/// Encodings that begin with a mark and that nothing here reads. UTF-32's little-endian mark begins with UTF-16's, so it
+/// has to stand before that.
+const OTHERS: [(&[u8], &str); 4] = [
+    (&[0xff, 0xfe, 0, 0], "UTF-32 (little-endian)"),
+    (&[0, 0, 0xfe, 0xff], "UTF-32 (big-endian)"),
+    (&[0xff, 0xfe], "UTF-16 (little-endian)"),
+    (&[0xfe, 0xff], "UTF-16 (big-endian)"),
+];
+
+/// A reader behind the byte order mark.
+///
+/// # Errors
+/// `source` cannot be read, or its mark says that it is UTF-16 or UTF-32.
+pub fn without_mark<R: Read>(mut source: R) -> io::Result<impl BufRead + use<R>> {
+    let mut start = Vec::with_capacity(4);
+    let mut byte = [0];
+    // A pipe may deliver fewer bytes than a mark has; a terminal is not asked for more than the first that fits no mark.
+    while start.len() < 4 && begins_a_mark(&start) {
+        match source.read(&mut byte) {
+            Ok(0) => break,
+            Ok(_) => start.extend(byte),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let rest = rest(&start)?.to_vec();
+    Ok(Cursor::new(rest).chain(BufReader::new(source)))
+}
+
+/// Reads a whole UTF-8 file, without a byte order mark.
+///
+/// # Errors
+/// It cannot be read or is in another encoding; the message names the file.
+pub fn read(path: &Path) -> io::Result<String> {
+    String::from_utf8(read_bytes(path)?)
+        .map_err(|error| invalid(format!("{}: not UTF-8 text: {error}", path.display())))
+}
+
+/// Reads a whole file whose essential part is ASCII, such as PEM, without a byte order mark.
+///
+/// # Errors
+/// It cannot be read, or begins with the mark of another encoding; the message names the file.
+pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let bytes = fs_err::read(path)?;
+    let rest = rest(&bytes);
+    let rest = rest.map_err(|error| invalid(format!("{}: {error}", path.display())))?;
+    Ok(if rest.len() < bytes.len() {
+        rest.to_vec()
+    } else {
+        bytes
+    })
+}
+
+fn invalid(reason: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}
+
+fn begins_a_mark(start: &[u8]) -> bool {
+    let marks = OTHERS.iter().map(|(mark, _)| *mark);
+    let mut marks = marks.chain([UTF8]);
+    marks.any(|mark| mark.len() > start.len() && mark.starts_with(start))
+}
+
+/// What follows the mark of UTF-8, or everything where there is none.
+fn rest(bytes: &[u8]) -> io::Result<&[u8]> {
+    let found = OTHERS.iter().find(|(mark, _)| bytes.starts_with(mark));
+    match found {
+        Some((_, encoding)) => Err(invalid(format!(
+            "the text is in {encoding}, as its byte order mark says: convert it to UTF-8"
+        ))),
+        None => Ok(bytes.strip_prefix(UTF8).unwrap_or(bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Delivers a byte at a time, as a slow pipe does.
+    struct Slow<'a>(&'a [u8]);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = buffer.len().min(1);
+            self.0.read(&mut buffer[..count])
+        }
+    }
+
+    fn streamed(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut found = Vec::new();
+        without_mark(Slow(bytes))?.read_to_end(&mut found)?;
+        Ok(found)
+    }
+
+    #[test]
+    fn the_mark_of_utf_8_is_dropped_once_and_at_the_start_alone() {
+        for (bytes, expected) in [
+            ("\u{feff}one\ntwo", "one\ntwo"),
+            ("\u{feff}\u{feff}one", "\u{feff}one"),
+            ("one\u{feff}", "one\u{feff}"),
+            ("\u{feff}", ""),
+            ("", ""),
+            ("ï", "ï"),
+        ] {
+            assert_eq!(streamed(bytes.as_bytes()).unwrap(), expected.as_bytes());
+            assert_eq!(rest(bytes.as_bytes()).unwrap(), expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn other_encodings_are_named() {
+        for (bytes, name) in [
+            (&b"\xff\xfeh\0"[..], "UTF-16 (little-endian)"),
+            (b"\xfe\xff\0h", "UTF-16 (big-endian)"),
+            (b"\xff\xfe\0\0h\0\0\0", "UTF-32 (little-endian)"),
+            (b"\0\0\xfe\xff\0\0\0h", "UTF-32 (big-endian)"),
+        ] {
+            assert!(streamed(bytes).unwrap_err().to_string().contains(name));
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.txt");
+        fs_err::write(&path, b"\xff\xfeh\0").unwrap();
+        let message = read(&path).unwrap_err().to_string();
+        assert!(
+            message.contains("keys.txt: the text is in UTF-16"),
+            "{message}"
+        );
+        fs_err::write(&path, b"caf\xe9").unwrap();
+        let message = read(&path).unwrap_err().to_string();
+        assert!(message.contains("keys.txt: not UTF-8 text"), "{message}");
+    }
+}

@@ -1,0 +1,104 @@
+//! `--host` and `--port`.
+
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs as _};
+
+/// Where to listen, by `--port`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Port {
+    Number(u16),
+    /// Kubernetes gives pods `LEXIVEC_PORT=tcp://10.0.0.1:30000` for a Service named lexivec, unless they turn that off.
+    ServiceLink(String),
+}
+
+impl Port {
+    /// Without a flag.
+    pub(crate) const DEFAULT: u16 = 30_000;
+
+    /// The number; says so where the variable holds none.
+    pub(crate) fn number(&self) -> u16 {
+        match self {
+            Self::Number(number) => *number,
+            Self::ServiceLink(url) => {
+                tracing::warn!(
+                    "LEXIVEC_PORT={url} is no port, but what Kubernetes sets for a Service named lexivec: it is ignored, and the \
+                     port is {}. Set `enableServiceLinks: false` in the pod's spec, or give --port",
+                    Self::DEFAULT
+                );
+                Self::DEFAULT
+            }
+        }
+    }
+}
+
+/// Reads `--port`.
+pub(crate) fn port(text: &str) -> Result<Port, String> {
+    let is_link = |scheme| text.strip_prefix(scheme).is_some();
+    if ["tcp://", "udp://", "sctp://"].into_iter().any(is_link) {
+        return Ok(Port::ServiceLink(text.to_owned()));
+    }
+    let number = text.trim().parse();
+    number
+        .map(Port::Number)
+        .map_err(|_| format!("`{text}` is not a port: a number from 0 to 65535"))
+}
+
+/// Reads `--host`: an address, or a name of this machine.
+pub(crate) fn host(text: &str) -> Result<IpAddr, String> {
+    let text = text.trim();
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    if let Ok(address) = bare.unwrap_or(text).parse() {
+        return Ok(address);
+    }
+    // Where it means both 127.0.0.1 and ::1, clients that find nobody at the one try the other.
+    if text.eq_ignore_ascii_case("localhost") {
+        return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    let unknown = |reason: &str| {
+        format!(
+            "`{text}` is no IP address and no name of this machine{reason}: give 0.0.0.0 to listen on all addresses, or \
+             localhost for this machine alone"
+        )
+    };
+    let found = (text, 0)
+        .to_socket_addrs()
+        .map_err(|error| unknown(&format!(" ({error})")))?;
+    let mut found: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+    found.sort_by_key(IpAddr::is_ipv6);
+    found.first().copied().ok_or_else(|| unknown(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_localhost_are_hosts() {
+        for (text, address) in [
+            ("127.0.0.1", "127.0.0.1"),
+            ("0.0.0.0", "0.0.0.0"),
+            ("::1", "::1"),
+            ("[::1]", "::1"),
+            ("localhost", "127.0.0.1"),
+            ("LocalHost", "127.0.0.1"),
+        ] {
+            assert_eq!(host(text), Ok(address.parse().unwrap()), "{text}");
+        }
+        for text in ["", "no such name", "http://localhost", "127.0.0.1:80"] {
+            let error = host(text).unwrap_err();
+            assert!(error.contains("0.0.0.0"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_service_link_is_no_port_and_no_error() {
+        assert_eq!(port("0"), Ok(Port::Number(0)));
+        assert_eq!(port("30001"), Ok(Port::Number(30_001)));
+        let link = port("tcp://10.96.0.12:30000").unwrap();
+        assert_eq!(link.number(), Port::DEFAULT);
+        for text in ["", "-1", "65536", "http", "http://10.0.0.1:80"] {
+            assert!(port(text).is_err(), "{text}");
+        }
+    }
+}

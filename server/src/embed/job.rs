@@ -1,0 +1,382 @@
+//! The work of `lexivec embed`: rows in, vectors out, part by part.
+//!
+//! Texts of a part are sorted by length and run together. Memory holds one part, however long the input is. After each part
+//! a job that writes to a file can be resumed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow, bail, ensure};
+use lexivec_runtime::{Caller, Engine, Error, Input, Request};
+
+use super::errors::{Reject, Rejects};
+use super::output::beside;
+use super::read::{Reader, RowError, Text};
+use super::record::{Counts, Record, RowDigest};
+use super::write::{Format, Writer};
+
+/// Most texts of a part, and most bytes of texts. A megabyte fills many batches. A larger part would lose more work when a
+/// job ends early.
+pub const MOST_TEXTS: usize = 1024;
+const MOST_BYTES: usize = 1 << 20;
+
+/// What happens when a row cannot be embedded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnError {
+    /// The job ends; what was written to a file is kept.
+    Stop,
+    /// The row is left out.
+    Skip,
+}
+
+/// What a job did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Done {
+    /// Vectors written, those of an earlier run included.
+    pub texts: usize,
+    /// Vectors of an earlier run.
+    pub resumed: usize,
+    /// Texts that were cut.
+    pub truncated: u64,
+    /// Empty rows that were left out.
+    pub empty: u64,
+    /// Rows that were left out because of an error.
+    pub rejected: u64,
+}
+
+/// A job whose inputs and output are open, and that has no model yet.
+#[derive(Debug)]
+pub struct Job {
+    reader: Reader,
+    writer: Writer,
+    format: Format,
+    rejects: Rejects,
+    on_error: OnError,
+    skip_empty: bool,
+    found: Option<Record>,
+    digest: RowDigest,
+    record: Record,
+    /// Rows of the input, where they could be counted.
+    pub rows: Option<u64>,
+}
+
+/// A row that is to be embedded.
+struct Numbered {
+    index: u64,
+    row: Text,
+}
+
+/// How a job is done.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings<'a> {
+    /// The output; `None` is standard output.
+    pub output: Option<&'a Path>,
+    /// The file of rows that are left out. Default: OUTPUT.errors.jsonl.
+    pub errors: Option<&'a Path>,
+    /// What happens when a row cannot be embedded.
+    pub on_error: OnError,
+    /// Whether empty rows are left out.
+    pub skip_empty: bool,
+    /// Whether to resume an unfinished output.
+    pub resume: bool,
+}
+
+impl Job {
+    /// Checks all inputs as far as they can be read twice, and opens the output.
+    ///
+    /// # Errors
+    /// A file cannot be read or written, or a row is wrong and [`OnError::Stop`] is set.
+    pub fn open(reader: Reader, format: Format, settings: &Settings<'_>) -> anyhow::Result<Self> {
+        let skip_empty = settings.skip_empty;
+        let rows = reader.check(|error| match (&error, settings.on_error) {
+            (RowError::Empty { .. }, _) if skip_empty => Ok(()),
+            (_, OnError::Skip) => Ok(()),
+            (_, OnError::Stop) => Err(error.into()),
+        })?;
+        let (writer, found) = Writer::create(settings.output, format, settings.resume)?;
+        let kept = found.as_ref().map_or(0, |record| record.rejected_bytes);
+        let named = || settings.output.map(|path| beside(path, ".errors.jsonl"));
+        let is_file = writer.is_file();
+        let errors = settings.errors.map(Path::to_path_buf);
+        let errors = errors.or_else(|| named().filter(|_| is_file));
+        let rejects = match errors.filter(|_| settings.on_error == OnError::Skip) {
+            Some(path) => Rejects::create(&path, kept)?,
+            None => Rejects::told(),
+        };
+        Ok(Self {
+            reader,
+            writer,
+            format,
+            rejects,
+            on_error: settings.on_error,
+            skip_empty,
+            found,
+            digest: RowDigest::default(),
+            record: Record::default(),
+            rows,
+        })
+    }
+
+    /// The file of rows that are left out.
+    #[must_use]
+    pub fn errors(&self) -> Option<&Path> {
+        self.rejects.path()
+    }
+
+    /// Embeds all rows as `template` says; tells the number of vectors after each part.
+    ///
+    /// # Errors
+    /// A row cannot be embedded and [`OnError::Stop`] is set, there is no text at all, the engine fails, or the output cannot
+    /// be written. What was written to a file stays, and the message says where.
+    pub fn run(
+        mut self,
+        engine: &Engine,
+        template: &Request<'_>,
+        mut progress: impl FnMut(usize),
+    ) -> anyhow::Result<Done> {
+        let result = self.work(engine, template, &mut progress);
+        let resumed = match result {
+            Ok(resumed) => resumed,
+            Err(error) => {
+                // The file of rows that were left out goes if it is empty; the error that ended the job is told.
+                let _ = self.rejects.finish();
+                return Err(match self.writer.kept() {
+                    Some(path) => anyhow!(
+                        "{error:#}\nnote: {} vectors are kept in {}, and the same command with --resume continues behind them",
+                        self.writer.rows(),
+                        path.display()
+                    ),
+                    None => error,
+                });
+            }
+        };
+        let Counts {
+            truncated,
+            empty,
+            rejected,
+            ..
+        } = self.record.counts;
+        let texts = self.writer.rows();
+        if texts == 0 {
+            self.rejects.finish()?;
+            bail!("there is no text in the input that could be embedded: nothing was written");
+        }
+        self.writer.finish()?;
+        self.rejects.finish()?;
+        Ok(Done {
+            texts,
+            resumed,
+            truncated,
+            empty,
+            rejected,
+        })
+    }
+
+    /// Returns the number of vectors that an earlier run wrote.
+    fn work(
+        &mut self,
+        engine: &Engine,
+        template: &Request<'_>,
+        progress: &mut dyn FnMut(usize),
+    ) -> anyhow::Result<usize> {
+        let settings = self.settings(engine, template);
+        if let Some(found) = self.found.take() {
+            found.check(&settings)?;
+            self.read_again(&found)?;
+            self.record = found;
+        }
+        self.record.settings = settings;
+        let resumed = self.writer.rows();
+        loop {
+            let (part, mut rejected, stop) = self.next_part()?;
+            let ended = part.is_empty() && rejected.is_empty();
+            self.embed(engine, template, &part, &mut rejected)?;
+            rejected.sort_by_key(|reject| reject.index);
+            for reject in &rejected {
+                self.rejects.add(reject)?;
+            }
+            self.record.counts.rejected += rejected.len() as u64;
+            self.record.digest = self.digest.value();
+            self.record.rejected_bytes = self.rejects.flush()?;
+            if !ended && self.writer.rows() > 0 {
+                self.writer.keep(self.record.clone())?;
+                progress(self.writer.rows());
+            }
+            match stop {
+                Some(error) => return Err(error),
+                None if ended => return Ok(resumed),
+                None => {}
+            }
+        }
+    }
+
+    /// What decides the vectors and which rows have one.
+    fn settings(&self, engine: &Engine, template: &Request<'_>) -> BTreeMap<String, String> {
+        let model = engine.model();
+        let dimensions = template.dimensions.unwrap_or(model.hidden_size);
+        let settings = [
+            ("model", format!("{} {}", model.name, model.digest)),
+            ("prompt", format!("{:?}", template.prefix)),
+            ("dimensions", dimensions.to_string()),
+            ("maximum length", model.max_length.to_string()),
+            ("truncation", format!("{:?}", template.truncate)),
+            ("format", self.format.as_str().to_owned()),
+            ("--on-error", format!("{:?}", self.on_error)),
+            ("--skip-empty", self.skip_empty.to_string()),
+        ];
+        settings
+            .map(|(name, value)| (name.to_owned(), value))
+            .into()
+    }
+
+    /// Reads the rows that an earlier run read.
+    fn read_again(&mut self, found: &Record) -> anyhow::Result<()> {
+        for _ in 0..found.read {
+            let Some(row) = self.reader.next() else { break };
+            self.digest.add(&row);
+        }
+        ensure!(
+            self.digest.value() == found.digest,
+            "the input does not begin with the {} rows that the unfinished job has read: give it the same files, or remove \
+             the job's files to start again",
+            found.read
+        );
+        Ok(())
+    }
+
+    /// Rows to embed, rows that cannot be, and the error that ends the job behind them.
+    #[allow(clippy::type_complexity)]
+    fn next_part(&mut self) -> anyhow::Result<(Vec<Numbered>, Vec<Reject>, Option<anyhow::Error>)> {
+        let (mut part, mut rejected, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while part.len() < MOST_TEXTS && bytes < MOST_BYTES && rejected.len() < MOST_TEXTS {
+            let Some(row) = self.reader.next() else { break };
+            let stops = match &row {
+                Ok(_) => false,
+                Err(RowError::Empty { .. }) if self.skip_empty => false,
+                Err(RowError::File(_)) => true,
+                Err(_) => self.on_error == OnError::Stop,
+            };
+            if stops && let Err(error) = row {
+                let error = match error {
+                    RowError::File(error) => error,
+                    error => error.into(),
+                };
+                return Ok((part, rejected, Some(error)));
+            }
+            self.digest.add(&row);
+            self.record.read += 1;
+            let index = self.record.counts.numbered;
+            match row {
+                Ok(row) => {
+                    bytes += row.text.len();
+                    part.push(Numbered { index, row });
+                }
+                Err(RowError::Empty { .. }) if self.skip_empty => {
+                    self.record.counts.empty += 1;
+                    continue;
+                }
+                Err(error) => rejected.push(unreadable(index, error)),
+            }
+            self.record.counts.numbered += 1;
+        }
+        Ok((part, rejected, None))
+    }
+
+    /// Embeds a part; texts of like length run together, and are written in the order they were read.
+    fn embed(
+        &mut self,
+        engine: &Engine,
+        template: &Request<'_>,
+        part: &[Numbered],
+        rejected: &mut Vec<Reject>,
+    ) -> anyhow::Result<()> {
+        let mut encodings = vec![None; part.len()];
+        for (text, encoding) in part.iter().zip(&mut encodings) {
+            let request = Request {
+                input: Input::Text(text.row.text.as_str().into()),
+                ..template.clone()
+            };
+            match engine.encode(&request) {
+                Ok(encoded) => *encoding = Some(encoded),
+                Err(error) => self.reject(text, error, rejected)?,
+            }
+        }
+        let mut order: Vec<usize> = (0..part.len()).collect();
+        order.retain(|i| encodings[*i].is_some());
+        if order.is_empty() {
+            return Ok(());
+        }
+        order.sort_by_key(|i| part[*i].row.text.len());
+        let ids = order.iter().filter_map(|i| encodings[*i].as_ref());
+        let sequences = ids.map(|encoding| encoding.ids.clone()).collect();
+        let mut embeddings = vec![None; part.len()];
+        let replies = engine.submit(sequences, Caller::default(), None)?;
+        for (i, reply) in order.iter().zip(replies) {
+            let answer = reply.blocking_recv().unwrap_or(Err(Error::ShuttingDown));
+            match (answer, &encodings[*i]) {
+                (Ok(answer), Some(encoding)) => {
+                    let embedding = engine.finish(&answer, encoding, template.dimensions, true);
+                    embeddings[*i] = Some(embedding);
+                }
+                (Err(error), _) => self.reject(&part[*i], error, rejected)?,
+                (Ok(_), None) => {}
+            }
+        }
+        for (text, embedding) in part.iter().zip(&embeddings) {
+            if let Some(embedding) = embedding {
+                self.record.counts.truncated += u64::from(embedding.truncated);
+                self.writer
+                    .write(text.index, &text.row.text, &embedding.vector)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves a row out.
+    ///
+    /// # Errors
+    /// Errors end the job, or this one is not the row's fault.
+    fn reject(
+        &self,
+        text: &Numbered,
+        error: Error,
+        rejected: &mut Vec<Reject>,
+    ) -> anyhow::Result<()> {
+        let of_the_row = matches!(
+            error,
+            Error::InvalidInput { .. }
+                | Error::TooLong { .. }
+                | Error::MuchTooLong { .. }
+                | Error::OutOfMemory { .. }
+                | Error::NonFinite
+        );
+        if self.on_error == OnError::Stop || !of_the_row {
+            return Err(error).with_context(|| text.row.place.clone());
+        }
+        rejected.push(Reject {
+            index: text.index,
+            place: text.row.place.clone(),
+            error: error.to_string(),
+            text: text.row.text.clone(),
+        });
+        Ok(())
+    }
+}
+
+fn unreadable(index: u64, error: RowError) -> Reject {
+    let (place, error, text) = match error {
+        RowError::Empty { place } => (place, "there is no text".to_owned(), String::new()),
+        RowError::Bad {
+            place,
+            reason,
+            text,
+        } => (place, reason, text),
+        RowError::File(error) => (String::new(), error.to_string(), String::new()),
+    };
+    Reject {
+        index,
+        place,
+        error,
+        text,
+    }
+}

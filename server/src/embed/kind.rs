@@ -1,0 +1,84 @@
+//! What a file of texts holds, by its name.
+
+use std::path::Path;
+
+/// How a file holds its texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// A text per line.
+    #[value(name = "txt")]
+    Lines,
+    /// A JSON object per line.
+    #[value(name = "jsonl", alias = "ndjson")]
+    JsonLines,
+    /// A table whose first row names its columns.
+    Csv,
+}
+
+impl Kind {
+    /// By the file's ending, in upper or lower case. Standard input, pipes and devices hold a text per line.
+    ///
+    /// # Errors
+    /// The ending is unknown.
+    pub fn of(path: &Path) -> Result<Self, String> {
+        match ending(path).as_str() {
+            "txt" => Ok(Self::Lines),
+            "jsonl" | "ndjson" => Ok(Self::JsonLines),
+            "csv" => Ok(Self::Csv),
+            _ if is_stdin(path) || is_special(path) => Ok(Self::Lines),
+            _ => Err(format!(
+                "{}: lexivec reads .txt, .jsonl (.ndjson) and .csv files; --input-format says what a file of another name is",
+                path.display()
+            )),
+        }
+    }
+}
+
+/// A file's ending in lower case, without the dot.
+pub(super) fn ending(path: &Path) -> String {
+    let ending = path.extension().and_then(|e| e.to_str());
+    ending.unwrap_or_default().to_ascii_lowercase()
+}
+
+/// Whether a name means standard input.
+pub(super) fn is_stdin(path: &Path) -> bool {
+    ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"]
+        .iter()
+        .any(|name| path == Path::new(name))
+}
+
+/// Whether a name means standard output.
+pub(super) fn is_stdout(path: &Path) -> bool {
+    ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"]
+        .iter()
+        .any(|name| path == Path::new(name))
+}
+
+/// Whether there is something other than a file or a folder: a pipe, such as a shell's `<(…)`, or a device.
+pub(super) fn is_special(path: &Path) -> bool {
+    fs_err::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_count_in_any_case_and_streams_need_none() {
+        for (name, kind) in [
+            ("a.txt", Kind::Lines),
+            ("A.TXT", Kind::Lines),
+            ("a.JsonL", Kind::JsonLines),
+            ("a.ndjson", Kind::JsonLines),
+            ("a.CSV", Kind::Csv),
+            ("-", Kind::Lines),
+            ("/dev/stdin", Kind::Lines),
+            ("/dev/null", Kind::Lines),
+        ] {
+            assert_eq!(Kind::of(Path::new(name)), Ok(kind), "{name}");
+        }
+        for name in ["a.pdf", "a", "csv", "."] {
+            assert!(Kind::of(Path::new(name)).is_err(), "{name}");
+        }
+    }
+}

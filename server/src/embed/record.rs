@@ -1,0 +1,174 @@
+//! The checkpoint of an unfinished job: a small file beside its output, rewritten after each part.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use lexivec_models::text;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::read::{RowError, Text};
+
+/// How far a job has come, and the model and settings it runs with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// Model and settings, which decide the vectors.
+    pub(super) settings: BTreeMap<String, String>,
+    /// Rows read, those without a text included.
+    pub(super) read: u64,
+    /// The digest of those rows.
+    pub(super) digest: String,
+    /// Vectors written, and the numbers in each.
+    pub(super) rows: usize,
+    pub(super) width: usize,
+    /// Bytes of the output that are valid.
+    pub(super) bytes: u64,
+    pub(super) counts: Counts,
+    /// Bytes of the file of rows that were left out.
+    pub(super) rejected_bytes: u64,
+}
+
+/// What became of the rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Counts {
+    /// Rows with a number: all but empty ones that were left out.
+    pub(super) numbered: u64,
+    /// Texts that were cut.
+    pub(super) truncated: u64,
+    /// Empty rows that were left out.
+    pub(super) empty: u64,
+    /// Rows that were left out because of an error.
+    pub(super) rejected: u64,
+}
+
+impl Record {
+    pub(super) fn load(path: &Path) -> anyhow::Result<Option<Self>> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let record = serde_json::from_str(&text::read(path)?);
+        record.map(Some).with_context(|| {
+            format!(
+                "{}: the record of an unfinished job cannot be read: remove the file to start again",
+                path.display()
+            )
+        })
+    }
+
+    /// Replaces the record as a whole: a crash leaves the old one or the new one.
+    pub(super) fn save(&self, path: &Path) -> anyhow::Result<()> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".new");
+        fs_err::write(&name, serde_json::to_vec(self)?)?;
+        fs_err::rename(&name, path)?;
+        Ok(())
+    }
+
+    /// Checks that the job ran with these settings.
+    ///
+    /// # Errors
+    /// A setting differs; the message names it.
+    pub(super) fn check(&self, settings: &BTreeMap<String, String>) -> anyhow::Result<()> {
+        let names = self.settings.keys().chain(settings.keys());
+        let value = |of: &BTreeMap<String, String>, name: &String| {
+            of.get(name).map_or("none", String::as_str).to_owned()
+        };
+        for name in names {
+            let (then, now) = (value(&self.settings, name), value(settings, name));
+            if then != now {
+                bail!(
+                    "the unfinished job had another {name} ({then}; now {now}): run the same command, or remove its files to \
+                     start again"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The digest of all rows read so far.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RowDigest(Sha256);
+
+impl RowDigest {
+    pub(super) fn add(&mut self, row: &Result<Text, RowError>) {
+        let (mark, text) = match row {
+            Ok(row) => (b"t", row.text.as_str()),
+            Err(RowError::Empty { .. }) => (b"e", ""),
+            Err(RowError::Bad { text, .. }) => (b"b", text.as_str()),
+            Err(RowError::File(_)) => (b"f", ""),
+        };
+        self.0.update(mark);
+        self.0.update((text.len() as u64).to_le_bytes());
+        self.0.update(text);
+    }
+
+    pub(super) fn value(&self) -> String {
+        let bytes = self.0.clone().finalize();
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(of: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let pairs = of.iter();
+        pairs
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn another_model_or_setting_is_named() {
+        let record = Record {
+            settings: settings(&[("model", "1"), ("dimensions", "8")]),
+            ..Record::default()
+        };
+        record
+            .check(&settings(&[("model", "1"), ("dimensions", "8")]))
+            .unwrap();
+        let said = record.check(&settings(&[("model", "1"), ("dimensions", "9")]));
+        let said = said.unwrap_err().to_string();
+        assert!(said.contains("another dimensions (8; now 9)"), "{said}");
+        let said = record.check(&settings(&[("model", "1")])).unwrap_err();
+        assert!(
+            said.to_string().contains("dimensions (8; now none)"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_saved_and_a_damaged_one_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.json");
+        assert_eq!(Record::load(&path).unwrap(), None);
+        let record = Record {
+            read: 5,
+            ..Record::default()
+        };
+        record.save(&path).unwrap();
+        assert_eq!(Record::load(&path).unwrap(), Some(record));
+        fs_err::write(&path, "{").unwrap();
+        let said = format!("{:#}", Record::load(&path).unwrap_err());
+        assert!(said.contains("a.json") && said.contains("remove"), "{said}");
+    }
+
+    #[test]
+    fn rows_are_told_apart_by_their_borders() {
+        let digest = |texts: &[&str]| {
+            let mut digest = RowDigest::default();
+            for text in texts {
+                digest.add(&Ok(Text {
+                    text: (*text).to_owned(),
+                    place: String::new(),
+                }));
+            }
+            digest.value()
+        };
+        assert_ne!(digest(&["ab", "c"]), digest(&["a", "bc"]));
+        assert_eq!(digest(&["ab", "c"]), digest(&["ab", "c"]));
+    }
+}

@@ -1,0 +1,312 @@
+//! Rows of CSV and TSV files, each with its line.
+//!
+//! The `csv` crate skips blank lines, and reads an unterminated quote as a field that reaches to the end of the file. Both
+//! would silently shift or swallow rows. So [`Watch`] tracks the quotes in the bytes that the crate reads, and records where
+//! each row begins.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, BufRead, Read};
+use std::rc::Rc;
+
+use csv::{ByteRecord, ErrorKind};
+
+use super::read::LONGEST;
+
+/// A row below the names of the columns.
+#[derive(Debug)]
+pub enum Row {
+    /// A line without anything.
+    Blank,
+    /// Fields, as many as there are columns.
+    Fields(ByteRecord),
+    /// A row of another number of fields, and what is wrong with it.
+    Uneven(String),
+}
+
+/// The rows of a table, in their order, each with the number of its first line.
+#[derive(Debug)]
+pub struct Table<R> {
+    reader: csv::Reader<Watch<R>>,
+    shape: Rc<RefCell<Shape>>,
+    /// A record that was read and not yet returned, because blank lines come before it.
+    next: Option<csv::Result<ByteRecord>>,
+    columns: Vec<String>,
+}
+
+impl<R: BufRead> Table<R> {
+    /// Reads the names of the columns.
+    ///
+    /// # Errors
+    /// There are none, or they cannot be read.
+    pub fn new(source: R, delimiter: u8) -> anyhow::Result<Self> {
+        let shape = Rc::new(RefCell::new(Shape::new(delimiter)));
+        let watch = Watch {
+            source,
+            shape: Rc::clone(&shape),
+        };
+        let mut reader = csv::ReaderBuilder::new()
+            .delimiter(delimiter)
+            .from_reader(watch);
+        let columns: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
+        {
+            let mut shape = shape.borrow_mut();
+            while shape.starts.pop_front().is_some_and(|start| start.blank) {}
+            if let Some(error) = shape.unterminated() {
+                return Err(error);
+            }
+        }
+        anyhow::ensure!(
+            !columns.is_empty(),
+            "the file is empty: its first row names the columns"
+        );
+        Ok(Self {
+            reader,
+            shape,
+            next: None,
+            columns,
+        })
+    }
+
+    /// The place of a column.
+    ///
+    /// # Errors
+    /// There is none of that name; the message names those that there are.
+    pub fn column(&self, name: &str) -> anyhow::Result<usize> {
+        let found = self.columns.iter().position(|column| column == name);
+        found.ok_or_else(|| {
+            anyhow::anyhow!(
+                "there is no column `{name}`; it has {}",
+                self.columns.join(", ")
+            )
+        })
+    }
+
+    fn read(&mut self) -> Option<csv::Result<ByteRecord>> {
+        let mut record = ByteRecord::new();
+        match self.reader.read_byte_record(&mut record) {
+            Ok(true) => Some(Ok(record)),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+impl<R: BufRead> Iterator for Table<R> {
+    type Item = anyhow::Result<(u64, Row)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next.is_none() && !self.shape.borrow().begins_blank() {
+            self.next = self.read();
+        }
+        let mut shape = self.shape.borrow_mut();
+        let line = match shape.starts.pop_front() {
+            Some(Start { line, blank: true }) => return Some(Ok((line, Row::Blank))),
+            Some(Start { line, .. }) => line,
+            // An error of the file itself may come before any row.
+            None => shape.line,
+        };
+        let record = self.next.take()?;
+        if let Some(error) = shape.unterminated() {
+            return Some(Err(error));
+        }
+        Some(match record {
+            Ok(record) => Ok((line, Row::Fields(record))),
+            Err(error) => match error.kind() {
+                ErrorKind::UnequalLengths {
+                    expected_len, len, ..
+                } => {
+                    let reason =
+                        format!("the row has {len} fields, and there are {expected_len} columns");
+                    Ok((line, Row::Uneven(reason)))
+                }
+                _ => Err(error.into()),
+            },
+        })
+    }
+}
+
+/// Passes bytes on to the `csv` crate, and tracks their structure.
+#[derive(Debug)]
+struct Watch<R> {
+    source: R,
+    shape: Rc<RefCell<Shape>>,
+}
+
+impl<R: Read> Read for Watch<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        let mut shape = self.shape.borrow_mut();
+        shape.ended |= count == 0 && !buffer.is_empty();
+        buffer[..count].iter().for_each(|byte| shape.follow(*byte));
+        if shape.quoted > LONGEST {
+            let line = shape.opened;
+            let reason = format!(
+                "line {line}: the quote that opens a field here is not closed within {} MiB",
+                LONGEST >> 20
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        }
+        Ok(count)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    RowStart,
+    FieldStart,
+    Plain,
+    Quoted,
+    /// After a quote within a quoted field: the field's end, or the first half of a doubled quote.
+    Closed,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    line: u64,
+    blank: bool,
+}
+
+/// Tracks where rows begin and quotes are open, by the rules of the `csv` crate.
+#[derive(Debug)]
+struct Shape {
+    delimiter: u8,
+    state: State,
+    line: u64,
+    after_return: bool,
+    /// Rows and blank lines that were read and not yet returned.
+    starts: VecDeque<Start>,
+    /// The line of the last quote that opened a field, and the bytes since.
+    opened: u64,
+    quoted: usize,
+    ended: bool,
+}
+
+impl Shape {
+    fn new(delimiter: u8) -> Self {
+        Self {
+            delimiter,
+            state: State::RowStart,
+            line: 1,
+            after_return: false,
+            starts: VecDeque::new(),
+            opened: 0,
+            quoted: 0,
+            ended: false,
+        }
+    }
+
+    fn begins_blank(&self) -> bool {
+        self.starts.front().is_some_and(|start| start.blank)
+    }
+
+    /// Returns an error if the row being returned is the last one and its quote was never closed.
+    fn unterminated(&self) -> Option<anyhow::Error> {
+        let open = self.ended && self.state == State::Quoted && self.starts.is_empty();
+        open.then(|| {
+            anyhow::anyhow!(
+                "line {}: the quote that opens a field here is never closed, so all that follows would be one text; a quote \
+                 within a text is written twice",
+                self.opened
+            )
+        })
+    }
+
+    fn follow(&mut self, byte: u8) {
+        let follows_return = std::mem::take(&mut self.after_return);
+        if self.state == State::Quoted {
+            self.quoted += 1;
+            self.line += u64::from(byte == b'\n');
+            if byte == b'"' {
+                self.state = State::Closed;
+                self.quoted = 0;
+            }
+            return;
+        }
+        if byte == b'\n' && follows_return {
+            return;
+        }
+        let ends = matches!(byte, b'\n' | b'\r');
+        if self.state == State::RowStart {
+            self.starts.push_back(Start {
+                line: self.line,
+                blank: ends,
+            });
+        }
+        let at_start = matches!(self.state, State::RowStart | State::FieldStart);
+        self.state = match byte {
+            _ if ends => {
+                self.line += 1;
+                self.after_return = byte == b'\r';
+                State::RowStart
+            }
+            b'"' if at_start => {
+                self.opened = self.line;
+                State::Quoted
+            }
+            b'"' if self.state == State::Closed => State::Quoted,
+            _ if byte == self.delimiter => State::FieldStart,
+            _ => State::Plain,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lines and fields; `-` for a blank line, the reason for a row of another length.
+    fn rows(text: &str) -> Vec<String> {
+        let table = match Table::new(text.as_bytes(), b',') {
+            Ok(table) => table,
+            Err(error) => return vec![error.to_string()],
+        };
+        let told = table.map(|row| match row {
+            Ok((line, Row::Blank)) => format!("{line} -"),
+            Ok((line, Row::Uneven(reason))) => format!("{line} {reason}"),
+            Ok((line, Row::Fields(fields))) => {
+                let fields: Vec<_> = fields.iter().map(String::from_utf8_lossy).collect();
+                format!("{line} {}", fields.join("|"))
+            }
+            Err(error) => error.to_string(),
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn rows_have_their_lines_whatever_is_in_quotes_and_between_them() {
+        let text = "a,b\n1,one\n\n2,\"t\n\"\"wo\"\n\r\n3,5\" pipe\r\n\"4\",\"\"";
+        let expected = [
+            "2 1|one",
+            "3 -",
+            "4 2|t\n\"wo",
+            "6 -",
+            "7 3|5\" pipe",
+            "8 4|",
+        ];
+        assert_eq!(rows(text), expected);
+        assert_eq!(rows("\na\n\n\nx\n\n"), ["3 -", "4 -", "5 x", "6 -"]);
+        assert_eq!(rows("a,b\r1,2\r\r3,4\r"), ["2 1|2", "3 -", "4 3|4"]);
+        assert_eq!(rows("a\n"), [""; 0]);
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_is_found_at_its_line() {
+        let found = rows("a,b\n1,one\n2,\"two\n3,three\n4,four\n");
+        assert_eq!(found[0], "2 1|one");
+        assert!(found[1].starts_with("line 3: the quote"), "{found:?}");
+        assert_eq!(found.len(), 2);
+        assert!(rows("a,\"b\n1,2\n")[0].starts_with("line 1: the quote"));
+        // The last quote is doubled, so it closes nothing.
+        assert!(rows("a\n\"x\"\"\n")[0].starts_with("line 2: the quote"));
+    }
+
+    #[test]
+    fn a_row_of_another_length_is_told_and_the_next_one_read() {
+        assert_eq!(
+            rows("a,b\n1\n2,3\n"),
+            ["2 the row has 1 fields, and there are 2 columns", "3 2|3"]
+        );
+        assert!(rows("")[0].contains("the file is empty"));
+    }
+}

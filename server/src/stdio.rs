@@ -1,0 +1,40 @@
+//! Standard output and standard error, whose readers may close them before the program ends.
+//!
+//! `println!` and `eprintln!` panic when that happens (`lexivec inspect DIR | true`). A report that nobody reads is not a
+//! failure, and must not hide the exit code of the work that it is about.
+
+use std::io::{ErrorKind, Write as _};
+
+/// The reader of a command's output has closed it, so the command can stop.
+#[derive(Debug, thiserror::Error)]
+#[error("the reader of the output has closed it")]
+pub(crate) struct Closed;
+
+/// Writes text and a line feed to standard output. A closed pipe is not an error.
+///
+/// # Errors
+/// It cannot be written otherwise, such as to a full disk.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let written = out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.write_all(b"\n"))
+        .and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(anyhow::anyhow!(error).context("standard output cannot be written"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `eprintln!` that does not panic if standard error is closed.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        // There is no other place to tell it.
+        let _ = writeln!(std::io::stderr(), $($words)*);
+    }};
+}
+
+pub(crate) use say;

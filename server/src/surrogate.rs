@@ -1,0 +1,185 @@
+//! Finds lone surrogates in JSON, so that an error can name them.
+//!
+//! JSON escapes a character beyond U+FFFF as a surrogate pair, such as `\ud83d\ude00`. A program that cuts texts by UTF-16
+//! units may cut between the two, and half a pair is not a character. serde_json reports "unexpected end of hex escape".
+
+use std::fmt;
+
+/// A surrogate without its other half, and where it stands.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Lone {
+    /// Such as `\ud83d`.
+    escape: String,
+    /// Such as `input[3]`; empty for a document that is one text.
+    pub(crate) path: String,
+}
+
+impl fmt::Display for Lone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "`{}`: ", self.path)?;
+        }
+        write!(
+            f,
+            "the escape {} is a lone surrogate, half of a character such as an emoji: the text was cut within that character. Cut \
+             texts between characters, or replace the escape",
+            self.escape
+        )
+    }
+}
+
+impl Lone {
+    /// The field of the document that the text belongs to.
+    pub(crate) fn field(&self) -> Option<&str> {
+        let field = self.path.split(['.', '[']).next();
+        field.filter(|field| !field.is_empty())
+    }
+}
+
+/// What a value stands in.
+enum Within {
+    Array(usize),
+    /// The field's name, once it is read.
+    Object(String),
+}
+
+/// Returns the first lone surrogate. For input that is not JSON the result means nothing.
+pub(crate) fn find(json: &[u8]) -> Option<Lone> {
+    let mut around: Vec<Within> = Vec::new();
+    let mut name_follows = false;
+    let mut at = 0;
+    while at < json.len() {
+        match json[at] {
+            b'"' => {
+                let text = &json[at + 1..];
+                let end = end_of_string(text);
+                let text = &text[..end];
+                if let Some(escape) = lone(text) {
+                    let path = path(&around);
+                    return Some(Lone { escape, path });
+                }
+                if name_follows && let Some(Within::Object(name)) = around.last_mut() {
+                    *name = String::from_utf8_lossy(&text[..text.len().min(64)]).into_owned();
+                }
+                at += end + 1;
+                name_follows = false;
+            }
+            b'{' => {
+                around.push(Within::Object(String::new()));
+                name_follows = true;
+            }
+            b'[' => around.push(Within::Array(0)),
+            b'}' | b']' => drop(around.pop()),
+            b',' => match around.last_mut() {
+                Some(Within::Array(item)) => *item += 1,
+                Some(Within::Object(name)) => {
+                    name.clear();
+                    name_follows = true;
+                }
+                None => {}
+            },
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+fn path(around: &[Within]) -> String {
+    let mut path = String::new();
+    for within in around {
+        match within {
+            Within::Array(item) => path += &format!("[{item}]"),
+            Within::Object(name) if path.is_empty() || name.is_empty() => path += name,
+            Within::Object(name) => path += &format!(".{name}"),
+        }
+    }
+    path
+}
+
+/// The place of the quote that ends a string.
+fn end_of_string(text: &[u8]) -> usize {
+    let mut at = 0;
+    while at < text.len() && text[at] != b'"' {
+        at += if text[at] == b'\\' { 2 } else { 1 };
+    }
+    at.min(text.len())
+}
+
+/// Returns the first escape of a lone surrogate.
+fn lone(text: &[u8]) -> Option<String> {
+    let mut at = 0;
+    while at < text.len() {
+        if text[at] != b'\\' {
+            at += 1;
+            continue;
+        }
+        match unit(&text[at..]) {
+            Some(0xd800..=0xdbff) if matches!(unit(&text[at + 6..]), Some(0xdc00..=0xdfff)) => {
+                at += 12;
+            }
+            Some(0xd800..=0xdfff) => {
+                return Some(String::from_utf8_lossy(&text[at..at + 6]).into_owned());
+            }
+            Some(_) => at += 6,
+            None => at += 2,
+        }
+    }
+    None
+}
+
+/// The UTF-16 unit that an escape at the beginning of `text` stands for.
+fn unit(text: &[u8]) -> Option<u16> {
+    let digits = text.strip_prefix(b"\\u")?.get(..4)?;
+    let digits = std::str::from_utf8(digits).ok()?;
+    u16::from_str_radix(digits, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lone_surrogates_are_found_with_their_path() {
+        for (json, escape, path) in [
+            (r#"{"input":"\ud83d"}"#, r"\ud83d", "input"),
+            (
+                r#"{"model":"\ud83d\ude00","input":["a","b\"\\","x\uDE00"]}"#,
+                r"\uDE00",
+                "input[2]",
+            ),
+            (
+                r#"{"a":[1,2],"input":[["\u0041"],["b","\udc00\ud800"]]}"#,
+                r"\udc00",
+                "input[1][1]",
+            ),
+            (
+                r#"{"a":{"b":"c"},"b":{"c":{"d":"\ud800x"}}}"#,
+                r"\ud800",
+                "b.c.d",
+            ),
+            (r#""\ud800\u0041""#, r"\ud800", ""),
+            (r#"{"\ud800":1}"#, r"\ud800", ""),
+        ] {
+            let found = find(json.as_bytes()).unwrap();
+            assert_eq!(
+                (found.escape.as_str(), found.path.as_str()),
+                (escape, path),
+                "{json}"
+            );
+        }
+    }
+
+    #[test]
+    fn pairs_other_escapes_and_what_is_no_json_have_none() {
+        for json in [
+            r#"{"input":"\ud83d\ude00 \u00e9 \\ud83d"}"#,
+            r#"{"input":"\u12"#,
+            r#"{"input":"\"#,
+            "{]}\",:",
+            "",
+        ] {
+            assert_eq!(find(json.as_bytes()), None, "{json}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Environment variables as images, compose files and clusters set them.
+
+use std::process::{Output, Stdio};
+
+use crate::program::{lexivec, text};
+use crate::server::program::{Program, model, serve};
+use crate::support::nano;
+
+fn inspect(variable: &str) -> Output {
+    let mut command = lexivec();
+    command.arg("inspect").arg(model());
+    command.env("LEXIVEC_JSON", variable).output().unwrap()
+}
+
+#[test]
+fn switches_take_the_words_for_on_and_off() {
+    let is_json = |output: &Output| output.stdout.starts_with(b"{");
+    for on in ["1", "true", "yes", "on", "TRUE"] {
+        assert!(is_json(&inspect(on)), "{on}");
+    }
+    for off in ["0", "false", "no", "off", ""] {
+        let output = inspect(off);
+        assert!(output.status.success() && !is_json(&output), "{off}");
+    }
+    let output = inspect("maybe");
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said.contains("`maybe`") && said.contains("yes"), "{said}");
+    // A switch that is off neither excludes another flag nor needs one.
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::write(dir.path().join("texts.txt"), "heart\nlung\n").unwrap();
+    let output = lexivec()
+        .current_dir(dir.path())
+        .env("LEXIVEC_NO_CALIBRATION", "0")
+        .env("LEXIVEC_RESUME", "off")
+        .args([
+            "convert",
+            nano().to_str().unwrap(),
+            "-p",
+            "int8",
+            "--no-verify",
+            "-o",
+            "model",
+        ])
+        .args(["--calibration", "texts.txt", "--min-cosine", "0"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_server_listens_on_localhost_by_name() {
+    let program = Program::spawn(&mut serve(&["--host", "localhost"]));
+    assert!(program.address.ip().is_loopback());
+    assert_eq!(program.connect().get("/livez").status, 200);
+    let output = serve(&["--host", "no.such.name.invalid"]).output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("no.such.name.invalid") && said.contains("0.0.0.0"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_kubernetes_service_link_is_ignored_and_explained() {
+    let mut command = lexivec();
+    // The address is not this machine's, so that the test takes no fixed port.
+    command
+        .args(["serve", "nowhere", "--host", "192.0.2.1"])
+        .env("LEXIVEC_PORT", "tcp://10.96.0.12:30000")
+        .stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let said = text(&output.stderr);
+    assert!(said.contains("cannot listen on 192.0.2.1:30000"), "{said}");
+    assert!(
+        said.contains("a Service named lexivec") && said.contains("enableServiceLinks"),
+        "{said}"
+    );
+    let wrong = command.env("LEXIVEC_PORT", "http").output().unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+}

@@ -1,0 +1,121 @@
+//! Modes, links and devices that vectors are written to.
+
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::{LINES, embed, rows, write};
+use crate::program::{copy_of_nano, lexivec, text};
+use crate::server::program::model;
+
+/// Embeds under an umask; the mode of the output.
+fn mode(dir: &Path, umask: &str, output: &str) -> u32 {
+    let program = lexivec().get_program().to_owned();
+    let script = format!("umask {umask}; exec \"$0\" embed \"$1\" a.txt -d 32 -o {output}");
+    let run = Command::new("sh")
+        .current_dir(dir)
+        .args(["-c", &script])
+        .arg(program)
+        .arg(model())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    fs_err::metadata(dir.join(output)).unwrap().mode() & 0o777
+}
+
+#[test]
+fn the_umask_or_the_file_that_is_replaced_decides_the_mode() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.txt", LINES);
+    assert_eq!(mode(dir.path(), "077", "new.npy"), 0o600);
+    assert_eq!(mode(dir.path(), "022", "other.npy"), 0o644);
+    assert_eq!(mode(dir.path(), "002", "shared.jsonl"), 0o664);
+    for kept in [0o600, 0o640, 0o666] {
+        let path = dir.path().join("other.npy");
+        fs_err::set_permissions(&path, Permissions::from_mode(kept)).unwrap();
+        assert_eq!(mode(dir.path(), "022", "other.npy"), kept);
+    }
+}
+
+#[test]
+fn a_link_stays_and_its_target_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.txt", LINES);
+    fs_err::create_dir(dir.path().join("store")).unwrap();
+    for target in ["store/there.jsonl", "store/new.jsonl"] {
+        if target.contains("there") {
+            write(dir.path(), target, "old");
+        }
+        let link = dir.path().join("link.jsonl");
+        let _ = fs_err::remove_file(&link);
+        symlink(target, &link).unwrap();
+        let output = embed(dir.path(), &["a.txt", "-o", "link.jsonl"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert!(link.is_symlink());
+        let written = fs_err::read(dir.path().join(target)).unwrap();
+        assert_eq!(rows(&written).len(), 2);
+    }
+    assert_eq!(
+        fs_err::read_dir(dir.path().join("store")).unwrap().count(),
+        2
+    );
+}
+
+#[test]
+fn conversions_follow_links_and_the_umask_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoint = copy_of_nano(dir.path());
+    for entry in fs_err::read_dir(&checkpoint).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            fs_err::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+        }
+    }
+    fs_err::create_dir(dir.path().join("store")).unwrap();
+    symlink("store/model", dir.path().join("link")).unwrap();
+    let convert = [
+        "convert",
+        "checkpoint",
+        "-o",
+        "link",
+        "--no-verify",
+        "--force",
+    ];
+    for _ in 0..2 {
+        let output = lexivec()
+            .current_dir(dir.path())
+            .args(convert)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert!(dir.path().join("link").is_symlink());
+    }
+    let model = dir.path().join("store/model");
+    let file = |name: &str| fs_err::metadata(model.join(name)).unwrap().mode();
+    assert_eq!(file("tokenizer.json"), file("lexivec.json"));
+    assert_eq!(
+        fs_err::read_dir(dir.path().join("store")).unwrap().count(),
+        1
+    );
+}
+
+#[test]
+fn standard_output_and_devices_may_be_named() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.txt", LINES);
+    for name in ["-", "/dev/stdout"] {
+        let output = embed(dir.path(), &["a.txt", "-o", name]);
+        assert_eq!(rows(&output.stdout).len(), 2, "{}", text(&output.stderr));
+    }
+    assert!(
+        embed(dir.path(), &["a.txt", "-o", "/dev/null"])
+            .status
+            .success()
+    );
+    assert!(!Path::new("/dev/null").is_file());
+    let full = embed(dir.path(), &["a.txt", "-o", "/dev/full"]);
+    assert_eq!(full.status.code(), Some(1));
+    assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 1);
+}

@@ -22,7 +22,7 @@ const TINY_REQUEST_FRACTION: f64 = 1.0 / 1024.0;
 const MOST_OF_TINY: f64 = 0.9;
 /// A request that needs so many times the time that it has is never answered: the rate may be underestimated a little.
 const NEVER: f64 = 1.25;
-/// Nobody is told to stay away for longer.
+/// No client is told to wait for longer.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// What the sessions are doing, as measured.
@@ -54,7 +54,7 @@ impl Load {
         (tokens + self.growth * tokens * tokens) as usize
     }
 
-    /// How much of the time that requests have may be spoken for. A request is answered after at most twice what is before
+    /// How much of the time that requests have may be promised. A request is answered after at most twice what is before
     /// it (see [`crate::fairness`]), so it is half.
     #[must_use]
     pub fn usable(time: Duration) -> Duration {
@@ -108,6 +108,15 @@ impl Fairness {
             most = f64::INFINITY;
         } else if seconds(cost) * f64::from(SMALL_REQUEST_FRACTION) <= allowed {
             allowed += allowed / f64::from(SMALL_REQUEST_EXTRA_FRACTION);
+        }
+        // A caller that has nothing here may take what all requests together may: it would wait for the others otherwise, however
+        // soon these come again.
+        let has_nothing = self
+            .flows
+            .get(&caller.flow)
+            .is_none_or(|flow| flow.waiting == 0);
+        if has_nothing {
+            allowed = allowed.max(time * MOST);
         }
         let all = seconds(before + cost);
         let shared = (self.until_served(caller, cost) + load.running as f64) / speed;
@@ -226,7 +235,7 @@ mod tests {
             ..caller(3, 10)
         };
         fairness.enter(heavy, 10);
-        later(fairness.admit(caller(2, 15), 8, 40, LOAD));
+        later(fairness.admit(caller(2, 13), 8, 40, LOAD));
         let large = Caller {
             weight: 10_000,
             ..caller(2, 15)

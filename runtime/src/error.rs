@@ -167,6 +167,11 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// Zeros were read in place of a mapped file.
+    #[error(
+        "a file of the model could not be read while it was in use: it was truncated, or its disk fails"
+    )]
+    Unreadable,
     /// A session computes another vector for its known text than the conversion did.
     #[error(
         "the model does not compute the vector that its conversion recorded (cosine {cosine:.4}): the device, its driver or the \

@@ -16,7 +16,7 @@
 //! # Before both
 //! A request was accepted because it can be answered before its deadline ([`crate::admission`]). Callers that come later may
 //! take the time that it needs. Requests that would be late otherwise therefore go first, by deadline, and leave an eighth of
-//! each batch to whose turn it is.
+//! each batch to the callers whose turn it is.
 //!
 //! Service is counted as *cost* ([`Load::cost`]), not in texts or tokens: what a long text's token takes is more.
 
@@ -29,7 +29,7 @@ const STEPS: u64 = 1024;
 /// A request is urgent when what is due up to its deadline, and a batch of others before it, take more than this part of the
 /// time until then. The rest is for errors of the estimate, and for what goes before urgent requests.
 const URGENT: f64 = 0.75;
-/// This part of a batch goes to whose turn it is, whatever is urgent: small requests need not wait until nothing is.
+/// This part of a batch goes to the callers whose turn it is, whatever is urgent: small requests need not wait until nothing is.
 const TURN_FRACTION: usize = 8;
 
 /// Who asks.
@@ -78,7 +78,7 @@ pub(crate) struct Flow {
     pub(crate) weight: u64,
     /// Cost of what waits.
     pub(crate) waiting: usize,
-    /// Until when room is spoken for by requests that were refused and told when to come again.
+    /// When the last of the requests that were refused was told to come again.
     pub(crate) next_retry_at: Option<Instant>,
 }
 
@@ -118,8 +118,8 @@ impl Fairness {
         self.waiting
     }
 
-    /// Positions of `waiting` in the order in which a batch of at most `batch` tokens should consider them. `speed` is the cost
-    /// that is computed per second, if it is known.
+    /// Positions of `waiting` in the order in which a batch should consider them. `batch` is the cost of a batch at most, `speed`
+    /// the cost that is computed per second, if it is known.
     pub(crate) fn order(&self, waiting: &[Place], batch: usize, speed: Option<f64>) -> Vec<usize> {
         let (put_back, fresh): (Vec<usize>, Vec<usize>) =
             (0..waiting.len()).partition(|i| waiting[*i].tag == 0);
@@ -138,6 +138,11 @@ impl Fairness {
         let (mut due, rest): (Vec<usize>, Vec<usize>) =
             rest.into_iter().partition(|i| is_due(&waiting[*i], urgent));
         due.sort_by_key(|i| (waiting[*i].caller.deadline, *i));
+        // A long text that fits into no batch beside others is the first of every other one.
+        let is_long = |i: &usize| taken + waiting[*i].cost > batch;
+        if self.oldest_next && due.first().is_some_and(is_long) {
+            return [put_back, due, first, rest].concat();
+        }
         [put_back, first, due, rest].concat()
     }
 

@@ -106,7 +106,8 @@ impl Watched {
                 *opened = now;
                 None
             }
-            _ => Some(self.change(true)),
+            // It may have been replaced while another thread compared it.
+            (now, _) => Some(self.change(now.is_some_and(|now| now.is_same_file(*opened)))),
         }
     }
 

@@ -101,12 +101,11 @@ impl State {
     /// For each text that waits, whether it belongs to the next batch.
     fn choose(&self, limits: &Limits) -> Vec<bool> {
         let places = self.places();
-        let order = self
-            .fairness
-            .order(&places, limits.max_tokens, self.load.speed());
+        let most = self.batch_cost();
+        let batch = limits.max_tokens.min(most);
+        let order = self.fairness.order(&places, batch, self.load.speed());
         let lengths = order.iter().map(|i| places[*i].tokens);
         let mut chosen = vec![false; order.len()];
-        let most = self.batch_cost();
         let mut cost = 0;
         for i in select(lengths, limits)
             .into_iter()
@@ -120,7 +119,7 @@ impl State {
         chosen
     }
 
-    /// Cost of a batch at most. Where nobody has a deadline, nobody minds how long it takes.
+    /// Cost of a batch at most. It is not limited where no request has a deadline.
     fn batch_cost(&self) -> usize {
         let is_due = |waiting: &Waiting| waiting.entry.caller.deadline.is_some();
         let limit = self.load.batch_cost;

@@ -1,8 +1,8 @@
-//! Survives files that are truncated while they are mapped into memory.
+//! Survives files that are truncated while they are mapped into memory, and disks that fail then.
 //!
-//! A read behind the new end of a mapped file ends a process by SIGBUS. Here such a read finds zeros, and is counted. Whoever
-//! reads mapped files asks afterwards whether anything was read that way: the worker's check of the model's files sees their
-//! new size before any vector leaves, and a conversion compares [`count`] before and after.
+//! A read behind the new end of a mapped file ends a process by SIGBUS, and so does a page that the system cannot read. Here such
+//! a read finds zeros, and is counted. Whoever reads mapped files compares [`count`] before and after: a batch with zeros gives no
+//! vectors and costs its session, and a conversion fails.
 #![allow(unsafe_code)] // A signal handler.
 
 use std::sync::Once;

@@ -27,6 +27,7 @@ use crate::known_answer;
 use crate::network::Network;
 use crate::plan::Plan;
 use crate::queue::Entry;
+use crate::truncation;
 
 /// Opens a session on the thread that will run it; called again after a failure.
 pub(crate) type Opener = Box<dyn FnMut() -> Result<Box<dyn Network>> + Send>;
@@ -109,13 +110,17 @@ impl Drop for Session {
 impl Session {
     fn serve(&mut self) {
         loop {
-            self.test_again();
             if self.network.is_none() && !self.reopen() {
                 break;
             }
             let Some((entries, plan)) = self.next_batch() else {
                 break;
             };
+            self.test_again();
+            if self.network.is_none() {
+                self.shared.queue.put_back(entries);
+                continue;
+            }
             self.pulse.begin();
             self.run(entries, plan.as_ref());
             self.pulse.end();
@@ -133,9 +138,13 @@ impl Session {
     }
 
     fn open(&mut self) -> Result<()> {
+        let zeros = truncation::count();
         let opened = catch_unwind(AssertUnwindSafe(|| (self.open)()));
         let mut network = opened.unwrap_or_else(|_| Err(Error::Panicked))?;
         self.test(network.as_mut())?;
+        if truncation::count() != zeros {
+            return Err(Error::Unreadable);
+        }
         if network.on_device() && self.assistant.is_none() {
             self.assistant = Some(Assistant::start(&self.shared)?);
         }
@@ -226,6 +235,7 @@ impl Session {
         let cost = lengths.iter().map(|length| load.cost(*length)).sum();
         self.shared.rate.begin(cost);
         self.running.begin(&entries);
+        let zeros = truncation::count();
         // A panic inside a binding must cost a batch, not the service.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let states = match plan {
@@ -234,7 +244,10 @@ impl Session {
             };
             complete(states?, sequences.len() * network.hidden_size())
         }));
-        let outcome = outcome.unwrap_or_else(|_| Err(Error::Panicked));
+        let mut outcome = outcome.unwrap_or_else(|_| Err(Error::Panicked));
+        if truncation::count() != zeros {
+            outcome = Err(self.shared.files.check().err().unwrap_or(Error::Unreadable));
+        }
         self.running.end();
         let infer = started.elapsed();
         self.shared.rate.end(cost);

@@ -303,3 +303,48 @@ fn where_somebody_waits_a_batch_costs_no_more_than_it_may() {
         [1000]
     );
 }
+
+/// Batches until an urgent request is served, and what else was served meanwhile.
+fn batches_beside_small_requests(urgent: &[usize]) -> (usize, usize) {
+    let queue = Queue::new(4096);
+    // So slow that the urgent request stays urgent.
+    let load = Load {
+        cost_per_second: Some(1.0),
+        batch_cost: Some(256),
+        ..Load::default()
+    };
+    let push = |name, lengths: &[usize], flow, seconds| {
+        let (mut entries, receivers) = request(name, lengths);
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        for entry in &mut entries {
+            entry.caller.flow = flow;
+            entry.caller.deadline = Some(deadline);
+        }
+        queue.push(entries, load).unwrap();
+        receivers
+    };
+    let mut receivers = push(1, urgent, 0, 100);
+    let (mut left, mut small, mut batches) = (urgent.len(), 0, 0);
+    while left > 0 {
+        for flow in 1..=20 {
+            receivers.extend(push(2, &[10], flow, 100_000));
+        }
+        let batch = queue.next_batch(&Limits::default()).unwrap();
+        let of = |name| batch.iter().filter(|e| e.ids[0] == name).count();
+        left -= of(1);
+        small += of(2);
+        batches += 1;
+    }
+    (batches, small)
+}
+
+#[test]
+fn urgent_requests_are_served_while_small_ones_never_stop_coming() {
+    // Alone it would take 17 batches.
+    let (batches, small) = batches_beside_small_requests(&[20; 200]);
+    assert!(batches <= 20, "{batches}");
+    assert!(small >= batches, "{small} in {batches}");
+    // A text that is longer than a batch.
+    let (batches, _) = batches_beside_small_requests(&[4000]);
+    assert!(batches <= 2, "{batches}");
+}

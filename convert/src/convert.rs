@@ -13,6 +13,7 @@ use crate::calibrate::{self, Calibrated};
 use crate::error::{Error, Result};
 use crate::external;
 use crate::graph::{self, Data, Model, Variant};
+use crate::inputs::Inputs;
 use crate::options::ConvertOptions;
 use crate::output::Staging;
 use crate::progress::Progress;
@@ -54,14 +55,35 @@ pub fn convert(
     options: &ConvertOptions,
     progress: &dyn Progress,
 ) -> Result<Report> {
+    truncation::survive();
+    let inputs = Inputs::snapshot(checkpoint)?;
+    let converted = convert_inputs(checkpoint, &inputs, output, options, progress);
+    if let Err(error) = &converted
+        && !matches!(
+            error,
+            Error::Busy { .. } | Error::Exists { .. } | Error::Interrupted
+        )
+    {
+        // Whatever went wrong, that is why.
+        inputs.check()?;
+    }
+    converted
+}
+
+fn convert_inputs(
+    checkpoint: &Checkpoint,
+    inputs: &Inputs,
+    output: &Path,
+    options: &ConvertOptions,
+    progress: &dyn Progress,
+) -> Result<Report> {
     let started = Instant::now();
+    let truncated = truncation::count();
     options.check(&checkpoint.decoder)?;
     if options.provider.on_gpu() && (options.verify || options.calibration.is_some()) {
         // A process has one library: the CPU's would leave nothing to verify with. Whoever needs it reports that it is missing.
         let _ = Library::load(options.onnxruntime.as_deref(), true);
     }
-    truncation::survive();
-    let truncated = truncation::count();
     let staging = Staging::create(output, options.force)?;
     let dir = staging.dir();
     let variant = options.variant();
@@ -157,8 +179,9 @@ pub fn convert(
         ]
         .concat(),
     };
+    inputs.check()?;
     if truncation::count() != truncated {
-        return Err(Error::Truncated {
+        return Err(Error::Unreadable {
             dir: checkpoint.dir.clone(),
         });
     }

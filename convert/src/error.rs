@@ -57,11 +57,20 @@ pub enum Error {
         /// What the format's reader found.
         source: safetensors::SafeTensorError,
     },
-    /// A mapped file became shorter while it was read.
+    /// A file was written into or replaced while it was read.
     #[error(
-        "a weight file of {dir} was truncated while it was converted: restore it, and convert again"
+        "{path}: the file was changed while it was converted, so nothing was kept: convert again"
     )]
-    Truncated {
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Zeros were read in place of a mapped file.
+    #[error(
+        "a weight file of {dir} could not be read to its end (it was truncated, or its disk fails), so nothing was kept: convert \
+         again"
+    )]
+    Unreadable {
         /// The checkpoint's folder.
         dir: PathBuf,
     },

@@ -19,6 +19,7 @@ mod external;
 mod float8;
 mod fold;
 mod graph;
+mod inputs;
 mod late;
 mod likeness;
 mod matrix;

@@ -230,7 +230,7 @@ impl Weights {
 fn entries(path: &Path) -> Result<Vec<(String, Entry)>> {
     let file = fs_err::File::open(path).map_err(|e| ModelError::io(path, e))?;
     // SAFETY: the map is read-only; a checkpoint that somebody rewrites meanwhile gives wrong weights, which
-    // verification shows, and a truncated one a SIGBUS, which no reader of a shared file can exclude.
+    // the conversion notices (`inputs.rs`), and a truncated one zeros, which it counts.
     let map = unsafe { Mmap::map(file.file()) }.map_err(|e| ModelError::io(path, e))?;
     let damaged = |source| Error::Safetensors {
         path: path.to_path_buf(),

@@ -272,6 +272,39 @@ fn weights_that_are_truncated_during_the_conversion() {
         ..options(Precision::Fp32)
     };
     let error = convert(&checkpoint, &output, &options, &truncating).unwrap_err();
-    assert!(error.to_string().contains("truncated"), "{error}");
+    assert!(error.to_string().contains("was changed"), "{error}");
     assert!(fs_err::read_dir(parent.path()).unwrap().next().is_none());
+}
+
+/// Writes into a file when the conversion's first stage begins.
+struct Overwriting<'a>(&'a Path);
+
+impl Progress for Overwriting<'_> {
+    fn stage(&self, _name: &str, _total: u64) {
+        let mut bytes = fs_err::read(self.0).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 64].fill(0);
+        let file = fs_err::OpenOptions::new();
+        let mut file = { file }.write(true).open(self.0).unwrap();
+        std::io::Write::write_all(&mut file, &bytes).unwrap();
+    }
+}
+
+#[test]
+fn weights_that_are_overwritten_during_the_conversion() {
+    for verify in [false, true] {
+        let dir = checkpoint();
+        let parent = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.safetensors");
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        let options = ConvertOptions {
+            verify,
+            ..options(Precision::Fp32)
+        };
+        let output = parent.path().join("model");
+        let error = convert(&checkpoint, &output, &options, &Overwriting(&path)).unwrap_err();
+        assert!(error.to_string().contains("was changed"), "{error}");
+        assert!(error.to_string().contains("model.safetensors"), "{error}");
+        assert!(fs_err::read_dir(parent.path()).unwrap().next().is_none());
+    }
 }

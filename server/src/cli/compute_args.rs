@@ -14,6 +14,9 @@ use super::Usage;
 use super::common::library;
 use super::ep_option::{EpOptions, ep_options};
 
+/// Threads of a session at most: ONNX Runtime starts all of them, and no processor has more cores.
+const MOST_THREADS: usize = 1024;
+
 /// Where and how a model computes.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Computation")]
@@ -113,8 +116,11 @@ impl ComputeArgs {
         if self.max_length == Some(0) {
             return Err(Usage("--max-length must be at least 1".to_owned()));
         }
-        if self.threads == Some(0) {
-            return Err(Usage("--threads must be at least 1".to_owned()));
+        if self
+            .threads
+            .is_some_and(|threads| !(1..=MOST_THREADS).contains(&threads))
+        {
+            return Err(Usage(format!("--threads must be 1 to {MOST_THREADS}")));
         }
         let providers = self.providers()?;
         Ok(EngineOptions {

@@ -200,6 +200,10 @@ pub(crate) fn model(
             ..options
         };
         convert_into(&dir, &checkpoint, &options)?;
+        if conversion_cache::place(&checkpoint, &options)? != dir {
+            fs_err::remove_dir_all(&dir)?;
+            bail!("{source} was changed while it was converted: start again");
+        }
     }
     Ok(Found { dir, note })
 }

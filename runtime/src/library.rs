@@ -39,6 +39,9 @@ impl Library {
     /// Finds and loads the library, once per process; `gpu` prefers the build with CUDA. A second call returns what
     /// the first loaded.
     ///
+    /// From 1.31 on the library sends telemetry before it can be told not to. The program `lexivec` switches that off; others
+    /// should set `ORT_DISABLE_TELEMETRY=1` before they start.
+    ///
     /// # Errors
     /// [`Error::LibraryNotFound`] and [`Error::LibraryUnusable`].
     pub fn load(explicit: Option<&Path>, gpu: bool) -> Result<&'static Self> {

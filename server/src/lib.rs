@@ -20,3 +20,4 @@ mod memory_trim;
 pub mod prefix;
 mod stdio;
 mod surrogate;
+mod telemetry;

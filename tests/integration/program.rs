@@ -5,6 +5,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use lexivec_models::Checkpoint;
+use lexivec_runtime::Library;
 
 use crate::support::{nano, project};
 
@@ -288,4 +289,24 @@ fn a_third_party_model_is_embedded_as_it_is() {
     let output = run(dir.path(), &["embed", model.to_str().unwrap(), "a.txt"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(text(&output.stdout).lines().count(), 1);
+}
+
+#[test]
+fn onnx_runtime_keeps_no_identifier_of_the_machine() {
+    let home = tempfile::tempdir().unwrap();
+    let library = Library::load(None, false).unwrap().path();
+    let mut command = lexivec();
+    command.args(["doctor", "--onnxruntime"]).arg(library);
+    command
+        .env("HOME", home.path())
+        .env("XDG_CACHE_HOME", home.path().join("cache"))
+        .env("LEXIVEC_CACHE", home.path().join("lexivec"));
+    // It is off by itself where it believes that it is being tested.
+    for name in ["CI", "GITHUB_ACTIONS", "TF_BUILD", "ORT_DISABLE_TELEMETRY"] {
+        command.env_remove(name);
+    }
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let kept = |path: &Path| path.join("Microsoft").exists();
+    assert!(!kept(&home.path().join("cache")) && !kept(&home.path().join(".cache")));
 }

@@ -79,6 +79,7 @@ impl std::error::Error for Usage {}
 /// The program.
 #[must_use]
 pub fn main() -> ExitCode {
+    crate::telemetry::disable();
     let matches = switches::lenient(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match run(cli) {

@@ -2,6 +2,7 @@
 
 mod kept;
 mod outputs;
+mod rejects;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;

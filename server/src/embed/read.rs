@@ -114,6 +114,15 @@ impl Reader {
         })
     }
 
+    /// The files that are read.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let name = |source: &Source| match source {
+            Source::Stdin(_) => "/dev/stdin".into(),
+            Source::File(path, _) => path.clone(),
+        };
+        self.sources.iter().map(name).collect()
+    }
+
     /// Whether standard input is among what is read.
     #[must_use]
     pub fn reads_stdin(&self) -> bool {

@@ -37,8 +37,8 @@ pub(super) struct Parsed<T> {
 /// Reads and parses a JSON body.
 ///
 /// # Errors
-/// The body is too large, too slow, broken off, not announced as JSON, compressed in a way that is not read, not JSON, or not JSON of `T`'s shape. In the last
-/// case the field is named.
+/// The body is too large, too slow, broken off, not announced as JSON, compressed in a way that is not read, not JSON, or not
+/// JSON of `T`'s shape. In the last case the field is named.
 pub(super) async fn json<T: DeserializeOwned + Send + 'static>(
     state: &AppState,
     request: &HttpRequest,
@@ -111,7 +111,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         Err(error) => Err((".".to_owned(), error)),
     };
     parsed.and_then(ended).map_err(|(path, error)| {
-        if error.to_string().contains("hex escape")
+        if is_of_an_escape(&error.to_string())
             && let Some(lone) = surrogate::find(bytes)
         {
             return ApiError::InvalidValue {
@@ -128,6 +128,20 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
             },
         }
     })
+}
+
+/// Whether a message is serde_json's about a `\u` escape, behind the field it is about or alone.
+fn is_of_an_escape(message: &str) -> bool {
+    let field = message
+        .strip_prefix('`')
+        .and_then(|rest| rest.split_once("`: "));
+    let message = field.map_or(message, |(_, rest)| rest);
+    [
+        "unexpected end of hex escape",
+        "lone leading surrogate in hex escape",
+    ]
+    .iter()
+    .any(|kind| message.starts_with(kind))
 }
 
 async fn read(
@@ -201,6 +215,23 @@ fn field_of(message: &str, path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_messages_of_the_parser_itself_are_of_an_escape() {
+        for (json, expected) in [
+            (r#""\ud800""#, true),
+            (r#""\ud800\u0041""#, true),
+            (r#""\udc00""#, true),
+            (r#""\u00""#, false),
+        ] {
+            let error = serde_json::from_str::<String>(json).unwrap_err();
+            assert_eq!(is_of_an_escape(&error.to_string()), expected, "{error}");
+            let error: serde_json::Error = in_field("input", error);
+            assert_eq!(is_of_an_escape(&error.to_string()), expected, "{error}");
+        }
+        let named = "unknown field `hex escape`, expected `input`";
+        assert!(!is_of_an_escape(named));
+    }
 
     #[test]
     fn the_field_is_found_in_the_message_or_by_its_place() {

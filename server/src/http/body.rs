@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::rt::time::timeout;
-use actix_web::web::{Bytes, BytesMut, Payload};
+use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpMessage, HttpRequest};
 use futures_util::StreamExt as _;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::budget::Share;
+use super::budget::{Counted, Share};
 use super::encoding::{self, Encoding};
 use super::error::ApiError;
 use super::nulls::Tolerant;
@@ -168,23 +168,12 @@ async fn read(
 
 /// A body as it comes, counted before it is kept.
 async fn chunks(mut payload: Payload, limit: usize, share: &mut Share) -> Result<Bytes, ApiError> {
-    let mut body = BytesMut::new();
-    let mut room = 0;
+    let mut body = Counted::new(limit);
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| ApiError::UnreadableBody(error.to_string()))?;
-        if body.len() + chunk.len() > limit {
-            return Err(ApiError::BodyTooLarge { limit });
-        }
-        let needed = body.len() + chunk.len();
-        if needed > room {
-            let more = needed.max(2 * room).min(limit);
-            share.add(more - room)?;
-            body.reserve(more - body.len());
-            room = more;
-        }
-        body.extend_from_slice(&chunk);
+        body.extend(&chunk, share)?;
     }
-    Ok(body.freeze())
+    Ok(body.into_bytes().into())
 }
 
 /// Begins a parser's message with the field it is about.

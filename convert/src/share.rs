@@ -5,34 +5,44 @@
 //! copy is the last resort.
 #![allow(unsafe_code)] // A call into the C library.
 
+use std::io::ErrorKind;
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
 
 use lexivec_models::{Error as ModelError, WeightStorage};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Puts the contents of `from`, which must be no link, at `to`, where nothing is yet; returns how.
 ///
 /// # Errors
 /// A file cannot be read or written.
 pub(crate) fn share(from: &Path, to: &Path) -> Result<WeightStorage> {
-    if cloned(from, to).map_err(|e| Error::from(ModelError::io(from, e)))? {
+    if cloned(from, to)? {
         return Ok(WeightStorage::Cloned);
     }
-    if fs_err::hard_link(from, to).is_ok() {
-        return Ok(WeightStorage::Linked);
+    match fs_err::hard_link(from, to) {
+        Ok(()) => return Ok(WeightStorage::Linked),
+        // A copy would replace what is there.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            return Err(ModelError::io(to, error).into());
+        }
+        Err(_) => {}
     }
     fs_err::copy(from, to).map_err(|e| ModelError::io(to, e))?;
     Ok(WeightStorage::Copied)
 }
 
 /// Whether the file system could clone the file.
-fn cloned(from: &Path, to: &Path) -> std::io::Result<bool> {
-    let source = fs_err::File::open(from)?;
-    let Ok(target) = fs_err::File::create_new(to) else {
+fn cloned(from: &Path, to: &Path) -> Result<bool> {
+    let source = fs_err::File::open(from).map_err(|e| ModelError::io(from, e))?;
+    let target = match fs_err::File::create_new(to) {
+        Ok(target) => target,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            return Err(ModelError::io(to, error).into());
+        }
         // What follows says why.
-        return Ok(false);
+        Err(_) => return Ok(false),
     };
     // SAFETY: both descriptors are open for as long as the call takes, and FICLONE reads no memory.
     let done = unsafe {
@@ -46,7 +56,7 @@ fn cloned(from: &Path, to: &Path) -> std::io::Result<bool> {
         return Ok(true);
     }
     drop(target);
-    fs_err::remove_file(to)?;
+    fs_err::remove_file(to).map_err(|e| ModelError::io(to, e))?;
     Ok(false)
 }
 
@@ -68,5 +78,11 @@ mod tests {
         assert_ne!(how, WeightStorage::Copied);
         assert!(share(&dir.path().join("none"), &dir.path().join("new")).is_err());
         assert!(!dir.path().join("new").exists());
+        // What is there stays.
+        fs_err::remove_file(&from).unwrap();
+        fs_err::write(&from, "others").unwrap();
+        let error = share(&from, &to).unwrap_err().to_string();
+        assert!(error.contains(&to.display().to_string()), "{error}");
+        assert_eq!(fs_err::read_to_string(&to).unwrap(), "weights");
     }
 }

@@ -8,7 +8,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 // These macros panic when the reader has closed the pipe; `stdio` has replacements.
-#![warn(clippy::print_stdout, clippy::print_stderr)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod cli;
 pub mod compare;

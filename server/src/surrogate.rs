@@ -43,13 +43,18 @@ enum Within {
     Object(String),
 }
 
-/// Returns the first lone surrogate. For input that is not JSON the result means nothing.
+/// The most arrays and objects around a text, as in serde_json. Without a limit, brackets alone would fill the memory.
+const DEEPEST: usize = 128;
+
+/// Returns the first lone surrogate; `None` as well where something before it is nested too deep. For input that is not JSON the
+/// result means nothing.
 pub(crate) fn find(json: &[u8]) -> Option<Lone> {
     let mut around: Vec<Within> = Vec::new();
     let mut name_follows = false;
     let mut at = 0;
     while at < json.len() {
         match json[at] {
+            b'{' | b'[' if around.len() >= DEEPEST => return None,
             b'"' => {
                 let text = &json[at + 1..];
                 let end = end_of_string(text);
@@ -167,6 +172,15 @@ mod tests {
                 (escape, path),
                 "{json}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_is_not_searched() {
+        for open in ["[", "{\"a\":"] {
+            let nested = |depth: usize| open.repeat(depth) + r#""\ud800""#;
+            assert!(find(nested(DEEPEST).as_bytes()).is_some());
+            assert_eq!(find(nested(DEEPEST + 1).as_bytes()), None);
         }
     }
 

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::program::{lexivec, text};
+use crate::program::{copy_of_nano, lexivec, text};
 use crate::server::client::Client;
 use crate::server::program::{model, serve};
 use crate::support::nano;
@@ -100,6 +100,30 @@ fn reports_end_quietly_with_the_code_of_their_work() {
         assert_eq!(code(dir.path(), &file, both), Some(0));
         let missing = ["embed", model, "b.txt"];
         assert_eq!(code(dir.path(), &missing, both), Some(1));
+    }
+}
+
+#[test]
+fn a_first_use_whose_notes_nobody_reads_converts() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoint = copy_of_nano(dir.path());
+    // Without it there is a note.
+    fs_err::remove_file(checkpoint.join("modules.json")).unwrap();
+    fs_err::write(dir.path().join("a.txt"), "heart\n").unwrap();
+    for cache in ["told", "closed"] {
+        let mut command = lexivec();
+        command
+            .current_dir(dir.path())
+            .env("LEXIVEC_CACHE", dir.path().join(cache))
+            .args(["embed", "checkpoint", "a.txt", "-o", "a.npy"]);
+        if cache == "told" {
+            let output = command.output().unwrap();
+            let said = text(&output.stderr);
+            assert!(said.contains("note: There is no modules.json"), "{said}");
+        } else {
+            let status = command.stderr(closed()).status().unwrap();
+            assert_eq!(status.code(), Some(0));
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod kept;
 mod outputs;
+mod rejects;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -132,7 +133,7 @@ fn compare_reads_marked_texts_and_standard_input() {
         let output = child.wait_with_output().unwrap();
         let said = text(&output.stderr);
         assert!(
-            output.status.success() && said.contains("1 empty rows"),
+            output.status.success() && said.contains("1 empty row was left out"),
             "{said}"
         );
         serde_json::from_slice(&fs_err::read(dir.path().join("report.json")).unwrap()).unwrap()
@@ -173,7 +174,7 @@ fn a_row_without_a_text_is_an_error_that_says_where() {
         let expected = [(0, "heart".to_owned()), (1, "lung".to_owned())];
         assert_eq!(rows(&output.stdout), expected, "{name}");
         let said = text(&output.stderr);
-        assert!(said.contains("1 empty rows were left out"), "{said}");
+        assert!(said.contains("1 empty row was left out"), "{said}");
     }
     let said = refused(&embed_from(dir.path(), &[], b"heart\n\nlung\n"));
     assert!(

@@ -53,7 +53,8 @@ pub(super) fn read(
                 continue;
             }
             return Err(refuse(format!(
-                "tensor `{name}` is neither the base's own nor a matrix of a LoRA adapter: only lora_A, lora_B and those of the token embedding are merged"
+                "tensor `{name}` is neither the base's own nor a matrix of a LoRA adapter: only lora_A, lora_B and those of the \
+                 token embedding are merged"
             )));
         };
         if is_output_layer(module) {

@@ -97,6 +97,14 @@ impl TextArgs {
     }
 }
 
+/// "1 row was", "2 rows were".
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun} was"),
+        _ => format!("{count} {noun}s were"),
+    }
+}
+
 /// All texts of a reader whose rows need not keep their numbers; says how many empty ones were left out.
 ///
 /// # Errors
@@ -112,7 +120,7 @@ pub(crate) fn all_texts(reader: Reader) -> anyhow::Result<Vec<Text>> {
         }
     }
     if empty > 0 {
-        say!("note: {empty} empty rows were left out");
+        say!("note: {} left out", counted(empty, "empty row"));
     }
     Ok(texts)
 }

@@ -15,6 +15,8 @@ use lexivec_convert::ConvertOptions;
 use lexivec_models::{Checkpoint, FORMAT_VERSION, FileRecord, Manifest, WeightStorage, cache_dir};
 use sha2::{Digest as _, Sha256};
 
+use crate::stdio::say;
+
 /// Bytes at each end of a file that belong to its identity. The head holds the names and shapes of a safetensors file.
 const ENDS: usize = 1 << 20;
 
@@ -99,7 +101,7 @@ fn known_digest(path: &Path, kept: &Path) -> anyhow::Result<String> {
         return Ok(text.trim().to_owned());
     }
     if fs_err::metadata(&real)?.len() >= LARGE {
-        eprintln!("reading {} to recognise it at later starts", path.display());
+        say!("reading {} to recognise it at later starts", path.display());
     }
     let digest = FileRecord::sha256(&real)?.digest;
     // A cache that cannot be written costs time at the next start, and is reported when the model is written to it.

@@ -8,7 +8,7 @@ use lexivec_models::Precision;
 use lexivec_runtime::{Engine, Request, Truncate};
 
 use super::bars;
-use super::common::{DomainArgs, SourceArgs, TextArgs};
+use super::common::{DomainArgs, SourceArgs, TextArgs, counted};
 use super::compute_args::ComputeArgs;
 use super::{Usage, resolve};
 use crate::embed::{Done, Format, Job, MOST_TEXTS, OnError, Settings};
@@ -166,18 +166,18 @@ fn report(done: &Done, errors: Option<&str>, max_length: usize) {
         say!("{} of them were there already", done.resumed);
     }
     if done.empty > 0 {
-        say!("warning: {} empty rows were left out", done.empty);
+        say!("warning: {} left out", counted(done.empty, "empty row"));
     }
     if done.rejected > 0 {
         let place = errors.map_or(String::new(), |path| {
             format!(": {path} says which, and why")
         });
-        say!("warning: {} rows were left out{place}", done.rejected);
+        say!("warning: {} left out{place}", counted(done.rejected, "row"));
     }
     if done.truncated > 0 {
         say!(
-            "warning: {} texts were cut to the model's {max_length} tokens",
-            done.truncated
+            "warning: {} cut to the model's {max_length} tokens",
+            counted(done.truncated, "text")
         );
     }
 }

@@ -215,7 +215,7 @@ fn convert_into(
     options: &ConvertOptions,
 ) -> anyhow::Result<()> {
     for note in &checkpoint.notes {
-        eprintln!("note: {note}");
+        say!("note: {note}");
     }
     say!(
         "converting {} to {} (once; kept in {})",

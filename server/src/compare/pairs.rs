@@ -65,7 +65,7 @@ fn table(path: &Path, columns: &Columns, delimiter: u8) -> anyhow::Result<Vec<Sc
             Row::Fields(fields) => fields,
             // Pairs have no order that a blank line could shift.
             Row::Blank => continue,
-            Row::Uneven(reason) => bail!("{place}: {reason}"),
+            Row::Uneven(_, reason) => bail!("{place}: {reason}"),
         };
         let field = |i: usize| {
             let field = std::str::from_utf8(fields.get(i).unwrap_or_default());

@@ -1,10 +1,20 @@
 //! The file of rows that were left out, with `--on-error skip`.
+//!
+//! Like the output it appears by rename, when the job is done. Until then the rows are in `ERRORS.partial`, which begins with the
+//! first of them: a job that leaves no row out touches no file.
 
+use std::fs::{Metadata, TryLockError};
 use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, bail, ensure};
+use fs_err::os::unix::fs::OpenOptionsExt as _;
 use serde::Serialize;
 
+use super::kind::is_special;
+use super::output::{READ_AND_WRITE, beside, replace};
+use crate::links::followed;
 use crate::stdio::say;
 
 /// A row that was left out.
@@ -22,7 +32,21 @@ pub(super) struct Reject {
 
 /// Where rows go that were left out: a JSON object per line, or lines on standard error.
 #[derive(Debug)]
-pub struct Rejects(Option<(BufWriter<fs_err::File>, PathBuf)>);
+pub struct Rejects(Option<List>);
+
+#[derive(Debug)]
+struct List {
+    /// As the user wrote it.
+    name: PathBuf,
+    /// The file that the name leads to.
+    target: PathBuf,
+    /// `None` for a pipe or a device, which cannot be replaced.
+    partial: Option<PathBuf>,
+    /// Of the file that is replaced.
+    replaced: Option<Metadata>,
+    /// Open once there is a row.
+    file: Option<BufWriter<fs_err::File>>,
+}
 
 impl Rejects {
     /// Lines on standard error.
@@ -31,57 +55,194 @@ impl Rejects {
         Self(None)
     }
 
-    /// A file, whose first `kept` bytes stay.
+    /// A file, which is not opened yet.
     ///
     /// # Errors
-    /// It cannot be written.
-    pub fn create(path: &Path, kept: u64) -> anyhow::Result<Self> {
-        let mut options = fs_err::OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
-        file.set_len(kept)?;
-        file.seek(SeekFrom::End(0))?;
-        Ok(Self(Some((BufWriter::new(file), path.to_path_buf()))))
+    /// It cannot be a file, or it is one that the job reads or writes, whose names and roles are `others`.
+    pub(super) fn file(name: &Path, others: &[(PathBuf, &str)]) -> anyhow::Result<Self> {
+        let shown = name.display();
+        // A stream such as /dev/stderr stays one, even where it leads to a file.
+        if is_special(name) || name.starts_with("/dev") {
+            return Ok(Self(Some(List {
+                name: name.to_path_buf(),
+                target: name.to_path_buf(),
+                partial: None,
+                replaced: None,
+                file: None,
+            })));
+        }
+        let target = followed(name)?;
+        ensure!(!target.is_dir(), "{shown}: this is a folder, not a file");
+        let folder = folder_of(&target);
+        ensure!(
+            folder.is_dir(),
+            "{shown}: cannot be written, because there is no folder {}",
+            folder.display()
+        );
+        let partial = beside(&target, ".partial");
+        for ours in [&target, &partial] {
+            for (other, role) in others {
+                if same(ours, other) {
+                    bail!(
+                        "{}: the rows that are left out cannot be written there, because it is {role}: name another file with \
+                         --errors",
+                        ours.display()
+                    );
+                }
+            }
+        }
+        let exists = target.exists();
+        let replaced = exists.then(|| fs_err::metadata(&target)).transpose()?;
+        Ok(Self(Some(List {
+            name: name.to_path_buf(),
+            target,
+            partial: Some(partial),
+            replaced,
+            file: None,
+        })))
     }
 
     /// The file.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
-        self.0.as_ref().map(|(_, path)| path.as_path())
+        self.0.as_ref().map(|list| list.name.as_path())
+    }
+
+    /// The file's name wherever the job runs; `None` without one.
+    pub(super) fn identity(&self) -> Option<String> {
+        let list = self.0.as_ref()?;
+        Some(absolute(&list.target).display().to_string())
+    }
+
+    /// Continues a file of which an unfinished job wrote so many bytes.
+    ///
+    /// # Errors
+    /// They are not there.
+    pub(super) fn resume(&mut self, kept: u64) -> anyhow::Result<()> {
+        let Some(list) = &mut self.0 else {
+            return Ok(());
+        };
+        let Some(partial) = list.partial.as_ref().filter(|_| kept > 0) else {
+            return Ok(());
+        };
+        let found = fs_err::metadata(partial).map_or(0, |found| found.len());
+        ensure!(
+            found >= kept,
+            "{}: the unfinished job wrote {kept} bytes of left-out rows to it, and {found} are there: put the file back, or remove \
+             the job's files to start again",
+            partial.display()
+        );
+        list.open(kept)
     }
 
     pub(super) fn add(&mut self, reject: &Reject) -> anyhow::Result<()> {
-        match &mut self.0 {
-            Some((file, _)) => {
-                serde_json::to_writer(&mut *file, reject)?;
-                file.write_all(b"\n")?;
-            }
-            None => {
-                say!("left out: {}: {}", reject.place, reject.error);
-            }
+        let Some(list) = &mut self.0 else {
+            say!("left out: {}: {}", reject.place, reject.error);
+            return Ok(());
+        };
+        if list.file.is_none() {
+            list.open(0)?;
+        }
+        if let Some(file) = &mut list.file {
+            serde_json::to_writer(&mut *file, reject)?;
+            file.write_all(b"\n")?;
         }
         Ok(())
     }
 
-    /// Writes what is buffered; the bytes of the file.
+    /// Writes what is buffered to disk; the bytes that a resumed job will need.
     pub(super) fn flush(&mut self) -> anyhow::Result<u64> {
-        let Some((file, _)) = &mut self.0 else {
+        let Some(list) = &mut self.0 else {
+            return Ok(0);
+        };
+        let Some(file) = &mut list.file else {
             return Ok(0);
         };
         file.flush()?;
+        if list.partial.is_none() {
+            return Ok(0);
+        }
+        file.get_ref().sync_data()?;
         Ok(file.get_mut().stream_position()?)
     }
 
-    /// Removes a file that nothing was written to.
+    /// Puts the file in its place, if there are rows in it.
     pub(super) fn finish(mut self) -> anyhow::Result<()> {
-        if self.flush()? == 0
-            && let Some(path) = self.path()
+        self.flush()?;
+        if let Some(list) = self.0
+            && let (Some(file), Some(partial)) = (&list.file, &list.partial)
         {
-            fs_err::remove_file(path)?;
+            replace(
+                file.get_ref(),
+                partial,
+                &list.target,
+                list.replaced.as_ref(),
+            )?;
         }
         Ok(())
     }
+
+    /// Ends early. With `kept` what was written stays, and its place is returned.
+    pub(super) fn abandon(mut self, kept: bool) -> Option<PathBuf> {
+        // The error that ended the job is told.
+        let _ = self.flush();
+        let list = self.0?;
+        list.file.as_ref()?;
+        let partial = list.partial?;
+        if kept {
+            return Some(partial);
+        }
+        let _ = fs_err::remove_file(&partial);
+        None
+    }
+}
+
+impl List {
+    /// Opens the file, whose first `kept` bytes stay.
+    fn open(&mut self, kept: u64) -> anyhow::Result<()> {
+        let told = || format!("{}: cannot be written", self.name.display());
+        let mut options = fs_err::OpenOptions::new();
+        let Some(partial) = &self.partial else {
+            let file = options.append(true).open(&self.target).with_context(told)?;
+            self.file = Some(BufWriter::new(file));
+            return Ok(());
+        };
+        // The partial file must not be readable by more users than the file that it will replace.
+        let mode = self
+            .replaced
+            .as_ref()
+            .map_or(READ_AND_WRITE, |old| old.mode() & 0o777);
+        let options = options.write(true).create(true).truncate(false).mode(mode);
+        let mut file = options.open(partial).with_context(told)?;
+        // Other errors are ignored: some file systems have no locks, and a single process needs none.
+        if let Err(TryLockError::WouldBlock) = file.file().try_lock() {
+            bail!("{}: another process is writing it", self.name.display());
+        }
+        file.set_len(kept)?;
+        file.seek(SeekFrom::End(0))?;
+        self.file = Some(BufWriter::new(file));
+        Ok(())
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+/// A file's name from the root on, links to folders followed; the file need not be there.
+fn absolute(path: &Path) -> PathBuf {
+    match (fs_err::canonicalize(folder_of(path)), path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path.to_path_buf(),
+    }
+}
+
+/// Whether two names lead to one file, there or not.
+fn same(one: &Path, other: &Path) -> bool {
+    if let (Ok(one), Ok(other)) = (fs_err::metadata(one), fs_err::metadata(other)) {
+        return (one.dev(), one.ino()) == (other.dev(), other.ino());
+    }
+    let end = |path: &Path| absolute(&followed(path).unwrap_or_else(|_| path.to_path_buf()));
+    end(one) == end(other)
 }

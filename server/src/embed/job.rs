@@ -14,6 +14,7 @@ use super::output::beside;
 use super::read::{Reader, RowError, Text};
 use super::record::{Counts, Record, RowDigest};
 use super::write::{Format, Writer};
+use crate::stdio::Closed;
 
 /// Most texts of a part, and most bytes of texts. A megabyte fills many batches. A larger part would lose more work when a
 /// job ends early.
@@ -94,13 +95,16 @@ impl Job {
             (_, OnError::Stop) => Err(error.into()),
         })?;
         let (writer, found) = Writer::create(settings.output, format, settings.resume)?;
-        let kept = found.as_ref().map_or(0, |record| record.rejected_bytes);
         let named = || settings.output.map(|path| beside(path, ".errors.jsonl"));
         let is_file = writer.is_file();
         let errors = settings.errors.map(Path::to_path_buf);
         let errors = errors.or_else(|| named().filter(|_| is_file));
         let rejects = match errors.filter(|_| settings.on_error == OnError::Skip) {
-            Some(path) => Rejects::create(&path, kept)?,
+            Some(path) => {
+                let inputs = reader.files().into_iter().map(|path| (path, "an input"));
+                let others: Vec<_> = inputs.chain(writer.files()).collect();
+                Rejects::file(&path, &others)?
+            }
             None => Rejects::told(),
         };
         Ok(Self {
@@ -137,16 +141,27 @@ impl Job {
         let result = self.work(engine, template, &mut progress);
         let resumed = match result {
             Ok(resumed) => resumed,
+            Err(error) if error.is::<Closed>() => {
+                // Whoever read the vectors has had enough of them, which is a good end.
+                self.rejects.finish()?;
+                return Err(error);
+            }
             Err(error) => {
-                // The file of rows that were left out goes if it is empty; the error that ended the job is told.
-                let _ = self.rejects.finish();
-                return Err(match self.writer.kept() {
-                    Some(path) => anyhow!(
+                let kept = self.writer.kept();
+                // Vectors that went to a pipe stay written, and so do the rows between them that were left out.
+                let stays = kept.is_some() || !self.writer.is_file();
+                let listed = self.rejects.abandon(stays);
+                return Err(match (kept, listed) {
+                    (Some(path), _) => anyhow!(
                         "{error:#}\nnote: {} vectors are kept in {}, and the same command with --resume continues behind them",
                         self.writer.rows(),
                         path.display()
                     ),
-                    None => error,
+                    (None, Some(listed)) => error.context(format!(
+                        "the job ended early; the rows that it left out are listed in {}",
+                        listed.display()
+                    )),
+                    (None, None) => error,
                 });
             }
         };
@@ -183,6 +198,7 @@ impl Job {
         if let Some(found) = self.found.take() {
             found.check(&settings)?;
             self.read_again(&found)?;
+            self.rejects.resume(found.rejected_bytes)?;
             self.record = found;
         }
         self.record.settings = settings;
@@ -224,9 +240,11 @@ impl Job {
             ("--on-error", format!("{:?}", self.on_error)),
             ("--skip-empty", self.skip_empty.to_string()),
         ];
+        let errors = self.rejects.identity().map(|path| ("--errors", path));
+        let settings = settings.into_iter().chain(errors);
         settings
             .map(|(name, value)| (name.to_owned(), value))
-            .into()
+            .collect()
     }
 
     /// Reads the rows that an earlier run read.

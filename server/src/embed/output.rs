@@ -16,7 +16,8 @@ use super::record::Record;
 use crate::interrupt;
 use crate::links::followed;
 
-const READ_AND_WRITE: u32 = 0o666;
+/// The mode of a new file, before the umask.
+pub(super) const READ_AND_WRITE: u32 = 0o666;
 
 /// An output that is not complete.
 #[derive(Debug)]
@@ -104,6 +105,11 @@ impl Partial {
         Ok(())
     }
 
+    /// The files that the job writes.
+    pub(super) fn files(&self) -> [&Path; 3] {
+        [&self.target, &self.partial, &self.record]
+    }
+
     /// The partial file, if it stays when the job ends early.
     pub(super) fn kept(&self) -> Option<&Path> {
         self.kept.then_some(self.partial.as_path())
@@ -117,13 +123,7 @@ impl Partial {
             file.seek(SeekFrom::Start(0))?;
             file.write_all(beginning)?;
         }
-        if let Some(old) = &self.replaced {
-            // Only a privileged process can give a file away, and only it needs to.
-            let _ = chown(&self.partial, Some(old.uid()), Some(old.gid()));
-            file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
-        }
-        file.sync_data()?;
-        fs_err::rename(&self.partial, &self.target)?;
+        replace(file, &self.partial, &self.target, self.replaced.as_ref())?;
         interrupt::remove_on_exit(None);
         if self.record.exists() {
             fs_err::remove_file(&self.record)?;
@@ -151,6 +151,23 @@ impl Drop for Partial {
             interrupt::remove_on_exit(None);
         }
     }
+}
+
+/// Renames a complete file to its target, with owner and mode of the file that was there.
+pub(super) fn replace(
+    file: &fs_err::File,
+    partial: &Path,
+    target: &Path,
+    replaced: Option<&Metadata>,
+) -> anyhow::Result<()> {
+    if let Some(old) = replaced {
+        // Only a privileged process can give a file away, and only it needs to.
+        let _ = chown(partial, Some(old.uid()), Some(old.gid()));
+        file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
+    }
+    file.sync_data()?;
+    fs_err::rename(partial, target)?;
+    Ok(())
 }
 
 /// `path` with something behind its name.

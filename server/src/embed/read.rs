@@ -8,13 +8,15 @@ use std::io::{BufRead, Read};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
+use csv::ByteRecord;
 use lexivec_models::text::without_mark;
+use serde_json::Value;
 
 use super::kind::{Kind, is_special, is_stdin};
 use super::table::{Row, Table};
 use crate::surrogate;
 
-/// The most bytes of a line or a quoted field. Without a limit, one damaged file could fill the memory.
+/// The most bytes of a line, or of a row of a table. Without a limit, one damaged file could fill the memory.
 pub(super) const LONGEST: usize = 64 << 20;
 
 /// A text and where it stands, for messages: `terms.csv:12`.
@@ -112,6 +114,15 @@ impl Reader {
             column: column.to_owned(),
             current: None,
         })
+    }
+
+    /// The files that are read.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let name = |source: &Source| match source {
+            Source::Stdin(_) => "/dev/stdin".into(),
+            Source::File(path, _) => path.clone(),
+        };
+        self.sources.iter().map(name).collect()
     }
 
     /// Whether standard input is among what is read.
@@ -235,11 +246,7 @@ impl<R: BufRead> Iterator for Lines<R> {
         let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         Some(match std::str::from_utf8(line) {
-            Ok(text) if text.trim().is_empty() => Err(RowError::Empty { place }),
-            Ok(text) => Ok(Text {
-                text: text.to_owned(),
-                place,
-            }),
+            Ok(text) => filled(text, place),
             Err(_) => Err(RowError::Bad {
                 place,
                 reason: "the line is not UTF-8 text".to_owned(),
@@ -249,20 +256,26 @@ impl<R: BufRead> Iterator for Lines<R> {
     }
 }
 
+/// A text, unless there is nothing but white space in it: the one rule for all kinds of files.
+fn filled(text: &str, place: String) -> Result<Text, RowError> {
+    if text.trim().is_empty() {
+        return Err(RowError::Empty { place });
+    }
+    Ok(Text {
+        text: text.to_owned(),
+        place,
+    })
+}
+
 fn json_lines(source: impl BufRead + 'static, name: String, field: String) -> Rows {
     Box::new(Lines::new(source, name).map(move |line| {
         let Text { text: line, place } = line?;
-        let parsed: Result<serde_json::Value, _> = serde_json::from_str(&line);
+        let parsed: Result<Value, _> = serde_json::from_str(&line);
         let reason = match parsed {
-            Ok(value) => match value.get(&field).and_then(|v| v.as_str()) {
-                Some("") => return Err(RowError::Empty { place }),
-                Some(text) => {
-                    return Ok(Text {
-                        text: text.to_owned(),
-                        place,
-                    });
-                }
-                None => format!("there is no text in the field `{field}` (--field)"),
+            Ok(value) => match value.get(&field) {
+                Some(Value::String(text)) => return filled(text, place),
+                Some(Value::Null) => return filled("", place),
+                _ => format!("there is no text in the field `{field}` (--field)"),
             },
             Err(error) => match surrogate::find(line.as_bytes()) {
                 Some(lone) => lone.to_string(),
@@ -292,19 +305,26 @@ fn csv_column(source: impl BufRead + 'static, name: String, column: &str) -> any
         };
         match row {
             Row::Blank => Err(RowError::Empty { place }),
-            Row::Uneven(reason) => Err(bad(&reason, b"")),
-            Row::Fields(fields) => match fields.get(index).unwrap_or_default() {
-                b"" => Err(RowError::Empty { place }),
-                field => match std::str::from_utf8(field) {
-                    Ok(text) => Ok(Text {
-                        text: text.to_owned(),
-                        place,
-                    }),
+            Row::Uneven(record, reason) => Err(bad(&reason, &as_csv(&record))),
+            Row::Fields(fields) => {
+                let field = fields.get(index).unwrap_or_default();
+                match std::str::from_utf8(field) {
+                    Ok(text) => filled(text, place),
                     Err(_) => Err(bad("the field is not UTF-8 text", field)),
-                },
-            },
+                }
+            }
         }
     })))
+}
+
+/// A record as a line of a file, without the line's end.
+fn as_csv(record: &ByteRecord) -> Vec<u8> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    // What is written into memory cannot fail.
+    let _ = writer.write_byte_record(record);
+    let mut line = writer.into_inner().unwrap_or_default();
+    line.truncate(line.trim_ascii_end().len());
+    line
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub enum Row {
     /// Fields, as many as there are columns.
     Fields(ByteRecord),
     /// A row of another number of fields, and what is wrong with it.
-    Uneven(String),
+    Uneven(ByteRecord, String),
 }
 
 /// The rows of a table, in their order, each with the number of its first line.
@@ -30,7 +30,7 @@ pub struct Table<R> {
     reader: csv::Reader<Watch<R>>,
     shape: Rc<RefCell<Shape>>,
     /// A record that was read and not yet returned, because blank lines come before it.
-    next: Option<csv::Result<ByteRecord>>,
+    next: Option<(ByteRecord, csv::Result<()>)>,
     columns: Vec<String>,
 }
 
@@ -82,12 +82,13 @@ impl<R: BufRead> Table<R> {
         })
     }
 
-    fn read(&mut self) -> Option<csv::Result<ByteRecord>> {
+    /// A record, and what is wrong with it.
+    fn read(&mut self) -> Option<(ByteRecord, csv::Result<()>)> {
         let mut record = ByteRecord::new();
         match self.reader.read_byte_record(&mut record) {
-            Ok(true) => Some(Ok(record)),
+            Ok(true) => Some((record, Ok(()))),
             Ok(false) => None,
-            Err(error) => Some(Err(error)),
+            Err(error) => Some((record, Err(error))),
         }
     }
 }
@@ -106,19 +107,19 @@ impl<R: BufRead> Iterator for Table<R> {
             // An error of the file itself may come before any row.
             None => shape.line,
         };
-        let record = self.next.take()?;
+        let (record, judged) = self.next.take()?;
         if let Some(error) = shape.unterminated() {
             return Some(Err(error));
         }
-        Some(match record {
-            Ok(record) => Ok((line, Row::Fields(record))),
+        Some(match judged {
+            Ok(()) => Ok((line, Row::Fields(record))),
             Err(error) => match error.kind() {
                 ErrorKind::UnequalLengths {
                     expected_len, len, ..
                 } => {
                     let reason =
                         format!("the row has {len} fields, and there are {expected_len} columns");
-                    Ok((line, Row::Uneven(reason)))
+                    Ok((line, Row::Uneven(record, reason)))
                 }
                 _ => Err(error.into()),
             },
@@ -139,10 +140,10 @@ impl<R: Read> Read for Watch<R> {
         let mut shape = self.shape.borrow_mut();
         shape.ended |= count == 0 && !buffer.is_empty();
         buffer[..count].iter().for_each(|byte| shape.follow(*byte));
-        if shape.quoted > LONGEST {
-            let line = shape.opened;
+        if shape.bytes > LONGEST {
+            let line = shape.row;
             let reason = format!(
-                "line {line}: the quote that opens a field here is not closed within {} MiB",
+                "line {line}: the row that begins here is longer than {} MiB: is a quote in it never closed?",
                 LONGEST >> 20
             );
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
@@ -176,9 +177,11 @@ struct Shape {
     after_return: bool,
     /// Rows and blank lines that were read and not yet returned.
     starts: VecDeque<Start>,
-    /// The line of the last quote that opened a field, and the bytes since.
+    /// The line where the row began, and the bytes since.
+    row: u64,
+    bytes: usize,
+    /// The line of the last quote that opened a field.
     opened: u64,
-    quoted: usize,
     ended: bool,
 }
 
@@ -190,8 +193,9 @@ impl Shape {
             line: 1,
             after_return: false,
             starts: VecDeque::new(),
+            row: 1,
+            bytes: 0,
             opened: 0,
-            quoted: 0,
             ended: false,
         }
     }
@@ -214,12 +218,11 @@ impl Shape {
 
     fn follow(&mut self, byte: u8) {
         let follows_return = std::mem::take(&mut self.after_return);
+        self.bytes += 1;
         if self.state == State::Quoted {
-            self.quoted += 1;
             self.line += u64::from(byte == b'\n');
             if byte == b'"' {
                 self.state = State::Closed;
-                self.quoted = 0;
             }
             return;
         }
@@ -228,6 +231,8 @@ impl Shape {
         }
         let ends = matches!(byte, b'\n' | b'\r');
         if self.state == State::RowStart {
+            self.row = self.line;
+            self.bytes = 1;
             self.starts.push_back(Start {
                 line: self.line,
                 blank: ends,
@@ -263,7 +268,9 @@ mod tests {
         };
         let told = table.map(|row| match row {
             Ok((line, Row::Blank)) => format!("{line} -"),
-            Ok((line, Row::Uneven(reason))) => format!("{line} {reason}"),
+            Ok((line, Row::Uneven(fields, reason))) => {
+                format!("{line} {reason}: {}", String::from_utf8_lossy(&fields[0]))
+            }
             Ok((line, Row::Fields(fields))) => {
                 let fields: Vec<_> = fields.iter().map(String::from_utf8_lossy).collect();
                 format!("{line} {}", fields.join("|"))
@@ -301,11 +308,42 @@ mod tests {
         assert!(rows("a\n\"x\"\"\n")[0].starts_with("line 2: the quote"));
     }
 
+    /// Pieces of a text, the last of them without end.
+    struct Endless(&'static [u8], &'static [u8]);
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.0.is_empty() {
+                self.0 = self.1;
+            }
+            self.0.read(buffer)
+        }
+    }
+
+    #[test]
+    fn a_row_without_end_is_an_error_with_its_line() {
+        for (begin, endless) in [
+            (&b"a\n1\nx"[..], &b"lung "[..]),
+            (b"a\n1\n\"x", b"lung\n"),
+            (b"a\n1\n\"x", b"\n\"\""),
+            (b"a\n1\nx,", b"\"\","),
+        ] {
+            let source = io::BufReader::new(Endless(begin, endless));
+            let mut table = Table::new(source, b',').unwrap();
+            assert!(matches!(table.next(), Some(Ok((2, Row::Fields(_))))));
+            let said = table.next().unwrap().unwrap_err().to_string();
+            assert!(said.contains("line 3: the row that begins here"), "{said}");
+        }
+    }
+
     #[test]
     fn a_row_of_another_length_is_told_and_the_next_one_read() {
         assert_eq!(
             rows("a,b\n1\n2,3\n"),
-            ["2 the row has 1 fields, and there are 2 columns", "3 2|3"]
+            [
+                "2 the row has 1 fields, and there are 2 columns: 1",
+                "3 2|3"
+            ]
         );
         assert!(rows("")[0].contains("the file is empty"));
     }

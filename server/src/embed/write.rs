@@ -1,7 +1,7 @@
 //! Vectors as JSON lines or as a NumPy array (.npy, format version 1.0).
 
 use std::io::{BufWriter, ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use serde::Serialize;
@@ -120,6 +120,23 @@ impl Writer {
     /// Whether the output is a file, whose name others can be derived from.
     pub(super) fn is_file(&self) -> bool {
         matches!(self.sink, Sink::File(_))
+    }
+
+    /// The files that it writes, whatever they are called, and what each is.
+    pub(super) fn files(&self) -> Vec<(PathBuf, &'static str)> {
+        let roles = [
+            "the output",
+            "the unfinished output",
+            "the record of the unfinished output",
+        ];
+        match &self.sink {
+            Sink::Stdout(_) => vec![("/dev/stdout".into(), roles[0])],
+            Sink::Special(_) => Vec::new(),
+            Sink::File(file) => {
+                let files = file.files().into_iter().map(Path::to_path_buf);
+                files.zip(roles).collect()
+            }
+        }
     }
 
     /// Vectors written.

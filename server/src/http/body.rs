@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::rt::time::timeout;
-use actix_web::web::{Bytes, BytesMut, Payload};
+use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpMessage, HttpRequest};
 use futures_util::StreamExt as _;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::budget::Share;
+use super::budget::{Counted, Share};
 use super::encoding::{self, Encoding};
 use super::error::ApiError;
 use super::nulls::Tolerant;
@@ -37,8 +37,8 @@ pub(super) struct Parsed<T> {
 /// Reads and parses a JSON body.
 ///
 /// # Errors
-/// The body is too large, too slow, broken off, not announced as JSON, compressed in a way that is not read, not JSON, or not JSON of `T`'s shape. In the last
-/// case the field is named.
+/// The body is too large, too slow, broken off, not announced as JSON, compressed in a way that is not read, not JSON, or not
+/// JSON of `T`'s shape. In the last case the field is named.
 pub(super) async fn json<T: DeserializeOwned + Send + 'static>(
     state: &AppState,
     request: &HttpRequest,
@@ -111,7 +111,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         Err(error) => Err((".".to_owned(), error)),
     };
     parsed.and_then(ended).map_err(|(path, error)| {
-        if error.to_string().contains("hex escape")
+        if is_of_an_escape(&error.to_string())
             && let Some(lone) = surrogate::find(bytes)
         {
             return ApiError::InvalidValue {
@@ -128,6 +128,20 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
             },
         }
     })
+}
+
+/// Whether a message is serde_json's about a `\u` escape, behind the field it is about or alone.
+fn is_of_an_escape(message: &str) -> bool {
+    let field = message
+        .strip_prefix('`')
+        .and_then(|rest| rest.split_once("`: "));
+    let message = field.map_or(message, |(_, rest)| rest);
+    [
+        "unexpected end of hex escape",
+        "lone leading surrogate in hex escape",
+    ]
+    .iter()
+    .any(|kind| message.starts_with(kind))
 }
 
 async fn read(
@@ -154,23 +168,12 @@ async fn read(
 
 /// A body as it comes, counted before it is kept.
 async fn chunks(mut payload: Payload, limit: usize, share: &mut Share) -> Result<Bytes, ApiError> {
-    let mut body = BytesMut::new();
-    let mut room = 0;
+    let mut body = Counted::new(limit);
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| ApiError::UnreadableBody(error.to_string()))?;
-        if body.len() + chunk.len() > limit {
-            return Err(ApiError::BodyTooLarge { limit });
-        }
-        let needed = body.len() + chunk.len();
-        if needed > room {
-            let more = needed.max(2 * room).min(limit);
-            share.add(more - room)?;
-            body.reserve(more - body.len());
-            room = more;
-        }
-        body.extend_from_slice(&chunk);
+        body.extend(&chunk, share)?;
     }
-    Ok(body.freeze())
+    Ok(body.into_bytes().into())
 }
 
 /// Begins a parser's message with the field it is about.
@@ -201,6 +204,23 @@ fn field_of(message: &str, path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_messages_of_the_parser_itself_are_of_an_escape() {
+        for (json, expected) in [
+            (r#""\ud800""#, true),
+            (r#""\ud800\u0041""#, true),
+            (r#""\udc00""#, true),
+            (r#""\u00""#, false),
+        ] {
+            let error = serde_json::from_str::<String>(json).unwrap_err();
+            assert_eq!(is_of_an_escape(&error.to_string()), expected, "{error}");
+            let error: serde_json::Error = in_field("input", error);
+            assert_eq!(is_of_an_escape(&error.to_string()), expected, "{error}");
+        }
+        let named = "unknown field `hex escape`, expected `input`";
+        assert!(!is_of_an_escape(named));
+    }
 
     #[test]
     fn the_field_is_found_in_the_message_or_by_its_place() {

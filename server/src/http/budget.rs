@@ -55,6 +55,48 @@ impl Budget {
     }
 }
 
+/// Bytes that come piece by piece: room for them is counted in a share before there is any.
+#[derive(Debug)]
+pub(super) struct Counted {
+    bytes: Vec<u8>,
+    room: usize,
+    limit: usize,
+}
+
+impl Counted {
+    /// Nothing yet, and at most `limit` bytes later.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            room: 0,
+            limit,
+        }
+    }
+
+    /// Adds a piece.
+    ///
+    /// # Errors
+    /// It exceeds the limit, or what `share` may count.
+    pub(super) fn extend(&mut self, piece: &[u8], share: &mut Share) -> Result<(), ApiError> {
+        let (limit, needed) = (self.limit, self.bytes.len() + piece.len());
+        if needed > limit {
+            return Err(ApiError::BodyTooLarge { limit });
+        }
+        if needed > self.room {
+            let room = needed.max(2 * self.room).min(limit);
+            share.add(room - self.room)?;
+            self.bytes.reserve_exact(room - self.bytes.len());
+            self.room = room;
+        }
+        self.bytes.extend_from_slice(piece);
+        Ok(())
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
 /// What one request holds; given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Share {

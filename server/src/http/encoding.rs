@@ -9,7 +9,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::CONTENT_ENCODING;
 use flate2::read::MultiGzDecoder;
 
-use super::budget::Share;
+use super::budget::{Counted, Share};
 use super::error::ApiError;
 
 /// Bytes that are decoded at a time.
@@ -52,8 +52,7 @@ impl Encoding {
 /// It is no gzip, is cut off, or is larger than the limit or the share allows.
 pub(super) fn gunzip(bytes: &[u8], limit: usize, share: &mut Share) -> Result<Vec<u8>, ApiError> {
     let mut decoder = MultiGzDecoder::new(bytes);
-    let mut decoded: Vec<u8> = Vec::new();
-    let mut room = 0;
+    let mut decoded = Counted::new(limit);
     let mut piece = vec![0; PIECE];
     loop {
         let count = decoder.read(&mut piece).map_err(|error| {
@@ -62,19 +61,9 @@ pub(super) fn gunzip(bytes: &[u8], limit: usize, share: &mut Share) -> Result<Ve
             ))
         })?;
         if count == 0 {
-            return Ok(decoded);
+            return Ok(decoded.into_bytes());
         }
-        let needed = decoded.len() + count;
-        if needed > limit {
-            return Err(ApiError::BodyTooLarge { limit });
-        }
-        if needed > room {
-            let more = needed.max(2 * room).min(limit);
-            share.add(more - room)?;
-            decoded.reserve_exact(more - decoded.len());
-            room = more;
-        }
-        decoded.extend_from_slice(&piece[..count]);
+        decoded.extend(&piece[..count], share)?;
     }
 }
 

@@ -168,7 +168,7 @@ pub fn create_app(
         ))
         // Outside CORS: a page must not learn what it may do here through a name that it rebound.
         .wrap(from_fn(hosts::check))
-        .wrap(from_fn(shape::nested))
+        .wrap(from_fn(shape::reshape_errors))
         .wrap(from_fn(headers::for_browsers))
         .wrap(from_fn(headers::rate_limits))
         .wrap(from_fn(log::request))

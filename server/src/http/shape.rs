@@ -10,7 +10,7 @@ use actix_web::{Error, ResponseError as _};
 use super::error::{ApiError, Code, TeiErrorBody};
 
 /// The middleware.
-pub(super) async fn nested<B: MessageBody>(
+pub(super) async fn reshape_errors<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {

@@ -13,7 +13,7 @@ fn lines(count: usize) -> String {
     (0..count).map(|i| format!("organ number {i}\n")).collect()
 }
 
-fn names(dir: &Path) -> Vec<String> {
+pub(super) fn names(dir: &Path) -> Vec<String> {
     let entries = fs_err::read_dir(dir).unwrap();
     let mut names: Vec<String> = entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

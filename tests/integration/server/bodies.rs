@@ -69,6 +69,27 @@ fn a_hundred_megabytes_are_refused_early_and_cost_no_memory() {
 }
 
 #[test]
+fn brackets_behind_a_misspelt_field_cost_no_memory() {
+    let program = Program::start(&[]);
+    assert_eq!(program.connect().embed(&json!("heart")).status, 200);
+    let before = program.peak_memory();
+    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+    for name in ["hex escape", "lone leading surrogate in hex escape"] {
+        write!(packed, "{{\"{name}\":1,\"x\":").unwrap();
+        packed.write_all(&vec![b'['; 1_500_000]).unwrap();
+        let body = std::mem::replace(&mut packed, GzEncoder::new(Vec::new(), Compression::best()));
+        let body = body.finish().unwrap();
+        let length = format!("Content-Encoding: gzip\r\nContent-Length: {}", body.len());
+        let mut client = program.connect();
+        client.send(head(&length));
+        client.send(&body);
+        assert_eq!(client.answer().status, 400);
+    }
+    let grown = program.peak_memory().saturating_sub(before);
+    assert!(grown < 32 << 20, "memory grew by {grown} bytes");
+}
+
+#[test]
 fn who_sends_a_body_that_is_too_large_reads_why_it_is_refused() {
     let mut setup = Setup::default();
     setup.http.body_limit = 1 << 20;

@@ -112,6 +112,17 @@ fn a_row_without_a_text_keeps_its_place() {
         ),
         ("a.csv", "term\none\n\ntwo\n", 3),
         ("a.csv", "id,term\n1,one\n2,\n3,two\n", 3),
+        ("a.csv", "id,term\n1,one\n2,\" \n\u{a0}\"\n4,two\n", 3),
+        (
+            "a.jsonl",
+            "{\"text\":\"one\"}\n{\"text\":\" \\n\"}\n{\"text\":\"two\"}\n",
+            2,
+        ),
+        (
+            "a.jsonl",
+            "{\"text\":\"one\"}\n{\"text\":null}\n{\"text\":\"two\"}\n",
+            2,
+        ),
     ] {
         let rows = read(name, content);
         assert_eq!(rows.len(), 3, "{content:?}");
@@ -122,6 +133,17 @@ fn a_row_without_a_text_keeps_its_place() {
         );
         assert!(said.contains("--skip-empty"), "{said}");
     }
+}
+
+#[test]
+fn a_row_of_another_length_keeps_its_fields() {
+    let rows = read("a.csv", "id,term\n1,one\n2,\"t,\nwo\",x\n3\n");
+    let of_row = |row: &Result<Text, RowError>| match row {
+        Err(RowError::Bad { text, .. }) => text.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(of_row(&rows[1]), "2,\"t,\nwo\",x");
+    assert_eq!(of_row(&rows[2]), "3");
 }
 
 #[test]

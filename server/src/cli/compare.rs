@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         &args.source,
         &settings.dimensions,
     )?;
-    args.output.check()?;
+    args.output.check(args.data.files())?;
     if let Some(number) = args.footprint {
         let found = footprint::here(&sides.files(number)?, || sides.open(number))?;
         print(&serde_json::to_string(&found)?)?;

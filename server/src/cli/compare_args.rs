@@ -12,6 +12,7 @@ use lexivec_convert::compare::{
 use super::Usage;
 use super::common::{DomainArgs, TextArgs, all_texts};
 use crate::compare::{beir, html, markdown, pairs};
+use crate::links::check_output;
 use crate::prefix::instruction;
 use crate::stdio::say;
 
@@ -289,6 +290,11 @@ impl DataArgs {
         names.join(", ")
     }
 
+    /// The files that are read.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> + Clone {
+        self.texts.iter().chain(&self.pairs).map(PathBuf::as_path)
+    }
+
     fn read_texts(&self) -> anyhow::Result<Vec<Sample>> {
         if self.texts.is_empty() {
             return Ok(built_in());
@@ -341,9 +347,13 @@ impl OutputArgs {
     /// Finds out before the work is done whether its result can be kept.
     ///
     /// # Errors
-    /// There is no folder for a file.
-    pub(super) fn check(&self) -> anyhow::Result<()> {
+    /// There is no folder for a file, or it is one of the files that are read.
+    pub(super) fn check<'a>(
+        &self,
+        inputs: impl Iterator<Item = &'a Path> + Clone,
+    ) -> anyhow::Result<()> {
         for path in self.paths() {
+            check_output(path, inputs.clone())?;
             let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
             let folder = folder.unwrap_or(Path::new("."));
             if path.is_dir() || !folder.is_dir() {

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::kind::is_special;
 use super::output::{READ_AND_WRITE, beside, replace};
-use crate::links::followed;
+use crate::links::{absolute, folder_of, followed, same};
 use crate::stdio::say;
 
 /// A row that was left out.
@@ -223,26 +223,4 @@ impl List {
         self.file = Some(BufWriter::new(file));
         Ok(())
     }
-}
-
-fn folder_of(path: &Path) -> &Path {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-    folder.unwrap_or(Path::new("."))
-}
-
-/// A file's name from the root on, links to folders followed; the file need not be there.
-fn absolute(path: &Path) -> PathBuf {
-    match (fs_err::canonicalize(folder_of(path)), path.file_name()) {
-        (Ok(folder), Some(name)) => folder.join(name),
-        _ => path.to_path_buf(),
-    }
-}
-
-/// Whether two names lead to one file, there or not.
-fn same(one: &Path, other: &Path) -> bool {
-    if let (Ok(one), Ok(other)) = (fs_err::metadata(one), fs_err::metadata(other)) {
-        return (one.dev(), one.ino()) == (other.dev(), other.ino());
-    }
-    let end = |path: &Path| absolute(&followed(path).unwrap_or_else(|_| path.to_path_buf()));
-    end(one) == end(other)
 }

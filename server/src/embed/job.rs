@@ -4,7 +4,7 @@
 //! a job that writes to a file can be resumed.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use lexivec_runtime::{Caller, Engine, Error, Input, Request};
@@ -14,6 +14,7 @@ use super::output::beside;
 use super::read::{Reader, RowError, Text};
 use super::record::{Counts, Record, RowDigest};
 use super::write::{Format, Writer};
+use crate::links::check_output;
 use crate::stdio::Closed;
 
 /// Most texts of a part, and most bytes of texts. A megabyte fills many batches. A larger part would lose more work when a
@@ -88,6 +89,9 @@ impl Job {
     /// # Errors
     /// A file cannot be read or written, or a row is wrong and [`OnError::Stop`] is set.
     pub fn open(reader: Reader, format: Format, settings: &Settings<'_>) -> anyhow::Result<Self> {
+        if let Some(output) = settings.output {
+            check_output(output, reader.files().iter().map(PathBuf::as_path))?;
+        }
         let skip_empty = settings.skip_empty;
         let rows = reader.check(|error| match (&error, settings.on_error) {
             (RowError::Empty { .. }, _) if skip_empty => Ok(()),

@@ -119,3 +119,42 @@ fn standard_output_and_devices_may_be_named() {
     assert_eq!(full.status.code(), Some(1));
     assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn an_output_that_is_an_input_is_refused_and_keeps_it() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.jsonl", LINES);
+    symlink("a.jsonl", dir.path().join("link.jsonl")).unwrap();
+    fs_err::hard_link(dir.path().join("a.jsonl"), dir.path().join("hard.jsonl")).unwrap();
+    for output in ["a.jsonl", "./a.jsonl", "link.jsonl", "hard.jsonl"] {
+        let refused = embed(
+            dir.path(),
+            &["a.jsonl", "--input-format", "txt", "-o", output],
+        );
+        assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+        assert!(text(&refused.stderr).contains("another file"));
+    }
+    let compared = lexivec()
+        .current_dir(dir.path())
+        .args([
+            "compare",
+            "x",
+            "y",
+            "--texts",
+            "a.jsonl",
+            "--json",
+            "link.jsonl",
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(
+        compared.status.code(),
+        Some(2),
+        "{}",
+        text(&compared.stderr)
+    );
+    assert_eq!(
+        fs_err::read_to_string(dir.path().join("a.jsonl")).unwrap(),
+        LINES
+    );
+}

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use lexivec_runtime::Library;
 use serde_json::json;
 
 use crate::program::{copy_of_nano, lexivec, text};
@@ -110,12 +111,15 @@ fn a_first_use_whose_notes_nobody_reads_converts() {
     // Without it there is a note.
     fs_err::remove_file(checkpoint.join("modules.json")).unwrap();
     fs_err::write(dir.path().join("a.txt"), "heart\n").unwrap();
+    let library = Library::load(None, false).unwrap().path();
     for cache in ["told", "closed"] {
         let mut command = lexivec();
         command
             .current_dir(dir.path())
             .env("LEXIVEC_CACHE", dir.path().join(cache))
-            .args(["embed", "checkpoint", "a.txt", "-o", "a.npy"]);
+            .args(["embed", "checkpoint", "a.txt", "-o", "a.npy"])
+            .arg("--onnxruntime")
+            .arg(library);
         if cache == "told" {
             let output = command.output().unwrap();
             let said = text(&output.stderr);

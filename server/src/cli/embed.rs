@@ -20,9 +20,10 @@ use crate::stdio::say;
     after_help = "Each row of the input gets one row of the output, in the same order: a row without a text, or one that cannot \
                   be read, is an error that names its line, unless --skip-empty or --on-error skip leaves it out. Files are \
                   checked before a model is loaded.\n\
-                  A job that ends early (Ctrl-C, a crash, a bad row on standard input) leaves OUTPUT.partial, and in \
-                  OUTPUT.partial.json how far it is. The same command with --resume continues there, if model, settings \
-                  and the rows that were read are the same; what was computed since the last 1,024 texts is lost."
+                  A job that ends early (Ctrl-C, a crash, a bad row on standard input) leaves OUTPUT.partial, in \
+                  OUTPUT.partial.json how far it is, and the list of --errors as ERRORS.partial. The same command \
+                  with --resume continues there, if model, settings and the rows that were read are the same; what \
+                  was computed since the last 1,024 texts is lost."
 )]
 pub(crate) struct Args {
     /// Model directory, checkpoint folder, or hub id
@@ -40,7 +41,8 @@ pub(crate) struct Args {
     #[arg(long, env = "LEXIVEC_RESUME")]
     resume: bool,
 
-    /// Leave out empty lines and fields, and say how many. The rows behind them move up. Default: an empty row is an error
+    /// Leave out rows whose text is empty, white space or null, and say how many. The rows behind them
+    /// move up. Default: an empty row is an error
     #[arg(long, env = "LEXIVEC_SKIP_EMPTY")]
     skip_empty: bool,
 
@@ -56,7 +58,8 @@ pub(crate) struct Args {
     on_error: OnError,
 
     /// File of the rows that --on-error skip leaves out: a JSON object per line with index, place, error and text. Default:
-    /// OUTPUT.errors.jsonl; where the output is no file, lines on standard error
+    /// OUTPUT.errors.jsonl; where the output is no file, lines on standard error. It is written as FILE.partial until the job ends,
+    /// and an older one stays where no row is left out
     #[arg(long, env = "LEXIVEC_ERRORS", value_name = "FILE")]
     errors: Option<PathBuf>,
 

@@ -112,7 +112,9 @@ fn judge(client: &mut Client, id: &str, expected: &[Vec<f32>], tally: &mut Tally
     assert_eq!(
         answer.header("x-request-id"),
         Some(id),
-        "the answer is another request's"
+        "the answer is another request's: {:?} {}",
+        answer.outcome(),
+        String::from_utf8_lossy(&answer.body)
     );
     match answer.outcome() {
         (200, _) => {

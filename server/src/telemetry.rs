@@ -13,8 +13,12 @@ const VARIABLES: [&str; 2] = ["ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"]
 pub(crate) fn disable() {
     for name in VARIABLES {
         if std::env::var_os(name).is_none() {
+            #[allow(clippy::disallowed_methods)]
+            // There is one thread yet, and the library reads nothing else.
             // SAFETY: no other thread runs yet that could read the environment.
-            unsafe { std::env::set_var(name, "1") };
+            unsafe {
+                std::env::set_var(name, "1")
+            };
         }
     }
 }

@@ -53,6 +53,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    args.output.check(&args.data.files())?;
     let settings = args.measures.settings()?;
     let gates = args.gates.checked()?;
     let mut options = args.compute.engine_options(CHUNK)?;
@@ -71,7 +72,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         &args.source,
         &settings.dimensions,
     )?;
-    args.output.check(args.data.files())?;
     if let Some(number) = args.footprint {
         let found = footprint::here(&sides.files(number)?, || sides.open(number))?;
         print(&serde_json::to_string(&found)?)?;

@@ -291,8 +291,12 @@ impl DataArgs {
     }
 
     /// The files that are read.
-    pub(super) fn files(&self) -> impl Iterator<Item = &Path> + Clone {
-        self.texts.iter().chain(&self.pairs).map(PathBuf::as_path)
+    pub(super) fn files(&self) -> Vec<&Path> {
+        self.texts
+            .iter()
+            .chain(&self.pairs)
+            .map(PathBuf::as_path)
+            .collect()
     }
 
     fn read_texts(&self) -> anyhow::Result<Vec<Sample>> {
@@ -348,12 +352,9 @@ impl OutputArgs {
     ///
     /// # Errors
     /// There is no folder for a file, or it is one of the files that are read.
-    pub(super) fn check<'a>(
-        &self,
-        inputs: impl Iterator<Item = &'a Path> + Clone,
-    ) -> anyhow::Result<()> {
+    pub(super) fn check(&self, inputs: &[&Path]) -> anyhow::Result<()> {
         for path in self.paths() {
-            check_output(path, inputs.clone())?;
+            check_output(path, inputs.iter().copied())?;
             let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
             let folder = folder.unwrap_or(Path::new("."));
             if path.is_dir() || !folder.is_dir() {

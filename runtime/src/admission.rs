@@ -55,7 +55,7 @@ impl Load {
     }
 
     /// How much of the time that requests have may be promised. A request is answered after at most twice what is before
-    /// it (see [`crate::fairness`]), so it is half.
+    /// it, so it is half.
     #[must_use]
     pub fn usable(time: Duration) -> Duration {
         time / 2

@@ -18,7 +18,7 @@
 //! take the time that it needs. Requests that would be late otherwise therefore go first, by deadline, and leave an eighth of
 //! each batch to the callers whose turn it is.
 //!
-//! Service is counted as *cost* ([`Load::cost`]), not in texts or tokens: what a long text's token takes is more.
+//! Service is counted as *cost* ([`cost`](crate::admission::Load::cost)), not in texts or tokens: what a long text's token takes is more.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};

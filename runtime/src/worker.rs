@@ -274,6 +274,8 @@ impl Session {
                 self.run(second, None);
             }
             Err(Error::OutOfMemory { .. }) if self.reset_memory() => self.run(entries, None),
+            // Nothing is computed any more, and a new session would read the same files.
+            Err(changed @ Error::ModelChanged { .. }) => answer_all(&entries, &Err(changed)),
             Err(Error::Stopped) => answer_all(&entries, &Err(Error::Stopped)),
             Err(error) => {
                 tracing::error!(?error, texts = entries.len(), tokens, "a batch failed");

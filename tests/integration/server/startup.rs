@@ -147,7 +147,7 @@ fn weights_that_are_truncated_during_a_batch_do_not_end_the_server() {
     let weights = { weights }.write(true).open(path).unwrap();
     std::thread::scope(|scope| {
         let mut other = program.connect();
-        let texts: Vec<String> = (0..64).map(|i| format!("{i} heart ").repeat(40)).collect();
+        let texts: Vec<String> = (0..256).map(|i| format!("{i} heart ").repeat(40)).collect();
         let asking = scope.spawn(move || other.embed(&json!(texts)));
         std::thread::sleep(std::time::Duration::from_millis(150));
         weights.set_len(0).unwrap();

@@ -63,7 +63,9 @@ impl FileRecord {
     }
 }
 
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+/// Lower-case hexadecimal digits, two for each byte.
+#[must_use]
+pub fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

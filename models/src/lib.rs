@@ -15,6 +15,7 @@ mod digest;
 mod error;
 mod files;
 mod hub;
+mod identity;
 mod instructions;
 mod manifest;
 mod paths;
@@ -27,9 +28,10 @@ pub use adapter::Adapter;
 pub use catalog::{CatalogEntry, catalog, find};
 pub use checkpoint::{Checkpoint, SourceId};
 pub use decoder::{Decoder, Family};
-pub use digest::FileRecord;
+pub use digest::{FileRecord, hexadecimal};
 pub use error::{Error, Result};
 pub use hub::{HubOptions, Progress, download, endpoint, hub_cache, is_hub_id, reachable};
+pub use identity::FileIdentity;
 pub use instructions::{Instruction, Instructions, Role};
 pub use manifest::{
     Dimensions, FORMAT_VERSION, KnownAnswer, MANIFEST_FILE, Manifest, ProductPlan, Quantization,

@@ -168,7 +168,7 @@ impl Dimensions {
 pub enum WeightStorage {
     /// Written by the conversion.
     Own,
-    /// The checkpoint's safetensors, hard-linked: whoever writes into the one changes the other.
+    /// The checkpoint's safetensors, hard-linked: a write into one file changes the other.
     Linked,
     /// The checkpoint's safetensors, cloned: a file of its own that shares the checkpoint's blocks until one is written into.
     Cloned,

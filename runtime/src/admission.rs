@@ -2,14 +2,14 @@
 //!
 //! A caller's requests may take half of the time that they have ([`Load::usable`]), by the sessions' measured rate. A caller
 //! whose own requests would be served soon enough, since each caller has its share, is accepted beyond that. Together all
-//! requests may take three quarters of the time: then each is answered in time in the order of their deadlines, whoever
-//! comes later ([`crate::fairness`]).
+//! requests may take three quarters of the time: then each is answered in time even if other
+//! callers come later, because urgent requests go first by deadline ([`crate::fairness`]).
 
 use std::time::{Duration, Instant};
 
 use crate::fairness::{Caller, Fairness};
 
-/// What waits may take this part of the time that a request has, whosoever it is.
+/// The requests of all callers may take this part of the time that a request has.
 const MOST: f64 = 0.75;
 /// Requests that need at most this part of the time that there is may use the room that is kept for small ones.
 const SMALL_REQUEST_FRACTION: u32 = 16;
@@ -36,7 +36,7 @@ pub struct Load {
     pub running: usize,
     /// Whether a batch of the last minute has shown the rate.
     pub is_recent: bool,
-    /// Cost of a batch at most where somebody waits for an answer: whoever comes while it is computed waits until it ends.
+    /// Cost of a batch at most where somebody waits for an answer: a request that comes while it is computed waits until it ends.
     pub batch_cost: Option<usize>,
 }
 

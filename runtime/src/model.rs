@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lexivec_models::{
-    Decoder, Dimensions, KnownAnswer, Manifest, Precision, SentenceConfig, Target,
+    Decoder, Dimensions, KnownAnswer, Manifest, Precision, SentenceConfig, Target, hexadecimal,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -109,8 +109,7 @@ fn digest_of_files(dir: &Path, files: &ModelFiles) -> String {
         all.update([0]);
         all.update(digest);
     }
-    let digits = all.finalize();
-    digits.iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&all.finalize())
 }
 
 #[cfg(test)]

@@ -3,13 +3,11 @@
 //! Files are told apart by inode, size and times. Where only a time has changed (`touch`, a new link, or a write that puts the
 //! old time back) the contents are read again and compared with their digest.
 
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use lexivec_models::{Error as ModelError, FileRecord, MANIFEST_FILE, Manifest};
+use lexivec_models::{Error as ModelError, FileIdentity, FileRecord, MANIFEST_FILE, Manifest};
 
 use crate::error::{Error, Result};
 
@@ -35,7 +33,7 @@ struct Watched {
     /// `blake3:` and its digest.
     digest: String,
     /// Held while the contents are compared, so that nobody uses the file meanwhile.
-    identity: Mutex<Identity>,
+    identity: Mutex<FileIdentity>,
 }
 
 /// How a file differs from the one that was opened.
@@ -47,44 +45,12 @@ pub(crate) struct Change {
     pub(crate) in_place: bool,
 }
 
-/// What changes when somebody writes into a file or replaces it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identity {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    /// The time of the inode itself: nobody can put it back.
-    changed: (i64, i64),
-}
-
-impl Identity {
-    fn read(path: &Path) -> Result<Self> {
-        let data = fs_err::metadata(path).map_err(|e| ModelError::io(path, e))?;
-        Ok(Self::of(&data))
-    }
-
-    fn of(data: &Metadata) -> Self {
-        Self {
-            device: data.dev(),
-            inode: data.ino(),
-            size: data.size(),
-            modified: (data.mtime(), data.mtime_nsec()),
-            changed: (data.ctime(), data.ctime_nsec()),
-        }
-    }
-
-    fn is_same_file(self, other: Self) -> bool {
-        (self.device, self.inode) == (other.device, other.inode)
-    }
-}
-
 impl Watched {
     /// What has become of the file, judged without reading it; `None` where it has not changed or only its times have.
     fn obvious_change(&self) -> Option<Change> {
         // Somebody compares the contents now.
         let opened = *self.identity.try_lock().ok()?;
-        let now = Identity::read(&self.path).ok();
+        let now = FileIdentity::read(&self.path).ok();
         let in_place = now.is_some_and(|now| now.is_same_file(opened));
         let is_certain = now.is_none_or(|now| !in_place || now.size != opened.size);
         is_certain.then(|| self.change(in_place))
@@ -96,7 +62,7 @@ impl Watched {
             return Some(change);
         }
         let mut opened = self.lock();
-        let now = Identity::read(&self.path).ok();
+        let now = FileIdentity::read(&self.path).ok();
         if now == Some(*opened) {
             return None;
         }
@@ -118,7 +84,7 @@ impl Watched {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Identity> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, FileIdentity> {
         // Nothing under the lock leaves it half-changed.
         self.identity.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,14 +99,14 @@ impl ModelFiles {
         let mut files = Vec::new();
         if Manifest::is_model_dir(dir) {
             let manifest_file = dir.join(MANIFEST_FILE);
-            files.push((Identity::read(&manifest_file)?, manifest_file, None));
+            files.push((identity(&manifest_file)?, manifest_file, None));
             for (name, record) in Manifest::read(dir)?.files {
                 let path = dir.join(name);
-                files.push((Identity::read(&path)?, path, Some(record.digest)));
+                files.push((identity(&path)?, path, Some(record.digest)));
             }
         } else {
             for path in files_below(dir)? {
-                files.push((Identity::read(&path)?, path, None));
+                files.push((identity(&path)?, path, None));
             }
         }
         let watched = files.into_iter().map(|(identity, path, digest)| {
@@ -228,6 +194,10 @@ impl ModelFiles {
         }
         self.written.get().or_else(|| self.replaced.get())
     }
+}
+
+fn identity(path: &Path) -> Result<FileIdentity> {
+    Ok(FileIdentity::read(path).map_err(|e| ModelError::io(path, e))?)
 }
 
 /// All files of a folder and of the folders in it, sorted; hidden ones are left out.

@@ -15,7 +15,7 @@ impl RedisSecret {
     /// Bytes of a secret at least: 128 bits, as of the output of `openssl rand -hex 16`, which has twice as many characters.
     pub const SHORTEST: usize = 16;
 
-    /// Derives a key from `secret`; `None` where it is shorter than [`Self::SHORTEST`], because whoever reads a value of Redis
+    /// Derives a key from `secret`; `None` where it is shorter than [`Self::SHORTEST`], because anybody who reads a value of Redis
     /// could guess it.
     #[must_use]
     pub fn new(secret: &[u8]) -> Option<Self> {

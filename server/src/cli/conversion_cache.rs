@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use lexivec_convert::ConvertOptions;
-use lexivec_models::{Checkpoint, FORMAT_VERSION, FileRecord, Manifest, WeightStorage, cache_dir};
+use lexivec_models::{
+    Checkpoint, FORMAT_VERSION, FileRecord, Manifest, WeightStorage, cache_dir, hexadecimal,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::stdio::say;
@@ -150,10 +152,6 @@ fn numbers(data: &Metadata) -> [i64; 7] {
         data.ctime(),
         data.ctime_nsec(),
     ]
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

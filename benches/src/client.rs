@@ -1,20 +1,22 @@
 //! A keep-alive HTTP/1.1 connection that costs little: it shares the machine with the server it measures.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Context as _;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// A connection; opened by the first request, and again after one that failed.
 #[derive(Debug)]
 pub struct Client {
     address: SocketAddr,
+    source: Option<IpAddr>,
+    key: Option<String>,
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 
@@ -24,8 +26,24 @@ impl Client {
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
+            source: None,
+            key: None,
             sender: None,
         }
+    }
+
+    /// Connects from this address: to a server without API keys, each address is a caller.
+    #[must_use]
+    pub fn from(mut self, source: IpAddr) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// Sends this API key.
+    #[must_use]
+    pub fn with_key(mut self, key: &str) -> Self {
+        self.key = Some(format!("Bearer {key}"));
+        self
     }
 
     /// Sends a request, a POST of JSON if it has a body, and reads the whole answer.
@@ -50,12 +68,15 @@ impl Client {
         body: Option<Bytes>,
     ) -> anyhow::Result<(StatusCode, Bytes)> {
         let method = if body.is_some() { "POST" } else { "GET" };
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, self.address.to_string())
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body.unwrap_or_default()))?;
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(key) = &self.key {
+            request = request.header(AUTHORIZATION, key);
+        }
+        let request = request.body(Full::new(body.unwrap_or_default()))?;
         let response = self.sender().await?.send_request(request).await?;
         let status = response.status();
         Ok((status, response.into_body().collect().await?.to_bytes()))
@@ -65,7 +86,7 @@ impl Client {
         let open = self.sender.take();
         let mut sender = match open.filter(|sender| !sender.is_closed()) {
             Some(sender) => sender,
-            None => connect(self.address).await?,
+            None => connect(self.address, self.source).await?,
         };
         sender.ready().await?;
         Ok(self.sender.insert(sender))
@@ -95,10 +116,19 @@ impl Client {
     }
 }
 
-async fn connect(address: SocketAddr) -> anyhow::Result<SendRequest<Full<Bytes>>> {
-    let stream = TcpStream::connect(address)
-        .await
-        .with_context(|| format!("cannot connect to {address}"))?;
+async fn connect(
+    address: SocketAddr,
+    source: Option<IpAddr>,
+) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    let stream = match source {
+        None => TcpStream::connect(address).await,
+        Some(source) => {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::new(source, 0))?;
+            socket.connect(address).await
+        }
+    };
+    let stream = stream.with_context(|| format!("cannot connect to {address}"))?;
     stream.set_nodelay(true)?;
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
     // Its errors reach whoever sends.

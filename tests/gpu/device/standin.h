@@ -1,6 +1,6 @@
 /* Declarations that the stand-in libraries share.
  *
- * Together, the libraries are a CUDA device for ONNX Runtime's unmodified CUDA provider. No kernel computes anything. Everything
+ * Together, the libraries are a CUDA device for ONNX Runtime's unmodified CUDA provider. Kernels compute nothing. Everything
  * that host code depends on works: device memory and its limits, copies, errors, streams, captured graphs. Each call
  * that reaches a device writes a line to the log (cudart/log.c).
  *

@@ -24,13 +24,16 @@ use serde_json::json;
 
 #[derive(Parser)]
 struct Args {
+    /// Number of distinct terms
     #[arg(long, default_value_t = 100_000)]
     terms: usize,
     /// Number of texts in the requests of each setting
     #[arg(long, default_value_t = 60_000)]
     asked: u64,
+    /// Exponents of Zipf's law
     #[arg(long, value_delimiter = ',', default_values_t = [1.0, 1.1])]
     exponents: Vec<f64>,
+    /// Number of rounds; tables show medians and ranges over rounds
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Writes the measurements of all rounds to this file as JSON

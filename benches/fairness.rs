@@ -22,8 +22,10 @@ use serde_json::json;
 
 #[derive(Parser)]
 struct Args {
+    /// Seconds per measurement
     #[arg(long, default_value_t = 15.0)]
     seconds: f64,
+    /// Number of rounds
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Additional flags for `lexivec serve`, as a single argument

@@ -31,6 +31,7 @@ struct Args {
     /// Additional flags for `lexivec serve`, as a single argument
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     serve: String,
+    /// Numbers of clients
     #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 64, 512])]
     clients: Vec<usize>,
     /// Texts per request
@@ -39,8 +40,10 @@ struct Args {
     /// Rates of the open loops, as shares of the closed loop's rate with the same clients; empty for no open loops
     #[arg(long, value_delimiter = ',', default_values_t = [0.7])]
     open: Vec<f64>,
+    /// Seconds per measurement
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// Number of rounds; tables show medians and ranges over rounds
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Writes the measurements of all rounds to this file as JSON

@@ -22,10 +22,13 @@ use serde_json::json;
 
 #[derive(Parser)]
 struct Args {
+    /// Number of clients
     #[arg(long, default_value_t = 64)]
     clients: usize,
+    /// Seconds per measurement
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// Number of rounds; tables show medians and ranges over rounds
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Additional flags for `lexivec serve`, as a single argument

@@ -30,6 +30,7 @@ struct Args {
     /// Model directory or checkpoint to serve. Default: models/nano
     #[arg(long)]
     model: Option<PathBuf>,
+    /// Seconds of the attack
     #[arg(long, default_value_t = 40.0)]
     seconds: f64,
     /// Number of the attackers' connections

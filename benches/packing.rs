@@ -18,8 +18,10 @@ use lexivec_benches::texts::{body, passage};
 
 #[derive(Parser)]
 struct Args {
+    /// Seconds per measurement
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// Number of rounds; the table shows medians and ranges over rounds
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Measures only workloads whose name contains this text

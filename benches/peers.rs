@@ -24,10 +24,13 @@ use serde_json::{Value, json};
 
 #[derive(Parser)]
 struct Args {
+    /// Number of clients
     #[arg(long, default_value_t = 64)]
     clients: usize,
+    /// Seconds per measurement
     #[arg(long, default_value_t = 6.0)]
     seconds: f64,
+    /// Number of rounds; tables show medians and ranges over rounds
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Measures only peers whose name contains this text

@@ -1,8 +1,8 @@
-//! What caches save on terms that repeat: `cargo bench --bench cache [-- FLAGS]`.
+//! Measures how much the response cache saves on repeated terms: `cargo bench --bench cache [-- FLAGS]`.
 //!
-//! 100,000 terms, asked for by Zipf's law (exponents 1.0 and 1.1), one or 32 to a request, by 64 clients: without a cache,
-//! with the cache in process at several sizes, and through a real Redis that another server filled. Each setting has the
-//! same requests and a fresh server; the settings follow each other in every round.
+//! 64 clients ask for 100,000 terms by Zipf's law (exponents 1.0 and 1.1), with one or 32 terms per request. The settings are
+//! no cache, a cache in the process of several sizes, and a real Redis that another server has filled. Each setting gets the
+//! same requests and a new server. Every round has all settings.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::collections::HashSet;
@@ -17,58 +17,63 @@ use clap::Parser;
 use lexivec_benches::client::Client;
 use lexivec_benches::load::{Load, Pace, Stop, run};
 use lexivec_benches::metrics::Metrics;
-use lexivec_benches::report::{self, Row, Spread, calm, measure};
+use lexivec_benches::report::{self, Measurement, Spread, calm, measure};
 use lexivec_benches::server::{Server, free_port, project};
 use lexivec_benches::texts::{Zipf, body, term};
 use serde_json::json;
 
 #[derive(Parser)]
 struct Args {
+    /// Number of distinct terms
     #[arg(long, default_value_t = 100_000)]
     terms: usize,
-    /// Texts asked for in each setting
+    /// Number of texts in the requests of each setting
     #[arg(long, default_value_t = 60_000)]
     asked: u64,
+    /// Exponents of Zipf's law
     #[arg(long, value_delimiter = ',', default_values_t = [1.0, 1.1])]
     exponents: Vec<f64>,
+    /// Number of rounds; tables show medians and ranges over rounds
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Writes every round as JSON
+    /// Writes the measurements of all rounds to this file as JSON
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Cargo gives it
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// A vector of nano and what the cache counts beside it take 1,280 bytes: 128,000,000 hold all terms.
+/// An entry of the cache counts 1,280 bytes for nano, so 128,000,000 bytes hold all terms.
 const SETTINGS: [(&str, &str); 7] = [
     ("no cache", "--cache-bytes 0"),
-    ("2 MB in process", "--cache-bytes 2000000"),
+    ("2 MB in the process", "--cache-bytes 2000000"),
     ("8 MB", "--cache-bytes 8000000"),
     ("32 MB", "--cache-bytes 32000000"),
     ("128 MB", "--cache-bytes 128000000"),
     (
-        "Redis filled before, nothing in process",
+        "Redis filled before, nothing in the process",
         "--cache-bytes 0 --redis-url REDIS",
     ),
     (
-        "Redis filled before, 32 MB in process",
+        "Redis filled before, 32 MB in the process",
         "--cache-bytes 32000000 --redis-url REDIS",
     ),
 ];
 
-/// What one setting showed beside speed, as shares of the texts asked for.
-struct Saved {
+/// How one setting answered the texts of its requests, as shares of these texts.
+struct CacheSavings {
     label: String,
-    /// Texts that had been asked for before in this run.
+    /// Texts that repeat an earlier one of this run.
     repeated: f64,
-    /// Texts that were not computed for their request.
+    /// Texts that the model did not compute.
     not_computed: f64,
-    /// Those that the cache in process, Redis, and identical texts under way answered.
+    /// Hits of the cache in the process.
     memory: f64,
+    /// Hits in Redis.
     redis: f64,
-    joined: f64,
+    /// Texts that were coalesced with an identical one in flight.
+    coalesced: f64,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -88,7 +93,7 @@ async fn main() -> anyhow::Result<()> {
                     let url = redis.as_ref().map(Redis::url).unwrap_or_default();
                     let flags = flags.replace("REDIS", &url);
                     if redis.is_some() {
-                        // Another server's requests of the day before.
+                        // Another server fills Redis.
                         let server = serve(&flags).await?;
                         run(&load(&server, &zipf, texts, args.asked, 1 << 40)).await?;
                     }
@@ -122,7 +127,7 @@ async fn serve(flags: &str) -> anyhow::Result<Server> {
     let mut arguments = vec![nano.to_str().context("the project's path is not UTF-8")?];
     arguments.extend(flags.split_whitespace());
     let server = Server::lexivec(&arguments).await?;
-    // Terms that are in no workload.
+    // Terms that no workload has.
     let warm = (0..64).map(|n| term(1_000_000_000 + n)).collect::<Vec<_>>();
     for _ in 0..20 {
         Client::new(server.address)
@@ -151,7 +156,13 @@ fn load(server: &Server, zipf: &Zipf, texts: u64, asked: u64, seed: u64) -> Load
     }
 }
 
-fn savings(label: String, now: &Metrics, before: &Metrics, asked: u64, repeats: u64) -> Saved {
+fn savings(
+    label: String,
+    now: &Metrics,
+    before: &Metrics,
+    asked: u64,
+    repeats: u64,
+) -> CacheSavings {
     let share =
         |name: &str, labels: &[(&str, &str)]| now.grown(before, name, labels) / asked as f64;
     let hits = |tier| {
@@ -160,19 +171,19 @@ fn savings(label: String, now: &Metrics, before: &Metrics, asked: u64, repeats: 
             &[("tier", tier), ("outcome", "hit")],
         )
     };
-    Saved {
+    CacheSavings {
         label,
         repeated: repeats as f64 / asked as f64,
         not_computed: 1.0 - share("lexivec_batch_texts_sum", &[]),
         memory: hits("memory"),
         redis: hits("redis"),
-        joined: share("lexivec_cache_joined_total", &[]),
+        coalesced: share("lexivec_cache_joined_total", &[]),
     }
 }
 
-fn print(rows: &[Row], saved: &[Saved]) {
+fn print(rows: &[Measurement], saved: &[CacheSavings]) {
     println!(
-        "\n| | texts/s by those without a cache | repeated % | not computed % | of the repeated % | memory % | Redis % | joined % |\n\
+        "\n| | texts/s / no cache | repeated % | not computed % | not computed / repeated % | memory % | Redis % | coalesced % |\n\
          |---|---|---|---|---|---|---|---|"
     );
     let none = SETTINGS[0].0;
@@ -188,11 +199,11 @@ fn print(rows: &[Row], saved: &[Saved]) {
             .into_iter()
             .zip(without)
             .map(|(with, without)| with / without);
-        let rounds: Vec<&Saved> = saved
+        let rounds: Vec<&CacheSavings> = saved
             .iter()
             .filter(|other| other.label == one.label)
             .collect();
-        let percent = |value: &dyn Fn(&Saved) -> f64| {
+        let percent = |value: &dyn Fn(&CacheSavings) -> f64| {
             100.0 * Spread::of(rounds.iter().map(|s| value(s))).median
         };
         println!(
@@ -204,12 +215,12 @@ fn print(rows: &[Row], saved: &[Saved]) {
             percent(&|s| s.not_computed / s.repeated),
             percent(&|s| s.memory),
             percent(&|s| s.redis),
-            percent(&|s| s.joined),
+            percent(&|s| s.coalesced),
         );
     }
 }
 
-/// A redis-server of this benchmark's own; it goes when this is dropped.
+/// A redis-server for this benchmark alone. Dropping it ends the process.
 struct Redis {
     process: Child,
     port: u16,
@@ -231,10 +242,13 @@ impl Redis {
             ])
             .stdout(Stdio::null())
             .spawn()
-            .context("redis-server does not start: `make redis` installs it")?;
+            .context("cannot start redis-server; `make redis` installs it")?;
         let deadline = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            ensure!(Instant::now() < deadline, "redis-server does not listen");
+            ensure!(
+                Instant::now() < deadline,
+                "redis-server did not accept connections within 20 s"
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(Self { process, port })

@@ -1,7 +1,7 @@
-//! Conversion beside `cp` of the same bytes, from a warm cache, in one run: `cargo bench --bench conversion`.
+//! Compares conversion with `cp` of the same bytes, from a warm file cache: `cargo bench --bench conversion`.
 //!
-//! The checkpoint is the 0.6B shape with random bfloat16 weights, cut to eight layers and a tenth of the vocabulary
-//! (about 300 MB), in a temporary folder (TMPDIR chooses where).
+//! The checkpoint has random bfloat16 weights in the 0.6B shape, with eight layers and a tenth of the vocabulary (about 300
+//! MB). It is in a temporary folder, which TMPDIR selects.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::borrow::Cow;
@@ -18,7 +18,7 @@ const LAYERS: usize = 8;
 const VOCABULARY: usize = 16_384;
 const ROUNDS: usize = 5;
 
-/// bfloat16 values near 0.02 and -0.02, from a fixed sequence.
+/// A tensor of bfloat16 values near 0.02 and -0.02, from a fixed sequence.
 struct Random(Vec<usize>);
 
 impl View for &Random {
@@ -86,7 +86,7 @@ fn write_checkpoint(dir: &Path) {
     fs_err::copy(tokenizer, dir.join("tokenizer.json")).unwrap();
 }
 
-/// Seconds that `work` takes; what it wrote at `output` is removed afterwards.
+/// Returns the seconds that `work` takes, and removes its output afterwards.
 fn timed(output: &Path, work: impl FnOnce()) -> f64 {
     let started = Instant::now();
     work();
@@ -118,7 +118,7 @@ fn main() {
     ];
     let mut copy = Vec::new();
     let mut conversions = vec![Vec::new(); precisions.len()];
-    // The first round warms the cache and is not counted.
+    // The first round warms the file cache and does not count.
     for round in 0..=ROUNDS {
         let seconds = timed(&output, || {
             let status = std::process::Command::new("cp")

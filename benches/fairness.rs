@@ -1,8 +1,8 @@
-//! Three clients at once: `cargo bench --bench fairness [-- FLAGS]`.
+//! Measures how long single texts wait beside large requests: `cargo bench --bench fairness [-- FLAGS]`.
 //!
-//! One sends requests of 2048 short texts, one of eight documents of nearly 4,096 tokens (30,000 in a request), both
-//! without a pause; a third sends single texts, 20 a second. How long does the third wait, beside how long it waits
-//! alone; and how many batches does the server run meanwhile?
+//! One client sends requests of 2,048 short texts, another requests of eight documents with nearly 4,096 tokens each (30,000
+//! in a request), both without a pause. A third client sends single texts, at most 20 per second. The benchmark compares the
+//! third client's latency with its latency alone, and counts the batches that run before its own.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::path::PathBuf;
@@ -22,30 +22,35 @@ use serde_json::json;
 
 #[derive(Parser)]
 struct Args {
+    /// Seconds per measurement
     #[arg(long, default_value_t = 15.0)]
     seconds: f64,
+    /// Number of rounds
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Flags for `lexivec serve`, in one argument
+    /// Additional flags for `lexivec serve`, as a single argument
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     serve: String,
-    /// A lexivec program to measure. Default: this project's
+    /// The lexivec program to measure. Default: a release build of this project
     #[arg(long)]
     program: Option<PathBuf>,
-    /// Cargo gives it
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// Terms of a document of nearly 4,096 tokens; the program tells at the start how many tokens it has.
-const DOCUMENT: u64 = 480;
+/// Terms of a document, which has nearly 4,096 tokens. The benchmark prints the tokens of a request at the start.
+const DOCUMENT_TERMS: u64 = 480;
 const DOCUMENTS: u64 = 8;
+/// The third client waits this long between requests.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What the third client met: milliseconds of each request, and batches that were run before its own.
+/// The third client's waits, by request.
 #[derive(Default)]
-struct Met {
+struct SingleTextWaits {
+    /// Milliseconds until the answer.
     ms: Vec<f64>,
+    /// Batches that ran before its own.
     batches: Vec<f64>,
 }
 
@@ -61,12 +66,12 @@ async fn main() -> anyhow::Result<()> {
     };
     let numbers = Arc::new(AtomicU64::new(0));
     println!(
-        "tokens in a request: many {}, long {}",
-        tokens(&server, many(&numbers)).await?,
-        tokens(&server, long(&numbers)).await?
+        "tokens in a request: short texts {}, documents {}",
+        tokens(&server, short_texts(&numbers)).await?,
+        tokens(&server, documents(&numbers)).await?
     );
     println!(
-        "| round | the third client | requests | p50 ms | p99 ms | max ms | batches before its own: mean | max | many/s | long/s |"
+        "| round | the third client | requests | p50 ms | p99 ms | max ms | batches before its own: mean | max | short texts: requests/s | documents: requests/s |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     for round in 1..=args.rounds {
@@ -74,28 +79,29 @@ async fn main() -> anyhow::Result<()> {
             calm().await?;
             let stop = Arc::new(AtomicBool::new(false));
             let started = Instant::now();
-            let others = [many as fn(&AtomicU64) -> Bytes, long].map(|make| {
+            let others = [short_texts as fn(&AtomicU64) -> Bytes, documents].map(|make| {
                 let (stop, numbers) = (Arc::clone(&stop), Arc::clone(&numbers));
                 let client = Client::new(server.address);
                 tokio::spawn(async move {
                     if together {
-                        keep_on(client, make, &numbers, &stop).await
+                        send_until_stopped(client, make, &numbers, &stop).await
                     } else {
                         Ok(0)
                     }
                 })
             });
-            // The queue fills first.
+            // Lets the queue fill.
             tokio::time::sleep(Duration::from_secs(1)).await;
-            let met = third(&server, &numbers, Duration::from_secs_f64(args.seconds)).await?;
+            let seconds = Duration::from_secs_f64(args.seconds);
+            let waits = send_single_texts(&server, &numbers, seconds).await?;
             stop.store(true, Ordering::Relaxed);
             let mut served = Vec::new();
             for other in others {
                 served.push(other.await?? as f64);
             }
             let seconds = started.elapsed().as_secs_f64();
-            let ms = sorted(met.ms);
-            let mean = met.batches.iter().sum::<f64>() / met.batches.len() as f64;
+            let ms = sorted(waits.ms);
+            let mean = waits.batches.iter().sum::<f64>() / waits.batches.len() as f64;
             println!(
                 "| {round} | {} | {} | {:.1} | {:.1} | {:.1} | {mean:.2} | {:.0} | {:.2} | {:.2} |",
                 if together { "together" } else { "alone" },
@@ -103,7 +109,7 @@ async fn main() -> anyhow::Result<()> {
                 quantile(&ms, 0.5),
                 quantile(&ms, 0.99),
                 quantile(&ms, 1.0),
-                Spread::of(met.batches).max,
+                Spread::of(waits.batches).max,
                 served[0] / seconds,
                 served[1] / seconds,
             );
@@ -112,18 +118,20 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn many(numbers: &AtomicU64) -> Bytes {
+/// Returns the body of a request with 2,048 short texts.
+fn short_texts(numbers: &AtomicU64) -> Bytes {
     let first = numbers.fetch_add(2048, Ordering::Relaxed);
     let texts: Vec<String> = (first..first + 2048).map(term).collect();
     body("nano", &texts, &json!({}))
 }
 
-fn long(numbers: &AtomicU64) -> Bytes {
+/// Returns the body of a request with [`DOCUMENTS`] documents.
+fn documents(numbers: &AtomicU64) -> Bytes {
     let first = numbers.fetch_add(DOCUMENTS, Ordering::Relaxed);
     let texts: Vec<String> = (first..first + DOCUMENTS)
-        .map(|n| passage(n, DOCUMENT))
+        .map(|n| passage(n, DOCUMENT_TERMS))
         .collect();
-    // Some have a few tokens more than the model takes.
+    // Some documents exceed the model's limit by a few tokens.
     body("nano", &texts, &json!({"truncate": "end"}))
 }
 
@@ -134,8 +142,8 @@ async fn tokens(server: &Server, body: Bytes) -> anyhow::Result<u64> {
     answer["usage"]["total_tokens"].as_u64().context("no usage")
 }
 
-/// Sends one request after another until told to stop; how many were answered.
-async fn keep_on(
+/// Sends requests one after another until `stop` is set. Returns the number of answers.
+async fn send_until_stopped(
     mut client: Client,
     make: fn(&AtomicU64) -> Bytes,
     numbers: &AtomicU64,
@@ -154,9 +162,14 @@ async fn keep_on(
     Ok(answered)
 }
 
-async fn third(server: &Server, numbers: &AtomicU64, time: Duration) -> anyhow::Result<Met> {
+/// Sends single texts for a while, with pauses.
+async fn send_single_texts(
+    server: &Server,
+    numbers: &AtomicU64,
+    time: Duration,
+) -> anyhow::Result<SingleTextWaits> {
     let mut client = Client::new(server.address);
-    let mut met = Met::default();
+    let mut waits = SingleTextWaits::default();
     let end = Instant::now() + time;
     while Instant::now() < end {
         let text = term(numbers.fetch_add(1, Ordering::Relaxed));
@@ -165,12 +178,14 @@ async fn third(server: &Server, numbers: &AtomicU64, time: Duration) -> anyhow::
         client
             .post("/v1/embeddings", body("nano", &[text], &json!({})))
             .await?;
-        met.ms.push(started.elapsed().as_secs_f64() * 1e3);
-        // Its own is counted before it is answered.
-        met.batches.push(batches(&mut client).await? - before - 1.0);
+        waits.ms.push(started.elapsed().as_secs_f64() * 1e3);
+        // The server counts the text's own batch before it answers.
+        waits
+            .batches
+            .push(batches(&mut client).await? - before - 1.0);
         tokio::time::sleep(PAUSE).await;
     }
-    Ok(met)
+    Ok(waits)
 }
 
 async fn batches(client: &mut Client) -> anyhow::Result<f64> {

@@ -1,7 +1,7 @@
 """Compares ways to quantise activations to int8, simulated in float32 on a real checkpoint.
 
-Weights are int8 per output channel, rounded to nearest, throughout; what differs is how each linear layer's
-input becomes int8. Prints the cosine of the last-token embedding to float32 on convert's probe texts.
+Weights are always int8 per output channel, rounded to nearest. The schemes differ in how they quantise the input of each
+linear layer. Prints the cosine of the last-token embedding to float32 on the probe texts of `lexivec convert`.
 Needs numpy, safetensors, ml_dtypes and tokenizers.
 """
 
@@ -45,15 +45,15 @@ class Decoder:
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
 
     def group(self, layer: int, name: str) -> list[Array]:
-        """The weights of linear layers that share their input."""
+        """Returns the weights of the linear layers that share an input."""
         return [self.weights[f"layers.{layer}.{linear}.weight"] for linear in GROUPS[name]]
 
     def norm(self, x: Array, weight: Array) -> Array:
-        """Root mean square normalisation."""
+        """Applies root mean square normalisation."""
         return x / np.sqrt((x * x).mean(-1, keepdims=True) + self.epsilon) * weight
 
     def rotate(self, x: Array) -> Array:
-        """Rotary position embedding of [tokens, heads, head_dim]."""
+        """Applies the rotary position embedding to [tokens, heads, head_dim]."""
         half = self.head_dim // 2
         angles = np.arange(len(x))[:, None] * self.theta ** (-np.arange(half) / half)
         cos, sin = (f(angles)[:, None].astype(np.float32) for f in (np.cos, np.sin))
@@ -61,7 +61,7 @@ class Decoder:
         return np.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
 
     def attention(self, q: Array, k: Array, v: Array, layer: int) -> Array:
-        """Causal attention of one sequence."""
+        """Computes causal attention of one sequence."""
         n = len(q)
         q, k, v = (
             x.reshape(n, heads, self.head_dim)
@@ -80,7 +80,7 @@ class Decoder:
         return np.einsum("hqk,khd->qhd", scores, v).reshape(n, -1)
 
     def embed(self, sequences: list[list[int]], linear: Linear) -> Array:
-        """The final state of every sequence's last token."""
+        """Returns the pooled hidden state (last token) of every sequence."""
         ends = np.cumsum([len(s) for s in sequences])
         x = self.weights["embed_tokens.weight"][np.concatenate(sequences)]
         for layer in range(self.layers):
@@ -96,14 +96,14 @@ class Decoder:
 
 
 def weight_codes(weight: Array) -> Array:
-    """Int8 per output channel, to nearest."""
+    """Rounds weights to int8 per output channel, to nearest; returns the dequantised weights."""
     scale = np.abs(weight).max(1, keepdims=True) / 127
     scale[scale == 0] = 1
     return np.round(weight / scale) * scale
 
 
 def per_tensor(x: Array) -> Array:
-    """What DynamicQuantizeLinear does: uint8 with a zero point, one scale for the whole batch."""
+    """Quantises like DynamicQuantizeLinear: uint8 with a zero point, one scale for the whole batch."""
     low, high = min(x.min(), 0), max(x.max(), 0)
     scale = (high - low) / 255
     zero = np.round(-low / scale)
@@ -111,13 +111,13 @@ def per_tensor(x: Array) -> Array:
 
 
 def per_token(x: Array) -> Array:
-    """127 steps of each row's largest magnitude."""
+    """Quantises each token to 127 steps of its largest magnitude."""
     largest = np.abs(x).max(-1, keepdims=True).clip(1e-30)
     return np.round(x / largest * 127) / 127 * largest
 
 
 def clipped(share: float) -> Callable[[Array], Array]:
-    """As per_token, but a first token's largest step is at `share` of its largest magnitude."""
+    """Quantises like per_token, but clips tokens of extreme magnitude to `share` of their largest magnitude."""
 
     def quantise(x: Array) -> Array:
         largest = np.abs(x).max(-1, keepdims=True).clip(1e-30)
@@ -129,17 +129,17 @@ def clipped(share: float) -> Callable[[Array], Array]:
 
 
 def per_block(width: int) -> Callable[[Array], Array]:
-    """As per_token for every `width` channels."""
+    """Quantises every block of `width` channels like per_token."""
     return lambda x: per_token(x.reshape(len(x), -1, width)).reshape(x.shape)
 
 
 def parts(count: int) -> Callable[[Array], Array]:
-    """As per_token for each of `count` parts of a row."""
+    """Quantises each of a token's `count` parts like per_token."""
     return lambda x: per_token(x.reshape(len(x), count, -1)).reshape(x.shape)
 
 
 def two_step(x: Array) -> Array:
-    """As per_token, and what the codes leave in 127 finer steps: two integer products."""
+    """Quantises like per_token, then the remaining error in 127 finer steps. Needs two integer matrix multiplications."""
     largest = np.abs(x).max(-1, keepdims=True).clip(1e-30)
     unit = x / largest
     coarse = np.round(unit * 127) / 127
@@ -180,8 +180,8 @@ def main() -> None:
     for title, quantise in SCHEMES.items():
 
         def linear(layer: int, name: str, x: Array, quantise: Callable = quantise) -> list[Array]:
-            rows = quantise(x)
-            return [rows @ w.T for w in codes[layer, name]]
+            quantised = quantise(x)
+            return [quantised @ w.T for w in codes[layer, name]]
 
         found = decoder.embed(sequences, linear)
         norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)

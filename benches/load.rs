@@ -1,7 +1,7 @@
-//! Load: `cargo bench --bench load [-- FLAGS]`.
+//! Measures a server under closed and open loops of 1 to 512 clients: `cargo bench --bench load [-- FLAGS]`.
 //!
-//! Serves the demonstration checkpoint, so that the server is measured and not the model, or asks any OpenAI-compatible
-//! server at --url, and puts closed and open loops of 1 to 512 clients on it. Every text is a different one.
+//! Serves the demonstration checkpoint, whose model is so fast that the server matters, or takes any OpenAI-compatible server
+//! at --url. Every text is new.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -12,41 +12,44 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Parser;
 use lexivec_benches::load::{Load, Pace, Stop, run};
-use lexivec_benches::report::{self, Row, Spread, calm, measure};
+use lexivec_benches::report::{self, Measurement, Spread, calm, measure};
 use lexivec_benches::server::{Server, project};
 use lexivec_benches::texts::{body, term};
 use serde_json::json;
 
 #[derive(Parser)]
 struct Args {
-    /// A server that runs on this machine, as http://HOST:PORT; needs --pid. Default: `lexivec serve models/nano`
+    /// Server on this machine to measure, as http://HOST:PORT; needs --pid. Default: `lexivec serve models/nano`
     #[arg(long, requires = "pid")]
     url: Option<String>,
-    /// Its process, for CPU and memory
+    /// Process ID of the server at --url, to measure its CPU and memory
     #[arg(long)]
     pid: Option<u32>,
-    /// The model's name in requests
+    /// Model name in requests
     #[arg(long, default_value = "nano")]
     model: String,
-    /// Flags for `lexivec serve`, in one argument
+    /// Additional flags for `lexivec serve`, as a single argument
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     serve: String,
+    /// Numbers of clients
     #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 64, 512])]
     clients: Vec<usize>,
-    /// Texts of a request
+    /// Texts per request
     #[arg(long, value_delimiter = ',', default_values_t = [1, 32])]
     texts: Vec<u64>,
-    /// Rates of the open loops, as shares of what the closed loop with as many clients reached; empty for none
+    /// Rates of the open loops, as shares of the closed loop's rate with the same clients; empty for no open loops
     #[arg(long, value_delimiter = ',', default_values_t = [0.7])]
     open: Vec<f64>,
+    /// Seconds per measurement
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// Number of rounds; tables show medians and ranges over rounds
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Writes every round as JSON
+    /// Writes the measurements of all rounds to this file as JSON
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Cargo gives it
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -66,7 +69,7 @@ async fn main() -> anyhow::Result<()> {
         }
     };
     let mut first = 0;
-    let mut rows: Vec<Row> = Vec::new();
+    let mut rows: Vec<Measurement> = Vec::new();
     for round in 0..=args.rounds {
         for texts in &args.texts {
             let model = args.model.clone();
@@ -85,7 +88,7 @@ async fn main() -> anyhow::Result<()> {
                 first,
             };
             if round == 0 {
-                // The first round warms the server up and is not counted.
+                // The first round warms up and does not count.
                 first += run(&load).await?.answered();
                 continue;
             }
@@ -97,12 +100,12 @@ async fn main() -> anyhow::Result<()> {
                 for share in paces {
                     load.pace = match share {
                         None => Pace::Closed,
-                        Some(share) => Pace::Open(share * reached(&rows, &label, *clients)),
+                        Some(share) => Pace::Open(share * closed_rate(&rows, &label, *clients)),
                     };
                     load.first = first;
                     calm().await?;
                     let row = measure(&label, pid, &load, texts as usize).await?;
-                    // What was sent and not answered is not sent again either.
+                    // Texts of requests without an answer are not used again either.
                     first += row.statuses.values().sum::<u64>() + 512;
                     eprintln!(
                         "round {round}: {label}, {clients} clients, {}: {:.0} requests/s, others {:.2} cores",
@@ -122,8 +125,8 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the closed loops so far reached.
-fn reached(rows: &[Row], label: &str, clients: usize) -> f64 {
+/// Returns the median rate of the closed loops so far, in requests per second.
+fn closed_rate(rows: &[Measurement], label: &str, clients: usize) -> f64 {
     let closed = rows
         .iter()
         .filter(|row| row.label == label && row.load == (clients, None));

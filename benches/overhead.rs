@@ -1,9 +1,9 @@
-//! What a request costs outside tokenizer and model: `cargo bench --bench overhead [-- FLAGS]`.
+//! Measures the CPU that a request takes outside tokenizer and model: `cargo bench --bench overhead [-- FLAGS]`.
 //!
-//! `lexivec serve models/nano` under a closed loop of single terms. All CPU of the process, less that of the threads
-//! that own sessions (`lexivec-worker` and those that ONNX Runtime starts), less what the tokenizer takes for the same
-//! texts on a thread of its own in this run: that is reading, parsing, queueing, answering, logging, counting. Once with
-//! every text a new one; and once with every text a cache hit, where the whole process does nothing else.
+//! `lexivec serve models/nano` runs under a closed loop of single terms. The overhead is the CPU of the whole process, minus
+//! that of session threads (`lexivec-worker` and those that ONNX Runtime starts), minus the tokenizer's time for the same
+//! texts on a separate thread. It contains reading, parsing, queueing, answering, logging and metrics. One workload has only
+//! new texts. The other has only cache hits, for which the process does nothing else.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::Parser;
 use lexivec_benches::load::{Bodies, Load, Pace, Stop, run};
-use lexivec_benches::report::{self, Row, Spread, calm, measure};
+use lexivec_benches::report::{self, Measurement, Spread, calm, measure};
 use lexivec_benches::server::{Server, project};
 use lexivec_benches::texts::{body, term};
 use lexivec_runtime::{ModelInfo, Request, Tokenizer};
@@ -22,25 +22,28 @@ use serde_json::json;
 
 #[derive(Parser)]
 struct Args {
+    /// Number of clients
     #[arg(long, default_value_t = 64)]
     clients: usize,
+    /// Seconds per measurement
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// Number of rounds; tables show medians and ranges over rounds
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Flags for `lexivec serve`, in one argument
+    /// Additional flags for `lexivec serve`, as a single argument
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     serve: String,
-    /// Writes every round as JSON
+    /// Writes the measurements of all rounds to this file as JSON
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Cargo gives it
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// Terms that are asked for again and again where every text is a cache hit.
-const KNOWN: u64 = 1000;
+/// Number of distinct terms in the workload of cache hits.
+const CACHED_TERMS: u64 = 1000;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -51,35 +54,35 @@ async fn main() -> anyhow::Result<()> {
     let server = Server::lexivec(&flags).await?;
     let bodies = |number: u64| body("nano", &[term(number)], &json!({}));
     let new: Bodies = Arc::new(bodies);
-    let known: Bodies = Arc::new(move |number| bodies(number % KNOWN));
+    let cached: Bodies = Arc::new(move |number| bodies(number % CACHED_TERMS));
     let mut load = Load {
         address: server.address,
         path: "/v1/embeddings",
         clients: args.clients,
         pace: Pace::Closed,
-        stop: Stop::Requests(2 * KNOWN),
-        bodies: Arc::clone(&known),
+        stop: Stop::Requests(2 * CACHED_TERMS),
+        bodies: Arc::clone(&cached),
         first: 0,
     };
     run(&load).await?;
     load.stop = Stop::After(Duration::from_secs_f64(args.seconds));
-    // Above the known ones.
-    let mut first = KNOWN;
+    // New texts have higher numbers than the cached ones.
+    let mut first = CACHED_TERMS;
     let mut rows = Vec::new();
     let mut tokenizing = Vec::new();
-    // The first round warms up and is not counted.
+    // The first round warms up and does not count.
     for round in 0..=args.rounds {
-        let mut one = Vec::new();
-        for (label, bodies) in [("new texts", &new), ("cache hits", &known)] {
+        let mut measured = Vec::new();
+        for (label, bodies) in [("new texts", &new), ("cache hits", &cached)] {
             load.bodies = Arc::clone(bodies);
             load.first = first;
             calm().await?;
-            one.push(measure(label, server.pid(), &load, 1).await?);
-            first += one[0].statuses.values().sum::<u64>();
+            measured.push(measure(label, server.pid(), &load, 1).await?);
+            first += measured[0].statuses.values().sum::<u64>();
         }
         if round > 0 {
             tokenizing.push(tokenizer_us(first)?);
-            rows.extend(one);
+            rows.extend(measured);
         }
     }
     report::print(&rows);
@@ -90,7 +93,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Microseconds that a term takes to tokenise.
+/// Returns the microseconds that the tokenizer takes for a term.
 fn tokenizer_us(first: u64) -> anyhow::Result<f64> {
     const TERMS: u64 = 20_000;
     let nano = project("models/nano");
@@ -105,28 +108,29 @@ fn tokenizer_us(first: u64) -> anyhow::Result<f64> {
     Ok(started.elapsed().as_secs_f64() * 1e6 / TERMS as f64)
 }
 
-fn breakdown(rows: &[Row], tokenizing: &[f64]) {
+fn breakdown(rows: &[Measurement], tokenizing: &[f64]) {
     println!("\n| us of CPU per request | new texts | cache hits |\n|---|---|---|");
     let tokenizer = Spread::of(tokenizing.iter().copied());
-    let line = |name: &str, value: &dyn Fn(&Row) -> f64| {
+    let line = |name: &str, value: &dyn Fn(&Measurement) -> f64| {
         let cells = ["new texts", "cache hits"].map(|label| {
             let rounds = rows.iter().filter(|row| row.label == label);
             Spread::of(rounds.map(value))
         });
         println!("| {name} | {} | {} |", cells[0], cells[1]);
     };
-    // Threads that ONNX Runtime starts bear the name of the program's first thread.
-    let sessions = |row: &Row| {
+    // Threads that ONNX Runtime starts have the name of the program's first thread.
+    let sessions = |row: &Measurement| {
         row.thread_us("lexivec-worker") + row.threads_us.get("lexivec").copied().unwrap_or(0.0)
     };
-    line("the whole process", &|row| row.server_us);
-    line("threads of sessions", &sessions);
+    line("whole process", &|row| row.server_us);
+    line("session threads", &sessions);
     line("other threads", &|row| row.server_us - sessions(row));
     println!("| tokenizer | {tokenizer} | {tokenizer} |");
     line("**outside tokenizer and model**", &|row| {
         row.server_us - sessions(row) - tokenizer.median
     });
-    line("requests per second and core of it", &|row| {
-        1e6 / (row.server_us - sessions(row))
-    });
+    line(
+        "requests per second and core outside session threads",
+        &|row| 1e6 / (row.server_us - sessions(row)),
+    );
 }

@@ -1,10 +1,9 @@
-//! One client that behaves, beside clients that send more than the server can compute:
-//! `cargo bench --bench overload [-- FLAGS]`.
+//! Measures a well-behaved client beside clients that overload the server: `cargo bench --bench overload [-- FLAGS]`.
 //!
 //! The attackers send long documents, many passages and thousands of terms, without a pause, from several addresses.
-//! With `--keys` the server has an API key, which the attackers do not know. How long does the good client wait for
-//! single terms, does `/livez` answer, which of the attackers' requests are accepted and then late, and how much memory
-//! does the server hold, during the attack and a minute later?
+//! With `--keys`, the server requires an API key, which the attackers do not have. The benchmark measures the good client's
+//! latency with single terms, the slowest answer of `/livez`, the answers to the attackers, and the server's memory during
+//! the attack and a minute later.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -28,43 +27,44 @@ use tokio::task::JoinSet;
 
 #[derive(Parser)]
 struct Args {
-    /// Model directory or checkpoint. Default: models/nano
+    /// Model directory or checkpoint to serve. Default: models/nano
     #[arg(long)]
     model: Option<PathBuf>,
+    /// Seconds of the attack
     #[arg(long, default_value_t = 40.0)]
     seconds: f64,
-    /// Connections of attackers
+    /// Number of the attackers' connections
     #[arg(long, default_value_t = 16)]
     attackers: u64,
-    /// Addresses that they come from
+    /// Number of the attackers' addresses
     #[arg(long, default_value_t = 4)]
     addresses: u64,
-    /// The server has an API key that only the good client knows
+    /// Requires an API key, which only the good client has
     #[arg(long)]
     keys: bool,
-    /// Seconds after the attack until memory is looked at again
+    /// Seconds after the attack at which memory is measured again
     #[arg(long, default_value_t = 60)]
     rest: u64,
-    /// Flags for `lexivec serve`, in one argument
+    /// Additional flags for `lexivec serve`, as a single argument
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     serve: String,
-    /// A lexivec program to measure. Default: this project's
+    /// The lexivec program to measure. Default: a release build of this project
     #[arg(long)]
     program: Option<PathBuf>,
-    /// Cargo gives it
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 const KEY: &str = "a-key-that-attackers-do-not-know";
-/// A term has about four tokens.
+/// A term has about four tokens, and a document about 4,096.
 const TERMS_OF_A_DOCUMENT: u64 = 480;
 const TERMS_OF_A_PASSAGE: u64 = 16;
-/// Attackers wait this long after a refusal; without it they would measure how fast refusals are.
-const AFTER_REFUSAL: Duration = Duration::from_millis(300);
-const BETWEEN_GOOD_REQUESTS: Duration = Duration::from_millis(50);
-const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
-const NAMES: [&str; 3] = ["4 documents", "256 passages", "2,000 terms"];
+/// Attackers wait this long after a rejection. Without a pause, the benchmark would measure the speed of rejections.
+const RETRY_PAUSE: Duration = Duration::from_millis(300);
+const GOOD_CLIENT_PAUSE: Duration = Duration::from_millis(50);
+const PROBE_INTERVAL: Duration = Duration::from_millis(200);
+const ATTACKS: [&str; 3] = ["4 documents", "256 passages", "2,000 terms"];
 
 fn main() -> anyhow::Result<()> {
     tokio::runtime::Builder::new_current_thread()
@@ -80,7 +80,10 @@ async fn measure(args: Args) -> anyhow::Result<()> {
     flags.extend(args.serve.split_whitespace());
     let mut key_file = tempfile::NamedTempFile::new()?;
     writeln!(key_file, "{KEY}")?;
-    let key_path = key_file.path().to_str().context("not UTF-8")?;
+    let key_path = key_file
+        .path()
+        .to_str()
+        .context("the key file's path is not UTF-8")?;
     if args.keys {
         flags.extend(["--api-key-file", key_path]);
     }
@@ -91,10 +94,11 @@ async fn measure(args: Args) -> anyhow::Result<()> {
     let client =
         |last: u8| Client::new(server.address).from(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)));
     let numbers = Arc::new(AtomicU64::new(0));
-    // Admission needs a measured rate: full batches show it.
+    // Admission control predicts waits from the measured rate of full batches, so the server computes some first.
     let mut good = client(7).with_key(KEY);
     for _ in 0..2 {
-        good.post("/v1/embeddings", attack(1, &numbers, 64)).await?;
+        good.post("/v1/embeddings", attack_body(1, &numbers, 64))
+            .await?;
     }
 
     let end = Instant::now() + Duration::from_secs_f64(args.seconds);
@@ -110,11 +114,11 @@ async fn measure(args: Args) -> anyhow::Result<()> {
     }
     let watch = tokio::spawn(watch_until(end, server.address, server.pid()));
     let (times, statuses) = good_client(end, good, &numbers).await?;
-    let (slowest_look, peak) = watch.await??;
-    let mut met: BTreeMap<(usize, String), u64> = BTreeMap::new();
+    let (slowest_livez, peak) = watch.await??;
+    let mut answers: BTreeMap<(usize, String), u64> = BTreeMap::new();
     while let Some(statuses) = attackers.join_next().await {
         for (key, count) in statuses? {
-            *met.entry(key).or_default() += count;
+            *answers.entry(key).or_default() += count;
         }
     }
     let ms = |quantile| times.value_at_quantile(quantile) as f64 / 1e3;
@@ -128,33 +132,36 @@ async fn measure(args: Args) -> anyhow::Result<()> {
         ms(0.99),
         ms(1.0)
     );
-    for (kind, name) in NAMES.iter().enumerate() {
-        let of_kind: BTreeMap<_, _> = met
+    for (attack, name) in ATTACKS.iter().enumerate() {
+        let of_attack: BTreeMap<_, _> = answers
             .iter()
-            .filter(|((k, _), _)| *k == kind)
+            .filter(|((k, _), _)| *k == attack)
             .map(|((_, status), count)| (status, count))
             .collect();
-        let requests: u64 = of_kind.values().copied().sum();
-        println!("| attackers: {name} | {requests} | | | | {of_kind:?} |");
+        let requests: u64 = of_attack.values().copied().sum();
+        println!("| attackers: {name} | {requests} | | | | {of_attack:?} |");
     }
     tokio::time::sleep(Duration::from_secs(args.rest)).await;
     let after = Usage::of(server.pid())?.resident;
     println!(
         "\nslowest /livez: {:.0} ms; resident memory: peak {} MB, {} s later {} MB",
-        slowest_look.as_secs_f64() * 1e3,
+        slowest_livez.as_secs_f64() * 1e3,
         peak / 1_000_000,
         args.rest,
         after / 1_000_000,
     );
-    ensure!(!times.is_empty(), "the good client was never answered");
+    ensure!(
+        !times.is_empty(),
+        "the server answered none of the good client's requests with 200"
+    );
     Ok(())
 }
 
-/// A request of one of [`NAMES`], of at most `most` texts.
-fn attack(kind: usize, numbers: &AtomicU64, most: u64) -> Bytes {
-    let texts = [4, 256, 2000][kind].min(most);
+/// Returns the body of a request of one of [`ATTACKS`], with at most `most` texts.
+fn attack_body(attack: usize, numbers: &AtomicU64, most: u64) -> Bytes {
+    let texts = [4, 256, 2000][attack].min(most);
     let first = numbers.fetch_add(texts, Ordering::Relaxed);
-    let text = |number| match kind {
+    let text = |number| match attack {
         0 => passage(number, TERMS_OF_A_DOCUMENT),
         1 => passage(number, TERMS_OF_A_PASSAGE),
         _ => term(number),
@@ -174,22 +181,25 @@ async fn attack_until(
         if Instant::now() >= end {
             break;
         }
-        let kind = (turn % 3) as usize;
+        let attack = (turn % 3) as usize;
         let answer = client
-            .send("/v1/embeddings", Some(attack(kind, &numbers, u64::MAX)))
+            .send(
+                "/v1/embeddings",
+                Some(attack_body(attack, &numbers, u64::MAX)),
+            )
             .await;
         let status = answer.map_or("connection".to_owned(), |(status, _)| {
             status.as_str().to_owned()
         });
         if status != "200" {
-            tokio::time::sleep(AFTER_REFUSAL).await;
+            tokio::time::sleep(RETRY_PAUSE).await;
         }
-        *statuses.entry((kind, status)).or_default() += 1;
+        *statuses.entry((attack, status)).or_default() += 1;
     }
     statuses
 }
 
-/// Sends single terms one after another. Microseconds of those answered with 200, and all statuses.
+/// Sends single terms one after another. Returns the microseconds of those answered with 200, and all statuses.
 async fn good_client(
     end: Instant,
     mut client: Client,
@@ -200,18 +210,18 @@ async fn good_client(
     while Instant::now() < end {
         let started = Instant::now();
         let (status, _) = client
-            .send("/v1/embeddings", Some(attack(2, numbers, 1)))
+            .send("/v1/embeddings", Some(attack_body(2, numbers, 1)))
             .await?;
         if status.is_success() {
             times.saturating_record(started.elapsed().as_micros() as u64);
         }
         *statuses.entry(status.as_str().to_owned()).or_default() += 1;
-        tokio::time::sleep(BETWEEN_GOOD_REQUESTS).await;
+        tokio::time::sleep(GOOD_CLIENT_PAUSE).await;
     }
     Ok((times, statuses))
 }
 
-/// The slowest answer of `/livez`, each on a new connection, and the highest resident memory in bytes.
+/// Returns the slowest answer of `/livez`, asked on new connections, and the highest resident memory in bytes.
 async fn watch_until(
     end: Instant,
     address: SocketAddr,
@@ -223,7 +233,7 @@ async fn watch_until(
         Client::new(address).get("/livez").await?;
         slowest = slowest.max(started.elapsed());
         peak = peak.max(Usage::of(pid)?.resident);
-        tokio::time::sleep(BETWEEN_LOOKS).await;
+        tokio::time::sleep(PROBE_INTERVAL).await;
     }
     Ok((slowest, peak))
 }

@@ -1,9 +1,9 @@
-//! lexivec beside Python servers of the same checkpoint, on the same threads: `cargo bench --bench peers [-- FLAGS]`.
+//! Compares lexivec with Python servers of the same checkpoint, on the same cores: `cargo bench --bench peers [-- FLAGS]`.
 //!
-//! The peers are infinity-emb, and `peers/server.py` in several forms; `peers/setup.py` sets them up (once; 12 GB). Each
-//! has to give the same vectors as lexivec before it is measured. All are started once and warmed up alike; then they
-//! are asked in turn for the same texts, while the others are stopped (SIGSTOP). Every text is a new one but in the first
-//! load, which the servers answer from what they keep: there nothing but the server is measured.
+//! The peers are infinity-emb and several configurations of `peers/server.py`. `peers/setup.py` installs them once (12 GB).
+//! Each must return the same vectors as lexivec before it is measured. All servers start once and warm up alike. Then they
+//! take turns with the same texts, while the others are paused (SIGSTOP). Every text is new, except in the first workload,
+//! which the servers answer from their caches. That workload measures the server without the model.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
@@ -17,86 +17,89 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
 use lexivec_benches::client::Client;
 use lexivec_benches::load::{Load, Pace, Stop, run};
-use lexivec_benches::report::{self, Row, Spread, calm, measure};
+use lexivec_benches::report::{self, Measurement, Spread, calm, measure};
 use lexivec_benches::server::{Server, free_port, program, project};
 use lexivec_benches::texts::{body, passage};
 use serde_json::{Value, json};
 
 #[derive(Parser)]
 struct Args {
+    /// Number of clients
     #[arg(long, default_value_t = 64)]
     clients: usize,
+    /// Seconds per measurement
     #[arg(long, default_value_t = 6.0)]
     seconds: f64,
+    /// Number of rounds; tables show medians and ranges over rounds
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Measures only those peers whose name holds this
+    /// Measures only peers whose name contains this text
     #[arg(long, default_value = "")]
     only: String,
     /// Writes every round as JSON
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Cargo gives it
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// What requests are made of.
+/// The requests of one comparison.
 #[derive(Clone, Copy)]
-struct Kind {
+struct Workload {
     name: &'static str,
     texts: u64,
-    /// Of each text.
+    /// Terms per text.
     terms: u64,
-    /// What stands before each text.
-    before: &'static str,
-    /// Different texts that are asked for; `None` where every text is a new one.
-    known: Option<u64>,
+    /// Prefix of each text.
+    prefix: &'static str,
+    /// Number of distinct requests, which repeat; `None` if every text is new.
+    distinct: Option<u64>,
 }
 
-/// What Qwen3-Embedding puts before a query: an instruction in its format, here that of the domain `medical`.
+/// The instruction of the domain `medical`, in the format that Qwen3-Embedding uses for queries.
 const QUERY: &str = "Instruct: Represent the medical concept:\nQuery:";
 
-const KINDS: [Kind; 5] = [
-    Kind {
-        name: "1 term that is known",
+const WORKLOADS: [Workload; 5] = [
+    Workload {
+        name: "1 cached term",
         texts: 1,
         terms: 1,
-        before: "",
-        known: Some(1000),
+        prefix: "",
+        distinct: Some(1000),
     },
-    Kind {
+    Workload {
         name: "1 term",
         texts: 1,
         terms: 1,
-        before: "",
-        known: None,
+        prefix: "",
+        distinct: None,
     },
-    Kind {
-        name: "1 term behind an instruction",
+    Workload {
+        name: "1 term with an instruction",
         texts: 1,
         terms: 1,
-        before: QUERY,
-        known: None,
+        prefix: QUERY,
+        distinct: None,
     },
-    Kind {
+    Workload {
         name: "32 terms",
         texts: 32,
         terms: 1,
-        before: "",
-        known: None,
+        prefix: "",
+        distinct: None,
     },
-    Kind {
+    Workload {
         name: "1 passage",
         texts: 1,
         terms: 16,
-        before: "",
-        known: None,
+        prefix: "",
+        distinct: None,
     },
 ];
 
-/// A server with its name.
-type Named = (String, Server);
+/// A server and its name in tables.
+type NamedServer = (String, Server);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -114,33 +117,33 @@ async fn main() -> anyhow::Result<()> {
     );
 
     let servers = start(&args, &padded).await?;
-    let mut rows: Vec<Row> = Vec::new();
+    let mut rows: Vec<Measurement> = Vec::new();
     let mut first = 0;
     for round in 0..=args.rounds {
-        for kind in KINDS {
+        for workload in WORKLOADS {
             calm().await?;
-            let mut most = 0;
+            let mut most_requests = 0;
             for (name, server) in &servers {
                 server.resume()?;
-                let label = format!("{}: {name}", kind.name);
-                let load = load(&args, server, first, kind);
-                // The first round warms up and is not counted.
+                let label = format!("{}: {name}", workload.name);
+                let load = load(&args, server, first, workload);
+                // The first round warms up and does not count.
                 if round == 0 {
-                    most = most.max(run(&load).await?.answered());
+                    most_requests = most_requests.max(run(&load).await?.answered());
                 } else {
-                    let row = measure(&label, server.pid(), &load, kind.texts as usize).await?;
+                    let row = measure(&label, server.pid(), &load, workload.texts as usize).await?;
                     eprintln!(
                         "round {round}: {label}: {:.0} requests/s, others {:.2} cores",
                         row.requests_per_s, row.others_cores
                     );
-                    most = most.max(row.statuses.values().sum());
+                    most_requests = most_requests.max(row.statuses.values().sum());
                     rows.push(row);
                 }
                 server.pause()?;
             }
-            // The next kind's or round's texts are new to all of them.
-            if kind.known.is_none() {
-                first += most + args.clients as u64;
+            // The next requests have texts that are new to every server.
+            if workload.distinct.is_none() {
+                first += most_requests + args.clients as u64;
             }
         }
     }
@@ -152,8 +155,8 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts everything, and leaves it stopped.
-async fn start(args: &Args, padded: &Path) -> anyhow::Result<Vec<Named>> {
+/// Starts all servers and pauses them.
+async fn start(args: &Args, padded: &Path) -> anyhow::Result<Vec<NamedServer>> {
     let nano = project("models/nano");
     let nano = nano.to_str().context("the project's path is not UTF-8")?;
     let padded = padded
@@ -203,7 +206,7 @@ async fn start(args: &Args, padded: &Path) -> anyhow::Result<Vec<Named>> {
             threads,
         ]
     };
-    let forms = [
+    let configurations = [
         (
             "FastAPI, sentence-transformers",
             fastapi("torch", nano, "1", "2"),
@@ -222,7 +225,7 @@ async fn start(args: &Args, padded: &Path) -> anyhow::Result<Vec<Named>> {
         ),
     ];
     let mut peers = vec![("infinity, torch", "infinity", infinity.to_vec())];
-    for (name, flags) in &forms {
+    for (name, flags) in &configurations {
         peers.push((name, "fastapi", [&[server_py], &flags[..]].concat()));
     }
     let interpreters = interpreters()?;
@@ -232,7 +235,7 @@ async fn start(args: &Args, padded: &Path) -> anyhow::Result<Vec<Named>> {
         }
         let interpreter = interpreters[environment]
             .as_str()
-            .context("setup.py names no interpreter")?;
+            .context("setup.py printed no interpreter for this environment")?;
         let port = free_port()?;
         let mut command = Command::new(interpreter);
         command.args(arguments).args(["--port", &port.to_string()]);
@@ -245,7 +248,7 @@ async fn start(args: &Args, padded: &Path) -> anyhow::Result<Vec<Named>> {
         let cosine = least_cosine(&expected, &vectors(&server).await?);
         ensure!(
             cosine >= 0.9999,
-            "{name} computes something else: cosine {cosine}"
+            "{name} returns other vectors than lexivec: least cosine {cosine}"
         );
         eprintln!("{name}: least cosine to lexivec's vectors {cosine:.7}");
         server.pause()?;
@@ -266,12 +269,14 @@ fn interpreters() -> anyhow::Result<Value> {
     Ok(serde_json::from_slice(&setup.stdout)?)
 }
 
-fn load(args: &Args, server: &Server, first: u64, kind: Kind) -> Load {
+fn load(args: &Args, server: &Server, first: u64, workload: Workload) -> Load {
     let bodies = move |number: u64| {
-        let number = kind.known.map_or(number, |known| number % known);
-        let text = |t| passage(number * kind.texts + t, kind.terms);
-        let texts: Vec<String> = (0..kind.texts)
-            .map(|t| format!("{}{}", kind.before, text(t)))
+        let number = workload
+            .distinct
+            .map_or(number, |distinct| number % distinct);
+        let text = |t| passage(number * workload.texts + t, workload.terms);
+        let texts: Vec<String> = (0..workload.texts)
+            .map(|t| format!("{}{}", workload.prefix, text(t)))
             .collect();
         body("nano", &texts, &json!({}))
     };
@@ -286,7 +291,7 @@ fn load(args: &Args, server: &Server, first: u64, kind: Kind) -> Load {
     }
 }
 
-/// Vectors of texts short and long, in several scripts.
+/// Returns the server's vectors of short and long texts in several scripts.
 async fn vectors(server: &Server) -> anyhow::Result<Vec<Vec<f32>>> {
     let mut texts: Vec<String> = (1..=24)
         .map(|n| passage(1_000_000 + n, n * n / 4 + 1))
@@ -323,26 +328,26 @@ fn least_cosine(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
     if a.len() == b.len() { least } else { f32::NAN }
 }
 
-/// lexivec's requests a second by each peer's, round by round.
-fn ratios(servers: &[Named], rows: &[Row]) {
+/// Prints lexivec's requests per second divided by each peer's, with the range over rounds.
+fn ratios(servers: &[NamedServer], rows: &[Measurement]) {
     println!(
-        "\n| lexivec's requests/s by that of |{} |",
-        KINDS
-            .map(|kind| format!(" {} |", kind.name))
+        "\n| lexivec's requests/s divided by those of |{} |",
+        WORKLOADS
+            .map(|workload| format!(" {} |", workload.name))
             .concat()
             .trim_end_matches('|')
     );
-    println!("|---|{}", "---|".repeat(KINDS.len()));
-    let rates = |kind: Kind, name: &str| -> Vec<f64> {
-        let label = format!("{}: {name}", kind.name);
+    println!("|---|{}", "---|".repeat(WORKLOADS.len()));
+    let rates = |workload: Workload, name: &str| -> Vec<f64> {
+        let label = format!("{}: {name}", workload.name);
         rows.iter()
             .filter(|row| row.label == label)
             .map(|row| row.requests_per_s)
             .collect()
     };
     for (name, _) in &servers[1..] {
-        let cells = KINDS.map(|kind| {
-            let (ours, theirs) = (rates(kind, "lexivec"), rates(kind, name));
+        let cells = WORKLOADS.map(|workload| {
+            let (ours, theirs) = (rates(workload, "lexivec"), rates(workload, name));
             format!(
                 " {} |",
                 Spread::of(ours.iter().zip(theirs).map(|(a, b)| a / b))

@@ -1,4 +1,4 @@
-//! The pure parts of the runtime: planning a batch, choosing one.
+//! Measures the parts of the runtime that only compute: planning a batch and selecting one.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;
@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lexivec_runtime::batch::{Limits, select};
 use lexivec_runtime::plan::Plan;
 
-/// 256 texts of 64 tokens, behind one of four instructions of 12 tokens.
+/// Returns 256 texts of 64 tokens, each of which begins with one of four instructions of 12 tokens.
 fn texts() -> Vec<Vec<u32>> {
     (0..256u32)
         .map(|i| {

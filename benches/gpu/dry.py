@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Runs the whole kit on the stand-in CUDA device, so that no minute of a card is lost on errors of the host side.
+"""Runs the whole kit on the stand-in CUDA device, which finds errors of the host code without a GPU.
 
     dry.py --out target/gpu-dry
 
-It makes the pieces, takes them, runs all stages at tiny shapes, kills the run in the middle, goes on, and checks that
-every stage gave its JSON and its part of the table. The device computes nothing, so no number means anything.
-Parts that need torch run where this Python has it and are reported as skipped where it has not.
+It creates the pieces, unpacks them, runs all stages at tiny shapes, kills the run in the middle, resumes it, and checks that
+every stage wrote its JSON and its part of the table. The device computes nothing, so all numbers are meaningless.
+Steps that need torch run if this Python has it, and are reported as skipped otherwise.
 """
 
 import argparse
@@ -24,7 +24,7 @@ sys.path.insert(0, str(TESTS))
 import standin  # noqa: E402  (needs the path)
 from standin import suite  # noqa: E402
 
-# Steps may be missing for these reasons and for no other.
+# The only acceptable reasons for a step without a result.
 ALLOWED = (
     "needs torch",
     "needs reference-",
@@ -35,14 +35,14 @@ UNFINISHED = 3
 
 
 def fail(reason: str) -> None:
-    """Ends the dry run."""
+    """Ends the dry run with an error."""
     sys.exit(f"dry run failed: {reason}")
 
 
 def make_and_take(program: Path, out: Path) -> Path:
-    """Makes the pieces and unpacks them as on the other machine; returns its work folder."""
+    """Creates the pieces and unpacks them as on the machine with the GPU; returns the work folder there."""
     made, work = out / "pieces", out / "work"
-    # Compressing takes minutes.
+    # Compression would take minutes.
     quick = ["--uncompressed", "--no-full-library"]
     subprocess.run([sys.executable, HERE / "kit.py", "--program", program, "--out", made, *quick], check=True)
     parts = sorted(made.iterdir(), reverse=True)
@@ -51,14 +51,14 @@ def make_and_take(program: Path, out: Path) -> Path:
     with open(damaged / "piece", "r+b") as piece:
         piece.write(b"damaged")
     if subprocess.run([sys.executable, damaged / "take.py", "--work", work], capture_output=True).returncode == 0:
-        fail("take.py took a damaged piece")
+        fail("take.py accepted a damaged piece")
     for part in parts:
         subprocess.run([sys.executable, part / "take.py", "--work", work], check=True)
     return work
 
 
 def environment(out: Path) -> dict[str, str]:
-    """The stand-in device, and a stand-in for nvidia-smi."""
+    """Returns an environment with the stand-in device and a stand-in for nvidia-smi."""
     device, programs = out / "device", out / "bin"
     device.mkdir()
     standin.build(device)
@@ -70,7 +70,7 @@ def environment(out: Path) -> dict[str, str]:
 
 
 def steps(results: Path) -> dict[str, dict]:
-    """All steps recorded so far."""
+    """Returns all steps recorded so far."""
     found = {}
     for stage in STAGES:
         file = results / f"{stage}.json"
@@ -80,19 +80,19 @@ def steps(results: Path) -> dict[str, dict]:
 
 
 def interrupt(command: list[str], env: dict[str, str], results: Path) -> dict[str, dict]:
-    """Kills a run while a server of stage 3 is up; returns the steps that were recorded."""
+    """Kills a run while a server of stage 3 is running; returns the recorded steps."""
     process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
     while process.poll() is None and len([name for name in steps(results) if name.startswith("3-")]) < 2:
         time.sleep(0.05)
     time.sleep(0.5)
     if process.poll() is not None:
-        fail(f"the run to be killed ended by itself with exit code {process.returncode}")
+        fail(f"the run ended with exit code {process.returncode} before it could be killed")
     process.send_signal(signal.SIGKILL)
     process.wait()
     time.sleep(0.5)
     left = [place for place in Path("/proc").glob("[0-9]*/cmdline") if is_server(place, results.parent)]
     if left:
-        fail("the killed run left its server behind, which would hold the card's memory")
+        fail("the server of the killed run is still running and would hold the card's memory")
     return steps(results)
 
 
@@ -100,13 +100,13 @@ def is_server(place: Path, folder: Path) -> bool:
     """Whether a process is a server of this dry run."""
     try:
         words = place.read_bytes().split(b"\0")
-    except OSError:  # it ended meanwhile
+    except OSError:  # the process has ended
         return False
     return b"serve" in words and words[0].startswith(bytes(folder))
 
 
 def check(results: Path, before: dict[str, dict]) -> None:
-    """Every stage has results, nothing failed, and what was done before the kill was not done again."""
+    """Checks that every stage has results, no step failed, and no step before the kill ran again."""
     after = steps(results)
     if missing := [stage for stage in STAGES if not any(name.startswith(stage) for name in after)]:
         fail(f"no results of {', '.join(missing)}")
@@ -117,13 +117,13 @@ def check(results: Path, before: dict[str, dict]) -> None:
             fail(f"{name} ran again after the interruption")
     golden = after["1-nano: fp32 on the CPU"]["values"]["to_golden"]["min"]
     if golden < 0.99999:
-        fail(f"nano in fp32 on the CPU is at {golden} of the golden vectors")
+        fail(f"nano in fp32 on the CPU has a least cosine of {golden} to the golden vectors")
     report = (results / "RESULTS.md").read_text()
-    for heading in ("A dry run", "| goal |", "| nano, cosine", "| 4B, cosine", "| 4B | tokens/s", "| load |"):
+    for heading in ("A dry run", "| target |", "| nano, cosine", "| 4B, cosine", "| 4B | tokens/s", "| load |"):
         if heading not in report:
             fail(f"RESULTS.md has no `{heading}`")
     done = sum(step["status"] == "ok" for step in after.values())
-    print(f"dry run: {done} steps ran, {len(after) - done} skipped, {len(before)} survived the interruption")
+    print(f"dry run: {done} steps ran, {len(after) - done} skipped, {len(before)} recorded before the interruption")
     for name, step in after.items():
         if step["status"] == "skipped":
             print(f"  skipped: {name}: {step['reason']}")
@@ -132,8 +132,8 @@ def check(results: Path, before: dict[str, dict]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", type=Path, help="the lexivec program; default: LEXIVEC_PROGRAM, or a debug build")
-    parser.add_argument("--out", type=Path, required=True, help="folder for everything; replaced")
-    parser.add_argument("--python", type=Path, help="runs the stages; default: that of `make test-gpu`, without torch")
+    parser.add_argument("--out", type=Path, required=True, help="folder for all files; replaced")
+    parser.add_argument("--python", type=Path, help="interpreter for the stages; default: that of `make test-gpu`, which has no torch")
     arguments = parser.parse_args()
     python = arguments.python or suite.python(suite.environment("gpu/python", TESTS / "requirements.txt"))
     program = arguments.program or suite.program()
@@ -148,7 +148,7 @@ def main() -> None:
     command = [str(python), stages, "--dry", "--work", str(work), "--results", str(results)]
     code = subprocess.run([*command, "--minutes", "0.01"], env=env, stdout=subprocess.DEVNULL).returncode
     if code != UNFINISHED:
-        fail(f"a call without time ended with exit code {code}, not {UNFINISHED}")
+        fail(f"a call with a time limit of 0.01 minutes ended with exit code {code}, not {UNFINISHED}")
     before = interrupt([*command, "--minutes", "20"], env, results)
     code = subprocess.run([*command, "--minutes", "20"], env=env).returncode
     if code not in (0, 1):

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Makes the kit: everything that a bare machine with an NVIDIA GPU needs to measure lexivec, in pieces to carry.
+"""Creates the kit, which a bare machine with an NVIDIA GPU needs to measure lexivec, in pieces for the transfer.
 
     kit.py --program target/release/lexivec --out target/gpu-kit
 
-Two archives are cut into `OUT/part-N/`: `kit` (program, ONNX Runtime with the CUDA provider pruned to one
-architecture, nano, these scripts), and `full-library` (the whole CUDA provider, for other GPUs and as a fall-back).
-Each part has its piece, its digest and take.py, which unpacks the archive on arrival.
+It splits two archives into `OUT/part-N/`: `kit` (program, ONNX Runtime with the CUDA provider pruned to one architecture,
+nano, these scripts) and `full-library` (the whole CUDA provider, for other GPUs and as a fallback).
+Each part has a piece, its digest, and take.py, which unpacks the archive on the other machine.
 """
 
 import argparse
@@ -25,20 +25,20 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 VERSION = "1.31.1"
 PROVIDER = "libonnxruntime_providers_cuda.so"
-# What runs on the other machine, at the same paths as in the repository.
+# Files that the other machine needs, at the same paths as in the repository.
 REPOSITORY = ["benches/gpu", "models/nano", "tests/golden/nano.json", "tests/fixtures/random_checkpoint.py"]
-# Of xz: a minute for the kit, three for the whole provider.
+# The preset of xz. Compression takes a minute for the kit and three for the whole provider.
 PRESET = 6
 
 
 def library_folder() -> Path:
-    """The folder that `make onnxruntime-gpu` fills."""
+    """Returns the folder that `make onnxruntime-gpu` fills."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(os.environ.get("LEXIVEC_CACHE") or home / "lexivec") / "onnxruntime-gpu" / VERSION
 
 
 def stage_kit(program: Path, folder: Path, architecture: int) -> None:
-    """Lays out the kit's folder."""
+    """Creates the kit's folder."""
     for name in REPOSITORY:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).is_dir():
@@ -46,7 +46,7 @@ def stage_kit(program: Path, folder: Path, architecture: int) -> None:
         else:
             shutil.copyfile(ROOT / name, folder / name)
     (folder / "bin").mkdir()
-    # lexivec finds ONNX Runtime beside itself.
+    # lexivec finds ONNX Runtime in its own folder.
     subprocess.run(["strip", "-o", folder / "bin" / "lexivec", program], check=True)
     libraries = library_folder()
     for name in (f"libonnxruntime.so.{VERSION}", "libonnxruntime_providers_shared.so"):
@@ -56,13 +56,13 @@ def stage_kit(program: Path, folder: Path, architecture: int) -> None:
 
 
 def stage_full_library(folder: Path) -> None:
-    """Lays out the fall-back's folder."""
+    """Creates the folder of the fallback."""
     folder.mkdir()
     shutil.copyfile(library_folder() / PROVIDER, folder / PROVIDER)
 
 
 def pack(folder: Path, archive: Path, compressed: bool) -> str:
-    """Writes a .tar.xz or .tar, the same bytes for the same files; returns its sha256."""
+    """Writes a reproducible .tar.xz or .tar archive; returns its SHA-256."""
 
     def anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo:
         info.uid = info.gid = info.mtime = 0
@@ -78,7 +78,7 @@ def pack(folder: Path, archive: Path, compressed: bool) -> str:
 
 
 def cut(name: str, archive: Path, digest: str, size: int, out: Path, first: int) -> int:
-    """Cuts an archive into parts numbered from `first`; returns the next number."""
+    """Splits an archive into parts numbered from `first`; returns the next number."""
     count = -(-archive.stat().st_size // size)
     with open(archive, "rb") as file:
         for number in range(1, count + 1):
@@ -100,8 +100,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the parts; replaced")
     parser.add_argument("--architecture", type=int, default=90, help="90 is Hopper: H100, H200 (default: 90)")
     parser.add_argument("--piece-mib", type=int, default=36, help="largest piece (default: 36)")
-    parser.add_argument("--uncompressed", action="store_true", help="seconds instead of minutes, 400 MB")
-    parser.add_argument("--no-full-library", action="store_true", help="leave the fall-back out")
+    parser.add_argument("--uncompressed", action="store_true", help="do not compress: takes seconds instead of minutes, and 400 MB")
+    parser.add_argument("--no-full-library", action="store_true", help="leave out the whole CUDA provider")
     arguments = parser.parse_args()
     shutil.rmtree(arguments.out, ignore_errors=True)
     arguments.out.mkdir(parents=True)

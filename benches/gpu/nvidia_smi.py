@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stands in for nvidia-smi in the dry run: the same answers to the same questions, about a card that is not there."""
+"""Replaces nvidia-smi in the dry run: answers the queries of the kit for a card that does not exist."""
 
 import sys
 import time

@@ -3,11 +3,11 @@
 
     prune.py LIBRARY OUT [--architecture 90]
 
-ONNX Runtime's CUDA provider holds each kernel for six architectures. One GPU needs one of them. Blanked code
-compresses to nothing, so the library shrinks from 284 MB to 53 MB of xz; its size, symbols and offsets do not change.
+ONNX Runtime's CUDA provider has each kernel for six architectures, of which a GPU needs one. Blanked code compresses to
+almost nothing, so the library shrinks from 284 MB to 53 MB of xz. Its size, symbols and offsets do not change.
 
-The section `.nv_fatbin` is a series of containers (magic number, header, entries). An entry starts with its kind
-(1 PTX, 2 machine code), the size of its header and the size of its payload; the architecture is at byte 28.
+The section `.nv_fatbin` is a series of containers (magic number, header, entries). An entry starts with its kind (1 for PTX,
+2 for machine code), the size of its header and the size of its payload. The architecture is at byte 28.
 """
 
 import argparse
@@ -34,7 +34,7 @@ class Entry:
 
 
 def sections(library: mmap) -> Iterator[tuple[int, int]]:
-    """Yields start and end of each section that holds GPU code (ELF, 64 bits, little-endian)."""
+    """Yields start and end of each section with GPU code (64-bit little-endian ELF)."""
     (table,) = struct.unpack_from("<Q", library, 40)
     entry_size, count, names = struct.unpack_from("<HHH", library, 58)
     headers = [struct.unpack_from("<IIQQQQIIQQ", library, table + i * entry_size) for i in range(count)]
@@ -46,7 +46,7 @@ def sections(library: mmap) -> Iterator[tuple[int, int]]:
 
 
 def entries(library: mmap) -> Iterator[Entry]:
-    """Yields the code of all containers."""
+    """Yields the entries of all containers."""
     for offset, end in sections(library):
         while offset + 16 <= end:
             magic, _, header_size, size = struct.unpack_from("<IHHQ", library, offset)
@@ -66,7 +66,7 @@ def entries(library: mmap) -> Iterator[Entry]:
 def prune(source: Path, target: Path, architecture: int) -> tuple[int, int]:
     """Copies a library and blanks the code for other architectures; returns the bytes of code kept and blanked.
 
-    Raises ValueError if the library has no code for the architecture: it would run no kernel.
+    Raises ValueError if the library has no code for the architecture, because the result could run no kernel.
     """
     shutil.copyfile(source, target)
     kept = blanked = 0

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measures lexivec on this machine's NVIDIA GPU: one command, resumable, results in a few small files.
+"""Measures lexivec on this machine's NVIDIA GPU with one resumable command, which writes a few small files.
 
     run.py [STAGE ...] [--work /tmp/lexivec-kit] [--results DIR] [--minutes 8]
 
-Stages: nano, peaks, values, speed, server; all of them by default, in this order. Each step's result is written at
-once; a step that has one does not run again. When the time is up the command ends with exit code 3, and the same
-command goes on. Exit code 1: a step failed or was skipped, exit code 0: every step has a result.
+The stages are nano, peaks, values, speed and server; by default all run, in this order. Each step writes its result at once,
+and a step with a result does not run again. When the time is up, the command ends with exit code 3; run the same command to
+continue. Exit code 1 means that a step failed or was skipped, exit code 0 that every step has a result.
 """
 
 import argparse
@@ -27,16 +27,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("stages", nargs="*", metavar="STAGE", help="nano, peaks, values, speed, server (default: all)")
     parser.add_argument("--work", type=Path, default=Path("/tmp/lexivec-kit"), help="default: /tmp/lexivec-kit; 40 GB")
     parser.add_argument("--results", type=Path, help="folder of the results; default: results in the work folder")
-    parser.add_argument("--minutes", type=float, default=8, help="time of this call (default: 8)")
+    parser.add_argument("--minutes", type=float, default=8, help="time limit of this call (default: 8)")
     parser.add_argument("--retry", action="store_true", help="run failed and skipped steps again")
-    parser.add_argument("--full-library", action="store_true", help="use the whole CUDA provider, not the pruned one")
+    parser.add_argument("--full-library", action="store_true", help="use the whole CUDA provider instead of the pruned one")
     parser.add_argument("--dry", action="store_true", help="tiny shapes, for a device that computes nothing")
     parser.add_argument("--prepare", action="store_true", help="only write the checkpoint and convert it; run.py starts this")
     return parser.parse_args()
 
 
 def settings_of(arguments: argparse.Namespace) -> sizes.Settings:
-    """Sizes and folders."""
+    """Returns the sizes and folders of this run."""
     work = arguments.work.resolve()
     folder = (arguments.results or work / "results").resolve()
     work.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def main() -> int:
     }
     chosen = arguments.stages or list(runs)
     if unknown := set(chosen) - set(runs):
-        sys.exit(f"no such stage: {', '.join(unknown)}; there are {', '.join(runs)}")
+        sys.exit(f"unknown stage {', '.join(unknown)}; the stages are {', '.join(runs)}")
     if not set(chosen) <= {"nano", "peaks"}:
         preparation.start()
     try:
@@ -79,7 +79,7 @@ def main() -> int:
             runs[name]()
         code = 1 if any(table.unfinished(settings.results)) else 0
     except OutOfTime as reason:
-        print(f"time is up: {reason}. The same command goes on.", flush=True)
+        print(f"time is up: {reason}. Run the same command to continue.", flush=True)
         code = UNFINISHED
     finally:
         report = table.markdown(settings.results, settings.dry)

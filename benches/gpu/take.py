@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Takes one piece of the kit on the machine with the GPU, and unpacks the kit once all its pieces are there.
+"""Takes one piece of the kit on the machine with the GPU, and unpacks the kit once all pieces are there.
 
     take.py [--work /tmp/lexivec-kit]
 
-Lies beside `piece` and `part.json` in each part's folder. Taking a piece twice does no harm. It says which pieces
-are still missing.
+Each part's folder has this script, `piece` and `part.json`. The script prints which pieces are still missing. Taking a piece
+twice is harmless.
 """
 
 import argparse
@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def sha256(path: Path) -> str:
-    """The file's digest in hexadecimal."""
+    """Returns a file's digest in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -31,7 +31,7 @@ class Joined:
         self.files = [open(path, "rb") for path in files]
 
     def read(self, size: int) -> bytes:
-        """At most `size` bytes; none at the end of the last file."""
+        """Returns at most `size` bytes, and none at the end of the last file."""
         while self.files:
             if data := self.files[0].read(size):
                 return data
@@ -40,10 +40,10 @@ class Joined:
 
 
 def take(work: Path) -> None:
-    """Verifies this part's piece and puts it into the work folder."""
+    """Verifies this part's piece and copies it into the work folder."""
     part = json.loads((HERE / "part.json").read_text())
     if (found := sha256(HERE / "piece")) != part["sha256"]:
-        sys.exit(f"{HERE / 'piece'} is damaged: sha256 {found}, expected {part['sha256']}. Carry it again.")
+        sys.exit(f"{HERE / 'piece'} is damaged: sha256 {found}, expected {part['sha256']}. Copy it again.")
     pieces = work / "pieces" / part["archive_id"]
     pieces.mkdir(parents=True, exist_ok=True)
     target = pieces / f"{part['number']:02}"
@@ -53,7 +53,7 @@ def take(work: Path) -> None:
 
 
 def unpack(part: dict, pieces: Path, work: Path) -> None:
-    """Unpacks an archive that is complete; a folder appears whole or not at all."""
+    """Unpacks an archive if it is complete. The folder appears complete or not at all."""
     files = [pieces / f"{number:02}" for number in range(1, part["of"] + 1)]
     missing = [str(number) for number, file in enumerate(files, 1) if not file.exists()]
     name = part["archive"]

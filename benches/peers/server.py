@@ -1,14 +1,14 @@
-"""A Python server of `POST /v1/embeddings` as a careful team would write it: FastAPI on uvicorn, batching, no waste.
+"""An efficient Python server of `POST /v1/embeddings`, for comparison: FastAPI on uvicorn with batching.
 
     server.py --model DIR --engine torch|onnx|onnxruntime --port PORT [--workers N] [--threads N]
 
-uvloop, httptools and orjson; one thread owns the model and takes whatever waits when it is free, up to MAX_BATCH texts,
-so a batch never waits to fill. Vectors are kept by their texts, as lexivec keeps them. Bodies are parsed by orjson
-without pydantic, and of the contract only what the benchmark asks for is checked: less work than lexivec does.
+It uses uvloop, httptools and orjson. One thread owns the model. Whenever it is free, it takes all waiting texts, up to
+MAX_BATCH, so a batch never waits to fill. A cache keeps vectors by text, like lexivec's. orjson parses bodies without
+pydantic, and the server checks only the parts of the contract that the benchmark uses, which is less work than lexivec does.
 
     torch        sentence-transformers, float32
-    onnx         sentence-transformers over its ONNX backend; DIR is `lexivec convert --layout padded`'s
-    onnxruntime  no sentence-transformers either: tokenizers, numpy and onnxruntime
+    onnx         sentence-transformers with its ONNX backend; DIR is a conversion with `lexivec convert --layout padded`
+    onnxruntime  tokenizers, numpy and onnxruntime, without sentence-transformers
 """
 
 import argparse
@@ -27,14 +27,14 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 MAX_BATCH = 256
-# Of one run of the model; sentence-transformers sorts by length, so that a run pads little.
+# Texts per run of the model. Texts are sorted by length, so that a run has little padding.
 RUN = 64
-# Texts whose vectors are kept; lexivec keeps as many of nano's.
-KEPT = 250_000
+# Entries of the cache. lexivec's cache holds as many entries for nano.
+CACHE_ENTRIES = 250_000
 
 
 def torch_engine(model: str, threads: int) -> Callable[[list[str]], np.ndarray]:
-    """sentence-transformers over PyTorch."""
+    """Returns an encoder by sentence-transformers with PyTorch."""
     import torch
     from sentence_transformers import SentenceTransformer
 
@@ -44,7 +44,7 @@ def torch_engine(model: str, threads: int) -> Callable[[list[str]], np.ndarray]:
 
 
 def onnx_engine(model: str, threads: int) -> Callable[[list[str]], np.ndarray]:
-    """sentence-transformers over ONNX Runtime."""
+    """Returns an encoder by sentence-transformers with ONNX Runtime."""
     import onnxruntime
     from sentence_transformers import SentenceTransformer
 
@@ -55,7 +55,7 @@ def onnx_engine(model: str, threads: int) -> Callable[[list[str]], np.ndarray]:
 
 
 def encoder_of(encoder) -> Callable[[list[str]], np.ndarray]:
-    """What both forms of sentence-transformers share."""
+    """Returns the encode function of a SentenceTransformer."""
 
     def encode(texts: list[str]) -> np.ndarray:
         return encoder.encode(texts, batch_size=RUN, normalize_embeddings=True, show_progress_bar=False)
@@ -64,7 +64,7 @@ def encoder_of(encoder) -> Callable[[list[str]], np.ndarray]:
 
 
 def onnxruntime_engine(model: str, threads: int) -> Callable[[list[str]], np.ndarray]:
-    """The least that Python needs."""
+    """Returns an encoder by tokenizers and onnxruntime alone."""
     import onnxruntime
     from tokenizers import Tokenizer
 
@@ -85,8 +85,8 @@ def onnxruntime_engine(model: str, threads: int) -> Callable[[list[str]], np.nda
                 "input_ids": np.array([encoding.ids for encoding in encodings], np.int64),
                 "attention_mask": np.array([encoding.attention_mask for encoding in encodings], np.int64),
             }
-            (states,) = session.run(["sentence_embedding"], inputs)
-            vectors[places] = states / np.linalg.norm(states, axis=1, keepdims=True)
+            (pooled,) = session.run(["sentence_embedding"], inputs)
+            vectors[places] = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
         return vectors
 
     return encode
@@ -96,31 +96,31 @@ ENGINES = {"torch": torch_engine, "onnx": onnx_engine, "onnxruntime": onnxruntim
 
 
 class Batcher:
-    """The thread that owns the model, and what it computed before."""
+    """The thread that owns the model, and the cache of its vectors."""
 
     def __init__(self, encode: Callable[[list[str]], np.ndarray]):
         self.encode = encode
-        self.kept: dict[str, np.ndarray] = {}
+        self.cache: dict[str, np.ndarray] = {}
         self.waiting: queue.SimpleQueue = queue.SimpleQueue()
         self.loop = asyncio.get_running_loop()
         threading.Thread(target=self.serve, daemon=True).start()
 
     async def embed(self, texts: list[str]) -> list[np.ndarray]:
-        """The texts' vectors."""
-        found = {text: self.kept.get(text) for text in texts}
+        """Returns the texts' vectors."""
+        found = {text: self.cache.get(text) for text in texts}
         missing = [text for text, vector in found.items() if vector is None]
         if missing:
             future = self.loop.create_future()
             self.waiting.put((missing, future))
             computed = dict(zip(missing, await future))
             found |= computed
-            self.kept |= computed
-            while len(self.kept) > KEPT:
-                del self.kept[next(iter(self.kept))]
+            self.cache |= computed
+            while len(self.cache) > CACHE_ENTRIES:
+                del self.cache[next(iter(self.cache))]
         return [found[text] for text in texts]
 
     def serve(self) -> None:
-        """Takes what waits, computes, answers."""
+        """Computes batches of the waiting requests, forever."""
         while True:
             batch = [self.waiting.get()]
             texts = list(batch[0][0])
@@ -138,7 +138,7 @@ class Batcher:
 
     @staticmethod
     def answer(batch: list, result: np.ndarray | Exception) -> None:
-        """Tells everybody of a batch, at once."""
+        """Completes all requests of a batch."""
         start = 0
         for texts, future in batch:
             if future.cancelled():
@@ -151,7 +151,7 @@ class Batcher:
 
 
 def create_app() -> FastAPI:
-    """The application; its settings come by the environment, for uvicorn's workers are processes of their own."""
+    """Creates the application. It reads its settings from the environment, because uvicorn's workers are processes."""
     engine, model, threads = (os.environ[f"PEER_{name}"] for name in ("ENGINE", "MODEL", "THREADS"))
 
     @asynccontextmanager
@@ -169,15 +169,15 @@ def create_app() -> FastAPI:
 
     @app.post("/v1/embeddings")
     async def embeddings(request: Request) -> Response:
-        asked = orjson.loads(await request.body())
-        texts = asked["input"]
+        body = orjson.loads(await request.body())
+        texts = body["input"]
         vectors = await request.app.state.batcher.embed([texts] if isinstance(texts, str) else texts)
-        if asked.get("encoding_format") == "base64":
-            written = [base64.b64encode(vector.tobytes()).decode() for vector in vectors]
+        if body.get("encoding_format") == "base64":
+            encoded = [base64.b64encode(vector.tobytes()).decode() for vector in vectors]
         else:
-            written = vectors
-        data = [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(written)]
-        answer = {"object": "list", "data": data, "model": asked["model"]}
+            encoded = vectors
+        data = [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(encoded)]
+        answer = {"object": "list", "data": data, "model": body["model"]}
         return Response(orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
 
     return app

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Sets up the Python servers that lexivec is measured beside, once, below the cache folder; prints their interpreters.
+"""Installs the Python servers that lexivec is compared with, once, into the cache folder; prints their interpreters.
 
-environments/ has the complete locks: infinity.txt is `infinity-emb[server,torch]`, fastapi.txt what server.py imports.
-Both find PyTorch, which comes with 5 GB of CUDA libraries, in an environment that they share. Needs Python 3.11 with pip.
+environments/ has complete lock files: infinity.txt for `infinity-emb[server,torch]`, fastapi.txt for the imports of
+server.py. Both share an environment with PyTorch, which includes 5 GB of CUDA libraries. Needs Python 3.11 with pip.
 """
 
 import json
@@ -15,19 +15,22 @@ import suite  # noqa: E402  (needs the path)
 
 
 def environment(name: str, shared: Path | None = None) -> Path:
-    """The folder of an environment, made if it is not there or its lock has changed; it sees `shared`'s packages too."""
+    """Returns an environment's folder, which sees the packages of `shared` as well.
+
+    Creates the environment if it does not exist or its lock file has changed.
+    """
     locked = ["--only-binary=:all:", "--no-deps"]
     folder = suite.environment(f"benches/{name}", HERE / "environments" / f"{name}.txt", *locked)
-    # They are large.
+    # Old environments are removed, because they are large.
     suite.remove_others(folder)
     if shared:
-        # Written again each time: the other environment may have been made anew.
+        # Written every time, because the shared environment may have been recreated elsewhere.
         (packages(folder) / "shared.pth").write_text(f"{packages(shared)}\n")
     return folder
 
 
 def packages(folder: Path) -> Path:
-    """Where an environment's packages are."""
+    """Returns the folder of an environment's packages."""
     return next(folder.glob("lib/python3*/site-packages"))
 
 

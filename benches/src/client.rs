@@ -1,4 +1,4 @@
-//! A keep-alive HTTP/1.1 connection that costs little: it shares the machine with the server it measures.
+//! A keep-alive HTTP/1.1 client that uses little CPU, because it shares the machine with the server under measurement.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,7 +11,7 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, TcpStream};
 
-/// A connection; opened by the first request, and again after one that failed.
+/// A connection to a server. The first request opens it, and so does the first one after a failure.
 #[derive(Debug)]
 pub struct Client {
     address: SocketAddr,
@@ -21,7 +21,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the server at `address`.
+    /// Creates a client of the server at `address`.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
         Self {
@@ -32,24 +32,24 @@ impl Client {
         }
     }
 
-    /// Connects from this address: to a server without API keys, each address is a caller.
+    /// Connects from this local address. A server without API keys distinguishes callers by their addresses.
     #[must_use]
     pub fn from(mut self, source: IpAddr) -> Self {
         self.source = Some(source);
         self
     }
 
-    /// Sends this API key.
+    /// Sends this API key with each request.
     #[must_use]
     pub fn with_key(mut self, key: &str) -> Self {
         self.key = Some(format!("Bearer {key}"));
         self
     }
 
-    /// Sends a request, a POST of JSON if it has a body, and reads the whole answer.
+    /// Sends a GET, or a POST of JSON if there is a body. Returns the answer's status and body.
     ///
     /// # Errors
-    /// The connection fails.
+    /// If the connection fails.
     pub async fn send(
         &mut self,
         path: &str,
@@ -92,18 +92,18 @@ impl Client {
         Ok(self.sender.insert(sender))
     }
 
-    /// Reads a page, which has to be there.
+    /// Sends a GET, and returns the answer's body.
     ///
     /// # Errors
-    /// The connection fails, or the answer's status is not 200.
+    /// If the connection fails or the answer's status is not 2xx.
     pub async fn get(&mut self, path: &str) -> anyhow::Result<String> {
         self.text(path, None).await
     }
 
-    /// Posts JSON that has to be accepted; the answer.
+    /// Posts JSON, and returns the answer's JSON.
     ///
     /// # Errors
-    /// As [`Client::get`], or the answer is not JSON.
+    /// As [`Client::get`], and if the answer is not JSON.
     pub async fn post(&mut self, path: &str, body: Bytes) -> anyhow::Result<serde_json::Value> {
         Ok(serde_json::from_str(&self.text(path, Some(body)).await?)?)
     }
@@ -131,7 +131,7 @@ async fn connect(
     let stream = stream.with_context(|| format!("cannot connect to {address}"))?;
     stream.set_nodelay(true)?;
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-    // Its errors reach whoever sends.
+    // The sender reports the connection's errors.
     tokio::spawn(connection);
     Ok(sender)
 }

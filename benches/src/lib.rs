@@ -1,7 +1,7 @@
-//! What the benchmarks of the server share. `RESULTS.md` has what was measured.
+//! Code that the benchmarks of the server share. `RESULTS.md` has the results.
 //!
-//! [`load`] sends requests and times them, [`server`] starts what is measured, [`process`] and [`metrics`] read what it
-//! cost, [`texts`] makes what is asked for, [`report`] prints.
+//! [`load`] sends requests and times them, [`server`] starts servers, [`process`] and [`metrics`] read their resource use and
+//! counters, [`texts`] creates request bodies, and [`report`] prints tables.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -1,8 +1,8 @@
 //! Sends requests from many clients and times them.
 //!
-//! Closed loop: each client sends its next request when it has its answer, which finds what a server can do at most.
-//! Open loop: requests are due at a constant rate, whether the server keeps up or not, and a request's time counts from
-//! when it was due; a server that stalls cannot hide it by holding up the clients (no coordinated omission).
+//! In a closed loop, each client sends its next request when the last one is answered, which measures the maximum throughput.
+//! In an open loop, requests are due at a constant rate, whether or not the server keeps up, and a request's time counts from
+//! when it was due. So a server that stalls cannot hide the stall by delaying the clients (coordinated omission).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,89 +17,89 @@ use tokio::time::timeout_at;
 
 use crate::client::Client;
 
-/// Makes the body of a request from its number.
+/// Creates the body of a request from the request's number.
 pub type Bodies = Arc<dyn Fn(u64) -> Bytes + Send + Sync>;
 
 /// When requests are sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pace {
-    /// As soon as the client's last one is answered.
+    /// Each client sends a request as soon as its last one is answered.
     Closed,
-    /// This many a second.
+    /// At this many requests per second.
     Open(f64),
 }
 
-/// When to end.
+/// When a load ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Stop {
     /// After a time.
     After(Duration),
-    /// After so many requests.
+    /// After this number of requests.
     Requests(u64),
 }
 
 /// A load to put on a server.
 #[derive(Clone)]
-#[expect(missing_debug_implementations, reason = "it holds a function")]
+#[expect(missing_debug_implementations, reason = "contains a function")]
 pub struct Load {
-    /// Where.
+    /// Address of the server.
     pub address: SocketAddr,
-    /// The route.
+    /// Path of the requests.
     pub path: &'static str,
-    /// Connections, each with one request under way at most.
+    /// Number of connections, each with at most one request in flight.
     pub clients: usize,
     /// When requests are sent.
     pub pace: Pace,
-    /// When to end.
+    /// When the load ends.
     pub stop: Stop,
-    /// What is sent.
+    /// Creates the bodies.
     pub bodies: Bodies,
-    /// Number of the first request.
+    /// The first request's number.
     pub first: u64,
 }
 
-/// What came of it.
+/// The times and answers of a load's requests.
 #[derive(Debug)]
-pub struct Outcome {
-    /// How long it took.
+pub struct LoadResult {
+    /// Time from the start to the last answer.
     pub took: Duration,
-    /// Nanoseconds of the requests that were answered with 200.
+    /// Times of the requests that were answered with 200, in nanoseconds.
     pub times: Histogram<u64>,
-    /// Requests by status; `connection` where the connection failed, `unanswered` where there was no answer in the end.
+    /// Number of requests by status: `connection` if the connection failed, `unanswered` if no answer arrived in time.
     pub statuses: BTreeMap<String, u64>,
 }
 
-impl Outcome {
-    /// Requests answered with 200.
+impl LoadResult {
+    /// Returns the number of requests that were answered with 200.
     #[must_use]
     pub fn answered(&self) -> u64 {
         self.times.len()
     }
 
-    /// Requests a second, of those answered with 200.
+    /// Returns the requests per second that were answered with 200.
     #[must_use]
     pub fn rate(&self) -> f64 {
         self.answered() as f64 / self.took.as_secs_f64()
     }
 
-    /// Milliseconds within which this share of the requests was answered.
+    /// Returns the milliseconds within which this share of the requests was answered.
     #[must_use]
     pub fn quantile(&self, share: f64) -> f64 {
         self.times.value_at_quantile(share) as f64 / 1e6
     }
 }
 
-/// After the end of an open loop, how long to wait for what is under way or overdue.
+/// How long an open loop waits after its end for requests that are in flight or overdue.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Which request is next.
+/// Decides which request is next, and when it is due.
 struct Schedule {
     started: Instant,
     next: AtomicU64,
     end: u64,
     deadline: Option<Instant>,
     rate: Option<f64>,
-    /// One for each request that is due.
+    /// Has one permit for each request that is due.
     due: Semaphore,
 }
 
@@ -130,7 +130,8 @@ impl Schedule {
         self.started + Duration::from_secs_f64(seconds)
     }
 
-    /// Releases requests as they get due; a thread of its own, for tokio's timer counts whole milliseconds.
+    /// Releases requests as they become due. Runs on a separate thread, because tokio's timer has a resolution of a
+    /// millisecond.
     fn keep_pace(&self, clients: usize) {
         for number in 0..self.end {
             std::thread::sleep(
@@ -139,11 +140,11 @@ impl Schedule {
             );
             self.due.add_permits(1);
         }
-        // Tells every client that there is no more.
+        // Wakes every client, so that it finds no further request.
         self.due.add_permits(clients);
     }
 
-    /// The next request's number and the moment that its time counts from.
+    /// Returns the next request's number and the moment from which its time counts.
     async fn next(&self) -> Option<(u64, Instant)> {
         if self.rate.is_some() {
             self.due.acquire().await.ok()?.forget();
@@ -166,16 +167,16 @@ struct Tally {
     statuses: BTreeMap<String, u64>,
 }
 
-/// Puts the load on the server.
+/// Runs a load against a server.
 ///
 /// # Errors
-/// The system gives no thread.
+/// If a client's task fails.
 ///
 /// # Panics
-/// A client panicked.
-pub async fn run(load: &Load) -> anyhow::Result<Outcome> {
+/// If the thread that releases requests panicked.
+pub async fn run(load: &Load) -> anyhow::Result<LoadResult> {
     let tally = Arc::new(Mutex::new(Tally {
-        // Three digits are kept, up to ten minutes.
+        // Keeps three significant digits, up to ten minutes.
         times: Histogram::new_with_bounds(1000, 600_000_000_000, 3)?,
         statuses: BTreeMap::new(),
     }));
@@ -218,7 +219,7 @@ pub async fn run(load: &Load) -> anyhow::Result<Outcome> {
             statuses.insert("unanswered".to_owned(), unanswered);
         }
     }
-    Ok(Outcome {
+    Ok(LoadResult {
         took,
         times: tally.times.clone(),
         statuses,
@@ -254,7 +255,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers on one connection; the third request only after 200 ms.
+    /// Starts a server that answers on one connection, and delays the third answer by 200 ms.
     fn stalling() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stall_counts_for_every_request_that_was_due_in_it() {
+    async fn a_stall_delays_every_request_that_was_due_during_it() {
         let mut load = Load {
             address: stalling(),
             path: "/",
@@ -289,7 +290,7 @@ mod tests {
         };
         let open = run(&load).await.unwrap();
         assert_eq!(open.statuses, BTreeMap::from([("200".to_owned(), 40)]));
-        // Some 20 requests were due in the 200 ms.
+        // About 20 requests were due in the 200 ms.
         assert!(open.quantile(0.7) > 20.0, "{}", open.quantile(0.7));
 
         load.address = stalling();

@@ -1,18 +1,18 @@
-//! Reads what the server counts, from its `/metrics`.
+//! Reads the server's `/metrics`.
 
 use std::collections::HashMap;
 
 use crate::client::Client;
 
-/// Values by series, as Prometheus's text format writes them: `name{label="value"}`.
+/// Values by series, in the form of Prometheus' text format: `name{label="value"}`.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics(HashMap<String, f64>);
 
 impl Metrics {
-    /// Asks the server.
+    /// Reads the metrics of a server.
     ///
     /// # Errors
-    /// It does not answer.
+    /// If the server does not answer.
     pub async fn scrape(client: &mut Client) -> anyhow::Result<Self> {
         Ok(Self::parse(&client.get("/metrics").await?))
     }
@@ -26,7 +26,7 @@ impl Metrics {
         Self(samples.collect())
     }
 
-    /// The sum of the series of a name that have all these labels.
+    /// Returns the sum of the series with this name and all these labels.
     #[must_use]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let labels: Vec<String> = labels
@@ -41,7 +41,7 @@ impl Metrics {
             .sum()
     }
 
-    /// How much a counter grew since `earlier`.
+    /// Returns a counter's increase since `earlier`.
     #[must_use]
     pub fn grown(&self, earlier: &Self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.sum(name, labels) - earlier.sum(name, labels)

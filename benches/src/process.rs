@@ -1,4 +1,4 @@
-//! What processes use, from /proc: CPU time by thread, memory, and what the rest of the machine was doing.
+//! Reads from /proc the CPU time and memory of processes, and the CPU use of the rest of the machine.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,28 +6,28 @@ use std::time::Instant;
 
 use fs_err as fs;
 
-/// /proc counts in these, on every Linux.
+/// The unit of CPU times in /proc/PID/stat (USER_HZ), which is the same on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What a process and its children have used since they started.
+/// The CPU time and memory of a process and its children since they started.
 #[derive(Debug, Clone, Default)]
 pub struct Usage {
-    /// Seconds of CPU, threads that have ended included.
+    /// Seconds of CPU, including threads that have ended.
     pub cpu: f64,
-    /// Seconds of CPU of the threads that live, by name; a name's threads are summed. What ONNX Runtime starts bears the
-    /// name of the thread that started it: the first thread's own time is under `main`.
+    /// Seconds of CPU of running threads, summed by name. ONNX Runtime's threads have the name of the thread that started
+    /// them, so the first thread's time is under `main`.
     pub threads: BTreeMap<String, f64>,
     /// Resident memory in bytes.
     pub resident: u64,
-    /// Its highest value.
+    /// Highest resident memory in bytes.
     pub peak: u64,
 }
 
 impl Usage {
-    /// Of a process and its children.
+    /// Reads the use of a process and its children.
     ///
     /// # Errors
-    /// There is no such process.
+    /// If there is no such process.
     pub fn of(pid: u32) -> io::Result<Self> {
         let mut usage = Self {
             cpu: cpu_of(pid)?,
@@ -42,7 +42,7 @@ impl Usage {
         }
         for task in fs::read_dir(format!("/proc/{pid}/task"))? {
             let task = task?.path();
-            // A thread may end between one line and the next.
+            // The thread may have ended meanwhile.
             let Ok(spent) = fs::read_to_string(task.join("schedstat")) else {
                 continue;
             };
@@ -58,7 +58,7 @@ impl Usage {
             *usage.threads.entry(name).or_default() += nanoseconds / 1e9;
             let children = fs::read_to_string(task.join("children")).unwrap_or_default();
             for child in children.split_whitespace().filter_map(|c| c.parse().ok()) {
-                // So may a child.
+                // The child may have ended meanwhile.
                 usage.add(&Self::of(child).unwrap_or_default());
             }
         }
@@ -74,7 +74,7 @@ impl Usage {
         }
     }
 
-    /// What was used between `earlier` and now; memory as it is now.
+    /// Returns the CPU time between `earlier` and now, with the memory of now.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let before = |name: &String| earlier.threads.get(name).copied().unwrap_or(0.0);
@@ -89,18 +89,18 @@ impl Usage {
     }
 }
 
-/// Seconds of CPU that this process has used, without its children.
+/// Returns the seconds of CPU that this process has used, without its children.
 ///
 /// # Errors
-/// There is no /proc.
+/// If there is no /proc.
 pub fn own_cpu() -> io::Result<f64> {
     cpu_of(std::process::id())
 }
 
-/// Seconds of user and system time.
+/// Returns a process's seconds of user and system time.
 fn cpu_of(pid: u32) -> io::Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name, in parentheses, may hold anything; user and system time are the 12th and 13th field behind it.
+    // The name is in parentheses and may contain any character. User and system time are the 12th and 13th field after it.
     let behind = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let fields: Vec<&str> = behind.split_whitespace().collect();
     let ticks = fields.get(11..13).unwrap_or_default().iter();
@@ -116,7 +116,7 @@ fn kibibytes(size: &str) -> u64 {
     first_number(size) as u64 * 1024
 }
 
-/// The machine at a moment: seconds that all its cores were busy, stolen time included.
+/// The busy seconds of all cores at a moment, including stolen time.
 #[derive(Debug, Clone, Copy)]
 pub struct Machine {
     at: Instant,
@@ -124,10 +124,10 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Now.
+    /// Reads the current values.
     ///
     /// # Errors
-    /// There is no /proc/stat.
+    /// If there is no /proc/stat.
     pub fn now() -> io::Result<Self> {
         let stat = fs::read_to_string("/proc/stat")?;
         let all = stat.lines().next().unwrap_or_default();
@@ -145,7 +145,7 @@ impl Machine {
         })
     }
 
-    /// Cores that were busy on average since `earlier`, less `own` seconds of CPU.
+    /// Returns the cores that were busy on average since `earlier`, without `own` seconds of CPU.
     #[must_use]
     pub fn others_since(&self, earlier: &Self, own: f64) -> f64 {
         let seconds = (self.at - earlier.at).as_secs_f64();

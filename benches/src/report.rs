@@ -1,4 +1,4 @@
-//! Measures a load on a server, and prints what came of it.
+//! Measures a server under a load, and prints tables of the measurements.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,44 +9,44 @@ use serde::Serialize;
 use crate::load::{self, Load, Pace};
 use crate::process::{Machine, Usage, own_cpu};
 
-/// What a load cost and what came of it.
+/// The speed of a server under one load, and the resources that it used.
 #[derive(Debug, Clone, Serialize)]
-pub struct Row {
-    /// What was measured.
+pub struct Measurement {
+    /// Name of the workload and the server.
     pub label: String,
-    /// Clients, and requests a second where they came at a constant rate.
+    /// Number of clients, and the requests per second of an open loop.
     pub load: (usize, Option<f64>),
-    /// Requests a second answered with 200.
+    /// Requests per second that were answered with 200.
     pub requests_per_s: f64,
-    /// Texts a second.
+    /// Texts per second.
     pub texts_per_s: f64,
-    /// Milliseconds within which half, 95 %, 99 % and all requests were answered.
+    /// Milliseconds within which 50 %, 95 %, 99 % and all of the requests were answered.
     pub ms: [f64; 4],
-    /// Requests by status.
+    /// Number of requests by status.
     pub statuses: BTreeMap<String, u64>,
     /// Microseconds of the server's CPU per request.
     pub server_us: f64,
-    /// The same by thread.
+    /// Microseconds of the server's CPU per request, by thread name.
     pub threads_us: BTreeMap<String, f64>,
     /// Cores that the server used.
     pub server_cores: f64,
-    /// Cores that the generator used.
+    /// Cores that the load generator used.
     pub generator_cores: f64,
-    /// Cores that anything else on this machine used.
+    /// Cores that other processes used.
     pub others_cores: f64,
-    /// The server's resident memory in bytes, afterwards.
+    /// The server's resident memory after the load, in bytes.
     pub resident: u64,
 }
 
-impl Row {
-    /// Requests that were not answered with 200.
+impl Measurement {
+    /// Returns the number of requests that were not answered with 200.
     #[must_use]
     pub fn errors(&self) -> u64 {
         let failed = self.statuses.iter().filter(|(status, _)| *status != "200");
         failed.map(|(_, count)| count).sum()
     }
 
-    /// Microseconds of CPU per request of the threads whose names begin so.
+    /// Returns the microseconds of CPU per request of the threads whose names start with `begin`.
     #[must_use]
     pub fn thread_us(&self, begin: &str) -> f64 {
         let named = self
@@ -57,11 +57,16 @@ impl Row {
     }
 }
 
-/// Puts a load on the server with process `pid`; each request has `texts` texts.
+/// Measures the server with process ID `pid` under a load, whose requests have `texts` texts each.
 ///
 /// # Errors
-/// The server has gone.
-pub async fn measure(label: &str, pid: u32, load: &Load, texts: usize) -> anyhow::Result<Row> {
+/// If the server has ended.
+pub async fn measure(
+    label: &str,
+    pid: u32,
+    load: &Load,
+    texts: usize,
+) -> anyhow::Result<Measurement> {
     let (machine, server, generator) = (Machine::now()?, Usage::of(pid)?, own_cpu()?);
     let outcome = load::run(load).await?;
     let seconds = outcome.took.as_secs_f64();
@@ -71,7 +76,7 @@ pub async fn measure(label: &str, pid: u32, load: &Load, texts: usize) -> anyhow
     let requests = outcome.answered() as f64;
     let per_request = |seconds: f64| seconds * 1e6 / requests;
     let threads = server.threads.iter();
-    Ok(Row {
+    Ok(Measurement {
         label: label.to_owned(),
         load: match load.pace {
             Pace::Closed => (load.clients, None),
@@ -92,19 +97,19 @@ pub async fn measure(label: &str, pid: u32, load: &Load, texts: usize) -> anyhow
     })
 }
 
-/// The middle of a few values, and how far they lie apart.
+/// The median and the range of a few values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spread {
-    /// The median.
+    /// Median.
     pub median: f64,
-    /// The least.
+    /// Least value.
     pub min: f64,
-    /// The greatest.
+    /// Greatest value.
     pub max: f64,
 }
 
 impl Spread {
-    /// Of at least one value.
+    /// Computes the spread of at least one value.
     #[must_use]
     pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.into_iter().collect();
@@ -126,24 +131,25 @@ impl std::fmt::Display for Spread {
     }
 }
 
-/// Prints the rounds of each label as one line of a table: medians, and the range of the requests a second.
-pub fn print(rows: &[Row]) {
+/// Prints a table with a line for each label: medians over its rounds, and the range of the requests per second.
+pub fn print(rows: &[Measurement]) {
     println!(
         "| | clients | due/s | requests/s | texts/s | p50 ms | p95 | p99 | max | errors | server us/request | MB | \
          cores: server | generator | others |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
     );
     let mut done: Vec<(&str, usize, bool)> = Vec::new();
     for row in rows {
-        let kind = |row: &Row| (row.load.0, row.load.1.is_some());
-        let key = (row.label.as_str(), kind(row).0, kind(row).1);
+        let load = |row: &Measurement| (row.load.0, row.load.1.is_some());
+        let key = (row.label.as_str(), load(row).0, load(row).1);
         if done.contains(&key) {
             continue;
         }
         done.push(key);
-        let same = |other: &&Row| other.label == row.label && kind(other) == kind(row);
-        let rounds: Vec<&Row> = rows.iter().filter(same).collect();
-        let spread = |value: &dyn Fn(&Row) -> f64| Spread::of(rounds.iter().map(|row| value(row)));
-        let median = |value: &dyn Fn(&Row) -> f64| spread(value).median;
+        let same = |other: &&Measurement| other.label == row.label && load(other) == load(row);
+        let rounds: Vec<&Measurement> = rows.iter().filter(same).collect();
+        let spread =
+            |value: &dyn Fn(&Measurement) -> f64| Spread::of(rounds.iter().map(|row| value(row)));
+        let median = |value: &dyn Fn(&Measurement) -> f64| spread(value).median;
         let [p50, p95, p99, max] = [0, 1, 2, 3].map(|place| median(&|row| row.ms[place]));
         println!(
             "| {} | {} | {} | {} | {:.0} | {p50:.2} | {p95:.2} | {p99:.2} | {max:.1} | {} | {:.0} | {:.0} | {:.2} | {:.2} | \
@@ -166,22 +172,22 @@ pub fn print(rows: &[Row]) {
     }
 }
 
-/// Writes rows as JSON.
+/// Writes measurements as JSON.
 ///
 /// # Errors
-/// The file cannot be written.
-pub fn write(path: &Path, rows: &[Row]) -> anyhow::Result<()> {
+/// If the file cannot be written.
+pub fn write(path: &Path, rows: &[Measurement]) -> anyhow::Result<()> {
     Ok(fs_err::write(path, serde_json::to_string_pretty(rows)?)?)
 }
 
-/// More than this many cores, used by others, disturb a measurement.
+/// Number of cores that other processes may use without disturbing a measurement.
 const NOISE: f64 = 0.2;
 
-/// Waits until the rest of the machine is calm, for a minute at most or the seconds in `LEXIVEC_BENCH_PATIENCE`; the
-/// last column of the table tells how calm it was. Nothing under measurement may be busy.
+/// Waits until the machine is idle, for at most a minute or the seconds in `LEXIVEC_BENCH_PATIENCE`. The last column of
+/// the table shows how busy it was. The servers under measurement must be idle.
 ///
 /// # Errors
-/// There is no /proc/stat.
+/// If there is no /proc/stat.
 pub async fn calm() -> anyhow::Result<()> {
     let patience = std::env::var("LEXIVEC_BENCH_PATIENCE");
     let patience = patience.ok().and_then(|s| s.parse().ok()).unwrap_or(60);

@@ -1,4 +1,4 @@
-//! Starts what is measured.
+//! Starts the servers under measurement.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -10,31 +10,31 @@ use tempfile::NamedTempFile;
 
 use crate::client::Client;
 
-/// A server that runs; it goes when this is dropped.
+/// A running server. Dropping it ends the process.
 #[derive(Debug)]
 pub struct Server {
     process: Child,
     log: NamedTempFile,
-    /// Where it listens.
+    /// Address that the server listens on.
     pub address: SocketAddr,
 }
 
-/// The first batches load kernels and fill allocators, and a Python server imports for half a minute.
+/// How long a server may take to start. A Python server takes half a minute to import its modules.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 impl Server {
-    /// `lexivec serve` with these arguments, as released.
+    /// Starts `lexivec serve` of a release build with these arguments.
     ///
     /// # Errors
-    /// The program cannot be built, or does not begin to serve.
+    /// If the program cannot be built or does not start to serve.
     pub async fn lexivec(arguments: &[&str]) -> anyhow::Result<Self> {
         Self::of(&program()?, arguments).await
     }
 
-    /// The same of another lexivec program.
+    /// Starts `serve` of a given lexivec program with these arguments.
     ///
     /// # Errors
-    /// It does not begin to serve.
+    /// If the program does not start to serve.
     pub async fn of(program: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
         let port = free_port()?;
         let mut command = Command::new(program);
@@ -43,10 +43,10 @@ impl Server {
         Self::start(command, port).await
     }
 
-    /// Another server, which is told to listen on `port` of 127.0.0.1 and answers `GET /health`.
+    /// Starts any server that listens on `port` of 127.0.0.1 and answers `GET /health`.
     ///
     /// # Errors
-    /// It does not begin to serve.
+    /// If the server does not start to answer.
     pub async fn start(mut command: Command, port: u16) -> anyhow::Result<Self> {
         let log = NamedTempFile::new()?;
         let process = command
@@ -82,29 +82,29 @@ impl Server {
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
 
-    /// Its process.
+    /// Returns the process ID.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
 
-    /// Stops it where it is, so that it uses no CPU while another is measured.
+    /// Pauses the server, so that it uses no CPU while another one is measured.
     ///
     /// # Errors
-    /// It has gone.
+    /// If the server has ended.
     pub fn pause(&self) -> anyhow::Result<()> {
         self.signal("-STOP")
     }
 
-    /// Lets it go on.
+    /// Resumes the server after a pause.
     ///
     /// # Errors
-    /// It has gone.
+    /// If the server has ended.
     pub fn resume(&self) -> anyhow::Result<()> {
         self.signal("-CONT")
     }
 
-    /// To its whole process group: some servers have workers.
+    /// Sends a signal to the server and its child processes, because some servers have workers.
     fn signal(&self, signal: &str) -> anyhow::Result<()> {
         for pid in family(self.pid()) {
             let status = Command::new("kill")
@@ -123,7 +123,7 @@ impl Drop for Server {
     }
 }
 
-/// A process and its children's children.
+/// Returns a process and all its descendants.
 fn family(pid: u32) -> Vec<u32> {
     let children = fs_err::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
     let children = children.unwrap_or_default();
@@ -133,24 +133,24 @@ fn family(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-/// A port that nobody listens on.
+/// Returns a port that is not in use.
 ///
 /// # Errors
-/// There is none.
+/// If there is none.
 pub fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// A path below the project's root.
+/// Returns a path relative to the project's root.
 #[must_use]
 pub fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-/// The program as released; built if it is not there or not new.
+/// Builds the program in release mode and returns its path.
 ///
 /// # Errors
-/// It does not build.
+/// If the build fails.
 pub fn program() -> anyhow::Result<PathBuf> {
     let status = Command::new(env!("CARGO"))
         .args([
@@ -163,8 +163,8 @@ pub fn program() -> anyhow::Result<PathBuf> {
         ])
         .current_dir(project("."))
         .status()?;
-    ensure!(status.success(), "the program does not build");
-    // Benchmarks are built where it is.
+    ensure!(status.success(), "cargo could not build lexivec");
+    // The benchmark is in the same target folder as the program.
     let bench = std::env::current_exe()?;
     let programs = bench.ancestors().map(|folder| folder.join("lexivec"));
     let program = programs.into_iter().find(|program| program.is_file());

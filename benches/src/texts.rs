@@ -1,4 +1,4 @@
-//! What is asked for: terms made from numbers, so that every run and every server is asked for the same.
+//! Creates texts from numbers, so that every run and every server gets the same texts.
 
 use std::sync::Arc;
 
@@ -28,13 +28,13 @@ const SYLLABLES: [&str; 24] = [
     "phro", "pul", "mo", "vas", "cu", "lar", "hy", "po", "xi",
 ];
 
-/// A short text of two words; different for each number.
+/// Returns a short text of two words, which is different for each number.
 #[must_use]
 pub fn term(number: u64) -> String {
     let quality = QUALITIES[(number % 16) as usize];
     let mut word = String::new();
     let mut rest = number / 16;
-    // At least three syllables, so that small numbers have words as well.
+    // Words have at least three syllables, so that small numbers look like words.
     for place in 0.. {
         if place >= 3 && rest == 0 {
             break;
@@ -45,14 +45,14 @@ pub fn term(number: u64) -> String {
     format!("{quality} {word}")
 }
 
-/// A text of `terms` terms; different for each number.
+/// Returns a text of `terms` terms, which is different for each number.
 #[must_use]
 pub fn passage(number: u64, terms: u64) -> String {
     let terms: Vec<String> = (0..terms).map(|t| term(number * terms + t)).collect();
     terms.join(", ")
 }
 
-/// A pseudo-random number from a seed (SplitMix64).
+/// Returns a pseudo-random number from a seed (SplitMix64).
 #[must_use]
 pub fn mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -61,33 +61,33 @@ pub fn mix(seed: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Draws numbers below a bound by Zipf's law: the one of rank k with a probability in proportion to 1 / k^s.
+/// Draws numbers below a bound by Zipf's law: the number of rank k has a probability proportional to 1 / k^s.
 #[derive(Debug, Clone)]
 pub struct Zipf(Arc<[f64]>);
 
 impl Zipf {
-    /// The law with exponent `s` over `items` numbers.
+    /// Creates the distribution with exponent `s` over `items` numbers.
     #[must_use]
     pub fn new(items: usize, s: f64) -> Self {
         let mut sum = 0.0;
-        let cumulated = (1..=items).map(|rank| {
+        let cumulative = (1..=items).map(|rank| {
             sum += (rank as f64).powf(-s);
             sum
         });
-        Self(cumulated.collect())
+        Self(cumulative.collect())
     }
 
-    /// The draw that belongs to a seed.
+    /// Returns the draw for a seed.
     #[must_use]
     pub fn draw(&self, seed: u64) -> u64 {
         let total = self.0.last().copied().unwrap_or(0.0);
-        // The upper 53 bits are what a float holds.
+        // A float represents 53 bits exactly.
         let place = (mix(seed) >> 11) as f64 / (1u64 << 53) as f64 * total;
         self.0.partition_point(|sum| *sum <= place) as u64
     }
 }
 
-/// The body of a request for `texts`; `fields` are put beside.
+/// Returns the body of a request for `texts` with additional `fields`.
 #[must_use]
 pub fn body(model: &str, texts: &[String], fields: &serde_json::Value) -> Bytes {
     let mut body = json!({"model": model, "input": texts, "encoding_format": "base64"});
@@ -104,13 +104,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn terms_differ() {
+    fn terms_are_distinct() {
         let terms: HashSet<String> = (0..300_000).map(term).collect();
         assert_eq!(terms.len(), 300_000);
     }
 
     #[test]
-    fn zipf_draws_each_rank_as_often_as_the_law_says() {
+    fn zipf_draws_follow_the_distribution() {
         let zipf = Zipf::new(1000, 1.0);
         let draws: Vec<u64> = (0..100_000).map(|seed| zipf.draw(seed)).collect();
         assert!(draws.iter().all(|d| *d < 1000));

@@ -2,12 +2,12 @@
 """Writes a CycloneDX 1.6 software bill of materials of lexivec to standard output.
 
 It lists the crates that are linked into the program, with their versions, licences, checksums and dependencies, and the ONNX
-Runtime that the program loads. It leaves out crates that only run at compile time (macros, build scripts), what ONNX Runtime
-itself is made of, and the packages of the image's base, which scanners read from the package database.
+Runtime that the program loads. It leaves out crates that only run at compile time (macros, build scripts), the components of
+ONNX Runtime, and the packages of the base image, which scanners read from the package database.
 
     sbom.py cpu|gpu [--tree FILE]
 
---tree names a file with the output of the command TREE below, for where cargo is not installed.
+--tree names a file with the output of the command TREE below, so that cargo need not be installed here.
 """
 
 import argparse
@@ -25,13 +25,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 ROOT = Path(__file__).resolve().parents[2]
-# The features that this resolves are those of the build with the same --package.
+# Names the same --package as the build, so that cargo resolves the same features.
 TREE = "cargo tree --locked --package lexivec-server --edges normal,no-proc-macro --prefix depth --format '|{p}|{l}|{r}'"
 
 
 @dataclass
 class Crate:
-    """A crate of the tree."""
+    """A crate in the output of TREE."""
 
     name: str
     version: str
@@ -46,16 +46,16 @@ class Crate:
 
 
 def parse(tree: str) -> dict[str, Crate]:
-    """The crates of TREE's output by `ref`, the program first.
+    """Returns the crates in TREE's output by `ref`, the program first.
 
-    cargo lists a crate's dependencies once; a repetition is marked with (*).
+    cargo lists a crate's dependencies once and marks each repetition with (*).
     """
     crates: dict[str, Crate] = {}
     above: list[Crate] = []
     for line in tree.splitlines():
         depth, package, licence, repository = line.removesuffix(" (*)").split("|")
         name, version = package.split(" ")[:2]
-        # The slash is the old way to write OR.
+        # In older crates, a slash means OR.
         crate = Crate(name, version.removeprefix("v"), re.sub(r" ?/ ?", " OR ", licence), repository)
         crate = crates.setdefault(crate.ref, crate)
         del above[int(depth) :]
@@ -66,7 +66,7 @@ def parse(tree: str) -> dict[str, Crate]:
 
 
 def component(crate: Crate, checksums: dict[str, str]) -> dict:
-    """A crate as CycloneDX has it. Only crates from crates.io have a checksum and a package URL."""
+    """Returns a crate as a CycloneDX component. Only crates from crates.io have a checksum and a package URL."""
     fields: dict = {"type": "library", "bom-ref": crate.ref, "name": crate.name, "version": crate.version}
     if checksum := checksums.get(crate.ref):
         fields["purl"] = f"pkg:cargo/{crate.name}@{quote(crate.version, safe='')}"
@@ -79,7 +79,7 @@ def component(crate: Crate, checksums: dict[str, str]) -> dict:
 
 
 def onnxruntime(variant: str) -> dict:
-    """The ONNX Runtime that runtime/setup fetches for a variant of the image."""
+    """Returns the ONNX Runtime that runtime/setup fetches for a variant of the image."""
     requirements = (ROOT / "runtime" / "setup" / f"{variant}.txt").read_text()
     name, version = re.search(r"^(onnxruntime[a-z-]*)==([0-9.]+)", requirements, re.MULTILINE).groups()
     purl = f"pkg:pypi/{name}@{version}"
@@ -88,7 +88,7 @@ def onnxruntime(variant: str) -> dict:
 
 
 def document(tree: str, variant: str) -> dict:
-    """The bill of materials."""
+    """Returns the bill of materials."""
     locked = tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]
     checksums = {f"{item['name']}@{item['version']}": item["checksum"] for item in locked if "checksum" in item}
     program, *crates = parse(tree).values()
@@ -110,7 +110,7 @@ def document(tree: str, variant: str) -> dict:
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
-        # The same contents have the same number.
+        # Equal contents have equal serial numbers.
         "serialNumber": uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(contents)).urn,
         "version": 1,
         "metadata": metadata,

@@ -1,4 +1,4 @@
-"""The server, the browser, and the page as a user sees it."""
+"""Fixtures for the server, the browser, and the page as a user sees it."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-# No sandbox, since root, as in a container, cannot have one; nothing of the browser's own on the network.
+# Without a sandbox, because root, as in a container, cannot have one, and without the browser's own network traffic.
 SWITCHES = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
     --disable-component-update --disable-sync --window-size=1280,900"""
 
@@ -28,7 +28,7 @@ def pytest_addoption(parser) -> None:
 
 
 class Server:
-    """`lexivec serve` with models/nano on a free port."""
+    """`lexivec serve models/nano` on a free port."""
 
     def __init__(self, program: Path) -> None:
         command = [program, "serve", suite.ROOT / "models" / "nano", "--port", "0", "--log", "warn"]
@@ -41,7 +41,7 @@ class Server:
         raise RuntimeError("the server did not start; its own message is above")
 
     def post(self, body: dict) -> list[list[float]]:
-        """The vectors of a request, straight from the API."""
+        """Returns the vectors of a request to the API."""
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.address}/v1/embeddings", json.dumps(body).encode(), headers)
         with urllib.request.urlopen(request) as response:
@@ -57,14 +57,14 @@ class Server:
 
 
 class Page:
-    """The page in the browser."""
+    """The start page in the browser."""
 
     def __init__(self, driver: webdriver.Chrome, address: str) -> None:
         self.driver, self.address = driver, address
         self.run, self.cdp = driver.execute_script, driver.execute_cdp_cmd
 
     def open(self, width: int = 1280, dark: bool = False, address: str | None = None) -> None:
-        """Loads it anew and waits for what it does by itself."""
+        """Loads the page and waits for its first requests."""
         phone = width < 600
         height, factor = (844, 2) if phone else (900, 1)
         self._screen = {"width": width, "height": height, "deviceScaleFactor": factor, "mobile": phone}
@@ -75,7 +75,7 @@ class Page:
         self.wait()
 
     def wait(self) -> None:
-        """Until no request is under way."""
+        """Waits until no request is in flight."""
         WebDriverWait(self.driver, 20, 0.02).until(lambda driver: driver.execute_script("return running === null"))
 
     def find(self, selector: str):
@@ -85,7 +85,7 @@ class Page:
         return self.find(selector).text
 
     def fill(self, selector: str, value: str) -> None:
-        """As pasted: the driver cannot type characters beyond the first 65,536."""
+        """Sets a field's value by script, because the driver cannot type characters beyond the first 65,536."""
         self.run("arguments[0].value = arguments[1]", self.find(selector), value)
         self.run("arguments[0].dispatchEvent(new Event('input', {bubbles: true}))", self.find(selector))
         self.wait()
@@ -97,7 +97,7 @@ class Page:
         self.wait()
 
     def cells(self) -> list[tuple[str, str, float]]:
-        """Each cell of the matrix: the terms of its row and column, and its number."""
+        """Returns each cell of the matrix: the terms of its row and column, and its number."""
         script = """
             const columns = [...document.querySelectorAll('thead th')].map(head => head.textContent);
             return [...document.querySelectorAll('tbody tr')].flatMap(row => [...row.cells].slice(1).map(
@@ -105,20 +105,20 @@ class Page:
         return [(row, column, float(number.replace("−", "-"))) for row, column, number in self.run(script)]
 
     def sent(self) -> list[tuple[str, dict | None]]:
-        """The page's requests since the last call, by address and JSON body; `data:` addresses ask nobody."""
+        """Returns URL and JSON body of the page's requests since the last call, without `data:` URLs."""
         events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
-        # The browser's own first tab makes requests, too.
+        # The browser's first tab sends requests as well.
         requests = [params["request"] for params in sent if params["documentURL"].startswith(self.address)]
         bodies = [json.loads(request["postData"]) if "postData" in request else None for request in requests]
         return [(r["url"], body) for r, body in zip(requests, bodies) if not r["url"].startswith("data:")]
 
     def complaints(self) -> list[str]:
-        """What the console has had since the last call."""
+        """Returns the console's messages since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def screenshot(self, file: Path) -> None:
-        # On a screen that the page fits on, without a scroll bar (with one, it is narrower and less tall).
+        # Uses a screen as tall as the page, because a scroll bar would make the page narrower.
         height = self.run("return document.documentElement.scrollHeight")
         self.cdp("Emulation.setDeviceMetricsOverride", self._screen | {"height": height + 16})
         self.driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
@@ -140,7 +140,7 @@ def driver():
         for switch in [*SWITCHES.split(), f"--user-data-dir={profile}"]:
             options.add_argument(switch)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        # Both paths, or Selenium looks for downloads.
+        # Without both paths, Selenium would look for downloads.
         options.binary_location = "/usr/bin/chromium"
         driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
         yield driver
@@ -149,7 +149,7 @@ def driver():
 
 @pytest.fixture(scope="session")
 def front(server, request):
-    """A proxy before the server; see front.py."""
+    """Creates proxies in front of the server (front.py)."""
     return partial(Front, server.address, page=request.config.getoption("--page"))
 
 
@@ -160,10 +160,10 @@ def address(server, front, request) -> str:
 
 @pytest.fixture
 def page(driver, address):
-    """The page, opened, with the example compared."""
+    """The opened page with the compared example."""
     page = Page(driver, address)
     page.sent(), page.complaints()
     page.open()
     yield page
     complaints = page.complaints()
-    assert not complaints, "a test that provokes messages on the console reads them itself"
+    assert not complaints, "the console has messages that the test did not read"

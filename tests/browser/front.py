@@ -1,4 +1,4 @@
-"""A proxy before a server: under a path prefix, with a key, or with a page of its own."""
+"""A proxy in front of a server, with a path prefix, an API key, or its own page."""
 
 import contextlib
 import json
@@ -8,14 +8,14 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-# What the server itself sends with its page.
+# The policy that the server sends with its page.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
 POLICY += "img-src 'self' data:"
 REFUSAL = {"message": "this server asks for an API key", "type": "invalid_request_error", "code": "invalid_api_key"}
 
 
 class Front:
-    """Forwards to `server` what comes for `prefix`; `/v1/` only with `key`, if there is one."""
+    """Forwards requests under `prefix` to `server`. If there is a `key`, `/v1/` requires it."""
 
     def __init__(self, server: str, prefix: str = "", key: str | None = None, page: Path | None = None) -> None:
         class Handler(BaseHTTPRequestHandler):
@@ -51,7 +51,7 @@ class Front:
                     if headers.get(name):
                         self.send_header(name, headers[name])
                 self.send_header("Content-Length", str(len(body)))
-                with contextlib.suppress(ConnectionError):  # the page drops a request when a newer one is wanted
+                with contextlib.suppress(ConnectionError):  # the page cancels a request when it sends a newer one
                     self.end_headers()
                     self.wfile.write(body)
 

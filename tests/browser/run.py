@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Tests the start page in headless Chromium, against a real server of models/nano.
+"""Tests the start page in headless Chromium against a real server of models/nano.
 
-Installs Debian's Chromium where there is none, makes a virtual environment below the cache folder, builds `lexivec`, and
-runs the tests beside this file. LEXIVEC_PROGRAM names another program than the one built.
+Installs Debian's Chromium if there is none, creates a virtual environment in the cache folder, builds `lexivec`, and runs
+the tests in this folder. If LEXIVEC_PROGRAM is set, it names the program to test, and nothing is built.
 
-    run.py --page FILE       test this page, put before the server (front.py), instead of the one built in
+    run.py --page FILE       test this page instead of the built-in one; a proxy in front of the server serves it (front.py)
 
-Further arguments go to pytest.
+Other arguments are passed to pytest.
 """
 
 import os
@@ -19,12 +19,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 import suite  # noqa: E402  (needs the path)
 
 HERE = Path(__file__).resolve().parent
-# The font is for the screenshots: without one, Chinese is boxes.
+# The font is for screenshots, in which Chinese characters would otherwise be boxes.
 PACKAGES = ["chromium", "chromium-driver", "fonts-droid-fallback"]
 
 
 def browser() -> None:
-    """Chromium and its driver; the driver has to come from where the browser does, for their versions must agree."""
+    """Installs Chromium and its driver. Both must have the same source, because their versions must match."""
     if shutil.which("chromium") and shutil.which("chromedriver"):
         return
     if not shutil.which("apt-get") or os.geteuid() != 0:

@@ -1,4 +1,4 @@
-"""What the start page promises, seen in a browser and held against the API."""
+"""Tests of the start page in a browser, compared with the API."""
 
 import itertools
 import json
@@ -33,7 +33,7 @@ def cosines(vectors) -> np.ndarray:
 
 
 def assert_matrix(page, server, body: dict) -> None:
-    """The matrix is that of the API's own vectors for `body`."""
+    """Checks that the matrix has the cosines of the API's vectors for `body`."""
     terms = body["input"]
     expected = cosines(server.post(body))
     cells = page.cells()
@@ -48,7 +48,7 @@ def last_body(page) -> dict:
 
 
 def run_snippets(page, **environment) -> tuple[list, list]:
-    """The vectors that the page's curl command and its Python program print, each run as it stands."""
+    """Runs the page's curl command and its Python program unchanged; returns the vectors that each prints."""
     environment = os.environ | environment
     shell = subprocess.run(["bash", "-ec", page.text("#curl")], capture_output=True, check=True, env=environment)
     program = page.text("#python") + "\nimport json; print(json.dumps(vectors))"
@@ -56,7 +56,7 @@ def run_snippets(page, **environment) -> tuple[list, list]:
     return [item["embedding"] for item in json.loads(shell.stdout)["data"]], json.loads(python.stdout)
 
 
-def test_opens_with_an_example_and_asks_nobody_else(page):
+def test_opens_with_an_example_and_contacts_only_the_server(page):
     terms = page.find("#terms").get_attribute("value").split("\n")
     assert len(page.cells()) == len(terms) ** 2
     tokens, dimensions, ms = (float(part.split()[0]) for part in page.text("#status").split(" · ")[1:])
@@ -73,7 +73,7 @@ def test_is_sent_with_a_strict_policy(page):
     assert policy.startswith("default-src 'none'") and "connect-src 'self'" in policy
 
 
-def test_matrix_is_that_of_the_apis_vectors(page, server):
+def test_the_matrix_has_the_cosines_of_the_apis_vectors(page, server):
     page.find("#terms").clear()
     page.find("#terms").send_keys("\n\n  ".join(TERMS) + "\n")
     page.find("#terms").send_keys(Keys.CONTROL, Keys.ENTER)
@@ -89,7 +89,7 @@ def test_matrix_is_that_of_the_apis_vectors(page, server):
     assert abs(float(tip[2].replace("−", "-")) - expected) < 5e-5 + 1e-6
 
 
-def test_clustering_orders_the_same_numbers(page, server):
+def test_clustering_only_reorders_the_matrix(page, server):
     shuffled = TERMS[::2] + TERMS[1::2]
     page.compare(shuffled)
 
@@ -108,7 +108,7 @@ def test_clustering_orders_the_same_numbers(page, server):
     assert_matrix(page, server, {"model": "nano", "input": shuffled})
 
 
-def test_plane_shows_the_principal_components(page, server):
+def test_the_plane_shows_the_principal_components(page, server):
     page.compare(TERMS)
     script = "return [...document.querySelectorAll('circle')].map(c => [c.cx.baseVal.value, -c.cy.baseVal.value])"
     drawn = np.array(page.run(script))
@@ -163,7 +163,7 @@ def test_dimensions_domain_and_instruction_reach_request_and_snippets(page, serv
     page.find("#domain").send_keys(Keys.END)
     page.wait()
     page.find("#instruction").send_keys("Represent the patient's condition:")
-    assert "before the form changed" in page.text("#status"), "results of another request must not pass for this one's"
+    assert "before the form changed" in page.text("#status"), "the page must not show results of another request as current"
     page.find("#instruction").send_keys(Keys.ENTER)
     page.wait()
     body = last_body(page)
@@ -172,7 +172,7 @@ def test_dimensions_domain_and_instruction_reach_request_and_snippets(page, serv
     assert "before the form changed" not in page.text("#status")
 
 
-def test_snippets_run_and_give_the_pages_vectors(page, server):
+def test_snippets_run_and_print_the_pages_vectors(page, server):
     page.fill("#domain", "own")
     page.fill("#instruction", 'Represent the patient\'s "condition":')
     page.fill("#dimensions", "1")
@@ -186,7 +186,7 @@ def test_snippets_run_and_give_the_pages_vectors(page, server):
     assert page.driver.title == "lexivec" and page.run("return document.images.length") == 0, "a term was read as HTML"
 
 
-def test_copies(page):
+def test_copy_buttons_copy_the_snippets(page):
     for name in ("curl", "python"):
         snippet = page.text(f"#{name}")
         page.find(f"[data-copy={name}]").click()
@@ -197,7 +197,7 @@ def test_copies(page):
         page.open()
 
 
-def test_errors_are_in_words(page):
+def test_errors_are_shown_as_sentences(page):
     for terms, words in [(["one"], "at least two"), ([str(n) for n in range(61)], "61 terms are too many")]:
         page.sent()
         page.compare(terms)
@@ -214,7 +214,7 @@ def test_errors_are_in_words(page):
     assert len(complaints) == 2 and "status of 400" in complaints[0] and "status of 404" in complaints[1]
 
 
-def test_a_server_that_is_gone_is_said_to_be(page, front):
+def test_an_unreachable_server_is_reported(page, front):
     proxy = front()
     page.open(address=proxy.address)
     proxy.stop()
@@ -242,7 +242,7 @@ def test_behind_a_prefix_and_a_key(page, front, server):
     assert complaints and all("status of 401" in complaint for complaint in complaints)
 
 
-def test_works_from_the_keyboard_and_says_what_things_are(page):
+def test_works_with_the_keyboard_and_has_accessible_names(page):
     page.compare(TERMS)
     for field in page.driver.find_elements("css selector", "textarea, select, input, button, pre, table, svg"):
         assert not field.is_displayed() or field.accessible_name, field.get_attribute("outerHTML")[:80]
@@ -284,7 +284,7 @@ return found;"""
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_contrast(page, dark):
-    """WCAG's 4.5 to 1 for every text, and for the numbers on every colour of the scale."""
+    """Every text, and the numbers on every colour of the scale, have WCAG's contrast of 4.5 to 1."""
     page.open(dark=dark)
     found = page.run(CONTRASTS)
     assert len(found) > 250

@@ -1,4 +1,4 @@
-"""The page that `lexivec compare --html` writes, opened from its file as a user does."""
+"""Tests of the page that `lexivec compare --html` writes, opened from its file as a user would."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ TEXTS += ["</script><img src=x onerror=document.title='run'>", "ابن سينا"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Two precisions of nano held against it, with pairs, a retrieval set and a gate that fails."""
+    """A comparison of two precisions with nano, with pairs, a retrieval set and a gate that fails."""
     folder = tmp_path_factory.mktemp("report")
     program, nano = suite.program(), suite.ROOT / "models" / "nano"
     quiet = {"cwd": folder, "check": True, "stdout": subprocess.DEVNULL}
@@ -66,14 +66,14 @@ def texts(driver, selector: str) -> list[str]:
     return [element.text for element in driver.find_elements(By.CSS_SELECTOR, selector)]
 
 
-def test_it_asks_nobody_and_runs_nothing_of_a_texts(page):
+def test_the_page_sends_no_requests_and_runs_no_script_in_texts(page):
     events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
     sent = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
     assert {url.split(":")[0] for url in sent} <= {"file", "data"}
     assert page.title == "fp16, int8 against nano"
 
 
-def test_it_shows_what_the_report_says(page, report):
+def test_the_page_shows_the_reports_figures(page, report):
     headings = texts(page, "h2")
     for heading in ["Size and speed", "Likeness to the baseline", "Quality against cost", "By output dimension", "By layer"]:
         assert heading in headings
@@ -84,7 +84,7 @@ def test_it_shows_what_the_report_says(page, report):
     rows = texts(page, "tbody tr")
     facts = int8["facts"]
     assert any(row.startswith("int8") and f"{facts['bytes'] / 1e6:.1f}" in row for row in rows)
-    # The tab of the candidate with the worst text is open, and the worst text first.
+    # The tab of the candidate with the worst text is open, and its worst text comes first.
     tables = page.find_elements(By.CSS_SELECTOR, "table")
     worst = tables[-1].find_elements(By.CSS_SELECTOR, "tbody tr")
     assert len(worst) == len(TEXTS)
@@ -92,13 +92,13 @@ def test_it_shows_what_the_report_says(page, report):
     assert page.find_element(By.CSS_SELECTOR, "[aria-pressed=true]").text == "int8"
 
 
-def test_a_candidates_worst_texts_are_a_click_away(page, report):
+def test_a_click_shows_a_candidates_worst_texts(page, report):
     page.find_element(By.XPATH, "//button[contains(., 'fp16')]").click()
     first = page.find_elements(By.CSS_SELECTOR, "table")[-1].find_element(By.CSS_SELECTOR, "tbody tr")
     assert report["candidates"][0]["worst"][0]["place"] in first.text
 
 
-def test_marks_say_their_figures_to_pointer_and_keyboard(page):
+def test_marks_show_their_figures_to_pointer_and_keyboard(page):
     tip = page.find_element(By.ID, "tip")
     assert not tip.is_displayed()
     mark = page.find_element(By.CSS_SELECTOR, "figure g[tabindex]")
@@ -111,7 +111,7 @@ def test_marks_say_their_figures_to_pointer_and_keyboard(page):
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_nothing_runs_over_its_edge(driver, folder, width):
+def test_nothing_exceeds_its_figure(driver, folder, width):
     load(driver, folder, width=width)
     wide = "return document.documentElement.scrollWidth <= innerWidth"
     assert driver.execute_script(wide), "the page scrolls sideways"
@@ -135,7 +135,7 @@ def test_the_dark_page_is_dark(driver, folder):
 
 
 def test_screenshots(driver, folder):
-    """For people to look at."""
+    """Writes screenshots for visual inspection."""
     into = Path(tempfile.gettempdir()) / "lexivec-report"
     into.mkdir(exist_ok=True)
     for name, width, dark in [("light", 1280, False), ("dark", 1280, True), ("phone", 390, False)]:

@@ -1,7 +1,7 @@
-"""What the clients' scripts in Python share: the servers' addresses, reference vectors, and how errors are judged.
+"""Code that the clients' Python scripts share: the servers' addresses, reference vectors, and checks of errors.
 
-A reference is what the server answers to plain urllib, one text at a time, as floats: clients' batches, formats and
-wrappings must not change it.
+Reference vectors are the server's answers to plain urllib, one text at a time, as floats. Clients' batches, formats and
+wrappers must not change them.
 """
 
 import contextlib
@@ -11,9 +11,9 @@ import os
 import urllib.request
 from pathlib import Path
 
-URL = os.environ["LEXIVEC_URL"]  # a recorder before the server
+URL = os.environ["LEXIVEC_URL"]  # a recorder in front of the server
 DIRECT_URL = os.environ["LEXIVEC_DIRECT_URL"]
-KEYED_URL = os.environ["LEXIVEC_KEYED_URL"]  # a recorder before the server with an API key
+KEYED_URL = os.environ["LEXIVEC_KEYED_URL"]  # a recorder in front of the server with an API key
 KEYED_DIRECT_URL = os.environ["LEXIVEC_KEYED_DIRECT_URL"]
 KEY = os.environ["LEXIVEC_KEY"]
 MODEL, KEYED_MODEL = "nano", "demo/nano"
@@ -26,7 +26,7 @@ TOO_LONG = "cardiac arrest " * 4096
 
 
 def post(path: str, body: dict) -> object:
-    """What the server answers without a client and a recorder between."""
+    """Sends a request without a client and a recorder; returns the answer."""
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(DIRECT_URL + path, json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request) as response:
@@ -39,7 +39,7 @@ def reference(texts: list[str], **fields) -> list[list[float]]:
 
 
 def same(got: list, expected: list[list[float]]) -> bool:
-    """Whether vectors agree to the last bit of a float32."""
+    """Whether vectors agree to the precision of float32."""
     close = (abs(a - b) < 1e-7 for x, y in zip(got, expected, strict=True) for a, b in zip(x, y, strict=True))
     return all(close)
 
@@ -53,22 +53,22 @@ def cosine(a, b) -> float:
 
 
 def recorded(url: str = URL) -> list[dict]:
-    """The requests since the last call."""
+    """Returns the requests since the last call."""
     with urllib.request.urlopen(f"{url}/recorder") as response:
         return json.load(response)
 
 
 @contextlib.contextmanager
-def refused(kind: type[Exception], words: str = "", url: str = URL, **attributes):
-    """The block must raise `kind`, with these words in its message and these attributes, after a single request."""
+def refused(error_type: type[Exception], words: str = "", url: str = URL, **attributes):
+    """Checks that the block raises `error_type` with these words and attributes after a single request."""
     recorded(url)
     try:
         yield
-    except kind as error:
+    except error_type as error:
         assert words in str(error), f"{words!r} is not in {error}"
         for name, value in attributes.items():
             assert getattr(error, name) == value, f"{name}: {getattr(error, name)!r} instead of {value!r}"
         statuses = [request["status"] for request in recorded(url)]
-        assert len(statuses) == 1, f"a permanent error was asked for {len(statuses)} times: {statuses}"
+        assert len(statuses) == 1, f"the client sent the request {len(statuses)} times despite a permanent error: {statuses}"
     else:
-        raise AssertionError(f"{kind.__name__} was not raised ({words}, {attributes})")
+        raise AssertionError(f"{error_type.__name__} was not raised ({words}, {attributes})")

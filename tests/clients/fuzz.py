@@ -1,4 +1,4 @@
-"""schemathesis twice over a document: all that it allows and forbids, and the part that has to be served."""
+"""Runs schemathesis twice with an OpenAPI document: with valid and invalid requests, and with those that must succeed."""
 
 import json
 import os
@@ -10,24 +10,24 @@ from pathlib import Path
 
 from contract import DIRECT_URL, MODEL, WIDTH
 
-# The same requests every time, so that a failure is this change's. For others: LEXIVEC_SEED=2 make test-clients.
+# A fixed seed, so that all runs send the same requests. For others, run LEXIVEC_SEED=2 make test-clients.
 SEED = os.environ.get("LEXIVEC_SEED", "1")
 VOCABULARY = 16_381
 
 
 def fuzz(document: dict, examples: int, excluded_checks: str) -> str:
-    """Says what was run; ends this process with what schemathesis said if it found something.
+    """Returns a summary of the requests. Ends this process with schemathesis' output if it finds a failure.
 
-    What a document allows may be refused, with a documented 4xx: it cannot know the names and the sizes of the models
-    that are served. With these filled in, a refusal is an error.
+    The server may reject a valid request with a documented 4xx, because the document does not have the names and sizes of
+    the served models. After these are filled in, a rejection is an error.
     """
-    anything = schemathesis(document, examples, "--exclude-checks", excluded_checks)
-    possible = schemathesis(servable(document), examples, "--mode", "positive", "--include-method", "POST")
-    return f"all of it: {anything}; what has to be served: {possible}"
+    everything = schemathesis(document, examples, "--exclude-checks", excluded_checks)
+    acceptable = schemathesis(servable(document), examples, "--mode", "positive", "--include-method", "POST")
+    return f"all requests: {everything}; requests that must succeed: {acceptable}"
 
 
 def schemathesis(document: dict, examples: int, *flags: str, url: str = DIRECT_URL) -> str:
-    """How many requests were made of the server at `url`."""
+    """Runs schemathesis against the server at `url`; returns the number of requests."""
     program = Path(sys.executable).with_name("schemathesis")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "openapi.json")
@@ -42,12 +42,12 @@ def schemathesis(document: dict, examples: int, *flags: str, url: str = DIRECT_U
 
 
 def servable(document: dict) -> dict:
-    """The requests of a document that this server promises to answer with 200."""
+    """Restricts a document to requests that this server must answer with 200."""
     document = json.loads(json.dumps(document))
     schemas = document["components"]["schemas"]
     for schema in (schema for name, schema in schemas.items() if name.endswith("Request")):
         fields = schema["properties"]
-        # They exclude each other and token ids, and are names that no document knows.
+        # Removed, because they exclude each other and token ids, and their values are names that the document does not have.
         for name in ("instruction", "domain", "prompt_name"):
             fields.pop(name, None)
         if "model" in fields:
@@ -63,7 +63,7 @@ def servable(document: dict) -> dict:
 
 
 def bound(form: dict) -> None:
-    """Keeps a form of the input to texts that are not empty, and to ids of the vocabulary."""
+    """Restricts a form of the input to texts that are not empty, and to ids of the vocabulary."""
     while form["type"] == "array":
         form = form["items"]
     form |= {"minLength": 1} if form["type"] == "string" else {"minimum": 0, "maximum": VOCABULARY - 1}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The guide's notebook flow, with the openai client installed here."""
+"""Runs the steps of the guide's notebook with the installed openai client."""
 
 import json
 import math
@@ -32,10 +32,10 @@ def main() -> None:
     (floats,) = embed("Hello, world!", encoding_format="float")
     assert max(abs(a - b) for a, b in zip(greeting, floats, strict=True)) < 1e-7
 
-    (cut,) = embed("Hello, world!", dimensions=128)
-    assert len(cut) == 128 and abs(math.hypot(*cut) - 1) < 1e-5
+    (truncated,) = embed("Hello, world!", dimensions=128)
+    assert len(truncated) == 128 and abs(math.hypot(*truncated) - 1) < 1e-5
     try:
-        # The guide's 512 is wider than the demonstration model: refused, and not retried.
+        # The guide's 512 dimensions exceed those of the demonstration model, so the server rejects them.
         embed("Hello, world!", dimensions=512)
         raise AssertionError("512 dimensions of 256")
     except openai.BadRequestError as error:

@@ -1,4 +1,4 @@
-"""Haystack: its embedders for text-embeddings-inference, on the routes of that server."""
+"""Tests Haystack's embedders for text-embeddings-inference with the routes of that server."""
 
 import importlib.metadata
 
@@ -32,7 +32,7 @@ for url in (URL, f"{URL}/embed"):
     assert same([text(TERMS[0], url=url, normalize=True)], reference(TERMS[:1]))
     assert same(documents(TERMS, url=url, normalize=True), reference(TERMS))
 
-# It asks for vectors that are not normalised, unless told otherwise.
+# By default, Haystack requests vectors that are not normalised.
 recorded()
 raw = documents(TERMS)
 assert recorded()[0]["fields"] == {"truncate": True, "normalize": False}

@@ -1,4 +1,4 @@
-"""huggingface_hub: InferenceClient.feature_extraction with each of its parameters."""
+"""Tests InferenceClient.feature_extraction of huggingface_hub with each of its parameters."""
 
 import asyncio
 
@@ -22,11 +22,11 @@ assert same(embed(TERMS, encoding_format="float"), reference(TERMS))
 assert same(embed(TERMS, normalize=True, truncate=False), reference(TERMS))
 for raw, vector in zip(embed(TERMS, normalize=False), reference(TERMS), strict=True):
     assert not unit(raw) and cosine(raw, vector) > 0.99999
-for direction, side in (("right", "end"), ("left", "start")):
-    cut = embed(TOO_LONG + "!", truncate=True, truncation_direction=direction)
-    assert same(cut, reference([TOO_LONG + "!"], truncate=side))
+for direction, end in (("right", "end"), ("left", "start")):
+    truncated = embed(TOO_LONG + "!", truncate=True, truncation_direction=direction)
+    assert same(truncated, reference([TOO_LONG + "!"], truncate=end))
 
-# It never asks again. The words of the error are in its message.
+# The client never retries. Its exceptions contain the server's message.
 for words, fields in [
     ("maximum context length", {"text": TOO_LONG}),
     ("`dimensions`", {"text": "a", "dimensions": 257}),

@@ -1,11 +1,11 @@
-// @huggingface/inference: featureExtraction, and the reasons that its errors show.
+// Tests featureExtraction of @huggingface/inference, and the messages of its errors.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 
-// Beside the interpreter's environment, not beside this file, lies what npm installed.
+// npm installed the packages in the interpreter's environment, not in this folder.
 const environment = process.execPath.split("/lib/python3")[0];
 const { InferenceClient } = createRequire(join(environment, "node_modules/"))("@huggingface/inference");
 const { version } = JSON.parse(readFileSync(join(environment, "node_modules/@huggingface/inference/package.json")));
@@ -13,7 +13,7 @@ const { LEXIVEC_URL: URL, LEXIVEC_DIRECT_URL: DIRECT, LEXIVEC_KEYED_URL: KEYED, 
 const { terms } = JSON.parse(readFileSync(join(dirname(process.argv[1]), "texts.json")));
 const tooLong = "cardiac arrest ".repeat(4096);
 
-// One text at a time, without the client.
+// Returns vectors of one text at a time, without the client.
 async function reference(texts) {
   const vectors = [];
   for (const input of texts) {
@@ -33,7 +33,7 @@ const expected = await reference(terms);
 for (const address of [URL, `${URL}/embed`]) {
   const client = new InferenceClient("any", { endpointUrl: address });
   same(await client.featureExtraction({ inputs: terms }), expected);
-  // It sends what callers leave out as it is.
+  // The client sends null for options that a caller sets to null.
   same(await client.featureExtraction({ inputs: terms, prompt_name: null, parameters: null }), expected);
 
   for (const [fields, words] of [
@@ -41,7 +41,7 @@ for (const address of [URL, `${URL}/embed`]) {
     [{ inputs: ["a", ""] }, "inputs[1]: the text is empty"],
     [{ inputs: "a", dimensions: 257 }, "`dimensions`"],
     [{ inputs: "a", prompt_name: "nobody" }, "`prompt_name`"],
-    // Half of a surrogate pair, as a cut JavaScript string ends.
+    // Half of a surrogate pair, as at the end of a truncated JavaScript string.
     [{ inputs: ["a", "😀".slice(0, 1)] }, "`inputs[1]`: the escape \\ud83d"],
   ]) {
     await assert.rejects(client.featureExtraction(fields), (error) => {

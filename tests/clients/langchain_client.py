@@ -1,4 +1,4 @@
-"""LangChain: OpenAIEmbeddings with texts and with its default, tiktoken's ids; HuggingFaceEndpointEmbeddings."""
+"""Tests LangChain: OpenAIEmbeddings with texts and with its default (tiktoken's ids), and HuggingFaceEndpointEmbeddings."""
 
 import asyncio
 import importlib.metadata
@@ -14,7 +14,7 @@ from huggingface_hub.errors import BadRequestError, HfHubHTTPError
 from langchain_huggingface import HuggingFaceEndpointEmbeddings
 from langchain_openai import OpenAIEmbeddings
 
-# tiktoken downloads its vocabularies; LlamaIndex brings them along.
+# tiktoken would download its vocabularies. LlamaIndex contains them.
 os.environ["TIKTOKEN_CACHE_DIR"] = str(Path(llama_index.core.__file__).parent / "_static" / "tiktoken_cache")
 
 
@@ -24,7 +24,7 @@ def openai_embeddings(**settings) -> OpenAIEmbeddings:
 
 
 def endpoint_embeddings(url: str = URL, key: str = "any", **model_kwargs) -> HuggingFaceEndpointEmbeddings:
-    """Its `model` may not be a URL; its client may have one."""
+    """Creates embeddings with a client for `url`, because recent LangChain versions reject a URL as `model`."""
     embeddings = HuggingFaceEndpointEmbeddings(model=MODEL, model_kwargs=model_kwargs, huggingfacehub_api_token=key)
     embeddings.client = InferenceClient(base_url=url, api_key=key)
     return embeddings
@@ -58,10 +58,10 @@ def errors():
 
 
 def tiktokens_ids():
-    """LangChain's default sends ids of OpenAI's vocabulary. The refusal names the cure where an id is not in ours.
+    """By default, LangChain sends ids of OpenAI's vocabulary. If the model lacks an id, the error names the setting.
 
-    Where all are, no server can know: they are other words here, and so is the vector. Qwen3's vocabulary has all of
-    OpenAI's ids, so with these models the setting is never optional.
+    If the model has all ids, no server can detect the mistake: the ids are other words here, so the vector is another one.
+    Qwen3's vocabulary has all of OpenAI's ids, so these models always need the setting.
     """
     default = openai_embeddings(check_embedding_ctx_length=True)
     with refused(openai.BadRequestError, words="check_embedding_ctx_length=False", param="input"):

@@ -1,4 +1,4 @@
-"""LlamaIndex: OpenAILikeEmbedding, and TextEmbeddingsInference on the routes of that server."""
+"""Tests LlamaIndex: OpenAILikeEmbedding, and TextEmbeddingsInference with the routes of that server."""
 
 import asyncio
 import importlib.metadata
@@ -9,7 +9,7 @@ from contract import recorded, reference, refused, same
 from llama_index.embeddings.openai_like import OpenAILikeEmbedding
 from llama_index.embeddings.text_embeddings_inference import TextEmbeddingsInference
 
-# Both strip texts and may turn newlines into spaces before they send them.
+# Both clients strip texts, and may replace newlines by spaces.
 PLAIN_UNICODE = [text for text in UNICODE if text == text.strip() and "\n" not in text]
 
 
@@ -33,7 +33,7 @@ def like_openai():
     assert same(vectors[::500], reference(MANY[::500])) and len(vectors) == len(MANY)
     instructed = openai_like(additional_kwargs={"extra_body": {"instruction": INSTRUCTION}})
     assert same(instructed.get_text_embedding_batch(TERMS), reference(TERMS, instruction=INSTRUCTION))
-    # It asks up to a hundred times where a status says that it may help.
+    # The client retries up to a hundred times if the status is retryable.
     with refused(openai.BadRequestError, param="dimensions", code="invalid_value"):
         openai_like(dimensions=257).get_text_embedding("a")
     with refused(openai.NotFoundError, param="model", code="model_not_found"):
@@ -53,10 +53,10 @@ def text_embeddings_inference():
     assert same(asyncio.run(embedding.aget_text_embedding_batch(TERMS)), reference(TERMS))
     assert same(embedding.get_text_embedding_batch(PLAIN_UNICODE), reference(PLAIN_UNICODE))
     assert same(embedding.get_text_embedding_batch(MANY)[::500], reference(MANY[::500]))
-    # It asks for truncation unless told otherwise.
+    # By default, the client requests truncation.
     assert same([embedding.get_text_embedding(TOO_LONG)], reference([TOO_LONG], truncate="end"))
     assert tei(base_url=KEYED_URL, auth_token=KEY).get_text_embedding("a")
-    # It does not look at the status: an error's body is taken for vectors, and has none.
+    # The client ignores the status. It looks for vectors in the body, and an error's body has none.
     with refused(KeyError):
         tei(truncate_text=False).get_text_embedding(TOO_LONG)
     with refused(KeyError, url=KEYED_URL):

@@ -1,11 +1,12 @@
-// openai-node: formats, order, own fields, Unicode, models, errors, keys. What it shares with Python is in contract.py.
+// Tests openai-node: formats, order, lexivec's own fields, Unicode, models, errors, keys. contract.py is the Python version
+// of the helpers.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 
-// Beside the interpreter's environment, not beside this file, lies what npm installed.
+// npm installed the packages in the interpreter's environment, not in this folder.
 const environment = process.execPath.split("/lib/python3")[0];
 const { default: OpenAI } = createRequire(join(environment, "node_modules/"))("openai");
 const { version } = JSON.parse(readFileSync(join(environment, "node_modules/openai/package.json")));
@@ -24,7 +25,7 @@ async function embed(input, fields = {}) {
   return answer.data.map((item) => item.embedding);
 }
 
-// One text at a time, as floats, without the client.
+// Returns vectors of one text at a time, as floats, without the client.
 async function reference(texts, fields = {}) {
   const vectors = [];
   for (const input of texts) {
@@ -45,18 +46,18 @@ function same(got, expected) {
 
 const recorded = async (url = URL) => (await fetch(`${url}/recorder`)).json();
 
-async function refused(kind, attributes, call, url = URL) {
+async function refused(errorType, attributes, call, url = URL) {
   await recorded(url);
   await assert.rejects(call, (error) => {
-    assert.ok(error instanceof kind, `${error} is not a ${kind.name}`);
+    assert.ok(error instanceof errorType, `${error} is not a ${errorType.name}`);
     for (const [name, value] of Object.entries(attributes)) assert.equal(error[name], value, `${name} of ${error}`);
     assert.ok(error.requestID && error.error.message);
     return true;
   });
-  assert.equal((await recorded(url)).length, 1, `a permanent error was asked for again: ${JSON.stringify(attributes)}`);
+  assert.equal((await recorded(url)).length, 1, `the client retried after a permanent error: ${JSON.stringify(attributes)}`);
 }
 
-// Formats, dimensions, order. Without a format the client asks for base64 and decodes whatever comes.
+// Formats, dimensions, order. By default, the client requests base64 and decodes the answer.
 const expected = await reference(terms);
 await recorded();
 same(await embed(terms), expected);
@@ -65,14 +66,14 @@ same(await embed(terms, { encoding_format: "float" }), expected);
 const encoded = await embed(terms, { encoding_format: "base64" });
 same(encoded.map((text) => [...new Float32Array(Uint8Array.from(Buffer.from(text, "base64")).buffer)]), expected);
 for (const dimensions of [1, 64, width]) {
-  const cut = await embed(terms, { dimensions });
-  cut.forEach((vector) => assert.ok(vector.length === dimensions && Math.abs(norm(vector) - 1) < 1e-5));
-  same(cut, await reference(terms, { dimensions }));
+  const truncated = await embed(terms, { dimensions });
+  truncated.forEach((vector) => assert.ok(vector.length === dimensions && Math.abs(norm(vector) - 1) < 1e-5));
+  same(truncated, await reference(terms, { dimensions }));
 }
 const vectors = await embed(many);
 same([0, 1, 1024, 2047].map((i) => vectors[i]), await reference([0, 1, 1024, 2047].map((i) => many[i])));
 
-// Own fields stand in the body beside the others.
+// lexivec's own fields are top-level fields of the body.
 same(await embed(terms, { instruction }), await reference(terms.map((t) => `Instruct: ${instruction}\nQuery:${t}`)));
 same(await embed(terms, { domain: "medical" }), await reference(terms, { domain: "medical" }));
 (await embed(terms, { normalize: false })).forEach((vector) => assert.ok(Math.abs(norm(vector) - 1) > 1e-3));
@@ -84,7 +85,7 @@ assert.deepEqual((await client.models.list()).data.map(({ id }) => id), [model])
 const keyed = new OpenAI({ baseURL: `${KEYED}/v1`, apiKey: KEY });
 assert.equal((await keyed.models.retrieve("demo/nano")).id, "demo/nano");
 
-// Permanent errors: the client's class, our fields, one request.
+// Permanent errors raise the client's error class with the server's fields, after one request.
 const invalid = { code: "invalid_value", type: "invalid_request_error", status: 400 };
 for (const [fields, attributes] of [
   [{ input: "" }, { ...invalid, param: "input" }],
@@ -94,7 +95,7 @@ for (const [fields, attributes] of [
   [{ dimensions: width + 1 }, { ...invalid, param: "dimensions" }],
   [{ dimension: 3 }, { ...invalid, param: "dimension" }],
   [{ domain: "astrology" }, { ...invalid, param: "domain" }],
-  // Half of a surrogate pair, as a cut JavaScript string ends: no text, and no server's fault.
+  // Half of a surrogate pair, as at the end of a truncated JavaScript string, is not valid text.
   [{ input: "😀".slice(0, 1) }, { status: 400, type: "invalid_request_error" }],
 ]) {
   await refused(OpenAI.BadRequestError, attributes, () => client.embeddings.create({ model, input: "a", ...fields }));

@@ -1,4 +1,4 @@
-"""openai-python: formats, order, own fields, Unicode, models, errors, keys, overload."""
+"""Tests openai-python: formats, order, lexivec's own fields, Unicode, models, errors, keys, overload."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -25,9 +25,9 @@ def formats_dimensions_and_order():
     assert same(embed(TERMS, encoding_format="float"), expected)
     assert same(embed(TERMS[0], user="somebody"), expected[:1])
     for width in (1, 64, WIDTH):
-        cut = embed(TERMS, dimensions=width)
-        assert all(len(vector) == width and unit(vector) for vector in cut)
-        assert same(cut, reference(TERMS, dimensions=width))
+        truncated = embed(TERMS, dimensions=width)
+        assert all(len(vector) == width and unit(vector) for vector in truncated)
+        assert same(truncated, reference(TERMS, dimensions=width))
     assert same(embed(UNICODE), reference(UNICODE))
     vectors = embed(MANY)
     assert len({tuple(vector) for vector in vectors}) == len(MANY)
@@ -48,7 +48,7 @@ def own_fields():
     assert not same(embed(TERMS, extra_body={"prompt_name": "query"}), plain)
     raw = embed(TERMS, extra_body={"normalize": False})
     assert all(not unit(vector) and cosine(vector, p) > 0.99999 for vector, p in zip(raw, plain, strict=True))
-    start, end = (embed(TOO_LONG + "!", extra_body={"truncate": side})[0] for side in ("start", "end"))
+    start, end = (embed(TOO_LONG + "!", extra_body={"truncate": where})[0] for where in ("start", "end"))
     assert start != end
 
 
@@ -61,7 +61,7 @@ def models():
         client.models.retrieve("nobody/nothing")
 
 
-def permanent_errors_are_asked_for_once():
+def permanent_errors_are_not_retried():
     invalid = {"code": "invalid_value", "type": "invalid_request_error"}
     for fields, attributes in [
         ({"input": ""}, invalid | {"param": "input"}),
@@ -92,17 +92,17 @@ def keys():
             stranger.embeddings.create(model=KEYED_MODEL, input="a")
 
 
-def overload_is_waited_for():
-    """Eight callers of eight texts each before a queue of 16: who is turned away comes back, and all are answered."""
+def overload_is_retried():
+    """Eight callers send eight texts each to a queue of 16. Rejected callers retry, and all get their vectors."""
     keyed = openai.OpenAI(base_url=f"{KEYED_URL}/v1", api_key=KEY, max_retries=20)
     texts = [[f"{word} " * 500 + str(i) for i in range(8)] for word in "abcdefgh"]
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda t: keyed.embeddings.create(model=KEYED_MODEL, input=t), texts))
     assert [len(answer.data) for answer in answers] == [8] * 8
-    assert any(request["attempt"] > 0 for request in recorded(KEYED_URL)), "nobody was turned away"
+    assert any(request["attempt"] > 0 for request in recorded(KEYED_URL)), "the server rejected no request"
 
 
-async def concurrent_answers_find_their_questions():
+async def concurrent_requests_get_their_own_vectors():
     async with openai.AsyncOpenAI(base_url=f"{URL}/v1", api_key="any") as client:
         answers = [client.embeddings.create(model=MODEL, input=text) for text in MANY[:32]]
         vectors = [answer.data[0].embedding for answer in await asyncio.gather(*answers)]
@@ -113,8 +113,8 @@ formats_dimensions_and_order()
 token_ids()
 own_fields()
 models()
-permanent_errors_are_asked_for_once()
+permanent_errors_are_not_retried()
 keys()
-overload_is_waited_for()
-asyncio.run(concurrent_answers_find_their_questions())
+overload_is_retried()
+asyncio.run(concurrent_requests_get_their_own_vectors())
 print(f"openai {openai.__version__}")

@@ -1,7 +1,7 @@
-"""schemathesis over OpenAI's own schema of POST /v1/embeddings, openai-embeddings.yaml.
+"""Runs schemathesis with OpenAI's schema of POST /v1/embeddings, openai-embeddings.yaml.
 
-What it allows is answered with vectors or refused with a documented 4xx, in OpenAI's shape; so is what it forbids, of
-which our own fields and nulls are accepted.
+The server answers a valid request with vectors or a documented 4xx, in OpenAI's format. The same is true for invalid
+requests, because lexivec accepts nulls and additional fields of its own.
 """
 
 from pathlib import Path

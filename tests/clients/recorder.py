@@ -1,8 +1,7 @@
-"""A proxy between one client and the server: counts requests and judges every answer, whatever the client makes of it.
+"""A proxy between a client and the server, which records requests and checks every answer independently of the client.
 
-`GET /recorder` answers what was recorded since the last such request, as
-`[{"method", "path", "status", "attempt", "fields"}]`: `attempt` is the client's own count of retries, `fields` the
-body's fields other than the input.
+`GET /recorder` returns the requests since the last such call as `[{"method", "path", "status", "attempt", "fields"}]`.
+`attempt` is the client's count of retries. `fields` are the body's fields except the input.
 """
 
 import http.client
@@ -14,13 +13,13 @@ from urllib.parse import urlsplit
 
 PERMANENT = {400, 401, 404, 405, 413, 415}
 BASE64 = re.compile(rb'"embedding":\s*"')
-# Routes of text-embeddings-inference, whose errors have its shape; so have those of POST /.
+# Routes of text-embeddings-inference, whose errors have its format. POST / has this format as well.
 TEI = {"/embed", "/tokenize", "/info"}
 HOP_BY_HOP = {"connection", "transfer-encoding", "host"}
 
 
 class Recorder:
-    """Listens on a free port while its `with` block runs, and passes what comes on to `server`."""
+    """A proxy on a free port, which forwards requests to `server` for the duration of a `with` block."""
 
     def __init__(self, server: str):
         self.target = urlsplit(server).netloc
@@ -52,16 +51,16 @@ class Recorder:
 
 
 def violation(request: dict, answer: http.client.HTTPResponse, body: bytes) -> str | None:
-    """What of the contract for all answers this one breaks."""
+    """Returns the rule of the contract for all answers that this answer violates, or None."""
     if not answer.headers.get("x-request-id"):
         return "no x-request-id"
     if answer.status < 400:
         base64 = request["fields"].get("encoding_format") == "base64"
-        return "base64 was asked for" if base64 and not BASE64.search(body) else None
+        return "the vectors are not base64, which the request asked for" if base64 and not BASE64.search(body) else None
     if answer.status == 429:
         return None if answer.headers.get("retry-after") else "no Retry-After"
     if answer.status not in PERMANENT:
-        return "a status that clients retry, or that is not documented"
+        return "the status is retryable or undocumented"
     if request["method"] == "HEAD":
         return None
     try:
@@ -73,11 +72,11 @@ def violation(request: dict, answer: http.client.HTTPResponse, body: bytes) -> s
             known = error.keys() == {"message", "type", "param", "code"} and error["message"] and error["type"]
     except (ValueError, KeyError, TypeError, AttributeError):
         known = False
-    return None if known else "the body is not an error in the shape of the route's API"
+    return None if known else "the body is not an error in the format of the route's API"
 
 
 class Listener(ThreadingHTTPServer):
-    # Clients connect dozens of times at once; beyond the default of 5 the kernel may reset some.
+    # Clients open dozens of connections at once. With the default of 5, the kernel may reset some.
     request_queue_size = 256
 
 
@@ -96,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
             answer = connection.getresponse()
             body = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            self.recorder.violations.append(f"{self.command} {self.path} was not answered: {error!r}")
+            self.recorder.violations.append(f"{self.command} {self.path} had no answer: {error!r}")
             self.close_connection = True
             return None
         finally:

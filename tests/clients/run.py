@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Contract tests with real clients against a real server: `make test-clients`.
+"""Runs contract tests with real clients against a real server: `make test-clients`.
 
-Sets up the clients' environments (environments.py; once), builds and starts `lexivec serve models/nano` twice, the
-second time with an API key and a small queue, and runs each client's script against both, through recorders of its own
-(recorder.py). Prints one line per client; exit code 1 if any of them fails.
+Creates the clients' environments once (environments.py), builds `lexivec`, and starts `lexivec serve models/nano` twice, the
+second time with an API key and a small queue. Runs each client's script against both servers through its own recorders
+(recorder.py). Prints one line per client, and exits with code 1 if one fails.
 
     run.py [--only NAME] [--fresh]
 
-LEXIVEC_PROGRAM names another program than the one built.
+If LEXIVEC_PROGRAM is set, it names the program to test, and nothing is built.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from server import Server
 HERE = Path(__file__).resolve().parent
 KEY = "a-key-of-the-contract-tests"
 
-# What is run: the script, and the environment it runs in.
+# The script and the environment of each client.
 CLIENTS = {
     "guide, openai 1.50.0": ("guide.py", "openai-1.50.0"),
     "guide, openai newest": ("guide.py", "openai-newest"),
@@ -45,7 +45,7 @@ CLIENTS = {
 
 
 def run(name: str, command: list, open_server: Server, keyed_server: Server) -> bool:
-    """Runs one client's script; its output is shown if it fails."""
+    """Runs one client's script, and prints its output if it fails."""
     started = time.monotonic()
     with Recorder(open_server.address) as recorder, Recorder(keyed_server.address) as keyed:
         addresses = {
@@ -62,7 +62,7 @@ def run(name: str, command: list, open_server: Server, keyed_server: Server) -> 
     seconds = time.monotonic() - started
     said = script.stdout.strip().splitlines()
     summary = said[-1] if passed and said else ""
-    # schemathesis asks past the recorder, and counts for itself.
+    # schemathesis bypasses the recorder and counts its own requests.
     asked = f"{requests:5d} requests" if requests else " " * 14
     print(f"{'pass' if passed else 'FAIL'}  {seconds:5.1f} s  {asked}  {name:30} {summary}", flush=True)
     if not passed:
@@ -72,20 +72,20 @@ def run(name: str, command: list, open_server: Server, keyed_server: Server) -> 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="NAME", help="run the clients whose name holds NAME")
+    parser.add_argument("--only", metavar="NAME", help="run only clients whose names contain NAME")
     parser.add_argument(
-        "--fresh", action="store_true", help="make the environments again: the newest releases may have changed"
+        "--fresh", action="store_true", help="recreate the environments, to get the newest releases"
     )
     arguments = parser.parse_args()
     chosen = {name: client for name, client in CLIENTS.items() if (arguments.only or "") in name}
     if not chosen:
-        parser.error(f"no client's name holds {arguments.only!r}; there are: {', '.join(CLIENTS)}")
+        parser.error(f"no client's name contains {arguments.only!r}; the clients are {', '.join(CLIENTS)}")
 
     program = suite.program()
     interpreters = environments.ready({environment for _, environment in chosen.values()}, arguments.fresh)
-    # More than the queue's default, for the largest requests of several clients may come at once.
+    # A larger queue than the default, because several clients may send their largest requests at the same time.
     with Server(program, "--queue", "65536") as open_server, Server(
-        # Its name holds a slash, as hub ids do; its queue is so small that several callers overload it.
+        # The name contains a slash, like ids of the hub. Several callers overload the small queue.
         program, "--served-model-name", "demo/nano", "--queue", "16", "--api-key", KEY
     ) as keyed_server:  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""A real `lexivec serve models/nano`, for as long as a `with` block runs."""
+"""Runs a real `lexivec serve models/nano` for the duration of a `with` block."""
 
 import re
 import subprocess
@@ -11,7 +11,7 @@ from environments import suite
 
 
 class Server:
-    """Starts on a free port; `address` is its URL. On leaving, SIGTERM has to end it with exit code 0."""
+    """A server on a free port, whose URL is `address`. At the end, SIGTERM must end it with exit code 0."""
 
     def __init__(self, program: Path, *flags: str):
         self.command = [program, "serve", suite.ROOT / "models" / "nano", "--port", "0", *flags]
@@ -22,7 +22,7 @@ class Server:
         for line in self.process.stderr:
             if match := re.search(r"serving .* at (http://\S+)/v1", line):
                 self.address = match[1]
-                # Read on, or a full pipe would stop the server.
+                # A thread reads the rest of the log, because a full pipe would block the server.
                 threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True).start()
                 return self
             self.log.append(line)
@@ -34,5 +34,5 @@ class Server:
         code = self.process.wait(timeout=60)
         if ended is not None or code != 0:
             log = "".join(self.log[-50:])
-            when = "while clients were using it" if ended is not None else "on SIGTERM"
+            when = "during the tests" if ended is not None else "after SIGTERM"
             sys.exit(f"{log}the server ended with exit code {code} {when}; the end of its log is above")

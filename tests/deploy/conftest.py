@@ -1,4 +1,4 @@
-"""The server under traffic, its Redis, and a Prometheus that scrapes it: started once for all tests."""
+"""Fixtures that start a server under traffic, its Redis, and a Prometheus that scrapes it, once for all tests."""
 
 import contextlib
 import socket
@@ -16,13 +16,13 @@ import deploy
 import tools
 from serving import Server, free_port, running, serving, traffic, wait_for
 
-# Long enough for `rate` over 10 s to see two scrapes of everything.
+# Long enough that `rate` over 10 s sees two scrapes of every series.
 WARM_UP_S = 15
 
 
 @pytest.fixture(scope="session")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a redis-server with the arguments of compose.yaml."""
+    """Runs a redis-server with the arguments of compose.yaml; yields its port."""
     folder, port = tmp_path_factory.mktemp("redis"), free_port()
     arguments = deploy.compose()["services"]["redis"]["command"][1:]
     command = ["redis-server", *arguments, "--port", str(port), "--bind", "127.0.0.1"]
@@ -38,7 +38,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 @pytest.fixture(scope="session")
 def server(redis: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server under traffic, from before the first test to after the last."""
+    """Runs a server under traffic for the whole session."""
     stop = threading.Event()
     with (
         serving(tmp_path_factory.mktemp("server"), LEXIVEC_REDIS_URL=f"redis://127.0.0.1:{redis}") as server,
@@ -50,32 +50,32 @@ def server(redis: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         finally:
             stop.set()
         statuses = sent.result()
-    # It did what it is for.
+    # The traffic had successful requests and both mistakes.
     assert statuses[200] > 0 and {400, 404} <= statuses.keys(), statuses
 
 
 @dataclass
 class Prometheus:
-    """Prometheus's HTTP API."""
+    """A client of Prometheus' HTTP API."""
 
     port: int
 
     def api(self, path: str, **parameters: object) -> object:
-        """What /api/v1/PATH answers."""
+        """Returns the data of /api/v1/PATH."""
         answer = requests.get(f"http://127.0.0.1:{self.port}/api/v1/{path}", params=parameters, timeout=30).json()
         assert answer["status"] == "success", answer
         return answer["data"]
 
     def query(self, expr: str) -> list[dict]:
-        """The series of an instant query."""
+        """Returns the series of an instant query."""
         return self.api("query", query=expr)["result"]
 
 
 @pytest.fixture(scope="session")
 def prometheus(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """A Prometheus that has scraped `server` for a while, with kubernetes.yml and the alert rules.
+    """Runs a Prometheus with kubernetes.yml and the alert rules, which has scraped `server` for a while.
 
-    What Kubernetes would tell of a pod is written into the configuration, where the relabelling finds it.
+    The configuration contains the labels that Kubernetes would discover, so that relabelling finds them.
     """
     folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
     config = yaml.safe_load((deploy.DEPLOY / "prometheus" / "kubernetes.yml").read_text())

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Checks dependencies by deny.toml: licences, sources, versions, and security advisories.
+"""Checks the licences, sources, versions and security advisories of dependencies by the rules of deny.toml.
 
-Fetches cargo-deny into the cache folder, once. Advisories need RustSec's database, which is on GitHub: where it cannot be
-fetched, this says that they were not checked and succeeds, unless `--require-advisories` is given.
+Installs cargo-deny into the cache folder, once. Advisories need RustSec's database on GitHub. If it cannot be fetched, the
+check reports that advisories were not checked, and succeeds unless `--require-advisories` is given.
 """
 
 import argparse
@@ -17,7 +17,7 @@ NOT_CHECKED = "ADVISORIES WERE NOT CHECKED: cargo-deny could not fetch RustSec's
 
 
 def cargo_deny() -> Path:
-    """The path of cargo-deny, in the version of cargo-deny.txt."""
+    """Returns the path of cargo-deny in the version that cargo-deny.txt pins."""
     requirements = Path(__file__).with_name("cargo-deny.txt")
     return suite.environment("deploy/cargo-deny", requirements) / "bin" / "cargo-deny"
 
@@ -33,7 +33,8 @@ def main() -> int:
         return subprocess.run([*command, *words], cwd=suite.ROOT).returncode == 0
 
     checked = passes("check", "--hide-inclusion-graph", "licenses", "bans", "sources")
-    # Fetched apart from the check, whose exit code is the same for an advisory and for a database that is missing.
+    # The database is fetched before the check, because the check's exit code is the same for an advisory and for a missing
+    # database.
     if passes("fetch", "db"):
         return 0 if passes("check", "advisories") and checked else 1
     print(NOT_CHECKED, file=sys.stderr)

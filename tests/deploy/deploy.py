@@ -1,4 +1,4 @@
-"""The files of server/deploy, read for the tests."""
+"""Reads the files of server/deploy for the tests."""
 
 import json
 import re
@@ -16,7 +16,7 @@ KUSTOMIZATIONS = ["base", "convert", "cuda"]
 
 @dataclass(frozen=True)
 class Peer:
-    """A pod at the other end of a connection, by its labels and those of its namespace."""
+    """The pod at the other end of a connection, described by its labels and its namespace's labels."""
 
     pod: dict[str, str]
     namespace: dict[str, str]
@@ -25,31 +25,31 @@ class Peer:
 
 @cache
 def compose() -> dict:
-    """compose.yaml."""
+    """Returns the contents of compose.yaml."""
     return yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 
 
 @cache
 def manifests(name: str) -> list[dict]:
-    """The Kubernetes objects of kubernetes/NAME, as kustomize builds them."""
+    """Returns the Kubernetes objects that kustomize builds from kubernetes/NAME."""
     command = ["kubectl", "kustomize", DEPLOY / "kubernetes" / name]
     try:
         built = subprocess.run(command, capture_output=True, text=True)
     except FileNotFoundError as error:
-        # Debian's is 1.20, whose kustomize knows no `patches`.
+        # Debian's kubectl is 1.20, whose kustomize does not support `patches`.
         raise RuntimeError("kubectl is missing: install 1.21 or newer, whose kustomize builds the manifests") from error
     assert built.returncode == 0, built.stderr
     return list(yaml.safe_load_all(built.stdout))
 
 
 def manifest(name: str, kind: str) -> dict:
-    """The one object of a kind in kubernetes/NAME."""
+    """Returns the only object of a kind in kubernetes/NAME."""
     (found,) = [item for item in manifests(name) if item["kind"] == kind]
     return found
 
 
 def container(name: str, kind: str) -> dict:
-    """The container of the pods of kubernetes/NAME."""
+    """Returns the only container of an object's pods in kubernetes/NAME."""
     (found,) = manifest(name, kind)["spec"]["template"]["spec"]["containers"]
     return found
 
@@ -57,12 +57,12 @@ def container(name: str, kind: str) -> dict:
 def admits(policy: dict, direction: str, peer: Peer, port: int | str, protocol: str = "TCP") -> bool:
     """Whether a NetworkPolicy admits a pod as the other end of a connection, by the Kubernetes API's rules.
 
-    An absent `from`, `to` or `ports` admits everything; an absent selector of a namespace means the policy's own one.
-    Ports are compared as written: a name is not resolved. `ipBlock`s admit no pods.
+    An absent `from`, `to` or `ports` admits everything. An absent namespace selector means the policy's own namespace.
+    Ports are compared as written, without resolving names. `ipBlock`s admit no pods.
     """
 
     def selects(selector: dict, labels: dict[str, str]) -> bool:
-        assert selector.keys() <= {"matchLabels"}, f"this check does not know {selector}"
+        assert selector.keys() <= {"matchLabels"}, f"unsupported selector: {selector}"
         return selector.get("matchLabels", {}).items() <= labels.items()
 
     def matches(end: dict) -> bool:
@@ -80,7 +80,7 @@ def admits(policy: dict, direction: str, peer: Peer, port: int | str, protocol: 
 
 
 def server_environment() -> dict[str, str]:
-    """Every LEXIVEC_ variable that compose.yaml and the Deployment set to a fixed value."""
+    """Returns every LEXIVEC_ variable that compose.yaml and the Deployment set to a fixed value."""
     variables = dict(compose()["services"]["lexivec"]["environment"])
     variables |= {item["name"]: item.get("value") for item in container("base", "Deployment")["env"]}
     return {name: value for name, value in variables.items() if name.startswith("LEXIVEC_") and value is not None}
@@ -88,18 +88,18 @@ def server_environment() -> dict[str, str]:
 
 @cache
 def dashboard() -> dict:
-    """The Grafana dashboard."""
+    """Returns the Grafana dashboard."""
     return json.loads((DEPLOY / "grafana" / "lexivec.json").read_text())
 
 
 def panels() -> list[dict]:
-    """The dashboard's panels, headings left out."""
+    """Returns the dashboard's panels without headings."""
     return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
 
 
 @dataclass(frozen=True)
 class Query:
-    """A PromQL expression and where it stands."""
+    """A PromQL expression and the place where it is written."""
 
     place: str
     expr: str
@@ -109,31 +109,31 @@ class Query:
 
 
 def dashboard_queries() -> list[Query]:
-    """What the panels ask, with Grafana's variables filled in as for all models and a scrape each second."""
+    """Returns the panels' queries, with Grafana's variables set to all models and a scrape every second."""
     queries = []
     for panel in panels():
         for target in panel["targets"]:
             expr = target["expr"].replace("$__rate_interval", "10s").replace("$model", ".*")
-            assert "$" not in expr, f"{panel['title']}: a variable that this check does not know: {expr}"
+            assert "$" not in expr, f"{panel['title']}: unsupported variable in {expr}"
             queries.append(Query(f"{panel['title']} {target['refId']}", expr))
     return queries
 
 
 def variable_queries() -> list[tuple[str, str]]:
-    """The metric and label that each of the dashboard's variables lists the values of."""
+    """Returns the metric and the label whose values each of the dashboard's variables lists."""
     variables = [item for item in dashboard()["templating"]["list"] if item["type"] == "query"]
     return [re.fullmatch(r"label_values\((\w+), (\w+)\)", item["query"]["query"]).groups() for item in variables]
 
 
 def alert_queries() -> list[Query]:
-    """The alert rules' conditions, and the dashboard's marks for them."""
+    """Returns the conditions of the alert rules, and the queries of the dashboard's annotations."""
     rules = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())
     queries = [Query(rule["alert"], rule["expr"]) for group in rules["groups"] for rule in group["rules"]]
     return queries + [Query(item["name"], item["target"]["expr"]) for item in dashboard()["annotations"]["list"]]
 
 
 def adapter_queries() -> list[Query]:
-    """What the Prometheus adapter asks on behalf of the autoscaler, its templates filled in as for one pod."""
+    """Returns the queries of the Prometheus adapter, with its templates filled in for one pod."""
     rules = yaml.safe_load((DEPLOY / "prometheus" / "adapter.yml").read_text())["rules"]
     queries = []
     for rule in rules:
@@ -145,7 +145,7 @@ def adapter_queries() -> list[Query]:
 
 
 def documented_metrics() -> dict[str, tuple[str, set[str]]]:
-    """The type and the labels of each lexivec_ metric in the tables of server/METRICS.md."""
+    """Returns the type and the labels of each lexivec_ metric in the tables of server/METRICS.md."""
     metrics = {}
     for line in (suite.ROOT / "server" / "METRICS.md").read_text().splitlines():
         if line.startswith("| `lexivec_"):
@@ -156,7 +156,7 @@ def documented_metrics() -> dict[str, tuple[str, set[str]]]:
 
 
 def source_labels(metric: str) -> set[str]:
-    """The labels of a gauge in runtime/src/metrics.rs, for metrics that a server exports on a GPU only."""
+    """Returns the labels of a gauge in runtime/src/metrics.rs, for metrics that a server exports only on a GPU."""
     source = (suite.ROOT / "runtime" / "src" / "metrics.rs").read_text()
     constant = re.search(rf'const (\w+): &str = "{metric}";', source)
     assert constant, f"runtime/src/metrics.rs has no {metric}"

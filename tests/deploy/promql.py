@@ -1,4 +1,4 @@
-"""What a PromQL expression reads: series, labels, and how they are used."""
+"""Finds the metrics and labels that a PromQL expression reads."""
 
 from dataclasses import dataclass, field
 
@@ -7,13 +7,13 @@ import promql_parser as ast
 
 @dataclass
 class Reading:
-    """Everything that an expression names."""
+    """The metrics and labels of an expression."""
 
-    # Selectors, as Prometheus writes them, by metric name.
+    # Pairs of a metric name and a selector, as Prometheus writes it.
     selectors: list[tuple[str, str]] = field(default_factory=list)
-    # Metrics under rate() or increase(), which are for counters alone.
+    # Metrics under rate(), irate() or increase(), which require counters.
     counted: set[str] = field(default_factory=set)
-    # Labels that `by`, `on` and group_left name, each with the metrics that have to carry it.
+    # Labels in `by`, `on` and `group_left`, each with the metrics that must have it.
     labels: list[tuple[str, set[str]]] = field(default_factory=list)
 
 
@@ -34,21 +34,21 @@ def read(expr: str) -> Reading:
             case ast.AggregateExpr() if node.modifier is not None:
                 reading.labels += [(label, metrics(node.expr)) for label in node.modifier.labels]
             case ast.BinaryExpr() if node.modifier is not None and node.modifier.matching is not None:
-                for side in (node.lhs, node.rhs):
-                    reading.labels += [(label, metrics(side)) for label in node.modifier.matching.labels]
+                for operand in (node.lhs, node.rhs):
+                    reading.labels += [(label, metrics(operand)) for label in node.modifier.matching.labels]
 
     ast.walk(tree, visit)
     return reading
 
 
 def metrics(node: ast.Expr) -> set[str]:
-    """The metrics that an expression selects."""
+    """Returns the metrics that an expression selects."""
     names = set()
     ast.walk(node, lambda child: names.add(child.name) if isinstance(child, ast.VectorSelector) else None)
     return names
 
 
 def labels(selector: str) -> set[str]:
-    """The labels that a selector asks for by value; `x!=""` and `x!~"…"` say nothing about what there is."""
+    """Returns the labels that a selector requires. `x!=""` and `x!~"…"` also match series without the label."""
     positive = (ast.MatchOp.Equal, ast.MatchOp.Re)
     return {matcher.name for matcher in ast.parse(selector).matchers.matchers if matcher.op in positive}

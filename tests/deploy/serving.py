@@ -1,4 +1,4 @@
-"""A real server with the settings of server/deploy, and traffic for it."""
+"""Starts a real server with the settings of server/deploy, and sends traffic to it."""
 
 import contextlib
 import itertools
@@ -22,7 +22,7 @@ KEY = "sk-check"
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
+    """Returns a port that is not in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -30,7 +30,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(command: list[str], log: Path, **options: object) -> Iterator[subprocess.Popen]:
-    """A process that ends with the block; what it wrote is in `log`."""
+    """Runs a process for the duration of a `with` block, with its output in `log`."""
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, **options)
         try:
@@ -45,13 +45,13 @@ def running(command: list[str], log: Path, **options: object) -> Iterator[subpro
 
 
 def wait_for(url: str, process: subprocess.Popen, log: Path, limit_s: float = 120) -> None:
-    """Returns when GET url answers 200."""
+    """Waits until GET `url` answers 200. Certificates are not verified."""
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
         with contextlib.suppress(requests.RequestException):
-            if requests.get(url, timeout=5).status_code == 200:
+            if requests.get(url, timeout=5, verify=False).status_code == 200:
                 return
         time.sleep(0.1)
     pytest.fail(f"{url} does not answer 200; {log.name}:\n{log.read_text()[-4000:]}")
@@ -59,29 +59,30 @@ def wait_for(url: str, process: subprocess.Popen, log: Path, limit_s: float = 12
 
 @dataclass
 class Server:
-    """A `lexivec serve`."""
+    """A running `lexivec serve`."""
 
     process: subprocess.Popen
     port: int
+    scheme: str = "http"
 
     def get(self, path: str) -> requests.Response:
-        """GET, without a key: probes and Prometheus have none."""
-        return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=10)
+        """Sends a GET without an API key, as probes and Prometheus do."""
+        return requests.get(f"{self.scheme}://127.0.0.1:{self.port}{path}", timeout=10, verify=False)
 
     def post(self, path: str, body: object) -> requests.Response:
-        """POST with the key; a body of bytes goes as it is."""
+        """Sends a POST with the API key. A body of bytes is sent unchanged, any other one as JSON."""
         content = {"data": body} if isinstance(body, bytes) else {"json": body}
         headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
         return requests.post(f"http://127.0.0.1:{self.port}{path}", headers=headers, timeout=60, **content)
 
 
 @contextlib.contextmanager
-def serving(folder: Path, **variables: str) -> Iterator[Server]:
-    """`lexivec serve models/nano` with the variables that compose.yaml and the Deployment set."""
+def serving(folder: Path, scheme: str = "http", **variables: str) -> Iterator[Server]:
+    """Runs `lexivec serve models/nano` with the variables that compose.yaml and the Deployment set."""
     keys, log, port = folder / "api-keys", folder / "lexivec.log", free_port()
-    # A key with a name has metrics of its own.
+    # The server exports metrics for each key that has a name.
     keys.write_text(f"check:{KEY}\n")
-    # What has another value here: addresses, and what would only make the check slow.
+    # Variables that need another value here: addresses, and delays that would slow the test down.
     own = {
         "LEXIVEC_HOST": "127.0.0.1",
         "LEXIVEC_PORT": str(port),
@@ -93,12 +94,15 @@ def serving(folder: Path, **variables: str) -> Iterator[Server]:
     environment = os.environ | deploy.server_environment() | own | variables
     command = [deploy.PROGRAM, "serve", str(suite.ROOT / "models" / "nano")]
     with running(command, log, env=environment) as process:
-        wait_for(f"http://127.0.0.1:{port}/readyz", process, log)
-        yield Server(process, port)
+        wait_for(f"{scheme}://127.0.0.1:{port}/readyz", process, log)
+        yield Server(process, port, scheme)
 
 
 def traffic(server: Server, stop: threading.Event) -> Counter:
-    """Requests of each kind until `stop`: new texts, known ones, one twice, and mistakes. Answers by status."""
+    """Sends requests until `stop` is set, and counts the answers by status.
+
+    The requests have new texts, cached texts, a text twice, and mistakes.
+    """
     statuses: Counter = Counter()
     for turn in itertools.count():
         if stop.wait(0.05):

@@ -1,4 +1,4 @@
-"""What `make check-dependencies` says of dependencies that deny.toml rejects, and of advisories with and without a database."""
+"""Tests of `make check-dependencies`: dependencies that deny.toml rejects, and advisories with and without a database."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ Its description.
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """deny.toml, with a folder of its own for the database."""
+    """A copy of deny.toml with its own database folder."""
     path = tmp_path / "deny.toml"
     text = (suite.ROOT / "deny.toml").read_text()
     path.write_text(text.replace("[advisories]", f'[advisories]\ndb-path = "{tmp_path / "fetched"}"'))
@@ -37,7 +37,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def check(config: Path, *options: str, **git: str) -> subprocess.CompletedProcess:
-    """Runs the check with settings of git, by which cargo-deny fetches the database."""
+    """Runs the check with git settings, because cargo-deny fetches the database with git."""
     settings = {"GIT_CONFIG_COUNT": str(len(git))}
     for index, (value, key) in enumerate((value, key) for key, value in git.items()):
         settings |= {f"GIT_CONFIG_KEY_{index}": key, f"GIT_CONFIG_VALUE_{index}": value}
@@ -46,12 +46,12 @@ def check(config: Path, *options: str, **git: str) -> subprocess.CompletedProces
 
 
 def unreachable(config: Path, *options: str) -> subprocess.CompletedProcess:
-    """Runs the check where git reaches nothing; cargo is not affected."""
+    """Runs the check with a proxy that does not exist, for git alone."""
     return check(config, *options, **{"http.proxy": "http://127.0.0.1:9"})
 
 
 def with_database(config: Path, package: str) -> subprocess.CompletedProcess:
-    """Runs the check with a database that has one advisory, for `package`."""
+    """Runs the check with a database that has a single advisory, for `package`."""
     database = config.parent / "database"
     folder = database / "crates" / package
     folder.mkdir(parents=True)
@@ -62,7 +62,7 @@ def with_database(config: Path, package: str) -> subprocess.CompletedProcess:
     return check(config, **{f"url.file://{database}.insteadOf": DATABASE})
 
 
-def test_advisories_that_were_not_checked_are_reported_as_such(config):
+def test_unchecked_advisories_are_reported(config):
     done = unreachable(config)
     assert done.returncode == 0, done.stderr
     assert dependencies.NOT_CHECKED in done.stderr
@@ -97,7 +97,7 @@ def test_an_advisory_for_another_crate_passes(config):
     ],
     ids=["licenses", "sources", "bans"],
 )
-def test_a_dependency_against_a_rule_fails(config, rule, stricter, failed):
+def test_a_dependency_that_violates_a_rule_fails(config, rule, stricter, failed):
     text = config.read_text()
     assert rule in text
     config.write_text(text.replace(rule, stricter))

@@ -1,4 +1,4 @@
-"""The files of server/deploy, each checked by the tool that reads it, and against each other."""
+"""Tests that check the files of server/deploy with the tools that read them, and against each other."""
 
 import ipaddress
 import os
@@ -15,7 +15,7 @@ from deploy import DEPLOY
 
 
 def run(*command: object, **environment: str) -> str:
-    """Runs a command that has to succeed; its output."""
+    """Runs a command, which must succeed, and returns its output."""
     done = subprocess.run(
         [str(word) for word in command], cwd=suite.ROOT, env=os.environ | environment, capture_output=True, text=True
     )
@@ -24,12 +24,12 @@ def run(*command: object, **environment: str) -> str:
 
 
 def seconds(duration: str) -> int:
-    """40s, as compose writes it."""
+    """The seconds of a duration such as `40s` in compose.yaml."""
     return int(re.fullmatch(r"(\d+)s", duration)[1])
 
 
 def size(text: str) -> int:
-    """Bytes, as compose (1280m, 8g) and Redis (1gb) write them."""
+    """The bytes of a size such as `1280m` in compose.yaml or `1gb` in Redis' settings."""
     number, unit = re.fullmatch(r"(\d+)([kmg])b?", text).groups()
     return int(number) << {"k": 10, "m": 20, "g": 30}[unit]
 
@@ -38,18 +38,32 @@ def test_dockerfile():
     run("hadolint", DEPLOY / "Dockerfile")
 
 
-def test_every_base_image_can_be_pinned():
-    """Bases are build arguments with a version, and the README's command has all of them."""
+def test_every_image_has_a_digest():
+    """A registry can move a tag, so each image that is not built here has a version and a digest."""
+    services = deploy.compose()["services"].items()
+    images = {name: service["image"] for name, service in services if "build" not in service}
+    images |= base_images()
+    assert len(images) == 7
+    for name, image in images.items():
+        assert re.search(r":[\w.-]*(\d|bookworm)[\w.-]*@sha256:[0-9a-f]{64}$", image), f"{name}: {image}"
+
+
+def base_images() -> dict[str, str]:
+    """The Dockerfile's base images by build argument."""
     text = (DEPLOY / "Dockerfile").read_text()
     head = text[: text.index("\nFROM ")]
-    images = dict(re.findall(r"^ARG (\w+_IMAGE)=(\S+)$", head, re.MULTILINE))
+    return dict(re.findall(r"^ARG (\w+_IMAGE)=(\S+)$", head, re.MULTILINE))
+
+
+def test_every_base_image_is_a_build_argument():
+    """So that a build can take another image without an edit; the README names all arguments."""
+    text = (DEPLOY / "Dockerfile").read_text()
     bases = re.findall(r"^FROM (\S+)(?: AS (\S+))?$", text, re.MULTILINE)
     stages = {name for _, name in bases} | {"base-${VARIANT}"}
     used = {base for base, _ in bases if base not in stages}
-    assert used == {f"${{{name}}}" for name in images}
-    for name, image in images.items():
-        assert re.search(r":[\w.-]*(\d|bookworm)[\w.-]*(@sha256:[0-9a-f]{64})?$", image), f"{name} has no version"
-        assert f"--build-arg {name}=" in (DEPLOY / "README.md").read_text(), name
+    assert used == {f"${{{name}}}" for name in base_images()}
+    for name in base_images():
+        assert re.search(rf"\b{name}\b", (DEPLOY / "README.md").read_text()), name
 
 
 @pytest.mark.parametrize("variants", [["compose.yaml"], ["compose.yaml", "compose.cuda.yaml"]], ids=len)
@@ -70,7 +84,7 @@ def test_kubernetes_manifests_fit_the_api(name, tmp_path):
 
 def test_prometheus_configuration_and_rules():
     promtool = tools.program("promtool")
-    # kubernetes.yml finds pods in a way that Debian's promtool is built without; test_live.py runs the rest of it.
+    # Debian's promtool is built without Kubernetes' service discovery, which kubernetes.yml uses. test_live.py runs the rest.
     run(promtool, "check", "config", DEPLOY / "prometheus" / "prometheus.yml")
     run(promtool, "test", "rules", DEPLOY / "prometheus" / "alerts_test.yml")
 
@@ -128,7 +142,7 @@ def test_every_variable_is_one_that_the_program_reads():
     known = set()
     for subcommand in ("serve", "convert"):
         known |= set(re.findall(r"\[env: (LEXIVEC_\w+)", run(deploy.PROGRAM, subcommand, "--help")))
-    known |= {"LEXIVEC_CACHE"}  # the cache folder, which no flag sets
+    known |= {"LEXIVEC_CACHE"}  # has no flag
     files = [DEPLOY / "Dockerfile", DEPLOY / "healthcheck.sh", *DEPLOY.glob("**/*.yaml")]
     for file in files:
         used = set(re.findall(r"\bLEXIVEC_\w+", file.read_text()))
@@ -155,20 +169,20 @@ def test_services_of_compose_are_locked_down():
 def test_redis_of_compose_writes_nothing_and_is_bounded():
     redis = deploy.compose()["services"]["redis"]
     assert redis["user"] == "redis" and redis["read_only"] is True
-    # The image's working folder, which would be a volume otherwise.
+    # The image's working folder, which would otherwise be a volume.
     assert redis["tmpfs"] == ["/data"] and "volumes" not in redis and "ports" not in redis
     program, *words = redis["command"]
     settings = dict(zip(words[::2], words[1::2], strict=True))
     assert program == "redis-server" and settings["--maxmemory-policy"] == "allkeys-lru"
     assert settings["--save"] == "" and settings["--appendonly"] == "no"
-    # Fragmentation and clients' buffers come on top of maxmemory.
+    # maxmemory excludes fragmentation and client buffers.
     assert size(redis["mem_limit"]) >= 1.25 * size(settings["--maxmemory"])
 
 
 @pytest.mark.parametrize(("name", "kind"), [("base", "Deployment"), ("cuda", "Deployment"), ("convert", "Job")])
 def test_pods_are_locked_down(name, kind):
     pod = deploy.manifest(name, kind)["spec"]["template"]["spec"]
-    # A Service named lexivec would set LEXIVEC_PORT=tcp://….
+    # With service links, a Service named lexivec would set LEXIVEC_PORT=tcp://….
     assert pod["enableServiceLinks"] is False
     assert pod["automountServiceAccountToken"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
@@ -203,7 +217,7 @@ def test_network_policy_admits_named_peers_on_their_ports(direction, peer, port,
     other = "egress" if direction == "ingress" else "ingress"
     assert not deploy.admits(policy, other, peer, port, protocol)
     assert not deploy.admits(policy, direction, peer, 22, protocol)
-    # The labels of the pod do not suffice, and those of the namespace do not either.
+    # Neither the pod's labels nor the namespace's labels suffice alone.
     assert not deploy.admits(policy, direction, deploy.Peer(peer.pod, {}), port, protocol)
     assert not deploy.admits(policy, direction, deploy.Peer({}, peer.namespace, peer.same_namespace), port, protocol)
     assert not deploy.admits(policy, direction, STRANGER, port, protocol)

@@ -1,4 +1,4 @@
-"""The bill of materials that the image has: by CycloneDX's schema, Cargo.lock, cargo, and the program itself."""
+"""Tests that hold the image's bill of materials against CycloneDX's schema, Cargo.lock, cargo and the program."""
 
 import importlib.util
 import json
@@ -18,15 +18,15 @@ import deploy
 
 SCRIPT = deploy.DEPLOY / "sbom.py"
 PATH = "/usr/local/share/sbom/lexivec.cdx.json"
-# Where a panic happened, as the compiler writes it into the program.
+# The location of a panic, which the compiler writes into the program.
 CRATE_SOURCE = re.compile(rb"/registry/src/[^/\0]+/([A-Za-z0-9_-]+?)-(\d+\.\d+\.\d+[A-Za-z0-9.+-]*)/")
 
 
 def script():
-    """server/deploy/sbom.py as a module."""
+    """Imports server/deploy/sbom.py as a module."""
     spec = importlib.util.spec_from_file_location("sbom", SCRIPT)
     module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up.
+    # Dataclasses look up their module in sys.modules.
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
@@ -42,7 +42,7 @@ def variant(request) -> str:
 
 @pytest.fixture(scope="module")
 def text(variant, tmp_path_factory) -> str:
-    """The document, made as the Dockerfile makes it: without cargo, from the files that it copies."""
+    """The document, created as the Dockerfile does: without cargo, from the files that the Dockerfile copies."""
     work = tmp_path_factory.mktemp("image")
     for name in ("server/deploy/sbom.py", "Cargo.lock", "runtime/setup"):
         (work / name).parent.mkdir(parents=True, exist_ok=True)
@@ -60,23 +60,23 @@ def document(text) -> dict:
 
 @pytest.fixture(scope="module")
 def crates(document) -> dict[tuple[str, str], dict]:
-    """The components from crates.io by name and version."""
+    """The components from crates.io, by name and version."""
     found = [item for item in document["components"] if item.get("purl", "").startswith("pkg:cargo/")]
     return {(item["name"], item["version"]): item for item in found}
 
 
 def locked() -> dict[tuple[str, str], str]:
-    """The checksums of Cargo.lock."""
+    """Returns the checksums in Cargo.lock, by name and version."""
     packages = tomllib.loads((suite.ROOT / "Cargo.lock").read_text())["package"]
     return {(item["name"], item["version"]): item["checksum"] for item in packages if "checksum" in item}
 
 
-def test_it_fits_the_schema(text):
+def test_the_document_fits_the_schema(text):
     error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
     assert error is None, error
 
 
-def test_it_has_the_fields_that_a_reader_needs(document, variant):
+def test_the_document_has_the_fields_that_readers_need(document, variant):
     assert document["bomFormat"] == "CycloneDX" and document["specVersion"] == "1.6" and document["version"] == 1
     assert document["serialNumber"].startswith("urn:uuid:")
     metadata = document["metadata"]
@@ -93,21 +93,21 @@ def test_it_has_the_fields_that_a_reader_needs(document, variant):
     assert runtime["name"] == {"cpu": "onnxruntime", "gpu": "onnxruntime-gpu"}[variant]
 
 
-def test_it_has_every_crate_that_the_program_contains(crates):
+def test_the_document_lists_every_crate_in_the_program(crates):
     found = set(CRATE_SOURCE.findall(Path(deploy.PROGRAM).read_bytes()))
     contained = {(name.decode(), version.decode()) for name, version in found}
-    assert len(contained) > 100, "the program does not name its crates any more"
+    assert len(contained) > 100, "the program no longer contains the paths of its crates"
     assert contained <= crates.keys(), sorted(contained - crates.keys())
 
 
-def test_it_has_the_crates_that_cargo_links(crates):
+def test_the_document_lists_the_crates_that_cargo_links(crates):
     command = ["cargo", "tree", "--locked", "--package=lexivec-server", "--edges=normal,no-proc-macro", "--prefix=none"]
     listed = subprocess.run(command, cwd=suite.ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     linked = {tuple(line.split(" ")[:2]) for line in listed.splitlines() if " (/" not in line}
     assert {(name, f"v{version}") for name, version in crates} == linked
 
 
-def test_checksums_are_those_of_the_lock_file(crates):
+def test_checksums_match_the_lock_file(crates):
     checksums = locked()
     assert crates.keys() <= checksums.keys()
     for key, item in crates.items():
@@ -126,7 +126,7 @@ def test_every_component_is_a_dependency_of_the_program(document):
     assert reached == refs | {document["metadata"]["component"]["bom-ref"]}
 
 
-def test_the_same_input_gives_the_same_document(monkeypatch):
+def test_equal_inputs_give_equal_documents(monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
     tree = "0|lexivec-server v1.0.0 (/src/server)|MIT|\n1|a v1.0.0|MIT/Apache-2.0|https://example.com\n1|a v1.0.0|MIT| (*)\n"
     first = SBOM.document(tree, "cpu")
@@ -134,11 +134,11 @@ def test_the_same_input_gives_the_same_document(monkeypatch):
     assert first["components"][0]["licenses"] == [{"expression": "MIT OR Apache-2.0"}]
 
 
-def test_the_image_has_it_where_the_readme_says():
+def test_the_image_has_the_document_where_the_readme_says():
     dockerfile = (deploy.DEPLOY / "Dockerfile").read_text()
     assert f"&& {SBOM.TREE} > /tree.txt\n" in dockerfile
     folder, name = PATH.rsplit("/", 1)
     assert f"COPY --from=sbom /{name} {folder}/\n" in dockerfile
     assert PATH in (deploy.DEPLOY / "README.md").read_text()
-    # Everything else of this folder stays out of the build's context.
+    # The build context excludes all other files of this folder.
     assert "\n!server/deploy/sbom.py\n" in (deploy.DEPLOY / "Dockerfile.dockerignore").read_text()

@@ -1,4 +1,4 @@
-"""Prometheus and promtool: from the machine, else unpacked from Debian's package into the cache folder."""
+"""Finds Prometheus and promtool on this machine, or unpacks Debian's package into the cache folder."""
 
 import os
 import shutil
@@ -10,9 +10,9 @@ import suite
 
 
 def program(name: str) -> str:
-    """The path of `prometheus` or `promtool`.
+    """Returns the path of `prometheus` or `promtool`.
 
-    Unpacking, unlike installing, starts no service and needs no root.
+    The package is unpacked and not installed, because that needs no root and starts no service.
     """
     if path := shutil.which(name):
         return path
@@ -25,12 +25,12 @@ def program(name: str) -> str:
 
 
 def unpack(package: str, folder: Path) -> None:
-    """Downloads a Debian package and unpacks it into `folder`, which appears whole or not at all."""
+    """Downloads a Debian package and unpacks it into `folder`. The folder appears complete or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
         download = ["apt-get", "--quiet", "--quiet", "download", package]
         if subprocess.run(download, cwd=work, capture_output=True).returncode != 0:
-            # A fresh machine has no package lists, or old ones; fetching them takes root.
+            # A fresh machine has old package lists or none. Fetching them needs root.
             sudo = [] if os.geteuid() == 0 else ["sudo"]
             subprocess.run([*sudo, "apt-get", "--quiet", "--quiet", "update"], check=True)
             subprocess.run(download, cwd=work, check=True)

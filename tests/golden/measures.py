@@ -1,4 +1,4 @@
-"""What NumPy, SciPy, scikit-learn and trec_eval (through pytrec_eval) say of the measures of `lexivec compare`."""
+"""Computes the measures of `lexivec compare` with NumPy, SciPy, scikit-learn and trec_eval (through pytrec_eval)."""
 
 import importlib.metadata
 import json
@@ -33,14 +33,14 @@ def trec(gains: dict[str, dict[str, int]], scores: dict[str, dict[str, float]], 
 
 
 def ranking(gains: list[int]) -> dict:
-    """Documents in the order in which a system found them; their scores only say that order."""
+    """Measures of documents in the order in which a system ranked them. The scores only define this order."""
     scores = [1.0 - place / 1000 for place in range(len(gains))]
     documents = [f"d{place}" for place in range(len(gains))]
     measures = {"ndcg_cut_1,3,10", "recall_1,3,10", "recip_rank"}
     found = trec({"q": dict(zip(documents, gains))}, {"q": dict(zip(documents, scores))}, measures)["q"]
     ndcg = [[k, float(ndcg_score([gains], [scores], k=k, ignore_ties=True))] for k in (1, 3, 10)]
     for k, value in ndcg:
-        # Both libraries define it with the gain itself, not with 2^gain - 1.
+        # Both libraries use the gain itself, not 2^gain - 1.
         assert abs(value - found[f"ndcg_cut_{k}"]) < 1e-6
     return {
         "found": gains,
@@ -51,19 +51,20 @@ def ranking(gains: list[int]) -> dict:
 
 
 def embeddings(random: np.random.Generator) -> dict:
-    """Two models' vectors of the same texts, and how alike they are at two widths."""
+    """Two systems' vectors of the same texts, and their similarity at two widths."""
     baseline = random.standard_normal((40, 16)).astype(np.float32)
     candidate = (baseline + 0.4 * random.standard_normal((40, 16))).astype(np.float32)
     widths = []
     for width in (16, 5):
-        sides = [side[:, :width].astype(np.float64) for side in (baseline, candidate)]
-        similarities = [cosine_similarity(side) for side in sides]
+        systems = [vectors[:, :width].astype(np.float64) for vectors in (baseline, candidate)]
+        similarities = [cosine_similarity(vectors) for vectors in systems]
         upper = np.triu_indices(len(baseline), 1)
         overlaps = []
         for k in (1, 10):
-            lists = [NearestNeighbors(n_neighbors=k, metric="cosine").fit(side).kneighbors()[1] for side in sides]
+            search = [NearestNeighbors(n_neighbors=k, metric="cosine").fit(vectors) for vectors in systems]
+            lists = [neighbours.kneighbors()[1] for neighbours in search]
             overlaps.append([k, float(np.mean([len(set(a) & set(b)) / k for a, b in zip(*lists)]))])
-        cosines = np.diag(cosine_similarity(*sides))
+        cosines = np.diag(cosine_similarity(*systems))
         widths.append({
             "width": width,
             "cosines": cosines.tolist(),
@@ -75,13 +76,13 @@ def embeddings(random: np.random.Generator) -> dict:
 
 
 def retrieval(random: np.random.Generator) -> dict:
-    """A small search with graded judgements, some of them 0, and a document that must not find itself."""
+    """Measures of a small search with graded judgements, some of which are 0."""
     documents = random.standard_normal((150, 12)).astype(np.float32)
     queries = random.standard_normal((8, 12)).astype(np.float32)
     similarities = cosine_similarity(queries.astype(np.float64), documents.astype(np.float64))
     judgements, gains, scores = [], {}, {}
     for query, row in enumerate(similarities):
-        # Near documents are likelier to be relevant.
+        # Closer documents are more likely to be relevant.
         chance = np.exp(4 * row)
         chosen = random.choice(len(row), size=6, replace=False, p=chance / chance.sum())
         judged = {int(document): int(random.integers(0, 4)) for document in chosen}

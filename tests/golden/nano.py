@@ -1,4 +1,4 @@
-"""Golden vectors of models/nano, computed by sentence-transformers in float32 on the CPU."""
+"""Computes golden vectors of models/nano with sentence-transformers in float32 on the CPU."""
 
 import argparse
 import json
@@ -101,12 +101,12 @@ MATRYOSHKA_DIMENSIONS = [32, 64, 128]
 
 
 def nine_digits(vector: np.ndarray) -> list[float]:
-    """Rounds to nine significant digits, which name a float32 exactly."""
+    """Rounds to nine significant digits, which identify a float32."""
     return [float(f"{value:.9g}") for value in vector]
 
 
 class Reference:
-    """sentence-transformers, with a check that its token ids are those of tokenizer.json."""
+    """sentence-transformers, with a check that it has the token ids of tokenizer.json."""
 
     def __init__(self, folder: Path) -> None:
         self.model = SentenceTransformer(
@@ -116,7 +116,7 @@ class Reference:
         self.end_of_text_id = self.tokenizer.token_to_id(END_OF_TEXT)
 
     def token_ids(self, prompt: str) -> list[int]:
-        """Tokenises, and checks that exactly one <|endoftext|> was appended."""
+        """Tokenises a prompt, and checks that exactly one <|endoftext|> was appended."""
         token_ids = self.model.preprocess([prompt])["input_ids"][0].tolist()
         if token_ids != self.tokenizer.encode(prompt).ids:
             raise SystemExit(
@@ -132,8 +132,8 @@ class Reference:
     def embed(self, text: str, prefix: str = "", dimension: int | None = None) -> np.ndarray:
         """Embeds one text, alone in its batch.
 
-        sentence-transformers cuts after its Normalize module and leaves the cut vector shorter
-        than 1; normalize_embeddings=True normalises it again.
+        sentence-transformers truncates after its Normalize module, so the truncated vector is not
+        normalised. normalize_embeddings=True normalises it again.
         """
         embedding = self.model.encode(
             [text], prompt=prefix or None, truncate_dim=dimension, normalize_embeddings=True
@@ -156,7 +156,7 @@ def cases(reference: Reference) -> Iterator[dict[str, object]]:
 
 
 def matryoshka(reference: Reference) -> Iterator[dict[str, object]]:
-    """Yields vectors cut to a dimension and normalised again."""
+    """Yields vectors that are truncated to a dimension and normalised again."""
     for text in MATRYOSHKA_TEXTS:
         for dimension in MATRYOSHKA_DIMENSIONS:
             embedding = reference.embed(text, dimension=dimension)

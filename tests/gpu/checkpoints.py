@@ -1,4 +1,4 @@
-"""Checkpoints: nano, and the shape of Qwen3-Embedding-4B with weights that are zero and take no disk space."""
+"""Checkpoints: nano, and the shape of Qwen3-Embedding-4B with zero weights that take no disk space."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from standin import ROOT
 
-# lexivec hashes a checkpoint's files side by side.
+# Several shards, because lexivec hashes the files of a checkpoint in parallel.
 SHARD_SIZE = 1_000_000_000
 
 SCRIPT = ROOT / "tests" / "fixtures" / "random_checkpoint.py"
@@ -15,7 +15,7 @@ SCRIPT = ROOT / "tests" / "fixtures" / "random_checkpoint.py"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint's folder and the sizes that tests need."""
+    """A checkpoint's folder, and the sizes that tests need."""
 
     folder: Path
     hidden: int
@@ -23,17 +23,17 @@ class Checkpoint:
 
     @property
     def vector_bytes(self) -> int:
-        """Size of an embedding as the graph gives it: float32."""
+        """The bytes of an embedding in float32, which is the graph's output type."""
         return 4 * self.hidden
 
 
 def nano() -> Checkpoint:
-    """The demonstration checkpoint."""
+    """Returns the demonstration checkpoint."""
     return Checkpoint(ROOT / "models" / "nano", hidden=256, layers=6)
 
 
 def sparse_4b(folder: Path, layers: int, vocabulary: int | None = None) -> Checkpoint:
-    """Writes a sparse checkpoint of the 4B shape; `vocabulary` tokens instead of the released number."""
+    """Writes a sparse checkpoint of the 4B shape. `vocabulary` replaces the released number of tokens."""
     command = [sys.executable, "-B", SCRIPT, "--sparse", "--shape", "4B", "--layers", str(layers), "--out", folder]
     command += ["--vocabulary", str(vocabulary)] if vocabulary else []
     command += ["--shard-size", str(SHARD_SIZE)]

@@ -1,4 +1,4 @@
-"""The stand-in device, checkpoints, and models that are converted for it."""
+"""Fixtures for the stand-in device, checkpoints, and models that are converted for it."""
 
 import shutil
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from recorded import Form
 
 @pytest.fixture(scope="session")
 def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stand-in libraries, which compile without a warning."""
+    """Builds the stand-in libraries, without compiler warnings."""
     folder = tmp_path_factory.mktemp("libraries")
     assert standin.build(folder) == ""
     return folder
@@ -23,28 +23,28 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def device(libraries: Path, tmp_path_factory: pytest.TempPathFactory) -> Device:
-    """What runs `lexivec` on a stand-in device."""
+    """A runner of `lexivec` on a stand-in device."""
     return Device(libraries, tmp_path_factory.mktemp("logs"))
 
 
 @pytest.fixture(scope="session")
 def models(device: Device, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Models"]:
-    """Checkpoints and their conversions, gone after the last test."""
+    """Checkpoints and their conversions, which are removed after the last test."""
     folder = tmp_path_factory.mktemp("models")
     yield Models(device, folder)
-    # pytest keeps the folders of three runs, and these are large.
+    # pytest would keep these large folders for three runs.
     shutil.rmtree(folder)
 
 
 class Models:
-    """Converts each model once, when a test first asks for it."""
+    """Converts each model once, when a test first needs it."""
 
     def __init__(self, device: Device, folder: Path) -> None:
         self._device, self._folder = device, folder
         self._checkpoints: dict[str, Checkpoint] = {"nano": checkpoints.nano()}
 
     def checkpoint(self, name: str) -> Checkpoint:
-        """`nano`, `4B` (sparse), or the first layers of `4B` (with nano's vocabulary)."""
+        """Returns `nano`, `4B` (sparse), or the first layers of `4B` (with nano's vocabulary)."""
         if name not in self._checkpoints:
             layers, vocabulary = {"4B": (36, None), "4B, two layers": (2, 16_384), "4B, four layers": (4, 16_384)}[name]
             folder = self._folder / f"checkpoint-{layers}"
@@ -52,7 +52,7 @@ class Models:
         return self._checkpoints[name]
 
     def converted(self, name: str, form: Form) -> Path:
-        """The model directory of a checkpoint in a form."""
+        """Returns the model directory of a checkpoint in a form."""
         checkpoint = self.checkpoint(name)
         output = self._folder / f"{checkpoint.folder.name}-{form}"
         if not output.exists():

@@ -1,4 +1,4 @@
-"""Reads the stand-in device's log (its format: device/cudart/log.c) into batches, memory and errors."""
+"""Parses the stand-in device's log into batches, memory and errors. device/cudart/log.c describes the format."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Event:
-    """A line: its first word and its fields."""
+    """A line of the log: its first word and its fields."""
 
     kind: str
     fields: dict[str, str]
@@ -19,39 +19,39 @@ class Event:
         return cls(kind, dict(pair.split("=", 1) for pair in pairs))
 
     def number(self, name: str) -> int:
-        """A field's value; 0 if the line does not have it."""
+        """Returns a field's value, or 0 if the line does not have the field."""
         return int(self.fields.get(name, 0))
 
     @property
     def grid(self) -> tuple[int, ...]:
-        """Blocks of a kernel in x, y and z."""
+        """The blocks of a kernel in x, y and z."""
         return tuple(int(part) for part in self.fields["grid"].split(","))
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """M, N and K of a product."""
+        """M, N and K of a matrix multiplication."""
         return self.number("m"), self.number("n"), self.number("k")
 
 
 @dataclass
 class Batch:
-    """One run of a model's graph: from the copies of its inputs to the synchronisation after its outputs."""
+    """One run of a model's graph, from the copies of its inputs to the synchronisation after its outputs."""
 
     device: int
     events: list[Event] = field(default_factory=list)
 
     def _of(self, *kinds: str) -> list[Event]:
-        # Captured work runs when its graph is launched.
+        # Captured work does not run before its graph is launched.
         return [event for event in self.events if event.kind in kinds and not event.number("captured")]
 
     @property
     def kernels(self) -> Counter[str]:
-        """Launches by mangled name; cuBLAS's routines by the name of the call."""
+        """Launches of kernels by mangled name, and of cuBLAS routines by the name of the call."""
         return Counter(event.fields.get("name") or event.fields["call"] for event in self._of("kernel", "routine"))
 
     @property
     def products(self) -> list[Event]:
-        """Matrix products of cuBLAS and cuBLASLt. CUTLASS's are kernels."""
+        """Matrix multiplications of cuBLAS and cuBLASLt. Those of CUTLASS are kernels."""
         return self._of("product")
 
     @property
@@ -60,52 +60,52 @@ class Batch:
         return self._of("graph_launch")
 
     def copied(self, direction: str) -> list[int]:
-        """Bytes of each copy: direction h2d, d2h or d2d."""
+        """Returns the bytes of each copy in a direction: h2d, d2h or d2d."""
         return [event.number("bytes") for event in self._of("copy") if event.fields["direction"] == direction]
 
     @property
     def synchronizations(self) -> int:
-        """How often the host waited for the device."""
+        """The number of times that the host waited for the device."""
         return len(self._of("synchronize"))
 
     def launched(self, part: str) -> int:
-        """Launches of kernels whose name has `part` in it."""
+        """Returns the launches of kernels whose names contain `part`."""
         return sum(count for name, count in self.kernels.items() if part in name)
 
 
 class Trace:
-    """A log, whole or from an offset on."""
+    """The events of a log, or of its part after an offset."""
 
     def __init__(self, lines: list[str]) -> None:
         self.events = [Event.parse(line) for line in lines]
 
     @classmethod
     def read(cls, path: Path, offset: int = 0) -> "Trace":
-        """The file from a byte on. An unfinished last line is left out: the process may still be writing."""
-        # Conversion opens no device, so there is no log.
+        """Reads a file from a byte on, without an unfinished last line, which the process may still be writing."""
+        # Without a use of the device, such as in a conversion, there is no log.
         text = path.read_bytes()[offset:].decode() if path.exists() else ""
         return cls(text[: text.rfind("\n") + 1].splitlines())
 
     def of(self, kind: str, device: int | None = None) -> list[Event]:
-        """Events of a kind, on one device or all."""
-        on = (event for event in self.events if event.kind == kind)
-        return [event for event in on if device is None or event.number("device") == device]
+        """Returns the events of a kind on one device, or on all devices."""
+        found = (event for event in self.events if event.kind == kind)
+        return [event for event in found if device is None or event.number("device") == device]
 
     def peak(self, device: int = 0) -> int:
-        """Most bytes that were allocated at a time."""
+        """Returns the highest number of bytes that were allocated at the same time."""
         return max((event.number("used") for event in self.of("allocate", device)), default=0)
 
     @cached_property
     def tallest_grid(self) -> int:
-        """The largest number of blocks in y or z. A card takes 65,535."""
+        """The largest number of blocks in y or z. A card accepts up to 65,535."""
         return max((max(event.grid[1:]) for event in self.of("kernel")), default=0)
 
     def batches(self, vector_bytes: int) -> list[Batch]:
-        """The batches of all devices, in the order of their ends.
+        """Returns the batches of all devices, in the order of their ends.
 
-        A device works on one batch at a time, if it has one session. A batch ends with a copy of whole vectors to the
-        host, `vector_bytes` each, and the synchronisations after it. Smaller copies to the host do not end it, so they
-        show in its sum. If the trace includes loading, a device's first batch does, too.
+        A device with one session computes one batch at a time. A batch ends with a copy of complete vectors to the host,
+        `vector_bytes` each, and the synchronisations after it. Other copies to the host do not end it, so they are part of
+        its copies. If the trace includes loading, so does each device's first batch.
         """
         finished: list[Batch] = []
         running: dict[int, Batch] = {}

@@ -1,4 +1,4 @@
-"""Runs the real `lexivec` on the stand-in device."""
+"""Runs the real `lexivec` program on the stand-in device."""
 
 import contextlib
 import json
@@ -18,37 +18,38 @@ from standin import suite
 
 PROGRAM = os.environ.get(suite.PROGRAM, "")
 
-# The model in requests, whichever it is.
+# The model's name in requests, whichever model is served.
 NAME = "model"
 
-# Launches kernels one by one, so that a batch's are in the log, and no batch runs before the first request.
+# Without CUDA graphs, kernels are launched one by one, so the log shows those of a batch, and no batch runs before the first
+# request.
 NO_GRAPHS = ["--cuda-graphs", "off"]
 
-# Weights are not copied to the device: what is copied in a batch is smaller.
+# Copies of this size and larger are skipped, which concerns weights alone: the copies of a batch are smaller.
 SKIP_COPIES = 1 << 20
 
-# ONNX Runtime says at this level where it places nodes. The program's own filter leaves ONNX Runtime out.
+# ONNX Runtime logs the placement of nodes at this level. lexivec's default log filter excludes ONNX Runtime's messages.
 VERBOSE = {"ORT_LOG": "verbose"}
 SHOW_VERBOSE = ["--log", "warn,ort::logging=trace"]
 
-# The server is on this machine, whatever proxies the environment names.
+# Ignores proxies in the environment, because the server is on this machine.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True)
 class Device:
-    """A stand-in device: its libraries, and a folder for logs."""
+    """A stand-in device, with its libraries and a folder for logs."""
 
     libraries: Path
     folder: Path
 
     def environment(self, log: Path, **settings: int | None) -> dict[str, str]:
-        """The environment of a program on it; `settings` are those of `standin.variables`."""
+        """Returns the environment of a program on the device. `settings` are those of `standin.variables`."""
         log.unlink(missing_ok=True)
         return standin.variables(self.libraries, log, skip_copies=SKIP_COPIES, **settings)
 
     def run(self, *arguments: object, **settings: int | None) -> Trace:
-        """Runs `lexivec` to its end, which must be a success."""
+        """Runs `lexivec`, which must succeed, and returns the device's trace."""
         log = self.folder / "device.log"
         command = [PROGRAM, *map(str, arguments)]
         done = subprocess.run(command, env=self.environment(log, **settings), capture_output=True, text=True)
@@ -56,7 +57,7 @@ class Device:
         return Trace.read(log)
 
     def fail(self, *arguments: object, **settings: int | None) -> str:
-        """Runs `lexivec` to its end, which must be an error; returns what it said."""
+        """Runs `lexivec`, which must fail, and returns its message."""
         command = [PROGRAM, *map(str, arguments)]
         log = self.folder / "device.log"
         done = subprocess.run(command, env=self.environment(log, **settings), capture_output=True, text=True)
@@ -64,13 +65,13 @@ class Device:
         return done.stderr
 
     def convert(self, source: Path, output: Path, precision: str, attention: str) -> Path:
-        """A graph for CUDA. Without calibration: it takes a minute, and only changes values."""
+        """Converts a checkpoint for CUDA without calibration, which takes a minute and only changes values."""
         flags = ["--ep", "cuda", "-p", precision, "--attention", attention, "--no-verify", "--no-calibration"]
         self.run("convert", source, "-o", output, *flags)
         return output
 
     def embed(self, model: Path, texts: list[str], *flags: object, **settings: int | None) -> tuple[Trace, int]:
-        """What the device did for `lexivec embed`, and how many vectors came out."""
+        """Runs `lexivec embed`; returns the device's trace and the number of vectors."""
         source, output = self.folder / "texts.txt", self.folder / "vectors.jsonl"
         source.write_text("".join(f"{text}\n" for text in texts))
         trace = self.run("embed", model, source, "-o", output, "--ep", "cuda", *NO_GRAPHS, *flags, **settings)
@@ -81,7 +82,7 @@ class Device:
 
     @contextlib.contextmanager
     def serve(self, model: Path, *flags: object, **settings: int | None) -> Iterator["Server"]:
-        """`lexivec serve` for as long as the block runs."""
+        """Runs `lexivec serve` for the duration of a `with` block."""
         log = self.folder / "device.log"
         command = [PROGRAM, "serve", model, "--ep", "cuda", "--port", "0", "--served-model-name", NAME, *SHOW_VERBOSE, *flags]
         environment = self.environment(log, **settings) | VERBOSE
@@ -100,14 +101,14 @@ class Device:
 
 
 class Server:
-    """A running server."""
+    """A running `lexivec serve`."""
 
     def __init__(self, process: subprocess.Popen, log: Path) -> None:
         self._process, self._log, self._lines = process, log, []
         self._ready = threading.Event()
         self._address = ""
         self._opened = 0
-        # Reads to the end, because a full pipe would stop the server.
+        # A thread reads the log to its end, because a full pipe would block the server.
         self.reader = threading.Thread(target=self._read)
         self.reader.start()
 
@@ -121,16 +122,16 @@ class Server:
         self._ready.set()
 
     def wait(self) -> None:
-        """Returns when the server is ready."""
+        """Waits until the server is ready."""
         self._ready.wait(timeout=120)
         assert self._address, f"the server did not start:\n{self.said()}"
 
     def said(self) -> str:
-        """The end of what it printed."""
+        """Returns the end of the server's log."""
         return "".join(line for line in self._lines if "ort::logging" not in line)[-4000:]
 
     def embed(self, texts: list[str]) -> tuple[int, dict]:
-        """Status and body of the answer to a request."""
+        """Sends a request; returns the answer's status and body."""
         body = json.dumps({"model": NAME, "input": texts}).encode()
         request = urllib.request.Request(f"{self._address}/v1/embeddings", body, {"Content-Type": "application/json"})
         try:
@@ -140,16 +141,16 @@ class Server:
             return error.code, json.load(error)
 
     def metric(self, name: str) -> float:
-        """The sum of a metric's series."""
+        """Returns the sum of a metric's series."""
         with OPENER.open(f"{self._address}/metrics", timeout=60) as answer:
             lines = answer.read().decode().splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name}{{"))
 
     def trace(self) -> Trace:
-        """What the device did since the server was ready. Loading and warm-up are left out."""
+        """Returns the device's trace since the server was ready, without loading and warm-up."""
         return Trace.read(self._log, self._opened)
 
     def placement(self) -> dict[str, int]:
-        """Nodes of the model's graph by execution provider, as ONNX Runtime reports it."""
+        """Returns the number of the graph's nodes per execution provider, as ONNX Runtime reports it."""
         found = re.findall(r"placed on \[(\w+)\]\. Number of nodes: (\d+)", "".join(self._lines))
         return {provider: int(nodes) for provider, nodes in found}

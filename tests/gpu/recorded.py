@@ -1,6 +1,6 @@
-"""What each model does on a device in one batch, as it was recorded. A change may only lower the numbers.
+"""The recorded number of launches in one batch of each model. A change may only lower these numbers.
 
-To record again, run `make test-gpu`; a failing test shows the numbers that it found.
+To update them, run `make test-gpu`. A failing test prints the numbers that it found.
 """
 
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ class Form:
 
 @dataclass(frozen=True)
 class Recorded:
-    """Launches of one batch."""
+    """The launches of one batch."""
 
-    # The routines of cuBLAS are among them.
+    # Includes the routines of cuBLAS.
     kernels: int
-    # Of cuBLAS and cuBLASLt.
+    # Matrix multiplications of cuBLAS and cuBLASLt.
     products: int
 
 
-# GroupQueryAttention has no float32 kernel, so fp32 has one form.
+# GroupQueryAttention has no float32 kernel, so fp32 has only one form.
 FORMS = [Form("fp32", "standard")] + [
     Form(precision, attention)
     for precision in ("fp16", "bf16", "int8", "int8-weight", "int4-weight", "fp8")
@@ -36,12 +36,12 @@ FORMS = [Form("fp32", "standard")] + [
 
 
 def attention_kernel(form: Form) -> str:
-    """A part of the name of the kernel that attends. FlashAttention has no float32."""
+    """Returns a part of the attention kernel's name. FlashAttention does not support float32."""
     return "UnfusedSoftmaxKernel" if form.precision == "fp32" else "flash_fwd"
 
 
-# By checkpoint and form: a batch of three short texts.
-# Integer weights are written in float16 by a kernel before each product.
+# A batch of three short texts, by checkpoint and form.
+# With integer weights, a kernel converts them to float16 before each matrix multiplication.
 RECORDED: dict[tuple[str, str], Recorded] = {
     ("nano", "fp32-standard"): Recorded(kernels=106, products=54),
     ("nano", "fp16-standard"): Recorded(kernels=83, products=42),

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Runs `lexivec … --ep cuda` on a stand-in CUDA device, so that no GPU is needed: `make test-gpu`.
+"""Tests `lexivec … --ep cuda` on a stand-in CUDA device, so that no GPU is needed: `make test-gpu`.
 
-Builds the device (device/, C) and `lexivec`, makes a virtual environment below the cache folder, and runs the tests
-beside this file. ONNX Runtime for GPUs must be in the cache folder (`make onnxruntime-gpu`). Arguments go to pytest.
-LEXIVEC_PROGRAM names another program than the one built.
+Builds the device (device/, C) and `lexivec`, creates a virtual environment in the cache folder, and runs the tests in this
+folder. ONNX Runtime for GPUs must be in the cache folder (`make onnxruntime-gpu`). Arguments are passed to pytest. If
+LEXIVEC_PROGRAM is set, it names the program to test, and nothing is built.
 
-The stand-in device computes nothing. The tests show what the host side does with a card: operators and kernels, shapes
-of products, copies, memory, errors. They show neither values nor speed.
+The stand-in device computes nothing. The tests check how the host uses a card: operators and kernels, shapes of matrix
+multiplications, copies, memory and errors. They check neither values nor speed.
 """
 
 import sys

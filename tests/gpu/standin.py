@@ -1,4 +1,4 @@
-"""Builds the stand-in CUDA device, and the environment of a program that runs on it."""
+"""Builds the stand-in CUDA device, and creates environments for programs that run on it."""
 
 import os
 import re
@@ -14,9 +14,9 @@ ROOT = HERE.parents[1]
 SOURCES = HERE / "device"
 CACHE = suite.cache()
 
-# gnu2x, because functions leave out the names of parameters that they ignore.
+# gnu2x allows functions to omit the names of unused parameters.
 FLAGS = "-std=gnu2x -O1 -Wall -Wextra -shared -fPIC -Wl,-z,defs".split()
-# Each library's sources and its map of symbol versions. The first one is linked into the others.
+# Each library's sources and its map of symbol versions. The others link to the first one.
 LIBRARIES = {
     "libcudart.so.13": ("cudart/*.c", "cudart.map"),
     "libcublas.so.13": ("cublas.c", "cublas.map"),
@@ -27,13 +27,13 @@ LIBRARIES = {
 
 
 def onnxruntime() -> Path:
-    """The folder that `make onnxruntime-gpu` fills."""
+    """Returns the folder that `make onnxruntime-gpu` fills."""
     pinned = (ROOT / "runtime" / "setup" / "gpu.txt").read_text()
     return CACHE / "onnxruntime-gpu" / re.search(r"==([0-9.]+)", pinned)[1]
 
 
 def build(folder: Path) -> str:
-    """Builds all libraries into `folder`; returns what the compiler printed, which is nothing."""
+    """Builds all libraries in `folder`; returns the compiler's output, which should be empty."""
     printed = ""
     for name, (sources, version_map) in LIBRARIES.items():
         command = [os.environ.get("CC", "cc"), *FLAGS, f"-Wl,-soname,{name}", *sorted(SOURCES.glob(sources))]
@@ -51,7 +51,7 @@ def build(folder: Path) -> str:
 def variables(
     libraries: Path, log: Path, devices: int = 1, memory: int | None = None, skip_copies: int | None = None
 ) -> dict[str, str]:
-    """The environment of a program on the device. The caller's own settings of lexivec do not reach it."""
+    """Returns the environment of a program on the device, without the caller's settings for lexivec."""
     ours = ("LEXIVEC_", "ORT_", "CUDA_", "STANDIN_CUDA_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     kept |= {"LEXIVEC_CACHE": str(CACHE), "LD_LIBRARY_PATH": str(libraries)}

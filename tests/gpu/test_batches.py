@@ -1,4 +1,4 @@
-"""What one batch does on the device, for each model and form, through `lexivec serve`."""
+"""Tests of one batch on the device, for each model and form, with `lexivec serve`."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from program import NO_GRAPHS, Device
 from recorded import FORMS, RECORDED, Form, Recorded, attention_kernel
 
 TEXTS = ["cardiac arrest", "心脏骤停", "a longer text about the heart and what can happen to it"]
-# int8 for CUDA is int8-weight: nano shows both, and one is enough of the larger graphs.
+# int8 for CUDA is int8-weight. nano has tests for both, and the larger graph for one.
 CASES = [(name, form) for name in ("nano", "4B, two layers") for form in FORMS if (name, str(form)) in RECORDED]
 
 
@@ -28,13 +28,14 @@ def test_a_batch(name: str, form: Form, models: Models, device: Device) -> None:
 
     (batch,) = trace.batches(checkpoint.vector_bytes)
     assert batch.copied("d2h") == [len(TEXTS) * checkpoint.vector_bytes], "only embeddings come back"
-    # Of the stream that computes, and of the default stream, which is idle; GemmFloat8 frees its workspace after each product.
-    in_products = len(batch.products) if form.precision == "fp8" else 0
-    assert batch.synchronizations <= 2 + in_products, batch.events
+    # One for the computing stream and one for the idle default stream. GemmFloat8 waits in every matrix multiplication,
+    # because it frees its workspace.
+    of_float8 = len(batch.products) if form.precision == "fp8" else 0
+    assert batch.synchronizations <= 2 + of_float8, batch.events
     assert batch.launched(attention_kernel(form)) == checkpoint.layers, batch.kernels
     if form.precision == "fp8":
         types = {product.fields["types"].rpartition(",")[0] for product in batch.products}
-        assert types == {"e4m3,e4m3"}, "every product is one of 8-bit floats"
+        assert types == {"e4m3,e4m3"}, "every matrix multiplication has 8-bit floats"
 
     found = Recorded(batch.kernels.total(), len(batch.products))
     recorded = RECORDED[name, str(form)]
@@ -54,12 +55,12 @@ def test_a_small_batch_is_one_launch(form: Form, models: Models, device: Device)
     assert batch.synchronizations == 1, batch.events
 
 
-def test_the_grouped_form_launches_at_most_520_kernels_and_products_for_the_4b_model() -> None:
+def test_the_grouped_4b_model_has_at_most_520_launches_per_batch() -> None:
     def launches(name: str) -> int:
         recorded = RECORDED[name, "fp16-grouped"]
         return recorded.kernels + recorded.products
 
-    # Both models have the same layers and the same rest, so two points give the line.
+    # Both models have the same launches per layer and outside layers, so two models determine both numbers.
     per_layer, remainder = divmod(launches("nano") - launches("4B, two layers"), 6 - 2)
     assert remainder == 0
     assert launches("4B, two layers") + (36 - 2) * per_layer <= 520

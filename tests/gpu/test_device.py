@@ -1,6 +1,6 @@
-"""The stand-in device itself: where host code depends on it, it behaves as a card does.
+"""Tests that the stand-in device behaves like a card where host code depends on it.
 
-Each test runs a script in a process of its own, because a device lives as long as its process.
+Each test runs a script in a separate process, because a device lives as long as its process.
 """
 
 import signal
@@ -53,7 +53,7 @@ def test_the_host_cannot_read_device_memory(on_device) -> None:
     assert code == -signal.SIGSEGV
 
 
-def test_copies_move_bytes_and_know_their_direction(on_device) -> None:
+def test_copies_move_bytes_in_the_given_direction(on_device) -> None:
     _, trace = on_device("""
 _, a = malloc(8)
 _, b = malloc(8)
@@ -66,7 +66,7 @@ assert rt.cudaGetLastError() == 0
     assert [event.fields["direction"] for event in trace.of("copy")] == ["h2d", "d2d", "d2h"]
 
 
-def test_large_copies_can_be_left_out(on_device) -> None:
+def test_large_copies_can_be_skipped(on_device) -> None:
     _, trace = on_device(
         """
 _, a = malloc(200)
@@ -109,7 +109,7 @@ assert malloc(900)[0] == 0
 
 
 @pytest.mark.parametrize("grid, code", [((1, 65535, 1), 0), ((1, 65536, 1), 9), ((1, 1, 65536), 9), ((0, 1, 1), 9)])
-def test_a_grid_that_a_card_refuses_is_refused(on_device, grid: tuple, code: int) -> None:
+def test_a_grid_beyond_a_cards_limits_is_rejected(on_device, grid: tuple, code: int) -> None:
     _, trace = on_device(f"assert launch({grid}) == {code} and rt.cudaGetLastError() == {code}")
     assert trace.tallest_grid == max(grid[1:])
 
@@ -118,7 +118,7 @@ def test_a_stream_belongs_to_its_device(on_device) -> None:
     on_device("s = stream(); rt.cudaSetDevice(1); assert launch((1, 1, 1), on=s) == 400", devices=2)
 
 
-def test_captured_work_waits_for_the_graph(on_device) -> None:
+def test_captured_work_runs_with_its_graph(on_device) -> None:
     _, trace = on_device("""
 s, status, graph = stream(), c_int(), c_void_p()
 _, a = malloc(4)
@@ -137,7 +137,7 @@ assert out.raw == b"abcd"
 
 
 @pytest.mark.parametrize("call", ["malloc(4)[0]", "rt.cudaStreamSynchronize(s)", "rt.cudaDeviceSynchronize()"])
-def test_what_cuda_forbids_during_a_capture_ends_it(on_device, call: str) -> None:
+def test_a_forbidden_call_during_a_capture_ends_the_capture(on_device, call: str) -> None:
     on_device(f"""
 s, status, graph = stream(), c_int(), c_void_p()
 rt.cudaStreamBeginCapture(s, 0)

@@ -1,4 +1,4 @@
-"""What `doctor` says of devices, and of models that a provider cannot serve."""
+"""Tests of `lexivec doctor` with devices, and with models that a provider cannot serve."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ FP16 = Form("fp16", "standard")
 
 
 def findings(device: Device, *arguments: object, devices: int = 1) -> tuple[int, dict[str, tuple[str, str]]]:
-    """The exit code of `doctor --ep cuda`; status and value of each finding."""
+    """Runs `doctor --ep cuda`; returns the exit code, and each finding's status and value."""
     environment = device.environment(device.folder / "device.log", devices=devices)
     command = [PROGRAM, "doctor", *map(str, arguments), "--ep", "cuda", "--json"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -21,7 +21,7 @@ def findings(device: Device, *arguments: object, devices: int = 1) -> tuple[int,
     return done.returncode, found
 
 
-def test_every_device_is_looked_at(device: Device) -> None:
+def test_every_device_is_checked(device: Device) -> None:
     code, found = findings(device, "--devices", "1,7,0", devices=2)
     assert code == 1
     assert found["ep cuda, 0"][0] == found["ep cuda, 1"][0] == "ok"
@@ -43,7 +43,7 @@ def test_a_model_for_another_provider_is_not_ok(device: Device, tmp_path: Path) 
     assert (code, status) == (1, "failed") and "convert with `--ep cuda`" in value, value
 
 
-def test_no_visible_device_is_one_sentence_and_what_to_do(models: Models, device: Device, tmp_path: Path) -> None:
+def test_without_visible_devices_the_error_says_what_to_do(models: Models, device: Device, tmp_path: Path) -> None:
     code, found = findings(device, devices=0)
     assert code == 1 and "sees no NVIDIA GPU" in found["ep cuda"][1], found
     text = tmp_path / "text.txt"

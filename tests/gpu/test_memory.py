@@ -1,6 +1,6 @@
-"""Memory of the 4B model: what a full batch takes, and what happens where it does not fit.
+"""Tests of the 4B model's memory: the peak of a full batch, and batches that do not fit.
 
-The checkpoint is sparse and the graph in bf16 refers to its files, so the 8 GB are nowhere but in its size.
+The checkpoint is sparse and the bf16 graph refers to its files, so the 8 GB of weights take no disk space.
 """
 
 import pytest
@@ -15,7 +15,7 @@ GB = 1_000_000_000
 
 
 def texts(count: int) -> list[str]:
-    """Texts of about 184 tokens, 88 for a full batch. They differ at once: rows of a common prefix are computed once."""
+    """Returns texts of about 184 tokens; 88 fill a batch. They differ from the first token on, so they share no prefix."""
     return [f"{number + 100} " + "heart " * 180 for number in range(count)]
 
 
@@ -36,11 +36,11 @@ def test_a_full_batch_takes_at_most_11_gb(models: Models, device: Device) -> Non
 def test_out_of_memory_halves_batches(memory_gb: int, budget: int, count: int, models: Models, device: Device) -> None:
     checkpoint = models.checkpoint("4B")
     model, memory = models.converted("4B", FORM), memory_gb * GB
-    # All of the memory, and a budget that it does not hold: by themselves, both would be smaller.
+    # Allows all of the memory and a budget that exceeds it. By default, both would be smaller.
     flags = ["--gpu-memory-utilization", "1", "--max-batch-tokens", budget]
     trace, vectors = device.embed(model, texts(count), *flags, memory=memory)
     assert vectors == count, "every text is answered"
     batches = trace.batches(checkpoint.vector_bytes)
-    assert len(batches) >= 2, "the batch fitted: this test shows nothing"
+    assert len(batches) >= 2, "the batch fitted, so this test checks nothing"
     assert sum(sum(batch.copied("d2h")) for batch in batches) == count * checkpoint.vector_bytes
     assert trace.peak() <= memory

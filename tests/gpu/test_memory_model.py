@@ -1,6 +1,6 @@
-"""The memory model and what follows from it: prediction against peak, budgets on small cards, refusals.
+"""Tests of the memory model: predictions against peaks, budgets on small cards, and rejected models and budgets.
 
-The 4B checkpoint is sparse and the graphs in bf16 refer to its files, so the 8 GB are nowhere but in its size.
+The 4B checkpoint is sparse and the bf16 graphs refer to its files, so the 8 GB of weights take no disk space.
 """
 
 import json
@@ -18,19 +18,19 @@ from test_memory import texts
 
 GB = 1_000_000_000
 STANDARD, GROUPED = Form("bf16", "standard"), Form("bf16", "grouped")
-# Of four layers activations are most of the memory, so that the tolerance is one of them. Two layers take less, because
-# only the last tokens go through the last one's products.
+# With four layers, activations are most of the memory, so the tolerance limits their error. Two layers would not show this,
+# because only last tokens go through the last layer's matrix multiplications.
 CASES = [("4B", STANDARD), ("4B, four layers", STANDARD), ("4B, four layers", GROUPED)]
 
 
 def lexivec(device: Device, *arguments: object, memory_gb: float = 80) -> subprocess.CompletedProcess[str]:
-    """Runs the program on a card of this size; it may fail."""
+    """Runs the program, which may fail, on a card of this size."""
     environment = device.environment(device.folder / "device.log", memory=int(memory_gb * GB))
     return subprocess.run([PROGRAM, *map(str, arguments)], env=environment, capture_output=True, text=True)
 
 
 def prediction(device: Device, model: Path, memory_gb: float = 80) -> tuple[float, float, int, int]:
-    """What `doctor` predicts: GB of weights and of activations, tokens of a batch, tokens of a text."""
+    """Returns the prediction of `doctor`: GB of weights and of activations, tokens of a batch and of a text."""
     done = lexivec(device, "doctor", model, "--ep", "cuda", "--json", memory_gb=memory_gb)
     (value,) = (finding["value"] for finding in json.loads(done.stdout) if finding["what"] == "model")
     numbers = re.search(r"([\d.]+) GB of weights, up to ([\d.]+) GB .* (\d+) tokens; texts of up to (\d+)", value)
@@ -43,7 +43,7 @@ def test_a_full_padded_batch_takes_what_was_predicted(name: str, form: Form, mod
     model = models.converted(name, form)
     weights, activations, budget, _ = prediction(device, model)
     assert budget == 16_384
-    # One text of twice the length pads all others.
+    # One text has twice the length, so all others are padded.
     padded = ["999 " + "heart " * 360, *texts(86)]
     trace, vectors = device.embed(model, padded, memory=80 * GB)
     assert vectors == len(padded)
@@ -61,7 +61,7 @@ def test_on_a_small_card_batches_fit(models: Models, device: Device) -> None:
     assert trace.peak() <= 0.9 * 12 * GB
 
 
-def test_a_card_too_small_is_an_error_with_numbers(models: Models, device: Device) -> None:
+def test_a_model_beyond_the_cards_memory_is_rejected_with_numbers(models: Models, device: Device) -> None:
     model = models.converted("4B", STANDARD)
     source = device.folder / "one.txt"
     source.write_text("a text\n")
@@ -71,7 +71,7 @@ def test_a_card_too_small_is_an_error_with_numbers(models: Models, device: Devic
     assert "8.05 GB of weights" in done.stderr and "--gpu-memory-utilization 0.9" in done.stderr
 
 
-def test_a_batch_beyond_the_grid_is_refused(models: Models, device: Device) -> None:
+def test_a_batch_beyond_the_grid_is_rejected(models: Models, device: Device) -> None:
     model = models.converted("nano", Form("fp16", "standard"))
     done = lexivec(device, "embed", model, os.devnull, "--ep", "cuda", "--max-batch-tokens", 65_536)
     assert done.returncode != 0

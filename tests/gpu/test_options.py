@@ -1,4 +1,4 @@
-"""Options of the CUDA provider, and nodes that it has no kernel for."""
+"""Tests of the CUDA provider's options, and of nodes without a CUDA kernel."""
 
 import shutil
 from pathlib import Path
@@ -17,7 +17,7 @@ CUTLASS = "fpA_intB"
 
 @pytest.fixture
 def text(tmp_path: Path) -> Path:
-    """A file of one text."""
+    """A file with one text."""
     file = tmp_path / "text.txt"
     file.write_text("cardiac arrest\n")
     return file
@@ -40,13 +40,13 @@ def test_a_wrong_option_is_named(
     assert "needs an NVIDIA GPU" not in error
 
 
-def test_weights_in_blocks_are_multiplied_as_they_are_only_if_an_option_says_so(
+def test_cutlass_multiplies_integer_weights_only_if_enabled(
     models: Models, device: Device
 ) -> None:
     model = models.converted("nano", INT4)
 
     def launched(*flags: str) -> int:
-        # Graphs would hide the launches of a small batch.
+        # A long text, because a small batch would be launched as a CUDA graph.
         trace, _ = device.embed(model, ["heart " * 300], *flags)
         return sum(CUTLASS.lower() in event.fields["name"].lower() for event in trace.of("kernel"))
 
@@ -54,8 +54,8 @@ def test_weights_in_blocks_are_multiplied_as_they_are_only_if_an_option_says_so(
     assert launched("--ep-option", "fpa_intb_gemm=1") > 0
 
 
-def test_work_left_on_the_cpu_is_an_error_that_names_it(device: Device, text: Path, tmp_path: Path) -> None:
-    # Without its manifest the graph is another exporter's: nothing says that it is for CPUs.
+def test_an_error_names_the_nodes_without_a_cuda_kernel(device: Device, text: Path, tmp_path: Path) -> None:
+    # Without its manifest, the graph looks like another exporter's, so lexivec cannot know that it is for CPUs.
     model = tmp_path / "model"
     nano = checkpoints.nano().folder
     device.run("convert", nano, "-o", model, "--layout", "padded", "--no-verify")
@@ -63,6 +63,6 @@ def test_work_left_on_the_cpu_is_an_error_that_names_it(device: Device, text: Pa
     shutil.copy(nano / "config.json", model)
     error = device.fail("embed", model, text, "--ep", "cuda")
     assert "(GroupQueryAttention)" in error and "--allow-cpu-nodes" in error, error
-    # The same graph ends in ReduceL2, which needs cuDNN.
+    # The graph ends with ReduceL2, which needs cuDNN.
     error = device.fail("embed", model, text, "--ep", "cuda", "--allow-cpu-nodes")
     assert "needs cuDNN 9" in error, error

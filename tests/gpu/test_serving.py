@@ -1,4 +1,4 @@
-"""Serving on stand-in devices: from a checkpoint, and from two devices."""
+"""Tests of serving on stand-in devices: conversion on first use, metrics, two devices, preparation of batches."""
 
 from collections import Counter
 from pathlib import Path
@@ -15,28 +15,28 @@ FP16 = Form("fp16", "standard")
 
 def test_a_checkpoint_is_converted_for_cuda_and_served(device: Device, tmp_path: Path, monkeypatch) -> None:
     library = standin.onnxruntime()
-    # The conversion is new: this cache folder is empty.
+    # An empty cache folder, so that the model must be converted.
     monkeypatch.setattr(standin, "CACHE", tmp_path)
-    # A model for CUDA is verified there, where the stand-in device computes nothing.
+    # The verification would fail, because the stand-in device computes nothing.
     serve = ["--onnxruntime", library, "--no-verify"]
     with device.serve(checkpoints.nano().folder, *serve) as server:
         status, answer = server.embed(["cardiac arrest"])
         assert status == 200, answer
-    # The second start finds the conversion, and opens nothing else.
+    # The second start uses the conversion.
     with device.serve(checkpoints.nano().folder, *serve) as server:
         assert set(server.placement()) == {"CUDAExecutionProvider"}
     (converted,) = (tmp_path / "models").iterdir()
     assert "fp16" in converted.name
 
 
-def test_a_first_use_conversion_is_verified_on_the_device_that_was_asked_for(
+def test_a_conversion_on_first_use_is_verified_on_the_chosen_device(
     device: Device, tmp_path: Path, monkeypatch
 ) -> None:
     library = standin.onnxruntime()
     monkeypatch.setattr(standin, "CACHE", tmp_path)
     source = tmp_path / "text.txt"
     source.write_text("cardiac arrest\n")
-    # Without calibration. The device computes nothing, so the verification fails there.
+    # bf16 needs no calibration. The device computes nothing, so the verification fails on it.
     flags = ["--onnxruntime", library, "--ep", "cuda", "-p", "bf16", "--devices", 1]
     error = device.fail("embed", checkpoints.nano().folder, source, *flags, devices=2)
     assert "converting" in error and "cosine" in error, error
@@ -44,7 +44,7 @@ def test_a_first_use_conversion_is_verified_on_the_device_that_was_asked_for(
     assert trace.of("kernel", 1) and not trace.of("kernel", 0)
 
 
-def test_nothing_is_converted_for_a_device_that_is_not_there(device: Device, tmp_path: Path, monkeypatch) -> None:
+def test_nothing_is_converted_for_a_missing_device(device: Device, tmp_path: Path, monkeypatch) -> None:
     library = standin.onnxruntime()
     monkeypatch.setattr(standin, "CACHE", tmp_path)
     flags = ["--onnxruntime", library, "--ep", "cuda", "--devices", "0,7"]
@@ -66,7 +66,7 @@ def test_metrics_show_the_memory_of_the_gpus_in_use(models: Models, device: Devi
 def test_two_devices_share_a_queue(models: Models, device: Device) -> None:
     checkpoint, model = models.checkpoint("nano"), models.converted("nano", FP16)
     sent = 0
-    # Small batches, so that there are enough for both. Which worker takes one is up to the system's scheduler.
+    # Small batches, so that there are enough for both devices. The system's scheduler decides which worker takes one.
     with device.serve(model, "--devices", "0,1", "--max-batch-tokens", "64", *NO_GRAPHS, devices=2) as server:
         for request in range(20):
             texts = [f"text {number} of request {request}" for number in range(200)]
@@ -88,5 +88,5 @@ def test_the_next_batch_is_planned_while_the_device_computes(models: Models, dev
         status, answer = server.embed(texts)
         batches, prepared = (server.metric(f"lexivec_batches_{name}total") for name in ("", "prepared_"))
     assert status == 200 and len(answer["data"]) == len(texts)
-    # The first batch finds nothing prepared, and the last one is not full; on a busy machine the assistant is late for some.
+    # The first batch is never prepared, and the last one is not full. On a busy machine, some are not prepared in time.
     assert batches > 20 and prepared > batches / 4, (batches, prepared)

@@ -1,4 +1,4 @@
-"""Checkpoints and conversions."""
+"""Fixtures for checkpoints and conversions."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ import suite
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint and the sizes that its graphs show."""
+    """A checkpoint's folder and the sizes that tests need."""
 
     folder: Path
     layers: int
@@ -29,7 +29,7 @@ class Checkpoint:
 
 @pytest.fixture(scope="session")
 def four_billion() -> Iterator[Path]:
-    """Two random layers of Qwen3-Embedding-4B; vocabulary and positions are short, because they only cost time."""
+    """Two random layers of Qwen3-Embedding-4B, with few tokens and positions to save time."""
     script = suite.ROOT / "tests" / "fixtures" / "random_checkpoint.py"
     sizes = ["--shape=4B", "--layers=2", "--vocabulary=16384", "--positions=4096"]
     with tempfile.TemporaryDirectory(prefix="lexivec-4B-") as folder:
@@ -47,7 +47,7 @@ def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
 
 @pytest.fixture
 def convert() -> Iterator[Callable[..., Path]]:
-    """A function that converts a checkpoint and returns the graph, up to 1 GB, which is removed after the test."""
+    """A function that converts a checkpoint and returns the graph's path. The graph, up to 1 GB, is removed after the test."""
     with tempfile.TemporaryDirectory(prefix="lexivec-tensorrt-") as folder:
         model = Path(folder) / "model"
 

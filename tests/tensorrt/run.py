@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Compiles the graphs written for TensorRT with TensorRT-RTX, which needs no GPU for that: `make test-tensorrt`.
+"""Compiles graphs for TensorRT with TensorRT-RTX, which needs no GPU to compile: `make test-tensorrt`.
 
-Makes a virtual environment below the cache folder, builds `lexivec`, and runs the tests beside this file. Arguments go
-to pytest. LEXIVEC_PROGRAM names another program than the one built.
+Creates a virtual environment in the cache folder, builds `lexivec`, and runs the tests in this folder. Arguments are passed
+to pytest. If LEXIVEC_PROGRAM is set, it names the program to test, and nothing is built.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Conversions for GPUs."""
+"""Fixtures for conversions for GPUs."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ import suite
 
 @pytest.fixture
 def convert() -> Iterator[Callable[..., Path]]:
-    """A function that converts a checkpoint, a path from the root of the repository, and returns the graph."""
+    """A function that converts a checkpoint, given by its path in the repository, and returns the graph's path."""
     with tempfile.TemporaryDirectory(prefix="lexivec-values-") as folder:
         model = Path(folder) / "model"
 
@@ -27,7 +27,7 @@ def convert() -> Iterator[Callable[..., Path]]:
 
 
 def unlink(folder: Path) -> None:
-    """Replaces hard links by copies: the onnx package refuses to read weights from a file that has another name."""
+    """Replaces hard links by copies, because the onnx package rejects weights in files with several names."""
     for file in folder.glob("*.safetensors"):
         copy = Path(shutil.copy(file, file.with_suffix(".copy")))
         copy.replace(file)

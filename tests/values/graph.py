@@ -1,8 +1,7 @@
-"""Evaluates graphs written for GPUs on a CPU: chosen operators in NumPy, all others in ONNX Runtime.
+"""Evaluates graphs for GPUs on a CPU: chosen operators in NumPy, all others in ONNX Runtime.
 
-The graph is cut at the chosen nodes, and what lies between them runs as models of their own, with the operators and
-types that were written. Only bfloat16, for which the CPU has no kernels, and 8-bit floats between the models are widened
-to float32.
+The graph is split at the chosen nodes. The parts between them run as separate models with the original operators and types.
+Only bfloat16, for which the CPU has no kernels, and 8-bit floats between the models are widened to float32.
 """
 
 from collections.abc import Callable
@@ -17,9 +16,9 @@ Kernel = Callable[[NodeProto, list[np.ndarray | None]], list[np.ndarray]]
 
 
 class Graph:
-    """A model, and the operators of it that NumPy evaluates.
+    """A model and the operators that NumPy evaluates.
 
-    With `float16` off, what the graph computes in float16 is computed in float32.
+    Without `float16`, float32 replaces the graph's float16.
     """
 
     def __init__(self, path: Path, kernels: dict[str, Kernel] | None = None, float16: bool = True) -> None:
@@ -32,16 +31,16 @@ class Graph:
         self._steps = self._cut()
 
     def take_constants(self, other: "Graph", *names: str) -> None:
-        """Replaces weights by those of the same name in another graph."""
+        """Replaces weights by those with the same names in another graph."""
         for name in names:
             self._constants[name].CopyFrom(other._constants[name])
 
     def _cut(self) -> list[list[NodeProto]]:
-        """Groups nodes in the order of evaluation: ONNX Runtime's, NumPy's, ONNX Runtime's, …"""
+        """Groups nodes into steps in the order of evaluation, by turns for ONNX Runtime and NumPy."""
         depth: dict[str, int] = {}
         steps: list[list[NodeProto]] = []
         for node in self.model.graph.node:
-            # Even steps are ONNX Runtime's, odd ones NumPy's.
+            # ONNX Runtime evaluates even steps, NumPy odd ones.
             step = max((depth.get(name, 0) for name in node.input), default=0)
             step += (step % 2 == 0) == (node.op_type in self._kernels)
             depth.update(dict.fromkeys(node.output, step))
@@ -50,7 +49,7 @@ class Graph:
         return steps
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The outputs by name. Raises ValueError if the inputs are not those of the graph."""
+        """Returns the outputs by name. Raises ValueError if the inputs are not those of the graph."""
         if inputs.keys() != {i.name for i in self.model.graph.input}:
             raise ValueError(f"the graph takes {[i.name for i in self.model.graph.input]}")
         values = dict(inputs)
@@ -67,12 +66,12 @@ class Graph:
         return values[name] if name in values else numpy_helper.to_array(self._constants[name])
 
     def _run_between(self, step: int, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Runs a step in ONNX Runtime; returns what later steps read."""
+        """Runs a step in ONNX Runtime; returns the values that later steps read."""
         nodes = self._steps[step]
         made = {name for node in nodes for name in node.output}
         read = {name for node in nodes for name in node.input}
         later = {name for nodes in self._steps[step + 1 :] for node in nodes for name in node.input}
-        # An output or input that is left out has an empty name.
+        # An omitted output or input has an empty name.
         wanted = sorted(made & (later | set(self._outputs)) - {""})
         fed = {name: values[name] for name in sorted(read & values.keys())}
         if step not in self._sessions:
@@ -92,14 +91,14 @@ class Graph:
 
 
 def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    """A session on the CPU."""
+    """Creates a session on the CPU."""
     return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
 
 def widen(model: onnx.ModelProto, narrow: set[int]) -> None:
-    """Replaces types by float32, which holds their values: those of `narrow`, and 8-bit floats, which NumPy does not have.
+    """Replaces the types in `narrow` by float32, and 8-bit floats as well, which NumPy does not have.
 
-    Arithmetic becomes finer. Activations are still rounded to 8-bit floats, and widened after that.
+    Arithmetic becomes more precise. Activations are still rounded to 8-bit floats and then widened.
     """
     for tensor in model.graph.initializer:
         if tensor.data_type in narrow:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Computes the graphs written for the CUDA provider on a CPU, against golden vectors: `make test-values`.
+"""Evaluates graphs for the CUDA provider on a CPU and compares them with golden vectors: `make test-values`.
 
-Makes a virtual environment below the cache folder, builds `lexivec`, and runs the tests beside this file. Arguments go
-to pytest. LEXIVEC_PROGRAM names another program than the one built.
+Creates a virtual environment in the cache folder, builds `lexivec`, and runs the tests in this folder. Arguments are passed
+to pytest. If LEXIVEC_PROGRAM is set, it names the program to test, and nothing is built.
 """
 
 import sys
@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 
 def main() -> int:
     environment = suite.environment("values/python", HERE / "requirements.txt")
-    # More threads only wait for each other: the matrices are small.
+    # More threads would only wait for each other, because the matrices are small.
     return suite.pytest(HERE, environment, *sys.argv[1:], OPENBLAS_NUM_THREADS="1")
 
 

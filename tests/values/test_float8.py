@@ -1,4 +1,4 @@
-"""float8.py against ONNX Runtime's CPU kernels and ml_dtypes, independent implementations."""
+"""Tests that compare float8.py with ONNX Runtime's CPU kernels and ml_dtypes, independent implementations."""
 
 import numpy as np
 import pytest
@@ -14,13 +14,13 @@ GREATEST = 448
 
 
 def gemm(names: list[str] = NAMES, **changes: float) -> NodeProto:
-    """A GemmFloat8 as lexivec writes it, but for `names` and `changes`."""
+    """Returns a GemmFloat8 like lexivec's, with other input `names` and attribute `changes` if given."""
     attributes = {"transB": 1, "dtype": FLOAT16} | changes
     return helper.make_node("GemmFloat8", names, ["y"], domain="com.microsoft", **attributes)
 
 
 def values(rows: int, inputs: int, outputs: int) -> dict[str, np.ndarray]:
-    """Random matrices of e4m3, and scales that are all different."""
+    """Returns random matrices of e4m3 and distinct scales."""
     rng = np.random.default_rng(rows + inputs)
     scales = {"a_scale": 0.25, "b_scale": 0.003}
     return {
@@ -30,13 +30,13 @@ def values(rows: int, inputs: int, outputs: int) -> dict[str, np.ndarray]:
 
 
 def in_numpy(node: NodeProto, fed: dict[str, np.ndarray]) -> np.ndarray:
-    """The product, as float8.py computes it."""
+    """Returns float8.py's result."""
     (y,) = gemm_float8(node, [fed.get(name) for name in node.input])
     return y
 
 
 def by_onnxruntime(nodes: list[NodeProto], fed: dict[str, np.ndarray], output: int) -> np.ndarray:
-    """The output `y`, of a type, of some nodes."""
+    """Returns the nodes' output `y`, which has the type `output`, by ONNX Runtime."""
     types = {name: helper.np_dtype_to_tensor_dtype(value.dtype) for name, value in fed.items()}
     inputs = [helper.make_tensor_value_info(name, types[name], value.shape) for name, value in fed.items()]
     graph = helper.make_graph(nodes, "test", inputs, [helper.make_tensor_value_info("y", output, None)])
@@ -46,8 +46,8 @@ def by_onnxruntime(nodes: list[NodeProto], fed: dict[str, np.ndarray], output: i
 
 
 @pytest.mark.parametrize("shape", [(1, 16, 16), (7, 256, 768), (33, 768, 256)])
-def test_product_equals_onnxruntime(shape: tuple[int, int, int]) -> None:
-    """A Gemm of the same values in float32, times both scales."""
+def test_the_result_equals_onnxruntime(shape: tuple[int, int, int]) -> None:
+    """The reference is a Gemm of the same values in float32, times both scales."""
     fed = values(*shape)
     wide = {name: fed[name].astype(np.float32) for name in ("a", "b")}
     scale = float(fed["a_scale"][0] * fed["b_scale"][0])
@@ -60,8 +60,8 @@ def test_product_equals_onnxruntime(shape: tuple[int, int, int]) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
-def test_the_cast_in_front_of_products_rounds_to_e4m3(dtype: type) -> None:
-    """graph.py leaves it to ONNX Runtime. Every float16: to the nearest, ties to even, and never beyond the greatest."""
+def test_the_cast_before_matrix_multiplications_rounds_to_e4m3(dtype: type) -> None:
+    """graph.py lets ONNX Runtime cast. It must round every float16 to nearest, ties to even, and saturate."""
     x = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
     x = x[np.isfinite(x)].astype(dtype)
     casts = [helper.make_node("Cast", ["x"], ["c"], to=FLOAT8), helper.make_node("Cast", ["c"], ["y"], to=FLOAT)]
@@ -70,7 +70,7 @@ def test_the_cast_in_front_of_products_rounds_to_e4m3(dtype: type) -> None:
 
 
 def test_cpu_has_no_kernel() -> None:
-    """The reason for float8.py. If this fails, ONNX Runtime can evaluate the graphs by itself."""
+    """The reason for float8.py. If this test fails, ONNX Runtime can evaluate the graphs alone."""
     fed = values(4, 16, 16)
     with pytest.raises(NoKernel, match="GemmFloat8"):
         by_onnxruntime([gemm()], fed, FLOAT16)
@@ -78,7 +78,7 @@ def test_cpu_has_no_kernel() -> None:
 
 @pytest.mark.parametrize("change", [{"transA": 1}, {"transB": 0}, {"alpha": 2.0}, {"beta": 1.0}, {"dtype": FLOAT8}])
 def test_other_attributes_are_errors(change: dict) -> None:
-    """An attribute that is not implemented is never ignored."""
+    """float8.py never ignores an attribute that it does not implement."""
     with pytest.raises(ValueError, match="not implemented"):
         in_numpy(gemm(**change), values(4, 16, 16))
 
@@ -86,16 +86,16 @@ def test_other_attributes_are_errors(change: dict) -> None:
 @pytest.mark.parametrize(
     "change",
     [{"a_scale": np.ones(4, np.float32)}, {"a": np.full((4, 16), 1.05, np.float32)}],
-    ids=["a scale per row", "values that e4m3 does not have"],
+    ids=["a scale per token", "values that e4m3 does not have"],
 )
 def test_other_inputs_are_errors(change: dict) -> None:
-    """Inputs that the kernel would read differently are never computed as something else."""
+    """float8.py rejects inputs that the kernel would interpret differently."""
     with pytest.raises(ValueError, match="not implemented"):
         in_numpy(gemm(), values(4, 16, 16) | change)
 
 
 def test_a_scale_of_the_output_is_an_error() -> None:
-    """cuBLASLt rejects the product then, even if the scale is 1."""
+    """cuBLASLt rejects a scale of the output, even if it is 1."""
     fed = values(4, 16, 16) | {"y_scale": np.ones(1, np.float32)}
     with pytest.raises(ValueError, match="not implemented"):
         in_numpy(gemm([*NAMES, "y_scale"]), fed)

@@ -1,6 +1,6 @@
-"""Graphs that `lexivec convert` writes for GPUs, against vectors of sentence-transformers and transformers.
+"""Tests that compare graphs for GPUs with vectors of sentence-transformers and transformers.
 
-These tests do not run CUDA's kernels. They show that the graphs ask the kernels for the right thing.
+These tests do not run CUDA's kernels. They check that the graphs use the operators correctly.
 """
 
 import json
@@ -20,7 +20,7 @@ from plan import plan
 
 TINY = suite.ROOT / "tests" / "fixtures" / "tiny"
 IN_NUMPY = {"GroupQueryAttention": group_query_attention, "GemmFloat8": gemm_float8}
-# Sequences times the longest: keeps short texts out of the batch of the one with 1,706 tokens.
+# Limits sequences times the longest length, so that short texts are not padded to the one with 1,706 tokens.
 MOST_SLOTS = 2048
 INT64, INT32, FLOAT = TensorProto.INT64, TensorProto.INT32, TensorProto.FLOAT
 INDICES = {
@@ -34,39 +34,39 @@ INPUTS = {
     "standard": INDICES | {"position_ids": (INT64, ["T"])},
     "grouped": INDICES | {"seqlens_k": (INT32, ["B"]), "total_sequence_length": (INT32, [])},
 }
-# Least cosine and, where given, largest difference of two numbers.
+# The least cosine and, if given, the largest difference of two numbers.
 TOLERANCES = {
     "fp32": (0.99999, 2e-5),
     "fp16": (0.9999,),
-    # The arithmetic is float32 here; the tables of cos and sin are rounded to bfloat16.
+    # The arithmetic is in float32 here, and the cos and sin tables are rounded to bfloat16.
     "bf16": (0.9999,),
     # Weights are rounded to nearest, without calibration.
     "int8": (0.999,),
     "int4-weight": (0.97,),
-    # Found: 0.9958. The simulation in float32 has 0.9966.
+    # The measured value is 0.9958. The simulation in float32 has 0.9966.
     "fp8": (0.995,),
 }
-# GroupQueryAttention has no float32 kernel on CUDA, so lexivec does not write it.
+# lexivec does not write this combination, because GroupQueryAttention has no float32 kernel on CUDA.
 NO_KERNEL = ("fp32", "grouped")
 
 
 def nano() -> list[dict]:
-    """Texts, and their vectors from sentence-transformers."""
+    """Returns texts and their vectors by sentence-transformers."""
     return json.loads((suite.ROOT / "tests" / "golden" / "nano.json").read_text())["cases"]
 
 
 def tiny(family: str) -> list[dict]:
-    """Texts, and their vectors from transformers, of a tiny random checkpoint."""
+    """Returns texts and their vectors by transformers, for a tiny random checkpoint."""
     return json.loads((TINY / "golden.json").read_text())["families"][family]
 
 
 def for_cuda(precision: str, form: str) -> list[str]:
-    """Options of `lexivec convert`."""
+    """Returns options for `lexivec convert`."""
     return ["--ep=cuda", f"--precision={precision}", f"--attention={form}"]
 
 
 def batches(cases: list[dict]) -> Iterator[list[dict]]:
-    """Cases of similar length together."""
+    """Yields batches of cases with similar lengths."""
     batch: list[dict] = []
     for case in sorted(cases, key=lambda case: len(case["token_ids"])):
         if batch and len(case["token_ids"]) * (len(batch) + 1) > MOST_SLOTS:
@@ -77,9 +77,9 @@ def batches(cases: list[dict]) -> Iterator[list[dict]]:
 
 
 def embed(graph: Graph, sequences: list[list[int]]) -> np.ndarray:
-    """Vectors of length 1."""
-    states = graph.run(plan(sequences, graph.model.graph.input))["embedding"]
-    return states / np.linalg.norm(states, axis=1, keepdims=True)
+    """Returns the sequences' normalised vectors."""
+    pooled = graph.run(plan(sequences, graph.model.graph.input))["embedding"]
+    return pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
 
 
 def check(graph: Graph, cases: list[dict], least_cosine: float, most_difference: float = np.inf) -> None:
@@ -96,14 +96,14 @@ def check(graph: Graph, cases: list[dict], least_cosine: float, most_difference:
 
 
 def interface(values: list) -> dict:
-    """Names, element types and dimensions of inputs or outputs."""
+    """Returns the element types and dimensions of inputs or outputs by name."""
     types = {value.name: value.type.tensor_type for value in values}
     return {n: (t.elem_type, [d.dim_param or d.dim_value for d in t.shape.dim]) for n, t in types.items()}
 
 
 @pytest.mark.parametrize(("precision", "form"), [(p, f) for p in TOLERANCES for f in INPUTS if (p, f) != NO_KERNEL])
 def test_nano(convert: Callable[..., Path], precision: str, form: str) -> None:
-    """Both forms of attention, at every precision, compute what sentence-transformers does."""
+    """Both forms of attention at every precision give the vectors of sentence-transformers."""
     graph = Graph(convert("models/nano", *for_cuda(precision, form)), IN_NUMPY)
     assert interface(graph.model.graph.input) == INPUTS[form]
     assert interface(graph.model.graph.output) == {"embedding": (FLOAT, ["B", 256])}
@@ -111,15 +111,15 @@ def test_nano(convert: Callable[..., Path], precision: str, form: str) -> None:
 
 
 @pytest.mark.parametrize("form", INPUTS)
-def test_float8_is_what_is_simulated(convert: Callable[..., Path], form: str) -> None:
-    """`lexivec compare` measures fp8 on a CPU, by a graph that widens each 8-bit float and multiplies in float32.
+def test_the_float8_graph_agrees_with_its_simulation(convert: Callable[..., Path], form: str) -> None:
+    """`lexivec compare` measures fp8 on a CPU with a graph that widens each 8-bit float and multiplies in float32.
 
-    Between two neighbours of e4m3 a difference of one bit in float32 becomes one of 1/8, and grows in later layers. So the
-    graphs agree to a hair, but for the few texts, most of them long, in which an activation lies that close to the middle.
+    Halfway between two e4m3 values, a difference of one bit in float32 becomes a relative difference of 1/8, which grows in
+    later layers. So the graphs agree closely, except for the few, mostly long texts with an activation near such a midpoint.
     """
     simulated = Graph(convert("models/nano", "--ep=cpu", "--precision=fp8"))
     cuda = Graph(convert("models/nano", *for_cuda("fp8", form), "--force"), IN_NUMPY, float16=False)
-    # The tables of cos and sin are in float16 on CUDA, which would move every activation.
+    # On CUDA, the cos and sin tables are in float16, which would change every activation.
     simulated.take_constants(cuda, "rotary.cos", "rotary.sin")
     cosines = []
     for batch in batches(nano()):
@@ -131,7 +131,7 @@ def test_float8_is_what_is_simulated(convert: Callable[..., Path], form: str) ->
 
 
 def test_nano_in_bfloat16_for_tensorrt(convert: Callable[..., Path]) -> None:
-    """The one precision of TensorRT's graphs that ONNX Runtime does not evaluate in tests/integration/golden.rs."""
+    """The only precision of TensorRT's graphs that tests/integration/golden.rs does not evaluate with ONNX Runtime."""
     graph = Graph(convert("models/nano", "--ep=tensorrt", "--precision=bf16"))
     check(graph, nano(), 0.9999)
 
@@ -139,13 +139,13 @@ def test_nano_in_bfloat16_for_tensorrt(convert: Callable[..., Path]) -> None:
 @pytest.mark.parametrize("form", ["standard", "grouped"])
 @pytest.mark.parametrize("family", ["qwen3", "qwen2", "llama", "mistral"])
 def test_family(convert: Callable[..., Path], family: str, form: str) -> None:
-    """Biases, other head sizes, and attention without normalisation."""
+    """The other families have biases, other head sizes, and attention without normalisation."""
     graph = Graph(convert(TINY / family, *for_cuda("fp16", form)), IN_NUMPY)
     check(graph, tiny(family), 0.9999)
 
 
 def test_epsilon_reaches_attention(convert: Callable[..., Path], tmp_path: Path) -> None:
-    """Both forms agree where the epsilon of norms is large enough to show."""
+    """Both forms agree with an epsilon that is large enough to change the vectors."""
     cases = tiny("qwen3")
     checkpoint = shutil.copytree(TINY / "qwen3", tmp_path / "qwen3")
     config = json.loads((checkpoint / "config.json").read_text())
@@ -155,14 +155,14 @@ def test_epsilon_reaches_attention(convert: Callable[..., Path], tmp_path: Path)
         graph = Graph(convert(checkpoint, *for_cuda("fp16", form), "--force"), IN_NUMPY)
         vectors.append(embed(graph, [case["token_ids"] for case in cases]))
     assert np.sum(vectors[0] * vectors[1], axis=1).min() >= 0.9999
-    # The golden vectors are those of a small epsilon, and so far away.
+    # The golden vectors have a small epsilon, so they must differ.
     assert np.sum(vectors[0] * [case["embedding"] for case in cases], axis=1).max() < 0.99
 
 
 @pytest.mark.parametrize("family", ["qwen2", "llama", "mistral"])
 def test_attention_in_numpy_changes_nothing(convert: Callable[..., Path], family: str) -> None:
-    """Without normalisation ONNX Runtime evaluates the whole graph, and the cut graph gives the same vectors."""
+    """Without normalisation, ONNX Runtime can evaluate the whole graph, and the split graph gives the same vectors."""
     model = convert(TINY / family, *for_cuda("fp16", "grouped"))
     sequences = [case["token_ids"] for case in tiny(family)]
-    cut, whole = embed(Graph(model, IN_NUMPY), sequences), embed(Graph(model), sequences)
-    np.testing.assert_allclose(cut, whole, rtol=0, atol=2e-3)
+    split, whole = embed(Graph(model, IN_NUMPY), sequences), embed(Graph(model), sequences)
+    np.testing.assert_allclose(split, whole, rtol=0, atol=2e-3)

@@ -1,4 +1,4 @@
-"""Writes the random checkpoint with tests/fixtures/random_checkpoint.py, a shard per core: one core needs minutes."""
+"""Writes the random checkpoint with tests/fixtures/random_checkpoint.py, one shard per core to save minutes."""
 
 import json
 import os
@@ -19,7 +19,7 @@ SEED = 0
 
 
 def write_shard(tensors: list[random_checkpoint.Tensor], number: int, path: Path) -> None:
-    """Writes one shard; its numbers depend on nothing but its own number."""
+    """Writes one shard, whose weights depend only on its number."""
     random_checkpoint.write_shard(tensors, random_checkpoint.np.random.default_rng([SEED, number]), path)
 
 
@@ -41,7 +41,7 @@ def write_weights(shape: random_checkpoint.Shape, folder: Path) -> None:
 
 
 def accept_long_texts(folder: Path) -> None:
-    """Raises the tokenizer's limit: nano, whose files these are, was trained on 4,096 tokens."""
+    """Raises the tokenizer's limit, because these are nano's files, and nano accepts 4,096 tokens."""
     for name, key in [("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")]:
         content = json.loads((folder / name).read_text())
         content[key] = LONGEST
@@ -49,7 +49,7 @@ def accept_long_texts(folder: Path) -> None:
 
 
 def write(settings: Settings, target: Path) -> None:
-    """Writes the checkpoint unless it is there; the folder appears whole or not at all."""
+    """Writes the checkpoint unless it exists. The folder appears complete or not at all."""
     if target.is_dir():
         return
     unfinished = target.with_suffix(".tmp")

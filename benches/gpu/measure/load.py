@@ -1,4 +1,4 @@
-"""The load generator: a fixed number of requests in flight, each sent when the one before it is answered."""
+"""A closed-loop load generator: a fixed number of clients, each of which sends a request when its last one is answered."""
 
 import itertools
 import statistics
@@ -19,25 +19,25 @@ class Round:
     latencies: list[float]
 
     def per_second(self, units_per_request: float) -> float:
-        """The rate of what a request holds, such as inputs or tokens."""
+        """Returns the rate of a unit that requests contain, such as inputs or tokens."""
         return self.requests * units_per_request / self.seconds
 
 
 class Bodies:
-    """Request bodies handed out in turn, to several threads."""
+    """An iterator of request bodies that several threads share."""
 
     def __init__(self, bodies: Iterable[bytes]) -> None:
         self.bodies: Iterator[bytes] = iter(bodies)
         self.lock = threading.Lock()
 
     def next(self) -> bytes:
-        """The next one."""
+        """Returns the next body."""
         with self.lock:
             return next(self.bodies)
 
 
 def load(server: Server, bodies: Bodies, in_flight: int, seconds: float) -> Round:
-    """Keeps requests in flight for some seconds, then waits for the last answers, whose time counts."""
+    """Keeps requests in flight for some seconds, then waits for the last answers. Their time counts."""
     latencies: list[float] = []
     errors: list[Exception] = []
     end = time.monotonic() + seconds
@@ -68,14 +68,14 @@ def load(server: Server, bodies: Bodies, in_flight: int, seconds: float) -> Roun
 
 
 def median_rate(measure: Callable[[], Round], rounds: int, units: float) -> tuple[float, list[float]]:
-    """The median rate of several rounds, and all of them; one round before them warms up and does not count."""
+    """Returns the median rate of several rounds, and all rates. A first round warms up and does not count."""
     measure()
     rates = [measure().per_second(units) for _ in range(rounds)]
     return statistics.median(rates), rates
 
 
 def latency(server: Server, bodies: Sequence[bytes]) -> list[float]:
-    """Seconds of requests that are sent one after another over one connection; a tenth of them warms up first."""
+    """Returns the seconds of requests that are sent one after another. A tenth of them are sent before, to warm up."""
     connection = server.connect()
     for content in itertools.islice(itertools.cycle(bodies), max(3, len(bodies) // 10)):
         connection.post("/v1/embeddings", content)
@@ -88,5 +88,5 @@ def latency(server: Server, bodies: Sequence[bytes]) -> list[float]:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which a share of the values lies."""
+    """Returns the value below which a share of the values lies."""
     return sorted(values)[min(int(share * len(values)), len(values) - 1)]

@@ -1,4 +1,4 @@
-"""The machine: CUDA's libraries, the card, its memory."""
+"""Finds CUDA's libraries, and describes the card and its memory."""
 
 import ctypes.util
 import os
@@ -9,16 +9,16 @@ import sys
 import threading
 from pathlib import Path
 
-# What the CUDA provider links. cuDNN is opened only by operators that need it.
+# Libraries that the CUDA provider links. It opens cuDNN only for operators that need it.
 NEEDED = ["libcudart.so.13", "libcublas.so.13", "libcublasLt.so.13", "libcurand.so.10", "libcuda.so.1"]
 OPTIONAL = ["libcudnn.so.9"]
 
 
 def candidate_folders() -> list[Path]:
-    """Folders that may hold CUDA's libraries, in order of preference."""
+    """Returns folders that may contain CUDA's libraries, in order of preference."""
     folders = [Path(name) for name in os.environ.get("LD_LIBRARY_PATH", "").split(":") if name]
     for site in sys.path:
-        # CUDA 13's pip packages share nvidia/cu13/lib; older ones have a folder each.
+        # CUDA 13's pip packages share nvidia/cu13/lib. Older packages have a folder each.
         folders += sorted(Path(site or ".").glob("nvidia/*/lib"))
     for pattern in ("cuda/lib64", "cuda-13*/lib64", "cuda*/targets/x86_64-linux/lib", "nvidia/lib64"):
         folders += sorted(Path("/usr/local").glob(pattern))
@@ -27,9 +27,9 @@ def candidate_folders() -> list[Path]:
 
 
 def libraries(dry: bool) -> dict[str, Path | None]:
-    """Where each library of CUDA is; None for one that is not found.
+    """Returns the path of each CUDA library, or None if it is not found.
 
-    A dry run takes the stand-in's libraries alone: a real cuDNN fails on a device that is not there.
+    A dry run leaves out cuDNN, because a real cuDNN fails without a device.
     """
     folders = candidate_folders()
     found: dict[str, Path | None] = {}
@@ -42,12 +42,12 @@ def libraries(dry: bool) -> dict[str, Path | None]:
 
 
 def loader_finds(name: str) -> bool:
-    """Whether the dynamic loader finds a library by itself, as is usual for the driver's."""
+    """Whether the dynamic loader finds a library without a path, as is usual for the driver's library."""
     return ctypes.util.find_library(name.removeprefix("lib").split(".")[0]) == name
 
 
 def environment(found: dict[str, Path | None]) -> dict[str, str]:
-    """The environment in which lexivec finds these libraries."""
+    """Returns an environment in which lexivec finds these libraries."""
     folders = [str(file.parent) for file in found.values() if file and file.is_absolute()]
     inherited = [name for name in os.environ.get("LD_LIBRARY_PATH", "").split(":") if name]
     path = list(dict.fromkeys(folders + inherited))
@@ -55,7 +55,7 @@ def environment(found: dict[str, Path | None]) -> dict[str, str]:
 
 
 def query(fields: str) -> list[str] | None:
-    """What nvidia-smi says of the first card; None where there is no nvidia-smi."""
+    """Returns nvidia-smi's values for the first card, or None without nvidia-smi."""
     command = ["nvidia-smi", "--id=0", f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
     try:
         output = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
@@ -65,14 +65,14 @@ def query(fields: str) -> list[str] | None:
 
 
 def card() -> dict[str, object]:
-    """Name, memory and driver of the card, and who else is on the machine."""
+    """Returns the card's name, memory, memory in use, driver and limits."""
     answer = query("name,memory.total,memory.used,driver_version,power.limit,clocks.max.sm")
     names = ["name", "memory_mib", "used_mib", "driver", "power_limit_w", "max_clock_mhz"]
     return dict(zip(names, answer)) if answer else {"name": "no nvidia-smi"}
 
 
 class MemoryWatch:
-    """The most memory that the card has in use while the watch runs, in MiB, sampled ten times a second."""
+    """Samples the card's memory in use ten times a second, and keeps the highest value in MiB."""
 
     def __init__(self) -> None:
         self.samples: list[int] = []
@@ -101,11 +101,11 @@ class MemoryWatch:
 
     @property
     def peak_mib(self) -> int | None:
-        """None where there is no nvidia-smi."""
+        """The highest sample, or None without nvidia-smi."""
         return max(self.samples, default=None)
 
 
 def used_mib() -> int | None:
-    """Memory in use now: the median of three readings."""
+    """Returns the memory in use now in MiB, the median of three readings."""
     readings = [query("memory.used") for _ in range(3)]
     return int(statistics.median(int(r[0]) for r in readings if r)) if all(readings) else None

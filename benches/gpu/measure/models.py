@@ -1,4 +1,4 @@
-"""Which models are measured, and how each is converted."""
+"""Lists the models to measure, and converts them."""
 
 import json
 import re
@@ -17,32 +17,32 @@ class Model:
     """One conversion of a checkpoint for CUDA."""
 
     precision: str
-    # A form of attention; None is the program's default.
+    # The form of attention; None means the program's default.
     attention: str | None = None
 
     @property
     def name(self) -> str:
-        """Its name in results."""
+        """The model's name in results."""
         return f"{self.precision} {self.attention}" if self.attention else self.precision
 
     @property
     def folder(self) -> str:
-        """Its name as a folder."""
+        """The model's folder name."""
         return self.name.replace(" ", "-")
 
 
-# The order in which they are converted and measured: what the goals need comes first.
+# In the order of conversion and measurement: models that the targets need come first.
 FORMS = [Model(precision, attention) for attention in ("standard", "grouped") for precision in ("bf16", "fp16")]
 QUANTISED = [Model(precision) for precision in ("fp8", "int8", "int8-weight", "int4-weight")]
 NANO_MODELS = FORMS + QUANTISED
-# int8-weight is what `int8` means on CUDA, so the large checkpoint needs one of them.
+# On CUDA, `int8` means int8-weight, so the large checkpoint needs only one of them.
 LARGE_MODELS = FORMS + [Model("fp8"), Model("int8"), Model("int4-weight")]
 
 
 def convert(lexivec: Lexivec, source: Path, model: Model, output: Path, extra: list[str], timeout: float) -> float:
-    """Converts a checkpoint for CUDA, unless that is done; returns the seconds that it took by the program's account.
+    """Converts a checkpoint for CUDA unless the output exists; returns the seconds that the program reports.
 
-    A model directory is complete or absent, so one that exists is done. Raises Skip for what the program cannot do.
+    A model directory is complete or absent, so an existing one is done. Raises Skip if the program lacks an option.
     """
     if output.is_dir():
         return 0.0
@@ -61,7 +61,7 @@ def convert(lexivec: Lexivec, source: Path, model: Model, output: Path, extra: l
 
 
 def layer_weights(checkpoint: Path) -> int:
-    """How many weights the linear layers have: each is read once per batch and multiplied once per token."""
+    """Returns the number of weights of all linear layers. Each is read once per batch and multiplied once per token."""
     config = json.loads((checkpoint / "config.json").read_text())
     hidden, heads = config["hidden_size"], config["num_attention_heads"] * config["head_dim"]
     key_value = config["num_key_value_heads"] * config["head_dim"]
@@ -70,10 +70,10 @@ def layer_weights(checkpoint: Path) -> int:
 
 
 def size_on_disk(folder: Path) -> int:
-    """Bytes of a model directory; weights that are linked from the checkpoint count."""
+    """Returns the bytes of a model directory, including weights that are linked from the checkpoint."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def checkpoint(settings: Settings) -> Path:
-    """The random checkpoint of the large shape."""
+    """Returns the folder of the random checkpoint with the large shape."""
     return settings.models / "checkpoint"

@@ -1,4 +1,4 @@
-"""Writes the large checkpoint and converts it, in a process of its own, while the card measures something else."""
+"""Writes the large checkpoint and converts it in a second process, while the card measures other stages."""
 
 import fcntl
 import subprocess
@@ -11,18 +11,18 @@ from .program import CommandFailed, Lexivec, free_space
 from .results import Deadline, OutOfTime, Skip
 from .settings import Settings
 
-# GB: checkpoint, two float16 copies, three quantised ones. bf16 links the checkpoint's own files.
+# GB for the checkpoint, two float16 copies and three quantised ones. bf16 links the checkpoint's files.
 DISK_NEEDED = 40
 CONVERSION_SECONDS = 900
 
 
 def failure(settings: Settings, name: str) -> Path:
-    """Where the reason stands why something could not be prepared."""
+    """Returns the file with the reason for a failed preparation."""
     return settings.models / f"{name}.failed"
 
 
 def prepare(settings: Settings, lexivec: Lexivec) -> None:
-    """Does all that is not done yet. Returns at once if another process does it."""
+    """Writes and converts everything that is missing. Returns at once if another process is doing it."""
     settings.models.mkdir(parents=True, exist_ok=True)
     with open(settings.work / "prepare.lock", "w") as lock:
         try:
@@ -37,7 +37,7 @@ def prepare(settings: Settings, lexivec: Lexivec) -> None:
                 continue
             output = settings.models / model.folder
             try:
-                # Random weights say nothing about quality, so calibration would be wasted; nano shows it in stage 1.
+                # Calibration is useless for random weights. Stage 1 measures calibrated models of nano.
                 extra = ["--no-calibration"]
                 seconds = convert(lexivec, checkpoint(settings), model, output, extra, CONVERSION_SECONDS)
                 print(f"{model.name}: {seconds} s", flush=True)
@@ -46,18 +46,18 @@ def prepare(settings: Settings, lexivec: Lexivec) -> None:
 
 
 class Preparation:
-    """The process that prepares, and what it has done."""
+    """The process that prepares models, and the models that are ready."""
 
     def __init__(self, settings: Settings, deadline: Deadline, command: list[str]) -> None:
         self.settings, self.deadline, self.command = settings, deadline, command
 
     def start(self) -> None:
-        """Starts the process in a session of its own, so that it outlives this command."""
+        """Starts the process in a new session, so that it outlives this command."""
         self.settings.models.mkdir(parents=True, exist_ok=True)
         if not checkpoint(self.settings).is_dir() and not self.settings.dry:
             free = free_space(self.settings.work)
             if free < DISK_NEEDED:
-                raise SystemExit(f"{self.settings.work} has {free:.0f} GB free and needs {DISK_NEEDED}: give --work")
+                raise SystemExit(f"{self.settings.work} has {free:.0f} GB free but needs {DISK_NEEDED}; choose another folder with --work")
         if self.settings.retry:
             for file in self.settings.models.glob("*.failed"):
                 file.unlink()
@@ -97,5 +97,5 @@ class Preparation:
         return path
 
     def wait(self, model: Model) -> Path:
-        """The directory of a model."""
+        """Waits for a model and returns its directory."""
         return self.wait_for(model.folder)

@@ -1,4 +1,4 @@
-"""The lexivec program, run as a user runs it."""
+"""Runs the lexivec program as a user would."""
 
 import functools
 import os
@@ -14,17 +14,17 @@ PROVIDER = "libonnxruntime_providers_cuda.so"
 
 
 class CommandFailed(Exception):
-    """A command that ended with an error; the message is the command's own."""
+    """A command ended with an error, whose message this exception has."""
 
 
 def binary_folder(settings: Settings) -> Path:
-    """The folder of program and libraries: the kit's, or a copy of it with the whole CUDA provider."""
+    """Returns the folder of program and libraries: the kit's, or a copy with the whole CUDA provider."""
     folder = KIT / "bin"
     if not settings.full_library:
         return folder
     whole = settings.work / "full-library" / PROVIDER
     if not whole.is_file():
-        raise SystemExit(f"{whole} is missing: carry the parts of `full-library` first")
+        raise SystemExit(f"{whole} is missing: take the parts of `full-library` first")
     copy = settings.work / "bin-full"
     copy.mkdir(exist_ok=True)
     for file in folder.iterdir():
@@ -35,7 +35,7 @@ def binary_folder(settings: Settings) -> Path:
 
 
 class Lexivec:
-    """The program, with the environment in which it finds CUDA."""
+    """The program and the environment in which it finds CUDA."""
 
     def __init__(self, settings: Settings) -> None:
         self.path = binary_folder(settings) / "lexivec"
@@ -43,12 +43,14 @@ class Lexivec:
             raise SystemExit(f"{self.path} is missing: run from the unpacked kit, see benches/gpu/README.md")
         self.libraries = machine.libraries(settings.dry)
         self.environment = machine.environment(self.libraries)
-        # Calibrations and downloads stay inside the work folder.
+        # Keeps calibrations and downloads in the work folder.
         self.environment["LEXIVEC_CACHE"] = str(settings.work / "cache")
 
     def run(self, *arguments: object, timeout: float = 300, accept: tuple[int, ...] = (0,)) -> str:
-        """Runs a subcommand and returns what it printed. Raises CommandFailed with its last lines unless its exit code
-        is accepted."""
+        """Runs a subcommand and returns its output.
+
+        Raises CommandFailed with the last lines of the output if the exit code is not in `accept`.
+        """
         command = [str(self.path), *map(str, arguments)]
         try:
             done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=timeout)
@@ -61,14 +63,14 @@ class Lexivec:
 
     @functools.cache
     def help(self, command: str) -> str:
-        """The help text of a subcommand."""
+        """Returns the help text of a subcommand."""
         return self.run(command, "--help")
 
     def has(self, command: str, flag: str) -> bool:
-        """Whether a subcommand knows a flag."""
+        """Whether a subcommand has a flag."""
         return re.search(rf"(^|[\s,]){re.escape(flag)}\b", self.help(command)) is not None
 
 
 def free_space(folder: Path) -> float:
-    """Free space in GB."""
+    """Returns a folder's free space in GB."""
     return shutil.disk_usage(folder).free / 1e9

@@ -1,4 +1,4 @@
-"""Results: one JSON file per stage, written after every step, so that a run can be cut off anywhere and goes on."""
+"""Stores results in one JSON file per stage after every step, so that an interrupted run can continue."""
 
 import json
 import os
@@ -12,19 +12,19 @@ Values = dict[str, object]
 
 
 class Skip(Exception):
-    """A step cannot run here; the message says why. Never counts as success."""
+    """A step cannot run here, for the reason in the message. It does not count as success."""
 
 
 class OutOfTime(Exception):
-    """The rest does not fit into this call's time. The same command goes on with it."""
+    """The remaining steps do not fit into this call's time. Another call runs them."""
 
 
 class Overrun(Exception):
-    """A step hangs, or takes far longer than it should."""
+    """A step hangs or takes far longer than expected."""
 
 
 class Deadline:
-    """The time that one call may take. A step that began in time may overrun it by a minute, then it has failed."""
+    """The time limit of one call. A step that began in time may exceed it by a minute, then it fails."""
 
     GRACE = 60
 
@@ -34,29 +34,29 @@ class Deadline:
         signal.alarm(int(60 * minutes) + self.GRACE)
 
     def overrun(self, *_: object) -> None:
-        """Ends what runs."""
-        raise Overrun(f"the step was not over {self.GRACE} s after the end of this call's time")
+        """Ends the running step."""
+        raise Overrun(f"the step still ran {self.GRACE} s after the time limit of this call")
 
     @property
     def left(self) -> float:
-        """Seconds."""
+        """Seconds until the limit."""
         return self.end - time.monotonic()
 
     def require(self, seconds: float, what: str) -> None:
         """Raises OutOfTime if fewer seconds are left."""
         if self.left < seconds:
-            raise OutOfTime(f"{what} takes about {seconds:.0f} s, {max(self.left, 0):.0f} s are left in this call")
+            raise OutOfTime(f"{what} takes about {seconds:.0f} s, but this call has only {max(self.left, 0):.0f} s left")
 
 
 def write_json(path: Path, content: object) -> None:
-    """Replaces a file at once: a reader sees the old or the new content."""
+    """Replaces a file atomically, so that a reader sees the old or the new content."""
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(temporary, path)
 
 
 class Stage:
-    """A stage's steps and what each gave."""
+    """A stage's steps and their results."""
 
     def __init__(self, name: str, folder: Path, deadline: Deadline, retry: bool = False) -> None:
         self.name, self.deadline, self.retry = name, deadline, retry
@@ -66,9 +66,9 @@ class Stage:
             self.steps = json.loads(self.path.read_text(encoding="utf-8"))["steps"]
 
     def step(self, name: str, seconds: float, measure: Callable[[], Values]) -> Values | None:
-        """Runs a step that has no result yet; `seconds` is about what it takes. Returns its values if it succeeded.
+        """Runs a step unless it has a result; `seconds` is its expected duration. Returns its values if it succeeded.
 
-        A step that fails or is skipped is recorded and the stage goes on; `retry` runs such steps again.
+        A step that fails or is skipped is recorded, and the stage continues. `retry` runs such steps again.
         """
         known = self.steps.get(name)
         if known and (known["status"] == "ok" or not self.retry):
@@ -93,18 +93,18 @@ class Stage:
         return self.values(name)
 
     def values(self, name: str) -> Values | None:
-        """What a step measured; None if it has not run, was skipped or failed."""
+        """Returns a step's values, or None if it has not run, was skipped or failed."""
         record = self.steps.get(name)
         return record["values"] if record and record["status"] == "ok" else None
 
 
 def load(folder: Path, name: str) -> dict[str, Values]:
-    """The steps of a stage as far as they have run."""
+    """Returns a stage's recorded steps."""
     path = folder / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8"))["steps"] if path.is_file() else {}
 
 
 def values_of(folder: Path, name: str, step: str) -> Values | None:
-    """What a step measured; None if it has not run, was skipped or failed."""
+    """Returns a step's values, or None if it has not run, was skipped or failed."""
     record = load(folder, name).get(step)
     return record["values"] if record and record["status"] == "ok" else None

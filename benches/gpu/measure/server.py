@@ -1,4 +1,4 @@
-"""A running `lexivec serve`, and requests to it."""
+"""Runs `lexivec serve` and sends requests to it."""
 
 import base64
 import http.client
@@ -14,32 +14,32 @@ from .children import die_with_parent, wait_until
 from .program import Lexivec
 from .settings import Settings
 
-# Without caches: a benchmark of the model must not measure results that are kept.
+# A benchmark of the model must not measure cached vectors.
 NO_CACHES = ["--cache-bytes", "0", "--prefix-cache-bytes", "0"]
 START_SECONDS = 240
 Input = Sequence[str] | Sequence[Sequence[int]]
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Returns a port that is not in use."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
 
 
 def body(inputs: Input) -> bytes:
-    """A request for vectors in base64."""
+    """Returns the body of a request for vectors in base64."""
     return json.dumps({"model": "model", "input": inputs, "encoding_format": "base64"}).encode()
 
 
 class Connection:
-    """A connection that is kept between requests."""
+    """A keep-alive connection."""
 
     def __init__(self, port: int) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
 
     def post(self, path: str, content: bytes) -> bytes:
-        """Posts JSON. Raises RuntimeError with the server's words unless it answers 200."""
+        """Posts JSON and returns the answer. Raises RuntimeError with the server's message unless the status is 200."""
         self.connection.request("POST", path, content, {"Content-Type": "application/json"})
         response = self.connection.getresponse()
         answer = response.read()
@@ -48,19 +48,19 @@ class Connection:
         return answer
 
     def embed(self, inputs: Input) -> np.ndarray:
-        """Vectors, one per row."""
+        """Returns the inputs' vectors as a matrix with a row for each."""
         data = json.loads(self.post("/v1/embeddings", body(inputs)))["data"]
-        rows = [np.frombuffer(base64.b64decode(item["embedding"]), "<f4") for item in data]
-        return np.stack(rows)
+        vectors = [np.frombuffer(base64.b64decode(item["embedding"]), "<f4") for item in data]
+        return np.stack(vectors)
 
     def tokens(self, text: str) -> int:
-        """How many tokens a text has, the appended one included."""
+        """Returns the number of a text's tokens, including the appended one."""
         answer = json.loads(self.post("/tokenize", json.dumps({"inputs": text}).encode()))
         return len(answer[0])
 
 
 class Server:
-    """`lexivec serve MODEL --ep cuda`, up while the context lasts."""
+    """`lexivec serve MODEL --ep cuda`, which runs for the duration of a `with` block."""
 
     def __init__(self, lexivec: Lexivec, model: Path, settings: Settings, flags: Sequence[object] = ()) -> None:
         self.port = free_port()
@@ -102,9 +102,9 @@ class Server:
             return False
 
     def last_words(self) -> str:
-        """The end of the server's log."""
+        """Returns the end of the server's log."""
         return " ".join(self.log.read_text(errors="replace").strip().splitlines()[-4:])
 
     def connect(self) -> Connection:
-        """A new connection."""
+        """Opens a connection."""
         return Connection(self.port)

@@ -1,4 +1,4 @@
-"""What is measured, at full size on a card and at tiny sizes in the dry run."""
+"""The sizes of measurements: full sizes for a card and tiny ones for the dry run."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parents[1]
 KIT = HERE.parents[1]
 
-# As the published measurements: 16,384 tokens per batch, 185 tokens per input.
+# The published measurements have 16,384 tokens per batch and 185 tokens per input.
 BATCH_TOKENS = 16_384
 INPUT_TOKENS = 185
 
@@ -20,15 +20,15 @@ class Settings:
     dry: bool = False
     full_library: bool = False
     retry: bool = False
-    # Sizes in which the checkpoint differs from the 4B shape.
+    # Sizes that replace those of the 4B shape.
     smaller: dict[str, int] = field(default_factory=dict)
-    # Texts of these lengths are compared with transformers, one text each.
+    # Lengths of the texts that are compared with transformers.
     lengths: tuple[int, ...] = (
         *(2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 128, 160, 185, 224),
         *(256, 384, 512, 768, 1024, 2048, 4096, 8192),
     )
     longest: int = 32_768
-    # The server appends a token to each.
+    # Token counts of inputs. The server appends a token to each.
     speed_lengths: tuple[int, ...] = (16, 64, INPUT_TOKENS, 512, 2048, 8192, 32_767)
     few_speed_lengths: tuple[int, ...] = (16, INPUT_TOKENS, 2048)
     batch_tokens: int = BATCH_TOKENS
@@ -41,17 +41,17 @@ class Settings:
     load_seconds: float = 8.0
     matrix: int = 8192
     copy_bytes: int = 8 << 30
-    # Where torch computes.
+    # The device on which torch computes.
     torch_device: str = "cuda"
 
     @property
     def models(self) -> Path:
-        """Folder of checkpoints and model directories."""
+        """The folder of the checkpoint and the model directories."""
         return self.work / "models"
 
 
 def dry(work: Path, results: Path, retry: bool, full_library: bool) -> Settings:
-    """Settings that take seconds on a device that computes nothing: two narrow layers with the 4B shape's heads."""
+    """Returns settings for the stand-in device that take seconds: two narrow layers with the 4B shape's heads."""
     return Settings(
         work=work,
         results=results,

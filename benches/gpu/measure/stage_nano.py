@@ -1,4 +1,4 @@
-"""Stage 1: does it run at all, and does nano give the right vectors in every precision?"""
+"""Stage 1: checks that CUDA works and that nano has the right vectors in every precision."""
 
 import json
 import os
@@ -20,7 +20,7 @@ NAME = "1-nano"
 
 
 def describe(settings: Settings, lexivec: Lexivec) -> Values:
-    """The machine."""
+    """Describes the machine."""
     packages = {}
     for name in ("torch", "transformers", "sentence-transformers", "numpy"):
         try:
@@ -29,7 +29,7 @@ def describe(settings: Settings, lexivec: Lexivec) -> Values:
             packages[name] = "missing"
     missing = [name for name, file in lexivec.libraries.items() if not file and name in machine.NEEDED]
     if missing:
-        raise RuntimeError(f"CUDA libraries not found: {', '.join(missing)}; put their folders on LD_LIBRARY_PATH")
+        raise RuntimeError(f"CUDA libraries not found: {', '.join(missing)}; add their folders to LD_LIBRARY_PATH")
     return {
         "card": machine.card(),
         "cores": os.cpu_count(),
@@ -42,7 +42,7 @@ def describe(settings: Settings, lexivec: Lexivec) -> Values:
 
 
 def doctor(lexivec: Lexivec) -> Values:
-    """What the program finds. A provider that does not start is a failure with the program's reason."""
+    """Returns the findings of `lexivec doctor`. Raises RuntimeError with the reason if the provider does not start."""
     findings = json.loads(lexivec.run("doctor", "--ep", "cuda", "--json", accept=(0, 1)))
     if failed := [finding for finding in findings if finding["status"] == "failed"]:
         raise RuntimeError("; ".join(f"{finding['what']}: {finding['value']}" for finding in failed))
@@ -50,9 +50,9 @@ def doctor(lexivec: Lexivec) -> Values:
 
 
 def golden() -> tuple[list[str], np.ndarray]:
-    """Texts with their prompts, and vectors of sentence-transformers in float32.
+    """Returns texts with their prompts, and their vectors by sentence-transformers in float32.
 
-    `lexivec embed` refuses rows of blanks alone, so the cases of blanks are left out.
+    Leaves out texts of blanks alone, because `lexivec embed` rejects them.
     """
     cases = json.loads((KIT / "tests" / "golden" / "nano.json").read_text(encoding="utf-8"))["cases"]
     cases = [case for case in cases if case["prompt"].strip()]
@@ -60,7 +60,7 @@ def golden() -> tuple[list[str], np.ndarray]:
 
 
 def embed(lexivec: Lexivec, model: Path, provider: str, folder: Path) -> np.ndarray:
-    """Vectors of the golden texts."""
+    """Returns a model's vectors of the golden texts."""
     texts = folder / "golden.jsonl"
     texts.write_text("".join(json.dumps({"text": text}) + "\n" for text in golden()[0]), encoding="utf-8")
     output = folder / "vectors.npy"
@@ -69,7 +69,7 @@ def embed(lexivec: Lexivec, model: Path, provider: str, folder: Path) -> np.ndar
 
 
 def run(settings: Settings, lexivec: Lexivec, stage: Stage) -> None:
-    """All steps."""
+    """Runs all steps."""
     folder = settings.work / "nano"
     folder.mkdir(exist_ok=True)
     stage.step("machine", 5, lambda: describe(settings, lexivec))
@@ -85,7 +85,7 @@ def run(settings: Settings, lexivec: Lexivec, stage: Stage) -> None:
 
     def on_gpu(model: Model) -> Values:
         output = folder / model.folder
-        # Calibration takes most of the time, and a device that computes nothing does not show what it is good for.
+        # Calibration takes most of the time and has no effect on a device that computes nothing.
         extra = ["--no-calibration"] if settings.dry else []
         seconds = convert(lexivec, NANO, model, output, extra, 120)
         vectors = embed(lexivec, output, "cuda", folder)

@@ -1,4 +1,4 @@
-"""Stage 5: the card's peaks. The table divides lexivec's figures by them."""
+"""Stage 5: measures the card's peaks. The table divides lexivec's figures by them."""
 
 from . import children
 from .results import Stage, Values
@@ -8,7 +8,7 @@ NAME = "5-peaks"
 
 
 def run(settings: Settings, stage: Stage) -> None:
-    """The one step."""
+    """Runs the only step."""
 
     def peaks() -> Values:
         children.require_modules("torch")

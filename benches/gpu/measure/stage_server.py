@@ -1,4 +1,4 @@
-"""Stage 4: the server under the published load, by turns with sentence-transformers on the same card."""
+"""Stage 4: measures the server under the published load, in turns with sentence-transformers on the same card."""
 
 import itertools
 import json
@@ -22,12 +22,12 @@ from .texts import fit, workload
 from .vectors import summary
 
 NAME = "4-server"
-# Texts that sentence-transformers gets at a time: as many as lexivec has in flight.
+# Number of lists of texts. sentence-transformers gets a list at a time, with as many texts as lexivec has in flight.
 PEER_LISTS = 4
 
 
 class Peer:
-    """sentence-transformers in a process of its own."""
+    """sentence-transformers in a separate process."""
 
     def __init__(self, checkpoint: Path, lists: list[list[str]], settings: Settings) -> None:
         file = settings.work / "peer.json"
@@ -48,7 +48,7 @@ class Peer:
             raise RuntimeError(f"sentence-transformers: {Path(self.log.name).read_text().strip().splitlines()[-1:]}")
 
     def ask(self, line: str) -> dict:
-        """Sends a line and returns the answer."""
+        """Sends a line to the process and returns its answer."""
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
         if not (answer := self.process.stdout.readline()):
@@ -56,14 +56,14 @@ class Peer:
         return json.loads(answer)
 
     def close(self) -> None:
-        """Ends the process, which gives the card's memory back."""
+        """Ends the process, which frees the card's memory."""
         self.process.kill()
         self.process.wait()
         self.log.close()
 
 
 def fastest_form(settings: Settings) -> Model:
-    """The fp16 or bf16 form with the most tokens per second in stage 3; the first form where that has not run."""
+    """Returns the fp16 or bf16 model with the most tokens per second in stage 3, or the first one if stage 3 has not run."""
 
     def rate(model: Model) -> float:
         values = results.values_of(settings.results, SPEED, model.name)
@@ -73,7 +73,7 @@ def fastest_form(settings: Settings) -> Model:
 
 
 def of_rounds(rounds: list[Round], inputs: int) -> Values:
-    """What rounds of load say."""
+    """Summarises rounds of load."""
     latencies = [seconds for one in rounds for seconds in one.latencies]
     rates = [one.per_second(inputs) for one in rounds]
     return {
@@ -84,7 +84,7 @@ def of_rounds(rounds: list[Round], inputs: int) -> Values:
 
 
 def take_turns(settings: Settings, lexivec: Lexivec, preparation: Preparation, model: Model, with_peer: bool) -> Values:
-    """Rounds of lexivec, and of sentence-transformers between them."""
+    """Measures rounds of lexivec in turns with rounds of sentence-transformers."""
     directory = preparation.wait(model)
     size = settings.inputs_per_request
     peer = None
@@ -119,14 +119,14 @@ def take_turns(settings: Settings, lexivec: Lexivec, preparation: Preparation, m
 
 
 def same_vectors(peer: Peer, ours: np.ndarray, settings: Settings) -> Values:
-    """Cosines of a few vectors of both."""
+    """Compares a few vectors of both systems."""
     file = settings.work / "peer.npy"
     peer.ask(f"vectors {file}")
     return summary(ours, np.load(file)[: len(ours)])
 
 
 def run(settings: Settings, lexivec: Lexivec, preparation: Preparation, stage: Stage) -> None:
-    """All steps."""
+    """Runs all steps."""
     model = fastest_form(settings)
 
     def beside() -> Values:

@@ -1,4 +1,4 @@
-"""Stage 3: how fast each form of the 4B shape is, and how much memory it takes."""
+"""Stage 3: measures the speed and memory of each model of the 4B shape."""
 
 import json
 import re
@@ -18,9 +18,9 @@ from .texts import token_ids
 
 NAME = "3-speed"
 LATENCY_TOKENS = 16
-# Three requests in flight: one runs, one waits, one is being answered.
+# Three requests in flight: one is computed, one waits, and one is being answered.
 IN_FLIGHT = 3
-# lexivec's own bound is 2,048.
+# lexivec accepts up to 2,048 inputs per request.
 MOST_INPUTS = 1024
 
 
@@ -29,31 +29,31 @@ class Variant:
     """A model and a way to serve it."""
 
     model: Model
-    # None leaves the choice to the program.
+    # None means the program's default.
     cuda_graphs: bool | None = None
 
     @property
     def name(self) -> str:
-        """Its name in results."""
+        """The variant's name in results."""
         graphs = {None: "", True: ", CUDA graphs", False: ", no CUDA graphs"}
         return self.model.name + graphs[self.cuda_graphs]
 
     def flags(self) -> list[str]:
-        """Flags of `lexivec serve`."""
+        """Returns flags for `lexivec serve`."""
         if self.cuda_graphs is None:
             return []
         return ["--cuda-graphs", "on" if self.cuda_graphs else "off"]
 
 
 def bodies(length: int, count: int, seed: int) -> Iterator[bytes]:
-    """Endless requests; each is new, because texts that repeat could be coalesced or cached."""
+    """Yields requests without end. Every text is new, because the server could coalesce or cache repetitions."""
     while True:
         seed += 1
         yield body(token_ids(count, length, seed))
 
 
 def tokens_per_second(server: Server, length: int, settings: Settings, seed: int) -> Values:
-    """The rate of texts of one length, in requests that fill a batch."""
+    """Measures the rate for texts of one length, in requests that fill a batch."""
     count = max(1, min(MOST_INPUTS, settings.batch_tokens // length))
     source = Bodies(bodies(length, count, seed))
 
@@ -65,7 +65,7 @@ def tokens_per_second(server: Server, length: int, settings: Settings, seed: int
 
 
 def predicted_mib(lexivec: Lexivec, model: Path, settings: Settings) -> int | None:
-    """What the program's memory model says, where `lexivec doctor` prints it; None where it does not."""
+    """Returns the memory that `lexivec doctor` predicts, or None if it prints no prediction."""
     if "[MODEL]" not in lexivec.help("doctor"):
         return None
     try:
@@ -79,13 +79,13 @@ def predicted_mib(lexivec: Lexivec, model: Path, settings: Settings) -> int | No
 
 
 def measure(settings: Settings, lexivec: Lexivec, directory: Path, variant: Variant, lengths: tuple[int, ...]) -> Values:
-    """Everything about one variant, with one start of the server."""
+    """Measures a variant with one start of the server."""
     before = machine.used_mib()
     with machine.MemoryWatch() as watch, Server(lexivec, directory, settings, variant.flags()) as server:
         loaded = machine.used_mib()
         short = [body(token_ids(1, LATENCY_TOKENS, seed)) for seed in range(settings.latency_requests)]
         seconds = latency(server, short)
-        # The memory goal is about batches of the published workload, so what comes before them is shorter.
+        # The memory target is for batches of the published workload, so only shorter inputs come before them.
         at_budget = tokens_per_second(server, INPUT_TOKENS, settings, seed=10_000)
         peak = watch.peak_mib
         rates = {INPUT_TOKENS: at_budget}
@@ -110,7 +110,7 @@ def measure(settings: Settings, lexivec: Lexivec, directory: Path, variant: Vari
 
 
 def variants() -> list[tuple[Variant, bool]]:
-    """What is measured, and whether at all lengths; what the goals need comes first."""
+    """Returns the variants, and whether each is measured at all lengths. Variants that the targets need come first."""
     listed = [(Variant(model), model.precision == "bf16") for model in FORMS]
     listed += [(Variant(model), False) for model in LARGE_MODELS if model not in FORMS]
     listed += [
@@ -122,7 +122,7 @@ def variants() -> list[tuple[Variant, bool]]:
 
 
 def run(settings: Settings, lexivec: Lexivec, preparation: Preparation, stage: Stage) -> None:
-    """All steps."""
+    """Runs all steps."""
 
     def one(variant: Variant, every_length: bool) -> Values:
         lengths = settings.speed_lengths if every_length else settings.few_speed_lengths

@@ -1,4 +1,4 @@
-"""Stage 2: the 4B shape gives the vectors that transformers gives, whatever else is in the batch."""
+"""Stage 2: checks that the 4B shape has the vectors of transformers, independent of the batch."""
 
 import json
 import random
@@ -16,12 +16,12 @@ from .texts import token_ids, words
 from .vectors import summary
 
 NAME = "2-values"
-# nano's <|endoftext|>, which its tokenizer appends.
+# The id of <|endoftext|>, which nano's tokenizer appends.
 END = 16_381
 
 
 def inputs(settings: Settings) -> dict[str, list]:
-    """Texts of the settings' lengths in words, and one sequence of the greatest length."""
+    """Returns texts of the settings' lengths in words, and one sequence of the greatest length."""
     draw = random.Random(7)
     texts = [words(draw, length) for length in settings.lengths]
     longest = token_ids(1, settings.longest - 1, seed=7)[0] + [END]
@@ -29,7 +29,7 @@ def inputs(settings: Settings) -> dict[str, list]:
 
 
 def compare(settings: Settings, lexivec: Lexivec, preparation: Preparation, model: Model) -> Values:
-    """Vectors of each text alone and of all in one request, held against each other and against transformers."""
+    """Compares the vectors of single texts, of all texts in one request, and of transformers."""
     given = inputs(settings)
     directory = preparation.wait(model)
     with Server(lexivec, directory, settings) as server:
@@ -52,7 +52,7 @@ def compare(settings: Settings, lexivec: Lexivec, preparation: Preparation, mode
 
 
 def run(settings: Settings, lexivec: Lexivec, preparation: Preparation, stage: Stage) -> None:
-    """All steps."""
+    """Runs all steps."""
 
     def reference(dtype: str) -> Values:
         children.require_modules("torch", "transformers")

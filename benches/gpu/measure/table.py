@@ -1,11 +1,11 @@
-"""The Markdown table of a run: goals first, then what each stage measured."""
+"""Writes the Markdown report of a run: the targets, then each stage's measurements."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from . import results
-from .goals import Goal, Measured, goals
+from .targets import Measured, Target, targets
 from .stage_nano import NAME as NANO
 from .stage_peaks import NAME as PEAKS
 from .stage_server import NAME as SERVER
@@ -17,7 +17,7 @@ DRY_WARNING = "**A dry run on a stand-in device: every number is meaningless.**"
 
 
 def number(value: float | None) -> str:
-    """A number with as many digits as matter; a dash where there is none."""
+    """Formats a number with its significant digits, and None as a dash."""
     if value is None:
         return "-"
     if value >= 1000:
@@ -26,12 +26,12 @@ def number(value: float | None) -> str:
 
 
 def row(*cells: object) -> str:
-    """A line of a table."""
+    """Returns a line of a table."""
     return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
 def table(heads: list[str], rows: list[list[object]]) -> Iterator[str]:
-    """A table and an empty line; nothing where there are no rows."""
+    """Yields a table and an empty line, or nothing if there are no rows."""
     if rows:
         yield row(*heads)
         yield row(*["---"] * len(heads))
@@ -39,15 +39,15 @@ def table(heads: list[str], rows: list[list[object]]) -> Iterator[str]:
         yield ""
 
 
-def goal_row(goal: Goal, dry: bool) -> list[object]:
-    """A goal's cells; a dry run reaches none."""
-    sign = "at most" if goal.at_most else "at least"
-    limit = f"{sign} {number(goal.limit)} {goal.unit}".strip() if goal.limit is not None else "needs stage 5"
-    return [goal.what, limit, number(goal.measured), "dry run" if dry else goal.verdict, goal.detail]
+def target_row(target: Target, dry: bool) -> list[object]:
+    """Returns a target's cells. A dry run has no verdicts."""
+    sign = "at most" if target.at_most else "at least"
+    limit = f"{sign} {number(target.limit)} {target.unit}".strip() if target.limit is not None else "needs stage 5"
+    return [target.what, limit, number(target.measured), "dry run" if dry else target.verdict, target.detail]
 
 
 def cosine_rows(folder: Path, stage: str, keys: list[str]) -> list[list[object]]:
-    """Least and mean cosines of the steps that have any."""
+    """Returns the least and mean cosines of all steps that have some."""
     rows = []
     for step in results.load(folder, stage):
         values = results.values_of(folder, stage, step)
@@ -58,7 +58,7 @@ def cosine_rows(folder: Path, stage: str, keys: list[str]) -> list[list[object]]
 
 
 def speed_rows(folder: Path) -> list[list[object]]:
-    """One row per variant; the share is that of the torch peak in the same type, for layers' products alone."""
+    """Returns a row per variant. The share of torch's peak in the same type counts only the linear layers."""
     measured = Measured(folder)
     rows = []
     for step in results.load(folder, SPEED):
@@ -78,7 +78,7 @@ def speed_rows(folder: Path) -> list[list[object]]:
 
 
 def server_rows(folder: Path) -> list[list[object]]:
-    """One row per kind of load."""
+    """Returns a row per load."""
     rows = []
     for step in results.load(folder, SERVER):
         values = results.values_of(folder, SERVER, step)
@@ -91,7 +91,7 @@ def server_rows(folder: Path) -> list[list[object]]:
 
 
 def unfinished(folder: Path) -> Iterator[list[object]]:
-    """Steps without values, and why."""
+    """Yields the steps without values, and the reasons."""
     for stage in STAGES:
         for step, record in results.load(folder, stage).items():
             if record["status"] != "ok":
@@ -99,11 +99,11 @@ def unfinished(folder: Path) -> Iterator[list[object]]:
 
 
 def markdown(folder: Path, dry: bool) -> str:
-    """The whole report."""
+    """Returns the report."""
     machine = results.values_of(folder, NANO, "machine") or {}
     lines = ["# lexivec on a GPU", "", *([DRY_WARNING, ""] if dry else [])]
     lines += [f"{json.dumps(machine.get('card', {}))}, {machine.get('cores')} cores, {machine.get('packages')}", ""]
-    lines += table(["goal", "limit", "measured", "verdict", ""], [goal_row(goal, dry) for goal in goals(folder)])
+    lines += table(["target", "limit", "measured", "verdict", ""], [target_row(target, dry) for target in targets(folder)])
     lines += table(["nano, cosine min / mean", "to golden", "to fp32 on the CPU"],
                    cosine_rows(folder, NANO, ["to_golden", "to_cpu_fp32"]))
     lines += table(["4B, cosine min / mean", "to transformers float32", "to transformers bfloat16", "alone to batch"],

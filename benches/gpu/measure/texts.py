@@ -1,9 +1,9 @@
-"""What is embedded: token ids without anything in common, and texts as in the published workload."""
+"""Creates inputs: token ids without common prefixes, and texts of the published workload."""
 
 import random
 from collections.abc import Callable, Iterator
 
-# Ids that every tokenizer of a Qwen3-Embedding or of nano has; none is special.
+# The tokenizers of all Qwen3-Embedding models and of nano have these ids; none is a special token.
 FIRST_ID, LAST_ID = 256, 16_000
 # Passages per query in MS MARCO v1.1, and the template of the published benchmark
 # (michaelfeil/radix-mlp, benchmark/simple_msmarco_embed.py): eight inputs in a row share template and query.
@@ -23,23 +23,23 @@ WORDS = (
 
 
 def token_ids(count: int, length: int, seed: int) -> list[list[int]]:
-    """Sequences of random token ids. The first ids differ as long as there are enough, so nothing can be shared."""
+    """Returns sequences of random token ids. Their first ids differ as far as possible, so they share no prefix."""
     draw = random.Random(seed)
     span = LAST_ID - FIRST_ID
     start = draw.randrange(span)
-    rows = [draw.choices(range(FIRST_ID, LAST_ID), k=length) for _ in range(count)]
-    for number, row in enumerate(rows):
-        row[0] = FIRST_ID + (start + number) % span
-    return rows
+    sequences = [draw.choices(range(FIRST_ID, LAST_ID), k=length) for _ in range(count)]
+    for number, sequence in enumerate(sequences):
+        sequence[0] = FIRST_ID + (start + number) % span
+    return sequences
 
 
 def words(draw: random.Random, count: int) -> str:
-    """That many words."""
+    """Returns `count` random words."""
     return " ".join(draw.choices(WORDS, k=count))
 
 
 def workload(passage_words: int, seed: int) -> Iterator[str]:
-    """Endless inputs of the published form; queries have six words."""
+    """Yields inputs of the published workload without end. Queries have six words."""
     draw = random.Random(seed)
     while True:
         query = words(draw, 6)
@@ -49,7 +49,7 @@ def workload(passage_words: int, seed: int) -> Iterator[str]:
 
 
 def fit(tokens_of: Callable[[str], int], wanted: int, sample: int = 32) -> tuple[int, float]:
-    """How many words a passage needs so that an input has the wanted number of tokens on average, and the average."""
+    """Returns the words per passage for which inputs have about `wanted` tokens on average, and that average."""
 
     def average(passage_words: int) -> float:
         inputs = workload(passage_words, seed=1)

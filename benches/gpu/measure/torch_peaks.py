@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What the card can do at most: matrix products and memory traffic, measured with torch.
+"""Measures the card's peak rates of matrix multiplication and memory traffic with torch.
 
     torch_peaks.py --device cuda --size 8192 --copy-bytes 8589934592
 
-Random data, because a product of zeros takes less power and runs faster.
+The data are random, because multiplying zeros takes less power and runs faster.
 """
 
 import argparse
@@ -18,7 +18,7 @@ REPEATS = 15
 
 
 def seconds(work: Callable[[], object], device: str) -> float:
-    """The median time of one call."""
+    """Returns the median time of a call."""
     for _ in range(3):
         work()
     times = []
@@ -37,8 +37,8 @@ def seconds(work: Callable[[], object], device: str) -> float:
     return statistics.median(times)
 
 
-def product(kind: str, rows: int, inputs: int, outputs: int, device: str) -> Callable[[], object]:
-    """A product of activations with the transposed weights of a linear layer."""
+def multiplication(kind: str, rows: int, inputs: int, outputs: int, device: str) -> Callable[[], object]:
+    """Returns a function that multiplies activations by the transposed weights of a linear layer."""
     x, w = (torch.randn(n, inputs, device=device) / 8 for n in (rows, outputs))
     if kind == "fp8":
         x, w = x.to(torch.float8_e4m3fn), w.to(torch.float8_e4m3fn)
@@ -57,11 +57,11 @@ def main() -> None:
     arguments = parser.parse_args()
     device, n = arguments.device, arguments.size
     peaks: dict[str, object] = {"device": torch.cuda.get_device_name() if device == "cuda" else "cpu"}
-    # The square product is the card's peak; the other is gate or up of the 4B shape in a full batch.
+    # Square matrices give the card's peak. The others are those of gate or up of the 4B shape in a full batch.
     for kind in ("bf16", "fp16", "fp8"):
         for name, shape in [("square", (n, n, n)), ("gate", (2 * n, 5 * n // 16, 19 * n // 16))]:
             try:
-                taken = seconds(product(kind, *shape, device), device)
+                taken = seconds(multiplication(kind, *shape, device), device)
                 peaks[f"{kind}_{name}_tflops"] = round(2 * shape[0] * shape[1] * shape[2] / taken / 1e12, 2)
             except Exception as error:
                 peaks[f"{kind}_{name}_tflops"] = None

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""sentence-transformers in bfloat16 on the same card, driven line by line over standard input.
+"""Runs sentence-transformers in bfloat16 on the same card, controlled by lines on standard input.
 
     torch_peer.py --model DIR --texts FILE.json --device cuda
 
-FILE.json holds lists of texts. After `ready`, each line is a number of seconds: `encode` runs on the lists in turn for
-that long, without a server around it, and a line of JSON says how many texts it did. `vectors FILE.npy` writes those of
-the first list.
+FILE.json has lists of texts. The program prints `ready`. Each input line is a number of seconds, for which `encode` runs on
+the lists in turn, without a server. A line of JSON then has the number of texts. The line `vectors FILE.npy` writes the
+vectors of the first list.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
-# The largest batch; `encode` sorts its texts by length, so that little is padding.
+# The largest batch. `encode` sorts its texts by length, so that batches have little padding.
 BATCH = 64
 
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Vectors by transformers: each text alone, without padding; the last token's state, normalised in float32.
+"""Computes vectors with transformers: each text alone, without padding; last-token pooling, normalised in float32.
 
     torch_reference.py --model DIR --inputs FILE.json --dtype bfloat16|float32 --device cuda --out FILE.npy
 
-FILE.json holds `texts`, which the checkpoint's tokenizer tokenises (it appends the last token), and `ids`, which are
-taken as they are. The vector of a text that does not fit into the card's memory is NaN.
+FILE.json has `texts`, which the checkpoint's tokenizer tokenises (it appends the last token), and `ids`, which are used
+unchanged. The vector of a text that does not fit into the card's memory is NaN.
 """
 
 import argparse
@@ -16,15 +16,15 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 from transformers.integrations import sdpa_attention
 
-# In float32, PyTorch has grouped heads in a kernel that holds all scores: 137 GB at 32,768 tokens. With repeated heads
-# it takes one that does not.
+# For grouped heads in float32, PyTorch uses a kernel that stores all scores: 137 GB at 32,768 tokens. With repeated heads
+# it uses a kernel that does not.
 sdpa_attention.use_gqa_in_sdpa = lambda *_: False
 
 
 def vector(model: torch.nn.Module, ids: list[int]) -> np.ndarray:
-    """The normalised state of the last token."""
-    states = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).last_hidden_state
-    return torch.nn.functional.normalize(states[0, -1].float(), dim=0).cpu().numpy()
+    """Returns the normalised hidden state of the last token."""
+    hidden = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).last_hidden_state
+    return torch.nn.functional.normalize(hidden[0, -1].float(), dim=0).cpu().numpy()
 
 
 def main() -> None:

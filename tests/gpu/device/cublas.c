@@ -1,9 +1,9 @@
-/* cuBLAS: matrix products, which leave a line in the log and compute nothing. */
+/* cuBLAS: matrix multiplications, which write a line to the log and compute nothing. */
 #include "standin.h"
 
 #include <stdlib.h>
 
-/* cublasStatus_t; the only one that is needed. */
+/* The only value of cublasStatus_t that is needed. */
 enum { SUCCESS = 0 };
 /* Values of cudaDataType. */
 enum { FLOAT = 0, DOUBLE = 1 };
@@ -66,7 +66,7 @@ int cublasGemmBatchedEx(struct handle *handle, int, int, int m, int n, int k, co
     return SUCCESS;
 }
 
-/* The products of one type differ in that type alone. */
+/* These functions differ only in the type. */
 #define PRODUCTS(letter, number, type)                                                                                 \
     int cublas##letter##gemm_v2(struct handle *handle, int, int, int m, int n, int k, const number *, const number *,   \
                                 int, const number *, int, const number *, number *, int) {                             \
@@ -89,8 +89,7 @@ int cublasGemmBatchedEx(struct handle *handle, int, int, int m, int n, int k, co
 PRODUCTS(S, float, FLOAT)
 PRODUCTS(D, double, DOUBLE)
 
-/* Routines that are no products. Of their parameters only the handle is read, so the others are left out, which the
- * calling convention allows. */
+/* Other routines. They read only the handle, so the other parameters are omitted, which the calling convention allows. */
 #define ROUTINE(name)                                                                                                  \
     int name(struct handle *handle) {                                                                                  \
         standin_routine(#name, handle->stream);                                                                        \

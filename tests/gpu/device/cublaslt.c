@@ -1,4 +1,4 @@
-/* cuBLASLt: a product is described by objects, which are kept so that its line in the log has shapes and types. */
+/* cuBLASLt: objects describe a matrix multiplication. They are stored, so that its line in the log has shapes and types. */
 #include "standin.h"
 
 #include <stdlib.h>

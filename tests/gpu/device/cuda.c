@@ -1,4 +1,4 @@
-/* The driver: kernels that the provider brings as cubins, and descriptors of tensors for CUTLASS's copies. */
+/* The driver: kernels that the provider contains as cubins, and tensor descriptors for CUTLASS's copies. */
 #include "standin.h"
 
 #include <string.h>
@@ -32,7 +32,7 @@ int cuLaunchCooperativeKernel(const char *function, unsigned grid_x, unsigned gr
     return cuLaunchKernel(function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream, NULL, NULL);
 }
 
-/* CUdevice_attribute has the numbers of cudaDeviceAttr, which cudart knows. */
+/* CUdevice_attribute has the same values as cudaDeviceAttr in cudart. */
 int cudaDeviceGetAttribute(int *value, int attribute, int device);
 
 int cuDeviceGetAttribute(int *value, int attribute, int device) {

@@ -1,4 +1,4 @@
-/* cuRAND: the provider is linked with it and calls nothing of it. A library must hold something. */
+/* cuRAND: the provider links to it but calls no function. A library must define something. */
 int curandStandIn(void);
 
 int curandStandIn(void) {

@@ -1,8 +1,8 @@
 /* The devices' addresses.
  *
  * Each device has a range of addresses, mapped twice. The addresses that callers get are PROT_NONE: a read or write by
- * the host crashes, as on a card. The view of the same pages is readable and writable, and only copies use it. Pages
- * that nothing was copied to take no memory and read as zeros, so a device can be larger than the machine.
+ * the host crashes, as on a card. The second mapping is readable and writable, and only copies use it. Pages without
+ * copied data take no memory and read as zeros, so a device can have more memory than the machine.
  */
 #define _GNU_SOURCE
 #include "memory.h"
@@ -58,7 +58,7 @@ void *standin_address(int device, size_t offset) {
 }
 
 void standin_clear(const void *address, size_t bytes) {
-    /* Whole pages only: the system would write zeros into the others, and so give them memory. */
+    /* Only whole pages, because for a partial page the system would write zeros, which takes memory. */
     size_t page = (size_t)sysconf(_SC_PAGESIZE), from = (size_t)((const char *)address - addresses);
     size_t first = (from + page - 1) / page * page, end = (from + bytes) / page * page;
     if (end > first)

@@ -10,7 +10,7 @@
 enum { MODE_GLOBAL, MODE_THREAD_LOCAL, MODE_RELAXED };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-/* The stream that captures, one at a time, and whether this thread began that. */
+/* The only stream that captures, and whether this thread began the capture. */
 static cudaStream_t capturing;
 static _Thread_local bool by_this_thread;
 
@@ -20,7 +20,7 @@ static void log_capture(cudaStream_t stream, const char *state) {
                 state, graph->kernels, graph->products, graph->copies);
 }
 
-/* An invalid call ends the capture; cudaStreamEndCapture reports that again. */
+/* An invalid call ends the capture. cudaStreamEndCapture reports it again. */
 static cudaError_t invalidate(cudaStream_t stream, const char *call) {
     if (stream->status == CAPTURE_ACTIVE)
         log_capture(stream, "invalid");
@@ -100,7 +100,7 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t stream, int *status) {
     return cudaSuccess;
 }
 
-/* An executable graph is the graph; neither is freed, because the other one would lose its steps. */
+/* An executable graph is the same object as its graph. Neither is freed, because the other one would lose its steps. */
 cudaError_t cudaGraphInstantiate(cudaGraph_t *executable, cudaGraph_t graph, unsigned long long) {
     if (!graph)
         return standin_error(cudaErrorInvalidValue, "cudaGraphInstantiate");

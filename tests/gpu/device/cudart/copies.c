@@ -1,7 +1,7 @@
 /* Copies between host and devices, and fills.
  *
- * STANDIN_CUDA_SKIP_COPIES leaves out copies to a device of at least so many bytes, and fills of that size: they are
- * logged and not made, so gigabytes of weights "load" in seconds and take no memory. Copies to the host are always made.
+ * STANDIN_CUDA_SKIP_COPIES is a number of bytes. Copies to a device and fills of at least this size are logged but not
+ * made, so that gigabytes of weights load in seconds and take no memory. Copies to the host are always made.
  */
 #include "../standin.h"
 
@@ -47,7 +47,7 @@ static void run(cudaStream_t stream, const struct standin_step *step, const char
 }
 
 static cudaError_t copy(void *to, const void *from, size_t bytes, int kind, cudaStream_t stream, const char *call) {
-    /* A card would read the wrong side's memory. */
+    /* A card would read the memory of the wrong side, host or device. */
     if (kind != BY_ADDRESS && kind != kind_of(to, from))
         return standin_error(cudaErrorInvalidValue, call);
     struct standin_step step = {.kind = STANDIN_COPY, .to = to, .from = from, .bytes = bytes};
@@ -64,7 +64,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, int kind, 
     return copy(to, from, bytes, kind, stream, "cudaMemcpyAsync");
 }
 
-/* One line for all rows. */
+/* Writes a single line to the log for all rows. */
 cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width, size_t height,
                               int kind, cudaStream_t stream) {
     const char *call = "cudaMemcpy2DAsync";
@@ -87,7 +87,7 @@ cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_
     return cudaSuccess;
 }
 
-/* Variables of device code are not kept: no kernel would write them. */
+/* Variables of device code are not stored, because no kernel would write them. */
 cudaError_t cudaMemcpyFromSymbol(void *to, const void *, size_t bytes, size_t, int) {
     memset(standin_view(to), 0, bytes);
     return cudaSuccess;

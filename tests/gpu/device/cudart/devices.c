@@ -1,6 +1,6 @@
-/* Devices: how many, what they are, and which one each thread uses. All are alike: an H100 (sm_90).
+/* Devices: their number, their properties, and the current device of each thread. Each looks like an H100 (sm_90).
  *
- * STANDIN_CUDA_DEVICES and STANDIN_CUDA_MEMORY (bytes of each device) change what there is.
+ * STANDIN_CUDA_DEVICES sets their number, STANDIN_CUDA_MEMORY the bytes of each device.
  */
 #include "../standin.h"
 
@@ -121,7 +121,7 @@ cudaError_t cudaGetDeviceProperties(void *properties, int device) {
 cudaError_t cudaDeviceGetAttribute(int *value, int attribute, int device) {
     if (device < 0 || device >= standin_devices())
         return standin_error(cudaErrorInvalidDevice, "cudaDeviceGetAttribute");
-    /* Numbers of cudaDeviceAttr; one that is not here is something that the device cannot do. */
+    /* Values of cudaDeviceAttr. An attribute that is missing here is a capability that the device lacks. */
     static const int values[] = {
         [1] = THREADS_PER_BLOCK,         /* MaxThreadsPerBlock */
         [2] = THREADS_PER_BLOCK,         /* MaxBlockDimX */

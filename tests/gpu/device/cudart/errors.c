@@ -41,7 +41,7 @@ const char *cudaGetErrorName(cudaError_t error) {
     return "cudaErrorUnknown";
 }
 
-/* In CUDA's own words where the runtime of lexivec reads them. */
+/* The texts that lexivec's runtime reads are CUDA's own. */
 const char *cudaGetErrorString(cudaError_t error) {
     switch (error) {
     case cudaSuccess:

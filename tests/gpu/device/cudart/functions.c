@@ -1,4 +1,4 @@
-/* What the provider asks about kernels, and kernels that it loads from libraries or the driver. */
+/* The provider's queries about kernels, and kernels that it loads from libraries or the driver. */
 #define _GNU_SOURCE
 #include "../standin.h"
 
@@ -31,7 +31,7 @@ cudaError_t cudaKernelSetAttributeForDevice(void *, int, int, int) {
     return cudaSuccess;
 }
 
-/* Two blocks: CUTLASS gives up where not even one fits. */
+/* Two blocks, because CUTLASS fails if not even one fits. */
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, const void *, int, size_t, unsigned) {
     *blocks = 2;
     return cudaSuccess;
@@ -54,7 +54,7 @@ cudaError_t cudaLibraryUnload(const void *) {
 
 /* Status 1: the driver has no such function. */
 cudaError_t cudaGetDriverEntryPointByVersion(const char *name, void **function, unsigned, unsigned long long, int *status) {
-    /* The provider has loaded it, in a scope of its own. */
+    /* The provider has loaded the driver, but not into the global scope. */
     void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
     *function = driver ? dlsym(driver, name) : NULL;
     if (status)

@@ -1,4 +1,4 @@
-/* Kernels: their names, and launches, which are checked against a card's limits and do nothing. */
+/* Kernels: their names, and their launches, which are checked against a card's limits and do nothing. */
 #include "../standin.h"
 
 #include <pthread.h>
@@ -19,7 +19,7 @@ struct kernel {
     struct kernel *next;
 };
 
-/* Host functions that stand for kernels, by address. The provider has thousands. */
+/* The kernels' host functions by address. The provider has thousands of them. */
 static struct kernel *buckets[BUCKETS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -34,7 +34,7 @@ static const char *name_of(const void *function) {
     return at ? at->name : "unknown";
 }
 
-/* The compiler's own interface: nvcc writes calls of these into the provider's constructors and launches. */
+/* The compiler's interface: nvcc inserts calls of these functions into the provider's constructors and launches. */
 void **__cudaRegisterFatBinary(void *) {
     static void *handle;
     return &handle;

@@ -1,8 +1,8 @@
-/* The log: one line per event, a word that names the event and then key=value pairs.
+/* The log: one line per event, with the event's name and key=value pairs.
  *
  *   start        devices memory
  *   kernel       device stream captured grid block shared name
- *   product      device stream captured m n k batch types call       (a matrix product of cuBLAS or cuBLASLt)
+ *   product      device stream captured m n k batch types call       (a matrix multiplication of cuBLAS or cuBLASLt)
  *   routine      device stream captured call                         (another routine of cuBLAS)
  *   copy, fill   device stream captured direction bytes call
  *   allocate     device bytes used peak call
@@ -13,8 +13,8 @@
  *   graph_launch device stream kernels products copies
  *   error        device code call
  *
- * Sizes are in bytes. `captured` is 1 for work that a graph records and that does not run yet. Stream 0 is the default
- * stream. STANDIN_CUDA_LOG names the file; without it nothing is logged.
+ * Sizes are in bytes. `captured` is 1 for work that a graph records and that has not run. Stream 0 is the default
+ * stream. STANDIN_CUDA_LOG names the file. Without it, nothing is logged.
  */
 #define _GNU_SOURCE
 #include "../standin.h"
@@ -62,11 +62,11 @@ void standin_log(const char *format, ...) {
     va_start(arguments, format);
     int length = vsnprintf(line, sizeof line - 1, format, arguments);
     va_end(arguments);
-    /* Names of CUTLASS kernels can be longer than a line: the end of such a name is lost, the line break is not. */
+    /* Names of CUTLASS kernels can exceed the buffer. The end of such a name is lost, but the line break is kept. */
     if (length > (int)sizeof line - 2)
         length = sizeof line - 2;
     line[length] = '\n';
-    /* One write per line: lines of several threads do not mix, and a crash loses none. */
+    /* One write per line, so that lines of several threads do not mix and a crash loses none. */
     if (write(file, line, (size_t)length + 1) < 0)
         perror("stand-in device: log");
 }

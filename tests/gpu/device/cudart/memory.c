@@ -1,10 +1,10 @@
-/* Memory of the devices: what is allocated, and how much of it there was at most. */
+/* Memory of the devices: the allocations and the peak. */
 #include "memory.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
-/* The gap keeps an overrun out of the next allocation. */
+/* A gap between allocations, so that an overrun does not reach the next one. */
 enum { BUCKETS = 1 << 14, NONE = -1, ALIGNMENT = 512, GAP = 4096 };
 
 struct allocation {
@@ -32,7 +32,7 @@ static void add(void *address, size_t bytes, int device) {
     *bucket(address) = new;
 }
 
-/* Forgets an allocation and returns it; its device is NONE if there is none at the address. */
+/* Removes an allocation and returns it. Its device is NONE if there is no allocation at the address. */
 static struct allocation take(const void *address) {
     for (struct allocation **at = bucket(address); *at; at = &(*at)->next) {
         if ((*at)->address != address)
@@ -54,7 +54,7 @@ static cudaError_t allocate(void **address, size_t bytes, int number, const char
         pthread_mutex_unlock(&lock);
         return standin_error(cudaErrorMemoryAllocation, call);
     }
-    /* The gap keeps an overrun out of the next allocation, and no device's range begins with an allocation. */
+    /* The gap catches overruns. It comes first, so no device's range begins with an allocation. */
     *address = standin_address(number, device->next + GAP);
     device->next += GAP + (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     device->used += bytes;
@@ -104,12 +104,12 @@ cudaError_t cudaFreeAsync(void *address, cudaStream_t) {
     return release(address, "cudaFreeAsync");
 }
 
-/* A memory pool is its device's number plus one, and keeps nothing. */
+/* A memory pool is represented by its device's number plus one, and retains no memory. */
 cudaError_t cudaMallocFromPoolAsync(void **address, size_t bytes, void *pool, cudaStream_t) {
     return allocate(address, bytes, (int)(intptr_t)pool - 1, "cudaMallocFromPoolAsync");
 }
 
-/* cudaMemPoolProps begins with the kind of allocation, the kind of handle, and the kind and number of the place. */
+/* cudaMemPoolProps begins with the kind of allocation, the kind of handle, and the kind and number of the location. */
 cudaError_t cudaMemPoolCreate(void **pool, const int properties[4]) {
     *pool = (void *)(intptr_t)(properties[3] + 1);
     return cudaSuccess;
@@ -132,7 +132,7 @@ cudaError_t cudaMemPoolTrimTo(void *, size_t) {
     return cudaSuccess;
 }
 
-/* cudaPointerAttributes: kind of memory (0 unregistered, 1 pinned, 2 device), device, and the address for each side. */
+/* cudaPointerAttributes: kind of memory (0 unregistered, 1 pinned, 2 device), device, and the address for device and host. */
 struct pointer_attributes {
     int kind, device;
     void *on_device, *on_host;

@@ -1,4 +1,4 @@
-/* What addresses.c, memory.c and pinned.c share. */
+/* Declarations that addresses.c, memory.c and pinned.c share. */
 #ifndef STANDIN_MEMORY_H
 #define STANDIN_MEMORY_H
 
@@ -11,9 +11,9 @@ static const size_t STANDIN_RANGE = (size_t)1 << 42;
 
 /* addresses.c: an address of a device. */
 void *standin_address(int device, size_t offset);
-/* addresses.c: gives the pages of freed memory back to the machine. */
+/* addresses.c: returns the pages of freed memory to the machine. */
 void standin_clear(const void *address, size_t bytes);
-/* pinned.c: whether an address is the beginning of pinned memory. */
+/* pinned.c: whether an address is the start of pinned memory. */
 bool standin_is_pinned(const void *address);
 
 #endif

@@ -1,4 +1,4 @@
-/* What cuBLAS and cuBLASLt report: their own kernels are not known, so they are events of their own. */
+/* Events of cuBLAS and cuBLASLt. Their kernels are unknown, so calls have separate events. */
 #include "../standin.h"
 
 /* Names of cudaDataType. */

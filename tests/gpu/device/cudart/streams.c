@@ -1,4 +1,4 @@
-/* Streams and events. All work is done at once and in the order of the calls, so synchronising only leaves a line. */
+/* Streams and events. All work is done at once, in the order of the calls, so synchronisation only writes a line. */
 #include "streams.h"
 
 #include <stdatomic.h>
@@ -6,7 +6,7 @@
 
 static atomic_int last_number;
 
-/* An event has the stream that recorded it, because waiting for it must not join streams of two devices unseen. */
+/* An event stores the stream that recorded it, to detect a wait that joins streams of two devices. */
 struct event {
     cudaStream_t stream;
 };
@@ -83,7 +83,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t, struct event *, unsigned) {
     return cudaSuccess;
 }
 
-/* Milliseconds. Not zero: the provider divides by it when it compares algorithms. */
+/* Milliseconds. Not zero, because the provider divides by it when it compares algorithms. */
 cudaError_t cudaEventElapsedTime(float *milliseconds, struct event *, struct event *) {
     *milliseconds = 1;
     return cudaSuccess;

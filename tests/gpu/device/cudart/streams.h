@@ -1,4 +1,4 @@
-/* What streams.c and capture.c share. */
+/* Declarations that streams.c and capture.c share. */
 #ifndef STANDIN_STREAMS_H
 #define STANDIN_STREAMS_H
 

@@ -1,4 +1,4 @@
-"""The goals, each beside what was measured."""
+"""The performance and accuracy targets, with the measured values."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ Number = float | None
 
 
 @dataclass(frozen=True)
-class Goal:
-    """A number to reach."""
+class Target:
+    """A target and its measured value."""
 
     what: str
     stage: str
-    # The limit depends on the card for latency.
+    # None if unknown: the limit for latency depends on the measured bandwidth.
     limit: Number
     measured: Number
     unit: str
@@ -30,7 +30,7 @@ class Goal:
 
     @property
     def verdict(self) -> str:
-        """Whether it is reached; never `met` without a measurement."""
+        """`met`, `missed` or `not measured`."""
         if self.measured is None or self.limit is None:
             return "not measured"
         reached = self.measured <= self.limit if self.at_most else self.measured >= self.limit
@@ -44,14 +44,14 @@ class Measured:
         self.folder = folder
 
     def get(self, stage: str, step: str, *keys: str) -> Number:
-        """A nested value; None if it was not measured."""
+        """Returns a nested value, or None if it was not measured."""
         found: object = results.values_of(self.folder, stage, step)
         for key in keys:
             found = found.get(key) if isinstance(found, dict) else None
         return found if isinstance(found, (int, float)) else None
 
     def best(self, pick: Callable[[list[float]], float], stage: str, *keys: str) -> tuple[Number, str]:
-        """The best value of the fp16 and bf16 forms, and whose it is."""
+        """Returns the best value of the fp16 and bf16 models, and that model's name."""
         found = {model.name: self.get(stage, model.name, *keys) for model in FORMS}
         present = {name: value for name, value in found.items() if value is not None}
         if not present:
@@ -61,13 +61,13 @@ class Measured:
 
     @property
     def bandwidth(self) -> Number:
-        """The card's memory bandwidth in GB/s: the better of reading and copying."""
+        """The card's memory bandwidth in GB/s, the higher one of reading and copying."""
         both = [self.get(PEAKS, "peaks", f"{kind}_gb_per_second") for kind in ("read", "copy")]
         return max((value for value in both if value), default=None)
 
 
-def latency_goal(measured: Measured) -> Goal:
-    """1.5 times what reading the weights takes, for the fastest 16-bit form, CUDA graphs included."""
+def latency_target(measured: Measured) -> Target:
+    """Returns the target for latency: 1.5 times the time to read the weights, for the fastest 16-bit variant."""
     names = [m.name + suffix for m in FORMS for suffix in ("", ", CUDA graphs", ", no CUDA graphs")]
     found = {name: measured.get(SPEED, name, "latency_ms", "p50") for name in names}
     present = {name: value for name, value in found.items() if value is not None}
@@ -77,29 +77,29 @@ def latency_goal(measured: Measured) -> Goal:
     if weights and measured.bandwidth:
         limit = round(1.5 * 2 * weights / measured.bandwidth / 1e6, 2)
     detail = f"{name}; through HTTP" if name else ""
-    return Goal("latency of 16 tokens", SPEED, limit, present.get(name), "ms", at_most=True, detail=detail)
+    return Target("latency of 16 tokens", SPEED, limit, present.get(name), "ms", at_most=True, detail=detail)
 
 
-def goals(folder: Path) -> Iterator[Goal]:
-    """All goals. A cosine counts the least of all texts except where it says mean."""
+def targets(folder: Path) -> Iterator[Target]:
+    """Yields all targets. A cosine is the least one of all texts unless named mean."""
     measured = Measured(folder)
     for model in FORMS:
         cosine = measured.get(NANO, model.name, "to_golden", "min")
-        yield Goal(f"nano {model.name}: cosine to sentence-transformers", NANO, 0.9995, cosine, "")
+        yield Target(f"nano {model.name}: cosine to sentence-transformers", NANO, 0.9995, cosine, "")
     for model in FORMS:
         cosine = measured.get(VALUES, model.name, "to_transformers_float32", "min")
-        yield Goal(f"4B {model.name}: cosine to transformers in float32", VALUES, 0.9995, cosine, "")
+        yield Target(f"4B {model.name}: cosine to transformers in float32", VALUES, 0.9995, cosine, "")
     cosine = measured.get(VALUES, "fp8", "to_transformers_float32", "mean")
-    yield Goal("4B fp8: mean cosine to transformers in float32", VALUES, 0.995, cosine, "", detail="random weights")
+    yield Target("4B fp8: mean cosine to transformers in float32", VALUES, 0.995, cosine, "", detail="random weights")
     speed, name = measured.best(max, SPEED, "tokens_per_second")
-    yield Goal("tokens per second, nothing shared", SPEED, 60_000, speed, "tokens/s", detail=name)
+    yield Target("tokens per second, nothing shared", SPEED, 60_000, speed, "tokens/s", detail=name)
     memory, name = measured.best(min, SPEED, "memory_mib")
     memory_gb = memory * (1 << 20) / 1e9 if memory is not None else None
-    yield Goal("memory at 16,384 tokens", SPEED, 11, memory_gb, "GB", at_most=True, detail=name)
-    yield latency_goal(measured)
+    yield Target("memory at 16,384 tokens", SPEED, 11, memory_gb, "GB", at_most=True, detail=name)
+    yield latency_target(measured)
     fp8 = measured.get(SPEED, "fp8", "tokens_per_second")
     fp16 = max((measured.get(SPEED, m.name, "tokens_per_second") or 0 for m in FORMS if m.precision == "fp16"))
-    yield Goal("fp8 by fp16", SPEED, 1.4, fp8 / fp16 if fp8 and fp16 else None, "times the tokens/s")
+    yield Target("fp8 / fp16", SPEED, 1.4, fp8 / fp16 if fp8 and fp16 else None, "times the tokens/s")
     for step in ("beside sentence-transformers", "alone"):
         rate = measured.get(SERVER, step, "inputs_per_second")
-        yield Goal(f"published workload, {step}", SERVER, 900, rate, "inputs/s")
+        yield Target(f"published workload, {step}", SERVER, 900, rate, "inputs/s")

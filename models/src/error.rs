@@ -178,7 +178,7 @@ impl Error {
 }
 
 /// Whether the failure means that the disk, or the user's share of it, is used up.
-pub(crate) fn is_disk_full(error: &io::Error) -> bool {
+fn is_disk_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded

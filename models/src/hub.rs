@@ -9,15 +9,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hf_hub::HFClient;
+use reqwest::blocking::Client;
 
 use crate::error::Result;
 
 mod cache;
+mod environment;
 mod fetch;
 mod report;
 mod stated;
-mod token;
 mod transfer;
 
 pub(crate) use fetch::{HubConfig, download_with};
@@ -105,10 +105,10 @@ pub fn endpoint() -> String {
     }
 }
 
-/// The folder in which the hub's files are kept: `HF_HUB_CACHE`, else `HF_HOME/hub`, else
+/// The folder in which the hub's files are kept: `HF_HUB_CACHE`, else `HUGGINGFACE_HUB_CACHE`, else `HF_HOME/hub`, else
 /// `XDG_CACHE_HOME/huggingface/hub`, else `~/.cache/huggingface/hub`.
 pub fn hub_cache() -> PathBuf {
-    hf_hub::resolve_cache_dir()
+    environment::cache(|name| std::env::var(name).ok())
 }
 
 /// Whether the hub answers within `timeout`: any answer counts, also a refusal.
@@ -121,23 +121,20 @@ pub fn reachable(timeout: Duration) -> std::result::Result<(), String> {
 }
 
 fn reachable_at(endpoint: &str, timeout: Duration) -> std::result::Result<(), String> {
-    // Through the same client as a download, so that proxies and certificates are tried as well. An empty token:
-    // the question needs none, and the answer does not matter.
-    let client = HFClient::builder()
-        .endpoint(endpoint)
-        .token("")
-        .retry_max_attempts(0)
-        .build_sync();
+    // The same HTTP client as for downloads, so that proxies and certificates are tried as well. Without a token, because
+    // any answer will do.
+    let client = Client::builder().user_agent(USER_AGENT).build();
     let client = client.map_err(|error| report::chain(&error))?;
+    let request = client.get(format!("{endpoint}/api/whoami-v2"));
     let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    // A thread, because a timeout of the client does not end a slow look-up of the host's name.
     std::thread::spawn(move || {
         // The receiver may have stopped waiting.
-        let _ = sender.send(client.whoami().send().map(drop));
+        let _ = sender.send(request.send().map(drop));
     });
     match receiver.recv_timeout(timeout) {
-        Ok(Err(error @ hf_hub::HFError::Request { .. })) if !report::is_answer(&error) => {
-            Err(report::chain(&error))
-        }
+        // A circle of redirects is an answer too.
+        Ok(Err(error)) if !error.is_redirect() => Err(report::chain(&error)),
         Ok(_) => Ok(()),
         Err(_) => Err(format!(
             "{endpoint} did not answer within {:.1} s",

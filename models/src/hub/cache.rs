@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::stated::Stated;
+use super::stated::{Stated, is_commit};
 
 /// The part of the cache that belongs to one model.
 #[derive(Debug, Clone)]
@@ -28,6 +28,17 @@ impl Cache {
     /// Where the file `name` of a commit is linked.
     pub(super) fn pointer(&self, commit: &str, name: &str) -> PathBuf {
         self.model.join("snapshots").join(commit).join(name)
+    }
+
+    /// The file `name` of the commit that `revision` meant last, where the cache has it.
+    pub(super) fn find(&self, revision: &str, name: &str) -> Option<PathBuf> {
+        let commit = if is_commit(revision) {
+            revision.to_owned()
+        } else {
+            let text = fs_err::read_to_string(self.model.join("refs").join(revision)).ok()?;
+            text.trim().to_owned()
+        };
+        Some(self.pointer(&commit, name)).filter(|pointer| pointer.exists())
     }
 
     /// Where the contents of a file are.

@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hf_hub::{HFClient, HFClientSync, HFError, HFRepositorySync, RepoTypeModel};
 use reqwest::StatusCode;
+use reqwest::blocking::Response;
+use reqwest::header::RETRY_AFTER;
 
 use super::cache::Cache;
-use super::report::{AGAIN, Progress, hub_error, is_unreachable};
+use super::environment::{is_sendable, token};
+use super::report::{AGAIN, Failure, Progress, hub_error, is_unreachable};
 use super::stated::{Stated, is_commit};
-use super::token::{is_sendable, token};
 use super::transfer::{Bar, Transfer, location, save};
-use super::{HubOptions, USER_AGENT, is_hub_id};
+use super::{HubOptions, is_hub_id};
 use crate::adapter::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Adapter};
 use crate::checkpoint::{CONFIG, SMALL_FILES, WEIGHTS_INDEX, shard_names};
 use crate::decoder::Decoder;
@@ -25,7 +26,7 @@ pub(crate) struct HubConfig {
     pub(crate) cache: PathBuf,
     /// Where none is given, `HF_TOKEN` and the token file that a login leaves are looked for.
     pub(crate) token: Option<String>,
-    /// How often a request is tried again; the hub client's own number where none is given.
+    /// How often a request is tried again; [`Transfer`]'s own number where none is given.
     pub(crate) retries: Option<usize>,
 }
 
@@ -46,17 +47,14 @@ pub(crate) fn download_with(
             "copy it into HF_TOKEN, or into the token file, once more",
         ));
     }
-    let client = client(config, token.as_deref()).map_err(failed)?;
     let transfer = Transfer::new(config, id, token).map_err(|error| failed(error.into()))?;
     let transfer = transfer.ok_or_else(|| {
         let message = format!("`{}` is no address of a hub", config.endpoint);
         refusal(id, message, "correct HF_ENDPOINT")
     })?;
-    let (owner, name) = hf_hub::split_id(id);
     let mut fetch = Fetch {
         config,
         id,
-        repository: client.model(owner, name),
         transfer,
         cache: Cache::new(&config.cache, id),
         revision: options.revision.clone(),
@@ -98,24 +96,9 @@ fn check_names(id: &str, revision: Option<&str>) -> Result<()> {
     }
 }
 
-fn client(config: &HubConfig, token: Option<&str>) -> hf_hub::HFResult<HFClientSync> {
-    let mut builder = HFClient::builder()
-        .endpoint(&config.endpoint)
-        .cache_dir(&config.cache);
-    builder = builder.user_agent(USER_AGENT);
-    if let Some(token) = token {
-        builder = builder.token(token);
-    }
-    if let Some(retries) = config.retries {
-        builder = builder.retry_max_attempts(retries);
-    }
-    builder.build_sync()
-}
-
 struct Fetch<'a> {
     config: &'a HubConfig,
     id: &'a str,
-    repository: HFRepositorySync<RepoTypeModel>,
     transfer: Transfer,
     cache: Cache,
     revision: Option<String>,
@@ -174,7 +157,7 @@ impl Fetch<'_> {
             return Ok(dir);
         }
         let Some(index) = self.optional(WEIGHTS_INDEX)? else {
-            let offline = "the cache does not hold the weights; download once without --offline";
+            let offline = "the cache does not hold the weights; download the model once while the hub may be used";
             let online = "only checkpoints in the safetensors format are read; look for one on the model's page";
             let hint = if self.offline { offline } else { online };
             let message = format!("has neither model.safetensors nor {WEIGHTS_INDEX}");
@@ -187,31 +170,27 @@ impl Fetch<'_> {
     }
 
     fn required(&self, name: &str) -> Result<PathBuf> {
-        let path = name.to_string();
+        let file = name.to_string();
         self.optional(name)?.ok_or_else(|| {
             self.error(if self.offline {
-                HFError::LocalEntryNotFound { path }
+                Failure::NotCached { file }
             } else {
-                HFError::EntryNotFound {
-                    path,
-                    repo_id: self.id.to_string(),
-                    context: None,
-                }
+                Failure::NoFile { file }
             })
         })
     }
 
     /// As [`required`](Self::required), but nothing where there is no such file.
     fn optional(&self, name: &str) -> Result<Option<PathBuf>> {
+        let revision = self.revision.as_deref().unwrap_or("main");
         if self.offline {
-            return self.cached(name);
+            return Ok(self.cache.find(revision, name));
         }
         // What a commit holds does not change.
-        if let Some(commit) = self.revision.as_deref().filter(|name| is_commit(name)) {
-            let pointer = self.cache.pointer(commit, name);
-            if pointer.exists() {
-                return Ok(Some(pointer));
-            }
+        if is_commit(revision)
+            && let Some(pointer) = self.cache.find(revision, name)
+        {
+            return Ok(Some(pointer));
         }
         let Some(stated) = self.describe(name)? else {
             return Ok(None);
@@ -224,25 +203,8 @@ impl Fetch<'_> {
             self.transfer(name, &stated)?;
         }
         drop(lock);
-        let revision = self.revision.as_deref().unwrap_or("main");
         let linked = self.cache.link(Some(revision), name, &stated);
         linked.map(Some).map_err(|error| self.error(error.into()))
-    }
-
-    /// The file, if the cache has it.
-    fn cached(&self, name: &str) -> Result<Option<PathBuf>> {
-        let found = self
-            .repository
-            .download_file()
-            .filename(name)
-            .maybe_revision(self.revision.clone())
-            .local_files_only(true)
-            .send();
-        match found {
-            Ok(path) => Ok(Some(path)),
-            Err(HFError::EntryNotFound { .. } | HFError::LocalEntryNotFound { .. }) => Ok(None),
-            Err(error) => Err(self.error(error)),
-        }
     }
 
     /// What the hub states about a file; `None` where it has no such file.
@@ -255,7 +217,7 @@ impl Fetch<'_> {
             return Ok(None);
         }
         if !status.is_success() && !status.is_redirection() {
-            return Err(self.explain(name, status));
+            return Err(self.error(refused(&response, name)));
         }
         let stated = Stated::read(response.headers(), status.is_redirection());
         stated.map(Some).map_err(|what| {
@@ -279,20 +241,6 @@ impl Fetch<'_> {
                 "nothing was downloaded; check HF_ENDPOINT, which must be a hub that you trust",
             )
         })
-    }
-
-    /// Asks once more through the hub client, which tells refusals apart; it writes nothing.
-    fn explain(&self, name: &str, status: StatusCode) -> Error {
-        let asked = self
-            .repository
-            .get_file_metadata()
-            .filepath(name)
-            .maybe_revision(self.revision.as_deref())
-            .send();
-        match asked {
-            Err(error) => self.error(error),
-            Ok(_) => self.refuse(format!("the hub answers {status} for {name}"), AGAIN),
-        }
     }
 
     /// Downloads a file's contents, and keeps them if they are what the hub stated.
@@ -350,8 +298,18 @@ impl Fetch<'_> {
         refusal(self.id, message, hint)
     }
 
-    fn error(&self, error: HFError) -> Error {
-        hub_error(self.id, &self.config.cache, &self.config.endpoint, error)
+    fn error(&self, failure: Failure) -> Error {
+        hub_error(self.id, &self.config.cache, &self.config.endpoint, failure)
+    }
+}
+
+/// The failure that an answer without success means.
+fn refused(response: &Response, file: &str) -> Failure {
+    let seconds = response.headers().get(RETRY_AFTER);
+    Failure::Status {
+        status: response.status(),
+        retry_after: seconds.and_then(|seconds| seconds.to_str().ok()?.trim().parse().ok()),
+        file: file.to_owned(),
     }
 }
 

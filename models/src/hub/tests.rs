@@ -10,7 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::fetch::{HubConfig, download_with};
-use super::report::{Progress, chain, hub_error};
+use super::report::{Failure, Progress, chain, hub_error};
 use super::*;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
@@ -273,7 +273,7 @@ fn an_unknown_model_is_answered_with_what_to_check() {
     let scene = Scene::new(BTreeMap::new());
     says(
         scene.online(),
-        &[ID, "config.json", "check the id and --revision"],
+        &[ID, "config.json", "check the id and the revision"],
     );
 }
 
@@ -339,7 +339,7 @@ fn a_cut_connection_leaves_nothing_corrupt_and_the_next_try_succeeds() {
     assert!(dir.join("config.json").exists() && !dir.join("model.safetensors").exists());
     says(
         scene.offline(),
-        &["has neither model.safetensors", "download once"],
+        &["has neither model.safetensors", "download the model once"],
     );
 
     scene.hub.mood(Mood::Good);
@@ -517,7 +517,7 @@ fn offline_without_cache_says_so() {
     let scene = Scene::new(single_file());
     says(
         scene.offline(),
-        &[ID, "config.json is not in the cache", "without --offline"],
+        &[ID, "config.json is not in the cache", "offline mode"],
     );
     assert!(scene.hub.requests().is_empty());
 }
@@ -563,9 +563,9 @@ fn a_full_disk_is_reported_as_such() {
 #[test]
 fn a_full_disk_is_seen_below_other_errors() {
     let full = || io::Error::from(io::ErrorKind::StorageFull);
-    let wrapped = hf_hub::HFError::xet(hf_hub::XetOperation::Download, full());
-    for error in [hf_hub::HFError::Io(full()), wrapped] {
-        let error = hub_error(ID, Path::new("/cache"), "http://hub", error);
+    let wrapped = io::Error::new(io::ErrorKind::StorageFull, full());
+    for error in [full(), wrapped] {
+        let error = hub_error(ID, Path::new("/cache"), "http://hub", Failure::Io(error));
         assert!(matches!(error, Error::NoSpace { .. }), "{error:?}");
     }
 }
@@ -690,7 +690,7 @@ fn a_chain_of_causes_is_one_line_without_repetition() {
     let error = Error::io("/x", io::Error::other("disk on fire"));
     assert_eq!(chain(&error), "cannot read or write /x: disk on fire");
     assert_eq!(
-        chain(&hf_hub::HFError::Io(io::Error::other("disk on fire"))),
+        chain(&Failure::Io(io::Error::other("disk on fire"))),
         "disk on fire"
     );
 }

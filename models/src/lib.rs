@@ -37,7 +37,7 @@ pub use manifest::{
     Dimensions, FORMAT_VERSION, KnownAnswer, MANIFEST_FILE, Manifest, ProductPlan, Quantization,
     Source, Verification, WeightStorage,
 };
-pub use paths::cache_dir;
+pub use paths::{cache_dir, installed_model};
 pub use precision::{
     Attention, Blocks, Compute, GraphForm, Layout, LinearPrecision, Precision, Target,
 };

@@ -4,9 +4,10 @@
 //! that Linux programs use. Checkpoints from the hub stay in the hub's own cache (see [`crate::hub_cache`]).
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::files::is_plain_name;
 
 /// The folder for our own cached files: `LEXIVEC_CACHE`, else `XDG_CACHE_HOME/lexivec`, else `~/.cache/lexivec`.
 ///
@@ -17,6 +18,18 @@ use crate::error::{Error, Result};
 /// [`Error::NoCacheDir`] where none of `LEXIVEC_CACHE`, `XDG_CACHE_HOME` and `HOME` is set.
 pub fn cache_dir() -> Result<PathBuf> {
     cache_dir_from(|name| std::env::var_os(name))
+}
+
+/// Finds a model that was installed together with the program: `PREFIX/share/lexivec/models/NAME` for the program at
+/// `PREFIX/bin/lexivec`. Wheels and archives bring `nano`.
+pub fn installed_model(name: &str) -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    installed_beside(&program, name)
+}
+
+fn installed_beside(program: &Path, name: &str) -> Option<PathBuf> {
+    let models = program.parent()?.parent()?.join("share/lexivec/models");
+    Some(models.join(name)).filter(|folder| is_plain_name(name) && folder.is_dir())
 }
 
 fn cache_dir_from(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf> {
@@ -71,6 +84,22 @@ mod tests {
             with(&[home, ("XDG_CACHE_HOME", "here")]).unwrap(),
             PathBuf::from("/home/u/.cache/lexivec")
         );
+    }
+
+    #[test]
+    fn only_a_folder_below_the_shared_one_is_an_installed_model() {
+        let prefix = tempfile::tempdir().unwrap();
+        let program = prefix.path().join("bin/lexivec");
+        let models = prefix.path().join("share/lexivec/models");
+        assert_eq!(installed_beside(&program, "nano"), None);
+        fs_err::create_dir_all(models.join("nano")).unwrap();
+        assert_eq!(
+            installed_beside(&program, "nano"),
+            Some(models.join("nano"))
+        );
+        for other in ["", ".", "../models", "nano/", "owner/nano"] {
+            assert_eq!(installed_beside(&program, other), None, "{other}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! Where lexivec keeps files of its own.
+//! Folders of lexivec's own files.
 //!
-//! Converted models and downloaded libraries go below one folder, chosen by environment variables in the order
-//! that Linux programs use. Checkpoints from the hub stay in the hub's own cache (see [`crate::hub_cache`]).
+//! Converted models and libraries are below one cache folder, which environment variables choose as for other Linux programs.
+//! Checkpoints from the hub stay in the hub's own cache ([`crate::hub_cache`]). Models that were installed with the program are
+//! beside it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,13 +10,13 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::files::is_plain_name;
 
-/// The folder for our own cached files: `LEXIVEC_CACHE`, else `XDG_CACHE_HOME/lexivec`, else `~/.cache/lexivec`.
+/// Returns lexivec's cache folder: `LEXIVEC_CACHE`, else `XDG_CACHE_HOME/lexivec`, else `~/.cache/lexivec`.
 ///
-/// The folder need not exist.
+/// The folder may not exist yet.
 ///
 /// # Errors
 ///
-/// [`Error::NoCacheDir`] where none of `LEXIVEC_CACHE`, `XDG_CACHE_HOME` and `HOME` is set.
+/// [`Error::NoCacheDir`] if none of `LEXIVEC_CACHE`, `XDG_CACHE_HOME` and `HOME` is set.
 pub fn cache_dir() -> Result<PathBuf> {
     cache_dir_from(|name| std::env::var_os(name))
 }
@@ -33,14 +34,14 @@ fn installed_beside(program: &Path, name: &str) -> Option<PathBuf> {
 }
 
 fn cache_dir_from(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf> {
-    // A variable set to nothing counts as not set, as the XDG base directory specification has it.
+    // An empty variable counts as unset, as in the XDG base directory specification.
     let folder = |name| {
         variable(name)
             .filter(|value| !value.is_empty())
             .map(PathBuf::from)
     };
     folder("LEXIVEC_CACHE")
-        // The same specification has relative paths ignored.
+        // The specification says to ignore relative paths.
         .or_else(|| {
             folder("XDG_CACHE_HOME")
                 .filter(|path| path.is_absolute())

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use super::is_switched_on;
 
-/// The token of the environment: `HF_TOKEN`, else `HUGGING_FACE_HUB_TOKEN`, else the file `HF_TOKEN_PATH`, else the file
-/// that a login leaves.
+/// The user's token: `HF_TOKEN`, else `HUGGING_FACE_HUB_TOKEN`, else the file `HF_TOKEN_PATH`, else the file of a login.
 pub(super) fn token() -> Option<String> {
     token_from(|name| std::env::var(name).ok())
 }
@@ -47,13 +46,13 @@ fn token_from(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
         .or_else(file)
 }
 
-/// Without the line ends and blanks that a secret has when it comes from a file, as `_clean_token` has it.
+/// Removes line ends and blanks, which secrets from files often have, as huggingface_hub's `_clean_token` does.
 fn clean(token: &str) -> Option<String> {
     let token = token.replace(['\r', '\n'], "");
     Some(token.trim().to_owned()).filter(|token| !token.is_empty())
 }
 
-/// Whether a header can hold it.
+/// Whether an HTTP header can hold the token.
 pub(super) fn is_sendable(token: &str) -> bool {
     token.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -97,7 +96,7 @@ mod tests {
         }
     }
 
-    /// The values that huggingface_hub 2.4's `get_token()` returned.
+    /// The expected values are those that huggingface_hub 2.4's `get_token()` returned.
     #[test]
     fn tokens_are_trimmed_as_huggingface_hub_does() {
         for (given, cleaned) in [

@@ -1,4 +1,4 @@
-//! What is told to the user: how far a download is, and what to do about a failure.
+//! Progress and errors of downloads, as users see them.
 
 use std::error::Error as StdError;
 use std::io;
@@ -8,18 +8,18 @@ use reqwest::StatusCode;
 
 use crate::error::Error;
 
-/// Is told how downloads go on; called from the threads that download.
+/// Receives the progress of downloads. The threads that download call it.
 pub trait Progress: Send + Sync {
-    /// The transfer of `file` begins; `bytes` is its size where the hub said it.
+    /// The transfer of `file` begins; `bytes` is its size, if the hub states it.
     fn start(&self, file: &str, bytes: Option<u64>);
     /// `bytes` more of `file` have arrived.
     fn advance(&self, file: &str, bytes: u64);
-    /// The transfer of `file` has ended, well or not; once for each [`start`](Self::start).
+    /// The transfer of `file` has ended, with or without success. Called once for each [`start`](Self::start).
     fn finish(&self, file: &str);
 }
 
-/// What to do about a failure that passes.
-pub(super) const AGAIN: &str = "run it again; what has arrived complete is kept";
+/// The hint for a failure that may be temporary.
+pub(super) const AGAIN: &str = "run it again; complete files are kept";
 
 /// Why a file could not be downloaded, or found in the cache.
 #[derive(Debug, thiserror::Error)]
@@ -111,7 +111,7 @@ fn describe(id: &str, endpoint: &str, failure: &Failure) -> (String, String) {
     }
 }
 
-/// Whether the hub gave no usable answer, so that the cache may stand in for it.
+/// Whether the hub gave no usable answer, so that the cache may be used instead.
 pub(super) fn is_unreachable(error: &Error) -> bool {
     let Error::Hub {
         source: Some(source),

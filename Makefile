@@ -89,8 +89,10 @@ test-gpu: onnxruntime-gpu  ## `--ep cuda` on a stand-in CUDA device, which needs
 
 suites: test-clients test-loom test-page test-gpu check-deploy test-tensorrt test-values test-wheel bench-gpu-dry  ## All of these: with --jobs 2, two at a time
 
-# Set-ups that bear one process at a time: a conversion of nano and apt-get, the environment of the stand-in device.
+# Set-ups that bear one process at a time: a conversion of nano and apt-get, the environment of the stand-in device. The suites that
+# run the program come after test-wheel, which puts another build of it in the same place.
 ifneq (,$(filter suites,$(MAKECMDGOALS)))
+test-clients test-gpu test-tensorrt test-values: | test-wheel
 test-page: | test-clients
 check-deploy: | test-page
 bench-gpu-dry: | test-gpu

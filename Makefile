@@ -10,7 +10,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Apart, for its flags would have everything else built anew.
 LOOM_TARGET := $(TARGET)/loom
 
-.PHONY: help serve build test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page test-gpu test-tensorrt test-values check-deploy test-loom check-dependencies sbom suites precision-report bench-gpu-kit bench-gpu-dry
+.PHONY: help serve build wheel test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page test-gpu test-tensorrt test-values test-wheel check-deploy test-loom check-dependencies sbom suites precision-report bench-gpu-kit bench-gpu-dry
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -20,6 +20,10 @@ serve: onnxruntime  ## Convert and serve a model on port 30000 (MODEL=models/nan
 
 build: onnxruntime  ## The program, optimised: target/release/lexivec
 	cargo build --release --bin lexivec
+
+wheel:  ## The Python package, optimised: wheels in the target folder (server/INSTALL.md)
+	$(PYTHON) -m pip install --quiet --upgrade --target $(TARGET)/maturin --requirement tests/wheel/requirements.txt
+	$(TARGET)/maturin/bin/maturin build --release --locked --manifest-path server/Cargo.toml --out $(TARGET)/wheels
 
 test: onnxruntime onnxruntime-openvino redis  ## All tests
 	cargo build --locked --quiet --bin lexivec
@@ -74,16 +78,21 @@ test-tensorrt: onnxruntime  ## Graphs for TensorRT, compiled by TensorRT-RTX wit
 test-values:  ## Graphs for CUDA, computed on a CPU, against golden vectors
 	$(PYTHON) tests/values/run.py
 
+test-wheel:  ## The Python package in a fresh environment, from which nano is served
+	$(PYTHON) tests/wheel/run.py
+
 check-deploy: onnxruntime redis  ## server/deploy: files, dashboard and alerts against a real server and Prometheus
 	$(PYTHON) tests/deploy/run.py
 
 test-gpu: onnxruntime-gpu  ## `--ep cuda` on a stand-in CUDA device, which needs no GPU
 	$(PYTHON) tests/gpu/run.py
 
-suites: test-clients test-loom test-page test-gpu check-deploy test-tensorrt test-values bench-gpu-dry  ## All of these: with --jobs 2, two at a time
+suites: test-clients test-loom test-page test-gpu check-deploy test-tensorrt test-values test-wheel bench-gpu-dry  ## All of these: with --jobs 2, two at a time
 
-# Set-ups that bear one process at a time: a conversion of nano and apt-get, the environment of the stand-in device.
+# Set-ups that bear one process at a time: a conversion of nano and apt-get, the environment of the stand-in device. The suites that
+# run the program come after test-wheel, which puts another build of it in the same place.
 ifneq (,$(filter suites,$(MAKECMDGOALS)))
+test-clients test-gpu test-tensorrt test-values: | test-wheel
 test-page: | test-clients
 check-deploy: | test-page
 bench-gpu-dry: | test-gpu

@@ -1,8 +1,8 @@
-//! A LoRA adapter: low-rank changes to a base model, saved by peft without the base.
+//! LoRA adapters: low-rank changes to a base model, saved by peft without the base.
 //!
-//! `adapter_config.json` says how the matrices of `adapter_model.safetensors` are applied. Everything that it can ask for is
-//! either implemented, or known to change nothing, or refused by name: a setting that is ignored gives vectors that look right.
-//! The fields are those of peft 0.21's `LoraConfig` and `PeftConfig`.
+//! `adapter_config.json` says how the matrices of `adapter_model.safetensors` are applied. Each of its settings is implemented,
+//! or known to have no effect, or refused by name. None is ignored, because the vectors would be wrong and look right. The fields
+//! are those of peft 0.21's `LoraConfig` and `PeftConfig`.
 
 use std::path::{Path, PathBuf};
 
@@ -12,14 +12,14 @@ use serde_json::{Map, Value};
 use crate::error::{Error, Result};
 use crate::files::read_json;
 
-/// The adapter's settings.
+/// The name of the file of settings.
 pub(crate) const ADAPTER_CONFIG: &str = "adapter_config.json";
-/// The adapter's matrices.
+/// The name of the file of matrices.
 pub(crate) const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 
-/// Fields that do not change what a trained adapter computes: where it was trained, how it began, which modules it has, which
-/// its tensors say. `fan_in_fan_out` is for Conv1D; peft switches it off for linear layers, and the models that lexivec reads
-/// have no other.
+/// Fields that do not change what a trained adapter computes. Some describe its training; others name its modules, which the
+/// tensors' names do as well. `fan_in_fan_out` is for Conv1D: peft switches it off for linear layers, and the models that
+/// lexivec reads have no other layers.
 const HARMLESS: &[&str] = &[
     "auto_mapping",
     "base_model_class",
@@ -42,11 +42,11 @@ const HARMLESS: &[&str] = &[
     "task_type",
 ];
 
-/// Ways to begin training that leave the base as it is. Others (`pissa`, `olora`, `corda`, `loftq`) take a part of the base's
-/// weights into the adapter, so that it fits no released base.
+/// Initialisations that leave the base unchanged. Others (`pissa`, `olora`, `corda`, `loftq`) move a part of the base's weights
+/// into the adapter, so the adapter fits no released base.
 const INITIALISATIONS: &[&str] = &["gaussian", "eva", "orthogonal"];
 
-/// An adapter folder's settings.
+/// The settings of an adapter.
 #[derive(Debug, Clone)]
 pub struct Adapter {
     /// The folder.
@@ -62,17 +62,17 @@ pub struct Adapter {
     rank_stabilised: bool,
 }
 
-/// Values for modules whose name ends like a regular expression, in the order of the file: the first that matches counts.
+/// Values for the modules whose names match a regular expression at their end. The first match in the order of the file counts.
 #[derive(Debug, Clone, Default)]
 struct Patterns(Vec<(Regex, f64)>);
 
 impl Adapter {
-    /// Whether `dir` holds an adapter and no base model: `config.json` is the base's.
+    /// Whether `dir` holds an adapter without a base model. A base has a `config.json`.
     pub fn is_alone(dir: &Path) -> bool {
         dir.join(ADAPTER_CONFIG).is_file() && !dir.join("config.json").is_file()
     }
 
-    /// Reads the settings of the adapter in `dir`, where there is one.
+    /// Reads the settings of the adapter in `dir`; none if there is no adapter.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for an adapter that cannot be merged into its base exactly, [`Error::Missing`] without
@@ -105,20 +105,20 @@ impl Adapter {
                 "the adapter is in PyTorch's .bin format, which can run code when read; save it as safetensors \
                  (peft: save_pretrained(…, safe_serialization=True))"
             } else {
-                "adapter_config.json is there without it; download or save the adapter again, or remove \
-                 adapter_config.json if the base is meant"
+                "the folder holds adapter_config.json without it; download or save the adapter again, or remove \
+                 adapter_config.json to use the base alone"
             };
             return Err(Error::missing(weights, hint));
         }
         Ok(Some(adapter))
     }
 
-    /// The file of the adapter's matrices.
+    /// The path of the adapter's matrices.
     pub fn weights(&self) -> PathBuf {
         self.dir.join(ADAPTER_WEIGHTS)
     }
 
-    /// The file of its settings.
+    /// The path of the adapter's settings.
     pub fn config(&self) -> PathBuf {
         self.dir.join(ADAPTER_CONFIG)
     }
@@ -131,8 +131,7 @@ impl Adapter {
             .map_or(self.rank, |rank| rank as usize)
     }
 
-    /// What the product of a module's matrices is multiplied by: alpha / r, or alpha / sqrt(r) for rsLoRA
-    /// (arXiv 2312.03732).
+    /// The factor for the product of a module's two matrices: alpha / r, or alpha / sqrt(r) for rsLoRA (arXiv 2312.03732).
     pub fn scale(&self, module: &str) -> f64 {
         let rank = self.rank(module) as f64;
         let alpha = self.alphas.of(module).unwrap_or(self.alpha);
@@ -144,7 +143,7 @@ impl Adapter {
 }
 
 impl Patterns {
-    /// Reads a field of `adapter_config.json`. The order of its entries counts, which a map would not keep.
+    /// Reads a field of `adapter_config.json`, in the order of its entries.
     fn read(path: &Path, field: &str) -> Result<Self> {
         let entries = ordered::entries(path, field)?;
         let compile = |(pattern, value): (String, f64)| {
@@ -178,7 +177,7 @@ impl Patterns {
 }
 
 mod ordered {
-    //! The entries of an object in their order, which `serde_json`'s own map does not keep.
+    //! Reads the entries of a JSON object in their order, which `serde_json`'s own map does not keep.
 
     use std::fmt;
     use std::path::Path;
@@ -274,7 +273,7 @@ impl Fields<'_> {
         }
     }
 
-    /// Refuses every setting that is not implemented, those of later releases included.
+    /// Refuses every setting that is not implemented, including unknown ones of later peft releases.
     fn check_others(&self) -> Result<()> {
         const READ: &[&str] = &[
             "alpha_pattern",
@@ -307,7 +306,7 @@ impl Fields<'_> {
     }
 }
 
-/// Whether a setting is switched off.
+/// Whether a setting has a value that switches it off.
 fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,

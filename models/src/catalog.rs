@@ -1,36 +1,23 @@
 //! The models that lexivec knows by name, from `data/catalog.toml`.
 //!
-//! The catalog is data: adding a model needs no code, and no code asks for a model's name. What a conversion
-//! depends on is always read from the checkpoint itself.
+//! The catalog is data: adding a model needs no code, and no code depends on a model's name. A conversion reads everything
+//! that it needs from the checkpoint itself.
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use serde::{Deserialize, Serialize};
-
-use crate::manifest::Dimensions;
+use serde::Deserialize;
 
 /// A known model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CatalogEntry {
     /// The id on the hub.
     pub id: String,
-    /// Other names it goes by.
+    /// Other names that users may type.
     #[serde(default)]
     pub aliases: Vec<String>,
     /// The branch or commit to download.
     pub revision: String,
-    /// How many parameters it has.
-    pub parameters: u64,
-    /// The full width of an embedding.
-    pub hidden_size: usize,
-    /// The widths to which an embedding may be cut.
-    pub dimensions: Dimensions,
-    /// The most tokens of a text, by the model card.
-    pub max_length: usize,
-    /// Texts put before an input, by name.
-    pub prompts: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -45,12 +32,12 @@ static CATALOG: LazyLock<Vec<CatalogEntry>> = LazyLock::new(|| {
     catalog.model
 });
 
-/// All known models, the smallest first.
+/// Returns all known models, the smallest first.
 pub fn catalog() -> &'static [CatalogEntry] {
     &CATALOG
 }
 
-/// The known model of this id or alias, in upper or lower case.
+/// Finds a known model by its id or an alias, in upper or lower case.
 pub fn find(id: &str) -> Option<&'static CatalogEntry> {
     catalog().iter().find(|entry| {
         entry.id.eq_ignore_ascii_case(id)
@@ -78,22 +65,13 @@ mod tests {
         );
         for entry in catalog() {
             assert!(crate::is_hub_id(&entry.id));
-            assert_eq!(
-                entry.dimensions,
-                Dimensions {
-                    min: 32,
-                    max: entry.hidden_size
-                }
-            );
-            assert!(entry.prompts.contains_key("query") && entry.prompts.contains_key("document"));
         }
-        assert!(catalog().is_sorted_by_key(|entry| entry.parameters));
     }
 
     #[test]
     fn models_are_found_by_id_and_alias_in_any_case() {
         let four = find("qwen/qwen3-embedding-4b").unwrap();
-        assert_eq!(four.hidden_size, 2560);
+        assert_eq!(four.id, "Qwen/Qwen3-Embedding-4B");
         assert_eq!(find("Qwen3-Embedding-4B"), Some(four));
         assert_eq!(find("Qwen3-Embedding"), None);
     }

@@ -1,7 +1,7 @@
-//! A checkpoint folder in the layout of Hugging Face: what it holds, and whether all of it is there.
+//! Checkpoint folders in the layout of Hugging Face.
 //!
-//! Opening reads every small file and finds the weights without reading them, so that a model which cannot be
-//! served is refused in a moment. The names of weight files come from the checkpoint and must stay in its folder.
+//! Opening a checkpoint reads every small file and finds the weights without reading them, so an unsupported model is refused
+//! at once. The checkpoint itself names its weight files; the names must not lead out of its folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,14 +20,14 @@ const TOKENIZER: &str = "tokenizer.json";
 const WEIGHTS: &str = "model.safetensors";
 pub(crate) const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
 
-/// The files of the tokenizer, which stay together.
+/// The files of the tokenizer. They are all taken from the same folder.
 const TOKENIZER_FILES: &[&str] = &[
     TOKENIZER,
     "tokenizer_config.json",
     "special_tokens_map.json",
 ];
 
-/// The small files that travel with a converted model, besides the configs of its modules.
+/// The small files that are copied into a converted model, besides the configs of its modules.
 pub(crate) const SMALL_FILES: &[&str] = &[
     CONFIG,
     TOKENIZER,
@@ -38,7 +38,7 @@ pub(crate) const SMALL_FILES: &[&str] = &[
     "sentence_bert_config.json",
 ];
 
-/// Where a model came from.
+/// The name and revision of a model's source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceId {
     /// The id on the hub, such as `Qwen/Qwen3-Embedding-4B`, or the folder's own name.
@@ -48,9 +48,9 @@ pub struct SourceId {
 }
 
 impl SourceId {
-    /// Reads id and commit off a path of the hub's cache (`models--owner--name/snapshots/commit`).
+    /// Derives id and commit from a path in the hub's cache (`models--owner--name/snapshots/commit`).
     fn of(dir: &Path) -> SourceId {
-        // The name of `.` or of a symbolic link says nothing; that of the folder itself does.
+        // Resolved, because the name of `.` or of a symbolic link says nothing about the folder.
         let dir = fs_err::canonicalize(dir).unwrap_or_else(|_| dir.to_path_buf());
         let mut names = dir.iter().rev().map(|name| name.to_string_lossy());
         let (own, parent, repo) = (names.next(), names.next(), names.next());
@@ -72,10 +72,10 @@ impl SourceId {
     }
 }
 
-/// A checkpoint whose files are all there and which lexivec can serve.
+/// A checkpoint that is complete and that lexivec can serve.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
-    /// The folder; of a model with an adapter, that of the base.
+    /// The folder; for a model with an adapter, the folder of the base.
     pub dir: PathBuf,
     /// The architecture, from `config.json`.
     pub decoder: Decoder,
@@ -89,27 +89,26 @@ pub struct Checkpoint {
     pub weights: Vec<PathBuf>,
     /// The adapter that a conversion merges into the weights.
     pub adapter: Option<Adapter>,
-    /// Where the model came from.
+    /// The model's source.
     pub source: SourceId,
-    /// What a user should know about how the checkpoint was taken; full sentences.
+    /// Remarks for the user about how the checkpoint was read, in full sentences.
     pub notes: Vec<String>,
-    /// Whether weight files may hold tensors that the architecture has no use for. [`open`](Self::open) says no, because a
-    /// config.json that does not belong to the weights shows in nothing else.
+    /// Whether weight files may hold tensors that the architecture does not use. [`open`](Self::open) sets it to `false`,
+    /// because unused tensors are the only sign that config.json belongs to other weights.
     pub allow_unused_tensors: bool,
 }
 
 impl Checkpoint {
-    /// Reads the checkpoint in `dir`, with the adapter that is beside its weights, if there is one.
+    /// Reads the checkpoint in `dir`, with the adapter beside its weights if there is one.
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] for files that are not there, [`Error::Unsupported`] for a model that would not be
-    /// served correctly, and the errors of [`Decoder::read`], [`SentenceConfig::read`] and [`Adapter::find`].
+    /// [`Error::Missing`] for missing files, [`Error::Unsupported`] for a model that lexivec would not serve correctly, and the errors of [`Decoder::read`], [`SentenceConfig::read`] and [`Adapter::find`].
     pub fn open(dir: &Path) -> Result<Checkpoint> {
         let adapter = Adapter::find(dir)?;
         if let Some(adapter) = adapter.as_ref().filter(|_| Adapter::is_alone(dir)) {
             let hint = format!(
-                "the folder holds an adapter alone, and its base_model_name_or_path is `{}`",
+                "the folder holds an adapter without its base, which is `{}` (base_model_name_or_path)",
                 adapter.base
             );
             return Err(Error::missing(dir.join(CONFIG), hint));
@@ -118,11 +117,11 @@ impl Checkpoint {
     }
 
     /// Reads the checkpoint in `base` with an adapter from another folder. The adapter's tokenizer and sentence-transformers
-    /// files go before the base's, because they are those that it was trained with.
+    /// files take precedence over the base's, because it was trained with them.
     ///
     /// # Errors
     ///
-    /// As for [`open`](Self::open); [`Error::Unsupported`] where the base has an adapter of its own.
+    /// As for [`open`](Self::open); [`Error::Unsupported`] if the base has an adapter of its own.
     pub fn open_adapted(adapter: Adapter, base: &Path) -> Result<Checkpoint> {
         if base.join(ADAPTER_CONFIG).is_file() {
             return Err(Error::unsupported(
@@ -163,7 +162,7 @@ impl Checkpoint {
                 "The LoRA adapter of {} is merged into the weights of {}.",
                 source.name, base.name
             ));
-            // An adapter beside the weights is of the same source.
+            // An adapter beside the weights has the same source.
             if adapter.dir == dir {
                 source = base;
             }
@@ -182,8 +181,8 @@ impl Checkpoint {
         })
     }
 
-    /// The most tokens of a text: what the model was made for, or less where `sentence_bert_config.json` or
-    /// `tokenizer_config.json` says so.
+    /// The maximum length of a text in tokens: the model's own limit, or a smaller one of `sentence_bert_config.json` or
+    /// `tokenizer_config.json`.
     pub fn max_length(&self) -> usize {
         self.sentence.longest(self.decoder.max_positions)
     }
@@ -194,7 +193,7 @@ impl Checkpoint {
         Adapter::is_alone(dir) || has(CONFIG) && (has(WEIGHTS) || has(WEIGHTS_INDEX))
     }
 
-    /// Every file that a conversion reads, with its name in a model directory or in the checkpoint.
+    /// Every file that a conversion reads: its name in a model directory or in the checkpoint, and its path.
     pub fn files(&self) -> Vec<(PathBuf, PathBuf)> {
         let small = self.copied_files().into_iter();
         let small = small.map(|name| (name.clone(), self.path_of(&name)));
@@ -210,7 +209,7 @@ impl Checkpoint {
         small.chain(weights).chain(adapter).collect()
     }
 
-    /// Where one of the [small files](Self::copied_files) is: with an adapter, in its folder or in the base's.
+    /// The path of one of the [small files](Self::copied_files). With an adapter, it is in the adapter's or the base's folder.
     pub fn path_of(&self, name: &Path) -> PathBuf {
         let tokenizer_dir = self.tokenizer.parent().unwrap_or(&self.dir);
         let folder = match name.to_str() {
@@ -221,7 +220,7 @@ impl Checkpoint {
         folder.join(name)
     }
 
-    /// The small files to copy beside a converted model, by their names there; those that exist.
+    /// The small files to copy into a converted model, by their names there. Only files that exist are listed.
     pub fn copied_files(&self) -> Vec<PathBuf> {
         let modules = module_configs(&self.sentence_dir).unwrap_or_default();
         let names: BTreeSet<PathBuf> = SMALL_FILES
@@ -239,7 +238,7 @@ impl Checkpoint {
 fn hint_without_config(dir: &Path) -> String {
     if dir.join(MANIFEST_FILE).is_file() {
         format!(
-            "this is a converted model ({MANIFEST_FILE} is there); name the checkpoint it was made from"
+            "this is a converted model (it has {MANIFEST_FILE}); name the checkpoint that it was converted from"
         )
     } else if dir.is_dir() {
         "name a folder that holds a Hugging Face checkpoint".to_string()
@@ -254,11 +253,11 @@ fn length_note(decoder: &Decoder, sentence: &SentenceConfig) -> Option<String> {
         .filter(|length| *length > decoder.max_positions)?;
     let most = decoder.max_positions;
     Some(format!(
-        "sentence_bert_config.json asks for {asked} tokens; the model was made for {most}, which is used."
+        "sentence_bert_config.json asks for {asked} tokens, but the model supports {most}: {most} is used."
     ))
 }
 
-/// The weight files of the checkpoint in `dir`: the single file, or the shards that the index names.
+/// Finds the weight files of the checkpoint in `dir`: the single file, or the shards that the index names.
 fn find_weights(dir: &Path) -> Result<Vec<PathBuf>> {
     let single = dir.join(WEIGHTS);
     if single.is_file() {
@@ -287,7 +286,7 @@ fn find_weights(dir: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// The shards that an index of sharded weights names, in order.
+/// Returns the names of the shards in an index of sharded weights, in order.
 pub(crate) fn shard_names(index: &Path) -> Result<Vec<String>> {
     #[derive(Deserialize)]
     struct Index {

@@ -1,9 +1,9 @@
-//! The architecture of a decoder, from its `config.json`.
+//! The architecture of a decoder, as its `config.json` describes it.
 //!
-//! Qwen3, Qwen2, Llama and Mistral differ in nothing but optional biases and in whether queries and keys are
-//! normalised, so one description serves all four. Defaults are those of each family's configuration class in
-//! transformers. Whatever would change the arithmetic in a way that is not implemented is refused here by name,
-//! and every size is checked, so that later code may multiply sizes without thinking of overflow.
+//! Qwen3, Qwen2, Llama and Mistral differ only in optional biases and in whether queries and keys are normalised, so one
+//! description serves all four. Defaults are those of each family's configuration class in transformers. An option that would
+//! change the arithmetic and is not implemented is refused by name. Every size is checked, so that later code may multiply sizes
+//! without overflow.
 
 use std::fmt;
 use std::path::Path;
@@ -52,16 +52,16 @@ impl fmt::Display for Family {
     }
 }
 
-/// The sizes and options of a decoder; all that its arithmetic depends on besides the weights.
+/// The sizes and options of a decoder: everything besides the weights that its arithmetic depends on.
 ///
-/// Field names in the text are those of `config.json`.
+/// Names in parentheses are those of the fields in `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decoder {
-    /// Which family it belongs to (`model_type`).
+    /// The family (`model_type`).
     pub family: Family,
     /// Rows of the token embedding (`vocab_size`).
     pub vocab_size: usize,
-    /// Width of the hidden state, and of the embedding before it is cut (`hidden_size`).
+    /// Width of the hidden state, and of the embedding before truncation (`hidden_size`).
     pub hidden_size: usize,
     /// Number of decoder layers (`num_hidden_layers`).
     pub layers: usize,
@@ -73,14 +73,14 @@ pub struct Decoder {
     pub head_dim: usize,
     /// Width inside the MLP (`intermediate_size`).
     pub intermediate_size: usize,
-    /// The most positions, in tokens, that the model was made for (`max_position_embeddings`).
+    /// The maximum number of positions, in tokens (`max_position_embeddings`).
     pub max_positions: usize,
     /// Base of the rotary frequencies (`rope_theta`, in `rope_parameters`, in `rope_scaling` or by itself).
     pub rope_theta: f64,
     /// Added to the variance in every RMSNorm (`rms_norm_eps`).
     pub rms_norm_eps: f64,
-    /// Whether the output projection shares the token embedding (`tie_word_embeddings`); an embedding model has
-    /// no use for either answer, but the checkpoint's tensors depend on it.
+    /// Whether the output projection shares the token embedding (`tie_word_embeddings`). An embedding model does not use the
+    /// output projection, but the checkpoint's tensors depend on this.
     pub tied_embeddings: bool,
     /// Whether queries and keys pass an RMSNorm over the head before the rotation (Qwen3).
     pub qk_norm: bool,
@@ -92,7 +92,7 @@ pub struct Decoder {
     pub mlp_bias: bool,
 }
 
-/// `config.json` as written; everything optional, so that what is missing can be named.
+/// `config.json` as written. Every field is optional, so that errors can name the missing one.
 #[derive(Deserialize)]
 struct Config {
     model_type: Option<String>,
@@ -114,7 +114,7 @@ struct Config {
     attention_bias: Option<bool>,
     mlp_bias: Option<bool>,
     use_sliding_window: Option<bool>,
-    // Absent and null differ: transformers takes an absent one in a Mistral as 4096, null as none.
+    // Absent and null differ: in a Mistral, transformers reads an absent window as 4096 and null as none.
     #[serde(default, deserialize_with = "present")]
     sliding_window: Option<Option<usize>>,
     layer_types: Option<Vec<String>>,
@@ -131,7 +131,7 @@ fn present<'de, D: serde::Deserializer<'de>>(
     Option::deserialize(value).map(Some)
 }
 
-/// No decoder comes near these; beyond them a config is damaged, or means harm.
+// No decoder comes near these limits: a config beyond them is damaged or hostile.
 const MAX_WIDTH: usize = 1 << 20;
 const MAX_LAYERS: usize = 1 << 12;
 const MAX_VOCABULARY: usize = 1 << 24;
@@ -142,8 +142,8 @@ impl Decoder {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] and [`Error::Json`] where the file cannot be read, [`Error::Invalid`] for a field that is
-    /// missing or out of range, [`Error::Unsupported`] for an architecture or option that is not implemented.
+    /// [`Error::Io`] and [`Error::Json`] if the file cannot be read, [`Error::Invalid`] for a field that is missing or out of
+    /// range, [`Error::Unsupported`] for an architecture or option that is not implemented.
     pub fn read(path: &Path) -> Result<Decoder> {
         Decoder::parse(&read_text(path)?, path)
     }
@@ -187,7 +187,7 @@ impl Decoder {
         };
         let head_dim = sizes.check("head_dim", Some(head_dim), MAX_WIDTH)?;
         if !head_dim.is_multiple_of(8) {
-            // Rotation needs pairs; the attention kernels read eight numbers at a time.
+            // The rotation needs pairs, and the attention kernels read eight numbers at a time.
             let reason = format!("is {head_dim}; it must be a multiple of 8");
             return Err(Error::invalid(path, "head_dim", reason));
         }
@@ -242,9 +242,9 @@ impl Config {
             })
     }
 
-    /// Refuses options under which the same weights would compute something else.
+    /// Refuses options that would change what the same weights compute.
     fn refuse_other_arithmetic(&self, path: &Path) -> Result<()> {
-        // compressed-tensors wrote `compression_config` before transformers had one name for all.
+        // compressed-tensors wrote `compression_config` before transformers had one name for all methods.
         let quantization = self.quantization_config.as_ref();
         if let Some(quantization) = quantization.or(self.compression_config.as_ref()) {
             let method = quantization
@@ -275,7 +275,7 @@ impl Config {
         }
         self.refuse_partial_rotation(path)?;
         if self.text_config.is_some() {
-            // Its fields would be read in place of those beside it by some releases of transformers, and not by others.
+            // Some releases of transformers read its fields instead of those beside it, others do not.
             return Err(Error::unsupported(
                 path,
                 "a nested text_config",
@@ -320,7 +320,7 @@ impl Config {
             );
             return Err(Error::invalid(path, "layer_types", reason));
         }
-        // Qwen2 and Qwen3 name a window in every config and use it only where this switch is on.
+        // Every config of Qwen2 and Qwen3 has a window, which is used only if this switch is on.
         if self.use_sliding_window == Some(true) {
             return Err(Error::unsupported(path, "use_sliding_window", hint));
         }
@@ -342,7 +342,7 @@ struct Sizes<'a> {
 }
 
 impl Sizes<'_> {
-    /// A size that is there, not zero, and not beyond `most`.
+    /// Returns a size if it is given, not zero, and at most `most`.
     fn check(&self, field: &str, size: Option<usize>, most: usize) -> Result<usize> {
         match size {
             None => Err(Error::invalid(self.path, field, "is missing or too large")),

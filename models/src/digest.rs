@@ -1,8 +1,7 @@
-//! Digests of files: which bytes a model was made from, and whether those that were written are still the same.
+//! Digests of files, which identify a checkpoint's contents and detect changes of a model's files.
 //!
-//! A checkpoint's files are known by SHA-256, as the hub knows them. The files of a model are read each time they are
-//! converted, checked or served without a manifest, and SHA-256 takes longer than writing them does; they have BLAKE3,
-//! which `b3sum` computes.
+//! A checkpoint's files have SHA-256, as on the hub. A model's files have BLAKE3, as computed by `b3sum`: they are hashed at every
+//! conversion and check, and SHA-256 would take longer than writing them.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -12,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
 
-/// The size and digest of a file.
+/// The size and the digest of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
     /// Size in bytes.
@@ -22,10 +21,10 @@ pub struct FileRecord {
 }
 
 impl FileRecord {
-    /// Of the file at `path`, with SHA-256, on one core.
+    /// Computes the SHA-256 of the file at `path`, on one core.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be read.
+    /// [`Error::Io`] if it cannot be read.
     pub fn sha256(path: &Path) -> Result<Self> {
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; 1 << 20];
@@ -43,14 +42,14 @@ impl FileRecord {
         }
         Ok(Self {
             size,
-            digest: format!("sha256:{}", hexadecimal(&hasher.finalize())),
+            digest: format!("sha256:{}", hex::encode(hasher.finalize())),
         })
     }
 
-    /// Of the file at `path`, with BLAKE3, mapped into memory where it is large, on all cores.
+    /// Computes the BLAKE3 of the file at `path`, on all cores. A large file is mapped into memory.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be read.
+    /// [`Error::Io`] if it cannot be read.
     pub fn blake3(path: &Path) -> Result<Self> {
         let mut hasher = blake3::Hasher::new();
         hasher
@@ -61,12 +60,6 @@ impl FileRecord {
             digest: format!("blake3:{}", hasher.finalize()),
         })
     }
-}
-
-/// Lower-case hexadecimal digits, two for each byte.
-#[must_use]
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
-//! The one error type of this crate.
+//! The error type of this crate.
 //!
-//! A variant says what the caller can do about it: name a missing file, correct a field, choose another
-//! checkpoint, free disk space, try the download again. Each names the file or field it is about, and keeps the
-//! cause as its source instead of folding it into the text, so that a report prints the whole chain once.
+//! There is a variant for each remedy: name a missing file, correct a field, choose another checkpoint, free disk space, try the
+//! download again. Each names its file or field. The cause is the error's source and not a part of its text, so that a report
+//! that prints the whole chain says it once.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Everything that can go wrong while finding out what a model is.
+/// An error of reading, downloading or describing a model.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -16,7 +16,7 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         #[source]
         source: io::Error,
     },
@@ -28,103 +28,103 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// A file is not JSON, or not JSON of the expected shape.
+    /// A file is not JSON, or does not have the expected fields.
     #[error("{} is not the JSON expected there: correct it, or download the checkpoint again", path.display())]
     Json {
         /// The file.
         path: PathBuf,
-        /// Where and why parsing stopped.
+        /// The parser's error, with line and column.
         #[source]
         source: serde_json::Error,
     },
 
-    /// A file is not TOML, or not TOML of the expected shape.
+    /// A file is not TOML, or does not have the expected fields.
     #[error("{} is not the TOML expected there: correct it", path.display())]
     Toml {
         /// The file.
         path: PathBuf,
-        /// Where and why parsing stopped.
+        /// The parser's error, with line and column.
         #[source]
         source: Box<toml::de::Error>,
     },
 
-    /// A file that is needed is not there.
+    /// A required file does not exist.
     #[error("{} is missing: {hint}", path.display())]
     Missing {
-        /// The file or folder that was looked for.
+        /// The missing file or folder.
         path: PathBuf,
-        /// What to do about it.
+        /// What the user can do.
         hint: String,
     },
 
-    /// The model is well formed, but would not be served correctly.
+    /// The model is well formed, but lexivec would not serve it correctly.
     #[error("{}: {what} is not supported: {hint}", path.display())]
     Unsupported {
-        /// The file that asks for it.
+        /// The file that requires it.
         path: PathBuf,
-        /// What is asked for, such as ``pooling mode `mean` ``.
+        /// The unsupported property, such as ``pooling mode `mean` ``.
         what: String,
-        /// What is supported, or what to do.
+        /// What is supported, or what the user can do.
         hint: String,
     },
 
-    /// A field holds a value that cannot be right.
+    /// A field has an invalid value.
     #[error("{}: `{field}` {reason}", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
         /// The field, as written in the file.
         field: String,
-        /// What is wrong with it and what is allowed.
+        /// What is wrong with the value, and what is allowed.
         reason: String,
     },
 
-    /// A manifest in another format than this program reads.
+    /// A manifest has a format that this program does not read.
     #[error("{} has manifest format {format}, written by {program}; this program reads format {}: convert the model again, or use the program that wrote it", path.display(), crate::FORMAT_VERSION)]
     Format {
         /// The manifest.
         path: PathBuf,
         /// Its format version.
         format: u32,
-        /// The program that wrote it, as it names itself.
+        /// The program that wrote it.
         program: String,
     },
 
-    /// The hub, or the way to it, refused or failed.
+    /// A download failed: the hub refused it, failed, or could not be reached.
     #[error("{repo}: {message}: {hint}")]
     Hub {
         /// The repository on the hub, `owner/name`.
         repo: String,
         /// What happened.
         message: String,
-        /// What to do about it.
+        /// What the user can do.
         hint: String,
-        /// What the hub client reported, where it reported something.
+        /// The cause, if there is one.
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
 
-    /// No instruction is known under this name.
+    /// No instruction has this name.
     #[error("there is no instruction for the domain `{name}`; known are {}", known.join(", "))]
     UnknownDomain {
-        /// The name that was asked for.
+        /// The name.
         name: String,
         /// The names that exist.
         known: Vec<String>,
     },
 
-    /// A word that stands for none of the choices.
+    /// A word is not one of the allowed ones.
     #[error("`{given}` is no {what}; allowed are {}", allowed.join(", "))]
     UnknownName {
-        /// What was expected: precision, target or layout.
+        /// The choice: precision, target or layout.
         what: &'static str,
-        /// The word given.
+        /// The word.
         given: String,
-        /// The words allowed.
+        /// The allowed words.
         allowed: Vec<&'static str>,
     },
 
-    /// A folder for our own files could not be chosen.
+    /// No environment variable says where lexivec's cache folder is.
     #[error(
         "no folder for cached files: neither LEXIVEC_CACHE, XDG_CACHE_HOME nor HOME is set; set LEXIVEC_CACHE"
     )]
@@ -135,7 +135,7 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// Wraps an I/O failure at `path`; a full disk becomes [`Error::NoSpace`], because what helps is different.
+    /// Wraps an I/O error at `path`. A full disk becomes [`Error::NoSpace`], because it has another remedy.
     pub fn io(path: impl AsRef<Path>, source: io::Error) -> Error {
         let path = path.as_ref().to_path_buf();
         if is_disk_full(&source) {
@@ -178,7 +178,7 @@ impl Error {
 }
 
 /// Whether the failure means that the disk, or the user's share of it, is used up.
-pub(crate) fn is_disk_full(error: &io::Error) -> bool {
+fn is_disk_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
@@ -191,7 +191,7 @@ mod tests {
     use std::error::Error as _;
 
     #[test]
-    fn full_disk_is_its_own_error() {
+    fn a_full_disk_is_an_error_of_its_own() {
         let error = Error::io("/models/x", io::Error::from(io::ErrorKind::StorageFull));
         assert!(matches!(error, Error::NoSpace { .. }));
         assert!(error.to_string().contains("/models/x"));

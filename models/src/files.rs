@@ -1,7 +1,7 @@
-//! Reading small text files and judging the file names that other files mention.
+//! Reads small text files, and checks file names that come from other files.
 //!
-//! Checkpoints come from strangers. A name found inside one may only point at a file below the checkpoint, and a
-//! file that should hold a few kilobytes of settings is not read if it holds a disk's worth.
+//! Checkpoints are untrusted. A file name in one may only lead to a file below the checkpoint's folder, and a settings file is not
+//! read if it is far too large.
 
 use std::path::{Component, Path};
 
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Result};
 use crate::text;
 
-/// Settings files are kilobytes; the index of a very large sharded checkpoint is a few megabytes.
+/// Settings files have kilobytes; the index of a very large sharded checkpoint has a few megabytes.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
 
 /// Reads a whole UTF-8 file of at most 64 MiB.
@@ -41,7 +41,7 @@ pub(crate) fn parse_json<T: DeserializeOwned>(text: &str, path: &Path) -> Result
     })
 }
 
-/// Reads a JSON file into `T`, or nothing where there is no such file.
+/// Reads a JSON file into `T`; none if there is no such file.
 pub(crate) fn read_json_if_there<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     if path.exists() {
         read_json(path).map(Some)
@@ -50,7 +50,7 @@ pub(crate) fn read_json_if_there<T: DeserializeOwned>(path: &Path) -> Result<Opt
     }
 }
 
-/// Whether a name found in a file stays below the folder it is resolved against, on every operating system.
+/// Whether a name leads to a file below the folder that it is resolved against, on every operating system.
 pub(crate) fn is_plain_relative(name: &str) -> bool {
     !name.is_empty()
         && !name.contains(['\\', ':', '\0'])
@@ -59,7 +59,7 @@ pub(crate) fn is_plain_relative(name: &str) -> bool {
             .all(|part| matches!(part, Component::Normal(_)))
 }
 
-/// Whether a name found in a file is the name of a file in the same folder.
+/// Whether a name is that of a file in the same folder.
 pub(crate) fn is_plain_name(name: &str) -> bool {
     is_plain_relative(name) && !name.contains('/')
 }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_settings_file_of_a_disks_worth_is_not_read() {
+    fn a_settings_file_that_is_too_large_is_not_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.json");
         fs_err::File::create(&path)

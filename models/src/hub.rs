@@ -1,23 +1,23 @@
-//! Downloading a checkpoint from the Hugging Face hub.
+//! Downloads checkpoints from the Hugging Face hub.
 //!
-//! Only the files that [`Checkpoint`](crate::Checkpoint) reads are fetched, the small ones first, so that a model
-//! which cannot be served is refused before its weights travel. All files come from one commit, however the
-//! branch moves meanwhile. They lie in the hub's own cache, shared with other programs on the machine. Nothing that a hub
-//! states becomes a path before it was checked, and large files are compared with the digest that the hub states.
+//! Only the files that [`Checkpoint`](crate::Checkpoint) reads are fetched. Small files come first, so that an unsupported model
+//! is refused before its weights are fetched. All files come from one commit, even if the branch moves meanwhile. They are stored
+//! in the hub's own cache, which other programs on the machine share. Names from the hub are checked before they become paths, and
+//! large files are compared with the digest that the hub states.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hf_hub::HFClient;
+use reqwest::blocking::Client;
 
 use crate::error::Result;
 
 mod cache;
+mod environment;
 mod fetch;
 mod report;
 mod stated;
-mod token;
 mod transfer;
 
 pub(crate) use fetch::{HubConfig, download_with};
@@ -25,18 +25,18 @@ pub use report::Progress;
 
 const USER_AGENT: &str = concat!("lexivec/", env!("CARGO_PKG_VERSION"));
 
-/// How to download.
+/// Options of a download.
 #[derive(Debug, Clone, Default)]
 pub struct HubOptions {
-    /// The branch, tag or commit; the hub's `main` where none is given.
+    /// The branch, tag or commit; `main` if none is given.
     pub revision: Option<String>,
-    /// Use only what is in the cache already. The environment variable `HF_HUB_OFFLINE=1` asks for the same.
+    /// Use only the cache. The environment variable `HF_HUB_OFFLINE=1` does the same.
     pub offline: bool,
 }
 
 /// Whether `s` has the form of a model id on the hub: `owner/name`.
 ///
-/// A relative path of two parts has the same form; ask the file system first.
+/// A relative path of two parts has the same form: look for a folder first.
 pub fn is_hub_id(s: &str) -> bool {
     let is_part = |part: &str| {
         (1..=96).contains(&part.len())
@@ -52,16 +52,15 @@ pub fn is_hub_id(s: &str) -> bool {
         .is_some_and(|(owner, name)| is_part(owner) && is_part(name))
 }
 
-/// Downloads what lexivec needs of the model `id`, and returns the folder that holds it.
+/// Downloads the files of the model `id` that lexivec needs, and returns their folder.
 ///
-/// What is in the cache already is not fetched again. Where the hub cannot be reached and the cache holds the
-/// whole model, the cache is used, with a warning in the log. `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE`,
-/// `HF_TOKEN` and `HUGGING_FACE_HUB_TOKEN` are honoured.
+/// Cached files are not fetched again. If the hub cannot be reached and the cache holds the whole model, the cache is used, with
+/// a warning in the log. `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN` and `HUGGING_FACE_HUB_TOKEN` are honoured.
 ///
 /// # Errors
 ///
-/// [`Error::Hub`](crate::Error::Hub) where the hub refuses or fails, [`Error::NoSpace`](crate::Error::NoSpace)
-/// where the disk is full, and the errors of [`Decoder::read`](crate::Decoder::read) and
+/// [`Error::Hub`](crate::Error::Hub) if the hub refuses or fails, [`Error::NoSpace`](crate::Error::NoSpace) if the disk is full,
+/// and the errors of [`Decoder::read`](crate::Decoder::read) and
 /// [`SentenceConfig::read`](crate::SentenceConfig::read) for a model that cannot be served.
 pub fn download(
     id: &str,
@@ -87,7 +86,7 @@ pub fn download(
     )
 }
 
-/// The values that `huggingface_hub`, where the variable comes from, takes as true.
+/// Whether a variable has one of the values that `huggingface_hub` takes as true.
 fn is_switched_on(value: Option<&str>) -> bool {
     value.is_some_and(|value| {
         ["1", "on", "yes", "true"]
@@ -96,7 +95,7 @@ fn is_switched_on(value: Option<&str>) -> bool {
     })
 }
 
-/// The hub's address: `HF_ENDPOINT`, or the public hub.
+/// Returns the hub's address: `HF_ENDPOINT`, or the public hub.
 pub fn endpoint() -> String {
     let given = std::env::var("HF_ENDPOINT").unwrap_or_default();
     match given.trim().trim_end_matches('/') {
@@ -105,39 +104,36 @@ pub fn endpoint() -> String {
     }
 }
 
-/// The folder in which the hub's files are kept: `HF_HUB_CACHE`, else `HF_HOME/hub`, else
+/// Returns the folder of the hub's cache: `HF_HUB_CACHE`, else `HUGGINGFACE_HUB_CACHE`, else `HF_HOME/hub`, else
 /// `XDG_CACHE_HOME/huggingface/hub`, else `~/.cache/huggingface/hub`.
 pub fn hub_cache() -> PathBuf {
-    hf_hub::resolve_cache_dir()
+    environment::cache(|name| std::env::var(name).ok())
 }
 
-/// Whether the hub answers within `timeout`: any answer counts, also a refusal.
+/// Checks that the hub answers within `timeout`. Any answer counts, even a refusal.
 ///
 /// # Errors
 ///
-/// What kept it from answering, in words.
+/// The reason why there was no answer, in words.
 pub fn reachable(timeout: Duration) -> std::result::Result<(), String> {
     reachable_at(&endpoint(), timeout)
 }
 
 fn reachable_at(endpoint: &str, timeout: Duration) -> std::result::Result<(), String> {
-    // Through the same client as a download, so that proxies and certificates are tried as well. An empty token:
-    // the question needs none, and the answer does not matter.
-    let client = HFClient::builder()
-        .endpoint(endpoint)
-        .token("")
-        .retry_max_attempts(0)
-        .build_sync();
+    // The same HTTP client as for downloads, so that proxies and certificates are tried as well. Without a token, because
+    // any answer will do.
+    let client = Client::builder().user_agent(USER_AGENT).build();
     let client = client.map_err(|error| report::chain(&error))?;
+    let request = client.get(format!("{endpoint}/api/whoami-v2"));
     let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    // A thread, because a timeout of the client does not end a slow look-up of the host's name.
     std::thread::spawn(move || {
         // The receiver may have stopped waiting.
-        let _ = sender.send(client.whoami().send().map(drop));
+        let _ = sender.send(request.send().map(drop));
     });
     match receiver.recv_timeout(timeout) {
-        Ok(Err(error @ hf_hub::HFError::Request { .. })) if !report::is_answer(&error) => {
-            Err(report::chain(&error))
-        }
+        // A circle of redirects is an answer too.
+        Ok(Err(error)) if !error.is_redirect() => Err(report::chain(&error)),
         Ok(_) => Ok(()),
         Err(_) => Err(format!(
             "{endpoint} did not answer within {:.1} s",

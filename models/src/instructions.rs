@@ -1,8 +1,7 @@
-//! The instructions of each domain, from `data/instructions.toml` and a file of the user's.
+//! The instructions of each domain, from `data/instructions.toml` and from a file of the user's.
 //!
-//! An instruction such as "Represent the medical concept:" fixes the sense of a term. It belongs to the query side
-//! of a search; documents are embedded bare (Qwen3-Embedding's README). A user's file extends the built-in one
-//! domain by domain, or replaces it.
+//! An instruction such as "Represent the medical concept:" fixes the sense of a term. It goes before queries; documents are
+//! embedded without one (Qwen3-Embedding's README). A user's file extends the built-in one domain by domain, or replaces it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,34 +11,24 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::files::read_text;
 
-/// The side of a search that a text stands on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// What is searched for; it may get an instruction.
-    Query,
-    /// What is found; it never gets one.
-    Document,
-}
-
 /// One instruction of a domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Instruction {
-    /// What it is addressed by: the domain, or `domain/library` for the wording made for a library of documents.
+    /// The name that requests use: the domain, or `domain/library` for the wording made for a library of documents.
     pub name: String,
     /// The domain.
     pub domain: String,
-    /// The side of a search that gets it; always [`Role::Query`].
-    pub role: Role,
+    /// The side of a search that the instruction is for: `query`. `/v1/domains` returns it.
+    pub role: &'static str,
     /// The wording.
     pub text: String,
-    /// Where the wording comes from.
+    /// The source of the wording.
     pub source: Option<String>,
-    /// Other names it is addressed by.
+    /// Other names that requests may use.
     pub aliases: Vec<String>,
 }
 
-/// The instructions at hand, at most one for each name.
+/// A set of instructions, at most one for each name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Instructions {
     by_name: BTreeMap<String, Instruction>,
@@ -60,39 +49,36 @@ struct File {
 struct Domain {
     instruction: String,
     library: Option<String>,
-    #[serde(default = "query")]
-    role: Role,
+    role: Option<String>,
     source: Option<String>,
     #[serde(default)]
     aliases: Vec<String>,
 }
 
-fn query() -> Role {
-    Role::Query
-}
+/// The side of a search that gets instructions.
+const QUERY: &str = "query";
 
-/// What follows a domain's name to address its second wording.
+/// The suffix of a domain's name that selects its second wording.
 const LIBRARY: &str = "/library";
 
 impl Instructions {
-    /// The instructions that come with lexivec.
+    /// Returns the instructions that come with lexivec.
     pub fn builtin() -> Instructions {
         let text = include_str!("../data/instructions.toml");
         Instructions::parse(text, Path::new("instructions.toml"))
             .expect("the built-in file parses, as a test checks")
     }
 
-    /// Reads a file of instructions, by itself.
+    /// Reads a file of instructions, without the built-in ones.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] and [`Error::Toml`] where it cannot be read, [`Error::Invalid`] for a name or a wording that
-    /// cannot be used.
+    /// [`Error::Io`] and [`Error::Toml`] if it cannot be read, [`Error::Invalid`] for a name or a wording that cannot be used.
     pub fn read(path: &Path) -> Result<Instructions> {
         Instructions::parse(&read_text(path)?, path)
     }
 
-    /// The built-in instructions, extended or replaced by the file at `path` where one is given.
+    /// Returns the built-in instructions, extended or replaced by the file at `path` if one is given.
     ///
     /// # Errors
     ///
@@ -106,7 +92,7 @@ impl Instructions {
             return Ok(given);
         }
         let mut all = Instructions::builtin();
-        // By whole domains: a given domain without a library wording has none.
+        // A given domain replaces all wordings of the built-in one, its library wording included.
         let is_given = |domain: &str| given.by_name.contains_key(domain);
         all.by_name
             .retain(|_, instruction| !is_given(&instruction.domain));
@@ -134,7 +120,7 @@ impl Instructions {
         Ok(instructions)
     }
 
-    /// No alias may be another instruction's name or alias.
+    /// Checks that no alias is another instruction's name or alias.
     fn check_aliases(&self, path: &Path) -> Result<()> {
         let mut seen = BTreeMap::new();
         for instruction in self.iter() {
@@ -152,7 +138,7 @@ impl Instructions {
         Ok(())
     }
 
-    /// The wording for the query side of `domain`, addressed by name or alias in upper or lower case.
+    /// Returns the wording of `domain`, which is a name or an alias in upper or lower case.
     ///
     /// # Errors
     ///
@@ -172,14 +158,14 @@ impl Instructions {
         }
     }
 
-    /// All instructions, in order of their names.
+    /// Iterates over all instructions, in order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &Instruction> {
         self.by_name.values()
     }
 }
 
 impl Domain {
-    /// The instructions of a domain: one, or two where it has a library wording.
+    /// Returns the instructions of a domain: one, or two if it has a library wording.
     fn instructions(self, name: &str, path: &Path) -> Result<Vec<Instruction>> {
         let field = |key: &str| format!("domains.{name}.{key}");
         if let Some(bad) = std::iter::once(name)
@@ -191,8 +177,10 @@ impl Domain {
             );
             return Err(Error::invalid(path, format!("domains.{name}"), reason));
         }
-        if self.role == Role::Document {
-            let reason = "is `document`; documents are embedded without an instruction, so only `query` is allowed";
+        if let Some(role) = self.role.filter(|role| role != QUERY) {
+            let reason = format!(
+                "is `{role}`; only `{QUERY}` is allowed, because documents are embedded without an instruction"
+            );
             return Err(Error::invalid(path, field("role"), reason));
         }
         let wordings = [
@@ -208,7 +196,7 @@ impl Domain {
             instructions.push(Instruction {
                 name: format!("{name}{suffix}"),
                 domain: name.to_string(),
-                role: self.role,
+                role: QUERY,
                 text,
                 source: self.source.clone(),
                 aliases: self
@@ -229,7 +217,7 @@ fn is_name(name: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte))
 }
 
-/// Why a wording cannot be used, where it cannot.
+/// Says why a wording cannot be used; none if it can.
 fn unusable(text: &str) -> Option<&'static str> {
     if text.trim().is_empty() {
         Some("is empty")

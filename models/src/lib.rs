@@ -1,9 +1,9 @@
-//! What a model is.
+//! Descriptions of models: checkpoints, converted models, and the instructions of domains.
 //!
-//! Reads a Hugging Face checkpoint (`config.json`, tokenizer, sentence-transformers files), downloads one from
-//! the hub, reads and writes the manifest of a converted model, and holds the catalog of known models and the
-//! instructions of each domain. A model that cannot be served correctly is refused here, by name, before any
-//! weight is read. Nothing in this crate runs a model or speaks to a client.
+//! This crate reads a Hugging Face checkpoint (`config.json`, tokenizer, sentence-transformers files), downloads one from the
+//! hub, reads and writes the manifest of a converted model, and holds the catalog of known models and the instructions of each
+//! domain. It refuses a model that lexivec cannot serve correctly before any weight is read, and the error names the reason.
+//! Nothing in this crate runs a model or talks to clients.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -28,16 +28,16 @@ pub use adapter::Adapter;
 pub use catalog::{CatalogEntry, catalog, find};
 pub use checkpoint::{Checkpoint, SourceId};
 pub use decoder::{Decoder, Family};
-pub use digest::{FileRecord, hexadecimal};
+pub use digest::FileRecord;
 pub use error::{Error, Result};
 pub use hub::{HubOptions, Progress, download, endpoint, hub_cache, is_hub_id, reachable};
 pub use identity::FileIdentity;
-pub use instructions::{Instruction, Instructions, Role};
+pub use instructions::{Instruction, Instructions};
 pub use manifest::{
-    Dimensions, FORMAT_VERSION, KnownAnswer, MANIFEST_FILE, Manifest, ProductPlan, Quantization,
-    Source, Verification, WeightStorage,
+    Dimensions, FORMAT_VERSION, KnownAnswer, LinearGroupPlan, MANIFEST_FILE, Manifest,
+    Quantization, Source, Verification, WeightStorage,
 };
-pub use paths::cache_dir;
+pub use paths::{cache_dir, installed_model};
 pub use precision::{
     Attention, Blocks, Compute, GraphForm, Layout, LinearPrecision, Precision, Target,
 };

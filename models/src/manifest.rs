@@ -1,8 +1,8 @@
 //! The manifest of a converted model, `lexivec.json`.
 //!
-//! It says where the model came from, what it computes, which files belong to it with their digests, and how it
-//! was verified. It is written last, to a sibling that is then renamed: a folder with a manifest is complete, a
-//! folder without one is no model. Fields that a newer lexivec adds are ignored; another *format* is refused.
+//! It records the model's source, architecture and number formats, its files with their digests, and the result of
+//! verification. It is written last, to another name that is then renamed, so a folder with a manifest is complete and a
+//! folder without one is not a model. Fields that a newer lexivec adds are ignored; another *format* is refused.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -13,10 +13,16 @@ use sha2::{Digest, Sha256};
 
 use crate::checkpoint::SourceId;
 use crate::decoder::Decoder;
-use crate::digest::{FileRecord, hexadecimal};
+use crate::digest::FileRecord;
 use crate::error::{Error, Result};
 use crate::files::{is_plain_relative, parse_json, read_text};
-use crate::precision::{Attention, Blocks, GraphForm, Layout, LinearPrecision, Precision, Target};
+use crate::precision::{Attention, Blocks, GraphForm, Layout, Precision, Target};
+
+mod quantization;
+mod verification;
+
+pub use quantization::{LinearGroupPlan, Quantization};
+pub use verification::{KnownAnswer, Verification};
 
 /// The manifest's file name.
 pub const MANIFEST_FILE: &str = "lexivec.json";
@@ -24,7 +30,7 @@ pub const MANIFEST_FILE: &str = "lexivec.json";
 /// The manifest format that this program writes and reads.
 pub const FORMAT_VERSION: u32 = 2;
 
-/// Everything a server needs to know about a converted model besides its files' contents.
+/// Everything that a server needs to know about a converted model besides the contents of its files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The format version, [`FORMAT_VERSION`] when written by this program.
@@ -37,7 +43,7 @@ pub struct Manifest {
     pub decoder: Decoder,
     /// The number formats.
     pub precision: Precision,
-    /// The operators used.
+    /// The operators that the graph uses.
     pub target: Target,
     /// The form of attention in graphs of target `cuda`.
     #[serde(default)]
@@ -46,89 +52,32 @@ pub struct Manifest {
     pub layout: Layout,
     /// The most tokens of a text.
     pub max_length: usize,
-    /// The widths to which an embedding may be cut.
+    /// The widths to which an embedding may be truncated.
     pub dimensions: Dimensions,
-    /// Texts put before an input, by name.
+    /// Prompts, which are put before a text, by name.
     pub prompts: BTreeMap<String, String>,
-    /// The name of the prompt used when none is asked for.
+    /// The name of the prompt that requests without one get.
     pub default_prompt: Option<String>,
-    /// Whose weight files these are.
+    /// How the weight files relate to the checkpoint's.
     pub weights: WeightStorage,
     /// Every file of the model besides the manifest, by its path relative to the folder.
     pub files: BTreeMap<String, FileRecord>,
-    /// How the conversion was verified.
+    /// The result of the conversion's verification.
     pub verification: Verification,
-    /// What a session has to answer before it serves; none where nothing was verified.
+    /// A text and its vector, which a session must reproduce before it serves; none if nothing was verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_answer: Option<KnownAnswer>,
-    /// How weights are stored where they alone are integers.
+    /// The blocks of weights, for precisions in which only weights are integers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocks: Option<Blocks>,
-    /// How linear layers were quantised, where calibration decided it.
+    /// The results of calibration, for models that were calibrated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantization: Option<Quantization>,
-    /// What a user should know about the model; full sentences.
+    /// Remarks for the user, in full sentences.
     pub notes: Vec<String>,
 }
 
-/// A text and its vector, as the model computed them when it was verified: a session that computes another vector is damaged.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct KnownAnswer {
-    /// The text's token ids, special tokens included.
-    pub tokens: Vec<u32>,
-    /// The beginning of its vector, scaled to unit length.
-    pub vector: Vec<f32>,
-}
-
-impl KnownAnswer {
-    /// Whether a model of this architecture can compute it.
-    fn fits(&self, decoder: &Decoder) -> bool {
-        let is_known = |id: &u32| (*id as usize) < decoder.vocab_size;
-        let widths = 1..=decoder.hidden_size;
-        !self.tokens.is_empty()
-            && self.tokens.iter().all(is_known)
-            && widths.contains(&self.vector.len())
-            && self.vector.iter().all(|value| value.is_finite())
-    }
-}
-
-/// What calibration measured and decided.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Quantization {
-    /// Texts it was calibrated on.
-    pub texts: usize,
-    /// Tokens of these texts.
-    pub tokens: usize,
-    /// The cosine to float32 that every text was to keep.
-    pub min_cosine_asked: f64,
-    /// The mean cosine that was to be kept.
-    #[serde(default)]
-    pub mean_cosine_asked: f64,
-    /// The least cosine found on these texts.
-    pub min_cosine: f64,
-    /// The mean cosine found on a part of these texts, for which nothing was rounded.
-    pub mean_cosine: f64,
-    /// Every product of linear layers, in the order of the network.
-    pub products: Vec<ProductPlan>,
-}
-
-/// How one product of linear layers is computed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ProductPlan {
-    /// Its layers: `layers.0.self_attn.q_proj+k_proj+v_proj`.
-    pub name: String,
-    /// The number format.
-    pub precision: LinearPrecision,
-    /// SmoothQuant's strength; none where the product is not smoothed.
-    pub smoothing: Option<f32>,
-    /// How weights became codes: `nearest`, `clipped` or `gptq`.
-    pub rounding: String,
-    /// How far the embedding moves, as mean 1 - cosine, with this product alone quantised, as coarsely as the precision
-    /// allows.
-    pub effect: f64,
-}
-
-/// The checkpoint a model was made from.
+/// The checkpoint that a model was converted from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Its name and commit.
@@ -138,17 +87,17 @@ pub struct Source {
     pub files: BTreeMap<String, FileRecord>,
 }
 
-/// The widths, in numbers, to which an embedding may be cut (Matryoshka representation learning); both inclusive.
+/// The range of widths to which an embedding may be truncated (Matryoshka representation learning); both ends inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dimensions {
-    /// The narrowest.
+    /// The smallest number of dimensions.
     pub min: usize,
-    /// The widest, which is the hidden size.
+    /// The largest number of dimensions, which is the hidden size.
     pub max: usize,
 }
 
 impl Dimensions {
-    /// What Qwen3-Embedding allows for a model of this width: any number of dimensions from 32 up to all of them.
+    /// Returns the range that Qwen3-Embedding allows for a model of this width: from 32 dimensions up to all of them.
     pub fn up_to(hidden_size: usize) -> Dimensions {
         Dimensions {
             min: hidden_size.min(32),
@@ -156,56 +105,24 @@ impl Dimensions {
         }
     }
 
-    /// Whether an embedding may be cut to `width`.
+    /// Whether an embedding may be truncated to `width`.
     pub fn contains(self, width: usize) -> bool {
         (self.min..=self.max).contains(&width)
     }
 }
 
-/// Whose weight files a model has.
+/// How a model's weight files relate to the checkpoint's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightStorage {
-    /// Written by the conversion.
+    /// The conversion wrote them.
     Own,
-    /// The checkpoint's safetensors, hard-linked: a write into one file changes the other.
+    /// They are hard links to the checkpoint's safetensors: a write into one file changes the other.
     Linked,
-    /// The checkpoint's safetensors, cloned: a file of its own that shares the checkpoint's blocks until one is written into.
+    /// They are clones of the checkpoint's safetensors: separate files that share blocks on the disk until one is written to.
     Cloned,
-    /// The checkpoint's safetensors, copied because the folder is on another file system.
+    /// They are copies of the checkpoint's safetensors, because the folder is on another file system.
     Copied,
-}
-
-/// How a conversion was verified.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "result", rename_all = "lowercase")]
-pub enum Verification {
-    /// The model's vectors were compared with a reference and were close enough.
-    Passed {
-        /// What they were compared with.
-        against: String,
-        /// The execution provider that ran it.
-        #[serde(default = "cpu")]
-        on: String,
-        /// How many texts were compared.
-        texts: usize,
-        /// The cosine similarity of the worst text.
-        min_cosine: f64,
-        /// The mean cosine similarity.
-        mean_cosine: f64,
-        /// The worst text.
-        worst_text: String,
-    },
-    /// Nothing was compared.
-    Skipped {
-        /// Why.
-        reason: String,
-    },
-}
-
-/// Who ran every verification before manifests said it.
-fn cpu() -> String {
-    "cpu".to_owned()
 }
 
 impl Manifest {
@@ -213,8 +130,8 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] where there is none, [`Error::Format`] where another version wrote it,
-    /// [`Error::Json`] and [`Error::Invalid`] where it is damaged.
+    /// [`Error::Missing`] if there is none, [`Error::Format`] if it has another format, [`Error::Json`] and
+    /// [`Error::Invalid`] if it is damaged.
     pub fn read(dir: &Path) -> Result<Manifest> {
         #[derive(Deserialize)]
         struct Header {
@@ -226,11 +143,11 @@ impl Manifest {
         if !path.is_file() {
             return Err(Error::missing(
                 path,
-                "this is no converted model, or its conversion did not finish; run `lexivec convert`",
+                "this is not a converted model, or its conversion did not finish; run `lexivec convert`",
             ));
         }
         let text = read_text(&path)?;
-        // The format first: the fields of another one may have another meaning.
+        // The format comes first because fields may mean something else in another one.
         let header: Header = parse_json(&text, &path)?;
         if header.format != FORMAT_VERSION {
             return Err(Error::Format {
@@ -274,7 +191,7 @@ impl Manifest {
             return Err(Error::invalid(
                 path,
                 "known_answer",
-                "is none that this model could give: its tokens or its vector are not the model's",
+                "cannot come from this model: its tokens or its vector do not fit the architecture",
             ));
         }
         match &self.default_prompt {
@@ -291,7 +208,7 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] or [`Error::NoSpace`] where it cannot be written, [`Error::Invalid`] for fields that
+    /// [`Error::Io`] or [`Error::NoSpace`] if it cannot be written, [`Error::Invalid`] for fields that
     /// [`read`](Self::read) would refuse.
     pub fn write(&self, dir: &Path) -> Result<()> {
         let path = dir.join(MANIFEST_FILE);
@@ -305,7 +222,7 @@ impl Manifest {
         let write = || {
             let mut file = fs_err::File::create(&sibling)?;
             file.write_all(text.as_bytes())?;
-            // On the disk before the rename is: after a power failure the name must not point at an empty file.
+            // Synced before the rename, so that the name never points at an empty file after a power failure.
             file.sync_all()?;
             fs_err::rename(&sibling, &path)
         };
@@ -315,7 +232,7 @@ impl Manifest {
         })
     }
 
-    /// What decides who can run the graph.
+    /// Returns the properties that decide which execution providers can run the graph.
     pub fn form(&self) -> GraphForm {
         GraphForm {
             precision: self.precision,
@@ -334,7 +251,7 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] or [`Error::Invalid`] for the first file that is not.
+    /// [`Error::Missing`] or [`Error::Invalid`] for the first file that is missing or has another size.
     pub fn check(&self, dir: &Path) -> Result<()> {
         for (name, record) in &self.files {
             let path = dir.join(name);
@@ -356,7 +273,7 @@ impl Manifest {
         Ok(())
     }
 
-    /// Checks that every file of the model is in `dir` with its recorded digest; reads all of them.
+    /// Checks that every file of the model is in `dir` with its recorded digest. This reads all of them.
     ///
     /// # Errors
     ///
@@ -369,9 +286,9 @@ impl Manifest {
                 let linked =
                     self.weights == WeightStorage::Linked && name.ends_with(".safetensors");
                 let how = match linked {
-                    // `cp` writes into a file that is there.
+                    // `cp` overwrites an existing file in place.
                     true => {
-                        "the checkpoint's file, which is the same by a hard link, was written into"
+                        "the checkpoint's file, a hard link to the same contents, was overwritten"
                     }
                     false => "the file has changed",
                 };
@@ -383,19 +300,20 @@ impl Manifest {
         Ok(())
     }
 
-    /// Identifies the model: SHA-256, in hexadecimal, over the names and digests of its files in sorted order.
+    /// Returns a digest that identifies the model: SHA-256, in hexadecimal, over the names and digests of its files in
+    /// sorted order.
     ///
     /// Two folders with the same digest give the same vectors for the same token ids, whatever their notes say.
     pub fn digest(&self) -> String {
         let mut hasher = Sha256::new();
         for (name, record) in &self.files {
-            // A name holds no zero byte and a digest no line feed, so the fields cannot run into each other.
+            // Names hold no zero byte and digests no line feed, so different lists never hash the same bytes.
             hasher.update(name.as_bytes());
             hasher.update([0]);
             hasher.update(record.digest.as_bytes());
             hasher.update(b"\n");
         }
-        hexadecimal(&hasher.finalize())
+        hex::encode(hasher.finalize())
     }
 }
 

@@ -1,33 +1,47 @@
-//! Where lexivec keeps files of its own.
+//! Folders of lexivec's own files.
 //!
-//! Converted models and downloaded libraries go below one folder, chosen by environment variables in the order
-//! that Linux programs use. Checkpoints from the hub stay in the hub's own cache (see [`crate::hub_cache`]).
+//! Converted models and libraries are below one cache folder, which environment variables choose as for other Linux programs.
+//! Checkpoints from the hub stay in the hub's own cache ([`crate::hub_cache`]). Models that were installed with the program are
+//! beside it.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::files::is_plain_name;
 
-/// The folder for our own cached files: `LEXIVEC_CACHE`, else `XDG_CACHE_HOME/lexivec`, else `~/.cache/lexivec`.
+/// Returns lexivec's cache folder: `LEXIVEC_CACHE`, else `XDG_CACHE_HOME/lexivec`, else `~/.cache/lexivec`.
 ///
-/// The folder need not exist.
+/// The folder may not exist yet.
 ///
 /// # Errors
 ///
-/// [`Error::NoCacheDir`] where none of `LEXIVEC_CACHE`, `XDG_CACHE_HOME` and `HOME` is set.
+/// [`Error::NoCacheDir`] if none of `LEXIVEC_CACHE`, `XDG_CACHE_HOME` and `HOME` is set.
 pub fn cache_dir() -> Result<PathBuf> {
     cache_dir_from(|name| std::env::var_os(name))
 }
 
+/// Finds a model that was installed together with the program: `PREFIX/share/lexivec/models/NAME` for the program at
+/// `PREFIX/bin/lexivec`. Wheels and archives bring `nano`.
+pub fn installed_model(name: &str) -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    installed_beside(&program, name)
+}
+
+fn installed_beside(program: &Path, name: &str) -> Option<PathBuf> {
+    let models = program.parent()?.parent()?.join("share/lexivec/models");
+    Some(models.join(name)).filter(|folder| is_plain_name(name) && folder.is_dir())
+}
+
 fn cache_dir_from(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf> {
-    // A variable set to nothing counts as not set, as the XDG base directory specification has it.
+    // An empty variable counts as unset, as in the XDG base directory specification.
     let folder = |name| {
         variable(name)
             .filter(|value| !value.is_empty())
             .map(PathBuf::from)
     };
     folder("LEXIVEC_CACHE")
-        // The same specification has relative paths ignored.
+        // The specification says to ignore relative paths.
         .or_else(|| {
             folder("XDG_CACHE_HOME")
                 .filter(|path| path.is_absolute())
@@ -71,6 +85,22 @@ mod tests {
             with(&[home, ("XDG_CACHE_HOME", "here")]).unwrap(),
             PathBuf::from("/home/u/.cache/lexivec")
         );
+    }
+
+    #[test]
+    fn only_a_folder_below_the_shared_one_is_an_installed_model() {
+        let prefix = tempfile::tempdir().unwrap();
+        let program = prefix.path().join("bin/lexivec");
+        let models = prefix.path().join("share/lexivec/models");
+        assert_eq!(installed_beside(&program, "nano"), None);
+        fs_err::create_dir_all(models.join("nano")).unwrap();
+        assert_eq!(
+            installed_beside(&program, "nano"),
+            Some(models.join("nano"))
+        );
+        for other in ["", ".", "../models", "nano/", "owner/nano"] {
+            assert_eq!(installed_beside(&program, other), None, "{other}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The choices a conversion makes: precision, target and layout.
+//! The choices of a conversion: precision, target and layout.
 //!
-//! Each has one spelling, used on the command line, in file names and in the manifest alike.
+//! Each value has one spelling, on the command line, in file names and in the manifest.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// Declares the spellings of a choice once, for [`fmt::Display`], [`FromStr`] and a list of all values.
+/// Implements [`fmt::Display`], [`FromStr`] with an error that lists the allowed words, `as_str` and `ALL` for a choice.
 macro_rules! spellings {
     ($type:ident, $what:literal, { $($variant:ident => $word:literal),+ $(,)? }) => {
         impl $type {
-            /// All values, in the order in which messages list them.
+            /// All values, in the order of error messages.
             pub const ALL: &'static [$type] = &[$($type::$variant),+];
 
-            /// The spelling used everywhere.
+            /// The value's spelling.
             pub fn as_str(self) -> &'static str {
                 match self { $($type::$variant => $word),+ }
             }
@@ -45,7 +45,7 @@ macro_rules! spellings {
     };
 }
 
-/// The number formats of a converted model's weights and activations.
+/// The number formats of a converted model's weights and activations, as the user chooses them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
@@ -55,13 +55,13 @@ pub enum Precision {
     Fp16,
     /// bfloat16, with norms and pooling in 32 bits; the format of the published checkpoints.
     Bf16,
-    /// 8-bit floats (e4m3), weights and activations, for CUDA; elsewhere a simulation of it.
+    /// 8-bit floats (e4m3) for weights and activations, on CUDA. Graphs for other targets simulate them.
     Fp8,
-    /// 8-bit integer products: weights per output channel, activations per token.
+    /// 8-bit integer matrix products, with a scale for each output channel of the weights and each token of the activations.
     Int8,
-    /// Weights of 8 bits in [`Blocks`], activations as [`Blocks::compute`] says.
+    /// Weights of 8 bits in [`Blocks`]; activations have the type [`Blocks::compute`].
     Int8Weight,
-    /// Weights of 4 bits in [`Blocks`], activations as [`Blocks::compute`] says.
+    /// Weights of 4 bits in [`Blocks`]; activations have the type [`Blocks::compute`].
     Int4Weight,
 }
 
@@ -76,7 +76,7 @@ spellings!(Precision, "precision", {
 });
 
 impl Precision {
-    /// Bits of a weight, where weights alone are integers.
+    /// The bits of a weight, for precisions in which only weights are integers.
     pub fn weight_bits(self) -> Option<u32> {
         match self {
             Precision::Int8Weight => Some(8),
@@ -90,21 +90,21 @@ impl Precision {
     }
 }
 
-/// How weights are stored where they alone are integers: so many consecutive input channels of an output channel form a
-/// block with a scale of its own.
+/// The blocks of integer weights, for precisions in which only weights are integers. A block is a number of consecutive input
+/// channels of one output channel, with a scale of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Blocks {
-    /// Weights of a block: 32, 64 or 128. Smaller ones are more accurate, and have more scales to store.
+    /// Number of weights in a block: 32, 64 or 128. Smaller blocks are more accurate and store more scales.
     pub size: usize,
-    /// Whether a block also has a zero point: its codes span from its least to its largest weight. Without one they
-    /// are symmetric around zero.
+    /// Whether a block also has a zero point, so that its integers span the range from its least to its largest weight.
+    /// Without zero points they are symmetric around zero.
     pub zero_points: bool,
     /// The type of activations, norms and scales.
     pub compute: Compute,
 }
 
 impl Blocks {
-    /// The sizes that a block may have.
+    /// The allowed sizes of a block.
     pub const SIZES: &'static [usize] = &[32, 64, 128];
 }
 
@@ -118,7 +118,7 @@ impl Default for Blocks {
     }
 }
 
-/// The type in which a model computes whose weights alone are integers.
+/// The type in which a model computes, for precisions in which only weights are integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compute {
@@ -130,15 +130,15 @@ pub enum Compute {
 
 spellings!(Compute, "type to compute in", { Fp32 => "fp32", Fp16 => "fp16" });
 
-/// How one product of linear layers computes in a quantised model.
+/// The number format of one group of linear layers in a quantised model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LinearPrecision {
     /// Weights and activations of 8 bits.
     Int8,
-    /// Weights of 8 bits, activations of 15: two products of 8 bits, the second for what the first's codes leave.
+    /// Weights of 8 bits and activations of 15 bits, as two 8-bit products: the second is for the first's rounding error.
     Int8x2,
-    /// 8-bit floats, weights and activations.
+    /// Weights and activations in 8-bit floats.
     Fp8,
     /// Weights of 8 bits in blocks.
     Int8Weight,
@@ -157,7 +157,7 @@ spellings!(LinearPrecision, "precision of a linear layer", {
     Fp32 => "fp32",
 });
 
-/// Which operators a graph may use: whose kernels it was written for.
+/// The operators that a graph may use, by the execution provider that it is written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
@@ -165,9 +165,9 @@ pub enum Target {
     Ort,
     /// ONNX Runtime's CUDA provider, with its contributed operators.
     Cuda,
-    /// Operators of the ONNX standard alone, for OpenVINO and other tools.
+    /// Only operators of the ONNX standard, for OpenVINO and other tools.
     Standard,
-    /// The same, with attention in 16 bits whatever the rest computes in, as TensorRT needs it.
+    /// Only operators of the ONNX standard, with attention always in 16 bits, as TensorRT requires.
     TensorRt,
 }
 
@@ -184,33 +184,33 @@ spellings!(Target, "target", {
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Attention {
-    /// ONNX's Attention, behind norm and rotary embedding as operators of their own: the least memory.
+    /// ONNX's Attention operator, after separate operators for norm and rotary embedding. It takes the least memory.
     #[default]
     Standard,
-    /// GroupQueryAttention with norm and rotary embedding inside: the fewest kernels. fp16 and bf16 only.
+    /// GroupQueryAttention, which includes norm and rotary embedding. It starts the fewest kernels; fp16 and bf16 only.
     Grouped,
 }
 
 spellings!(Attention, "form of attention", { Standard => "standard", Grouped => "grouped" });
 
-/// The signature of a graph.
+/// The layout of a graph's inputs and outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
-    /// One row per distinct prefix of the batch; what lexivec itself serves.
+    /// One row for each packed token: each distinct prefix of a batch has one. lexivec serves this layout.
     Packed,
-    /// `input_ids` and `attention_mask` in, padded rows out; what other tools load.
+    /// Inputs `input_ids` and `attention_mask`, padded to the longest text. Other tools load this layout.
     Padded,
 }
 
 spellings!(Layout, "layout", { Packed => "packed", Padded => "padded" });
 
-/// What decides which execution providers have the kernels for a graph.
+/// The properties of a graph that decide which execution providers have kernels for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GraphForm {
     /// The number formats.
     pub precision: Precision,
-    /// The type that it computes in, where weights alone are integers.
+    /// The type that it computes in, for precisions in which only weights are integers.
     pub compute: Option<Compute>,
     /// The operators.
     pub target: Target,
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_word_is_answered_with_the_allowed_ones() {
+    fn the_error_for_an_unknown_word_lists_the_allowed_ones() {
         let message = "int5".parse::<Precision>().unwrap_err().to_string();
         assert_eq!(
             message,

@@ -1,8 +1,7 @@
 //! The sentence-transformers files of a checkpoint: pooling, prompts and maximum length.
 //!
-//! lexivec pools by last token and normalises by L2, always. A checkpoint that asks for anything else is refused
-//! by name instead of being served with vectors that look right and are not. A checkpoint without these files is
-//! taken as last-token and L2, and says so in its notes.
+//! lexivec always pools the last token and normalises by L2. A checkpoint that needs anything else is refused, because its vectors
+//! would be wrong and look right. A checkpoint without these files is assumed to use both, and its notes say so.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,22 +12,22 @@ use serde_json::{Map, Value};
 use crate::error::{Error, Result};
 use crate::files::{is_plain_relative, read_json, read_json_if_there};
 
-/// What the sentence-transformers files say, once pooling and normalisation are known to be ours.
+/// The settings of the sentence-transformers files of a checkpoint with supported pooling and normalisation.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SentenceConfig {
-    /// Texts put before an input, by name (`prompts` in `config_sentence_transformers.json`); in Qwen3-Embedding
+    /// Prompts, which are put before a text, by name (`prompts` in `config_sentence_transformers.json`). Qwen3-Embedding has
     /// `query` and `document`.
     pub prompts: BTreeMap<String, String>,
-    /// The name of the prompt used when none is asked for (`default_prompt_name`).
+    /// The name of the prompt that requests without one get (`default_prompt_name`).
     pub default_prompt: Option<String>,
-    /// The most tokens of a text (`max_seq_length` in `sentence_bert_config.json`).
+    /// The maximum length of a text in tokens (`max_seq_length` in `sentence_bert_config.json`).
     pub max_length: Option<usize>,
-    /// The most tokens of a text as the tokenizer has it (`model_max_length` in `tokenizer_config.json`), which is where
-    /// sentence-transformers 5.4 and newer keep the limit. It counts where `max_seq_length` is absent.
+    /// The tokenizer's maximum length (`model_max_length` in `tokenizer_config.json`), in which sentence-transformers 5.4 and
+    /// newer store the limit. It applies if `max_seq_length` is absent.
     pub tokenizer_length: Option<usize>,
-    /// Whether there was no `modules.json`, so that last-token pooling and L2 are assumed, not read.
+    /// Whether last-token pooling and L2 normalisation are assumed, because there is no `modules.json`.
     pub assumed: bool,
-    /// What a user should know about how the files were taken; full sentences.
+    /// Remarks for the user about how the files were read, in full sentences.
     pub notes: Vec<String>,
 }
 
@@ -40,7 +39,8 @@ struct Module {
 }
 
 impl Module {
-    /// `Pooling` of `sentence_transformers.models.Pooling`; later releases moved the classes, and kept the names.
+    /// The class without its path: `Pooling` of `sentence_transformers.models.Pooling`. Later releases moved the classes and kept
+    /// their names.
     fn class(&self) -> &str {
         self.kind.rsplit('.').next().unwrap_or(&self.kind)
     }
@@ -51,13 +51,13 @@ struct Prompts {
     #[serde(default)]
     prompts: Option<BTreeMap<String, Option<String>>>,
     default_prompt_name: Option<String>,
-    // Both since sentence-transformers 6.
+    // Both exist since sentence-transformers 6.
     model_type: Option<String>,
     truncate_dim: Option<usize>,
 }
 
 impl SentenceConfig {
-    /// Reads the sentence-transformers files of the checkpoint in `dir`, where there are any.
+    /// Reads the sentence-transformers files of the checkpoint in `dir`. All of them are optional.
     ///
     /// # Errors
     ///
@@ -86,15 +86,15 @@ impl SentenceConfig {
         })
     }
 
-    /// The most tokens of a text for a model that was made for `max_positions`, as sentence-transformers 6.2 has it:
-    /// `max_seq_length`, else the tokenizer's `model_max_length`, and never more than the model was made for.
+    /// Returns the maximum length of a text in tokens for a model with `max_positions`, as sentence-transformers 6.2 computes it:
+    /// `max_seq_length`, else the tokenizer's `model_max_length`, and never more than `max_positions`.
     pub fn longest(&self, max_positions: usize) -> usize {
         let asked = self.max_length.or(self.tokenizer_length);
         asked.unwrap_or(usize::MAX).min(max_positions)
     }
 }
 
-/// The config files that the modules of `modules.json` in `dir` need, relative to `dir`.
+/// Returns the config files of the modules that `modules.json` in `dir` lists, relative to `dir`.
 pub(crate) fn module_configs(dir: &Path) -> Result<Vec<String>> {
     let modules = read_modules(dir)?.unwrap_or_default();
     Ok(modules
@@ -145,8 +145,8 @@ fn check_modules(dir: &Path, modules: &[Module], notes: &mut Vec<String>) -> Res
     match classes[..] {
         ["Transformer", "Pooling", "Normalize"] => {}
         ["Transformer", "Pooling"] => notes.push(
-            "modules.json has no Normalize module: vectors are normalised by L2 all the same; cosine similarity \
-             is unchanged, dot products are not."
+            "modules.json has no Normalize module, but lexivec normalises vectors by L2: cosine similarities are \
+             unchanged, dot products are not."
                 .to_string(),
         ),
         _ => {
@@ -198,7 +198,7 @@ fn check_pooling(path: &Path) -> Result<()> {
         ));
     }
     let config: Map<String, Value> = read_json(path)?;
-    // Older files have one switch per mode, newer ones the mode's name, or several.
+    // Older files have one switch for each mode, newer ones the name of one mode or several.
     let mut modes: Vec<&str> = config
         .iter()
         .filter(|(_, value)| **value == Value::Bool(true))
@@ -226,7 +226,7 @@ fn check_pooling(path: &Path) -> Result<()> {
     if named || config.get("pooling_mode_lasttoken") == Some(&Value::Bool(true)) {
         Ok(())
     } else {
-        // sentence-transformers would take the mean here.
+        // sentence-transformers would use mean pooling here.
         Err(Error::unsupported(
             path,
             "a pooling config that does not choose `lasttoken`",
@@ -254,7 +254,7 @@ fn read_prompts(
     }
     if let Some(width) = truncate_dim {
         notes.push(format!(
-            "config_sentence_transformers.json cuts vectors to {width} dimensions (truncate_dim): lexivec returns the full \
+            "config_sentence_transformers.json truncates vectors to {width} dimensions (truncate_dim): lexivec returns the full \
              width unless a request asks for `dimensions` {width}."
         ));
     }

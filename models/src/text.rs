@@ -1,15 +1,14 @@
-//! Text files as other programs write them: the byte order mark is dropped, and UTF-16 is refused by name.
+//! Reads text files without their byte order mark, and refuses UTF-16 and UTF-32 by name.
 //!
-//! Editors and spreadsheets on Windows begin UTF-8 files with a byte order mark. Left in place it would become part of the
-//! first text, column name or key.
+//! Editors and spreadsheets on Windows begin UTF-8 files with a byte order mark. It would become part of the first text, column
+//! name or key.
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
 const UTF8: &[u8] = &[0xef, 0xbb, 0xbf];
 
-/// Encodings that begin with a mark and that nothing here reads. UTF-32's little-endian mark begins with UTF-16's, so it
-/// has to stand before that.
+/// Unsupported encodings and their marks. UTF-32's little-endian mark comes before UTF-16's, because it begins with it.
 const OTHERS: [(&[u8], &str); 4] = [
     (&[0xff, 0xfe, 0, 0], "UTF-32 (little-endian)"),
     (&[0, 0, 0xfe, 0xff], "UTF-32 (big-endian)"),
@@ -17,14 +16,15 @@ const OTHERS: [(&[u8], &str); 4] = [
     (&[0xfe, 0xff], "UTF-16 (big-endian)"),
 ];
 
-/// A reader behind the byte order mark.
+/// Returns a reader that skips the byte order mark of `source`.
 ///
 /// # Errors
-/// `source` cannot be read, or its mark says that it is UTF-16 or UTF-32.
+/// `source` cannot be read, or its mark is that of UTF-16 or UTF-32.
 pub fn without_mark<R: Read>(mut source: R) -> io::Result<impl BufRead + use<R>> {
     let mut start = Vec::with_capacity(4);
     let mut byte = [0];
-    // A pipe may deliver fewer bytes than a mark has; a terminal is not asked for more than the first that fits no mark.
+    // A pipe may deliver fewer bytes than a mark has. Reading stops at the first byte that fits no mark, because a terminal
+    // would wait for more.
     while start.len() < 4 && begins_a_mark(&start) {
         match source.read(&mut byte) {
             Ok(0) => break,
@@ -37,19 +37,19 @@ pub fn without_mark<R: Read>(mut source: R) -> io::Result<impl BufRead + use<R>>
     Ok(Cursor::new(rest).chain(BufReader::new(source)))
 }
 
-/// Reads a whole UTF-8 file, without a byte order mark.
+/// Reads a whole UTF-8 file without its byte order mark.
 ///
 /// # Errors
-/// It cannot be read or is in another encoding; the message names the file.
+/// The file cannot be read or has another encoding; the message names the file.
 pub fn read(path: &Path) -> io::Result<String> {
     String::from_utf8(read_bytes(path)?)
         .map_err(|error| invalid(format!("{}: not UTF-8 text: {error}", path.display())))
 }
 
-/// Reads a whole file whose essential part is ASCII, such as PEM, without a byte order mark.
+/// Reads a whole file that need not be UTF-8, such as PEM with comments, without its byte order mark.
 ///
 /// # Errors
-/// It cannot be read, or begins with the mark of another encoding; the message names the file.
+/// The file cannot be read, or begins with the mark of another encoding; the message names the file.
 pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     let bytes = fs_err::read(path)?;
     let rest = rest(&bytes);
@@ -71,7 +71,7 @@ fn begins_a_mark(start: &[u8]) -> bool {
     marks.any(|mark| mark.len() > start.len() && mark.starts_with(start))
 }
 
-/// What follows the mark of UTF-8, or everything where there is none.
+/// Returns the bytes after the mark of UTF-8; all bytes if there is none.
 fn rest(bytes: &[u8]) -> io::Result<&[u8]> {
     let found = OTHERS.iter().find(|(mark, _)| bytes.starts_with(mark));
     match found {
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mark_of_utf_8_is_dropped_once_and_at_the_start_alone() {
+    fn the_mark_of_utf_8_is_dropped_once_and_only_at_the_start() {
         for (bytes, expected) in [
             ("\u{feff}one\ntwo", "one\ntwo"),
             ("\u{feff}\u{feff}one", "\u{feff}one"),

@@ -3,7 +3,6 @@
 //! An engine serves the model, the libraries, the GPU and the options that it was built for. All of them are in the
 //! key, so that another combination never meets its files.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use lexivec_models::cache_dir;
@@ -44,10 +43,7 @@ impl EngineCache {
             key.update(part.as_bytes());
             key.update([0]);
         }
-        let mut name = String::new();
-        for byte in key.finalize().iter().take(8) {
-            let _ = write!(name, "{byte:02x}");
-        }
+        let name = hex::encode(&key.finalize()[..8]);
         Self {
             engines: root.join(model).join(name),
             timings: root.join("timings"),

@@ -77,7 +77,9 @@ pub use health::Health;
 pub use host_memory::host_memory;
 pub use layer::LayerNetwork;
 pub use length_limit::limit_length;
-pub use library::{Library, ONNXRUNTIME_GPU_VERSION, ONNXRUNTIME_VERSION, system_library};
+pub use library::{
+    Library, LibraryOrigin, ONNXRUNTIME_GPU_VERSION, ONNXRUNTIME_VERSION, system_library,
+};
 pub use model::ModelInfo;
 pub use network::{Layer, Network, States, open_network};
 pub use packed::PackedNetwork;

@@ -1,8 +1,10 @@
 //! Finds and loads the ONNX Runtime library.
 //!
-//! Looked for, in order: the path given (`--onnxruntime`, ORT_DYLIB_PATH), next to the executable, the cache folder
-//! that `make onnxruntime` fills, the system's library folders. Nothing is ever downloaded here.
+//! Looked for, in order: the path that the caller gives, next to the executable, the `onnxruntime` package of the Python
+//! environment that the executable is installed in, the cache folder that `make onnxruntime` fills, the system's library
+//! folders. Nothing is ever downloaded here.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -16,6 +18,8 @@ pub const ONNXRUNTIME_VERSION: &str = "1.32.0";
 pub const ONNXRUNTIME_GPU_VERSION: &str = "1.31.1";
 
 const FILE_NAME: &str = "libonnxruntime.so";
+/// Lies beside the library in the build with CUDA.
+const CUDA_PROVIDER: &str = "libonnxruntime_providers_cuda.so";
 const SYSTEM_FOLDERS: [&str; 5] = [
     "/usr/local/lib",
     "/usr/lib/x86_64-linux-gnu",
@@ -24,10 +28,38 @@ const SYSTEM_FOLDERS: [&str; 5] = [
     "/usr/lib",
 ];
 
+/// Names the place in which the library was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LibraryOrigin {
+    /// The caller gave its path.
+    Given,
+    /// It lies next to the executable.
+    Executable,
+    /// It belongs to the `onnxruntime` package of the Python environment that the executable is installed in.
+    Python,
+    /// It lies in lexivec's cache folder.
+    Cache,
+    /// It lies in a folder of LD_LIBRARY_PATH, or in one of the system's library folders.
+    System,
+}
+
+impl fmt::Display for LibraryOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Given => "the given path",
+            Self::Executable => "next to the executable",
+            Self::Python => "the onnxruntime package of this Python environment",
+            Self::Cache => "the cache folder",
+            Self::System => "the system's library folders",
+        })
+    }
+}
+
 /// A loaded ONNX Runtime. A process has one: the environment is global in ONNX Runtime itself.
 #[derive(Debug)]
 pub struct Library {
     path: PathBuf,
+    origin: LibraryOrigin,
     version: String,
     environment: Environment,
 }
@@ -49,7 +81,7 @@ impl Library {
         if let Some(library) = LOADED.get() {
             return Ok(library);
         }
-        let path = locate(explicit, gpu)?;
+        let (origin, path) = locate(explicit, gpu)?;
         let unusable = |reason: String| Error::LibraryUnusable {
             path: path.clone(),
             reason,
@@ -63,6 +95,7 @@ impl Library {
         let library = Self {
             version: version(&path),
             path,
+            origin,
             environment,
         };
         Ok(LOADED.get_or_init(|| library))
@@ -72,6 +105,12 @@ impl Library {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The place in which the file was found.
+    #[must_use]
+    pub fn origin(&self) -> LibraryOrigin {
+        self.origin
     }
 
     /// Its version, `1.32.0`; the file's name where the name does not tell.
@@ -87,16 +126,16 @@ impl Library {
     }
 }
 
-/// The library that [`Library::load`] would load.
-fn locate(explicit: Option<&Path>, gpu: bool) -> Result<PathBuf> {
+/// Finds the library that [`Library::load`] would load.
+fn locate(explicit: Option<&Path>, gpu: bool) -> Result<(LibraryOrigin, PathBuf)> {
     if let Some(path) = explicit {
         let file = if path.is_dir() {
-            in_folder(path)
+            in_folder(path, gpu)
         } else {
             Some(path.to_path_buf())
         };
         return match file {
-            Some(file) if file.is_file() => Ok(file),
+            Some(file) if file.is_file() => Ok((LibraryOrigin::Given, file)),
             _ => Err(Error::LibraryUnusable {
                 path: path.to_path_buf(),
                 reason: format!("there is no file {FILE_NAME} at this path"),
@@ -104,12 +143,15 @@ fn locate(explicit: Option<&Path>, gpu: bool) -> Result<PathBuf> {
         };
     }
     let folders = search_path(gpu);
-    match folders.iter().find_map(|folder| in_folder(folder)) {
-        Some(file) => Ok(file),
-        None => Err(Error::LibraryNotFound {
-            looked: folders.iter().map(|f| f.display().to_string()).collect(),
-        }),
-    }
+    let found = folders
+        .iter()
+        .find_map(|(origin, folder)| Some((*origin, in_folder(folder, gpu)?)));
+    found.ok_or_else(|| Error::LibraryNotFound {
+        looked: folders
+            .iter()
+            .map(|(_, f)| f.display().to_string())
+            .collect(),
+    })
 }
 
 /// The first `file` next to the executable, in a folder of the cache, or in the system's library folders; else the
@@ -144,23 +186,74 @@ fn system_folders() -> Vec<PathBuf> {
     loader.chain(SYSTEM_FOLDERS.map(PathBuf::from)).collect()
 }
 
-fn search_path(gpu: bool) -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = executable_folder().into_iter().collect();
-    if let Ok(cache) = lexivec_models::cache_dir() {
-        let cpu = cache.join("onnxruntime").join(ONNXRUNTIME_VERSION);
-        let cuda = cache.join("onnxruntime-gpu").join(ONNXRUNTIME_GPU_VERSION);
-        // The CUDA build serves CPUs as well, where it is the only one installed.
-        folders.extend(if gpu { [cuda, cpu] } else { [cpu, cuda] });
-    }
-    folders.extend(system_folders());
-    folders
+fn search_path(gpu: bool) -> Vec<(LibraryOrigin, PathBuf)> {
+    let executable = executable_folder();
+    let python = executable.as_deref().map(python_packages);
+    let (python_cuda, python_cpu): (Vec<PathBuf>, Vec<PathBuf>) = python
+        .into_iter()
+        .flatten()
+        .partition(|folder| folder.join(CUDA_PROVIDER).is_file());
+    let cache = lexivec_models::cache_dir().ok();
+    let cached = |name, version| cache.iter().map(|c| c.join(name).join(version)).collect();
+    let cache_cpu: Vec<PathBuf> = cached("onnxruntime", ONNXRUNTIME_VERSION);
+    let cache_cuda: Vec<PathBuf> = cached("onnxruntime-gpu", ONNXRUNTIME_GPU_VERSION);
+    let (python, cache) = (LibraryOrigin::Python, LibraryOrigin::Cache);
+    // The CUDA build serves CPUs as well, where it is the only one installed.
+    let builds = if gpu {
+        [
+            (python, python_cuda),
+            (cache, cache_cuda),
+            (python, python_cpu),
+            (cache, cache_cpu),
+        ]
+    } else {
+        [
+            (python, python_cpu),
+            (python, python_cuda),
+            (cache, cache_cpu),
+            (cache, cache_cuda),
+        ]
+    };
+    let executable = (LibraryOrigin::Executable, executable.into_iter().collect());
+    let system = (LibraryOrigin::System, system_folders());
+    let all = [executable].into_iter().chain(builds).chain([system]);
+    all.flat_map(|(origin, folders)| folders.into_iter().map(move |folder| (origin, folder)))
+        .collect()
 }
 
-/// `libonnxruntime.so`, or the versioned `libonnxruntime.so.1.32.0`.
-fn in_folder(folder: &Path) -> Option<PathBuf> {
-    let plain = folder.join(FILE_NAME);
-    if plain.is_file() {
-        return Some(plain);
+/// Folders that hold the library if the program at `PREFIX/bin/lexivec` was installed by pip or uv together with the
+/// `onnxruntime` package: `PREFIX/lib/python3.*/site-packages/onnxruntime/capi`.
+fn python_packages(executable_folder: &Path) -> Vec<PathBuf> {
+    let Some(prefix) = executable_folder.parent() else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for versions in ["lib", "lib64"].map(|lib| fs_err::read_dir(prefix.join(lib))) {
+        for entry in versions.into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with("python3") {
+                // Debian's own Python has the second name.
+                let packages = ["site-packages", "dist-packages"].map(|p| entry.path().join(p));
+                found.extend(packages.map(|packages| packages.join("onnxruntime/capi")));
+            }
+        }
+    }
+    found.retain(|folder| folder.is_dir());
+    found.sort();
+    found
+}
+
+/// Finds `libonnxruntime.so`, or the versioned `libonnxruntime.so.1.32.0`. A Python environment holds both builds in one
+/// folder if it has the packages `onnxruntime` and `onnxruntime-gpu`: the version then decides.
+fn in_folder(folder: &Path, gpu: bool) -> Option<PathBuf> {
+    let preferred = if gpu {
+        ONNXRUNTIME_GPU_VERSION
+    } else {
+        ONNXRUNTIME_VERSION
+    };
+    let names = [FILE_NAME.to_owned(), format!("{FILE_NAME}.{preferred}")];
+    let mut exact = names.into_iter().map(|name| folder.join(name));
+    if let Some(file) = exact.find(|file| file.is_file()) {
+        return Some(file);
     }
     let versioned = |path: &PathBuf| {
         let name = path
@@ -201,12 +294,30 @@ mod tests {
     #[test]
     fn a_versioned_file_is_found_and_named() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(in_folder(dir.path()), None);
+        assert_eq!(in_folder(dir.path(), false), None);
         fs_err::write(dir.path().join("libonnxruntime_providers_shared.so"), "").unwrap();
         let file = dir.path().join("libonnxruntime.so.1.32.0");
         fs_err::write(&file, "").unwrap();
-        assert_eq!(in_folder(dir.path()), Some(file.clone()));
+        assert_eq!(in_folder(dir.path(), false), Some(file.clone()));
         assert_eq!(version(&file), "1.32.0");
+    }
+
+    #[test]
+    fn a_python_environment_with_both_builds_gives_the_one_asked_for() {
+        let environment = tempfile::tempdir().unwrap();
+        let bin = environment.path().join("bin");
+        assert!(python_packages(&bin).is_empty());
+        let capi = environment
+            .path()
+            .join("lib/python3.12/site-packages/onnxruntime/capi");
+        fs_err::create_dir_all(&capi).unwrap();
+        assert_eq!(python_packages(&bin), [capi.clone()]);
+        let file = |version| capi.join(format!("{FILE_NAME}.{version}"));
+        fs_err::write(file(ONNXRUNTIME_VERSION), "").unwrap();
+        assert_eq!(in_folder(&capi, true), Some(file(ONNXRUNTIME_VERSION)));
+        fs_err::write(file(ONNXRUNTIME_GPU_VERSION), "").unwrap();
+        assert_eq!(in_folder(&capi, true), Some(file(ONNXRUNTIME_GPU_VERSION)));
+        assert_eq!(in_folder(&capi, false), Some(file(ONNXRUNTIME_VERSION)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lexivec_models::{
-    Decoder, Dimensions, KnownAnswer, Manifest, Precision, SentenceConfig, Target, hexadecimal,
+    Decoder, Dimensions, KnownAnswer, Manifest, Precision, SentenceConfig, Target,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -109,7 +109,7 @@ fn digest_of_files(dir: &Path, files: &ModelFiles) -> String {
         all.update([0]);
         all.update(digest);
     }
-    hexadecimal(&all.finalize())
+    hex::encode(all.finalize())
 }
 
 #[cfg(test)]

@@ -230,7 +230,7 @@ fn adapters_that_cannot_be_merged_are_refused() {
     let mut inspect = lexivec();
     let output = inspect.arg("inspect").arg(nowhere.path()).output().unwrap();
     assert!(
-        stderr(&output).contains("an adapter alone"),
+        stderr(&output).contains("an adapter without its base"),
         "{}",
         stderr(&output)
     );

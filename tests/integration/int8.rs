@@ -98,7 +98,7 @@ fn fuses(dir: &std::path::Path) {
     fs_err::remove_dir_all(optimized.parent().unwrap()).unwrap();
     let plan = Manifest::read(dir).unwrap().quantization.unwrap();
     let integer: usize = plan
-        .products
+        .linear_groups
         .iter()
         .map(|p| {
             // `q_proj+k_proj+v_proj`: each by itself, on what was quantised once.
@@ -129,7 +129,7 @@ fn a_higher_cosine_is_kept_by_finer_products() {
             .unwrap();
         assert!(plan.min_cosine >= 0.9999, "{plan:?}");
         assert!(
-            plan.products
+            plan.linear_groups
                 .iter()
                 .any(|p| p.precision == LinearPrecision::Int8x2)
         );

@@ -81,7 +81,12 @@ fn a_cosine_that_is_asked_for_is_kept_by_finer_products() {
     let options = options_for(Precision::Int4Weight, Goal::at_least(0.997));
     let plan = converted(&nano(), &options).report.quantization.unwrap();
     assert!(plan.min_cosine >= 0.997, "{}", plan.min_cosine);
-    let count = |p| plan.products.iter().filter(|x| x.precision == p).count();
+    let count = |p| {
+        plan.linear_groups
+            .iter()
+            .filter(|x| x.precision == p)
+            .count()
+    };
     assert!(count(LinearPrecision::Int8Weight) > 0 && count(LinearPrecision::Int4Weight) > 0);
 }
 

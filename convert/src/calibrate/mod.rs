@@ -27,7 +27,9 @@ mod walk;
 
 use std::path::{Path, PathBuf};
 
-use lexivec_models::{Checkpoint, Decoder, LinearPrecision, Precision, ProductPlan, Quantization};
+use lexivec_models::{
+    Checkpoint, Decoder, LinearGroupPlan, LinearPrecision, Precision, Quantization,
+};
 use lexivec_runtime::Library;
 
 use crate::error::{Error, Result};
@@ -197,7 +199,7 @@ fn quantise(
         mean_cosine_asked: goal.mean_cosine,
         min_cosine: chosen.min_cosine,
         mean_cosine: chosen.mean_cosine,
-        products: solutions.report(&chosen.precisions, &summary),
+        linear_groups: solutions.report(&chosen.precisions, &summary),
     };
     let missed = chosen.excess(goal) > 1.0;
     let note = missed.then(|| {
@@ -327,14 +329,14 @@ impl Solutions<'_> {
         (products, folds)
     }
 
-    fn report(&self, precisions: &[LinearPrecision], summary: &Summary) -> Vec<ProductPlan> {
+    fn report(&self, precisions: &[LinearPrecision], summary: &Summary) -> Vec<LinearGroupPlan> {
         let groups = (0..self.layers.len()).flat_map(Group::of_layer);
         groups
             .zip(self.layers.iter().flatten())
             .map(|(group, solution)| {
                 let precision = precisions[group.index()];
                 let float = precision == LinearPrecision::Fp32;
-                ProductPlan {
+                LinearGroupPlan {
                     name: group.name().trim_end_matches(".weight").to_owned(),
                     precision,
                     smoothing: solution
@@ -347,7 +349,7 @@ impl Solutions<'_> {
                     } else {
                         solution.rounding.clone()
                     },
-                    effect: summary.effects[group.index()][0],
+                    sensitivity: summary.effects[group.index()][0],
                 }
             })
             .collect()

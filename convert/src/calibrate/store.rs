@@ -56,12 +56,7 @@ impl Place {
             digest.update((sequence.len() as u64).to_le_bytes());
             digest.update(bytemuck::cast_slice::<u32, u8>(sequence));
         }
-        let key: String = digest
-            .finalize()
-            .iter()
-            .take(8)
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        let key = hex::encode(&digest.finalize()[..8]);
         let name = subject.checkpoint.source.name.replace('/', "--");
         Ok(Self::Cached(cache.join(format!("{name}-{key}"))))
     }

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// What peft 0.21.2 saves for `LoraConfig(r=4, lora_alpha=6, target_modules=["q_proj"])`.
+/// The settings that peft 0.21.2 saves for `LoraConfig(r=4, lora_alpha=6, target_modules=["q_proj"])`.
 fn saved() -> Value {
     json!({"alora_invocation_tokens": null, "alpha_pattern": {}, "arrow_config": null, "auto_mapping": null,
         "base_model_name_or_path": "Qwen/Qwen3-Embedding-0.6B", "bias": "none", "corda_config": null,
@@ -52,7 +52,7 @@ fn reads_what_peft_saves() {
 
 /// peft's `get_pattern_key` on the same names.
 #[test]
-fn the_first_pattern_that_a_name_ends_with_counts() {
+fn the_first_pattern_that_matches_the_end_of_a_name_counts() {
     // As text, because the order of the entries counts.
     let patterns = r#""rank_pattern": {"layers\\.0\\.self_attn\\.q_proj": 2, "q_proj": 16},
         "alpha_pattern": {".*\\.[12]\\.self_attn\\.q_proj": 32, "q_proj": 1}"#;
@@ -76,7 +76,7 @@ fn the_first_pattern_that_a_name_ends_with_counts() {
 }
 
 #[test]
-fn what_cannot_be_merged_is_refused_by_name() {
+fn adapters_that_cannot_be_merged_are_refused_by_name() {
     for (changes, named) in [
         (json!({"peft_type": "IA3"}), "`IA3`"),
         (json!({"use_dora": true}), "use_dora true"),

@@ -87,7 +87,7 @@ fn shards_stay_in_the_folder() {
 }
 
 #[test]
-fn what_is_missing_is_said() {
+fn errors_name_missing_files() {
     let dir = folder(&[("pytorch_model.bin", "")]);
     refused(&dir, &["safe_serialization=True"]);
     assert!(!Checkpoint::is_checkpoint(dir.path()));

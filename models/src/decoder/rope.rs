@@ -1,4 +1,4 @@
-//! The rotary settings, which have had three places in `config.json`.
+//! The settings of rotary embeddings. They have had three places in `config.json`.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 pub(super) type Rope = Map<String, Value>;
 
 impl Config {
-    /// Refuses rotary embeddings that turn a part of each head.
+    /// Refuses rotary embeddings that rotate only a part of each head.
     pub(super) fn refuse_partial_rotation(&self, path: &Path) -> Result<()> {
         let factors = self
             .ropes()
@@ -33,7 +33,7 @@ impl Config {
         Ok(())
     }
 
-    /// The rotary settings that are there, with the fields' names; the first is the one that transformers 5 takes.
+    /// The rotary settings of the file, with the fields' names. The first takes precedence, as in transformers 5.
     fn ropes(&self) -> Vec<(&'static str, &Rope)> {
         let both = [
             ("rope_scaling", &self.rope_scaling),
@@ -44,7 +44,7 @@ impl Config {
             .collect()
     }
 
-    /// The base of the rotary frequencies, from wherever the file states it: transformers 5 writes it into
+    /// The base of the rotary frequencies, from any place where the file may state it: transformers 5 writes it into
     /// `rope_parameters`, and reads it from there, from `rope_scaling`, and from the top level, in this order of precedence
     /// (`RotaryEmbeddingConfigMixin.convert_rope_params_to_dict`).
     pub(super) fn rope_theta(&self, path: &Path) -> Result<f64> {

@@ -85,16 +85,16 @@ fn reads_the_published_config() {
 }
 
 #[test]
-fn rope_parameters_mean_the_same_as_rope_theta() {
+fn rope_parameters_are_equivalent_to_rope_theta() {
     let mut config = qwen3();
     config.as_object_mut().unwrap().remove("rope_theta");
     config["rope_parameters"] = json!({"rope_theta": 1000000, "rope_type": "default"});
     assert_eq!(parse(&config).unwrap(), parse(&qwen3()).unwrap());
 }
 
-/// What transformers 5.24 makes of each (`AutoConfig.from_pretrained(…).rope_parameters["rope_theta"]`).
+/// The values that transformers 5.24 reads (`AutoConfig.from_pretrained(…).rope_parameters["rope_theta"]`).
 #[test]
-fn rope_theta_is_read_from_wherever_it_is() {
+fn rope_theta_is_read_from_each_of_its_places() {
     for (fields, expected) in [
         (
             json!({"rope_scaling": {"rope_theta": 3e6, "rope_type": "default"}}),
@@ -131,7 +131,7 @@ fn rope_theta_is_read_from_wherever_it_is() {
 }
 
 #[test]
-fn the_data_type_has_two_names_and_decides_nothing() {
+fn the_data_type_has_two_names_and_no_effect() {
     let mut config = qwen3();
     config.as_object_mut().unwrap().remove("torch_dtype");
     config["dtype"] = "float32".into();
@@ -232,7 +232,7 @@ fn refuses_scaled_rotary_embeddings() {
 }
 
 #[test]
-fn old_and_new_names_of_the_rotary_type_may_stand_together() {
+fn old_and_new_names_of_the_rotary_type_may_occur_together() {
     let both = json!({"rope_scaling": {"type": "default", "rope_type": "default"}});
     assert!(with(&both).is_ok());
     let scaled = json!({"rope_scaling": {"type": "yarn", "rope_type": "yarn"}});
@@ -246,7 +246,7 @@ fn old_and_new_names_of_the_rotary_type_may_stand_together() {
 }
 
 #[test]
-fn refuses_a_partly_rotated_head() {
+fn refuses_partial_rotation() {
     unsupported(
         with(&json!({"partial_rotary_factor": 0.5})),
         "partial_rotary_factor 0.5",

@@ -1,14 +1,14 @@
 //! The hub's cache on this machine, in the layout that `huggingface_hub` and other programs share.
 //!
-//! `blobs/` holds contents under their identity, `snapshots/COMMIT/` a link to one for each file, and `refs/` the commit
-//! that a branch meant last. Everything that becomes a part of a path here was checked before.
+//! `blobs/` holds contents, named by their ETag; `snapshots/COMMIT/` holds a link to a blob for each file; `refs/` holds the last
+//! known commit of each branch. The caller has checked every name that becomes part of a path here.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::stated::Stated;
+use super::stated::{Stated, is_commit};
 
-/// The part of the cache that belongs to one model.
+/// The cache of one model.
 #[derive(Debug, Clone)]
 pub(super) struct Cache {
     model: PathBuf,
@@ -16,7 +16,7 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// For the model `id`, which must have the form of a hub id.
+    /// Returns the cache of the model `id`, which must have the form of a hub id.
     pub(super) fn new(cache: &Path, id: &str) -> Self {
         let folder = format!("models--{}", id.replace('/', "--"));
         Self {
@@ -25,17 +25,28 @@ impl Cache {
         }
     }
 
-    /// Where the file `name` of a commit is linked.
+    /// The path of the link for the file `name` of a commit.
     pub(super) fn pointer(&self, commit: &str, name: &str) -> PathBuf {
         self.model.join("snapshots").join(commit).join(name)
     }
 
-    /// Where the contents of a file are.
+    /// Finds the file `name` of a commit, or of the last known commit of a branch or tag.
+    pub(super) fn find(&self, revision: &str, name: &str) -> Option<PathBuf> {
+        let commit = if is_commit(revision) {
+            revision.to_owned()
+        } else {
+            let text = fs_err::read_to_string(self.model.join("refs").join(revision)).ok()?;
+            text.trim().to_owned()
+        };
+        Some(self.pointer(&commit, name)).filter(|pointer| pointer.exists())
+    }
+
+    /// The path of a file's contents.
     pub(super) fn blob(&self, stated: &Stated) -> PathBuf {
         self.model.join("blobs").join(&stated.etag)
     }
 
-    /// Waits until no other program downloads the same file; others wait for as long as the result lives.
+    /// Waits until no other program downloads the same file, and makes others wait until the result is dropped.
     pub(super) fn lock(&self, stated: &Stated) -> io::Result<fs_err::File> {
         fs_err::create_dir_all(&self.locks)?;
         let lock = fs_err::File::create(self.locks.join(format!("{}.lock", stated.etag)))?;
@@ -46,7 +57,7 @@ impl Cache {
         Ok(lock)
     }
 
-    /// A file beside the blobs to download to. It is removed unless it was [kept](Partial::keep).
+    /// Returns a file beside the blobs to download to. It is removed when dropped, unless it was [kept](Partial::keep).
     pub(super) fn partial(&self, stated: &Stated) -> io::Result<Partial> {
         let blob = self.blob(stated);
         fs_err::create_dir_all(self.model.join("blobs"))?;
@@ -59,7 +70,7 @@ impl Cache {
         })
     }
 
-    /// Links the contents as the file `name` of their commit, and notes that `revision` means that commit.
+    /// Links the contents as the file `name` of their commit, and records that `revision` is that commit.
     pub(super) fn link(
         &self,
         revision: Option<&str>,
@@ -80,7 +91,7 @@ impl Cache {
             _ => {}
         }
         match fs_err::os::unix::fs::symlink(target, &pointer) {
-            // Another program made it meanwhile.
+            // Another program created it meanwhile.
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => Ok(pointer),
         }
@@ -94,7 +105,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     fs_err::write(path, text)
 }
 
-/// A download that is not complete.
+/// An incomplete download.
 #[derive(Debug)]
 pub(super) struct Partial {
     pub(super) path: PathBuf,
@@ -103,7 +114,7 @@ pub(super) struct Partial {
 }
 
 impl Partial {
-    /// Makes it the blob.
+    /// Turns it into the blob.
     pub(super) fn keep(mut self) -> io::Result<()> {
         fs_err::rename(&self.path, &self.blob)?;
         self.kept = true;

@@ -1,31 +1,32 @@
-//! Which files are fetched, in which order, and what is checked before they are kept.
+//! Fetches the files of a model in order, and checks them before it keeps them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hf_hub::{HFClient, HFClientSync, HFError, HFRepositorySync, RepoTypeModel};
 use reqwest::StatusCode;
+use reqwest::blocking::Response;
+use reqwest::header::RETRY_AFTER;
 
 use super::cache::Cache;
-use super::report::{AGAIN, Progress, hub_error, is_unreachable};
+use super::environment::{is_sendable, token};
+use super::report::{AGAIN, Failure, Progress, hub_error, is_unreachable};
 use super::stated::{Stated, is_commit};
-use super::token::{is_sendable, token};
 use super::transfer::{Bar, Transfer, location, save};
-use super::{HubOptions, USER_AGENT, is_hub_id};
+use super::{HubOptions, is_hub_id};
 use crate::adapter::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Adapter};
 use crate::checkpoint::{CONFIG, SMALL_FILES, WEIGHTS_INDEX, shard_names};
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::sentence::{SentenceConfig, module_configs};
 
-/// Where the hub and its cache are; what [`download`](super::download) takes from the environment.
+/// The hub and its cache. [`download`](super::download) takes these settings from the environment.
 #[derive(Debug, Clone)]
 pub(crate) struct HubConfig {
     pub(crate) endpoint: String,
     pub(crate) cache: PathBuf,
-    /// Where none is given, `HF_TOKEN` and the token file that a login leaves are looked for.
+    /// The access token. If none is given, `HF_TOKEN` or the token file of a login is used.
     pub(crate) token: Option<String>,
-    /// How often a request is tried again; the hub client's own number where none is given.
+    /// How often a request is tried again; [`Transfer`]'s own number where none is given.
     pub(crate) retries: Option<usize>,
 }
 
@@ -46,17 +47,14 @@ pub(crate) fn download_with(
             "copy it into HF_TOKEN, or into the token file, once more",
         ));
     }
-    let client = client(config, token.as_deref()).map_err(failed)?;
     let transfer = Transfer::new(config, id, token).map_err(|error| failed(error.into()))?;
     let transfer = transfer.ok_or_else(|| {
         let message = format!("`{}` is no address of a hub", config.endpoint);
         refusal(id, message, "correct HF_ENDPOINT")
     })?;
-    let (owner, name) = hf_hub::split_id(id);
     let mut fetch = Fetch {
         config,
         id,
-        repository: client.model(owner, name),
         transfer,
         cache: Cache::new(&config.cache, id),
         revision: options.revision.clone(),
@@ -67,7 +65,7 @@ pub(crate) fn download_with(
         Err(failure) if !fetch.offline && is_unreachable(&failure) => {
             fetch.offline = true;
             fetch.revision.clone_from(&options.revision);
-            // The first failure says more than that the cache is incomplete as well.
+            // If the cache is incomplete, the first error is more helpful than the second.
             let dir = fetch.checkpoint().map_err(|_| failure)?;
             tracing::warn!(
                 model = id,
@@ -80,12 +78,12 @@ pub(crate) fn download_with(
     }
 }
 
-/// Both become parts of paths in the cache.
+/// Checks the names that become parts of paths in the cache.
 fn check_names(id: &str, revision: Option<&str>) -> Result<()> {
     let refuse = |message: String, hint: &str| Err(refusal(id, message, hint));
     if !is_hub_id(id) {
         return refuse(
-            "is no id of a model on the hub".into(),
+            "is not the id of a model on the hub".into(),
             "write owner/name, such as Qwen/Qwen3-Embedding-0.6B",
         );
     }
@@ -98,24 +96,9 @@ fn check_names(id: &str, revision: Option<&str>) -> Result<()> {
     }
 }
 
-fn client(config: &HubConfig, token: Option<&str>) -> hf_hub::HFResult<HFClientSync> {
-    let mut builder = HFClient::builder()
-        .endpoint(&config.endpoint)
-        .cache_dir(&config.cache);
-    builder = builder.user_agent(USER_AGENT);
-    if let Some(token) = token {
-        builder = builder.token(token);
-    }
-    if let Some(retries) = config.retries {
-        builder = builder.retry_max_attempts(retries);
-    }
-    builder.build_sync()
-}
-
 struct Fetch<'a> {
     config: &'a HubConfig,
     id: &'a str,
-    repository: HFRepositorySync<RepoTypeModel>,
     transfer: Transfer,
     cache: Cache,
     revision: Option<String>,
@@ -126,7 +109,7 @@ struct Fetch<'a> {
 impl Fetch<'_> {
     /// Fetches everything, and returns the snapshot folder.
     fn checkpoint(&mut self) -> Result<PathBuf> {
-        // An adapter alone has no config.json: that is its base's.
+        // An adapter without its base has no config.json.
         let (config, name) = match self.optional(CONFIG)? {
             Some(config) => (config, CONFIG),
             None => match self.optional(ADAPTER_CONFIG)? {
@@ -135,9 +118,9 @@ impl Fetch<'_> {
             },
         };
         let dir = config.parent().unwrap_or(&self.config.cache).to_path_buf();
-        // From here on by commit: the branch may move while gigabytes travel.
+        // Further files are requested by commit, because the branch may move during a long download.
         let commit = dir.file_name().unwrap_or_default().to_string_lossy();
-        // Offline, the cache says what the commit is, and the cache may be another program's work.
+        // Offline, the commit comes from the cache, which another program may have written.
         if !is_commit(&commit) || self.cache.pointer(&commit, name) != config {
             let message = format!(
                 "the cache names {}, which is no commit of the model",
@@ -151,7 +134,7 @@ impl Fetch<'_> {
         self.revision = Some(commit.into_owned());
         if self.optional(ADAPTER_CONFIG)?.is_some() {
             self.optional(ADAPTER_WEIGHTS)?;
-            // An adapter that cannot be merged is refused before the base travels.
+            // Refuses an adapter that cannot be merged before the base is fetched.
             Adapter::find(&dir)?;
         }
         let alone = name == ADAPTER_CONFIG;
@@ -174,7 +157,7 @@ impl Fetch<'_> {
             return Ok(dir);
         }
         let Some(index) = self.optional(WEIGHTS_INDEX)? else {
-            let offline = "the cache does not hold the weights; download once without --offline";
+            let offline = "the cache does not hold the weights; download the model once while the hub may be used";
             let online = "only checkpoints in the safetensors format are read; look for one on the model's page";
             let hint = if self.offline { offline } else { online };
             let message = format!("has neither model.safetensors nor {WEIGHTS_INDEX}");
@@ -187,31 +170,27 @@ impl Fetch<'_> {
     }
 
     fn required(&self, name: &str) -> Result<PathBuf> {
-        let path = name.to_string();
+        let file = name.to_string();
         self.optional(name)?.ok_or_else(|| {
             self.error(if self.offline {
-                HFError::LocalEntryNotFound { path }
+                Failure::NotCached { file }
             } else {
-                HFError::EntryNotFound {
-                    path,
-                    repo_id: self.id.to_string(),
-                    context: None,
-                }
+                Failure::NoFile { file }
             })
         })
     }
 
-    /// As [`required`](Self::required), but nothing where there is no such file.
+    /// Fetches a file as [`required`](Self::required) does; none if there is no such file.
     fn optional(&self, name: &str) -> Result<Option<PathBuf>> {
+        let revision = self.revision.as_deref().unwrap_or("main");
         if self.offline {
-            return self.cached(name);
+            return Ok(self.cache.find(revision, name));
         }
-        // What a commit holds does not change.
-        if let Some(commit) = self.revision.as_deref().filter(|name| is_commit(name)) {
-            let pointer = self.cache.pointer(commit, name);
-            if pointer.exists() {
-                return Ok(Some(pointer));
-            }
+        // Files of a commit never change.
+        if is_commit(revision)
+            && let Some(pointer) = self.cache.find(revision, name)
+        {
+            return Ok(Some(pointer));
         }
         let Some(stated) = self.describe(name)? else {
             return Ok(None);
@@ -224,28 +203,11 @@ impl Fetch<'_> {
             self.transfer(name, &stated)?;
         }
         drop(lock);
-        let revision = self.revision.as_deref().unwrap_or("main");
         let linked = self.cache.link(Some(revision), name, &stated);
         linked.map(Some).map_err(|error| self.error(error.into()))
     }
 
-    /// The file, if the cache has it.
-    fn cached(&self, name: &str) -> Result<Option<PathBuf>> {
-        let found = self
-            .repository
-            .download_file()
-            .filename(name)
-            .maybe_revision(self.revision.clone())
-            .local_files_only(true)
-            .send();
-        match found {
-            Ok(path) => Ok(Some(path)),
-            Err(HFError::EntryNotFound { .. } | HFError::LocalEntryNotFound { .. }) => Ok(None),
-            Err(error) => Err(self.error(error)),
-        }
-    }
-
-    /// What the hub states about a file; `None` where it has no such file.
+    /// Requests the hub's description of a file; `None` if the hub has no such file.
     fn describe(&self, name: &str) -> Result<Option<Stated>> {
         let revision = self.revision.as_deref().unwrap_or("main");
         let response = self.transfer.describe(revision, name);
@@ -255,12 +217,12 @@ impl Fetch<'_> {
             return Ok(None);
         }
         if !status.is_success() && !status.is_redirection() {
-            return Err(self.explain(name, status));
+            return Err(self.error(refused(&response, name)));
         }
         let stated = Stated::read(response.headers(), status.is_redirection());
         stated.map(Some).map_err(|what| {
             if let Some(elsewhere) = location(&response).filter(|_| status.is_redirection()) {
-                // A mirror that has moved, or one behind a login page: nothing is asked there unless the user says so.
+                // A mirror that has moved, or a login page. No request goes there unless the user sets HF_ENDPOINT.
                 let message = format!(
                     "the hub at {} answers {status} and sends {name} to {elsewhere}, without what a hub states about a file",
                     self.config.endpoint
@@ -281,23 +243,9 @@ impl Fetch<'_> {
         })
     }
 
-    /// Asks once more through the hub client, which tells refusals apart; it writes nothing.
-    fn explain(&self, name: &str, status: StatusCode) -> Error {
-        let asked = self
-            .repository
-            .get_file_metadata()
-            .filepath(name)
-            .maybe_revision(self.revision.as_deref())
-            .send();
-        match asked {
-            Err(error) => self.error(error),
-            Ok(_) => self.refuse(format!("the hub answers {status} for {name}"), AGAIN),
-        }
-    }
-
-    /// Downloads a file's contents, and keeps them if they are what the hub stated.
+    /// Downloads a file's contents, and keeps them if size and digest match the hub's description.
     fn transfer(&self, name: &str, stated: &Stated) -> Result<()> {
-        // By commit: the branch may have moved since.
+        // Requested by commit, because the branch may have moved since the description.
         let response = self.transfer.fetch(&stated.commit, name);
         let response = response.map_err(|error| self.error(error.into()))?;
         let status = response.status();
@@ -316,14 +264,14 @@ impl Fetch<'_> {
         let arrived = saved.map_err(|error| self.broken(name, error))?;
         if let Some(size) = stated.size.filter(|size| *size != arrived.bytes) {
             let message = format!(
-                "the hub sent {} bytes of {name}, which has {size}",
+                "the hub sent {} bytes of {name}, and states {size}",
                 arrived.bytes
             );
             return Err(self.refuse(message, AGAIN));
         }
         if let Some(sha256) = stated.sha256().filter(|sha256| *sha256 != arrived.sha256) {
             let message = format!(
-                "{name} arrived with the SHA-256 {}, and the hub states {sha256}: it was damaged or changed on its way",
+                "{name} was received with the SHA-256 {}, and the hub states {sha256}: it was damaged or changed on the way",
                 arrived.sha256
             );
             return Err(self.refuse(
@@ -334,13 +282,15 @@ impl Fetch<'_> {
         partial.keep().map_err(|error| self.error(error.into()))
     }
 
-    /// Why a transfer ended early: a read fails where the connection was cut, a write where the disk is full.
+    /// The error for a transfer that ended early. A read error means that the connection was cut, a write error that the disk
+    /// is full.
     fn broken(&self, name: &str, error: std::io::Error) -> Error {
         let cut = error
             .get_ref()
             .is_some_and(|inner| inner.is::<reqwest::Error>());
         if cut {
-            let message = format!("the connection to the hub was cut while {name} arrived");
+            let message =
+                format!("the connection to the hub was cut during the transfer of {name}");
             return self.refuse(message, AGAIN);
         }
         self.error(error.into())
@@ -350,8 +300,18 @@ impl Fetch<'_> {
         refusal(self.id, message, hint)
     }
 
-    fn error(&self, error: HFError) -> Error {
-        hub_error(self.id, &self.config.cache, &self.config.endpoint, error)
+    fn error(&self, failure: Failure) -> Error {
+        hub_error(self.id, &self.config.cache, &self.config.endpoint, failure)
+    }
+}
+
+/// The failure that an answer without success means.
+fn refused(response: &Response, file: &str) -> Failure {
+    let seconds = response.headers().get(RETRY_AFTER);
+    Failure::Status {
+        status: response.status(),
+        retry_after: seconds.and_then(|seconds| seconds.to_str().ok()?.trim().parse().ok()),
+        file: file.to_owned(),
     }
 }
 

@@ -1,11 +1,11 @@
-//! What the hub states about a file before it is downloaded.
+//! The hub's description of a file, which comes before its download.
 //!
-//! Its identity and its commit become parts of paths in the cache. A hostile mirror, or anybody on the way to one that
-//! speaks plain http, could name any file on this machine with them, so both are checked before anything else is done.
+//! ETag and commit become parts of paths in the cache. A hostile mirror, or an attacker on the network between, could name any
+//! file on this machine with them, so both are checked first.
 
 use reqwest::header::{CONTENT_LENGTH, ETAG, HeaderMap};
 
-/// Length of a commit id, and of the SHA-1 that git has for a small file.
+/// Length of a commit id, and of the SHA-1 by which git identifies a small file.
 const SHA1: usize = 40;
 /// Length of the SHA-256 of a large file.
 const SHA256: usize = 64;
@@ -13,20 +13,20 @@ const SHA256: usize = 64;
 /// A file as the hub describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stated {
-    /// 40 or 64 hexadecimal digits: the name of its contents in the cache.
+    /// The name of the file's contents in the cache: 40 or 64 hexadecimal digits.
     pub(super) etag: String,
-    /// 40 hexadecimal digits: the commit that the revision means now.
+    /// The current commit of the revision: 40 hexadecimal digits.
     pub(super) commit: String,
-    /// Bytes, where the hub says so.
+    /// The size in bytes, if the hub states it.
     pub(super) size: Option<u64>,
 }
 
 impl Stated {
-    /// Reads the headers of an answer to `HEAD`. Large files are on another server: `X-Linked-…` describes those, and
-    /// `redirected` says that the answer's own length is not the file's.
+    /// Reads the headers of an answer to `HEAD`. Large files are on another server, and `X-Linked-…` headers describe them.
+    /// With `redirected`, the answer's own length is not the file's.
     ///
     /// # Errors
-    /// Which header is missing, or not of the form that the hub gives it.
+    /// The name of a header that is missing or malformed.
     pub(super) fn read(headers: &HeaderMap, redirected: bool) -> Result<Self, String> {
         let text = |name: &str| {
             headers
@@ -62,13 +62,13 @@ impl Stated {
         })
     }
 
-    /// The SHA-256 of the file's contents, which is what the hub calls large files.
+    /// The SHA-256 of the file's contents, which is the ETag of large files.
     pub(super) fn sha256(&self) -> Option<&str> {
         Some(self.etag.as_str()).filter(|etag| etag.len() == SHA256)
     }
 }
 
-/// Whether `text` is the id of a commit, and nothing that could lead out of a folder.
+/// Whether `text` is a commit id, so that it cannot lead out of a folder.
 pub(super) fn is_commit(text: &str) -> bool {
     is_hex(text, SHA1)
 }
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_no_digests_are_rejected() {
+    fn names_that_are_not_digests_are_rejected() {
         let long = format!("{COMMIT}0");
         for bad in [
             "",

@@ -1,4 +1,4 @@
-//! Requests for files of a model.
+//! HTTP requests for the files of a model.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -13,28 +13,27 @@ use sha2::{Digest as _, Sha256};
 
 use super::fetch::HubConfig;
 use super::report::Progress;
-use crate::digest::hexadecimal;
 
-/// How long connecting may take, and the answer to a question without contents.
+/// The timeout for connecting, and for the answer to a `HEAD` request.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Redirects within the hub, which renames models.
+/// The limit of redirects within the hub, which redirects renamed models.
 const REDIRECTS: usize = 10;
-/// How often a request is tried that the hub did not answer, or could not for now.
+/// How often a request is tried again if the hub does not answer, or answers with a server error.
 const RETRIES: usize = 3;
 
-/// Asks one hub for the files of one model.
+/// Requests the files of one model from one hub.
 #[derive(Debug)]
 pub(super) struct Transfer {
-    /// Shows answers as they are.
+    /// Does not follow redirects.
     asking: Client,
-    /// Follows redirects to where the contents of large files are; the token stays with the hub.
+    /// Follows redirects to the servers of large files. The token is sent to the hub only.
     fetching: Client,
     root: Url,
     token: Option<String>,
     retries: usize,
 }
 
-/// What arrived of a file.
+/// The size and digest of a file that was received.
 #[derive(Debug)]
 pub(super) struct Arrived {
     pub(super) bytes: u64,
@@ -42,7 +41,7 @@ pub(super) struct Arrived {
 }
 
 impl Transfer {
-    /// For the model `id`; `None` where the endpoint is no address of a hub.
+    /// Returns a client for the model `id`; `None` if the endpoint is not a URL.
     pub(super) fn new(
         config: &HubConfig,
         id: &str,
@@ -60,14 +59,14 @@ impl Transfer {
             .push("resolve");
         drop(segments);
         let mut headers = HeaderMap::new();
-        // Digests and sizes are those of the file itself.
+        // Stated digests and sizes are those of the uncompressed file.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let client = || {
             Client::builder()
                 .user_agent(super::USER_AGENT)
                 .default_headers(headers.clone())
                 .connect_timeout(PATIENCE)
-                // Weights may travel for hours.
+                // The transfer of weights may take hours.
                 .timeout(None)
         };
         Ok(Some(Self {
@@ -87,7 +86,8 @@ impl Transfer {
         url
     }
 
-    /// The hub's description of a file. Redirects elsewhere are returned, because they hold it.
+    /// Requests the hub's description of a file. A redirect to another server is returned, because its headers are the
+    /// description.
     pub(super) fn describe(&self, revision: &str, name: &str) -> reqwest::Result<Response> {
         let mut url = self.url(revision, name);
         for _ in 0..REDIRECTS {
@@ -100,7 +100,7 @@ impl Transfer {
         self.send(|| self.asking.head(url.clone()).timeout(PATIENCE))
     }
 
-    /// Begins to fetch a file.
+    /// Requests a file's contents.
     pub(super) fn fetch(&self, revision: &str, name: &str) -> reqwest::Result<Response> {
         let url = self.url(revision, name);
         self.send(|| self.fetching.get(url.clone()))
@@ -128,18 +128,18 @@ impl Transfer {
     }
 }
 
-/// Where an answer sends us, in words: without the query, which may hold a signature.
+/// The address that a redirect leads to, for an error message: without the query, which may hold a signature.
 pub(super) fn location(response: &Response) -> Option<String> {
     let location = response.headers().get(LOCATION)?.to_str().ok()?;
     let mut url = response.url().join(location).ok()?;
     url.set_query(None);
     url.set_fragment(None);
-    // Nor a password.
+    // It may hold a password.
     let _ = url.set_password(None);
     Some(url.to_string())
 }
 
-/// Where an answer sends us, if that is the same server.
+/// The address that a redirect leads to, if it is on the same server.
 fn within(response: &Response) -> Option<Url> {
     if !response.status().is_redirection() || response.status() == StatusCode::NOT_MODIFIED {
         return None;
@@ -150,7 +150,7 @@ fn within(response: &Response) -> Option<Url> {
     (next.origin() == response.url().origin()).then_some(next)
 }
 
-/// Writes an answer's contents to `path`, at most `most` bytes of them and one more.
+/// Writes an answer's body to `path`, at most `most` bytes and one more, by which the caller sees that it is too long.
 ///
 /// # Errors
 /// The connection was cut, or the file cannot be written.
@@ -176,11 +176,11 @@ pub(super) fn save(
     }
     Ok(Arrived {
         bytes,
-        sha256: hexadecimal(&hasher.finalize()),
+        sha256: hex::encode(hasher.finalize()),
     })
 }
 
-/// A file's transfer, as it is shown; it ends when this is dropped.
+/// A progress bar for one file. It ends when it is dropped.
 pub(super) struct Bar {
     name: String,
     progress: Option<Arc<dyn Progress>>,

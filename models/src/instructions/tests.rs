@@ -1,4 +1,4 @@
-//! The built-in wordings, and what a user's file may do to them.
+//! The built-in instructions, and the files that extend or replace them.
 
 use super::*;
 
@@ -58,7 +58,7 @@ fn the_built_in_wordings_are_those_of_the_source() {
     assert!(
         instructions
             .iter()
-            .all(|entry| entry.role == Role::Query && entry.source.is_some())
+            .all(|entry| entry.role == QUERY && entry.source.is_some())
     );
 }
 
@@ -73,7 +73,7 @@ fn domains_are_found_in_any_case_and_by_alias() {
 }
 
 #[test]
-fn an_unknown_domain_is_answered_with_the_known_ones() {
+fn the_error_for_an_unknown_domain_lists_the_known_ones() {
     let message = Instructions::builtin()
         .get("astrology")
         .unwrap_err()
@@ -104,7 +104,7 @@ fn a_file_may_replace_the_built_in_ones() {
 }
 
 #[test]
-fn without_a_file_the_built_in_ones_stand() {
+fn without_a_file_the_built_in_instructions_are_used() {
     assert_eq!(Instructions::load(None).unwrap(), Instructions::builtin());
 }
 
@@ -144,7 +144,7 @@ fn unusable_wordings_and_names_are_refused() {
 }
 
 #[test]
-fn a_misspelt_key_is_refused_and_the_file_named() {
+fn a_misspelt_key_is_an_error_that_names_the_file() {
     let error = parse("[domains.a]\ninstrution = \"x\"").unwrap_err();
     assert!(matches!(error, Error::Toml { .. }));
     assert!(error.to_string().contains("mine.toml"));

@@ -67,7 +67,7 @@ fn altered(change: impl FnOnce(&mut Value)) -> Result<Manifest> {
 }
 
 #[test]
-fn what_is_written_reads_back_and_nothing_else_is_left() {
+fn a_written_manifest_reads_back_and_no_other_file_is_left() {
     let (dir, mut manifest) = model();
     assert!(!Manifest::is_model_dir(dir.path()));
     manifest.write(dir.path()).unwrap();
@@ -94,9 +94,9 @@ fn the_words_in_the_file_are_the_documented_ones() {
 }
 
 #[test]
-fn another_format_names_its_writer_and_the_cure() {
+fn the_error_for_another_format_names_its_program_and_a_remedy() {
     for format in [FORMAT_VERSION - 1, FORMAT_VERSION + 1] {
-        // Nothing else in it need be understood.
+        // The other fields are not parsed.
         let error = altered(|value| {
             *value = json!({"format": format, "program": "lexivec 9.0.0", "decoder": 7});
         })
@@ -155,7 +155,7 @@ fn damaged_fields_are_refused_by_name() {
 }
 
 #[test]
-fn a_folder_without_manifest_is_no_model() {
+fn a_folder_without_manifest_is_not_a_model() {
     let dir = tempfile::tempdir().unwrap();
     assert!(
         Manifest::read(dir.path())
@@ -211,7 +211,7 @@ fn dimensions_reach_from_32_to_the_full_width() {
 }
 
 #[test]
-fn the_models_digest_depends_on_files_alone() {
+fn the_models_digest_depends_only_on_files() {
     let (_dir, manifest) = model();
     let digest = manifest.digest();
     assert_eq!(digest.len(), 64);
@@ -239,7 +239,7 @@ fn a_manifest_that_cannot_be_written_leaves_nothing() {
 }
 
 #[test]
-fn a_known_answer_that_is_not_the_models_is_refused() {
+fn a_known_answer_that_does_not_fit_the_model_is_refused() {
     assert!(altered(|value| value["known_answer"] = Value::Null).is_ok());
     for (tokens, vector) in [
         (json!([]), json!([1.0])),

@@ -94,7 +94,7 @@ fn reads_the_published_files() {
 }
 
 #[test]
-fn without_files_last_token_is_assumed_and_said() {
+fn without_files_last_token_is_assumed_with_a_note() {
     let dir = tempfile::tempdir().unwrap();
     let config = SentenceConfig::read(dir.path()).unwrap();
     assert!(config.assumed);
@@ -109,7 +109,7 @@ fn module_names_of_later_releases_are_understood() {
 }
 
 #[test]
-fn a_missing_normalize_module_is_accepted_and_said() {
+fn a_missing_normalize_module_is_accepted_with_a_note() {
     let config = composed(&modules(
         OLD,
         &[("Transformer", ""), ("Pooling", "1_Pooling")],
@@ -252,7 +252,7 @@ fn transformer(config: &Value) -> Result<SentenceConfig> {
     SentenceConfig::read(dir.path())
 }
 
-/// What sentence-transformers 6.2 wrote for `models/nano` after `model.max_seq_length = 128`.
+/// The files that sentence-transformers 6.2 wrote for `models/nano` after `model.max_seq_length = 128`.
 #[test]
 fn reads_what_sentence_transformers_6_writes() {
     let dir = tempfile::tempdir().unwrap();
@@ -313,7 +313,7 @@ fn reads_what_sentence_transformers_6_writes() {
 }
 
 #[test]
-fn the_tokenizers_limit_counts_where_there_is_no_other() {
+fn the_tokenizers_limit_applies_if_there_is_no_other() {
     let dir = tempfile::tempdir().unwrap();
     let config = || SentenceConfig::read(dir.path());
     // A tokenizer without a limit, as transformers writes it.
@@ -349,7 +349,7 @@ fn the_tokenizers_limit_counts_where_there_is_no_other() {
 }
 
 #[test]
-fn settings_under_which_texts_are_prepared_otherwise_are_refused() {
+fn settings_that_change_how_texts_are_prepared_are_refused() {
     for (config, named) in [
         (json!({"transformer_task": "fill-mask"}), "transformer_task"),
         (
@@ -387,7 +387,7 @@ fn settings_under_which_texts_are_prepared_otherwise_are_refused() {
 }
 
 #[test]
-fn other_kinds_of_models_are_refused_and_a_width_is_said() {
+fn other_kinds_of_models_are_refused_and_truncation_is_noted() {
     let dir = tempfile::tempdir().unwrap();
     let name = "config_sentence_transformers.json";
     write(&dir, name, &json!({"model_type": "SparseEncoder"}));

@@ -1,7 +1,7 @@
 //! The settings of sentence-transformers' Transformer module, and the tokenizer's limit.
 //!
-//! `sentence_bert_config.json` held `max_seq_length` and `do_lower_case` up to sentence-transformers 5.3. Since 5.4 it says
-//! how the network is called and what texts are prepared with, and the limit is only in `tokenizer_config.json`
+//! Up to sentence-transformers 5.3, `sentence_bert_config.json` holds `max_seq_length` and `do_lower_case`. Since 5.4 it says how
+//! the network is called and how texts are prepared, and the limit is only in `tokenizer_config.json`
 //! (`sentence_transformers/base/modules/transformer.py`, `Transformer.config_keys`). A setting that would change vectors is
 //! refused by name.
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::error::{Error, Result};
 use crate::files::read_json_if_there;
 
-/// Arguments of the tokenizer that change no token of a text that is tokenised by itself.
+/// Arguments of the tokenizer that do not change the tokens of a single text.
 const HARMLESS: [&str; 5] = [
     "padding",
     "padding_side",
@@ -21,11 +21,10 @@ const HARMLESS: [&str; 5] = [
     "return_attention_mask",
 ];
 
-/// Reads `max_seq_length`, where there is one.
+/// Reads `max_seq_length`; none if it is not set.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for a setting under which the same weights give other vectors; [`Error::Invalid`] for a length
-/// that is none.
+/// [`Error::Unsupported`] for a setting that would change vectors; [`Error::Invalid`] for a length that is not a number.
 pub(super) fn read(path: &Path) -> Result<Option<usize>> {
     let config: Map<String, Value> = read_json_if_there(path)?.unwrap_or_default();
     let config = Config {
@@ -49,21 +48,21 @@ pub(super) fn read(path: &Path) -> Result<Option<usize>> {
     length(path, "max_seq_length", config.get("max_seq_length"))
 }
 
-/// Reads `model_max_length` of a `tokenizer_config.json`, where there is one.
+/// Reads `model_max_length` of a `tokenizer_config.json`; none if it is not set.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a length that is none.
+/// [`Error::Invalid`] for a length that is not a number.
 pub(super) fn tokenizer_length(path: &Path) -> Result<Option<usize>> {
     let config: Map<String, Value> = read_json_if_there(path)?.unwrap_or_default();
     length(path, "model_max_length", config.get("model_max_length"))
 }
 
-/// A number of tokens. transformers writes 10^30 where a tokenizer has no limit.
+/// Parses a number of tokens. transformers writes 10^30 for a tokenizer without a limit.
 fn length(path: &Path, field: &str, value: Option<&Value>) -> Result<Option<usize>> {
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match value.as_f64() {
-            // Whatever is beyond a `usize` becomes the largest.
+            // The cast saturates.
             Some(tokens) if tokens >= 1.0 => Ok(Some(tokens as usize)),
             _ => Err(Error::invalid(
                 path,
@@ -80,7 +79,7 @@ struct Config<'a> {
 }
 
 impl Config<'_> {
-    /// A field that is there and not null.
+    /// Returns a field if it exists and is not null.
     fn get(&self, key: &str) -> Option<&Value> {
         self.fields.get(key).filter(|value| !value.is_null())
     }
@@ -94,7 +93,7 @@ impl Config<'_> {
         }
     }
 
-    /// Texts must go through the network's usual forward pass, not through a chat template or another output.
+    /// Refuses texts that go through a chat template, or vectors from another output than the last hidden state.
     fn check_text_modality(&self) -> Result<()> {
         let Some(modalities) = self.get("modality_config") else {
             return Ok(());
@@ -116,7 +115,7 @@ impl Config<'_> {
         ))
     }
 
-    /// Arguments of the tokenizer's call, by modality.
+    /// Refuses arguments of the tokenizer's call that would change tokens.
     fn check_processing(&self) -> Result<()> {
         let Some(kwargs) = self.get("processing_kwargs") else {
             return Ok(());

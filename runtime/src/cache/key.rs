@@ -1,6 +1,6 @@
 //! What a state is stored under.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use sha2::{Digest, Sha256};
 
@@ -29,12 +29,7 @@ impl Key {
     /// 64 lower-case hexadecimal digits.
     #[must_use]
     pub fn hex(&self) -> String {
-        let mut text = String::with_capacity(64);
-        for byte in self.0 {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
+        hex::encode(self.0)
     }
 
     pub(super) fn bytes(&self) -> &[u8; 32] {

@@ -213,8 +213,7 @@ mod tests {
         //   struct.pack('<Q', 5) + b'model' + struct.pack('<I', 1)).digest(); v = struct.pack('<2f', 1, -2);
         //   print((b'\1\0' + struct.pack('<I', zlib.crc32(key + b'\1\0' + v)) + v).hex())"
         let bytes = encode(&key(1), &[1.0, -2.0], F32);
-        let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(hex, "0100bac809660000803f000000c0");
+        assert_eq!(hex::encode(&bytes), "0100bac809660000803f000000c0");
         assert_eq!(bytes.len(), F32.stored_bytes(2, false));
     }
 

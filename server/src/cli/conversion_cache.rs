@@ -12,9 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use lexivec_convert::ConvertOptions;
-use lexivec_models::{
-    Checkpoint, FORMAT_VERSION, FileRecord, Manifest, WeightStorage, cache_dir, hexadecimal,
-};
+use lexivec_models::{Checkpoint, FORMAT_VERSION, FileRecord, Manifest, WeightStorage, cache_dir};
 use sha2::{Digest as _, Sha256};
 
 use crate::stdio::say;
@@ -58,7 +56,7 @@ pub(crate) fn place(checkpoint: &Checkpoint, options: &ConvertOptions) -> anyhow
         add(&name.to_string_lossy());
         add(digest);
     }
-    let id = hexadecimal(&digest.finalize()[..12]);
+    let id = hex::encode(&digest.finalize()[..12]);
     let name = checkpoint.source.name.replace('/', "--");
     let precision = options.precision;
     Ok(root.join("models").join(format!("{name}-{precision}-{id}")))
@@ -138,7 +136,7 @@ fn identity(path: &Path) -> anyhow::Result<String> {
     file.seek(SeekFrom::Start(data.len().saturating_sub(ENDS as u64)))?;
     file.take(ENDS as u64).read_to_end(&mut end)?;
     digest.update(&end);
-    Ok(hexadecimal(&digest.finalize()))
+    Ok(hex::encode(digest.finalize()))
 }
 
 /// The inode's own time is among them: unlike the time of the contents, nobody can set it.

@@ -246,7 +246,7 @@ fn print(precision: Precision, report: &Report) -> anyhow::Result<()> {
 /// One line for what calibration decided.
 pub(crate) fn calibrated(q: &Quantization) -> String {
     let count = |precision| {
-        q.products
+        q.linear_groups
             .iter()
             .filter(|p| p.precision == precision)
             .count()

@@ -129,7 +129,12 @@ fn look_at_providers(compute: &ComputeArgs, providers: &ProviderSettings, found:
         Ok(library) => library,
         Err(error) => return found.add("onnxruntime", Status::Failed, error.to_string()),
     };
-    let value = format!("{} at {}", library.version(), library.path().display());
+    let value = format!(
+        "{} at {} ({})",
+        library.version(),
+        library.path().display(),
+        library.origin()
+    );
     found.add("onnxruntime", Status::Ok, value);
     for provider in Provider::ALL {
         // One that was not asked for and does not start is no fault.

@@ -120,11 +120,11 @@ fn products(q: &Quantization) -> String {
         "\n{:52} {:9} {:>9}  {:8} {:>10}\n",
         "product", "precision", "smoothing", "rounding", "effect"
     );
-    for p in &q.products {
+    for p in &q.linear_groups {
         let smoothing = p.smoothing.map_or("-".to_owned(), |s| format!("{s:.2}"));
         table += &format!(
             "{:52} {:9} {smoothing:>9}  {:8} {:>10.2e}\n",
-            p.name, p.precision, p.rounding, p.effect
+            p.name, p.precision, p.rounding, p.sensitivity
         );
     }
     table + "\neffect: mean 1 - cosine to fp32 with this product alone in int8"

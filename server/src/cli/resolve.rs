@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::bail;
 use lexivec_convert::{ConvertOptions, Error as ConvertError, convert};
 use lexivec_models::{
-    Adapter, Checkpoint, Manifest, Precision, catalog, download, find, is_hub_id,
+    Adapter, Checkpoint, Manifest, Precision, catalog, download, find, installed_model, is_hub_id,
 };
 use lexivec_runtime::Provider;
 
@@ -61,12 +61,13 @@ pub(crate) fn kind(source: &str, onnx: bool) -> anyhow::Result<Kind> {
     }
 }
 
-/// Opens a checkpoint: a folder, or a hub id, which is downloaded.
+/// Opens a checkpoint: a folder, a model that was installed with the program, or a hub id, which is downloaded.
 pub(crate) fn checkpoint(source: &str, args: &CheckpointArgs) -> anyhow::Result<Checkpoint> {
     let folder = Path::new(source);
-    let folder = match folder.exists() {
-        true => folder.to_path_buf(),
-        false => downloaded(source, &args.hub)?,
+    let folder = match (folder.exists(), installed_model(source)) {
+        (true, _) => folder.to_path_buf(),
+        (false, Some(installed)) => installed,
+        (false, None) => downloaded(source, &args.hub)?,
     };
     let mut checkpoint = match Adapter::find(&folder)? {
         Some(adapter) if Adapter::is_alone(&folder) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use lexivec_models::{hexadecimal, text};
+use lexivec_models::text;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -105,7 +105,7 @@ impl RowDigest {
     }
 
     pub(super) fn value(&self) -> String {
-        hexadecimal(&self.0.clone().finalize())
+        hex::encode(self.0.clone().finalize())
     }
 }
 

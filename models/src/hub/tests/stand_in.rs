@@ -1,5 +1,5 @@
-//! As much of the hub as a download needs, on a port of this machine: `HEAD` and `GET` of a model's files, with
-//! the headers that the hub client relies on, and the ways in which the real one fails.
+//! A stand-in for the hub on a port of this machine: `HEAD` and `GET` of a model's files with the hub's headers, and the ways
+//! in which the real hub fails.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -18,40 +18,40 @@ pub(super) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 #[derive(Clone, Copy)]
 pub(super) enum Mood {
     Good,
-    /// Refuses whoever does not bring the token.
+    /// Refuses requests without the token.
     Gated {
         status: &'static str,
         token: &'static str,
     },
-    /// Sends half of the file and hangs up.
+    /// Sends half of the file and closes the connection.
     Cut {
         file: &'static str,
     },
-    /// Announces the file, then answers its transfer with an error page.
+    /// Describes the file, then answers `GET` with an error page.
     ErrorPage {
         file: &'static str,
     },
-    /// States these in place of the file's identity and the commit.
+    /// Sends this value for this header, which holds the file's ETag or the commit.
     Hostile {
         header: &'static str,
         value: &'static str,
     },
-    /// Answers questions after the first with a hostile identity and commit.
+    /// Answers all requests after the first with a hostile ETag and commit.
     Turns {
         value: &'static str,
     },
-    /// Sends other bytes, as many as it announces.
+    /// Sends other bytes, in the announced number.
     Changed {
         file: &'static str,
     },
-    /// Small files have another path on the hub, and large ones are on another server, which wants no token.
+    /// Redirects small files to another path on the hub, and large ones to another server, which accepts no token.
     Redirecting,
-    /// Sends every request to another server.
+    /// Redirects every request to another server.
     Moved {
         location: &'static str,
     },
     Down,
-    /// Accepts the connection and says nothing.
+    /// Accepts the connection and does not answer.
     Silent,
 }
 
@@ -90,7 +90,7 @@ impl Hub {
                     return;
                 }
                 let shared = Arc::clone(&shared);
-                // A client that hangs up is no failure of the stand-in.
+                // A client may close the connection early.
                 std::thread::spawn(move || stream.and_then(|stream| shared.answer(&stream)));
             }
         });
@@ -118,7 +118,7 @@ impl Hub {
     pub(super) fn stop(&mut self) {
         if let Some(thread) = self.thread.take() {
             self.state.stopped.store(true, Ordering::SeqCst);
-            // Wakes the thread up, which then lets go of the port.
+            // Wakes the thread, which then closes the port.
             let _ = TcpStream::connect(("127.0.0.1", self.port));
             thread.join().unwrap();
         }
@@ -131,9 +131,9 @@ impl Drop for Hub {
     }
 }
 
-/// The identity of a file's contents: the SHA-256 of large files, 40 digits for small ones.
+/// The ETag of a file's contents: the SHA-256 of a large file, 40 hexadecimal digits for a small one.
 pub(super) fn etag(name: &str, bytes: &[u8]) -> String {
-    let digest = |bytes: &[u8]| crate::digest::hexadecimal(&Sha256::digest(bytes));
+    let digest = |bytes: &[u8]| hex::encode(Sha256::digest(bytes));
     if name.ends_with(".safetensors") {
         digest(bytes)
     } else {
@@ -261,7 +261,7 @@ impl State {
             }
             _ => {}
         }
-        // What stands behind a redirect goes by another name.
+        // Files behind a redirect have an ETag of their own.
         let linked = match mood {
             Mood::Hostile {
                 header: "X-Linked-ETag",

@@ -13,8 +13,8 @@ use metrics::{
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 
-use super::error::Code;
-use super::log::Counts;
+use super::errors::Code;
+use super::middleware::log::Counts;
 use super::state::AppState;
 
 const REQUESTS: &str = "lexivec_requests_total";

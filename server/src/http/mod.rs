@@ -2,7 +2,7 @@
 //!
 //! [`configure`] is the one place where routes and extractor policy are set, and [`create_app`] wraps it in the
 //! middleware; the program and its tests use both. [`run`] serves until its shutdown future resolves, then finishes
-//! the requests it has accepted. Every error leaves through the table in [`error`].
+//! the requests it has accepted. Every error leaves through the table in [`errors`].
 
 use std::future::Future;
 use std::net::TcpListener;
@@ -17,52 +17,34 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, Error, HttpRequest, HttpResponse, Resource, Route};
 use utoipa_swagger_ui::SwaggerUi;
 
-mod accept;
-mod addresses;
-mod allowance;
-mod answer;
-mod auth;
 mod body;
-mod budget;
-mod caller;
-mod deadline;
-mod embeddings;
-mod encoding;
-pub mod error;
-mod headers;
-mod health;
-mod hosts;
-mod input;
-mod keys;
-mod listen;
-mod log;
+mod connections;
+pub mod errors;
+mod limits;
 mod metrics;
-mod nulls;
-mod openapi;
-mod page;
+mod middleware;
 mod pipeline;
-mod registry;
-mod request;
-mod room;
+mod routes;
 mod settings;
-mod shape;
 mod state;
-mod tei;
 #[cfg(test)]
 pub(crate) mod tests;
-mod tls;
-mod whole;
+mod types;
 
-pub use budget::Budget;
-pub use error::ApiError;
-pub use hosts::AllowedHosts;
-pub use keys::ApiKeys;
-pub use listen::listen;
+pub use connections::listen::listen;
+pub use connections::tls::{Tls, tls};
+pub use errors::ApiError;
+pub use limits::keys::ApiKeys;
+pub use limits::memory_budget::Budget;
 pub use metrics::Exporter;
-pub use openapi::document;
+pub use middleware::hosts::AllowedHosts;
+pub use routes::openapi::document;
 pub use settings::HttpSettings;
 pub use state::{AppState, ServedModel};
-pub use tls::{Tls, tls};
+
+use connections::{accept, deadline};
+use middleware::{auth, error_format, headers, hosts, log};
+use routes::{embeddings, health, models, openapi, start_page, tei};
 
 /// Routes, and what extractors accept.
 pub fn configure(cfg: &mut ServiceConfig, settings: &HttpSettings) {
@@ -71,8 +53,8 @@ pub fn configure(cfg: &mut ServiceConfig, settings: &HttpSettings) {
         .app_data(settings.allowed_hosts.clone())
         .service(
             web::resource("/")
-                .route(web::get().to(page::show))
-                .route(web::head().to(page::show))
+                .route(web::get().to(start_page::show))
+                .route(web::head().to(start_page::show))
                 // huggingface_hub's InferenceClient asks the bare address.
                 .route(web::post().to(tei::embed))
                 .default_service(web::to(|| refuse_method("GET, HEAD, POST"))),
@@ -89,12 +71,12 @@ pub fn configure(cfg: &mut ServiceConfig, settings: &HttpSettings) {
             web::resource(["/tokenize", "/tokenize/"]),
             web::post().to(tei::tokenize),
         ))
-        .service(shown(web::resource(MODELS), || web::to(registry::models)))
+        .service(shown(web::resource(MODELS), || web::to(models::models)))
         .service(shown(web::resource("/v1/models/{id:.+}"), || {
-            web::to(registry::model)
+            web::to(models::model)
         }))
         .service(shown(web::resource("/v1/domains"), || {
-            web::to(registry::domains)
+            web::to(models::domains)
         }))
         .service(shown(web::resource("/info"), || web::to(tei::info)))
         .service(shown(web::resource("/health"), || web::to(health::health)))
@@ -168,7 +150,7 @@ pub fn create_app(
         ))
         // Outside CORS: a page must not learn what it may do here through a name that it rebound.
         .wrap(from_fn(hosts::check))
-        .wrap(from_fn(shape::reshape_errors))
+        .wrap(from_fn(error_format::reshape_errors))
         .wrap(from_fn(headers::for_browsers))
         .wrap(from_fn(headers::rate_limits))
         .wrap(from_fn(log::request))

@@ -17,14 +17,14 @@ use lexivec_runtime::{
 use lexivec_runtime::{Error as RuntimeError, Truncate};
 use tokio::sync::oneshot;
 
-use super::allowance::{Allowance, Left};
-use super::budget::Share;
-use super::caller;
-use super::error::ApiError;
-use super::input::Input;
-use super::keys::ApiKey;
-use super::log::Counts;
+use super::errors::ApiError;
+use super::limits::caller;
+use super::limits::keys::ApiKey;
+use super::limits::memory_budget::Share;
+use super::limits::rate_limit::{Allowance, Left};
+use super::middleware::log::Counts;
 use super::state::{AppState, ServedModel};
+use super::types::input::Input;
 
 /// Texts of at most this many bytes together, instructions included, are tokenised where they are: that takes less time than handing them to
 /// another thread.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lexivec_runtime::host_memory;
 
-use super::hosts::AllowedHosts;
+use super::middleware::hosts::AllowedHosts;
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::allowance::Left;
-use super::budget::Budget;
-use super::error::ApiError;
-use super::keys::ApiKeys;
+use super::errors::ApiError;
+use super::limits::admission::{Room, Taken};
+use super::limits::keys::ApiKeys;
+use super::limits::memory_budget::Budget;
+use super::limits::rate_limit::Left;
 use super::metrics::Exporter;
-use super::room::{Room, Taken};
 use super::settings::HttpSettings;
 use lexivec_models::Instructions;
 use lexivec_runtime::{Caller, Engine, Error, Load};

@@ -1,0 +1,61 @@
+//! Headers that tell browsers what they may do with an answer, and clients what they may still ask for.
+
+use std::time::Duration;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{
+    CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage as _};
+
+use crate::http::limits::rate_limit::Left;
+
+/// The viewer of the API's document loads its own files, and talks to this server alone. It styles itself inline.
+const VIEWER: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; font-src 'self'; \
+     img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+/// The middleware.
+pub(crate) async fn for_browsers<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let viewer = request.path().starts_with("/docs/");
+    let mut response = next.call(request).await?;
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if viewer {
+        headers.insert(CONTENT_SECURITY_POLICY, VIEWER);
+    }
+    Ok(response)
+}
+
+const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-tokens");
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
+const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset-tokens");
+
+/// The middleware: writes what a handler found out about limits, in the form of OpenAI's headers.
+pub(crate) async fn rate_limits<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let mut response = next.call(request).await?;
+    let left = response.request().extensions().get::<Left>().copied();
+    if let Some(left) = left {
+        let headers = response.headers_mut();
+        headers.insert(LIMIT, left.limit.into());
+        headers.insert(REMAINING, left.remaining.into());
+        if let Ok(reset) = HeaderValue::from_str(&seconds(left.reset)) {
+            headers.insert(RESET, reset);
+        }
+    }
+    Ok(response)
+}
+
+/// As OpenAI writes it: `1.25s`.
+fn seconds(time: Duration) -> String {
+    format!("{:.2}s", time.as_secs_f64())
+}

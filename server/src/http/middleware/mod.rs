@@ -1,0 +1,7 @@
+//! Middleware, which every request passes.
+
+pub(crate) mod auth;
+pub(crate) mod error_format;
+pub(crate) mod headers;
+pub(crate) mod hosts;
+pub(crate) mod log;

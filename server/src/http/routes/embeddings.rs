@@ -1,0 +1,83 @@
+//! `POST /v1/embeddings`.
+
+use std::time::Instant;
+
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use lexivec_runtime::Prefix;
+use lexivec_runtime::metrics::Stage;
+
+use crate::http::body::{self, Parsed};
+use crate::http::errors::ApiError;
+use crate::http::pipeline::{self, Job, numbers};
+use crate::http::state::{AppState, ServedModel};
+use crate::http::types::embeddings_request::EmbeddingsRequest;
+use crate::http::types::embeddings_response;
+use crate::http::types::input::Input;
+use crate::prefix::Choice;
+
+/// Embeds a text, texts, token ids, or lists of token ids.
+///
+/// Also at `/embeddings`, for clients whose base URL has no `/v1`. The body may be compressed with gzip.
+#[utoipa::path(post, path = "/v1/embeddings", tag = "embeddings", request_body = EmbeddingsRequest,
+    responses((status = 200, body = embeddings_response::Embeddings)))]
+pub(crate) async fn create(
+    state: Data<AppState>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let Parsed {
+        value: asked,
+        share,
+    } = body::json::<EmbeddingsRequest>(&state, &request, payload).await?;
+    let model = state.model(&asked.model)?;
+    let prefix = prefix(&asked, model, &state)?;
+    let format = asked.encoding_format;
+    let job = Job {
+        input: asked.input,
+        prefix,
+        dimensions: asked.dimensions,
+        truncate: asked.truncate.into(),
+        normalize: asked.normalize,
+        cache_salt: asked.cache_salt,
+    };
+    let (embeddings, share) = pipeline::embed(&request, &state, model, job, share).await?;
+
+    let started = Instant::now();
+    let (name, numbers) = (model.name.clone(), numbers(&embeddings));
+    let write = move || embeddings_response::json(&name, &embeddings, format);
+    let response = pipeline::respond(HttpResponse::Ok(), share, numbers, write).await?;
+    model
+        .engine
+        .metrics()
+        .stage(Stage::Respond, started.elapsed());
+    Ok(response)
+}
+
+/// What stands before the texts. Token ids are a whole prompt already.
+fn prefix(
+    asked: &EmbeddingsRequest,
+    model: &ServedModel,
+    state: &AppState,
+) -> Result<Prefix, ApiError> {
+    let choice = Choice {
+        instruction: asked.instruction.as_deref(),
+        domain: asked.domain.as_deref(),
+        prompt_name: asked.prompt_name.as_deref(),
+    };
+    match (&asked.input, choice.given()) {
+        (Input::Texts(_), _) => Ok(choice.resolve(model.engine.model(), &state.instructions)?),
+        (Input::Tokens(_), None) if state.refuse_token_ids => {
+            let reason = "this server takes no token ids, for they may be another model's: send text instead \
+                          (LangChain: check_embedding_ctx_length=False)";
+            Err(ApiError::invalid("input", reason))
+        }
+        (Input::Tokens(_), None) => Ok(Prefix::None),
+        (Input::Tokens(_), Some(field)) => {
+            let reason = format!(
+                "`{field}` goes before a text, and `input` is token ids: send text instead"
+            );
+            Err(ApiError::invalid(field, reason))
+        }
+    }
+}

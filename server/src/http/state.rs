@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::errors::ApiError;
-use super::limits::admission::{Room, Taken};
+use super::limits::admission::{Admission, Permit};
 use super::limits::keys::ApiKeys;
 use super::limits::memory_budget::Budget;
 use super::limits::rate_limit::Left;
 use super::metrics::Exporter;
 use super::settings::HttpSettings;
 use lexivec_models::Instructions;
-use lexivec_runtime::{Caller, Engine, Error, Load};
+use lexivec_runtime::{Caller, Engine, Load};
 
 /// A model under the name that requests call it by.
 #[derive(Debug)]
@@ -25,8 +25,8 @@ pub struct ServedModel {
     pub provider: String,
     /// Tokens of a batch at most, as asked for.
     pub max_batch_tokens: usize,
-    /// Texts accepted and not yet answered; taken for a whole request at once, before it is tokenised.
-    room: Room,
+    /// Admits all texts of a request at once, before they are tokenised.
+    admission: Admission,
 }
 
 impl ServedModel {
@@ -38,27 +38,27 @@ impl ServedModel {
         provider: impl Into<String>,
         max_batch_tokens: usize,
     ) -> Self {
-        let room = Room::new(engine.queue().capacity());
+        let admission = Admission::new(engine.queue().capacity());
         Self {
             name: name.into(),
             engine,
             provider: provider.into(),
             max_batch_tokens,
-            room,
+            admission,
         }
     }
 
-    /// Texts that may be accepted and not yet answered.
+    /// The most texts that may be accepted and have no response yet.
     pub(super) fn capacity(&self) -> usize {
-        self.room.capacity()
+        self.admission.capacity()
     }
 
-    /// Room for `texts` texts, all or none.
+    /// Admits all texts of a request, or none.
     ///
     /// # Errors
-    /// [`Error::Overloaded`]; [`Error::InvalidInput`] where there never will be.
-    pub(super) fn admit(&self, texts: usize, caller: Caller) -> Result<Taken, Error> {
-        self.room.take(texts, caller)
+    /// [`ApiError::AtCapacity`]; [`Error::InvalidInput`](lexivec_runtime::Error::InvalidInput) if the texts never fit.
+    pub(super) fn admit(&self, texts: usize, caller: Caller) -> Result<Permit, ApiError> {
+        self.admission.admit(texts, caller)
     }
 
     /// What a caller may still ask for, if it is known how fast the sessions compute.
@@ -177,7 +177,7 @@ impl AppState {
             .iter()
             .find(|model| model.answers_to(name))
             .ok_or_else(|| ApiError::ModelNotFound {
-                asked: name.to_owned(),
+                requested: name.to_owned(),
                 served: self.models.iter().map(|model| model.name.clone()).collect(),
             })
     }

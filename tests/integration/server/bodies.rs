@@ -195,7 +195,7 @@ fn a_gzip_body_is_read_as_what_it_holds() {
     for broken in [body.as_bytes(), &gzip(body.as_bytes())[..30]] {
         client.send(encoded("gzip", broken));
         let answer = client.answer();
-        assert_eq!(answer.outcome(), (400, "invalid_json".to_owned()));
+        assert_eq!(answer.outcome(), (400, "unreadable_body".to_owned()));
         let message: Value = answer.json()["error"]["message"].clone();
         assert!(
             message.as_str().unwrap().contains("Content-Encoding"),

@@ -69,7 +69,7 @@ impl Drop for AnsweringGuard {
 }
 
 /// The middleware that tells a connection's stream of its requests.
-pub(crate) async fn answering(
+pub(crate) async fn count_request(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<Answer>, Error> {

@@ -1,25 +1,26 @@
-//! Errors in the shape of text-embeddings-inference, `{"error","error_type"}`.
+//! Error bodies of text-embeddings-inference, `{"error","error_type"}`.
 //!
-//! `error` is a string, because that is all that clients such as `@huggingface/inference` show. So the string names the field.
+//! Clients such as `@huggingface/inference` show nothing but the string `error`, so it has to name the field.
 
 use actix_web::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{ApiError, clip};
+use super::ApiError;
+use super::response::clip;
 
 /// text-embeddings-inference's body of an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct TeiErrorBody {
-    /// What is wrong and what to do; names the request's field to blame.
+    /// What is wrong and what to do; names the request field that caused the error.
     error: String,
     /// `Validation`, `Overloaded`, `Unhealthy` or `Backend`.
     error_type: &'static str,
 }
 
 impl ApiError {
-    /// Converts the error. The engine calls the field of the texts `input`; on these routes it is `inputs`.
-    pub(crate) fn in_tei_shape(&self, status: StatusCode) -> TeiErrorBody {
+    /// The error's body on text-embeddings-inference's routes, where the field `input` is called `inputs`.
+    pub(super) fn tei_body(&self, status: StatusCode) -> TeiErrorBody {
         let message = self.to_string();
         let message = match (self, message.strip_prefix("input[")) {
             (Self::Runtime { .. }, Some(item)) => format!("inputs[{item}"),
@@ -29,10 +30,10 @@ impl ApiError {
             (Self::Runtime { .. }, Some("input")) => Some("inputs"),
             (_, param) => param,
         };
-        let named =
+        let is_named =
             |param: &str| message.contains(&format!("`{param}")) || message.starts_with(param);
         let error = match param {
-            Some(param) if !named(param) => format!("`{param}`: {message}"),
+            Some(param) if !is_named(param) => format!("`{param}`: {message}"),
             _ => message,
         };
         TeiErrorBody {

@@ -1,7 +1,8 @@
-//! How many texts a model has accepted and not yet answered, and whose they are.
+//! Admission control: how many texts a model has accepted and not yet answered, and whose they are.
 //!
-//! A request of more than an eighth of the room leaves an eighth to smaller ones. One caller alone may have all the rest.
-//! When others want some, each gets a part by its share. A caller who holds more is refused until it holds no more than that.
+//! A request of more than an eighth of the queue leaves an eighth to smaller ones. A caller who is alone may have the
+//! whole rest. When several callers want capacity, each gets a part by its weight, and a caller who holds more is
+//! rejected until it holds no more than its part.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,139 +10,198 @@ use std::time::{Duration, Instant};
 
 use lexivec_runtime::{Caller, Error};
 
-/// Requests of more than this part of the room leave as much to smaller ones.
-const QUEUE_FOR_SMALL: usize = 8;
-/// A caller that was refused is taken into account for so long: its client tries again.
-const REFUSED_COUNTS_FOR: Duration = Duration::from_secs(10);
-/// From this many callers on, those that have nothing here are forgotten.
+use crate::http::errors::ApiError;
+
+/// Requests of more than this part of the queue leave as much to smaller ones.
+const RESERVED_PART: usize = 8;
+/// A rejected caller keeps its claim to a part for so long, because its client tries again.
+const CLAIM_LASTS: Duration = Duration::from_secs(10);
+/// From this many callers on, callers without texts or a claim are forgotten.
 const PRUNE_FROM: usize = 1024;
 
-/// The room of one model; clones share it.
+/// The admission control of one model; clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Room {
+pub(crate) struct Admission {
     capacity: usize,
-    state: Arc<Mutex<State>>,
+    admitted: Arc<Mutex<Admitted>>,
 }
 
+/// The texts that were admitted and have no response yet.
 #[derive(Debug, Default)]
-struct State {
-    used: usize,
-    callers: HashMap<u64, Held>,
-}
-
-#[derive(Debug, Default)]
-struct Held {
+struct Admitted {
     texts: usize,
-    share: u32,
-    refused: Option<Instant>,
+    callers: HashMap<u64, CallerTexts>,
 }
 
-impl Held {
-    /// Whether its caller has texts here, or was refused lately.
+/// One caller's part of the admitted texts.
+#[derive(Debug, Default)]
+struct CallerTexts {
+    texts: usize,
+    weight: u32,
+    rejected: Option<Instant>,
+}
+
+impl CallerTexts {
+    /// Whether the caller has texts here, or was rejected recently.
     fn is_present(&self) -> bool {
-        self.texts > 0
-            || self
-                .refused
-                .is_some_and(|at| at.elapsed() < REFUSED_COUNTS_FOR)
+        self.texts > 0 || self.rejected.is_some_and(|at| at.elapsed() < CLAIM_LASTS)
     }
 }
 
-/// Room that is taken, until it is dropped.
+/// Admitted texts. They count until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Taken {
-    room: Room,
+pub(crate) struct Permit {
+    admission: Admission,
     caller: u64,
     texts: usize,
 }
 
-impl Room {
-    /// Room for so many texts.
+/// Why a request was not admitted. Nothing of it was computed, and a retry may succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// Other texts fill the queue.
+    #[error(
+        "too many texts are waiting: the queue holds {capacity} texts and has {waiting}, so the {texts} texts of this \
+         request do not fit: try again later"
+    )]
+    QueueFull {
+        /// The texts of the request.
+        texts: usize,
+        /// The texts in the queue.
+        waiting: usize,
+        /// The size of the queue.
+        capacity: usize,
+    },
+    /// The request fits only into the part of the queue that is reserved for small requests.
+    #[error(
+        "too many texts are waiting for a request of {texts} texts: the queue holds {capacity} texts and has {waiting}, and \
+         {reserved} places are reserved for small requests: try again later, or send fewer texts per request"
+    )]
+    Reserved {
+        /// The texts of the request.
+        texts: usize,
+        /// The texts in the queue.
+        waiting: usize,
+        /// The size of the queue.
+        capacity: usize,
+        /// The places for small requests.
+        reserved: usize,
+    },
+    /// The caller has its part of the queue, and other callers want theirs.
+    #[error(
+        "this client has {own} texts waiting, and the {texts} texts of this request exceed its part of the queue, which \
+         is {part} texts while other clients are waiting: try again later"
+    )]
+    PartExceeded {
+        /// The texts of the request.
+        texts: usize,
+        /// The caller's texts in the queue.
+        own: usize,
+        /// The caller's part of the queue.
+        part: usize,
+    },
+}
+
+impl Admission {
+    /// Creates admission control for a queue of `capacity` texts.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             capacity,
-            state: Arc::default(),
+            admitted: Arc::default(),
         }
     }
 
-    /// Texts that may be accepted and not yet answered.
+    /// The most texts that may be admitted and have no response yet.
     pub(crate) fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Takes room for `texts` texts, all or none.
+    /// Admits all texts of a request, or none.
     ///
     /// # Errors
-    /// [`Error::Overloaded`]; [`Error::InvalidInput`] where there never will be.
-    pub(crate) fn take(&self, texts: usize, caller: Caller) -> Result<Taken, Error> {
+    /// [`ApiError::AtCapacity`]; [`Error::InvalidInput`] if the texts never fit.
+    pub(crate) fn admit(&self, texts: usize, caller: Caller) -> Result<Permit, ApiError> {
         if texts > self.capacity {
-            return Err(Error::InvalidInput {
-                field: "input",
-                reason: format!(
-                    "{texts} texts are more than this server ever takes at a time ({})",
-                    self.capacity
-                ),
-            });
+            let reason = format!(
+                "the request has {texts} texts, and this server accepts at most {} at a time: send fewer texts per request",
+                self.capacity
+            );
+            let field = "input";
+            return Err(Error::InvalidInput { field, reason }.into());
         }
-        let mut state = self.lock();
-        if state.callers.len() >= PRUNE_FROM {
-            state.callers.retain(|_, held| held.is_present());
+        let mut admitted = self.lock();
+        if admitted.callers.len() >= PRUNE_FROM {
+            admitted.callers.retain(|_, caller| caller.is_present());
         }
-        let fits = self.fits(&state, texts, caller);
-        let held = state.callers.entry(caller.flow).or_default();
-        held.share = caller.weight;
-        if !fits {
-            held.refused = Some(Instant::now());
-            return Err(Error::Overloaded {
-                waiting: state.used,
-                limit: self.capacity,
-            });
+        let fits = self.check(&admitted, texts, caller);
+        let own = admitted.callers.entry(caller.flow).or_default();
+        own.weight = caller.weight;
+        if let Err(rejection) = fits {
+            own.rejected = Some(Instant::now());
+            return Err(rejection.into());
         }
-        held.texts += texts;
-        held.refused = None;
-        state.used += texts;
-        drop(state);
-        Ok(Taken {
-            room: self.clone(),
+        own.texts += texts;
+        own.rejected = None;
+        admitted.texts += texts;
+        drop(admitted);
+        Ok(Permit {
+            admission: self.clone(),
             caller: caller.flow,
             texts,
         })
     }
 
-    fn fits(&self, state: &State, texts: usize, caller: Caller) -> bool {
-        let free = self.capacity - state.used;
+    fn check(&self, admitted: &Admitted, texts: usize, caller: Caller) -> Result<(), Rejection> {
+        let (capacity, waiting) = (self.capacity, admitted.texts);
+        let free = capacity - waiting;
         if texts > free {
-            return false;
+            return Err(Rejection::QueueFull {
+                texts,
+                waiting,
+                capacity,
+            });
         }
-        let reserved = self.capacity / QUEUE_FOR_SMALL;
-        let is_large = texts > reserved && texts + reserved <= self.capacity;
+        let reserved = capacity / RESERVED_PART;
+        let is_large = texts > reserved && texts + reserved <= capacity;
         if is_large && free < texts + reserved {
-            return false;
+            return Err(Rejection::Reserved {
+                texts,
+                waiting,
+                capacity,
+                reserved,
+            });
         }
-        let own = state.callers.get(&caller.flow).map_or(0, |held| held.texts);
-        let others = state.callers.iter();
-        let others = others.filter(|(flow, held)| **flow != caller.flow && held.is_present());
-        let others: u64 = others.map(|(_, held)| u64::from(held.share)).sum();
+        let own = admitted.callers.get(&caller.flow);
+        let own = own.map_or(0, |caller| caller.texts);
+        let others = admitted.callers.iter();
+        let others = others.filter(|(flow, other)| **flow != caller.flow && other.is_present());
+        let others: u64 = others.map(|(_, other)| u64::from(other.weight)).sum();
         if others == 0 || own == 0 {
-            return true;
+            return Ok(());
         }
-        let (all, weight) = ((self.capacity - reserved) as u64, u64::from(caller.weight));
-        (own + texts) as u64 <= all * weight / (others + weight)
+        let weight = u64::from(caller.weight);
+        let part = (capacity - reserved) as u64 * weight / (others + weight);
+        if (own + texts) as u64 <= part {
+            return Ok(());
+        }
+        let part = part as usize;
+        Err(Rejection::PartExceeded { texts, own, part })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing under the lock leaves the counts half-changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Admitted> {
+        // No code under the lock leaves the counts half-changed.
+        self.admitted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Taken {
+impl Drop for Permit {
     fn drop(&mut self) {
-        let mut state = self.room.lock();
-        state.used -= self.texts;
-        if let Some(held) = state.callers.get_mut(&self.caller) {
-            held.texts -= self.texts;
-            if !held.is_present() {
-                state.callers.remove(&self.caller);
+        let mut admitted = self.admission.lock();
+        admitted.texts -= self.texts;
+        if let Some(caller) = admitted.callers.get_mut(&self.caller) {
+            caller.texts -= self.texts;
+            if !caller.is_present() {
+                admitted.callers.remove(&self.caller);
             }
         }
     }
@@ -159,48 +219,81 @@ mod tests {
         }
     }
 
+    fn rejection(admitted: Result<Permit, ApiError>) -> Rejection {
+        match admitted {
+            Err(ApiError::AtCapacity(rejection)) => rejection,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
-    fn one_caller_alone_has_nearly_everything_and_gives_way_when_another_comes() {
-        let room = Room::new(80);
+    fn a_lone_caller_gets_nearly_all_capacity_and_yields_when_another_comes() {
+        let admission = Admission::new(80);
         let [a, b] = [caller(1, 1), caller(2, 1)];
-        let mut held: Vec<Taken> = (0..3).map(|_| room.take(20, a).unwrap()).collect();
-        // An eighth is left to small requests.
-        assert!(room.take(20, a).is_err());
-        let small = room.take(5, a).unwrap();
-        assert!(room.take(30, b).is_err());
-        // The other one wants to come in: the first may not take again what it gives back.
-        held.pop();
-        assert!(room.take(20, a).is_err());
-        let other = room.take(20, b).unwrap();
-        drop((held, small, other));
-        assert!(room.lock().callers.values().all(|held| held.texts == 0));
-        assert_eq!(room.lock().used, 0);
+        let mut permits: Vec<Permit> = (0..3).map(|_| admission.admit(20, a).unwrap()).collect();
+        // An eighth is reserved for small requests.
+        assert_eq!(
+            rejection(admission.admit(20, a)),
+            Rejection::Reserved {
+                texts: 20,
+                waiting: 60,
+                capacity: 80,
+                reserved: 10
+            }
+        );
+        let small = admission.admit(5, a).unwrap();
+        assert_eq!(
+            rejection(admission.admit(30, b)),
+            Rejection::QueueFull {
+                texts: 30,
+                waiting: 65,
+                capacity: 80
+            }
+        );
+        // The other caller has a claim now, so the first may not take back what it releases.
+        permits.pop();
+        assert_eq!(
+            rejection(admission.admit(20, a)),
+            Rejection::PartExceeded {
+                texts: 20,
+                own: 45,
+                part: 35
+            }
+        );
+        let other = admission.admit(20, b).unwrap();
+        drop((permits, small, other));
+        let admitted = admission.lock();
+        assert!(admitted.callers.values().all(|caller| caller.texts == 0));
+        assert_eq!(admitted.texts, 0);
     }
 
     #[test]
-    fn shares_are_by_weight_and_one_request_always_has_its_chance() {
-        let room = Room::new(80);
+    fn parts_follow_weights_and_one_request_per_caller_is_always_possible() {
+        let admission = Admission::new(80);
         let [a, b] = [caller(1, 3), caller(2, 1)];
-        let first = room.take(10, a).unwrap();
-        let second = room.take(10, b).unwrap();
+        let first = admission.admit(10, a).unwrap();
+        let second = admission.admit(10, b).unwrap();
         // Of 70: 52 and 17.
-        assert!(room.take(10, b).is_err());
-        let more = room.take(40, a).unwrap();
-        // Who has nothing here may have one request of any size, if there is room.
+        assert!(admission.admit(10, b).is_err());
+        let more = admission.admit(40, a).unwrap();
+        // A caller without texts may have one request of any size that fits.
         drop(second);
-        let large = room.take(20, b).unwrap();
-        assert!(room.take(1, b).is_err());
+        let large = admission.admit(20, b).unwrap();
+        assert!(admission.admit(1, b).is_err());
         drop((first, more, large));
-        assert!(room.take(60, b).is_ok());
+        assert!(admission.admit(60, b).is_ok());
     }
 
     #[test]
-    fn what_never_fits_is_the_requests_fault() {
-        let room = Room::new(8);
+    fn a_request_that_never_fits_is_invalid() {
+        let admission = Admission::new(8);
         assert!(matches!(
-            room.take(9, caller(1, 1)),
-            Err(Error::InvalidInput { .. })
+            admission.admit(9, caller(1, 1)),
+            Err(ApiError::Runtime {
+                source: Error::InvalidInput { .. },
+                ..
+            })
         ));
-        assert!(room.take(8, caller(1, 1)).is_ok());
+        assert!(admission.admit(8, caller(1, 1)).is_ok());
     }
 }

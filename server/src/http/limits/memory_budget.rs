@@ -109,7 +109,7 @@ impl Share {
     /// Counts so many bytes more.
     ///
     /// # Errors
-    /// [`ApiError::NoMemory`] where others hold too much, [`ApiError::RequestTooLarge`] where there never is enough.
+    /// [`ApiError::RequestMemoryFull`] where others hold too much, [`ApiError::RequestTooLarge`] where there never is enough.
     pub(crate) fn add(&mut self, bytes: usize) -> Result<(), ApiError> {
         let wanted = self.bytes.saturating_add(bytes);
         let reserve = self.budget.capacity / 4;
@@ -126,11 +126,11 @@ impl Share {
         if counted > held {
             let more = counted - held;
             if wanted > LARGE && self.budget.left() < more * UNIT + reserve {
-                return Err(ApiError::NoMemory);
+                return Err(ApiError::RequestMemoryFull);
             }
-            let more = u32::try_from(more).map_err(|_| ApiError::NoMemory)?;
+            let more = u32::try_from(more).map_err(|_| ApiError::RequestMemoryFull)?;
             let permits = Arc::clone(&self.budget.free).try_acquire_many_owned(more);
-            let permits = permits.map_err(|_| ApiError::NoMemory)?;
+            let permits = permits.map_err(|_| ApiError::RequestMemoryFull)?;
             match &mut self.permits {
                 Some(held) => held.merge(permits),
                 None => self.permits = Some(permits),

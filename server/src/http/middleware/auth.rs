@@ -1,4 +1,4 @@
-//! Asks for an API key.
+//! Requires an API key, where the server has keys and the route is not open.
 
 use std::sync::Arc;
 
@@ -11,22 +11,10 @@ use actix_web::{Error, HttpMessage as _, ResponseError as _};
 
 use crate::http::errors::ApiError;
 use crate::http::limits::keys::ApiKeys;
+use crate::http::routes;
 use crate::http::state::AppState;
 
-/// Open to everybody: what load balancers, monitoring and browsers ask for before anybody can give a key.
-const OPEN: [&str; 9] = [
-    "/",
-    "/health",
-    "/livez",
-    "/readyz",
-    "/metrics",
-    "/openapi.json",
-    "/docs",
-    "/docs/",
-    "/favicon.ico",
-];
-
-/// The middleware: refuses requests without a known key in `Authorization: Bearer`.
+/// The middleware: answers 401 to requests without a known key in `Authorization: Bearer`.
 pub(crate) async fn require_key<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
@@ -38,7 +26,7 @@ pub(crate) async fn require_key<B: MessageBody>(
     let known = keys
         .and_then(|keys| keys.find(bearer(&request)?))
         .map(Arc::clone);
-    let open = request.method().is_safe() && is_open(request.path());
+    let open = routes::is_open(request.method(), request.path());
     if !required || open || known.is_some() {
         if let Some(key) = known {
             request.extensions_mut().insert(key);
@@ -52,10 +40,7 @@ pub(crate) async fn require_key<B: MessageBody>(
     Ok(request.into_response(response))
 }
 
-pub(crate) fn is_open(path: &str) -> bool {
-    OPEN.contains(&path) || path.starts_with("/docs/")
-}
-
+/// The key in the header `Authorization: Bearer`.
 fn bearer(request: &ServiceRequest) -> Option<&str> {
     let value = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, key) = value.split_once(' ')?;

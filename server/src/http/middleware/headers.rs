@@ -11,6 +11,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _};
 
 use crate::http::limits::rate_limit::Left;
+use crate::http::routes;
 
 /// The viewer of the API's document loads its own files, and talks to this server alone. It styles itself inline.
 const VIEWER: HeaderValue = HeaderValue::from_static(
@@ -23,7 +24,7 @@ pub(crate) async fn for_browsers<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
-    let viewer = request.path().starts_with("/docs/");
+    let viewer = routes::is_viewer(request.path());
     let mut response = next.call(request).await?;
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

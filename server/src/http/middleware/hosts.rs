@@ -13,6 +13,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, ResponseError as _};
 
 use crate::http::errors::ApiError;
+use crate::http::routes;
 
 /// The names that requests may be sent to. The default allows every name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,16 +79,13 @@ fn without_dot(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-/// Load balancers send these any name, or none, and learn nothing that a web page may not know.
-const PROBES: [&str; 2] = ["/livez", "/readyz"];
-
 /// The middleware: answers 403 to requests for hosts that are not allowed.
 pub(crate) async fn check<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    let probe = PROBES.contains(&request.path());
-    let hosts = request.app_data::<AllowedHosts>().filter(|_| !probe);
+    let checked = !routes::allows_any_host(request.path());
+    let hosts = request.app_data::<AllowedHosts>().filter(|_| checked);
     match hosts.and_then(|hosts| hosts.rejected(&request)) {
         None => Ok(next.call(request).await?.map_into_left_body()),
         Some(host) => {

@@ -15,12 +15,13 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage};
 use opentelemetry::global;
 use opentelemetry::propagation::Extractor;
-use tracing::{Instrument as _, Span};
+use tracing::{Instrument as _, Level, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use crate::http::errors::{ApiError, Code};
+use crate::http::errors::{ApiError, ErrorCode};
 use crate::http::limits::caller;
 use crate::http::metrics;
+use crate::http::routes;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longer ones are replaced.
@@ -106,7 +107,7 @@ fn note<B>(response: &ServiceResponse<B>, span: &Span, id: &str, started: Instan
         .unwrap_or_else(|| "unmatched".to_owned());
     let status = response.status().as_u16();
     let took = started.elapsed();
-    let code = response.response().extensions().get::<Code>().copied();
+    let code = response.response().extensions().get::<ErrorCode>().copied();
     metrics::request(&route, request.method(), status, took, code);
     let detail = response
         .response()
@@ -147,19 +148,16 @@ fn note<B>(response: &ServiceResponse<B>, span: &Span, id: &str, started: Instan
             detail,
             "request failed"
         );
-    } else if QUIET.contains(&route.as_str()) {
+    } else if routes::log_level(&route) == Level::DEBUG {
         tracing::debug!(id, method, route, status, ms, "request");
     } else {
-        let code = code.map(|Code(code)| code);
+        let code = code.map(|code| code.name);
         tracing::info!(
             id, method, route, status, code, key, texts, tokens, cached, queue_ms, infer_ms, ms,
             "request"
         );
     }
 }
-
-/// Asked every few seconds by machines.
-const QUIET: [&str; 4] = ["/health", "/livez", "/readyz", "/metrics"];
 
 /// To the microsecond.
 fn milliseconds(time: Duration) -> f64 {

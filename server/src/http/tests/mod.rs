@@ -74,7 +74,7 @@ impl Network for Fake {
     }
 }
 
-fn state(queue: usize) -> AppState {
+pub(crate) fn state(queue: usize) -> AppState {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/nano/tokenizer.json");
     let model = model_info();
     let tokenizer = Tokenizer::open(path.as_ref(), model.vocabulary, model.max_length).unwrap();

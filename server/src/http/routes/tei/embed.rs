@@ -1,0 +1,115 @@
+//! `POST /embed`.
+
+use std::time::Instant;
+
+use actix_web::http::header::HeaderName;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use lexivec_runtime::metrics::Stage;
+use lexivec_runtime::{Prefix, Truncate};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{json, prompt};
+use crate::http::body::{self, Parsed};
+use crate::http::errors::ApiError;
+use crate::http::pipeline::{self, Job, numbers};
+use crate::http::state::AppState;
+use crate::http::types::input::Input;
+use crate::http::types::integer::Whole;
+
+/// The body of `POST /embed`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EmbedRequest {
+    /// A text, texts, token ids, or lists of token ids.
+    inputs: Input,
+    /// Whether a text that is too long may be cut; off by default.
+    truncate: Option<bool>,
+    /// Which end is cut.
+    truncation_direction: Option<Direction>,
+    /// One of the checkpoint's prompts, put before each text.
+    prompt_name: Option<String>,
+    /// Whether vectors are scaled to unit length; on by default.
+    normalize: Option<bool>,
+    /// Width of the vectors, 1 to the model's.
+    #[schema(value_type = Option<usize>, minimum = 1)]
+    dimensions: Option<Whole>,
+    /// Only `float` is served here; `POST /v1/embeddings` has base64.
+    encoding_format: Option<Format>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+enum Direction {
+    /// The beginning is cut.
+    #[serde(alias = "left")]
+    Left,
+    /// The end is cut.
+    #[serde(alias = "right")]
+    Right,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    Float,
+}
+
+/// Embeds texts, as text-embeddings-inference does.
+#[utoipa::path(post, path = "/embed", tag = "text-embeddings-inference", request_body = EmbedRequest,
+    responses((status = 200, body = Vec<Vec<f32>>)))]
+pub(crate) async fn embed(
+    state: Data<AppState>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let Parsed {
+        value: asked,
+        share,
+    } = body::json::<EmbedRequest>(&state, &request, payload).await?;
+    let (Some(Format::Float) | None) = asked.encoding_format;
+    let model = state.first_model()?;
+    let prefix = match (&asked.inputs, &asked.prompt_name) {
+        (Input::Tokens(_), None) => Prefix::None,
+        (Input::Tokens(_), Some(_)) => {
+            let reason =
+                "a prompt goes before a text, and `inputs` is token ids: send text instead";
+            return Err(ApiError::invalid("prompt_name", reason));
+        }
+        (Input::Texts(_), name) => prompt(&state, model, name.as_deref())?,
+    };
+    let job = Job {
+        input: asked.inputs,
+        prefix,
+        dimensions: asked.dimensions.map(|Whole(width)| width as usize),
+        truncate: match (asked.truncate, asked.truncation_direction) {
+            (None | Some(false), _) => Truncate::Refuse,
+            (Some(true), Some(Direction::Left)) => Truncate::Start,
+            (Some(true), Some(Direction::Right) | None) => Truncate::End,
+        },
+        normalize: asked.normalize.unwrap_or(true),
+        cache_salt: None,
+    };
+    let started = Instant::now();
+    let (embeddings, share) = pipeline::embed(&request, &state, model, job, share).await?;
+    let tokens: usize = embeddings.iter().map(|e| e.tokens).sum();
+    let ms = started.elapsed().as_millis();
+    let respond = Instant::now();
+    let numbers = numbers(&embeddings);
+    let mut response = HttpResponse::Ok();
+    response.insert_header((
+        HeaderName::from_static("x-compute-tokens"),
+        tokens.to_string(),
+    ));
+    response.insert_header((HeaderName::from_static("x-total-time"), ms.to_string()));
+    let write = move || {
+        let vectors: Vec<&[f32]> = embeddings.iter().map(|e| e.vector.as_slice()).collect();
+        json(&vectors)
+    };
+    let response = pipeline::respond(response, share, numbers, write).await?;
+    model
+        .engine
+        .metrics()
+        .stage(Stage::Respond, respond.elapsed());
+    Ok(response)
+}

@@ -7,18 +7,19 @@ use actix_web::rt::time::timeout;
 use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpMessage, HttpRequest};
 use futures_util::StreamExt as _;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 
 use self::content_encoding::Encoding;
-use self::unknown_nulls::Tolerant;
 use crate::http::errors::ApiError;
 use crate::http::limits::memory_budget::{Counted, Share};
 use crate::http::pipeline::blocking;
 use crate::http::state::AppState;
-use crate::surrogate;
 
 mod content_encoding;
+mod parse;
 mod unknown_nulls;
+
+pub(crate) use parse::parse;
 
 /// The largest body in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -103,50 +104,6 @@ fn parse_counted<T: DeserializeOwned>(
     Ok(Parsed { value, share })
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let parsed = serde_path_to_error::deserialize(Tolerant(&mut reader)).map_err(|error| {
-        let path = error.path().to_string();
-        (path, error.into_inner())
-    });
-    let ended = |value| match reader.end() {
-        Ok(()) => Ok(value),
-        Err(error) => Err((".".to_owned(), error)),
-    };
-    parsed.and_then(ended).map_err(|(path, error)| {
-        if is_of_an_escape(&error.to_string())
-            && let Some(lone) = surrogate::find(bytes)
-        {
-            return ApiError::InvalidValue {
-                param: lone.field().map(str::to_owned),
-                reason: lone.to_string(),
-            };
-        }
-        // A broken text would be blamed on the field it breaks off in.
-        match serde_json::from_slice::<IgnoredAny>(bytes) {
-            Err(syntax) => ApiError::InvalidJson(syntax.to_string()),
-            Ok(_) => ApiError::InvalidValue {
-                param: field_of(&error.to_string(), &path),
-                reason: error.to_string(),
-            },
-        }
-    })
-}
-
-/// Whether a message is serde_json's about a `\u` escape, behind the field it is about or alone.
-fn is_of_an_escape(message: &str) -> bool {
-    let field = message
-        .strip_prefix('`')
-        .and_then(|rest| rest.split_once("`: "));
-    let message = field.map_or(message, |(_, rest)| rest);
-    [
-        "unexpected end of hex escape",
-        "lone leading surrogate in hex escape",
-    ]
-    .iter()
-    .any(|kind| message.starts_with(kind))
-}
-
 async fn read(
     request: &HttpRequest,
     payload: Payload,
@@ -177,63 +134,4 @@ async fn chunks(mut payload: Payload, limit: usize, share: &mut Share) -> Result
         body.extend(&chunk, share)?;
     }
     Ok(body.into_bytes().into())
-}
-
-/// Begins a parser's message with the field it is about.
-pub(crate) fn in_field<E: serde::de::Error>(field: &str, message: impl std::fmt::Display) -> E {
-    E::custom(format_args!("`{field}`: {message}"))
-}
-
-/// The field that a parser's message is about: named by the message, else by the place in the body.
-fn field_of(message: &str, path: &str) -> Option<String> {
-    let quoted = |after: &str| {
-        let (_, rest) = message.split_once(after)?;
-        Some(rest.split_once('`')?.0)
-    };
-    let begins = message
-        .strip_prefix('`')
-        .and_then(|rest| rest.split_once("`: "));
-    let named = begins
-        .map(|(name, _)| name)
-        .or_else(|| quoted("unknown field `"))
-        .or_else(|| quoted("missing field `"));
-    let place = path
-        .split(['.', '['])
-        .next()
-        .filter(|p| !p.is_empty() && *p != "?");
-    named.or(place).map(str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_messages_of_the_parser_itself_are_of_an_escape() {
-        for (json, expected) in [
-            (r#""\ud800""#, true),
-            (r#""\ud800\u0041""#, true),
-            (r#""\udc00""#, true),
-            (r#""\u00""#, false),
-        ] {
-            let error = serde_json::from_str::<String>(json).unwrap_err();
-            assert_eq!(is_of_an_escape(&error.to_string()), expected, "{error}");
-            let error: serde_json::Error = in_field("input", error);
-            assert_eq!(is_of_an_escape(&error.to_string()), expected, "{error}");
-        }
-        let named = "unknown field `hex escape`, expected `input`";
-        assert!(!is_of_an_escape(named));
-    }
-
-    #[test]
-    fn the_field_is_found_in_the_message_or_by_its_place() {
-        let error: serde_json::Error = in_field("input", "a string is expected");
-        assert_eq!(field_of(&error.to_string(), "."), Some("input".to_owned()));
-        let missing = "missing field `inputs` at line 1 column 2";
-        assert_eq!(field_of(missing, "."), Some("inputs".to_owned()));
-        let wrong = "invalid type: string, expected usize";
-        assert_eq!(field_of(wrong, "dimensions"), Some("dimensions".to_owned()));
-        assert_eq!(field_of(wrong, "inputs[3].x"), Some("inputs".to_owned()));
-        assert_eq!(field_of(wrong, "."), None);
-    }
 }

@@ -10,7 +10,7 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use super::in_field;
+use super::parse::in_field;
 
 /// A deserializer whose outermost struct does not see unknown fields that are null.
 #[derive(Debug)]

@@ -14,6 +14,7 @@ use crate::http::state::{AppState, ServedModel};
 use crate::http::types::embeddings_request::EmbeddingsRequest;
 use crate::http::types::embeddings_response;
 use crate::http::types::input::Input;
+use crate::http::types::integer::Integer;
 use crate::prefix::Choice;
 
 /// Embeds a text, texts, token ids, or lists of token ids.
@@ -32,13 +33,13 @@ pub(crate) async fn create(
     } = body::json::<EmbeddingsRequest>(&state, &request, payload).await?;
     let model = state.model(&asked.model)?;
     let prefix = prefix(&asked, model, &state)?;
-    let format = asked.encoding_format;
+    let format = asked.encoding_format.unwrap_or_default();
     let job = Job {
         input: asked.input,
         prefix,
-        dimensions: asked.dimensions,
-        truncate: asked.truncate.into(),
-        normalize: asked.normalize,
+        dimensions: asked.dimensions.map(|Integer(width)| width as usize),
+        truncate: asked.truncate.unwrap_or_default().into(),
+        normalize: asked.normalize.unwrap_or(true),
         cache_salt: asked.cache_salt,
     };
     let (embeddings, share) = pipeline::embed(&request, &state, model, job, share).await?;

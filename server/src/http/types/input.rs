@@ -9,7 +9,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::integer::Whole;
+use super::integer::Integer;
 
 /// The most items of a request, by OpenAI's contract.
 pub(crate) const MAX_ITEMS: usize = 2048;
@@ -179,16 +179,16 @@ impl<'de> Deserialize<'de> for Item {
             }
 
             fn visit_u64<E: Error>(self, id: u64) -> Result<Item, E> {
-                Whole::from_u64(id).map(|Whole(id)| Item::Id(id))
+                Integer::from_u64(id).map(|Integer(id)| Item::Id(id))
             }
 
             fn visit_f64<E: Error>(self, id: f64) -> Result<Item, E> {
-                Whole::from_f64(id).map(|Whole(id)| Item::Id(id))
+                Integer::from_f64(id).map(|Integer(id)| Item::Id(id))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Item, A::Error> {
                 let mut ids = Vec::new();
-                while let Some(Whole(id)) = seq.next_element()? {
+                while let Some(Integer(id)) = seq.next_element()? {
                     ids.push(id);
                 }
                 Ok(Item::Ids(ids))

@@ -16,42 +16,42 @@ use crate::http::errors::ApiError;
 use crate::http::pipeline::{self, Job, numbers};
 use crate::http::state::AppState;
 use crate::http::types::input::Input;
-use crate::http::types::integer::Whole;
+use crate::http::types::integer::Integer;
 
 /// The body of `POST /embed`.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a JSON object with `inputs`")]
 pub(crate) struct EmbedRequest {
     /// A text, texts, token ids, or lists of token ids.
     inputs: Input,
-    /// Whether a text that is too long may be cut; off by default.
+    /// Whether a text that is too long is truncated; off by default.
     truncate: Option<bool>,
-    /// Which end is cut.
-    truncation_direction: Option<Direction>,
+    /// Which end of a text that is too long is dropped.
+    truncation_direction: Option<TruncationDirection>,
     /// One of the checkpoint's prompts, put before each text.
     prompt_name: Option<String>,
     /// Whether vectors are scaled to unit length; on by default.
     normalize: Option<bool>,
     /// Width of the vectors, 1 to the model's.
     #[schema(value_type = Option<usize>, minimum = 1)]
-    dimensions: Option<Whole>,
+    dimensions: Option<Integer>,
     /// Only `float` is served here; `POST /v1/embeddings` has base64.
-    encoding_format: Option<Format>,
+    encoding_format: Option<FloatFormat>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-enum Direction {
-    /// The beginning is cut.
+enum TruncationDirection {
+    /// The start.
     #[serde(alias = "left")]
     Left,
-    /// The end is cut.
+    /// The end.
     #[serde(alias = "right")]
     Right,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Format {
+enum FloatFormat {
     Float,
 }
 
@@ -67,7 +67,7 @@ pub(crate) async fn embed(
         value: asked,
         share,
     } = body::json::<EmbedRequest>(&state, &request, payload).await?;
-    let (Some(Format::Float) | None) = asked.encoding_format;
+    let (Some(FloatFormat::Float) | None) = asked.encoding_format;
     let model = state.first_model()?;
     let prefix = match (&asked.inputs, &asked.prompt_name) {
         (Input::Tokens(_), None) => Prefix::None,
@@ -81,11 +81,11 @@ pub(crate) async fn embed(
     let job = Job {
         input: asked.inputs,
         prefix,
-        dimensions: asked.dimensions.map(|Whole(width)| width as usize),
+        dimensions: asked.dimensions.map(|Integer(width)| width as usize),
         truncate: match (asked.truncate, asked.truncation_direction) {
             (None | Some(false), _) => Truncate::Refuse,
-            (Some(true), Some(Direction::Left)) => Truncate::Start,
-            (Some(true), Some(Direction::Right) | None) => Truncate::End,
+            (Some(true), Some(TruncationDirection::Left)) => Truncate::Start,
+            (Some(true), Some(TruncationDirection::Right) | None) => Truncate::End,
         },
         normalize: asked.normalize.unwrap_or(true),
         cache_salt: None,

@@ -22,7 +22,7 @@ const TOKEN: usize = 160;
 
 /// The body of `POST /tokenize`.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a JSON object with `inputs`")]
 pub(crate) struct TokenizeRequest {
     #[schema(schema_with = texts_schema)]
     inputs: Input,

@@ -108,7 +108,7 @@ fn inputs(dice: &mut Dice, tokenizer: &Tokenizer) -> (Value, Vec<Vec<u32>>) {
 /// Whether all vectors are those of the texts, or what the error was. Returns whether the connection goes on: a server
 /// that refuses a large request before it has read it says that it closes.
 fn judge(client: &mut Client, id: &str, expected: &[Vec<f32>], tally: &mut Tally) -> bool {
-    let answer = client.answer();
+    let answer = client.response();
     assert_eq!(
         answer.header("x-request-id"),
         Some(id),
@@ -185,8 +185,8 @@ fn client(local: &Local, number: u64, seed: u64, tokenizer: &Tokenizer, until: I
                     .all(|(id, _, expected)| judge(&mut client, id, expected, &mut tally));
                 if !goes_on {
                     client = local.connect();
-                } else if client.has_more() || client.is_answered() {
-                    let more = client.try_answer();
+                } else if client.has_more() || client.has_response() {
+                    let more = client.try_response();
                     panic!("{number}-{round}: after the last answer came {more:?}");
                 }
             }
@@ -214,7 +214,7 @@ fn stalls(local: &Local, mut dice: Dice, until: Instant) {
         std::thread::sleep(Duration::from_millis(dice.below(200)));
     }
     for mut client in stalled {
-        let answer = client.try_answer();
+        let answer = client.try_response();
         assert!(
             !matches!(&answer, Ok(Some(answer)) if answer.status == 200),
             "an unfinished request was answered: {answer:?}"

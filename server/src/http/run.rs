@@ -58,7 +58,7 @@ pub async fn run(
     server.run().await
 }
 
-/// Logs each SIGHUP of a server without TLS, so that it does not end the process.
+/// Logs each SIGHUP of a server without TLS, which has nothing to reload.
 async fn ignore_hangups(hangup: impl AsyncFn()) {
     loop {
         hangup().await;

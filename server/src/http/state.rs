@@ -8,7 +8,7 @@ use super::errors::ApiError;
 use super::limits::admission::{Admission, Permit};
 use super::limits::keys::ApiKeys;
 use super::limits::memory_budget::Budget;
-use super::limits::rate_limit::Left;
+use super::limits::rate_limit::RateLimitStatus;
 use super::metrics::Exporter;
 use super::settings::HttpSettings;
 use lexivec_models::Instructions;
@@ -62,12 +62,12 @@ impl ServedModel {
     }
 
     /// What a caller may still ask for, if it is known how fast the sessions compute.
-    pub(super) fn left(&self, time: Duration) -> Option<Left> {
+    pub(super) fn left(&self, time: Duration) -> Option<RateLimitStatus> {
         let load = self.engine.load();
         let speed = load.speed()?;
         let limit = (speed * Load::usable(time).as_secs_f64()) as u64;
         let waiting = self.engine.queue().cost() + load.running;
-        Some(Left {
+        Some(RateLimitStatus {
             limit,
             remaining: limit.saturating_sub(waiting as u64),
             reset: Duration::from_secs_f64(waiting as f64 / speed),

@@ -149,7 +149,7 @@ fn a_hangup_reloads_the_certificate_at_once_and_a_broken_file_keeps_the_old_one(
     let dir = tempfile::tempdir().unwrap();
     let (old, new) = (files(dir.path(), "old"), files(dir.path(), "new"));
     let mut program = Program::start(&["--tls-cert", &old.certificate, "--tls-key", &old.key]);
-    let kept = "goes on with the old one";
+    let kept = "keeps the old one";
 
     // The key of another certificate, a file without a key, no file, and a pipe without a writer.
     let steps: [&dyn Fn(); 4] = [
@@ -174,12 +174,12 @@ fn a_hangup_reloads_the_certificate_at_once_and_a_broken_file_keeps_the_old_one(
         assert!(serves(&program, &old.trusted));
     }
 
-    let read = |log: &str| log.contains("was read again").then_some(());
+    let read = |log: &str| log.contains("was reloaded").then_some(());
     assert!(read(&program.log()).is_none());
     fs_err::remove_file(&old.key).unwrap();
     new.copy_over(&old);
     program.signal("-HUP");
-    program.wait_for("that the certificate was read again", read);
+    program.wait_for("that the certificate was reloaded", read);
     assert!(serves(&program, &new.trusted) && !serves(&program, &old.trusted));
     program.signal("-TERM");
     assert_eq!(program.wait().0.code(), Some(0));

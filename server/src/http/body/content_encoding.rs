@@ -1,7 +1,7 @@
-//! Decodes bodies that a client has compressed.
+//! Decodes compressed request bodies.
 //!
-//! A few kilobytes of gzip may decode to gigabytes. So each piece is counted in the request's share before there is room for
-//! it, and decoding ends at the body's limit.
+//! A few kilobytes of gzip may decode to gigabytes. Therefore each piece is reserved before it is stored, and decoding stops at
+//! the limit of bodies.
 
 use std::io::Read as _;
 
@@ -10,21 +10,21 @@ use actix_web::http::header::CONTENT_ENCODING;
 use flate2::read::MultiGzDecoder;
 
 use crate::http::errors::ApiError;
-use crate::http::limits::memory_budget::{Counted, Share};
+use crate::http::limits::memory_budget::{CountedBuffer, Reservation};
 
-/// Bytes that are decoded at a time.
+/// The most bytes decoded at a time.
 const PIECE: usize = 64 << 10;
 
-/// How a body is encoded.
+/// The content encoding of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Encoding {
-    /// As it is.
+pub(crate) enum ContentEncoding {
+    /// Not encoded.
     Identity,
     Gzip,
 }
 
-impl Encoding {
-    /// By the request's `Content-Encoding`.
+impl ContentEncoding {
+    /// Reads the header `Content-Encoding`.
     ///
     /// # Errors
     /// [`ApiError::UnsupportedEncoding`]: another encoding, or several.
@@ -46,24 +46,28 @@ impl Encoding {
     }
 }
 
-/// Decodes gzip of at most `limit` bytes; what comes of it is counted in `share`.
+/// Decodes gzip to at most `limit` bytes, which are added to `reservation`.
 ///
 /// # Errors
-/// It is no gzip, is cut off, or is larger than the limit or the share allows.
-pub(crate) fn gunzip(bytes: &[u8], limit: usize, share: &mut Share) -> Result<Vec<u8>, ApiError> {
+/// The bytes are not gzip or are cut short, or the decoded body exceeds the limit or the memory budget.
+pub(crate) fn gunzip(
+    bytes: &[u8],
+    limit: usize,
+    reservation: &mut Reservation,
+) -> Result<Vec<u8>, ApiError> {
     let mut decoder = MultiGzDecoder::new(bytes);
-    let mut decoded = Counted::new(limit);
+    let mut decoded = CountedBuffer::new(limit);
     let mut piece = vec![0; PIECE];
     loop {
         let count = decoder.read(&mut piece).map_err(|error| {
             ApiError::UnreadableBody(format!(
-                "it is not whole gzip, as the header `Content-Encoding` says it is: {error}"
+                "it is not valid gzip, which the header `Content-Encoding` announces: {error}"
             ))
         })?;
         if count == 0 {
             return Ok(decoded.into_bytes());
         }
-        decoded.extend(&piece[..count], share)?;
+        decoded.extend(&piece[..count], reservation)?;
     }
 }
 
@@ -84,35 +88,43 @@ mod tests {
     }
 
     #[test]
-    fn what_was_packed_comes_out_and_is_counted() {
+    fn gzip_is_decoded_and_its_memory_reserved() {
         let text = b"heart ".repeat(100_000);
-        let mut share = Budget::new(64 << 20).share();
-        assert_eq!(gunzip(&gzip(&text), 1 << 20, &mut share).unwrap(), text);
-        assert!(share.bytes() >= text.len() && share.bytes() <= 1 << 20);
+        let mut reservation = Budget::new(64 << 20).reservation();
+        assert_eq!(
+            gunzip(&gzip(&text), 1 << 20, &mut reservation).unwrap(),
+            text
+        );
+        assert!(reservation.bytes() >= text.len() && reservation.bytes() <= 1 << 20);
         let halves = [gzip(b"heart"), gzip(b" beat")].concat();
-        assert_eq!(gunzip(&halves, 100, &mut share).unwrap(), b"heart beat");
+        assert_eq!(
+            gunzip(&halves, 100, &mut reservation).unwrap(),
+            b"heart beat"
+        );
     }
 
     #[test]
-    fn bombs_end_at_the_limit_and_at_the_budget() {
+    fn gzip_bombs_stop_at_the_limit_and_at_the_budget() {
         let bomb = gzip(&vec![b' '; 64 << 20]);
         assert!(bomb.len() < 1 << 17);
-        let mut share = Budget::new(64 << 20).share();
-        let refused = gunzip(&bomb, 1 << 20, &mut share);
-        assert!(matches!(refused, Err(ApiError::BodyTooLarge { .. })));
-        assert!(share.bytes() <= 1 << 20);
-        let mut small = Budget::new(4 << 20).share();
-        let refused = gunzip(&bomb, 32 << 20, &mut small);
-        assert!(matches!(refused, Err(ApiError::RequestTooLarge { .. })));
+        let mut reservation = Budget::new(64 << 20).reservation();
+        let rejected = gunzip(&bomb, 1 << 20, &mut reservation);
+        assert!(matches!(rejected, Err(ApiError::BodyTooLarge { .. })));
+        assert!(reservation.bytes() <= 1 << 20);
+        let mut small = Budget::new(4 << 20).reservation();
+        let rejected = gunzip(&bomb, 32 << 20, &mut small);
+        assert!(matches!(rejected, Err(ApiError::RequestTooLarge { .. })));
         assert!(small.bytes() <= 4 << 20);
     }
 
     #[test]
-    fn what_is_no_gzip_or_cut_off_is_said() {
-        let mut share = Budget::new(4 << 20).share();
+    fn invalid_and_truncated_gzip_is_an_error() {
+        let mut reservation = Budget::new(4 << 20).reservation();
         let whole = gzip(b"{\"a\":1}");
         for bytes in [&b"{}"[..], b"", &whole[..whole.len() - 3]] {
-            let error = gunzip(bytes, 100, &mut share).unwrap_err().to_string();
+            let error = gunzip(bytes, 100, &mut reservation)
+                .unwrap_err()
+                .to_string();
             assert!(error.contains("Content-Encoding"), "{error}");
         }
     }

@@ -1,4 +1,7 @@
-//! Reads request bodies: the one place that judges content type, size and syntax.
+//! Reads and parses request bodies: the one place that checks content type, content encoding, size, time and JSON.
+//!
+//! Chunks go straight into the one buffer that is kept, and each is counted before there is memory for it. `parse` turns the
+//! buffer into a value without a JSON tree in between.
 
 use std::time::Duration;
 
@@ -9,9 +12,9 @@ use actix_web::{HttpMessage, HttpRequest};
 use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 
-use self::content_encoding::Encoding;
+use self::content_encoding::ContentEncoding;
 use crate::http::errors::ApiError;
-use crate::http::limits::memory_budget::{Counted, Share};
+use crate::http::limits::memory_budget::{CountedBuffer, Reservation};
 use crate::http::pipeline::blocking;
 use crate::http::state::AppState;
 
@@ -21,28 +24,28 @@ mod unknown_nulls;
 
 pub(crate) use parse::parse;
 
-/// The largest body in bytes.
+/// The limit of a body in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BodyLimit(pub(crate) usize);
 
-/// How long a body may take to arrive.
+/// The time limit for a body to arrive.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BodyTimeout(pub(crate) Duration);
 
 /// Bodies of more bytes are parsed off the threads that serve connections.
 const LARGE: usize = 64 << 10;
 
-/// A parsed body, and the bytes that it counts for.
+/// A parsed body, and its memory.
 pub(crate) struct Parsed<T> {
     pub(crate) value: T,
-    pub(crate) share: Share,
+    pub(crate) reservation: Reservation,
 }
 
 /// Reads and parses a JSON body.
 ///
 /// # Errors
-/// The body is too large, too slow, broken off, not announced as JSON, compressed in a way that is not read, not JSON, or not
-/// JSON of `T`'s shape. In the last case the field is named.
+/// The body is too large, too slow, cut short, not announced as JSON, in an unsupported content encoding, not JSON, or not a
+/// `T`. The last error names the field.
 pub(crate) async fn json<T: DeserializeOwned + Send + 'static>(
     state: &AppState,
     request: &HttpRequest,
@@ -54,66 +57,68 @@ pub(crate) async fn json<T: DeserializeOwned + Send + 'static>(
     {
         return Err(ApiError::UnsupportedMediaType);
     }
-    let encoding = Encoding::of(request)?;
+    let encoding = ContentEncoding::of(request)?;
     let limit = request
         .app_data::<BodyLimit>()
         .map_or(2 << 20, |limit| limit.0);
-    let mut share = state.budget.share();
-    let bytes = read(request, payload, limit, &mut share).await?;
+    let mut reservation = state.budget.reservation();
+    let bytes = read(request, payload, limit, &mut reservation).await?;
     let length = bytes.len();
     let parse = move || {
-        let (body, share) = decode(bytes, encoding, limit, share)?;
-        parse_counted(&body, share)
+        let (body, reservation) = decode(bytes, encoding, limit, reservation)?;
+        parse_counted(&body, reservation)
     };
-    // How large a compressed body is shows only when it is decoded.
-    if length > LARGE || encoding != Encoding::Identity {
+    // The size of a compressed body is unknown until it is decoded.
+    if length > LARGE || encoding != ContentEncoding::Identity {
         blocking(parse).await
     } else {
         parse()
     }
 }
 
-/// A body as its client wrote it; the share counts that alone.
+/// Decodes a body. Afterwards the reservation covers only the decoded bytes.
 fn decode(
     bytes: Bytes,
-    encoding: Encoding,
+    encoding: ContentEncoding,
     limit: usize,
-    mut share: Share,
-) -> Result<(Bytes, Share), ApiError> {
+    mut reservation: Reservation,
+) -> Result<(Bytes, Reservation), ApiError> {
     match encoding {
-        Encoding::Identity => Ok((bytes, share)),
-        Encoding::Gzip => {
-            let packed = share.bytes();
-            let decoded = content_encoding::gunzip(&bytes, limit, &mut share)?;
+        ContentEncoding::Identity => Ok((bytes, reservation)),
+        ContentEncoding::Gzip => {
+            let compressed = reservation.bytes();
+            let decoded = content_encoding::gunzip(&bytes, limit, &mut reservation)?;
             drop(bytes);
-            share.give_back(packed);
-            Ok((decoded.into(), share))
+            reservation.release(compressed);
+            Ok((decoded.into(), reservation))
         }
     }
 }
 
+/// Parses a body within the memory budget. Afterwards the reservation covers only the value.
 fn parse_counted<T: DeserializeOwned>(
     bytes: &[u8],
-    mut share: Share,
+    mut reservation: Reservation,
 ) -> Result<Parsed<T>, ApiError> {
-    let read = share.bytes();
-    // What is parsed is about as large as the body, and both are there for a while.
-    share.add(bytes.len())?;
+    let read = reservation.bytes();
+    // The value is about as large as the body, and both exist for a while.
+    reservation.add(bytes.len())?;
     let value = parse(bytes)?;
-    share.give_back(read);
-    Ok(Parsed { value, share })
+    reservation.release(read);
+    Ok(Parsed { value, reservation })
 }
 
+/// Receives a body within the limits of size, time and memory.
 async fn read(
     request: &HttpRequest,
     payload: Payload,
     limit: usize,
-    share: &mut Share,
+    reservation: &mut Reservation,
 ) -> Result<Bytes, ApiError> {
-    let patience = request
+    let time_limit = request
         .app_data::<BodyTimeout>()
         .map_or(Duration::from_secs(60), |timeout| timeout.0);
-    // A body that says it is too large is not read at all.
+    // A body whose announced length is too large is not read at all.
     let announced = request
         .headers()
         .get(CONTENT_LENGTH)
@@ -121,17 +126,20 @@ async fn read(
     if announced.is_some_and(|length| length > limit) {
         return Err(ApiError::BodyTooLarge { limit });
     }
-    timeout(patience, chunks(payload, limit, share))
+    timeout(time_limit, read_chunks(payload, limit, reservation))
         .await
-        .unwrap_or(Err(ApiError::SlowBody { limit: patience }))
+        .unwrap_or(Err(ApiError::SlowBody { limit: time_limit }))
 }
 
-/// A body as it comes, counted before it is kept.
-async fn chunks(mut payload: Payload, limit: usize, share: &mut Share) -> Result<Bytes, ApiError> {
-    let mut body = Counted::new(limit);
+async fn read_chunks(
+    mut payload: Payload,
+    limit: usize,
+    reservation: &mut Reservation,
+) -> Result<Bytes, ApiError> {
+    let mut body = CountedBuffer::new(limit);
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| ApiError::UnreadableBody(error.to_string()))?;
-        body.extend(&chunk, share)?;
+        body.extend(&chunk, reservation)?;
     }
     Ok(body.into_bytes().into())
 }

@@ -2,7 +2,7 @@
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::unknown_nulls::Tolerant;
+use super::unknown_nulls::IgnoreUnknownNulls;
 use crate::http::errors::ApiError;
 use crate::surrogate;
 
@@ -12,10 +12,11 @@ use crate::surrogate;
 /// [`ApiError::InvalidJson`]; [`ApiError::InvalidValue`] with the field for JSON of another shape.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let parsed = serde_path_to_error::deserialize(Tolerant(&mut reader)).map_err(|error| {
-        let path = error.path().to_string();
-        (path, error.into_inner())
-    });
+    let parsed =
+        serde_path_to_error::deserialize(IgnoreUnknownNulls(&mut reader)).map_err(|error| {
+            let path = error.path().to_string();
+            (path, error.into_inner())
+        });
     let ended = |value| match reader.end() {
         Ok(()) => Ok(value),
         Err(error) => Err((".".to_owned(), error)),

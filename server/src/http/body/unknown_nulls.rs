@@ -1,8 +1,7 @@
-//! Lets unknown fields pass whose value is null.
+//! Ignores unknown fields whose value is null.
 //!
-//! Clients that are written for a newer API, or in a language without absent fields, send `"field": null` for what they do
-//! not ask for. That asks for nothing, so it is no error; an unknown field with a value is, because a misspelt `dimension`
-//! must not pass unnoticed.
+//! Clients for a newer API, or in a language without absent fields, send `"field": null` for features that they do not use.
+//! Such a field is no error. An unknown field with a value is one, because a misspelt `dimension` must not go unnoticed.
 
 use serde::de::{
     Deserialize as _, DeserializeSeed, Deserializer, IgnoredAny, IntoDeserializer as _, MapAccess,
@@ -12,11 +11,11 @@ use serde::forward_to_deserialize_any;
 
 use super::parse::in_field;
 
-/// A deserializer whose outermost struct does not see unknown fields that are null.
+/// A deserializer that hides unknown null fields from the outermost struct.
 #[derive(Debug)]
-pub(crate) struct Tolerant<D>(pub(crate) D);
+pub(crate) struct IgnoreUnknownNulls<D>(pub(crate) D);
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Tolerant<D> {
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for IgnoreUnknownNulls<D> {
     type Error = D::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
@@ -29,8 +28,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Tolerant<D> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        // As a map: what a struct is expected to be might be read from an array as well, by the order of its fields.
-        self.0.deserialize_map(Fields {
+        // As a map, because serde would also read a struct from an array, by the order of its fields.
+        self.0.deserialize_map(KnownFields {
             inner: visitor,
             known: fields,
         })
@@ -42,13 +41,13 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Tolerant<D> {
     }
 }
 
-/// Hands known fields on.
-struct Fields<T> {
+/// Passes on only known fields.
+struct KnownFields<T> {
     inner: T,
     known: &'static [&'static str],
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Fields<V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for KnownFields<V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -56,14 +55,14 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Fields<V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        self.inner.visit_map(Fields {
+        self.inner.visit_map(KnownFields {
             inner: map,
             known: self.known,
         })
     }
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Fields<A> {
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for KnownFields<A> {
     type Error = A::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
@@ -89,6 +88,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Fields<A> {
     }
 }
 
+/// Deserializes any value, and tells whether it is null.
 struct IsNull;
 
 impl<'de> DeserializeSeed<'de> for IsNull {
@@ -107,19 +107,19 @@ mod tests {
 
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Asked {
+    struct Body {
         text: String,
         width: Option<u8>,
     }
 
-    fn read(json: &str) -> Result<Asked, String> {
+    fn read(json: &str) -> Result<Body, String> {
         let mut reader = serde_json::Deserializer::from_str(json);
-        Asked::deserialize(Tolerant(&mut reader)).map_err(|error| error.to_string())
+        Body::deserialize(IgnoreUnknownNulls(&mut reader)).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn unknown_nulls_pass_and_other_unknown_fields_do_not() {
-        let expected = Asked {
+    fn unknown_nulls_are_ignored_and_other_unknown_fields_are_errors() {
+        let expected = Body {
             text: "a".to_owned(),
             width: None,
         };

@@ -1,6 +1,6 @@
-//! From accepted sockets to HTTP: a limit per address, TLS, and deadlines around actix-http's service.
+//! Accepts connections: the limit per address, TLS, and deadlines, then actix-http's service.
 //!
-//! actix-web's own listener does not let the stream be wrapped, so the pieces it is made of are put together here.
+//! actix-web's own listener does not let us wrap the stream, so this module combines the parts of actix-web itself.
 
 use std::io;
 use std::net::TcpListener;
@@ -26,17 +26,17 @@ use super::addresses::{Addresses, Slot};
 use super::deadline::{Deadlines, Timed};
 use crate::http::settings::HttpSettings;
 
-/// Bytes of an answer that the system holds for a client; it allots twice as many.
+/// The size of a socket's send buffer in bytes. Linux allocates twice as many.
 const SEND_BUFFER: usize = 128 << 10;
 
-/// A connection's bytes, encrypted on the wire or not.
+/// The byte stream of a connection, with or without TLS.
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
 type Connection = Timed<Box<dyn Stream>, Slot>;
 
-/// How connections are accepted; cheap to clone.
+/// Prepares accepted connections; cheap to clone.
 #[derive(Clone)]
 struct Acceptor {
     tls: Option<TlsAcceptor>,
@@ -45,7 +45,7 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    /// Gets a connection ready for HTTP.
+    /// Prepares a connection for HTTP.
     ///
     /// # Errors
     /// The address has too many connections, or the TLS handshake fails or takes too long. The connection is closed.
@@ -53,7 +53,7 @@ impl Acceptor {
         let peer = stream.peer_addr()?;
         let slot = self.addresses.take(peer.ip());
         let slot = slot.ok_or_else(|| io::Error::from(io::ErrorKind::QuotaExceeded))?;
-        self.notice_dead_peers(&stream)?;
+        self.configure_socket(&stream)?;
         let stream: Box<dyn Stream> = match self.tls {
             None => Box::new(stream),
             Some(tls) => {
@@ -64,16 +64,16 @@ impl Acceptor {
         Ok(Timed::new(stream, self.deadlines, slot))
     }
 
-    /// Enables what has the kernel close connections of vanished peers.
-    fn notice_dead_peers(&self, stream: &TcpStream) -> io::Result<()> {
+    /// Sets the socket's options, so that the kernel closes connections of vanished peers.
+    fn configure_socket(&self, stream: &TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let socket = SockRef::from(stream);
         let keepalive = TcpKeepalive::new()
             .with_time(Duration::from_secs(60))
             .with_interval(Duration::from_secs(10));
         socket.set_tcp_keepalive(&keepalive)?;
-        // A socket takes more only when a third of its buffer is free. With the megabytes that the system gives a connection
-        // on its own, a slow client that reads steadily would seem to take nothing.
+        // A socket accepts more only when a third of its buffer is free. The default buffer has megabytes, so a slow client that
+        // reads steadily would seem to read nothing.
         socket.set_send_buffer_size(SEND_BUFFER)?;
         #[cfg(target_os = "linux")]
         socket.set_tcp_user_timeout(Some(self.deadlines.write))?;
@@ -81,7 +81,7 @@ impl Acceptor {
     }
 }
 
-/// Has a server serve an application on a listener.
+/// Registers an application on a listener with a server.
 ///
 /// # Errors
 /// The listener cannot be used.
@@ -121,12 +121,12 @@ where
             })
             .keep_alive(keep_alive)
             .client_request_timeout(header_timeout)
-            // Otherwise a client that is still sending finds the connection reset, and not why it was refused.
+            // Otherwise a client that is still sending finds the connection reset, and cannot read the error.
             .client_disconnect_timeout(Duration::from_secs(1))
-            // Otherwise a handler lives on when its client has gone (actix-web #3462), and its texts are computed.
+            // Otherwise a handler outlives its client's connection (actix-web #3462), and its texts are computed.
             .h1_allow_half_closed(false)
             .on_connect_ext(|connection: &Connection, data| {
-                data.insert(connection.answering().clone());
+                data.insert(connection.in_flight().clone());
             })
             .finish(map_config(
                 app().into_factory().map_err(|error| error.error_response()),
@@ -138,7 +138,7 @@ where
                 match acceptor.accept(stream).await {
                     Ok(connection) => Ok((connection, Protocol::Http1, peer)),
                     Err(error) => {
-                        tracing::debug!(%error, "a connection was not accepted");
+                        tracing::debug!(%error, "a connection was rejected");
                         Err(())
                     }
                 }

@@ -1,31 +1,31 @@
-//! Counts the connections of each address, so that one client cannot take all of them.
+//! Limits the connections of each address, so that one client cannot take all of them.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The connections that are open, by address; clones share the counts.
+/// The open connections by address; clones share the counts.
 #[derive(Debug, Clone)]
 pub(crate) struct Addresses {
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    most: usize,
+    limit: usize,
 }
 
 impl Addresses {
-    /// Allows so many connections to each address.
-    pub(crate) fn new(most: usize) -> Self {
+    /// Allows `limit` connections to each address.
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
             open: Arc::default(),
-            most,
+            limit,
         }
     }
 
-    /// Counts a connection for as long as the slot lives; `None` if the address has all that it may have.
+    /// Counts a connection until the slot is dropped. Returns `None` if the address is at its limit.
     pub(crate) fn take(&self, address: IpAddr) -> Option<Slot> {
         let address = network(address);
         let mut open = self.lock();
         let count = open.entry(address).or_default();
-        if *count >= self.most {
+        if *count >= self.limit {
             return None;
         }
         *count += 1;
@@ -37,12 +37,12 @@ impl Addresses {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        // Nothing under the lock leaves the counts half-changed.
+        // No code under the lock leaves the counts half-changed.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What counts as one address: an IPv6 client has 64 bits of its own to choose from.
+/// The address that counts for a client. IPv6 addresses are reduced to their /64 network, because a client may use all of it.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) >> 64 << 64)),
@@ -50,7 +50,7 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// A connection that is counted.
+/// A counted connection.
 #[derive(Debug)]
 pub(crate) struct Slot {
     addresses: Addresses,
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_address_has_slots_of_its_own_and_gives_them_back() {
+    fn each_address_has_its_own_slots_and_releases_them() {
         let addresses = Addresses::new(2);
         let [a, b] = [1, 2].map(|n| IpAddr::from(Ipv4Addr::new(10, 0, 0, n)));
         let first = addresses.take(a);

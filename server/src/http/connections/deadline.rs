@@ -1,8 +1,8 @@
-//! Deadlines of a connection that actix-http has none for.
+//! Deadlines of connections, in addition to those of actix-http.
 //!
 //! actix-http limits the time of a connection's first head and the time between requests. A client could still send the
-//! head of a later request, or the rest of a refused body, a byte at a time, or never read its answer. [`Timed`] wraps
-//! the stream: bytes that come between requests must become a request in time, and what is written must be read in time.
+//! head of a later request, or the rest of a rejected body, one byte at a time, or never read its response. [`Timed`] wraps
+//! the stream: bytes between requests must become a request in time, and the client must read written bytes in time.
 
 use std::future::Future as _;
 use std::io;
@@ -20,33 +20,33 @@ use actix_web::rt::time::{Instant, Sleep, sleep_until};
 use actix_web::web::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How long a client may keep a connection waiting.
+/// The time limits of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Deadlines {
-    /// From the first byte between requests to the request.
+    /// From the first byte between requests to the complete head.
     pub(crate) head: Duration,
-    /// How long a write may make no progress.
+    /// For a write without progress.
     pub(crate) write: Duration,
 }
 
-/// The requests of a connection, which the stream itself cannot see.
+/// The requests in flight on a connection, which the stream itself cannot see; clones share the counts.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Answering(Arc<Counts>);
+pub(crate) struct InFlight(Arc<RequestCounts>);
 
 #[derive(Debug, Default)]
-struct Counts {
-    /// Requests whose answers are not written yet.
+struct RequestCounts {
+    /// Requests whose responses are not written yet.
     open: AtomicUsize,
-    /// Requests so far: one may begin and end between two reads.
+    /// All requests so far, because one may begin and end between two reads.
     begun: AtomicUsize,
 }
 
-impl Answering {
-    /// Counts a request until the guard is dropped, which is when its answer has been written.
-    pub(crate) fn begin(&self) -> AnsweringGuard {
+impl InFlight {
+    /// RequestCounts a request until the guard is dropped, which happens when its response is written.
+    pub(crate) fn begin(&self) -> InFlightGuard {
         self.0.open.fetch_add(1, Ordering::Relaxed);
         self.0.begun.fetch_add(1, Ordering::Relaxed);
-        AnsweringGuard(self.clone())
+        InFlightGuard(self.clone())
     }
 
     fn is_none(&self) -> bool {
@@ -58,36 +58,36 @@ impl Answering {
     }
 }
 
-/// A request that is being answered.
+/// RequestCounts a request in flight.
 #[derive(Debug)]
-pub(crate) struct AnsweringGuard(Answering);
+pub(crate) struct InFlightGuard(InFlight);
 
-impl Drop for AnsweringGuard {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.0.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// The middleware that tells a connection's stream of its requests.
+/// The middleware that counts a connection's requests for its stream.
 pub(crate) async fn count_request(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<Answer>, Error> {
-    let guard = request.conn_data::<Answering>().map(Answering::begin);
+) -> Result<ServiceResponse<InFlightBody>, Error> {
+    let guard = request.conn_data::<InFlight>().map(InFlight::begin);
     let response = next.call(request).await?;
-    Ok(response.map_body(|_, body| Answer {
+    Ok(response.map_body(|_, body| InFlightBody {
         body: body.boxed(),
         _guard: guard,
     }))
 }
 
-/// The body of an answer; its request counts until it has been written.
-pub(crate) struct Answer {
+/// The body of a response. Its request is in flight until the body is written.
+pub(crate) struct InFlightBody {
     body: BoxBody,
-    _guard: Option<AnsweringGuard>,
+    _guard: Option<InFlightGuard>,
 }
 
-impl MessageBody for Answer {
+impl MessageBody for InFlightBody {
     type Error = <BoxBody as MessageBody>::Error;
 
     fn size(&self) -> BodySize {
@@ -102,13 +102,13 @@ impl MessageBody for Answer {
     }
 }
 
-/// A stream with deadlines. One that is missed is an error of kind `TimedOut`, after which the connection is closed.
+/// A stream with deadlines. A missed deadline is an error of kind `TimedOut`, which closes the connection.
 #[derive(Debug)]
 pub(crate) struct Timed<S, G = ()> {
     stream: S,
     deadlines: Deadlines,
-    answering: Answering,
-    /// Requests that had begun at the last read.
+    in_flight: InFlight,
+    /// The requests that had begun at the last read.
     seen: usize,
     head: Timer,
     write: Timer,
@@ -121,7 +121,7 @@ impl<S, G> Timed<S, G> {
         Self {
             stream,
             deadlines,
-            answering: Answering::default(),
+            in_flight: InFlight::default(),
             seen: 0,
             head: Timer::default(),
             write: Timer::default(),
@@ -129,9 +129,9 @@ impl<S, G> Timed<S, G> {
         }
     }
 
-    /// To be told of the requests of this connection.
-    pub(crate) fn answering(&self) -> &Answering {
-        &self.answering
+    /// The count of requests in flight, for [`count_request`].
+    pub(crate) fn in_flight(&self) -> &InFlight {
+        &self.in_flight
     }
 }
 
@@ -142,15 +142,15 @@ impl<S: AsyncRead + Unpin, G: Unpin> AsyncRead for Timed<S, G> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // The bytes read before have become a request.
-        let begun = this.answering.begun();
+        // A request has begun, so the bytes read before belong to it.
+        let begun = this.in_flight.begun();
         if begun != this.seen {
             this.seen = begun;
             this.head.stop();
         }
         let before = buf.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(cx, buf);
-        if !this.answering.is_none() {
+        if !this.in_flight.is_none() {
             this.head.stop();
             return read;
         }
@@ -158,15 +158,15 @@ impl<S: AsyncRead + Unpin, G: Unpin> AsyncRead for Timed<S, G> {
             this.head.start(this.deadlines.head);
         }
         match this.head.poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(late("a request's head"))),
+            Poll::Ready(()) => Poll::Ready(Err(timed_out("the head of a request"))),
             Poll::Pending => read,
         }
     }
 }
 
 impl<S: AsyncWrite + Unpin, G: Unpin> Timed<S, G> {
-    /// Watches a write that may have to wait for the client.
-    fn watched<T>(
+    /// Limits the time of a write that waits for the client.
+    fn limit_write<T>(
         &mut self,
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
@@ -177,7 +177,7 @@ impl<S: AsyncWrite + Unpin, G: Unpin> Timed<S, G> {
         }
         self.write.start(self.deadlines.write);
         match self.write.poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(late("the reading of an answer"))),
+            Poll::Ready(()) => Poll::Ready(Err(timed_out("the reading of a response"))),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -191,7 +191,7 @@ impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Timed<S, G> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write(cx, buf);
-        this.watched(cx, written)
+        this.limit_write(cx, written)
     }
 
     fn poll_write_vectored(
@@ -201,7 +201,7 @@ impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Timed<S, G> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
-        this.watched(cx, written)
+        this.limit_write(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -211,23 +211,23 @@ impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Timed<S, G> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.stream).poll_flush(cx);
-        this.watched(cx, flushed)
+        this.limit_write(cx, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let shut = Pin::new(&mut this.stream).poll_shutdown(cx);
-        this.watched(cx, shut)
+        this.limit_write(cx, shut)
     }
 }
 
-fn late(what: &str) -> io::Error {
+fn timed_out(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, format!("{what} took too long"))
 }
 
-/// A deadline that may be running.
+/// A timer that may be running.
 ///
-/// The system's timer stays set when the deadline is met, and is set again when it fires: a request costs no timer.
+/// The runtime's timer stays set when the deadline is met, and is reset when it fires, so that most requests set no timer.
 #[derive(Debug, Default)]
 struct Timer {
     deadline: Option<Instant>,
@@ -236,7 +236,7 @@ struct Timer {
 }
 
 impl Timer {
-    /// Starts it, unless it runs already.
+    /// Starts the timer, unless it runs already.
     fn start(&mut self, after: Duration) {
         self.deadline.get_or_insert_with(|| Instant::now() + after);
     }
@@ -245,7 +245,7 @@ impl Timer {
         self.deadline = None;
     }
 
-    /// Ready once it has run out.
+    /// Ready once the deadline has passed.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = self.deadline else {
             return Poll::Pending;
@@ -274,22 +274,22 @@ mod tests {
         write: Duration::from_millis(200),
     };
 
-    fn timed_out<T>(result: io::Result<T>) -> bool {
+    fn has_timed_out<T>(result: io::Result<T>) -> bool {
         result.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut)
     }
 
     #[actix_web::test]
-    async fn bytes_between_requests_must_become_a_request() {
+    async fn bytes_between_requests_must_become_a_request_in_time() {
         let (mut client, server) = duplex(64);
         let mut server = Timed::new(server, DEADLINES, ());
         client.write_all(b"GE").await.unwrap();
         let mut head = [0; 8];
         assert_eq!(server.read(&mut head).await.unwrap(), 2);
-        assert!(timed_out(server.read(&mut head).await));
+        assert!(has_timed_out(server.read(&mut head).await));
     }
 
     #[actix_web::test]
-    async fn a_connection_may_be_silent_between_requests_and_while_one_is_answered() {
+    async fn a_connection_may_be_silent_between_requests_and_during_one() {
         let (mut client, server) = duplex(64);
         let mut server = Timed::new(server, DEADLINES, ());
         let mut bytes = [0; 8];
@@ -297,13 +297,13 @@ mod tests {
         assert!(silence.await.is_err());
         client.write_all(b"GET").await.unwrap();
         assert_eq!(server.read(&mut bytes).await.unwrap(), 3);
-        let answering = server.answering().begin();
+        let request = server.in_flight().begin();
         let body = actix_web::rt::time::timeout(DEADLINES.head * 2, server.read(&mut bytes));
         assert!(body.await.is_err());
-        drop(answering);
+        drop(request);
         client.write_all(b"rest").await.unwrap();
         assert_eq!(server.read(&mut bytes).await.unwrap(), 4);
-        assert!(timed_out(server.read(&mut bytes).await));
+        assert!(has_timed_out(server.read(&mut bytes).await));
     }
 
     #[actix_web::test]
@@ -314,21 +314,21 @@ mod tests {
         for _ in 0..4 {
             client.write_all(b"GET").await.unwrap();
             assert_eq!(server.read(&mut bytes).await.unwrap(), 3);
-            drop(server.answering().begin());
+            drop(server.in_flight().begin());
             let silence = actix_web::rt::time::timeout(DEADLINES.head, server.read(&mut bytes));
             assert!(silence.await.is_err());
         }
     }
 
     #[actix_web::test]
-    async fn an_answer_must_be_read() {
+    async fn a_response_must_be_read_in_time() {
         let (_client, server) = duplex(64);
         let mut server = Timed::new(server, DEADLINES, ());
-        assert!(timed_out(server.write_all(&[0; 65]).await));
+        assert!(has_timed_out(server.write_all(&[0; 65]).await));
     }
 
     #[actix_web::test]
-    async fn a_slow_reader_that_goes_on_reading_is_served() {
+    async fn a_slow_client_that_keeps_reading_is_served() {
         let (mut client, server) = duplex(64);
         let mut server = Timed::new(server, DEADLINES, ());
         let reading = async {

@@ -1,7 +1,7 @@
 //! TLS, for servers without a proxy in front that provides it.
 //!
-//! The certificate and its key are read again on SIGHUP and when their files change. Connections that are open keep the
-//! certificate they began with.
+//! The certificate and its key are reloaded on SIGHUP and when their files change. Open connections keep the certificate
+//! that they began with.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -21,8 +21,8 @@ use self::stamp::Stamp;
 
 mod stamp;
 
-/// How often the files are looked at. A change is taken up once it has lasted from one look to the next.
-const EVERY: Duration = Duration::from_secs(2);
+/// The interval of checks of the files. A change is loaded once it has lasted from one check to the next.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// TLS settings whose certificate can be replaced while the server runs.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub fn tls(certificate: &Path, key: &Path) -> anyhow::Result<Tls> {
 }
 
 impl Tls {
-    /// Separates what connections are accepted with from what keeps the certificate up to date.
+    /// Splits the settings for connections from the task that keeps the certificate up to date.
     pub(crate) fn split(self) -> (Arc<ServerConfig>, Reloader) {
         let seen = self.certificate.stamps();
         (
@@ -64,49 +64,49 @@ impl Tls {
     }
 }
 
-/// Reads the certificate again when asked to, and when its files have changed.
+/// Reloads the certificate on request, and when its files have changed.
 #[derive(Debug)]
 pub(crate) struct Reloader {
     certificate: Arc<Certificate>,
-    /// The files at the last look.
+    /// The files at the last check.
     seen: Stamps,
 }
 
 impl Reloader {
-    /// Looks at the files every few seconds, and reads them at once after each `hangup`; never ends.
+    /// Checks the files every few seconds, and reloads them at once after each `hangup`. Never returns.
     pub(crate) async fn run(mut self, hangup: impl AsyncFn()) {
         loop {
-            let asked = tokio::select! {
+            let requested = tokio::select! {
                 () = hangup() => true,
-                () = actix_web::rt::time::sleep(EVERY) => false,
+                () = actix_web::rt::time::sleep(CHECK_INTERVAL) => false,
             };
-            // Files may be on a network, and the signing key takes a while to check.
-            let look = move || {
-                self.look(asked);
+            // Off the event loop, because files may be on a network, and checking the signing key takes a while.
+            let check = move || {
+                self.check(requested);
                 self
             };
-            match web::block(look).await {
+            match web::block(check).await {
                 Ok(reloader) => self = reloader,
                 Err(error) => {
-                    tracing::error!(%error, "the TLS certificate is no longer read again");
+                    tracing::error!(%error, "the TLS certificate is no longer reloaded");
                     return;
                 }
             }
         }
     }
 
-    fn look(&mut self, asked: bool) {
+    fn check(&mut self, requested: bool) {
         let now = self.certificate.stamps();
-        // Certificate and key are replaced one after the other. Between the two they do not match.
+        // Renewal replaces the certificate and the key one after the other. In between they do not match.
         let settled = now == self.seen;
         self.seen = now;
-        if asked || (settled && self.certificate.is_outdated(&now)) {
+        if requested || (settled && self.certificate.is_outdated(&now)) {
             self.certificate.reload();
         }
     }
 }
 
-/// What identifies the contents of both files.
+/// The stamps of both files.
 type Stamps = [Option<Stamp>; 2];
 
 /// A certificate chain with its key, and the files that both come from.
@@ -121,7 +121,7 @@ struct Certificate {
 #[derive(Debug)]
 struct Current {
     certified: Arc<CertifiedKey>,
-    /// The files when they were last read, whether or not they could be used.
+    /// The files when they were last loaded, whether or not they could be used.
     read: Stamps,
 }
 
@@ -134,7 +134,7 @@ impl ResolvesServerCert for Certificate {
 
 impl Certificate {
     fn open(chain: &Path, key: &Path, provider: Arc<CryptoProvider>) -> anyhow::Result<Self> {
-        // Before the files are read: a change meanwhile is then seen at the next look.
+        // Taken before the files are read, so that the next check sees a change in the meantime.
         let read = [Stamp::of(chain), Stamp::of(key)];
         let certified = Arc::new(load(chain, key, &provider)?);
         Ok(Self {
@@ -154,7 +154,7 @@ impl Certificate {
         current.read != *now
     }
 
-    /// A pipe gave its contents once, and reading it again would wait forever.
+    /// Rejects pipes: their contents can be read once, and a second read would wait forever.
     fn check_regular(&self) -> anyhow::Result<()> {
         for path in [&self.chain, &self.key] {
             let is_regular = fs_err::metadata(path)?.is_file();
@@ -163,7 +163,7 @@ impl Certificate {
         Ok(())
     }
 
-    /// Reads both files. Where they cannot be used, the error is logged and the certificate stays as it is.
+    /// Loads both files. If they cannot be used, logs the error and keeps the certificate.
     fn reload(&self) {
         let read = self.stamps();
         let loaded = self
@@ -175,11 +175,11 @@ impl Certificate {
         drop(current);
         match loaded {
             Ok(()) => {
-                tracing::info!(certificate = %self.chain.display(), "the TLS certificate was read again");
+                tracing::info!(certificate = %self.chain.display(), "the TLS certificate was reloaded");
             }
             Err(error) => tracing::error!(
                 error = format!("{error:#}"),
-                "the TLS certificate could not be read again; the server goes on with the old one"
+                "the TLS certificate could not be reloaded; the server keeps the old one"
             ),
         }
     }

@@ -1,4 +1,4 @@
-//! Who asks: the key that a request gave, or the address that it came from.
+//! The caller of a request: its API key, or the address that it came from.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
@@ -10,12 +10,12 @@ use lexivec_runtime::Caller;
 use super::keys::ApiKey;
 use crate::http::connections::addresses::network;
 
-/// The key of a request that gave one.
+/// The API key of a request, if it has one.
 pub(crate) fn key(request: &HttpRequest) -> Option<Arc<ApiKey>> {
     request.extensions().get::<Arc<ApiKey>>().cloned()
 }
 
-/// Whose share a request takes, and until when its answer is wanted.
+/// Who shares capacity with this request, and the request's deadline.
 pub(crate) fn caller(request: &HttpRequest, time: Duration) -> Caller {
     let deadline = Instant::now().checked_add(time);
     match key(request) {
@@ -25,15 +25,15 @@ pub(crate) fn caller(request: &HttpRequest, time: Duration) -> Caller {
             deadline,
         },
         None => Caller {
-            flow: of_address(request),
+            flow: address_id(request),
             deadline,
             ..Caller::default()
         },
     }
 }
 
-fn of_address(request: &HttpRequest) -> u64 {
-    // Seeded, so that nobody can choose an address that counts as another's.
+fn address_id(request: &HttpRequest) -> u64 {
+    // Seeded, so that no client can choose an address that collides with another's.
     static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     let address = request.peer_addr().map(|address| network(address.ip()));
     SEED.hash_one(address)

@@ -1,7 +1,7 @@
 //! API keys, their names and their limits.
 //!
-//! Keys are compared by the digests of their bytes in constant time: how long a comparison takes tells nothing of a
-//! key, its length included. They are never shown or logged; their names are.
+//! Keys are compared by their digests in constant time, so that the time of a comparison tells nothing about a key, not
+//! even its length. Keys are never shown or logged; their names are.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,29 +9,29 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
-use super::rate_limit::Allowance;
+use super::rate_limit::TokenBucket;
 
-/// The longest name of a key.
-const LONGEST_NAME: usize = 64;
-/// What may follow a key.
+/// The most bytes of a key's name.
+const MAX_NAME: usize = 64;
+/// The options that may follow a key.
 const OPTIONS: [&str; 3] = ["tokens-per-minute=", "share=", "cache="];
-/// The largest share of a key.
-const MOST_SHARE: u32 = 1000;
+/// The largest `share` of a key.
+const MAX_SHARE: u32 = 1000;
 
-/// Who may use the API; without any key, everybody.
+/// The keys of the API. Without any, no request needs one.
 #[derive(Clone, Default)]
 pub struct ApiKeys(Vec<Arc<ApiKey>>);
 
 /// One key.
 pub(crate) struct ApiKey {
     digest: [u8; 32],
-    /// What logs and metrics call it.
+    /// The name in logs and metrics.
     pub(crate) name: Option<String>,
-    /// Its part of the sessions, beside those of other keys that wait.
+    /// The key's weight against other keys that wait for the sessions.
     pub(crate) share: u32,
-    /// Tokens that it may ask for.
-    pub(crate) allowance: Option<Allowance>,
-    /// Whether its results are kept for itself alone.
+    /// The limit of its tokens per minute.
+    pub(crate) rate_limit: Option<TokenBucket>,
+    /// Whether no other key shares its cached vectors.
     pub(crate) own_cache: bool,
 }
 
@@ -42,10 +42,10 @@ impl fmt::Debug for ApiKeys {
 }
 
 impl ApiKeys {
-    /// Keys without names, as the user gave them.
+    /// Creates keys without names.
     ///
     /// # Errors
-    /// A key is empty or has characters that no header can carry; the message does not show it.
+    /// A key is empty or has characters that a header cannot carry. The message does not show the key.
     pub fn new<'a>(keys: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let mut found = Self::default();
         for (place, key) in keys.into_iter().enumerate() {
@@ -54,11 +54,11 @@ impl ApiKeys {
         Ok(found)
     }
 
-    /// Adds the keys of a file: a line each, `KEY` or `NAME:KEY`, and after a space any of `tokens-per-minute=N`, `share=N`
-    /// and `cache=own`. Empty lines and lines that begin with `#` are skipped. Returns how many there were.
+    /// Adds the keys of a file. A line is `KEY` or `NAME:KEY`, then any of `tokens-per-minute=N`, `share=N` and
+    /// `cache=own` after spaces. Empty lines and lines that begin with `#` are skipped. Returns the number of keys.
     ///
     /// # Errors
-    /// A line that is not of this form; the message names it by its number.
+    /// A line has another form. The message has the number of the line.
     pub fn add_lines(&mut self, text: &str) -> Result<usize, String> {
         let mut count = 0;
         // Some editors begin a file with a byte order mark.
@@ -90,16 +90,16 @@ impl ApiKeys {
         Ok(())
     }
 
-    /// Whether a key is asked for at all.
+    /// Whether requests need a key.
     #[must_use]
     pub fn are_required(&self) -> bool {
         !self.0.is_empty()
     }
 
-    /// The key that a request gives.
+    /// Finds a key.
     pub(crate) fn find(&self, key: &str) -> Option<&Arc<ApiKey>> {
         let given = digest(key);
-        // All are compared, so that time does not tell which matched.
+        // The loop never ends early, so that its time does not tell which key matched.
         let mut found = None;
         for known in &self.0 {
             let same: Choice = known.digest.ct_eq(&given);
@@ -122,7 +122,7 @@ impl ApiKey {
             digest: digest(key),
             name: None,
             share: 1,
-            allowance: None,
+            rate_limit: None,
             own_cache: false,
         })
     }
@@ -145,14 +145,14 @@ impl ApiKey {
             let number = || value.parse::<u32>().ok().filter(|n| *n > 0);
             match (option, number()) {
                 ("tokens-per-minute", Some(tokens)) => {
-                    found.allowance = Some(Allowance::new(tokens));
+                    found.rate_limit = Some(TokenBucket::new(tokens));
                 }
-                ("share", Some(share)) if share <= MOST_SHARE => found.share = share,
+                ("share", Some(share)) if share <= MAX_SHARE => found.share = share,
                 ("cache", _) if value == "own" => found.own_cache = true,
-                // The word may be a part of a key: it is not shown.
+                // The word may be a part of a key, so the message does not show it.
                 _ => {
                     return Err(format!(
-                        "{place}: after the key only `tokens-per-minute=N`, `share=N` (1 to {MOST_SHARE}) and `cache=own` \
+                        "{place}: after the key only `tokens-per-minute=N`, `share=N` (1 to {MAX_SHARE}) and `cache=own` \
                          may follow"
                     ));
                 }
@@ -161,18 +161,18 @@ impl ApiKey {
         Ok(found)
     }
 
-    /// Whether it has neither a name nor limits.
+    /// Whether the key has neither a name nor options.
     fn is_plain(&self) -> bool {
-        self.name.is_none() && self.share == 1 && self.allowance.is_none() && !self.own_cache
+        self.name.is_none() && self.share == 1 && self.rate_limit.is_none() && !self.own_cache
     }
 
-    /// The number under which its requests are counted together.
+    /// The id by which the engine recognises the key's requests.
     pub(crate) fn flow(&self) -> u64 {
         let first = self.digest.first_chunk::<8>();
         first.map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }
 
-    /// What keeps its results apart from others', where they are.
+    /// The scope that separates the key's cached vectors from others, if it has its own cache.
     pub(crate) fn cache_scope(&self) -> Option<String> {
         self.own_cache.then(|| format!("key {:016x}", self.flow()))
     }
@@ -180,7 +180,7 @@ impl ApiKey {
 
 fn is_name(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(plain)
+    (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(plain)
 }
 
 fn digest(key: &str) -> [u8; 32] {
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_match_whole_and_are_not_shown() {
+    fn keys_match_completely_and_are_not_shown() {
         let keys = ApiKeys::new(["sk-one", "sk-two"]).unwrap();
         assert!(keys.find("sk-one").is_some() && keys.find("sk-two").is_some());
         for wrong in ["", "sk-on", "sk-one ", "SK-ONE", "sk-onesk-two"] {
@@ -209,13 +209,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_names_keys_and_limits_them() {
+    fn a_file_gives_keys_names_and_limits() {
         let mut keys = ApiKeys::default();
         let text = "\u{feff}# tenants\n\nsearch:sk-1 share=3 tokens-per-minute=1000\nsk-2\nbatch:sk:3 cache=own\n";
         assert_eq!(keys.add_lines(text), Ok(3));
         let search = keys.find("sk-1").unwrap();
         assert_eq!((search.name.as_deref(), search.share), (Some("search"), 3));
-        assert!(search.allowance.is_some() && search.cache_scope().is_none());
+        assert!(search.rate_limit.is_some() && search.cache_scope().is_none());
         assert_eq!(keys.find("sk-2").unwrap().name, None);
         let batch = keys.find("sk:3").unwrap();
         assert_eq!(batch.name.as_deref(), Some("batch"));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_another_form_is_named_by_its_number_and_not_shown() {
+    fn an_invalid_line_is_reported_by_number_and_not_shown() {
         for wrong in [
             "a:sk-secret share=0",
             "a:sk-secret share=9999",

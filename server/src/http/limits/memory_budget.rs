@@ -1,7 +1,7 @@
-//! Bytes that requests hold: their bodies, what was parsed of them, and their answers until the client has read them.
+//! The memory budget of requests: their bodies, the parsed values, and their responses until the client has read them.
 //!
-//! All requests share one budget. A request that would exceed it gets 429, so that memory stays bounded whatever clients
-//! send. The first 16 KiB of a request are not counted, and large requests leave a part of the budget to small ones.
+//! All requests share one budget. A request that would exceed it gets a 429, so that memory stays bounded whatever clients
+//! send. The first 16 KiB of a request are not counted. Large requests leave a part of the budget to small ones.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::http::errors::ApiError;
 
-/// Bytes per permit: a semaphore hands out 32-bit numbers of permits.
+/// The bytes per permit, because a semaphore counts permits in 32 bits.
 const UNIT: usize = 1024;
-/// Bytes that a request holds without being counted; a single text and its vector fit.
+/// The bytes of a request that are not counted. A single text and its vector fit.
 const FREE: usize = 16 << 10;
-/// A request of more bytes than this is large, and leaves a quarter of the budget to others.
+/// A request of more bytes is large, and leaves a quarter of the budget to others.
 const LARGE: usize = 1 << 20;
-/// An answer is written in pieces of so many bytes, and held until the last one.
+/// Responses are written in pieces of this many bytes. They count until the last one is written.
 const PIECE: usize = 64 << 10;
 
-/// What all requests may hold together.
+/// The memory that all requests may use together; clones share it.
 #[derive(Debug, Clone)]
 pub struct Budget {
     free: Arc<Semaphore>,
@@ -30,7 +30,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget of so many bytes.
+    /// Creates a budget of `bytes` bytes.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         let units = (bytes / UNIT).min(u32::MAX as usize);
@@ -40,53 +40,57 @@ impl Budget {
         }
     }
 
-    /// The share of a request that holds nothing yet.
+    /// Creates the reservation of a request, with nothing reserved yet.
     #[must_use]
-    pub(crate) fn share(&self) -> Share {
-        Share {
+    pub(crate) fn reservation(&self) -> Reservation {
+        Reservation {
             budget: self.clone(),
             permits: None,
             bytes: 0,
         }
     }
 
-    fn left(&self) -> usize {
+    fn available(&self) -> usize {
         self.free.available_permits() * UNIT
     }
 }
 
-/// Bytes that come piece by piece: room for them is counted in a share before there is any.
+/// A buffer that grows piece by piece, and reserves its memory before it allocates it.
 #[derive(Debug)]
-pub(crate) struct Counted {
+pub(crate) struct CountedBuffer {
     bytes: Vec<u8>,
-    room: usize,
+    capacity: usize,
     limit: usize,
 }
 
-impl Counted {
-    /// Nothing yet, and at most `limit` bytes later.
+impl CountedBuffer {
+    /// Creates an empty buffer for at most `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             bytes: Vec::new(),
-            room: 0,
+            capacity: 0,
             limit,
         }
     }
 
-    /// Adds a piece.
+    /// Appends a piece.
     ///
     /// # Errors
-    /// It exceeds the limit, or what `share` may count.
-    pub(crate) fn extend(&mut self, piece: &[u8], share: &mut Share) -> Result<(), ApiError> {
+    /// The piece exceeds the limit, or the memory that can be reserved.
+    pub(crate) fn extend(
+        &mut self,
+        piece: &[u8],
+        reservation: &mut Reservation,
+    ) -> Result<(), ApiError> {
         let (limit, needed) = (self.limit, self.bytes.len() + piece.len());
         if needed > limit {
             return Err(ApiError::BodyTooLarge { limit });
         }
-        if needed > self.room {
-            let room = needed.max(2 * self.room).min(limit);
-            share.add(room - self.room)?;
-            self.bytes.reserve_exact(room - self.bytes.len());
-            self.room = room;
+        if needed > self.capacity {
+            let capacity = needed.max(2 * self.capacity).min(limit);
+            reservation.add(capacity - self.capacity)?;
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+            self.capacity = capacity;
         }
         self.bytes.extend_from_slice(piece);
         Ok(())
@@ -97,19 +101,19 @@ impl Counted {
     }
 }
 
-/// What one request holds; given back when it is dropped.
+/// The memory of one request. Dropping it releases the memory.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(crate) struct Reservation {
     budget: Budget,
     permits: Option<OwnedSemaphorePermit>,
     bytes: usize,
 }
 
-impl Share {
-    /// Counts so many bytes more.
+impl Reservation {
+    /// Reserves `bytes` more bytes.
     ///
     /// # Errors
-    /// [`ApiError::RequestMemoryFull`] where others hold too much, [`ApiError::RequestTooLarge`] where there never is enough.
+    /// [`ApiError::RequestMemoryFull`] if other requests hold too much, [`ApiError::RequestTooLarge`] if the bytes never fit.
     pub(crate) fn add(&mut self, bytes: usize) -> Result<(), ApiError> {
         let wanted = self.bytes.saturating_add(bytes);
         let reserve = self.budget.capacity / 4;
@@ -125,7 +129,7 @@ impl Share {
             .map_or(0, OwnedSemaphorePermit::num_permits);
         if counted > held {
             let more = counted - held;
-            if wanted > LARGE && self.budget.left() < more * UNIT + reserve {
+            if wanted > LARGE && self.budget.available() < more * UNIT + reserve {
                 return Err(ApiError::RequestMemoryFull);
             }
             let more = u32::try_from(more).map_err(|_| ApiError::RequestMemoryFull)?;
@@ -140,13 +144,13 @@ impl Share {
         Ok(())
     }
 
-    /// Bytes that it counts.
+    /// The reserved bytes, the uncounted first ones included.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Gives so many bytes back.
-    pub(crate) fn give_back(&mut self, bytes: usize) {
+    /// Releases `bytes` bytes.
+    pub(crate) fn release(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
         let counted = self.bytes.saturating_sub(FREE).div_ceil(UNIT);
         if let Some(permits) = &mut self.permits {
@@ -155,42 +159,42 @@ impl Share {
         }
     }
 
-    /// The body of an answer that this share counts.
-    pub(crate) fn body(self, json: Vec<u8>) -> Held {
-        Held {
-            left: json.into(),
-            _share: self,
+    /// Creates a response body that holds the reservation.
+    pub(crate) fn body(self, json: Vec<u8>) -> ReservedBody {
+        ReservedBody {
+            rest: json.into(),
+            _reservation: self,
         }
     }
 }
 
-/// An answer whose bytes count until the client has taken them.
+/// A response body. Its reservation ends when the client has read it.
 #[derive(Debug)]
-pub(crate) struct Held {
-    left: Bytes,
-    _share: Share,
+pub(crate) struct ReservedBody {
+    rest: Bytes,
+    _reservation: Reservation,
 }
 
-impl MessageBody for Held {
+impl MessageBody for ReservedBody {
     type Error = std::convert::Infallible;
 
     fn size(&self) -> BodySize {
-        BodySize::Sized(self.left.len() as u64)
+        BodySize::Sized(self.rest.len() as u64)
     }
 
     fn poll_next(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        if self.left.is_empty() {
+        if self.rest.is_empty() {
             return Poll::Ready(None);
         }
-        let piece = self.left.len().min(PIECE);
-        Poll::Ready(Some(Ok(self.left.split_to(piece))))
+        let piece = self.rest.len().min(PIECE);
+        Poll::Ready(Some(Ok(self.rest.split_to(piece))))
     }
 
     fn try_into_bytes(self) -> Result<Bytes, Self> {
-        // The share has to outlive the bytes.
+        // The reservation has to outlive the bytes.
         Err(self)
     }
 }
@@ -200,49 +204,49 @@ mod tests {
     use super::*;
 
     #[test]
-    fn large_requests_leave_a_part_to_small_ones() {
+    fn large_requests_leave_a_part_to_small_requests() {
         let budget = Budget::new(64 << 20);
-        let mut large: Vec<Share> = (0..4).map(|_| budget.share()).collect();
+        let mut large: Vec<Reservation> = (0..4).map(|_| budget.reservation()).collect();
         let taken: Vec<bool> = large.iter_mut().map(|s| s.add(20 << 20).is_ok()).collect();
         assert_eq!(taken, [true, true, false, false]);
-        let mut small = budget.share();
+        let mut small = budget.reservation();
         small.add(LARGE).unwrap();
         large.clear();
-        assert!(budget.share().add(40 << 20).is_ok());
+        assert!(budget.reservation().add(40 << 20).is_ok());
         drop(small);
-        assert_eq!(budget.left(), 64 << 20);
+        assert_eq!(budget.available(), 64 << 20);
     }
 
     #[test]
-    fn a_request_that_never_fits_is_told_so() {
-        let refused = Budget::new(4 << 20).share().add(usize::MAX);
+    fn a_request_that_never_fits_is_too_large() {
+        let refused = Budget::new(4 << 20).reservation().add(usize::MAX);
         assert!(matches!(refused, Err(ApiError::RequestTooLarge { .. })));
     }
 
     #[test]
-    fn what_is_given_back_can_be_taken() {
+    fn released_memory_can_be_reserved_again() {
         let budget = Budget::new(4 << 20);
-        let mut share = budget.share();
-        share.add(2 << 20).unwrap();
-        share.give_back(2 << 20);
-        assert_eq!(budget.left(), 4 << 20);
-        share.add(FREE).unwrap();
-        assert_eq!(budget.left(), 4 << 20);
+        let mut reservation = budget.reservation();
+        reservation.add(2 << 20).unwrap();
+        reservation.release(2 << 20);
+        assert_eq!(budget.available(), 4 << 20);
+        reservation.add(FREE).unwrap();
+        assert_eq!(budget.available(), 4 << 20);
     }
 
     #[actix_web::test]
-    async fn an_answer_counts_until_its_last_piece() {
+    async fn a_response_counts_until_its_last_piece() {
         let budget = Budget::new(4 << 20);
-        let mut share = budget.share();
-        share.add(1 << 20).unwrap();
-        let mut body = Box::pin(share.body(vec![b'x'; 1 << 20]));
+        let mut reservation = budget.reservation();
+        reservation.add(1 << 20).unwrap();
+        let mut body = Box::pin(reservation.body(vec![b'x'; 1 << 20]));
         let mut sent = 0;
         while sent < 1 << 20 {
-            assert!(budget.left() < 4 << 20);
+            assert!(budget.available() < 4 << 20);
             let piece = std::future::poll_fn(|c| body.as_mut().poll_next(c)).await;
             sent += piece.unwrap().unwrap().len();
         }
         drop(body);
-        assert_eq!(budget.left(), 4 << 20);
+        assert_eq!(budget.available(), 4 << 20);
     }
 }

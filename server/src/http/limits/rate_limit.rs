@@ -1,80 +1,88 @@
-//! Tokens that a key may ask for per minute, as a token bucket: a whole minute's tokens at once, then as many as flow in.
+//! The rate limit of an API key, as a token bucket. It holds the tokens of one minute and refills continuously.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The bucket of one key.
+/// The token bucket of one key.
 #[derive(Debug)]
-pub(crate) struct Allowance {
+pub(crate) struct TokenBucket {
     per_minute: f64,
-    bucket: Mutex<Bucket>,
+    level: Mutex<Level>,
 }
 
+/// The fill level of a bucket.
 #[derive(Debug)]
-struct Bucket {
-    /// Negative after a request of more than a minute's tokens, which a full bucket lets through.
-    left: f64,
+struct Level {
+    /// The tokens available. Negative after a request of more than a minute's tokens, which a full bucket admits.
+    tokens: f64,
     since: Instant,
 }
 
-/// What a client may still ask for, as `x-ratelimit-*-tokens` tell it.
+/// The tokens that a client may still request, for the headers `x-ratelimit-*-tokens`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Left {
-    /// Tokens at most.
+pub(crate) struct RateLimitStatus {
+    /// The limit in tokens.
     pub(crate) limit: u64,
-    /// Tokens now.
+    /// The tokens available now.
     pub(crate) remaining: u64,
-    /// Until it is `limit` again.
+    /// The time until `remaining` is `limit` again.
     pub(crate) reset: Duration,
 }
 
-impl Allowance {
-    /// A full bucket.
+impl TokenBucket {
+    /// Creates a full bucket.
     pub(crate) fn new(per_minute: u32) -> Self {
         let per_minute = f64::from(per_minute);
         Self {
             per_minute,
-            bucket: Mutex::new(Bucket {
-                left: per_minute,
+            level: Mutex::new(Level {
+                tokens: per_minute,
                 since: Instant::now(),
             }),
         }
     }
 
-    /// Takes tokens out.
+    /// Takes tokens.
     ///
     /// # Errors
-    /// They are not there; says when they will be.
-    pub(crate) fn take(&self, tokens: usize) -> Result<Left, (Left, Duration)> {
+    /// The bucket has too few. The error says when it will have enough.
+    pub(crate) fn take(
+        &self,
+        tokens: usize,
+    ) -> Result<RateLimitStatus, (RateLimitStatus, Duration)> {
         self.take_at(tokens, Instant::now())
     }
 
-    /// Puts tokens back whose request was refused.
-    pub(crate) fn give_back(&self, tokens: usize) {
-        // Nothing under the lock leaves the bucket half-changed.
-        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        bucket.left = (bucket.left + tokens as f64).min(self.per_minute);
+    /// Returns the tokens of a request that was rejected.
+    pub(crate) fn refund(&self, tokens: usize) {
+        // No code under the lock leaves the bucket half-changed.
+        let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        level.tokens = (level.tokens + tokens as f64).min(self.per_minute);
     }
 
-    fn take_at(&self, tokens: usize, now: Instant) -> Result<Left, (Left, Duration)> {
+    fn take_at(
+        &self,
+        tokens: usize,
+        now: Instant,
+    ) -> Result<RateLimitStatus, (RateLimitStatus, Duration)> {
         let wanted = tokens as f64;
         let rate = self.per_minute / 60.0;
-        // Nothing under the lock leaves the bucket half-changed.
-        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        let passed = now.saturating_duration_since(bucket.since).as_secs_f64();
-        bucket.left = (bucket.left + passed * rate).min(self.per_minute);
-        bucket.since = now;
+        // No code under the lock leaves the bucket half-changed.
+        let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = now.saturating_duration_since(level.since).as_secs_f64();
+        level.tokens = (level.tokens + passed * rate).min(self.per_minute);
+        level.since = now;
         let needed = wanted.min(self.per_minute);
-        if bucket.left < needed {
-            let wait = Duration::from_secs_f64((needed - bucket.left) / rate);
-            return Err((self.state(bucket.left), wait));
+        if level.tokens < needed {
+            let wait = Duration::from_secs_f64((needed - level.tokens) / rate);
+            return Err((self.status(level.tokens), wait));
         }
-        bucket.left -= wanted;
-        Ok(self.state(bucket.left))
+        level.tokens -= wanted;
+        Ok(self.status(level.tokens))
     }
 
-    fn state(&self, left: f64) -> Left {
-        Left {
+    fn status(&self, left: f64) -> RateLimitStatus {
+        RateLimitStatus {
             limit: self.per_minute as u64,
             remaining: left.max(0.0) as u64,
             reset: Duration::from_secs_f64((self.per_minute - left) / self.per_minute * 60.0),
@@ -87,26 +95,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_minutes_tokens_at_once_then_as_many_as_flow_in() {
-        let allowance = Allowance::new(600);
+    fn the_bucket_holds_a_minutes_tokens_and_refills() {
+        let bucket = TokenBucket::new(600);
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let left = allowance.take_at(500, at(0)).unwrap();
+        let left = bucket.take_at(500, at(0)).unwrap();
         assert_eq!((left.limit, left.remaining), (600, 100));
-        let (left, wait) = allowance.take_at(200, at(0)).unwrap_err();
+        let (left, wait) = bucket.take_at(200, at(0)).unwrap_err();
         assert_eq!(left.remaining, 100);
         assert!((9.9..10.1).contains(&wait.as_secs_f64()), "{wait:?}");
-        assert_eq!(allowance.take_at(200, at(10)).unwrap().remaining, 0);
+        assert_eq!(bucket.take_at(200, at(10)).unwrap().remaining, 0);
     }
 
     #[test]
-    fn a_request_of_more_than_a_minutes_tokens_passes_a_full_bucket_and_is_paid_for() {
-        let allowance = Allowance::new(600);
+    fn a_request_of_more_than_a_minutes_tokens_passes_a_full_bucket_and_is_charged() {
+        let bucket = TokenBucket::new(600);
         let start = Instant::now();
-        assert_eq!(allowance.take_at(1200, start).unwrap().remaining, 0);
-        let (_, wait) = allowance.take_at(10, start).unwrap_err();
+        assert_eq!(bucket.take_at(1200, start).unwrap().remaining, 0);
+        let (_, wait) = bucket.take_at(10, start).unwrap_err();
         assert!((60.0..62.0).contains(&wait.as_secs_f64()), "{wait:?}");
-        allowance.give_back(1200);
-        assert_eq!(allowance.take_at(600, start).unwrap().remaining, 0);
+        bucket.refund(1200);
+        assert_eq!(bucket.take_at(600, start).unwrap().remaining, 0);
     }
 }

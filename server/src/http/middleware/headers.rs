@@ -10,7 +10,7 @@ use actix_web::http::header::{
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _};
 
-use crate::http::limits::rate_limit::Left;
+use crate::http::limits::rate_limit::RateLimitStatus;
 use crate::http::routes;
 
 /// The viewer of the API's document loads its own files, and talks to this server alone. It styles itself inline.
@@ -44,7 +44,11 @@ pub(crate) async fn rate_limits<B: MessageBody>(
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
     let mut response = next.call(request).await?;
-    let left = response.request().extensions().get::<Left>().copied();
+    let left = response
+        .request()
+        .extensions()
+        .get::<RateLimitStatus>()
+        .copied();
     if let Some(left) = left {
         let headers = response.headers_mut();
         headers.insert(LIMIT, left.limit.into());

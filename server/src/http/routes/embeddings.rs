@@ -29,7 +29,7 @@ pub(crate) async fn create(
 ) -> Result<HttpResponse, ApiError> {
     let Parsed {
         value: asked,
-        share,
+        reservation,
     } = body::json::<EmbeddingsRequest>(&state, &request, payload).await?;
     let model = state.model(&asked.model)?;
     let prefix = prefix(&asked, model, &state)?;
@@ -42,12 +42,13 @@ pub(crate) async fn create(
         normalize: asked.normalize.unwrap_or(true),
         cache_salt: asked.cache_salt,
     };
-    let (embeddings, share) = pipeline::embed(&request, &state, model, job, share).await?;
+    let (embeddings, reservation) =
+        pipeline::embed(&request, &state, model, job, reservation).await?;
 
     let started = Instant::now();
     let (name, numbers) = (model.name.clone(), numbers(&embeddings));
     let write = move || embeddings_response::json(&name, &embeddings, format);
-    let response = pipeline::respond(HttpResponse::Ok(), share, numbers, write).await?;
+    let response = pipeline::respond(HttpResponse::Ok(), reservation, numbers, write).await?;
     model
         .engine
         .metrics()

@@ -1,9 +1,9 @@
-//! Tells whether a file has changed without reading it.
+//! Detects changes of a file without reading it.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// What changes when a file is written, replaced, or becomes readable.
+/// Metadata that changes when a file is written, replaced, or becomes readable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     device: u64,
@@ -14,7 +14,7 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// Of the file that `path` leads to; `None` if there is none, or it cannot be looked at.
+    /// Takes the stamp of the file that `path` leads to; `None` if there is none, or its metadata cannot be read.
     pub(super) fn of(path: &Path) -> Option<Self> {
         let file = fs_err::metadata(path).ok()?;
         Some(Self {
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_written_replaced_or_opened_up_has_another_stamp() {
+    fn writing_replacing_and_unlocking_a_file_change_its_stamp() {
         let dir = tempfile::tempdir().unwrap();
         let [path, link, other] = ["key", "link", "other"].map(|name| dir.path().join(name));
         assert_eq!(Stamp::of(&link), None);
@@ -50,7 +50,7 @@ mod tests {
             let now = Stamp::of(&link);
             assert!(now.is_some() && !seen.contains(&now), "{what}");
             seen.push(now);
-            // The system's clock for files moves on by a few milliseconds at a time.
+            // The clock of file times has a resolution of a few milliseconds.
             std::thread::sleep(std::time::Duration::from_millis(20));
         };
         fs_err::write(&path, "three").unwrap();

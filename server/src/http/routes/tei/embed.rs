@@ -65,7 +65,7 @@ pub(crate) async fn embed(
 ) -> Result<HttpResponse, ApiError> {
     let Parsed {
         value: asked,
-        share,
+        reservation,
     } = body::json::<EmbedRequest>(&state, &request, payload).await?;
     let (Some(FloatFormat::Float) | None) = asked.encoding_format;
     let model = state.first_model()?;
@@ -91,7 +91,8 @@ pub(crate) async fn embed(
         cache_salt: None,
     };
     let started = Instant::now();
-    let (embeddings, share) = pipeline::embed(&request, &state, model, job, share).await?;
+    let (embeddings, reservation) =
+        pipeline::embed(&request, &state, model, job, reservation).await?;
     let tokens: usize = embeddings.iter().map(|e| e.tokens).sum();
     let ms = started.elapsed().as_millis();
     let respond = Instant::now();
@@ -106,7 +107,7 @@ pub(crate) async fn embed(
         let vectors: Vec<&[f32]> = embeddings.iter().map(|e| e.vector.as_slice()).collect();
         json(&vectors)
     };
-    let response = pipeline::respond(response, share, numbers, write).await?;
+    let response = pipeline::respond(response, reservation, numbers, write).await?;
     model
         .engine
         .metrics()

@@ -62,7 +62,7 @@ pub(crate) async fn tokenize(
 ) -> Result<HttpResponse, ApiError> {
     let Parsed {
         value: asked,
-        mut share,
+        mut reservation,
     } = body::json::<TokenizeRequest>(&state, &request, payload).await?;
     let model = state.first_model()?;
     let Input::Texts(texts) = asked.inputs else {
@@ -81,7 +81,7 @@ pub(crate) async fn tokenize(
     let prefix = prompt(&state, model, asked.prompt_name.as_deref())?;
     // A token has at least a byte.
     let most = bytes + prefix.prompt("").len() * texts.len();
-    share.add(most.saturating_mul(TOKEN))?;
+    reservation.add(most.saturating_mul(TOKEN))?;
     let special = asked.add_special_tokens.unwrap_or(true);
     let engine = model.engine.clone();
     let (_wanted, canceled) = canceled_when_dropped();
@@ -99,10 +99,13 @@ pub(crate) async fn tokenize(
             });
             Ok(simple.collect::<Vec<_>>())
         });
-        Ok((json(&tokens.collect::<Result<Vec<_>, ApiError>>()?)?, share))
+        Ok((
+            json(&tokens.collect::<Result<Vec<_>, ApiError>>()?)?,
+            reservation,
+        ))
     });
-    let (json, share) = tokens.await?;
+    let (json, reservation) = tokens.await?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "application/json"))
-        .body(share.body(json)))
+        .body(reservation.body(json)))
 }

@@ -2,9 +2,9 @@
 //!
 //! * `routes` has the table of routes and their handlers: add a route there.
 //! * `errors` has the table of error codes, and turns errors into responses: add a code there.
-//! * `middleware` does what every request needs: keys, hosts, headers, error bodies, the log line.
+//! * `middleware` runs for every request: keys, hosts, headers, error bodies, the log line.
 //! * `body` reads and parses request bodies, and names the field in every error; `types` has the bodies' larger types.
-//! * `limits` decides who may ask for how much: keys, rate limits, admission, memory.
+//! * `limits` has API keys, rate limits, admission control, and the memory budget.
 //! * `pipeline` takes a parsed request from texts to vectors.
 //! * `connections` is below HTTP: sockets, TLS, deadlines, connections per address.
 //! * [`create_app`] puts these together, and [`run`] serves the application until shutdown.

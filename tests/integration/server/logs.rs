@@ -72,6 +72,12 @@ fn json_lines_have_numbers_and_no_text() {
     // The second request repeats a text of the first with an instruction, which is another prompt.
     assert_eq!(requests[1]["cached"], 0);
     assert_eq!(requests[4]["code"], "model_not_found");
+    // A rejected request has texts, too.
+    let rejected = requests[8];
+    assert_eq!(
+        (&rejected["code"], &rejected["texts"]),
+        (&json!("context_length_exceeded"), &json!(1))
+    );
     assert!(requests.iter().any(|line| line["id"] == "mine-1"));
     assert!(requests.iter().all(|line| line["id"].is_string()));
 }

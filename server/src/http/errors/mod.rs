@@ -33,7 +33,7 @@ pub enum ApiError {
         limit: Duration,
     },
     /// The request has no API key, or an unknown one.
-    #[error("{}", if *missing { "no API key was given: send the header `Authorization: Bearer KEY`" } else { "the API key is unknown" })]
+    #[error("{}", if *missing { "no API key was given: send the header `Authorization: Bearer KEY`" } else { "the API key is not known" })]
     InvalidApiKey {
         /// Whether the request has no key.
         missing: bool,

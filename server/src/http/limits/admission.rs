@@ -1,8 +1,8 @@
-//! Admission control: how many texts a model has accepted and not yet answered, and whose they are.
+//! Admission control: limits the texts that a model has accepted and that have no response yet, in total and per caller.
 //!
-//! A request of more than an eighth of the queue leaves an eighth to smaller ones. A caller who is alone may have the
-//! whole rest. When several callers want capacity, each gets a part by its weight, and a caller who holds more is
-//! rejected until it holds no more than its part.
+//! A request of more than an eighth of the queue leaves an eighth to smaller ones. A lone caller may have all the rest.
+//! When several callers want capacity, each gets a part by its weight, and a caller that holds more is rejected until it
+//! holds no more than its part.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

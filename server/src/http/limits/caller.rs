@@ -15,7 +15,7 @@ pub(crate) fn key(request: &HttpRequest) -> Option<Arc<ApiKey>> {
     request.extensions().get::<Arc<ApiKey>>().cloned()
 }
 
-/// Who shares capacity with this request, and the request's deadline.
+/// The caller of a request as the engine's scheduling sees it, with the request's deadline.
 pub(crate) fn caller(request: &HttpRequest, time: Duration) -> Caller {
     let deadline = Instant::now().checked_add(time);
     match key(request) {

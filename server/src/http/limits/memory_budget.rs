@@ -219,8 +219,8 @@ mod tests {
 
     #[test]
     fn a_request_that_never_fits_is_too_large() {
-        let refused = Budget::new(4 << 20).reservation().add(usize::MAX);
-        assert!(matches!(refused, Err(ApiError::RequestTooLarge { .. })));
+        let rejected = Budget::new(4 << 20).reservation().add(usize::MAX);
+        assert!(matches!(rejected, Err(ApiError::RequestTooLarge { .. })));
     }
 
     #[test]

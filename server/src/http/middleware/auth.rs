@@ -14,7 +14,7 @@ use crate::http::limits::keys::ApiKeys;
 use crate::http::routes;
 use crate::http::state::AppState;
 
-/// The middleware: answers 401 to requests without a known key in `Authorization: Bearer`.
+/// The middleware that rejects requests without a known key in `Authorization: Bearer` with a 401.
 pub(crate) async fn require_key<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,

@@ -1,4 +1,4 @@
-//! Gives every error the body that a route's clients read, errors of actix-web, CORS and the document viewer included.
+//! Gives every error a body in the format of its route, also errors of actix-web, CORS and the document viewer.
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -9,7 +9,7 @@ use actix_web::{Error, ResponseError as _};
 use crate::http::errors::{ApiError, ErrorCode, TeiErrorBody};
 use crate::http::routes::{self, ErrorFormat};
 
-/// The middleware.
+/// The middleware that rewrites error bodies.
 pub(crate) async fn format_errors<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,

@@ -1,4 +1,4 @@
-//! Headers that tell browsers what they may do with an answer, and clients what they may still ask for.
+//! Response headers: security headers for browsers, and the rate limit for clients.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use actix_web::{Error, HttpMessage as _};
 use crate::http::limits::rate_limit::RateLimitStatus;
 use crate::http::routes;
 
-/// The viewer of the API's document loads its own files, and talks to this server alone. It styles itself inline.
+/// The document viewer loads its own files, uses inline styles, and connects to this server only.
 const VIEWER: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; font-src 'self'; \
      img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-/// The middleware.
+/// The middleware that adds security headers.
 pub(crate) async fn for_browsers<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
@@ -38,7 +38,7 @@ const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-tokens");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset-tokens");
 
-/// The middleware: writes what a handler found out about limits, in the form of OpenAI's headers.
+/// The middleware that adds OpenAI's rate limit headers, where a handler has left a [`RateLimitStatus`].
 pub(crate) async fn rate_limits<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
@@ -60,7 +60,7 @@ pub(crate) async fn rate_limits<B: MessageBody>(
     Ok(response)
 }
 
-/// As OpenAI writes it: `1.25s`.
+/// Formats a duration as OpenAI does: `1.25s`.
 fn seconds(time: Duration) -> String {
     format!("{:.2}s", time.as_secs_f64())
 }

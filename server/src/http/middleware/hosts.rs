@@ -1,8 +1,8 @@
-//! Checks the name that a request was sent to, which protects a local server from DNS rebinding.
+//! Checks the host that a request names, which protects a local server from DNS rebinding.
 //!
-//! A web page can point a name of its own at 127.0.0.1. Browsers then take the server for a part of that page's site,
-//! and CORS does not apply. The `Host` header still holds the page's name, so a server that knows its names can reject
-//! such requests. Addresses need no check: a browser that sends one in `Host` looked up no name.
+//! A web page can make its own host name resolve to 127.0.0.1. Browsers then treat the server as a part of that page's site,
+//! and CORS does not apply. The `Host` header still has the page's name, so a server that knows its names can reject such
+//! requests. IP addresses need no check, because a browser that sends one has resolved no name.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -15,12 +15,12 @@ use actix_web::{Error, ResponseError as _};
 use crate::http::errors::ApiError;
 use crate::http::routes;
 
-/// The names that requests may be sent to. The default allows every name.
+/// The host names that requests may use. The default allows every name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllowedHosts(Option<Vec<String>>);
 
 impl AllowedHosts {
-    /// Allows IP addresses, `localhost`, and `names`; each with any port, in upper or lower case.
+    /// Allows IP addresses, `localhost`, and `names`, each with any port and in upper or lower case.
     ///
     /// # Errors
     /// A name is empty, or has a scheme, a port or other characters that host names do not have.
@@ -43,7 +43,7 @@ impl AllowedHosts {
         let names = self.0.as_ref()?;
         let headers = request.headers().get_all(HOST);
         let hosts = headers.map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
-        // `GET http://name/path` names a host in the request line, too.
+        // `GET http://name/path` has a host in the request line, too.
         let target = request.uri().authority().map(ToString::to_string);
         let mut hosts: Vec<String> = hosts.chain(target).collect();
         if hosts.is_empty() {
@@ -79,7 +79,7 @@ fn without_dot(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-/// The middleware: answers 403 to requests for hosts that are not allowed.
+/// The middleware that rejects requests to other hosts with a 403.
 pub(crate) async fn check<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,

@@ -1,7 +1,7 @@
 //! Request ids, and one log line per request.
 //!
-//! A client's `x-request-id` is echoed if it is short and plain, for it goes into headers and logs; otherwise one is
-//! made. The line has numbers and the route's pattern: never text, never a path or method that a scanner made up.
+//! A client's `x-request-id` is kept if it is short and plain, because it goes into headers and logs. Other requests get a
+//! new id. The line has numbers and the route's pattern: never text, and never a path or method that a scanner invented.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
@@ -12,7 +12,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage};
+use actix_web::{Error, HttpMessage, HttpRequest};
 use opentelemetry::global;
 use opentelemetry::propagation::Extractor;
 use tracing::{Instrument as _, Level, Span};
@@ -24,23 +24,34 @@ use crate::http::metrics;
 use crate::http::routes;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Longer ones are replaced.
+/// The most bytes of a client's request id.
 const MAX_ID: usize = 128;
 
-/// What a handler counted, for the log line.
+/// The numbers of a request for its log line. A request that is rejected has only `texts`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counts {
     pub(crate) texts: usize,
     pub(crate) tokens: usize,
-    /// Texts that had not to be computed for this request.
+    /// Texts that did not have to be computed for this request.
     pub(crate) cached: usize,
-    /// The longest that a text waited for its batch.
+    /// The longest time that a text waited for its batch.
     pub(crate) queued: Duration,
-    /// The longest batch.
+    /// The time of the longest batch.
     pub(crate) infer: Duration,
 }
 
-/// The middleware.
+impl Counts {
+    /// Records the texts of a request, before anything can reject it.
+    pub(crate) fn record_texts(request: &HttpRequest, texts: usize) {
+        let counts = Self {
+            texts,
+            ..Self::default()
+        };
+        request.extensions_mut().insert(counts);
+    }
+}
+
+/// The middleware that gives each request an id, and logs it.
 pub(crate) async fn request(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -68,20 +79,21 @@ pub(crate) async fn request(
     );
     join_trace(&span, request.headers());
     let mut response = next.call(request).instrument(span.clone()).await?;
-    note(&response, &span, id.to_str().unwrap_or_default(), started);
+    record(&response, &span, id.to_str().unwrap_or_default(), started);
     response.headers_mut().insert(REQUEST_ID, id);
     Ok(response)
 }
 
-/// Makes the span part of the caller's trace, where the request names one (W3C `traceparent`) and traces are collected.
+/// Makes the span a part of the caller's trace, if the request names one (W3C `traceparent`).
 fn join_trace(span: &Span, headers: &HeaderMap) {
     if headers.contains_key("traceparent") {
         let caller = global::get_text_map_propagator(|known| known.extract(&Headers(headers)));
-        // Without a collector there is nothing to join.
+        // This fails if no traces are exported, which is no error.
         let _ = span.set_parent(caller);
     }
 }
 
+/// Lets opentelemetry read headers.
 struct Headers<'a>(&'a HeaderMap);
 
 impl Extractor for Headers<'_> {
@@ -94,8 +106,8 @@ impl Extractor for Headers<'_> {
     }
 }
 
-/// Counts, and writes the line: outside the span, whose fields would all stand in it twice.
-fn note<B>(response: &ServiceResponse<B>, span: &Span, id: &str, started: Instant) {
+/// Updates the metrics and writes the log line. This runs outside the span, whose fields would repeat those of the line.
+fn record<B>(response: &ServiceResponse<B>, span: &Span, id: &str, started: Instant) {
     let request = response.request();
     let counts = request
         .extensions()
@@ -118,7 +130,12 @@ fn note<B>(response: &ServiceResponse<B>, span: &Span, id: &str, started: Instan
     let key = caller::key(request);
     let key = key.as_ref().and_then(|key| key.name.as_deref());
     if let Some(key) = key {
-        metrics::of_key(key, &counts, status);
+        // These metrics count texts with a vector.
+        let served = match response.status().is_success() {
+            true => counts,
+            false => Counts::default(),
+        };
+        metrics::of_key(key, &served, status);
         span.record("key", key);
     }
     let Counts {
@@ -159,7 +176,7 @@ fn note<B>(response: &ServiceResponse<B>, span: &Span, id: &str, started: Instan
     }
 }
 
-/// To the microsecond.
+/// Milliseconds, rounded to microseconds.
 fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
@@ -169,7 +186,7 @@ fn is_plain(id: &HeaderValue) -> bool {
 }
 
 fn new_id() -> HeaderValue {
-    // Random per process, then counted: unique without a system call per request.
+    // A random number per process and a counter are unique without a system call per request.
     static PROCESS: LazyLock<u64> =
         LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
     static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -186,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_unique_and_plain_and_strange_ones_are_not_taken_over() {
+    fn new_ids_are_unique_and_plain_and_other_ids_are_replaced() {
         let (a, b) = (new_id(), new_id());
         assert_ne!(a, b);
         assert!(is_plain(&a));

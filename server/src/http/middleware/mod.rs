@@ -1,4 +1,4 @@
-//! Middleware, which every request passes.
+//! Middleware. `app` says in which order requests pass it.
 
 pub(crate) mod auth;
 pub(crate) mod error_format;

@@ -9,6 +9,7 @@ use lexivec_runtime::metrics::Stage;
 
 use crate::http::body::{self, Parsed};
 use crate::http::errors::ApiError;
+use crate::http::middleware::log::Counts;
 use crate::http::pipeline::{self, Job, numbers};
 use crate::http::state::{AppState, ServedModel};
 use crate::http::types::embeddings_request::EmbeddingsRequest;
@@ -21,7 +22,7 @@ use crate::prefix::Choice;
 ///
 /// Also at `/embeddings`, for clients whose base URL has no `/v1`. The body may be compressed with gzip.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "embeddings", request_body = EmbeddingsRequest,
-    responses((status = 200, body = embeddings_response::Embeddings)))]
+    responses((status = 200, body = embeddings_response::EmbeddingsSchema)))]
 pub(crate) async fn create(
     state: Data<AppState>,
     request: HttpRequest,
@@ -34,6 +35,7 @@ pub(crate) async fn create(
     let model = state.model(&asked.model)?;
     let prefix = prefix(&asked, model, &state)?;
     let format = asked.encoding_format.unwrap_or_default();
+    Counts::record_texts(&request, asked.input.len());
     let job = Job {
         input: asked.input,
         prefix,
@@ -56,7 +58,7 @@ pub(crate) async fn create(
     Ok(response)
 }
 
-/// What stands before the texts. Token ids are a whole prompt already.
+/// The prefix of the texts. Token ids are a complete prompt already.
 fn prefix(
     asked: &EmbeddingsRequest,
     model: &ServedModel,
@@ -70,14 +72,14 @@ fn prefix(
     match (&asked.input, choice.given()) {
         (Input::Texts(_), _) => Ok(choice.resolve(model.engine.model(), &state.instructions)?),
         (Input::Tokens(_), None) if state.refuse_token_ids => {
-            let reason = "this server takes no token ids, for they may be another model's: send text instead \
+            let reason = "this server accepts no token ids, because they may be another model's: send text instead \
                           (LangChain: check_embedding_ctx_length=False)";
             Err(ApiError::invalid("input", reason))
         }
         (Input::Tokens(_), None) => Ok(Prefix::None),
         (Input::Tokens(_), Some(field)) => {
             let reason = format!(
-                "`{field}` goes before a text, and `input` is token ids: send text instead"
+                "`{field}` is put before a text, but `input` has token ids: send text instead"
             );
             Err(ApiError::invalid(field, reason))
         }

@@ -1,6 +1,6 @@
-//! Whether the process lives (`/livez`), and whether it should get requests (`/readyz`).
+//! Liveness (`/livez`) and readiness (`/readyz`).
 //!
-//! Neither asks a session anything: they read what the workers tell of themselves, and answer at once under any load.
+//! Neither uses a session: they read the workers' own status, and respond at once under any load.
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::http::errors::ApiError;
 use crate::http::state::AppState;
 
-/// The answer of the three health routes.
+/// The response of the three health routes.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct Health {
     #[schema(example = "ok")]
@@ -18,7 +18,7 @@ pub(crate) struct Health {
 
 const OK: Health = Health { status: "ok" };
 
-/// The server has loaded its models and answers.
+/// The server has loaded its models and responds.
 #[utoipa::path(get, path = "/health", tag = "operations", responses((status = 200, body = Health)))]
 pub(crate) async fn health() -> HttpResponse {
     HttpResponse::Ok().json(OK)
@@ -32,7 +32,7 @@ pub(crate) async fn live() -> HttpResponse {
 
 /// Every model is warm, has a session that serves, and no batch is stuck; the server is not shutting down.
 #[utoipa::path(get, path = "/readyz", tag = "operations",
-    responses((status = 200, body = Health), (status = 503, body = crate::http::errors::ErrorBody, description = "what is not ready")))]
+    responses((status = 200, body = Health), (status = 503, body = crate::http::errors::ErrorBody, description = "the part that is not ready")))]
 pub(crate) async fn ready(state: Data<AppState>) -> Result<HttpResponse, ApiError> {
     match state.unready() {
         None => Ok(HttpResponse::Ok().json(OK)),

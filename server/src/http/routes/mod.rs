@@ -1,7 +1,7 @@
 //! The routes. To add one, write its handler and add an entry to [`ROUTES`]; everything else follows from the entry.
 //!
-//! `route` says what an entry declares, and answers what middleware asks about a path. The other modules are the
-//! handlers. The viewer of the API's document at `/docs` is no entry, because a library serves it.
+//! `route` defines the fields of an entry, and the lookups of the middleware. `openapi` generates the API's document from
+//! the entries. The other modules have the handlers. The document viewer at `/docs` is no entry, because a library serves it.
 
 use tracing::Level;
 

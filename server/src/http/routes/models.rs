@@ -1,4 +1,4 @@
-//! What the server has: `GET /v1/models`, `/v1/models/{id}` and `/v1/domains`.
+//! Models and instructions: `GET /v1/models`, `/v1/models/{id}` and `/v1/domains`.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::http::errors::ApiError;
 use crate::http::state::{AppState, ServedModel};
 
-/// OpenAI's list.
+/// A list in OpenAI's format.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct List<T> {
     /// Always `list`.
@@ -17,13 +17,14 @@ pub(crate) struct List<T> {
     data: Vec<T>,
 }
 
-/// A model: OpenAI's four fields, then ours.
+/// A model: OpenAI's four fields, then lexivec's.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Model<'a> {
-    /// What requests call it.
+#[schema(as = Model)]
+pub(crate) struct ModelEntry<'a> {
+    /// The model's name in requests.
     id: &'a str,
     object: &'static str,
-    /// OpenAI has the time of publication here, which a model directory does not know.
+    /// Always 0. OpenAI has the time of publication here, which a model directory does not record.
     created: u64,
     owned_by: &'a str,
     dimensions: usize,
@@ -34,7 +35,7 @@ pub(crate) struct Model<'a> {
     prompts: Vec<&'a str>,
 }
 
-impl<'a> Model<'a> {
+impl<'a> ModelEntry<'a> {
     fn of(served: &'a ServedModel) -> Self {
         let model = served.engine.model();
         Self {
@@ -56,38 +57,38 @@ impl<'a> Model<'a> {
 }
 
 /// Lists the models.
-#[utoipa::path(get, path = "/v1/models", tag = "models", responses((status = 200, body = List<Model>)))]
+#[utoipa::path(get, path = "/v1/models", tag = "models", responses((status = 200, body = List<ModelEntry>)))]
 pub(crate) async fn models(state: Data<AppState>) -> HttpResponse {
     HttpResponse::Ok().json(List {
         object: "list",
-        data: state.models.iter().map(Model::of).collect(),
+        data: state.models.iter().map(ModelEntry::of).collect(),
     })
 }
 
 /// Shows a model. Its id may hold a slash, plain or percent-encoded.
 #[utoipa::path(get, path = "/v1/models/{id}", tag = "models", params(("id" = String, Path, description = "the model's name")),
-    responses((status = 200, body = Model)))]
+    responses((status = 200, body = ModelEntry)))]
 pub(crate) async fn model(
     state: Data<AppState>,
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    Ok(HttpResponse::Ok().json(Model::of(state.model(&id)?)))
+    Ok(HttpResponse::Ok().json(ModelEntry::of(state.model(&id)?)))
 }
 
-/// An instruction of the registry; the document's shape of [`Instruction`], which is another crate's.
+/// An instruction of the registry. This is the schema of [`Instruction`], which is another crate's type.
 #[derive(ToSchema)]
 #[schema(as = Instruction)]
 #[allow(dead_code)]
 pub(crate) struct InstructionSchema {
-    /// What requests call it: the domain, or `domain/library`.
+    /// Its name in requests: the domain, or `domain/library`.
     name: String,
     domain: String,
-    /// What it is put before.
+    /// The texts that it is put before: queries or documents.
     role: String,
-    /// Its words.
+    /// The instruction itself.
     text: String,
     source: Option<String>,
-    /// Other names that requests may call it by.
+    /// Other names in requests.
     aliases: Vec<String>,
 }
 

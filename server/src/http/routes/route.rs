@@ -1,4 +1,4 @@
-//! What a route declares, and what follows from it: the service, access, the format of errors, the log level.
+//! The definition of a route, and everything that follows from it: the service, access, the format of errors, the log level.
 
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
@@ -37,14 +37,14 @@ pub(super) enum Verb {
 pub(super) enum Access {
     /// Requests with an API key, where the server has keys.
     Keyed,
-    /// Requests without a key, too: load balancers, monitoring and browsers send none.
+    /// All requests, because load balancers, monitoring and browsers send no key.
     Open,
-    /// Requests to any host, too: load balancers send probes any `Host` header, or none. Responses tell nothing that a
-    /// web page may not know.
+    /// As [`Open`](Self::Open), and requests to any host: load balancers send probes with any `Host` header. Responses have
+    /// no information that a web page must not see.
     AnyHost,
 }
 
-/// Whose clients read an error body.
+/// The format of error bodies, which depends on the clients of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorFormat {
     OpenAi,
@@ -55,7 +55,7 @@ pub(crate) enum ErrorFormat {
 /// A handler, and its operation in the API's document.
 pub(super) struct Handler {
     pub(super) route: fn() -> actix_web::Route,
-    /// A document of this operation and the schemas that it refers to; `None` for what programs do not call.
+    /// A document of this operation and its schemas; `None` for routes that programs do not call.
     pub(super) document: Option<fn() -> OpenApi>,
 }
 
@@ -110,7 +110,7 @@ fn routes_at(path: &str) -> impl Iterator<Item = &'static Route> {
     ROUTES.iter().filter(move |route| route.matches(path))
 }
 
-/// Registers all routes, and what answers other paths and methods.
+/// Registers all routes, and the errors for other paths and methods.
 pub(crate) fn configure(cfg: &mut ServiceConfig) {
     for (place, route) in ROUTES.iter().enumerate() {
         let is_first = ROUTES[..place].iter().all(|other| other.path != route.path);
@@ -153,7 +153,7 @@ async fn reject_path(request: HttpRequest) -> Result<HttpResponse, ApiError> {
 /// Browsers ask every site for it, without a key.
 const FAVICON: &str = "/favicon.ico";
 
-/// Whether a request needs no API key. Paths without a route need one, so that nobody can find out which there are.
+/// Whether a request needs no API key. Paths without a route need one, so that a client without a key cannot discover routes.
 pub(crate) fn is_open(method: &Method, path: &str) -> bool {
     let is_open = |route: &Route| route.access != Access::Keyed;
     let open = routes_at(path).any(is_open) || docs::serves(path) || path == FAVICON;

@@ -77,7 +77,7 @@ async fn every_error_has_openais_format_and_its_status() {
             "invalid_value",
             Some("input"),
         ),
-        // More than ever fit: to be sent again would be of no use.
+        // These never fit, so a retry would be useless.
         (
             json!({"model": "fake", "input": many}),
             400,
@@ -104,7 +104,7 @@ async fn every_error_has_openais_format_and_its_status() {
         ),
     ];
     for (request, status, code, param) in rows {
-        // "law" is an alias in some registries; what matters is a name that nobody knows.
+        // The registry may have "law" as an alias; the test needs an unknown name.
         let request: Value =
             serde_json::from_str(&request.to_string().replace("\"law\"", "\"astrology\"")).unwrap();
         let (found, body) = embed(request.clone()).await;
@@ -192,7 +192,7 @@ async fn errors_on_tei_routes_have_its_format_and_name_its_fields() {
             "/tokenize",
             json!({"inputs": [1]}),
             400,
-            "`inputs` is token ids",
+            "`inputs` has token ids",
         ),
         ("/rerank", json!({}), 404, "/rerank"),
     ] {

@@ -1,4 +1,4 @@
-//! Who may ask, and for how much: keys, origins, capacity, time.
+//! Limits: keys, origins, capacity, deadlines.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! The answer of `POST /v1/embeddings`.
+//! The response of `POST /v1/embeddings`.
 //!
-//! Written straight from the vectors: floats from borrowed slices, base64 from their bytes. This is the hot path of
-//! the server itself, since OpenAI's clients ask for base64 unless told otherwise.
+//! It is written straight from the vectors: floats from borrowed slices, base64 from their bytes. This is the server's own
+//! hot path, because OpenAI's clients ask for base64 by default.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,16 +11,16 @@ use serde::ser::{Serialize, SerializeSeq, Serializer};
 use super::embeddings_request::EncodingFormat;
 use crate::http::errors::ApiError;
 
-/// The answer's shape, for the API's document; [`json`] writes it.
+/// The schema of the response, for the API's document; [`json`] writes it.
 #[derive(utoipa::ToSchema)]
-#[schema(title = "EmbeddingList")]
+#[schema(title = "EmbeddingList", as = Embeddings)]
 #[allow(dead_code)]
-pub(crate) struct Embeddings {
+pub(crate) struct EmbeddingsSchema {
     /// Always `list`.
     object: String,
     /// In the order of the inputs.
     data: Vec<EmbeddingItem>,
-    /// The model that answered.
+    /// The model that computed the vectors.
     model: String,
     usage: Usage,
 }
@@ -32,11 +32,11 @@ struct EmbeddingItem {
     object: String,
     index: usize,
     embedding: VectorSchema,
-    /// There only where the text was cut.
+    /// Only present if the text was truncated.
     truncated: Option<bool>,
 }
 
-/// Numbers, or base64 of little-endian float32, as `encoding_format` said.
+/// Numbers, or base64 of little-endian float32, by `encoding_format`.
 #[derive(serde::Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
 #[schema(as = Vector)]
@@ -49,7 +49,7 @@ enum VectorSchema {
 }
 
 #[derive(serde::Serialize)]
-struct Answer<'a> {
+struct EmbeddingsResponse<'a> {
     object: &'static str,
     data: Data<'a>,
     model: &'a str,
@@ -73,7 +73,7 @@ struct Item<'a> {
     object: &'static str,
     index: usize,
     embedding: Vector<'a>,
-    /// Ours, and only where the caller allowed a text to be cut and it was.
+    /// lexivec's own field, only written if the text was truncated.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     truncated: bool,
 }
@@ -124,7 +124,7 @@ fn base64_of(values: &[f32]) -> String {
     }
 }
 
-/// The answer's JSON.
+/// Writes the response as JSON.
 pub(crate) fn json(
     model: &str,
     embeddings: &[Embedding],
@@ -142,7 +142,7 @@ pub(crate) fn json(
                 6
             };
     let mut json = Vec::with_capacity(estimate);
-    let answer = Answer {
+    let response = EmbeddingsResponse {
         object: "list",
         data: Data { embeddings, format },
         model,
@@ -151,7 +151,7 @@ pub(crate) fn json(
             total_tokens: tokens,
         },
     };
-    serde_json::to_writer(&mut json, &answer)
+    serde_json::to_writer(&mut json, &response)
         .map_err(|error| ApiError::Internal(error.to_string()))?;
     Ok(json)
 }
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn has_openais_shape() {
+    fn the_response_has_openais_format() {
         let json = json(
             "m",
             &[

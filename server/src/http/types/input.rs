@@ -1,6 +1,7 @@
 //! The four forms of `input`: a text, texts, token ids, lists of token ids.
 //!
-//! Read in one pass into typed vectors; a JSON tree of a large request would cost several times its size.
+//! Parsing takes one pass into typed vectors, because a JSON tree of a large request would need several times its size. It
+//! counts items, and stops at the first item beyond the limit.
 
 use std::fmt;
 
@@ -11,10 +12,10 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::integer::Integer;
 
-/// The most items of a request, by OpenAI's contract.
+/// The most items of a request, as in OpenAI's API.
 pub(crate) const MAX_ITEMS: usize = 2048;
 
-/// What to embed; never without an item.
+/// The texts or token ids to embed; at least one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Input {
     /// Texts.
@@ -31,7 +32,7 @@ impl Input {
         }
     }
 
-    /// Bytes of each text, or of the token ids.
+    /// The bytes of each text, or of each list of token ids.
     pub(crate) fn lengths(&self) -> impl Iterator<Item = usize> {
         let (texts, lists): (&[String], &[Vec<u32>]) = match self {
             Self::Texts(texts) => (texts, &[]),
@@ -118,7 +119,7 @@ impl<'de> Visitor<'de> for Forms {
                 Item::Id(_) | Item::Text(_) => None,
             })
             .map(Input::Tokens),
-            // One sequence; the model's maximum length bounds it, not the number of items.
+            // One sequence. The model's maximum length limits it, not the number of items.
             Some(Item::Id(first)) => rest(first, seq, usize::MAX, |item| match item {
                 Item::Id(id) => Some(id),
                 Item::Ids(_) | Item::Text(_) => None,
@@ -128,24 +129,25 @@ impl<'de> Visitor<'de> for Forms {
     }
 }
 
+/// Reads the items after the first, which must be of the same type.
 fn rest<'de, A: SeqAccess<'de>, T>(
     first: T,
     mut seq: A,
-    most: usize,
-    same_kind: impl Fn(Item) -> Option<T>,
+    limit: usize,
+    same_type: impl Fn(Item) -> Option<T>,
 ) -> Result<Vec<T>, A::Error> {
     let mut items = vec![first];
     while let Some(item) = seq.next_element()? {
         let index = items.len();
-        // Said at once: what follows need not be kept.
-        if index == most {
+        // An error here means that the following items are never stored.
+        if index == limit {
             return Err(A::Error::custom(format_args!(
-                "too many items: at most {most} fit in a request"
+                "too many items: a request has at most {limit}"
             )));
         }
-        let item = same_kind(item).ok_or_else(|| {
+        let item = same_type(item).ok_or_else(|| {
             A::Error::custom(format_args!(
-                "item {index} is of another kind than item 0; expected {FORMS}"
+                "item {index} has another type than item 0; expected {FORMS}"
             ))
         })?;
         items.push(item);
@@ -153,6 +155,7 @@ fn rest<'de, A: SeqAccess<'de>, T>(
     Ok(items)
 }
 
+/// An item of an array.
 enum Item {
     Text(String),
     Id(u32),
@@ -208,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn all_four_forms() {
+    fn all_four_forms_are_parsed() {
         let texts = |texts: &[&str]| {
             Ok(Input::Texts(
                 texts.iter().map(|t| (*t).to_owned()).collect(),
@@ -224,12 +227,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_of_them_is_explained() {
+    fn other_forms_are_explained() {
         for (json, words) in [
             ("[]", "empty"),
             ("3", "array of texts"),
-            (r#"["a",1]"#, "item 1 is of another kind"),
-            ("[1,[2]]", "item 1 is of another kind"),
+            (r#"["a",1]"#, "item 1 has another type"),
+            ("[1,[2]]", "item 1 has another type"),
             ("[-1]", "a token id"),
             ("[1.5]", "not a whole number"),
             ("[4294967296]", "too large"),
@@ -242,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn items_are_bounded_and_token_ids_of_one_sequence_are_not_items() {
+    fn items_are_limited_and_token_ids_of_one_sequence_are_not_items() {
         let texts = |n: usize| format!("[{}]", vec!["\"a\""; n].join(","));
         assert_eq!(parse(&texts(MAX_ITEMS)).unwrap().len(), MAX_ITEMS);
         assert!(

@@ -1,4 +1,6 @@
-//! Types of request and response bodies that need more than a derive.
+//! Types of request and response bodies that several modules use, or that need more than a derive.
+//!
+//! Smaller ones stand beside their handler in `routes`.
 
 pub(crate) mod embeddings_request;
 pub(crate) mod embeddings_response;

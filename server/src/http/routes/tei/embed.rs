@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::{json, prompt};
 use crate::http::body::{self, Parsed};
 use crate::http::errors::ApiError;
+use crate::http::middleware::log::Counts;
 use crate::http::pipeline::{self, Job, numbers};
 use crate::http::state::AppState;
 use crate::http::types::input::Input;
@@ -35,7 +36,7 @@ pub(crate) struct EmbedRequest {
     /// Width of the vectors, 1 to the model's.
     #[schema(value_type = Option<usize>, minimum = 1)]
     dimensions: Option<Integer>,
-    /// Only `float` is served here; `POST /v1/embeddings` has base64.
+    /// Must be `float`; `POST /v1/embeddings` has base64.
     encoding_format: Option<FloatFormat>,
 }
 
@@ -73,11 +74,12 @@ pub(crate) async fn embed(
         (Input::Tokens(_), None) => Prefix::None,
         (Input::Tokens(_), Some(_)) => {
             let reason =
-                "a prompt goes before a text, and `inputs` is token ids: send text instead";
+                "a prompt is put before a text, but `inputs` has token ids: send text instead";
             return Err(ApiError::invalid("prompt_name", reason));
         }
         (Input::Texts(_), name) => prompt(&state, model, name.as_deref())?,
     };
+    Counts::record_texts(&request, asked.inputs.len());
     let job = Job {
         input: asked.inputs,
         prefix,

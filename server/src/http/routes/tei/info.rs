@@ -10,7 +10,7 @@ use crate::http::errors::ApiError;
 use crate::http::state::AppState;
 use crate::http::types::input::MAX_ITEMS;
 
-/// What is served.
+/// The model and its limits.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Info<'a> {
     model_id: &'a str,
@@ -30,15 +30,15 @@ pub(crate) struct Info<'a> {
 
 #[derive(Debug, Serialize, ToSchema)]
 struct ModelType {
-    embedding: Pooling,
+    embedding: EmbeddingPooling,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct Pooling {
+struct EmbeddingPooling {
     pooling: &'static str,
 }
 
-/// Tells what is served, as text-embeddings-inference does.
+/// Describes the model, as text-embeddings-inference does.
 #[utoipa::path(get, path = "/info", tag = "text-embeddings-inference", responses((status = 200, body = Info)))]
 pub(crate) async fn info(state: Data<AppState>) -> Result<HttpResponse, ApiError> {
     let served = state.first_model()?;
@@ -48,7 +48,7 @@ pub(crate) async fn info(state: Data<AppState>) -> Result<HttpResponse, ApiError
         model_sha: &model.digest,
         model_dtype: model.precision.map_or("float32", Precision::as_str),
         model_type: ModelType {
-            embedding: Pooling {
+            embedding: EmbeddingPooling {
                 pooling: "last_token",
             },
         },

@@ -15,10 +15,10 @@ use crate::http::pipeline::{blocking, canceled_when_dropped};
 use crate::http::state::AppState;
 use crate::http::types::input::{Input, MAX_ITEMS};
 
-/// Most bytes of the texts of `POST /tokenize`: its answer may be a hundred times as large.
-const MAX_TOKENIZED: usize = 1 << 20;
-/// Bytes that a token of the answer takes, as a value and as JSON.
-const TOKEN: usize = 160;
+/// The most bytes of the texts of a request, because the response may be a hundred times as large.
+const MAX_BYTES: usize = 1 << 20;
+/// The bytes of a token in the response, as a value and as JSON.
+const TOKEN_BYTES: usize = 160;
 
 /// The body of `POST /tokenize`.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -26,7 +26,7 @@ const TOKEN: usize = 160;
 pub(crate) struct TokenizeRequest {
     #[schema(schema_with = texts_schema)]
     inputs: Input,
-    /// Whether the tokens that the tokenizer adds are shown; on by default.
+    /// Whether the response includes the tokens that the tokenizer adds; on by default.
     add_special_tokens: Option<bool>,
     /// One of the checkpoint's prompts, put before each text.
     prompt_name: Option<String>,
@@ -46,13 +46,13 @@ pub(crate) struct SimpleToken {
     id: u32,
     text: String,
     special: bool,
-    /// Its first character; none for special tokens.
+    /// The index of its first character; none for special tokens.
     start: Option<usize>,
-    /// The character behind it.
+    /// The index after its last character.
     stop: Option<usize>,
 }
 
-/// Shows the tokens of texts.
+/// Returns the tokens of texts.
 #[utoipa::path(post, path = "/tokenize", tag = "text-embeddings-inference", request_body = TokenizeRequest,
     responses((status = 200, body = Vec<Vec<SimpleToken>>)))]
 pub(crate) async fn tokenize(
@@ -66,27 +66,27 @@ pub(crate) async fn tokenize(
     } = body::json::<TokenizeRequest>(&state, &request, payload).await?;
     let model = state.first_model()?;
     let Input::Texts(texts) = asked.inputs else {
-        let reason = "`inputs` is token ids already: send a text or texts";
+        let reason = "`inputs` has token ids already: send a text or texts";
         return Err(ApiError::invalid("inputs", reason));
     };
     let bytes: usize = texts.iter().map(String::len).sum();
-    if bytes > MAX_TOKENIZED {
+    if bytes > MAX_BYTES {
         let reason = format!(
-            "the texts have {bytes} bytes; at most {MAX_TOKENIZED} are tokenised at a time"
+            "the texts have {bytes} bytes, and a request may have {MAX_BYTES}: send fewer or shorter texts"
         );
         return Err(ApiError::invalid("inputs", reason));
     }
     let caller = caller::caller(&request, state.request_timeout);
-    let room = model.admit(texts.len(), caller)?;
+    let permit = model.admit(texts.len(), caller)?;
     let prefix = prompt(&state, model, asked.prompt_name.as_deref())?;
-    // A token has at least a byte.
-    let most = bytes + prefix.prompt("").len() * texts.len();
-    reservation.add(most.saturating_mul(TOKEN))?;
+    // A token has at least one byte.
+    let max_tokens = bytes + prefix.prompt("").len() * texts.len();
+    reservation.add(max_tokens.saturating_mul(TOKEN_BYTES))?;
     let special = asked.add_special_tokens.unwrap_or(true);
     let engine = model.engine.clone();
     let (_wanted, canceled) = canceled_when_dropped();
     let tokens = blocking(move || {
-        let _room = room;
+        let _permit = permit;
         let tokens = texts.iter().map(|text| {
             canceled.check()?;
             let tokens = engine.tokenizer().tokens(&prefix.prompt(text), special)?;

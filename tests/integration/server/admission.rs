@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::fake::Fate;
+use super::fake::BatchOutcome;
 use super::local::{Local, Setup};
 use super::metrics::eventually;
 
@@ -26,7 +26,7 @@ fn setup(seconds: u64, keys: &str) -> Setup {
 fn serve_at_rate(mut setup: Setup, max_tokens: usize, batch: Duration) -> Local {
     setup.engine.limits.max_tokens = max_tokens;
     let local = setup.serve();
-    local.control.always(move || Fate::Slow(batch));
+    local.control.always(move || BatchOutcome::Slow(batch));
     local
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, embedding, embedding_by};
 use super::fake::{Control, vector};
-use super::local::{Local, Setup, whole};
+use super::local::{Local, Setup, with_end_token};
 use super::metrics::{eventually, metric};
 
 /// A server with a queue of `capacity` texts, whose session computes a first text until the test releases it.
@@ -58,10 +58,10 @@ fn texts_of_a_disconnected_client_are_not_computed() {
     drop(gone);
     wait_for_room(&local);
     local.control.release();
-    assert_eq!(first.response().vectors(), [vector(&whole(&[1]))]);
+    assert_eq!(first.response().vectors(), [vector(&with_end_token(&[1]))]);
     assert_eq!(
         first.embed_by("gone", &json!([[2]])).vectors(),
-        [vector(&whole(&[2]))]
+        [vector(&with_end_token(&[2]))]
     );
     assert_eq!(computed(&local.control, 3), 0);
     assert_eq!(
@@ -77,7 +77,7 @@ fn a_client_that_disconnects_during_its_batch_does_not_affect_others() {
     wait_for_room(&local);
     local.control.release();
     let response = local.connect().embed_by("going", &json!([[2]]));
-    assert_eq!(response.vectors(), [vector(&whole(&[2]))]);
+    assert_eq!(response.vectors(), [vector(&with_end_token(&[2]))]);
 }
 
 #[test]

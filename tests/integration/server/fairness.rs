@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::client::{PATIENCE, embedding_by};
+use super::client::{TIMEOUT, embedding_by};
 use super::fake::vector;
-use super::local::{Setup, whole};
+use super::local::{Setup, with_end_token};
 use super::metrics::{eventually, metric};
 
 const SHORT: u32 = 3;
@@ -45,12 +45,18 @@ fn a_single_text_overtakes_2048_others_and_a_long_document() {
     queued(rest + 2.0);
 
     local.control.release();
-    assert_eq!(third.response().vectors(), [vector(&whole(&[SINGLE]))]);
+    assert_eq!(
+        third.response().vectors(),
+        [vector(&with_end_token(&[SINGLE]))]
+    );
     assert_eq!(
         long.response().vectors(),
-        [vector(&whole(&[DOCUMENT; 30_000]))]
+        [vector(&with_end_token(&[DOCUMENT; 30_000]))]
     );
-    let expected: Vec<_> = short.iter().map(|ids| vector(&whole(ids))).collect();
+    let expected: Vec<_> = short
+        .iter()
+        .map(|ids| vector(&with_end_token(ids)))
+        .collect();
     assert_eq!(large.response().vectors(), expected);
 
     let batches = local.control.batches();
@@ -88,7 +94,7 @@ fn a_stream_of_single_texts_does_not_starve_a_document() {
             let (local, done) = (&local, &done);
             scope.spawn(move || {
                 let mut client = local.connect();
-                while !done.load(Ordering::Relaxed) && begun.elapsed() < 2 * PATIENCE {
+                while !done.load(Ordering::Relaxed) && begun.elapsed() < 2 * TIMEOUT {
                     assert_eq!(client.embed_by("steady", &json!([[id]])).status, 200);
                 }
             });

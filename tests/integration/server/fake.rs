@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use lexivec_runtime::{Error, Network, Result, States};
 
-use super::client::PATIENCE;
+use super::client::TIMEOUT;
 
 pub(crate) const WIDTH: usize = 8;
 
 /// The outcome of a batch.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Fate {
+pub(crate) enum BatchOutcome {
     Computed,
     Slow(Duration),
     Failed,
@@ -40,7 +40,7 @@ struct Inner {
     width: usize,
     /// The tokens that the device has memory for.
     memory: usize,
-    fate: Box<dyn FnMut() -> Fate + Send>,
+    outcome: Box<dyn FnMut() -> BatchOutcome + Send>,
     /// The token ids of every batch that began.
     batches: Vec<Vec<Vec<u32>>>,
     /// Whether [`Inner::batches`] is kept.
@@ -57,7 +57,7 @@ impl Control {
                 closed: false,
                 width: WIDTH,
                 memory: usize::MAX,
-                fate: Box::new(|| Fate::Computed),
+                outcome: Box::new(|| BatchOutcome::Computed),
                 batches: Vec::new(),
                 recording: true,
                 opened: 0,
@@ -97,14 +97,14 @@ impl Control {
     }
 
     /// Sets the outcomes of the next batches. Later batches are computed.
-    pub(crate) fn next(&self, fates: &[Fate]) {
-        let mut fates: VecDeque<Fate> = fates.iter().copied().collect();
-        self.always(move || fates.pop_front().unwrap_or(Fate::Computed));
+    pub(crate) fn next(&self, outcomes: &[BatchOutcome]) {
+        let mut outcomes: VecDeque<BatchOutcome> = outcomes.iter().copied().collect();
+        self.always(move || outcomes.pop_front().unwrap_or(BatchOutcome::Computed));
     }
 
     /// Sets the outcome of all batches.
-    pub(crate) fn always(&self, fate: impl FnMut() -> Fate + Send + 'static) {
-        self.lock().fate = Box::new(fate);
+    pub(crate) fn always(&self, outcome: impl FnMut() -> BatchOutcome + Send + 'static) {
+        self.lock().outcome = Box::new(outcome);
     }
 
     /// Drops the recorded batches, and records no more.
@@ -134,7 +134,7 @@ impl Control {
         let inner = self.lock();
         let (inner, waited) = self
             .changed
-            .wait_timeout_while(inner, PATIENCE, |inner| inner.batches.len() < count)
+            .wait_timeout_while(inner, TIMEOUT, |inner| inner.batches.len() < count)
             .unwrap();
         assert!(
             !waited.timed_out(),
@@ -157,7 +157,7 @@ impl Control {
     }
 
     /// Records a batch, and waits until it may end.
-    fn begin(&self, sequences: &[&[u32]]) -> (Fate, usize) {
+    fn begin(&self, sequences: &[&[u32]]) -> (BatchOutcome, usize) {
         let mut inner = self.lock();
         if inner.recording {
             inner
@@ -166,7 +166,7 @@ impl Control {
         }
         self.changed.notify_all();
         let mut inner = self.changed.wait_while(inner, |inner| inner.held).unwrap();
-        ((inner.fate)(), inner.memory)
+        ((inner.outcome)(), inner.memory)
     }
 }
 
@@ -181,21 +181,21 @@ impl Network for Fake {
     }
 
     fn embed(&mut self, sequences: &[&[u32]]) -> Result<States> {
-        let (fate, memory) = self.control.begin(sequences);
+        let (outcome, memory) = self.control.begin(sequences);
         let rows = sequences.iter().map(|s| s.len()).sum();
-        if rows > memory || matches!(fate, Fate::OutOfMemory) {
+        if rows > memory || matches!(outcome, BatchOutcome::OutOfMemory) {
             let reason = "Failed to allocate memory for requested buffer".to_owned();
             return Err(Error::OutOfMemory { reason });
         }
         let state = |ids: &&[u32]| state(ids).into_iter().cycle().take(self.width);
         let mut values: Vec<f32> = sequences.iter().flat_map(state).collect();
-        match fate {
-            Fate::Computed | Fate::OutOfMemory => {}
-            Fate::Slow(time) => std::thread::sleep(time),
-            Fate::Failed => return Err(Error::Inference("secret detail".to_owned())),
+        match outcome {
+            BatchOutcome::Computed | BatchOutcome::OutOfMemory => {}
+            BatchOutcome::Slow(time) => std::thread::sleep(time),
+            BatchOutcome::Failed => return Err(Error::Inference("secret detail".to_owned())),
             // This panic writes no backtrace.
-            Fate::Panicked => std::panic::resume_unwind(Box::new("wanted")),
-            Fate::NotFinite => values.fill(f32::NAN),
+            BatchOutcome::Panicked => std::panic::resume_unwind(Box::new("wanted")),
+            BatchOutcome::NotFinite => values.fill(f32::NAN),
         }
         Ok(States {
             values,
@@ -218,10 +218,10 @@ fn state(ids: &[u32]) -> [f32; WIDTH] {
 
 /// The vector that a client must get for token ids.
 pub(crate) fn vector(ids: &[u32]) -> Vec<f32> {
-    cut(ids, WIDTH)
+    truncated_vector(ids, WIDTH)
 }
 
 /// The same, of fewer dimensions.
-pub(crate) fn cut(ids: &[u32], dimensions: usize) -> Vec<f32> {
+pub(crate) fn truncated_vector(ids: &[u32], dimensions: usize) -> Vec<f32> {
     lexivec_runtime::vector::cut(&state(ids), dimensions, true)
 }

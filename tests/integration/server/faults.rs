@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::client::embedding_by;
-use super::fake::{Fate, WIDTH, vector};
-use super::local::{Local, Setup, whole};
+use super::fake::{BatchOutcome, WIDTH, vector};
+use super::local::{Local, Setup, with_end_token};
 use super::metrics::{eventually, metric};
 
 fn serve(models: &'static [&'static str]) -> Local {
@@ -30,15 +30,17 @@ fn ready(local: &Local) -> u16 {
 #[test]
 fn a_panic_and_a_failure_cost_one_response_each_and_the_session_is_recreated() {
     let local = serve(&["rebuilt"]);
-    for (rebuilds, fate, outcome) in [(1.0, Fate::Panicked, "panic"), (2.0, Fate::Failed, "error")]
-    {
-        local.control.next(&[fate]);
+    for (rebuilds, failure, outcome) in [
+        (1.0, BatchOutcome::Panicked, "panic"),
+        (2.0, BatchOutcome::Failed, "error"),
+    ] {
+        local.control.next(&[failure]);
         let mut client = local.connect();
         let response = client.embed_by("rebuilt", &json!([[1]]));
         assert_eq!(response.outcome(), (500, "internal_error".to_owned()));
         assert!(!String::from_utf8(response.body).unwrap().contains("secret"));
         let response = client.embed_by("rebuilt", &json!([[1]]));
-        assert_eq!(response.vectors(), [vector(&whole(&[1]))]);
+        assert_eq!(response.vectors(), [vector(&with_end_token(&[1]))]);
         let count = format!("lexivec_batches_total{{model=\"rebuilt\",outcome=\"{outcome}\"}}");
         assert_eq!(metric(&local, &count), 1.0);
         assert_eq!(
@@ -53,7 +55,7 @@ fn a_panic_and_a_failure_cost_one_response_each_and_the_session_is_recreated() {
 #[test]
 fn a_vector_that_is_not_finite_fails_the_request_but_keeps_the_session() {
     let local = serve(&["overflown"]);
-    local.control.next(&[Fate::NotFinite]);
+    local.control.next(&[BatchOutcome::NotFinite]);
     let response = local.connect().embed_by("overflown", &json!([[1]]));
     assert_eq!(response.outcome(), (500, "internal_error".to_owned()));
     assert_eq!(response.header("x-should-retry"), Some("false"));
@@ -69,7 +71,7 @@ fn without_a_session_the_server_is_alive_but_not_ready_and_loses_no_request() {
     let local = serve(&["away"]);
     assert_eq!(ready(&local), 200);
     local.control.set_closed(true);
-    local.control.next(&[Fate::Failed]);
+    local.control.next(&[BatchOutcome::Failed]);
     assert_eq!(local.connect().embed_by("away", &json!([[1]])).status, 500);
     eventually(|| (ready(&local) == 503).then_some(()));
     assert_eq!(local.connect().get("/livez").status, 200);
@@ -81,7 +83,10 @@ fn without_a_session_the_server_is_alive_but_not_ready_and_loses_no_request() {
     waiting.send(embedding_by("away", &json!([[2]])));
     eventually(|| (metric(&local, "lexivec_queue_texts{model=\"away\"}") == 1.0).then_some(()));
     local.control.set_closed(false);
-    assert_eq!(waiting.response().vectors(), [vector(&whole(&[2]))]);
+    assert_eq!(
+        waiting.response().vectors(),
+        [vector(&with_end_token(&[2]))]
+    );
     assert_eq!(ready(&local), 200);
     assert_eq!(
         metric(&local, "lexivec_sessions_ready{model=\"away\"}"),
@@ -93,13 +98,13 @@ fn without_a_session_the_server_is_alive_but_not_ready_and_loses_no_request() {
 fn a_session_with_another_vector_width_is_not_used() {
     let local = serve(&["replaced"]);
     local.control.set_width(2 * WIDTH);
-    local.control.next(&[Fate::Failed]);
+    local.control.next(&[BatchOutcome::Failed]);
     let mut client = local.connect();
     assert_eq!(client.embed_by("replaced", &json!([[1]])).status, 500);
     eventually(|| (ready(&local) == 503).then_some(()));
     local.control.set_width(WIDTH);
     let response = client.embed_by("replaced", &json!([[1]]));
-    assert_eq!(response.vectors(), [vector(&whole(&[1]))]);
+    assert_eq!(response.vectors(), [vector(&with_end_token(&[1]))]);
 }
 
 #[test]
@@ -112,7 +117,7 @@ fn the_server_is_not_ready_while_a_batch_is_stuck() {
     eventually(|| (ready(&local) == 503).then_some(()));
     assert_eq!(local.connect().get("/livez").status, 200);
     local.control.release();
-    assert_eq!(client.response().vectors(), [vector(&whole(&[1]))]);
+    assert_eq!(client.response().vectors(), [vector(&with_end_token(&[1]))]);
     assert_eq!(ready(&local), 200);
 }
 
@@ -124,7 +129,10 @@ fn out_of_memory_splits_the_batch_and_lowers_the_budget_but_fails_no_request() {
     local.control.set_memory(400);
     let texts: Vec<Vec<u32>> = (0..200).map(|id| vec![id; 9]).collect();
     let response = local.connect().embed_by("small", &json!(texts));
-    let expected: Vec<_> = texts.iter().map(|ids| vector(&whole(ids))).collect();
+    let expected: Vec<_> = texts
+        .iter()
+        .map(|ids| vector(&with_end_token(ids)))
+        .collect();
     assert_eq!(response.vectors(), expected);
     assert!(
         budget() < before && budget() <= 400.0,
@@ -164,9 +172,9 @@ fn a_failed_batch_does_not_affect_later_requests() {
         move || {
             batch += 1;
             if batch % 3 == 0 {
-                Fate::Panicked
+                BatchOutcome::Panicked
             } else {
-                Fate::Computed
+                BatchOutcome::Computed
             }
         }
     });
@@ -175,7 +183,7 @@ fn a_failed_batch_does_not_affect_later_requests() {
         .map(|id| {
             let response = client.embed_by("mixed", &Value::from(vec![id]));
             if response.status == 200 {
-                assert_eq!(response.vectors(), [vector(&whole(&[id]))]);
+                assert_eq!(response.vectors(), [vector(&with_end_token(&[id]))]);
             }
             response.outcome().0
         })

@@ -199,7 +199,7 @@ impl Drop for Local {
 }
 
 /// The sequence that the network gets for token ids: the tokenizer's last token is appended.
-pub(crate) fn whole(ids: &[u32]) -> Vec<u32> {
+pub(crate) fn with_end_token(ids: &[u32]) -> Vec<u32> {
     static AFTER: LazyLock<Vec<u32>> = LazyLock::new(|| tokenizer().added_tokens().1.to_vec());
     [ids, &AFTER[..]].concat()
 }

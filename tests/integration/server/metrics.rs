@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::client::{Client, PATIENCE};
-use super::fake::Fate;
+use super::client::{Client, TIMEOUT};
+use super::fake::BatchOutcome;
 use super::local::{Local, Setup};
 
 /// The value of a series in Prometheus's notation; 0 if there is none yet.
@@ -28,7 +28,7 @@ pub(crate) fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
         if let Some(result) = attempt() {
             return result;
         }
-        assert!(begun.elapsed() < PATIENCE, "it never happened");
+        assert!(begun.elapsed() < TIMEOUT, "it never happened");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -57,7 +57,7 @@ fn every_documented_metric_exists_with_its_labels() {
         local.connect().post("/v1/embeddings", &body).status
     };
     assert_eq!((ask("heart"), ask("heart"), ask("")), (200, 200, 400));
-    local.control.next(&[Fate::Panicked]);
+    local.control.next(&[BatchOutcome::Panicked]);
     assert_eq!(ask("lung"), 500);
     assert_eq!(ask("lung"), 200);
     let found = series(&local);

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::client::embedding_by;
 use super::fake::vector;
-use super::local::{Setup, whole};
+use super::local::{Setup, with_end_token};
 
 #[test]
 fn each_model_has_its_own_name_queue_and_sessions() {
@@ -54,10 +54,10 @@ fn each_model_has_its_own_name_queue_and_sessions() {
     assert_eq!(client.embed_by("one", &json!([[2]])).status, 429);
     assert_eq!(
         client.embed_by("Team/Two", &json!([[3]])).vectors(),
-        [vector(&whole(&[3]))]
+        [vector(&with_end_token(&[3]))]
     );
     local.controls[0].release();
-    assert_eq!(held.response().vectors(), [vector(&whole(&[1]))]);
+    assert_eq!(held.response().vectors(), [vector(&with_end_token(&[1]))]);
     assert_eq!(
         (local.controls[0].texts(), local.controls[1].texts()),
         (1, 1)
@@ -80,6 +80,9 @@ fn two_sessions_share_one_queue() {
     assert_eq!(local.control.batches().len(), 2);
     local.control.release();
     for (id, client) in clients.iter_mut().enumerate() {
-        assert_eq!(client.response().vectors(), [vector(&whole(&[id as u32]))]);
+        assert_eq!(
+            client.response().vectors(),
+            [vector(&with_end_token(&[id as u32]))]
+        );
     }
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::client::embedding;
-use super::fake::{Fate, vector};
-use super::local::{Setup, whole};
+use super::fake::{BatchOutcome, vector};
+use super::local::{Setup, with_end_token};
 
 fn of_capacity(texts: usize) -> Setup {
     let mut setup = Setup::default();
@@ -39,7 +39,10 @@ fn requests_beyond_the_capacity_are_rejected_at_once_and_the_rest_served() {
     local.control.release();
     for (id, (client, refused)) in clients.iter_mut().zip(refused).enumerate() {
         if !refused {
-            assert_eq!(client.response().vectors(), [vector(&whole(&[id as u32]))]);
+            assert_eq!(
+                client.response().vectors(),
+                [vector(&with_end_token(&[id as u32]))]
+            );
         }
         // The queue has capacity again.
         assert_eq!(client.embed(&json!([[id]])).status, 200);
@@ -51,7 +54,7 @@ fn under_twice_the_load_every_request_gets_a_200_or_a_429() {
     let local = of_capacity(16).serve();
     local
         .control
-        .always(|| Fate::Slow(Duration::from_millis(5)));
+        .always(|| BatchOutcome::Slow(Duration::from_millis(5)));
     let asks = |worker: u32| {
         let mut client = local.connect();
         let ask = move |round: u32| {
@@ -59,7 +62,7 @@ fn under_twice_the_load_every_request_gets_a_200_or_a_429() {
             let response = client.embed(&json!([ids, ids]));
             match response.outcome() {
                 (200, _) => {
-                    let expected = vector(&whole(&ids));
+                    let expected = vector(&with_end_token(&ids));
                     assert_eq!(response.vectors(), [expected.clone(), expected]);
                     1
                 }

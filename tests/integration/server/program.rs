@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use lexivec_convert::{ConvertOptions, Silent, convert};
 use lexivec_models::{Checkpoint, MANIFEST_FILE, Precision};
 
-use super::client::{Client, PATIENCE};
+use super::client::{Client, TIMEOUT};
 use crate::program::lexivec;
 use crate::support::{nano, options};
 
@@ -107,7 +107,7 @@ impl Program {
         let begun = Instant::now();
         loop {
             // Checked before the log is read, so that no line can be missed in between.
-            let over = self.process.try_wait().unwrap().is_some() || begun.elapsed() > PATIENCE;
+            let over = self.process.try_wait().unwrap().is_some() || begun.elapsed() > TIMEOUT;
             if let Some(found) = find(&self.log()) {
                 return found;
             }
@@ -135,7 +135,7 @@ impl Program {
                 break status;
             }
             assert!(
-                begun.elapsed() < PATIENCE,
+                begun.elapsed() < TIMEOUT,
                 "it does not end:\n{}",
                 self.log()
             );

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::client::{Response, embedding};
 use super::fake::vector;
-use super::local::{Local, whole};
+use super::local::{Local, with_end_token};
 
 const NO_HEADERS: &str = "HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -25,7 +25,10 @@ fn pipelined_requests_get_their_responses_in_order() {
     let requests = [1, 2, 3, 4].map(|id| embedding(&json!([[id]])));
     client.send(requests.concat() + "GET /health " + NO_HEADERS);
     for id in [1, 2, 3, 4] {
-        assert_eq!(client.response().vectors(), [vector(&whole(&[id]))]);
+        assert_eq!(
+            client.response().vectors(),
+            [vector(&with_end_token(&[id]))]
+        );
     }
     assert_eq!(client.response().json(), json!({"status": "ok"}));
 }
@@ -129,12 +132,12 @@ fn long_paths_and_heads_are_rejected() {
 #[test]
 fn half_requests_and_bytes_that_are_not_http_affect_no_one_else() {
     let local = Local::start();
-    let whole = embedding(&json!("heart"));
-    for cut in [1, 20, whole.len() / 2, whole.len() - 1] {
+    let request = embedding(&json!("heart"));
+    for length in [1, 20, request.len() / 2, request.len() - 1] {
         // Once the client closes the connection, and once it only half-closes it.
-        local.connect().send(&whole[..cut]);
+        local.connect().send(&request[..length]);
         let mut waiting = local.connect();
-        waiting.send(&whole[..cut]);
+        waiting.send(&request[..length]);
         waiting.stream.shutdown(Shutdown::Write).unwrap();
         if let Some(response) = waiting.try_response().unwrap() {
             assert_eq!(response.status, 400);

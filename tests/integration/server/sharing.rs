@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::client::{Client, embedding_by};
 use super::disconnect::{busy, wait_for_room};
-use super::fake::{Control, Fate, vector};
-use super::local::{Local, Setup, whole};
+use super::fake::{BatchOutcome, Control, vector};
+use super::local::{Local, Setup, with_end_token};
 use super::metrics::{eventually, metric, metric_of};
 use super::program::Program;
 
@@ -43,9 +43,9 @@ fn identical_texts_in_flight_are_coalesced() {
     eventually(|| (metric(&local, JOINED) >= before + 9.0).then_some(()));
     local.control.release();
     for client in &mut same {
-        assert_eq!(client.response().vectors(), [vector(&whole(&[5]))]);
+        assert_eq!(client.response().vectors(), [vector(&with_end_token(&[5]))]);
     }
-    let [five, six] = [5, 6].map(|id| vector(&whole(&[id])));
+    let [five, six] = [5, 6].map(|id| vector(&with_end_token(&[id])));
     assert_eq!(same[0].response().vectors(), [six.clone(), six, five]);
     assert_eq!(
         (computed(&local.control, 5), computed(&local.control, 6)),
@@ -81,13 +81,17 @@ fn a_cached_text_does_not_reach_the_network() {
 #[test]
 fn an_error_is_not_cached() {
     let local = serve(&["forgiving"], CACHE);
-    for (id, fate) in [(1, Fate::Failed), (2, Fate::Panicked), (3, Fate::NotFinite)] {
+    for (id, fate) in [
+        (1, BatchOutcome::Failed),
+        (2, BatchOutcome::Panicked),
+        (3, BatchOutcome::NotFinite),
+    ] {
         local.control.next(&[fate]);
         let mut client = local.connect();
         assert_eq!(client.embed_by("forgiving", &json!([[id]])).status, 500);
         assert_eq!(
             client.embed_by("forgiving", &json!([[id]])).vectors(),
-            [vector(&whole(&[id]))]
+            [vector(&with_end_token(&[id]))]
         );
         assert_eq!(computed(&local.control, id), 2);
     }
@@ -104,7 +108,7 @@ fn a_coalesced_request_is_served_when_the_first_client_disconnects() {
     drop(gone);
     wait_for_room(&local);
     local.control.release();
-    assert_eq!(stays.response().vectors(), [vector(&whole(&[5]))]);
+    assert_eq!(stays.response().vectors(), [vector(&with_end_token(&[5]))]);
     assert_eq!(computed(&local.control, 5), 1);
 }
 
@@ -117,7 +121,7 @@ fn a_request_coalesced_into_a_running_batch_is_served_when_the_first_client_disc
     drop(first);
     wait_for_room(&local);
     local.control.release();
-    assert_eq!(joins.response().vectors(), [vector(&whole(&[1]))]);
+    assert_eq!(joins.response().vectors(), [vector(&with_end_token(&[1]))]);
     assert_eq!(computed(&local.control, 1), 1);
 }
 

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::client::{Client, PATIENCE, embedding};
+use super::client::{Client, TIMEOUT, embedding};
 use super::fake::vector;
-use super::local::{Setup, whole};
+use super::local::{Setup, with_end_token};
 use super::metrics::{eventually, metric};
 use super::program::{Program, serve};
 
@@ -34,7 +34,7 @@ fn a_signal_under_load_loses_no_accepted_request() {
             scope.spawn(|| {
                 let mut client = program.connect();
                 let begun = Instant::now();
-                while begun.elapsed() < 2 * PATIENCE {
+                while begun.elapsed() < 2 * TIMEOUT {
                     if std::io::Write::write_all(
                         &mut client.stream,
                         embedding(&json!("heart")).as_bytes(),
@@ -98,7 +98,10 @@ fn shutdown_finishes_accepted_requests_and_accepts_no_more() {
     eventually(|| Client::try_connect(local.address).is_err().then_some(()));
     local.control.release();
     for (id, client) in clients.iter_mut().enumerate() {
-        assert_eq!(client.response().vectors(), [vector(&whole(&[id as u32]))]);
+        assert_eq!(
+            client.response().vectors(),
+            [vector(&with_end_token(&[id as u32]))]
+        );
         assert!(client.is_closed());
     }
     local.wait();
@@ -216,5 +219,5 @@ fn a_batch_that_never_ends_does_not_block_shutdown() {
     // The program gives up on the batch after a while.
     assert!(!local.state.close(Duration::from_millis(100)));
     local.control.release();
-    assert!(local.state.close(PATIENCE));
+    assert!(local.state.close(TIMEOUT));
 }

@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::json;
 
-use super::client::{Client, PATIENCE};
+use super::client::{Client, TIMEOUT};
 use super::program::{Program, serve};
 
 struct Files {
@@ -71,7 +71,7 @@ fn connect(address: SocketAddr, trusted: &CertificateDer<'static>) -> Client<Tls
     let name = ServerName::try_from("localhost").unwrap();
     let connection = ClientConnection::new(Arc::new(config), name).unwrap();
     let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     Client::over(StreamOwned::new(connection, stream))
 }
 
@@ -136,7 +136,7 @@ fn a_renewed_certificate_is_reloaded_and_open_connections_continue() {
     new.copy_over(&old);
     let begun = Instant::now();
     while !serves(&program, &new.trusted) {
-        assert!(begun.elapsed() < PATIENCE, "{}", program.log());
+        assert!(begun.elapsed() < TIMEOUT, "{}", program.log());
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(!serves(&program, &old.trusted));

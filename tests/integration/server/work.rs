@@ -49,12 +49,12 @@ fn texts_that_cannot_fit_are_rejected_without_memory_or_time() {
 fn a_text_truncated_at_the_end_keeps_its_beginning() {
     let local = Local::start();
     let text = "heart disease ".repeat(MAX_LENGTH);
-    let cut = |text: &str| {
+    let truncate = |text: &str| {
         let body = json!({"model": "fake", "input": text, "truncate": "end"});
         embed(&mut local.connect(), &body)
     };
     // A text of twice the maximum length is tokenised completely; one of a hundred times is not.
-    let (once, often) = (cut(&text), cut(&text.repeat(20)));
+    let (once, often) = (truncate(&text), truncate(&text.repeat(20)));
     assert_eq!(once.status, 200, "{}", String::from_utf8_lossy(&once.body));
     assert_eq!(once.vectors(), often.vectors());
     assert_eq!(often.json()["usage"]["total_tokens"], MAX_LENGTH);
@@ -64,7 +64,7 @@ fn a_text_truncated_at_the_end_keeps_its_beginning() {
 fn a_text_truncated_at_the_start_keeps_its_end() {
     let local = Local::start();
     for instruction in [None, Some("Find the disease:")] {
-        let cut = |text: &str| {
+        let truncate = |text: &str| {
             let body = json!({
                 "model": "fake", "input": text, "truncate": "start", "instruction": instruction,
             });
@@ -73,7 +73,7 @@ fn a_text_truncated_at_the_start_keeps_its_end() {
         for end in [" ", ".", "heart", "zz"] {
             let text = " heart disease".repeat(MAX_LENGTH) + end;
             let often = " heart disease".repeat(20 * MAX_LENGTH) + end;
-            let (once, often) = (cut(&text), cut(&often));
+            let (once, often) = (truncate(&text), truncate(&often));
             assert_eq!(once.vectors(), often.vectors(), "{instruction:?} {end:?}");
             assert_eq!(often.json()["usage"]["total_tokens"], MAX_LENGTH);
         }

@@ -29,20 +29,20 @@ pub(crate) async fn create(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     let Parsed {
-        value: asked,
+        value: params,
         reservation,
     } = body::json::<EmbeddingsRequest>(&state, &request, payload).await?;
-    let model = state.model(&asked.model)?;
-    let prefix = prefix(&asked, model, &state)?;
-    let format = asked.encoding_format.unwrap_or_default();
-    Counts::record_texts(&request, asked.input.len());
+    let model = state.model(&params.model)?;
+    let prefix = prefix(&params, model, &state)?;
+    let format = params.encoding_format.unwrap_or_default();
+    Counts::record_texts(&request, params.input.len());
     let job = Job {
-        input: asked.input,
+        input: params.input,
         prefix,
-        dimensions: asked.dimensions.map(|Integer(width)| width as usize),
-        truncate: asked.truncate.unwrap_or_default().into(),
-        normalize: asked.normalize.unwrap_or(true),
-        cache_salt: asked.cache_salt,
+        dimensions: params.dimensions.map(|Integer(width)| width as usize),
+        truncate: params.truncate.unwrap_or_default().into(),
+        normalize: params.normalize.unwrap_or(true),
+        cache_salt: params.cache_salt,
     };
     let (embeddings, reservation) =
         pipeline::embed(&request, &state, model, job, reservation).await?;
@@ -60,16 +60,16 @@ pub(crate) async fn create(
 
 /// The prefix of the texts. Token ids are a complete prompt already.
 fn prefix(
-    asked: &EmbeddingsRequest,
+    params: &EmbeddingsRequest,
     model: &ServedModel,
     state: &AppState,
 ) -> Result<Prefix, ApiError> {
     let choice = Choice {
-        instruction: asked.instruction.as_deref(),
-        domain: asked.domain.as_deref(),
-        prompt_name: asked.prompt_name.as_deref(),
+        instruction: params.instruction.as_deref(),
+        domain: params.domain.as_deref(),
+        prompt_name: params.prompt_name.as_deref(),
     };
-    match (&asked.input, choice.given()) {
+    match (&params.input, choice.given()) {
         (Input::Texts(_), _) => Ok(choice.resolve(model.engine.model(), &state.instructions)?),
         (Input::Tokens(_), None) if state.refuse_token_ids => {
             let reason = "this server accepts no token ids, because they may be another model's: send text instead \

@@ -5,7 +5,7 @@
 
 use tracing::Level;
 
-use self::route::{Access, Route, Verb, documented, undocumented};
+use self::route::{Access, Route, RouteMethods, documented, undocumented};
 use super::metrics;
 
 mod docs;
@@ -27,7 +27,7 @@ static ROUTES: [Route; 14] = [
     Route {
         path: "/",
         aliases: &[],
-        verb: Verb::Get,
+        methods: RouteMethods::Get,
         access: Access::Open,
         errors: ErrorFormat::OpenAi,
         log: Level::INFO,
@@ -37,7 +37,7 @@ static ROUTES: [Route; 14] = [
     Route {
         path: "/",
         aliases: &[],
-        verb: Verb::Post,
+        methods: RouteMethods::Post,
         access: Access::Keyed,
         errors: ErrorFormat::Tei,
         log: Level::INFO,
@@ -47,7 +47,7 @@ static ROUTES: [Route; 14] = [
     Route {
         path: "/v1/embeddings",
         aliases: &["/v1/embeddings/", "/embeddings", "/embeddings/"],
-        verb: Verb::Post,
+        methods: RouteMethods::Post,
         access: Access::Keyed,
         errors: ErrorFormat::OpenAi,
         log: Level::INFO,
@@ -56,7 +56,7 @@ static ROUTES: [Route; 14] = [
     Route {
         path: "/embed",
         aliases: &["/embed/"],
-        verb: Verb::Post,
+        methods: RouteMethods::Post,
         access: Access::Keyed,
         errors: ErrorFormat::Tei,
         log: Level::INFO,
@@ -65,7 +65,7 @@ static ROUTES: [Route; 14] = [
     Route {
         path: "/tokenize",
         aliases: &["/tokenize/"],
-        verb: Verb::Post,
+        methods: RouteMethods::Post,
         access: Access::Keyed,
         errors: ErrorFormat::Tei,
         log: Level::INFO,
@@ -74,7 +74,7 @@ static ROUTES: [Route; 14] = [
     Route {
         path: "/v1/models",
         aliases: &["/v1/models/", "/models", "/models/"],
-        verb: Verb::Get,
+        methods: RouteMethods::Get,
         access: Access::Keyed,
         errors: ErrorFormat::OpenAi,
         log: Level::INFO,
@@ -83,7 +83,7 @@ static ROUTES: [Route; 14] = [
     Route {
         path: "/v1/models/{id:.+}",
         aliases: &[],
-        verb: Verb::Get,
+        methods: RouteMethods::Get,
         access: Access::Keyed,
         errors: ErrorFormat::OpenAi,
         log: Level::INFO,
@@ -92,7 +92,7 @@ static ROUTES: [Route; 14] = [
     Route {
         path: "/v1/domains",
         aliases: &[],
-        verb: Verb::Get,
+        methods: RouteMethods::Get,
         access: Access::Keyed,
         errors: ErrorFormat::OpenAi,
         log: Level::INFO,
@@ -101,7 +101,7 @@ static ROUTES: [Route; 14] = [
     Route {
         path: "/info",
         aliases: &[],
-        verb: Verb::Get,
+        methods: RouteMethods::Get,
         access: Access::Keyed,
         errors: ErrorFormat::Tei,
         log: Level::INFO,
@@ -110,7 +110,7 @@ static ROUTES: [Route; 14] = [
     Route {
         path: "/health",
         aliases: &[],
-        verb: Verb::Get,
+        methods: RouteMethods::Get,
         access: Access::Open,
         errors: ErrorFormat::OpenAi,
         log: Level::DEBUG,
@@ -119,7 +119,7 @@ static ROUTES: [Route; 14] = [
     Route {
         path: "/livez",
         aliases: &[],
-        verb: Verb::Get,
+        methods: RouteMethods::Get,
         access: Access::AnyHost,
         errors: ErrorFormat::OpenAi,
         log: Level::DEBUG,
@@ -128,7 +128,7 @@ static ROUTES: [Route; 14] = [
     Route {
         path: "/readyz",
         aliases: &[],
-        verb: Verb::Get,
+        methods: RouteMethods::Get,
         access: Access::AnyHost,
         errors: ErrorFormat::OpenAi,
         log: Level::DEBUG,
@@ -137,7 +137,7 @@ static ROUTES: [Route; 14] = [
     Route {
         path: "/metrics",
         aliases: &[],
-        verb: Verb::Get,
+        methods: RouteMethods::Get,
         access: Access::Open,
         errors: ErrorFormat::OpenAi,
         log: Level::DEBUG,
@@ -146,7 +146,7 @@ static ROUTES: [Route; 14] = [
     Route {
         path: "/openapi.json",
         aliases: &[],
-        verb: Verb::Get,
+        methods: RouteMethods::Get,
         access: Access::Open,
         errors: ErrorFormat::OpenAi,
         log: Level::INFO,

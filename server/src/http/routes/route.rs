@@ -15,18 +15,18 @@ pub(super) struct Route {
     pub(super) path: &'static str,
     /// Further paths at which clients look for the same operation.
     pub(super) aliases: &'static [&'static str],
-    pub(super) verb: Verb,
+    pub(super) methods: RouteMethods,
     pub(super) access: Access,
     /// The format of error bodies, those of other methods at the same path included.
     pub(super) errors: ErrorFormat,
-    /// The level of log lines about requests that succeed.
+    /// The level of the log lines. Errors of the server have level error instead.
     pub(super) log: Level,
     pub(super) handler: Handler,
 }
 
 /// The methods of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verb {
+pub(super) enum RouteMethods {
     /// GET, and HEAD, which load balancers send.
     Get,
     Post,
@@ -85,8 +85,8 @@ macro_rules! undocumented {
 
 pub(super) use {documented, undocumented};
 
-impl Verb {
-    pub(super) fn methods(self) -> &'static [Method] {
+impl RouteMethods {
+    pub(super) fn all(self) -> &'static [Method] {
         match self {
             Self::Get => &[Method::GET, Method::HEAD],
             Self::Post => &[Method::POST],
@@ -131,7 +131,7 @@ fn resource(path: &'static str) -> Resource {
     let mut resource = web::resource([path].into_iter().chain(aliases).collect::<Vec<_>>());
     let mut allow = Vec::new();
     for route in routes {
-        for method in route.verb.methods() {
+        for method in route.methods.all() {
             allow.push(method.as_str());
             resource = resource.route((route.handler.route)().method(method.clone()));
         }
@@ -175,8 +175,8 @@ pub(crate) fn error_format(method: &Method, path: &str) -> ErrorFormat {
     let mut routes = routes_at(path);
     let first = routes.next();
     let route = first
-        .filter(|route| route.verb.methods().contains(method))
-        .or_else(|| routes.find(|route| route.verb.methods().contains(method)))
+        .filter(|route| route.methods.all().contains(method))
+        .or_else(|| routes.find(|route| route.methods.all().contains(method)))
         .or(first);
     match route {
         Some(route) => route.errors,

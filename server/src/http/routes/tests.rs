@@ -10,7 +10,7 @@ use actix_web::web::Data;
 use serde_json::Value;
 
 use super::ROUTES;
-use super::route::{Access, ErrorFormat, Route, Verb};
+use super::route::{Access, ErrorFormat, Route, RouteMethods};
 use crate::http::tests::state;
 use crate::http::{AllowedHosts, ApiKeys, AppState, HttpSettings, create_app};
 
@@ -75,12 +75,12 @@ async fn every_path_and_alias_leads_to_the_route_and_is_logged_by_its_pattern() 
     for route in &ROUTES {
         let aliases = route.aliases.iter().map(|alias| (*alias).to_owned());
         for path in [path(route)].into_iter().chain(aliases) {
-            for method in route.verb.methods() {
+            for method in route.methods.all() {
                 let outcome = send(&app, method, &path, "localhost").await;
                 // A POST without a body gets as far as the handler.
-                let expected = match route.verb {
-                    Verb::Get => StatusCode::OK,
-                    Verb::Post => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                let expected = match route.methods {
+                    RouteMethods::Get => StatusCode::OK,
+                    RouteMethods::Post => StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 };
                 assert_eq!(outcome.status, expected.as_u16(), "{method} {path}");
                 assert_eq!(outcome.route.as_deref(), Some(route.path), "{path}");
@@ -94,14 +94,14 @@ async fn errors_have_the_declared_format() {
     let app = application!(state(8));
     for route in &ROUTES {
         let path = path(route);
-        if route.verb == Verb::Post {
+        if route.methods == RouteMethods::Post {
             let outcome = send(&app, &Method::POST, &path, "localhost").await;
             assert!(has_format(&outcome.body, route.errors), "{path}");
         }
         let outcome = send(&app, &Method::PUT, &path, "localhost").await;
         assert_eq!(outcome.status, 405, "{path}");
         let allow = outcome.allow.unwrap();
-        let methods = route.verb.methods();
+        let methods = route.methods.all();
         assert!(
             methods.iter().all(|m| allow.contains(m.as_str())),
             "{path}: {allow}"
@@ -118,7 +118,7 @@ async fn only_keyed_routes_ask_for_a_key() {
     let app = application!(keyed());
     for route in &ROUTES {
         let path = path(route);
-        let method = &route.verb.methods()[0];
+        let method = &route.methods.all()[0];
         let outcome = send(&app, method, &path, "localhost").await;
         let refused = outcome.status == 401;
         assert_eq!(refused, route.access == Access::Keyed, "{method} {path}");
@@ -130,7 +130,7 @@ async fn only_probes_are_served_to_any_host() {
     let app = application!(state(8));
     for route in &ROUTES {
         let path = path(route);
-        let method = &route.verb.methods()[0];
+        let method = &route.methods.all()[0];
         let outcome = send(&app, method, &path, "evil.example").await;
         let served = outcome.status != 403;
         assert_eq!(served, route.access == Access::AnyHost, "{method} {path}");
@@ -150,9 +150,9 @@ fn every_route_is_documented_or_not_for_programs() {
         assert_eq!(documented, [&route.path.replace(":.+", "")]);
         let item = &paths[documented[0]];
         let (get, post) = (item.get.is_some(), item.post.is_some());
-        let expected = match route.verb {
-            Verb::Get => (true, false),
-            Verb::Post => (false, true),
+        let expected = match route.methods {
+            RouteMethods::Get => (true, false),
+            RouteMethods::Post => (false, true),
         };
         assert_eq!((get, post), expected, "{}", route.path);
     }
@@ -165,7 +165,7 @@ fn no_two_routes_share_a_path_and_a_method() {
     let mut seen = std::collections::BTreeSet::new();
     for route in &ROUTES {
         for path in [&route.path].into_iter().chain(route.aliases) {
-            for method in route.verb.methods() {
+            for method in route.methods.all() {
                 assert!(seen.insert((*path, method.as_str())), "{method} {path}");
             }
         }

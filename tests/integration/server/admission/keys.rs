@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::super::client::{Response, embedding, keyed, posted};
 use super::super::fake::vector;
-use super::super::local::{Local, Setup, whole};
+use super::super::local::{Local, Setup, with_end_token};
 use super::super::metrics::eventually;
 use super::super::program::{Program, serve};
 use super::{serve_at_rate, setup, texts, wait_until_queued};
@@ -153,7 +153,7 @@ fn cached_vectors_are_shared_only_within_a_salt_and_a_key_with_its_own_cache() {
     let mut ask = |key: &str, salt: Option<&str>| {
         let body = json!({"model": "fake", "input": [[5]], "cache_salt": salt}).to_string();
         client.send(keyed(&posted("/v1/embeddings", &body), key));
-        assert_eq!(client.response().vectors(), [vector(&whole(&[5]))]);
+        assert_eq!(client.response().vectors(), [vector(&with_end_token(&[5]))]);
         local.control.texts()
     };
     assert_eq!(ask("sk-1", None), 1);

@@ -65,12 +65,12 @@ pub(crate) async fn embed(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     let Parsed {
-        value: asked,
+        value: params,
         reservation,
     } = body::json::<EmbedRequest>(&state, &request, payload).await?;
-    let (Some(FloatFormat::Float) | None) = asked.encoding_format;
+    let (Some(FloatFormat::Float) | None) = params.encoding_format;
     let model = state.first_model()?;
-    let prefix = match (&asked.inputs, &asked.prompt_name) {
+    let prefix = match (&params.inputs, &params.prompt_name) {
         (Input::Tokens(_), None) => Prefix::None,
         (Input::Tokens(_), Some(_)) => {
             let reason =
@@ -79,17 +79,17 @@ pub(crate) async fn embed(
         }
         (Input::Texts(_), name) => prompt(&state, model, name.as_deref())?,
     };
-    Counts::record_texts(&request, asked.inputs.len());
+    Counts::record_texts(&request, params.inputs.len());
     let job = Job {
-        input: asked.inputs,
+        input: params.inputs,
         prefix,
-        dimensions: asked.dimensions.map(|Integer(width)| width as usize),
-        truncate: match (asked.truncate, asked.truncation_direction) {
+        dimensions: params.dimensions.map(|Integer(width)| width as usize),
+        truncate: match (params.truncate, params.truncation_direction) {
             (None | Some(false), _) => Truncate::Refuse,
             (Some(true), Some(TruncationDirection::Left)) => Truncate::Start,
             (Some(true), Some(TruncationDirection::Right) | None) => Truncate::End,
         },
-        normalize: asked.normalize.unwrap_or(true),
+        normalize: params.normalize.unwrap_or(true),
         cache_salt: None,
     };
     let started = Instant::now();

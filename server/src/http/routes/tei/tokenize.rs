@@ -61,11 +61,11 @@ pub(crate) async fn tokenize(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     let Parsed {
-        value: asked,
+        value: params,
         mut reservation,
     } = body::json::<TokenizeRequest>(&state, &request, payload).await?;
     let model = state.first_model()?;
-    let Input::Texts(texts) = asked.inputs else {
+    let Input::Texts(texts) = params.inputs else {
         let reason = "`inputs` has token ids already: send a text or texts";
         return Err(ApiError::invalid("inputs", reason));
     };
@@ -78,11 +78,11 @@ pub(crate) async fn tokenize(
     }
     let caller = caller::caller(&request, state.request_timeout);
     let permit = model.admit(texts.len(), caller)?;
-    let prefix = prompt(&state, model, asked.prompt_name.as_deref())?;
+    let prefix = prompt(&state, model, params.prompt_name.as_deref())?;
     // A token has at least one byte.
     let max_tokens = bytes + prefix.prompt("").len() * texts.len();
     reservation.add(max_tokens.saturating_mul(TOKEN_BYTES))?;
-    let special = asked.add_special_tokens.unwrap_or(true);
+    let special = params.add_special_tokens.unwrap_or(true);
     let engine = model.engine.clone();
     let (_wanted, canceled) = canceled_when_dropped();
     let tokens = blocking(move || {

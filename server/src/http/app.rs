@@ -45,11 +45,11 @@ pub fn create_app(
             cors(settings),
         ))
         // Outside CORS, because a page must not learn through a rebound name what it may do here.
-        .wrap(from_fn(hosts::check))
+        .wrap(from_fn(hosts::check_host))
         .wrap(from_fn(error_format::format_errors))
-        .wrap(from_fn(headers::for_browsers))
-        .wrap(from_fn(headers::rate_limits))
-        .wrap(from_fn(log::request))
+        .wrap(from_fn(headers::add_security_headers))
+        .wrap(from_fn(headers::add_rate_limits))
+        .wrap(from_fn(log::log_request))
         .wrap(from_fn(deadline::count_request))
 }
 

@@ -94,7 +94,7 @@ async fn within(
     caller: Caller,
 ) -> Result<(Vec<Embedding>, Reservation), ApiError> {
     let engine = &model.engine;
-    tell_limits(request, model.left(state.request_timeout));
+    tell_limits(request, model.rate_limit_status(state.request_timeout));
     if job.bytes() > LOOKED_UP {
         engine.check_load(caller, job.lengths())?;
     }

@@ -62,7 +62,7 @@ impl ServedModel {
     }
 
     /// The tokens that a caller may still request, if the rate of the sessions is known.
-    pub(super) fn left(&self, time: Duration) -> Option<RateLimitStatus> {
+    pub(super) fn rate_limit_status(&self, time: Duration) -> Option<RateLimitStatus> {
         let load = self.engine.load();
         let speed = load.speed()?;
         let limit = (speed * Load::usable(time).as_secs_f64()) as u64;

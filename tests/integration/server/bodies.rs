@@ -73,16 +73,10 @@ fn brackets_after_a_misspelt_field_cost_no_memory() {
     let program = Program::start(&[]);
     assert_eq!(program.connect().embed(&json!("heart")).status, 200);
     let before = program.peak_memory();
-    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
     for name in ["hex escape", "lone leading surrogate in hex escape"] {
-        write!(packed, "{{\"{name}\":1,\"x\":").unwrap();
-        packed.write_all(&vec![b'['; 1_500_000]).unwrap();
-        let body = std::mem::replace(&mut packed, GzEncoder::new(Vec::new(), Compression::best()));
-        let body = body.finish().unwrap();
-        let length = format!("Content-Encoding: gzip\r\nContent-Length: {}", body.len());
+        let body = format!("{{\"{name}\":1,\"x\":{}", "[".repeat(1_500_000));
         let mut client = program.connect();
-        client.send(head(&length));
-        client.send(&body);
+        client.send(encoded("gzip", &gzip(body.as_bytes())));
         assert_eq!(client.response().status, 400);
     }
     let grown = program.peak_memory().saturating_sub(before);

@@ -1,7 +1,8 @@
-//! Errors on their way to a client: [`ApiError`] says what happened, and [`ErrorCode`] what a client sees of it.
+//! Errors on their way to a client.
 //!
-//! Bodies have OpenAI's shape (`response`), or text-embeddings-inference's on its routes (`tei`). Details of a failure
-//! within the server go to the log, where the request id finds them, and not to the client.
+//! [`ApiError`] describes what happened. The table in `code` has its status, code, type and retry advice. `response` writes
+//! OpenAI's body, and `tei` the body of text-embeddings-inference's routes. Details of a failure within the server go to
+//! the log, which has the request id, and not to the client.
 
 use std::time::Duration;
 

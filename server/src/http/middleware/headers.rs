@@ -20,7 +20,7 @@ const VIEWER: HeaderValue = HeaderValue::from_static(
 );
 
 /// The middleware that adds security headers.
-pub(crate) async fn for_browsers<B: MessageBody>(
+pub(crate) async fn add_security_headers<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
@@ -39,7 +39,7 @@ const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tok
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset-tokens");
 
 /// The middleware that adds OpenAI's rate limit headers, where a handler has left a [`RateLimitStatus`].
-pub(crate) async fn rate_limits<B: MessageBody>(
+pub(crate) async fn add_rate_limits<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {

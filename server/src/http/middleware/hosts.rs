@@ -80,7 +80,7 @@ fn without_dot(name: &str) -> &str {
 }
 
 /// The middleware that rejects requests to other hosts with a 403.
-pub(crate) async fn check<B: MessageBody>(
+pub(crate) async fn check_host<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {

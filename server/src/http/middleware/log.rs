@@ -52,7 +52,7 @@ impl Counts {
 }
 
 /// The middleware that gives each request an id, and logs it.
-pub(crate) async fn request(
+pub(crate) async fn log_request(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {

@@ -7,7 +7,7 @@
 //! * `limits` has API keys, rate limits, admission control, and the memory budget.
 //! * `pipeline` takes a parsed request from texts to vectors.
 //! * `connections` is below HTTP: sockets, TLS, deadlines, connections per address.
-//! * [`create_app`] puts these together, and [`run`] serves the application until shutdown.
+//! * [`create_app`] puts these together, and [`run()`] serves the application until shutdown.
 
 mod app;
 mod body;

@@ -1,4 +1,4 @@
-//! Outputs that are symbolic links: what they point at is written, and they stay. Outputs that are inputs are refused.
+//! Output paths: symbolic links are followed, so that they stay links, and an output must not be an input.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -7,16 +7,16 @@ use anyhow::bail;
 
 use crate::cli::Usage;
 
-/// Links that are followed from one to the next, as many as Linux follows.
-const MOST: usize = 40;
+/// The most links in a chain; Linux follows as many.
+const MAX_LINKS: usize = 40;
 
-/// The file or folder that a path means in the end, there or not.
+/// Follows symbolic links. The file or folder at the end need not exist.
 ///
 /// # Errors
-/// A link cannot be read, or links lead in a circle.
+/// A link cannot be read, or the links form a cycle.
 pub(crate) fn followed(path: &Path) -> anyhow::Result<PathBuf> {
     let mut found = path.to_path_buf();
-    for _ in 0..MOST {
+    for _ in 0..MAX_LINKS {
         if !found.is_symlink() {
             return Ok(found);
         }
@@ -26,13 +26,13 @@ pub(crate) fn followed(path: &Path) -> anyhow::Result<PathBuf> {
     bail!("{}: the symbolic links lead nowhere", path.display())
 }
 
-/// The folder of a file.
+/// The folder of a file; `.` for a bare name.
 pub(crate) fn folder_of(path: &Path) -> &Path {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
     folder.unwrap_or(Path::new("."))
 }
 
-/// A file's name from the root on, links to folders followed; the file need not be there.
+/// The absolute path of a file, with links to folders followed. The file need not exist.
 pub(crate) fn absolute(path: &Path) -> PathBuf {
     match (fs_err::canonicalize(folder_of(path)), path.file_name()) {
         (Ok(folder), Some(name)) => folder.join(name),
@@ -40,7 +40,7 @@ pub(crate) fn absolute(path: &Path) -> PathBuf {
     }
 }
 
-/// Whether two names lead to one file, there or not.
+/// Whether two paths lead to the same file. The file need not exist.
 pub(crate) fn same(one: &Path, other: &Path) -> bool {
     if let (Ok(one), Ok(other)) = (fs_err::metadata(one), fs_err::metadata(other)) {
         return (one.dev(), one.ino()) == (other.dev(), other.ino());
@@ -49,15 +49,15 @@ pub(crate) fn same(one: &Path, other: &Path) -> bool {
     end(one) == end(other)
 }
 
-/// Refuses to write over a file that is read.
+/// Checks that the output would not overwrite an input.
 ///
 /// # Errors
-/// The output is one of the inputs, by this or another name.
+/// The output is one of the inputs, by the same path or another.
 pub(crate) fn check_output<'a>(
     output: &Path,
     mut inputs: impl Iterator<Item = &'a Path>,
 ) -> Result<(), Usage> {
-    // Pipes and devices may be both.
+    // A pipe or device may be both.
     let is_input = |input: &&Path| input.is_file() && same(output, input);
     match inputs.find(is_input) {
         Some(input) => Err(Usage(format!(

@@ -1,83 +1,83 @@
 //! Finds lone surrogates in JSON, so that an error can name them.
 //!
-//! JSON escapes a character beyond U+FFFF as a surrogate pair, such as `\ud83d\ude00`. A program that cuts texts by UTF-16
-//! units may cut between the two, and half a pair is not a character. serde_json reports "unexpected end of hex escape".
+//! JSON escapes a character beyond U+FFFF as a surrogate pair, such as `\ud83d\ude00`. A program that splits texts by UTF-16
+//! units may split a pair, and half a pair is not a character. serde_json reports "unexpected end of hex escape".
 
 use std::fmt;
 
-/// A surrogate without its other half, and where it stands.
+/// A surrogate without its other half, and its place in the document.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Lone {
-    /// Such as `\ud83d`.
+pub(crate) struct LoneSurrogate {
+    /// The escape, such as `\ud83d`.
     escape: String,
-    /// Such as `input[3]`; empty for a document that is one text.
+    /// The path of the text, such as `input[3]`; empty if the document is one text.
     pub(crate) path: String,
 }
 
-impl fmt::Display for Lone {
+impl fmt::Display for LoneSurrogate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.path.is_empty() {
             write!(f, "`{}`: ", self.path)?;
         }
         write!(
             f,
-            "the escape {} is a lone surrogate, half of a character such as an emoji: the text was cut within that character. Cut \
-             texts between characters, or replace the escape",
+            "the escape {} is a lone surrogate, half of a character such as an emoji: the text was split within that character. \
+             Split texts between characters, or replace the escape",
             self.escape
         )
     }
 }
 
-impl Lone {
-    /// The field of the document that the text belongs to.
+impl LoneSurrogate {
+    /// The field of the document that contains the text.
     pub(crate) fn field(&self) -> Option<&str> {
         let field = self.path.split(['.', '[']).next();
         field.filter(|field| !field.is_empty())
     }
 }
 
-/// What a value stands in.
-enum Within {
+/// An array or object around a value.
+enum Container {
+    /// The index of the current item.
     Array(usize),
-    /// The field's name, once it is read.
+    /// The name of the current field, once it is read.
     Object(String),
 }
 
-/// The most arrays and objects around a text, as in serde_json. Without a limit, brackets alone would fill the memory.
-const DEEPEST: usize = 128;
+/// The most arrays and objects around a text, as in serde_json. Without a limit, brackets alone would exhaust the memory.
+const MAX_DEPTH: usize = 128;
 
-/// Returns the first lone surrogate; `None` as well where something before it is nested too deep. For input that is not JSON the
-/// result means nothing.
-pub(crate) fn find(json: &[u8]) -> Option<Lone> {
-    let mut around: Vec<Within> = Vec::new();
+/// Finds the first lone surrogate in valid JSON. Returns `None`, too, if an earlier value is nested too deep.
+pub(crate) fn find(json: &[u8]) -> Option<LoneSurrogate> {
+    let mut around: Vec<Container> = Vec::new();
     let mut name_follows = false;
     let mut at = 0;
     while at < json.len() {
         match json[at] {
-            b'{' | b'[' if around.len() >= DEEPEST => return None,
+            b'{' | b'[' if around.len() >= MAX_DEPTH => return None,
             b'"' => {
                 let text = &json[at + 1..];
                 let end = end_of_string(text);
                 let text = &text[..end];
                 if let Some(escape) = lone(text) {
                     let path = path(&around);
-                    return Some(Lone { escape, path });
+                    return Some(LoneSurrogate { escape, path });
                 }
-                if name_follows && let Some(Within::Object(name)) = around.last_mut() {
+                if name_follows && let Some(Container::Object(name)) = around.last_mut() {
                     *name = String::from_utf8_lossy(&text[..text.len().min(64)]).into_owned();
                 }
                 at += end + 1;
                 name_follows = false;
             }
             b'{' => {
-                around.push(Within::Object(String::new()));
+                around.push(Container::Object(String::new()));
                 name_follows = true;
             }
-            b'[' => around.push(Within::Array(0)),
+            b'[' => around.push(Container::Array(0)),
             b'}' | b']' => drop(around.pop()),
             b',' => match around.last_mut() {
-                Some(Within::Array(item)) => *item += 1,
-                Some(Within::Object(name)) => {
+                Some(Container::Array(item)) => *item += 1,
+                Some(Container::Object(name)) => {
                     name.clear();
                     name_follows = true;
                 }
@@ -90,19 +90,19 @@ pub(crate) fn find(json: &[u8]) -> Option<Lone> {
     None
 }
 
-fn path(around: &[Within]) -> String {
+fn path(around: &[Container]) -> String {
     let mut path = String::new();
     for within in around {
         match within {
-            Within::Array(item) => path += &format!("[{item}]"),
-            Within::Object(name) if path.is_empty() || name.is_empty() => path += name,
-            Within::Object(name) => path += &format!(".{name}"),
+            Container::Array(item) => path += &format!("[{item}]"),
+            Container::Object(name) if path.is_empty() || name.is_empty() => path += name,
+            Container::Object(name) => path += &format!(".{name}"),
         }
     }
     path
 }
 
-/// The place of the quote that ends a string.
+/// The position of the quote that ends a string.
 fn end_of_string(text: &[u8]) -> usize {
     let mut at = 0;
     while at < text.len() && text[at] != b'"' {
@@ -111,7 +111,7 @@ fn end_of_string(text: &[u8]) -> usize {
     at.min(text.len())
 }
 
-/// Returns the first escape of a lone surrogate.
+/// The first escape of a lone surrogate in a string.
 fn lone(text: &[u8]) -> Option<String> {
     let mut at = 0;
     while at < text.len() {
@@ -133,7 +133,7 @@ fn lone(text: &[u8]) -> Option<String> {
     None
 }
 
-/// The UTF-16 unit that an escape at the beginning of `text` stands for.
+/// The UTF-16 code unit of the escape at the beginning of `text`.
 fn unit(text: &[u8]) -> Option<u16> {
     let digits = text.strip_prefix(b"\\u")?.get(..4)?;
     let digits = std::str::from_utf8(digits).ok()?;
@@ -176,16 +176,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nested_too_deep_is_not_searched() {
+    fn values_that_are_nested_too_deep_are_not_searched() {
         for open in ["[", "{\"a\":"] {
             let nested = |depth: usize| open.repeat(depth) + r#""\ud800""#;
-            assert!(find(nested(DEEPEST).as_bytes()).is_some());
-            assert_eq!(find(nested(DEEPEST + 1).as_bytes()), None);
+            assert!(find(nested(MAX_DEPTH).as_bytes()).is_some());
+            assert_eq!(find(nested(MAX_DEPTH + 1).as_bytes()), None);
         }
     }
 
     #[test]
-    fn pairs_other_escapes_and_what_is_no_json_have_none() {
+    fn pairs_other_escapes_and_invalid_json_have_no_lone_surrogate() {
         for json in [
             r#"{"input":"\ud83d\ude00 \u00e9 \\ud83d"}"#,
             r#"{"input":"\u12"#,

@@ -1,8 +1,8 @@
-//! Bodies that no client should send, through the whole application.
+//! Fuzzes request bodies, through the whole application.
 //!
-//! Valid bodies are changed where their structure says what could matter (fields, kinds, numbers, depth, escapes), and
-//! then in their bytes. Whatever comes of it: a status of the documented ones, never 5xx, and OpenAI's shape of errors.
-//! LEXIVEC_FUZZ_SECONDS fuzzes for longer. What once was wrong, or might well be, stays in `regressions`.
+//! Valid bodies are mutated in their structure (fields, types, numbers, depth, escapes), and then in their bytes. The
+//! response must have a documented status, never 5xx, and an error body of the route's format.
+//! LEXIVEC_FUZZ_SECONDS fuzzes for longer. Bodies that failed once stay in `regressions`.
 
 mod json;
 mod regressions;
@@ -24,7 +24,7 @@ use serde_json::Value;
 use self::json::{body, mutation};
 use crate::server::local::Setup;
 
-/// Body and route of what clients send.
+/// Routes and valid bodies.
 const VALID: [(&str, &str); 12] = [
     ("/v1/embeddings", r#"{"model":"fake","input":"heart"}"#),
     (
@@ -67,10 +67,10 @@ const VALID: [(&str, &str); 12] = [
     ("/tokenize", r#"{"inputs":"heart","prompt_name":"query"}"#),
 ];
 
-/// Bytes of a body.
+/// The limit of a body in bytes.
 const LIMIT: usize = 1 << 20;
 
-/// What an answer must be, whatever was asked.
+/// Checks a response. Returns its error code, or why it is wrong.
 fn judge(route: &str, status: u16, body: &[u8]) -> Result<String, String> {
     let said = || format!("{status}: {}", String::from_utf8_lossy(body));
     let json: Value = serde_json::from_slice(body).map_err(|e| format!("{e}: {}", said()))?;
@@ -87,7 +87,7 @@ fn judge(route: &str, status: u16, body: &[u8]) -> Result<String, String> {
     }
     let error = &json["error"];
     if route != "/v1/embeddings" {
-        // text-embeddings-inference's shape has no code.
+        // text-embeddings-inference's error bodies have no code.
         let flat = error.as_str().is_some_and(|message| message.len() < 1100)
             && json["error_type"] == "Validation";
         let code = match status {
@@ -116,7 +116,7 @@ fn judge(route: &str, status: u16, body: &[u8]) -> Result<String, String> {
     }
 }
 
-/// The application, over a fake network: from route and body to status and body.
+/// The application over a fake network, as a function from route and body to status and body.
 fn application() -> impl Fn(&str, &[u8]) -> (u16, Vec<u8>) {
     let settings = HttpSettings {
         body_limit: LIMIT,
@@ -131,14 +131,17 @@ fn application() -> impl Fn(&str, &[u8]) -> (u16, Vec<u8>) {
             .insert_header((CONTENT_TYPE, "application/json"));
         let request = request.set_payload(body.to_vec()).to_request();
         system.block_on(async {
-            let answer = call_service(&app, request).await;
-            (answer.status().as_u16(), read_body(answer).await.to_vec())
+            let response = call_service(&app, request).await;
+            (
+                response.status().as_u16(),
+                read_body(response).await.to_vec(),
+            )
         })
     }
 }
 
 #[test]
-fn whatever_the_body_the_answer_is_a_documented_one() {
+fn every_mutated_body_gets_a_documented_response() {
     let seconds = std::env::var("LEXIVEC_FUZZ_SECONDS").map_or(0, |text| text.parse().unwrap());
     let length = Duration::from_secs(seconds);
     let (app, begun) = (application(), Instant::now());
@@ -155,9 +158,9 @@ fn whatever_the_body_the_answer_is_a_documented_one() {
         };
         let tried = TestRunner::new(config).run(&strategy, |((route, valid), mutations)| {
             let body = body(valid, &mutations);
-            let (status, answer) = app(route, &body);
+            let (status, response) = app(route, &body);
             cases.set(cases.get() + 1);
-            let code = judge(route, status, &answer).map_err(|reason| {
+            let code = judge(route, status, &response).map_err(|reason| {
                 TestCaseError::fail(format!("{route} b\"{}\": {reason}", body.escape_ascii()))
             })?;
             *codes.borrow_mut().entry(code).or_default() += 1;
@@ -174,7 +177,7 @@ fn whatever_the_body_the_answer_is_a_documented_one() {
         begun.elapsed(),
         codes.borrow()
     );
-    // It reaches what lies behind the parser as well as the parser.
+    // The mutated bodies reach the code behind the parser, too.
     assert!(
         ["", "invalid_json", "invalid_value", "model_not_found"]
             .iter()
@@ -183,12 +186,12 @@ fn whatever_the_body_the_answer_is_a_documented_one() {
 }
 
 #[test]
-fn what_is_valid_is_served() {
+fn valid_bodies_are_served() {
     let app = application();
     for (route, valid) in VALID {
-        let (status, answer) = app(route, valid.as_bytes());
+        let (status, response) = app(route, valid.as_bytes());
         assert_eq!(
-            (status, judge(route, status, &answer)),
+            (status, judge(route, status, &response)),
             (200, Ok(String::new())),
             "{route} {valid}"
         );

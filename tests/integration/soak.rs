@@ -13,8 +13,8 @@ use lexivec_runtime::{Request, Tokenizer};
 use serde_json::{Value, json};
 
 use crate::server::client::{Client, posted};
-use crate::server::fake::{Control, Fate, cut};
-use crate::server::local::{Local, Setup, tokenizer, whole};
+use crate::server::fake::{BatchOutcome, Control, truncated_vector};
+use crate::server::local::{Local, Setup, tokenizer, with_end_token};
 use crate::server::metrics::{eventually, metric};
 use crate::server::program::resident;
 
@@ -54,15 +54,15 @@ struct Tally {
     left: usize,
 }
 
-fn weather(seed: u64) -> impl FnMut() -> Fate + Send {
+fn weather(seed: u64) -> impl FnMut() -> BatchOutcome + Send {
     let mut dice = Dice(seed);
     move || match dice.below(100) {
-        0..60 => Fate::Computed,
-        60..92 => Fate::Slow(Duration::from_micros(dice.below(8000))),
-        92..94 => Fate::Failed,
-        94..96 => Fate::Panicked,
-        96..98 => Fate::NotFinite,
-        _ => Fate::OutOfMemory,
+        0..60 => BatchOutcome::Computed,
+        60..92 => BatchOutcome::Slow(Duration::from_micros(dice.below(8000))),
+        92..94 => BatchOutcome::Failed,
+        94..96 => BatchOutcome::Panicked,
+        96..98 => BatchOutcome::NotFinite,
+        _ => BatchOutcome::OutOfMemory,
     }
 }
 
@@ -100,7 +100,7 @@ fn inputs(dice: &mut Dice, tokenizer: &Tokenizer) -> (Value, Vec<Vec<u32>>) {
             (0..length).map(|_| dice.below(9) as u32).collect()
         };
         let lists: Vec<Vec<u32>> = (0..count).map(|_| ids(dice)).collect();
-        let whole = lists.iter().map(|ids| whole(ids)).collect();
+        let whole = lists.iter().map(|ids| with_end_token(ids)).collect();
         (json!(lists), whole)
     }
 }
@@ -108,7 +108,7 @@ fn inputs(dice: &mut Dice, tokenizer: &Tokenizer) -> (Value, Vec<Vec<u32>>) {
 /// Whether all vectors are those of the texts, or what the error was. Returns whether the connection goes on: a server
 /// that refuses a large request before it has read it says that it closes.
 fn judge(client: &mut Client, id: &str, expected: &[Vec<f32>], tally: &mut Tally) -> bool {
-    let answer = client.answer();
+    let answer = client.response();
     assert_eq!(
         answer.header("x-request-id"),
         Some(id),
@@ -151,7 +151,10 @@ fn client(local: &Local, number: u64, seed: u64, tokenizer: &Tokenizer, until: I
             let request = posted("/v1/embeddings", &body.to_string());
             let request =
                 request.replacen("\r\n\r\n", &format!("\r\nX-Request-Id: {id}\r\n\r\n"), 1);
-            let expected: Vec<_> = ids.iter().map(|ids| cut(ids, dimensions)).collect();
+            let expected: Vec<_> = ids
+                .iter()
+                .map(|ids| truncated_vector(ids, dimensions))
+                .collect();
             asked.push((id, request, expected));
         }
         let bytes: String = asked
@@ -185,8 +188,8 @@ fn client(local: &Local, number: u64, seed: u64, tokenizer: &Tokenizer, until: I
                     .iter()
                     .all(|(id, _, expected)| judge(&mut client, id, expected, &mut tally));
                 if goes_on {
-                    if client.has_more() || client.is_answered() {
-                        let more = client.try_answer();
+                    if client.has_more() || client.has_response() {
+                        let more = client.try_response();
                         panic!("{number}-{round}: after the last answer came {more:?}");
                     }
                     connection = Some(client);
@@ -216,7 +219,7 @@ fn stalls(local: &Local, mut dice: Dice, until: Instant) {
         std::thread::sleep(Duration::from_millis(dice.below(200)));
     }
     for mut client in stalled {
-        let answer = client.try_answer();
+        let answer = client.try_response();
         assert!(
             !matches!(&answer, Ok(Some(answer)) if answer.status == 200),
             "an unfinished request was answered: {answer:?}"
@@ -286,9 +289,12 @@ fn random_clients_in_bad_weather_are_answered_exactly_once() {
     assert!(grown < GROWTH, "memory grew from {warm} bytes by {grown}");
 
     // The sun comes out: all is as at the beginning.
-    local.control.always(|| Fate::Computed);
+    local.control.always(|| BatchOutcome::Computed);
     let all: Vec<[u32; 2]> = (0..CAPACITY as u32).map(|id| [100, id]).collect();
-    let expected: Vec<_> = all.iter().map(|ids| cut(&whole(ids), 8)).collect();
+    let expected: Vec<_> = all
+        .iter()
+        .map(|ids| truncated_vector(&with_end_token(ids), 8))
+        .collect();
     let body = json!({"model": "soaked", "input": all});
     eventually(|| {
         let answer = local.connect().post("/v1/embeddings", &body);

@@ -13,8 +13,8 @@ use metrics::{
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 
-use super::error::Code;
-use super::log::Counts;
+use super::errors::ErrorCode;
+use super::middleware::log::Counts;
 use super::state::AppState;
 
 const REQUESTS: &str = "lexivec_requests_total";
@@ -108,7 +108,7 @@ pub(super) fn request(
     method: &Method,
     status: u16,
     took: Duration,
-    code: Option<Code>,
+    code: Option<ErrorCode>,
 ) {
     let labels = [
         ("route", route.to_owned()),
@@ -117,8 +117,8 @@ pub(super) fn request(
     ];
     counter!(REQUESTS, &labels).increment(1);
     histogram!(DURATION, "route" => route.to_owned()).record(took);
-    if let Some(Code(code)) = code {
-        counter!(ERRORS, "code" => code).increment(1);
+    if let Some(code) = code {
+        counter!(ERRORS, "code" => code.name).increment(1);
     }
 }
 

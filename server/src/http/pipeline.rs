@@ -17,14 +17,14 @@ use lexivec_runtime::{
 use lexivec_runtime::{Error as RuntimeError, Truncate};
 use tokio::sync::oneshot;
 
-use super::allowance::{Allowance, Left};
-use super::budget::Share;
-use super::caller;
-use super::error::ApiError;
-use super::input::Input;
-use super::keys::ApiKey;
-use super::log::Counts;
+use super::errors::ApiError;
+use super::limits::caller;
+use super::limits::keys::ApiKey;
+use super::limits::memory_budget::Reservation;
+use super::limits::rate_limit::{RateLimitStatus, TokenBucket};
+use super::middleware::log::Counts;
 use super::state::{AppState, ServedModel};
+use super::types::input::Input;
 
 /// Texts of at most this many bytes together, instructions included, are tokenised where they are: that takes less time than handing them to
 /// another thread.
@@ -71,8 +71,8 @@ pub(super) async fn embed(
     state: &AppState,
     model: &ServedModel,
     job: Job,
-    mut share: Share,
-) -> Result<(Vec<Embedding>, Share), ApiError> {
+    mut share: Reservation,
+) -> Result<(Vec<Embedding>, Reservation), ApiError> {
     let numbers = job.dimensions.unwrap_or(model.engine.model().hidden_size);
     let numbers = numbers.saturating_mul(job.input.len());
     model.engine.check_dimensions(job.dimensions)?;
@@ -90,11 +90,11 @@ async fn within(
     state: &AppState,
     model: &ServedModel,
     job: Job,
-    share: Share,
+    share: Reservation,
     caller: Caller,
-) -> Result<(Vec<Embedding>, Share), ApiError> {
+) -> Result<(Vec<Embedding>, Reservation), ApiError> {
     let engine = &model.engine;
-    tell_limits(request, model.left(state.request_timeout));
+    tell_limits(request, model.rate_limit_status(state.request_timeout));
     if job.bytes() > LOOKED_UP {
         engine.check_load(caller, job.lengths())?;
     }
@@ -114,7 +114,7 @@ async fn within(
     engine.metrics().stage(Stage::Tokenize, started.elapsed());
 
     let key = caller::key(request);
-    let allowance = key.as_ref().and_then(|key| key.allowance.as_ref());
+    let allowance = key.as_ref().and_then(|key| key.rate_limit.as_ref());
     let tokens = encodings.iter().map(|e| e.ids.len()).sum();
     if let Some(allowance) = allowance {
         charge(request, allowance, tokens)?;
@@ -129,7 +129,7 @@ async fn within(
     if let (Some(allowance), Err(error)) = (allowance, &answers)
         && error.is_refusal()
     {
-        allowance.give_back(tokens);
+        allowance.refund(tokens);
     }
     let answers = answers?;
     let mut counts = Counts {
@@ -157,7 +157,7 @@ async fn within(
 ///
 /// # Errors
 /// They are not there.
-fn charge(request: &HttpRequest, allowance: &Allowance, tokens: usize) -> Result<(), ApiError> {
+fn charge(request: &HttpRequest, allowance: &TokenBucket, tokens: usize) -> Result<(), ApiError> {
     match allowance.take(tokens) {
         Ok(left) => {
             tell_limits(request, Some(left));
@@ -191,7 +191,7 @@ async fn collect(pending: Vec<oneshot::Receiver<Reply>>) -> Result<Vec<Answer>, 
 }
 
 /// Says in the answer's headers what may still be asked for.
-fn tell_limits(request: &HttpRequest, left: Option<Left>) {
+fn tell_limits(request: &HttpRequest, left: Option<RateLimitStatus>) {
     if let Some(left) = left {
         request.extensions_mut().insert(left);
     }
@@ -281,7 +281,7 @@ pub(super) fn numbers(embeddings: &[Embedding]) -> usize {
 /// It cannot be written.
 pub(super) async fn respond(
     mut response: HttpResponseBuilder,
-    share: Share,
+    share: Reservation,
     numbers: usize,
     write: impl FnOnce() -> Result<Vec<u8>, ApiError> + Send + 'static,
 ) -> Result<HttpResponse, ApiError> {

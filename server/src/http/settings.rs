@@ -1,41 +1,42 @@
-//! How the HTTP side behaves: every limit that a user can set.
+//! The settings of the HTTP server: every limit that a user can set.
 
 use std::time::Duration;
 
 use lexivec_runtime::host_memory;
 
-use super::hosts::AllowedHosts;
+use super::middleware::hosts::AllowedHosts;
 
-/// See the module.
+/// The settings of the HTTP server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSettings {
-    /// Threads that read and write connections.
+    /// The threads that read and write connections.
     pub workers: usize,
-    /// Threads that tokenise.
+    /// The threads that tokenise.
     pub tokenizers: usize,
     /// The largest request body, in bytes.
     pub body_limit: usize,
-    /// Bytes that all requests may hold together: bodies, what was parsed of them, and answers.
+    /// The memory of all requests together in bytes: bodies, parsed values, and responses.
     pub request_memory: usize,
-    /// How long a request's head may take to arrive.
+    /// The time limit for a request's head to arrive.
     pub header_timeout: Duration,
-    /// How long its body may take.
+    /// The time limit for a request's body to arrive.
     pub body_timeout: Duration,
-    /// How long a connection may be idle between requests.
+    /// The time that a connection may be idle between requests.
     pub keep_alive: Duration,
-    /// Connections open at a time; more wait to be accepted.
+    /// The most open connections. Further ones wait to be accepted.
     pub max_connections: usize,
-    /// Connections from one address at a time; further ones are closed.
+    /// The most open connections from one address. Further ones are closed.
     pub max_connections_per_address: usize,
-    /// How long a client may take none of its answer.
+    /// The time that a client may read nothing of its response.
     pub write_timeout: Duration,
-    /// Origins of web pages that may use the API; `*` for all, none by default.
+    /// The origins of web pages that may use the API; `*` for all, none by default.
     pub cors_origins: Vec<String>,
-    /// The names that requests may be sent to; every name by default.
+    /// The hosts that requests may name; every host by default.
     pub allowed_hosts: AllowedHosts,
-    /// Between the signal and the end of accepting connections, `/readyz` answers 503: time for load balancers to see.
+    /// The time between the signal and the end of accepting connections. `/readyz` answers 503 in it, so that load balancers
+    /// notice.
     pub shutdown_delay: Duration,
-    /// How long accepted requests may take to finish after that.
+    /// The time that accepted requests have to finish after that.
     pub shutdown_timeout: Duration,
 }
 
@@ -61,8 +62,8 @@ impl Default for HttpSettings {
     }
 }
 
-/// An eighth of the memory that the process may use; at most 512 MiB, which holds four answers of the largest size, to
-/// 2,048 texts at 2,560 numbers each.
+/// An eighth of the memory that the process may use, between 64 and 512 MiB. 512 MiB hold four of the largest responses,
+/// to 2,048 texts with 2,560 numbers each.
 fn default_request_memory() -> usize {
     (host_memory() / 8).clamp(64 << 20, 512 << 20)
 }

@@ -1,36 +1,36 @@
-//! What all requests share: the models served, and the instructions of each domain.
+//! The state that all requests share: the served models, instructions, keys, limits and metrics.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::allowance::Left;
-use super::budget::Budget;
-use super::error::ApiError;
-use super::keys::ApiKeys;
+use super::errors::ApiError;
+use super::limits::admission::{Admission, Permit};
+use super::limits::keys::ApiKeys;
+use super::limits::memory_budget::Budget;
+use super::limits::rate_limit::RateLimitStatus;
 use super::metrics::Exporter;
-use super::room::{Room, Taken};
 use super::settings::HttpSettings;
 use lexivec_models::Instructions;
-use lexivec_runtime::{Caller, Engine, Error, Load};
+use lexivec_runtime::{Caller, Engine, Load};
 
-/// A model under the name that requests call it by.
+/// A served model.
 #[derive(Debug)]
 pub struct ServedModel {
-    /// Its name in requests and answers.
+    /// The model's name in requests and responses.
     pub name: String,
-    /// What computes.
+    /// The engine that computes vectors.
     pub engine: Arc<Engine>,
-    /// Where it computes, as on the command line.
+    /// The execution provider, as on the command line.
     pub provider: String,
-    /// Tokens of a batch at most, as asked for.
+    /// The most tokens of a batch, as requested on the command line.
     pub max_batch_tokens: usize,
-    /// Texts accepted and not yet answered; taken for a whole request at once, before it is tokenised.
-    room: Room,
+    /// Admits all texts of a request at once, before they are tokenised.
+    admission: Admission,
 }
 
 impl ServedModel {
-    /// Serves `engine` as `name`, for at most as many texts at a time as its queue holds.
+    /// Serves `engine` as `name`. It admits as many texts at a time as the engine's queue holds.
     #[must_use]
     pub fn new(
         name: impl Into<String>,
@@ -38,45 +38,45 @@ impl ServedModel {
         provider: impl Into<String>,
         max_batch_tokens: usize,
     ) -> Self {
-        let room = Room::new(engine.queue().capacity());
+        let admission = Admission::new(engine.queue().capacity());
         Self {
             name: name.into(),
             engine,
             provider: provider.into(),
             max_batch_tokens,
-            room,
+            admission,
         }
     }
 
-    /// Texts that may be accepted and not yet answered.
+    /// The most texts that may be accepted and have no response yet.
     pub(super) fn capacity(&self) -> usize {
-        self.room.capacity()
+        self.admission.capacity()
     }
 
-    /// Room for `texts` texts, all or none.
+    /// Admits all texts of a request, or none.
     ///
     /// # Errors
-    /// [`Error::Overloaded`]; [`Error::InvalidInput`] where there never will be.
-    pub(super) fn admit(&self, texts: usize, caller: Caller) -> Result<Taken, Error> {
-        self.room.take(texts, caller)
+    /// [`ApiError::AtCapacity`]; [`Error::InvalidInput`](lexivec_runtime::Error::InvalidInput) if the texts never fit.
+    pub(super) fn admit(&self, texts: usize, caller: Caller) -> Result<Permit, ApiError> {
+        self.admission.admit(texts, caller)
     }
 
-    /// What a caller may still ask for, if it is known how fast the sessions compute.
-    pub(super) fn left(&self, time: Duration) -> Option<Left> {
+    /// The tokens that a caller may still request, if the rate of the sessions is known.
+    pub(super) fn rate_limit_status(&self, time: Duration) -> Option<RateLimitStatus> {
         let load = self.engine.load();
         let speed = load.speed()?;
         let limit = (speed * Load::usable(time).as_secs_f64()) as u64;
         let waiting = self.engine.queue().cost() + load.running;
-        Some(Left {
+        Some(RateLimitStatus {
             limit,
             remaining: limit.saturating_sub(waiting as u64),
             reset: Duration::from_secs_f64(waiting as f64 / speed),
         })
     }
 
-    /// Whether a request for `name` means this model: its served name, the id of the checkpoint it was made from, or
-    /// that id without the owner; upper and lower case are the same.
-    fn answers_to(&self, name: &str) -> bool {
+    /// Whether `name` means this model: its served name, the id of its checkpoint, or that id without the owner, in upper or
+    /// lower case.
+    fn has_name(&self, name: &str) -> bool {
         let id = &self.engine.model().name;
         let base = id.rsplit('/').next().unwrap_or(id);
         [self.name.as_str(), id.as_str(), base]
@@ -84,6 +84,7 @@ impl ServedModel {
             .any(|known| known.eq_ignore_ascii_case(name))
     }
 
+    /// Why the model cannot serve now, if so.
     fn unready(&self, stuck_after: Duration) -> Option<String> {
         let health = self.engine.health();
         let name = &self.name;
@@ -95,7 +96,7 @@ impl ServedModel {
         }
         if health.ready == 0 {
             return Some(format!(
-                "the sessions of `{name}` failed and could not be opened again yet"
+                "the sessions of `{name}` failed and have not been recreated yet"
             ));
         }
         (health.longest_batch > stuck_after).then(|| {
@@ -105,32 +106,32 @@ impl ServedModel {
     }
 }
 
-/// Shared by all workers.
+/// The state of the server. All workers share it.
 #[derive(Debug)]
 pub struct AppState {
-    /// The models served; the first is the one that routes without a model's name mean.
+    /// The served models. Routes without a model's name use the first.
     pub models: Vec<ServedModel>,
     /// Instructions by domain.
     pub instructions: Instructions,
-    /// Who may use the API.
+    /// The API keys.
     pub keys: ApiKeys,
-    /// How long a request may take from its last byte to its answer.
+    /// The time limit of a request, from its last byte to its response.
     pub request_timeout: Duration,
-    /// A batch that runs longer is stuck.
+    /// A batch that runs longer is stuck, and the server not ready.
     pub stuck_after: Duration,
-    /// Whether `input` must be text: a client that tokenises for another model gets wrong vectors, not an error.
+    /// Whether `input` must be text. A client that tokenises for another model would get wrong vectors, not an error.
     pub refuse_token_ids: bool,
-    /// Threads that tokenise.
+    /// The number of threads that tokenise.
     pub tokenizers: usize,
-    /// Bytes that requests may hold together.
+    /// The memory that all requests may use together.
     pub budget: Budget,
-    /// What `/metrics` shows; `None` where nothing is collected.
+    /// The metrics; `None` if nothing is collected.
     pub exporter: Option<Exporter>,
     draining: AtomicBool,
 }
 
 impl AppState {
-    /// A state that asks for no key and has the default time limits.
+    /// Creates a state without keys, and with the default limits.
     #[must_use]
     pub fn new(models: Vec<ServedModel>, instructions: Instructions) -> Self {
         Self {
@@ -147,19 +148,19 @@ impl AppState {
         }
     }
 
-    /// From now on `/readyz` answers 503; requests are still served.
+    /// Makes `/readyz` answer 503 from now on. Requests are still served.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Takes no more texts, and waits for those under way; false where a batch has not ended after `patience`.
+    /// Stops accepting texts, and waits for those in flight. Returns false if a batch has not ended after `timeout`.
     #[must_use]
-    pub fn close(&self, patience: Duration) -> bool {
+    pub fn close(&self, timeout: Duration) -> bool {
         let mut models = self.models.iter();
-        models.all(|model| model.engine.close(patience))
+        models.all(|model| model.engine.close(timeout))
     }
 
-    /// Why no requests should be sent here, if so.
+    /// Why the server is not ready, if so.
     pub(super) fn unready(&self) -> Option<String> {
         if self.draining.load(Ordering::Relaxed) {
             return Some("the server is shutting down".to_owned());
@@ -168,21 +169,21 @@ impl AppState {
         models.find_map(|model| model.unready(self.stuck_after))
     }
 
-    /// The model that a request names.
+    /// Finds the model that a request names.
     ///
     /// # Errors
     /// [`ApiError::ModelNotFound`].
     pub(super) fn model(&self, name: &str) -> Result<&ServedModel, ApiError> {
         self.models
             .iter()
-            .find(|model| model.answers_to(name))
+            .find(|model| model.has_name(name))
             .ok_or_else(|| ApiError::ModelNotFound {
-                asked: name.to_owned(),
+                requested: name.to_owned(),
                 served: self.models.iter().map(|model| model.name.clone()).collect(),
             })
     }
 
-    /// The model of routes that name none.
+    /// The model for requests that name none.
     ///
     /// # Errors
     /// [`ApiError::Internal`]: a server without a model does not start.

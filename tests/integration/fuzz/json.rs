@@ -1,36 +1,36 @@
-//! JSON as it is written, and changes to it that a parser must survive.
+//! JSON text, and mutations of it that a parser must survive.
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::Value;
 
-/// Keeps what a parsed value would not: double fields, numbers and escapes as they are written.
+/// JSON that keeps what a parsed value loses: duplicate fields, and numbers and escapes as they are written.
 #[derive(Debug, Clone)]
 enum Json {
     Leaf(String),
     Array(Vec<Json>),
-    /// Names in quotes.
+    /// Fields, with their names in quotes.
     Object(Vec<(String, Json)>),
 }
 
-/// A change; places are counted in writing order.
+/// A mutation. Positions are counted in the order of the text.
 #[derive(Debug, Clone)]
 pub(super) enum Mutation {
-    /// A value becomes another, often of another kind.
+    /// Replaces a value, often by one of another type.
     Replace(Index, &'static str),
-    /// A value is put into so many arrays or objects.
+    /// Nests a value in this many arrays or objects.
     Nest(Index, usize, bool),
-    /// An item or field goes.
+    /// Removes an item or field.
     Remove(Index, Index),
-    /// An item or field is there so many times more.
+    /// Repeats an item or field this many times.
     Repeat(Index, Index, usize),
-    /// A field gets another name, or a new one comes.
+    /// Adds a field.
     Field(Index, &'static str, &'static str),
-    /// A text is that long.
+    /// Lengthens a text to this many bytes.
     Lengthen(Index, usize),
-    /// Bytes are put in the place of so many others.
+    /// Replaces this many bytes by others.
     Splice(Index, Vec<u8>, usize),
-    /// The end is missing.
+    /// Truncates the body.
     Truncate(Index),
 }
 
@@ -106,7 +106,7 @@ pub(super) fn mutation() -> impl Strategy<Value = Mutation> {
     let index = any::<Index>;
     let (values, names) = (|| select(&VALUES[..]), || select(&NAMES[..]));
     let bytes = prop::collection::vec(any::<u8>(), 0..4);
-    // Around the limits of items, of the parser's depth, of the model's length.
+    // Around the limits: the number of items, the parser's depth, the model's maximum length.
     let times = prop_oneof![8 => 1usize..4, 1 => 2040usize..2060];
     let depth = prop_oneof![8 => 1usize..4, 1 => 100usize..140, 1 => Just(100_000)];
     let length = prop_oneof![8 => 1usize..600, 1 => Just(40_000), 1 => Just(1 << 20)];
@@ -123,7 +123,7 @@ pub(super) fn mutation() -> impl Strategy<Value = Mutation> {
     ]
 }
 
-/// A body with its changes.
+/// Applies mutations to a valid body.
 pub(super) fn body(valid: &str, mutations: &[Mutation]) -> Vec<u8> {
     let mut json = Json::of(&serde_json::from_str(valid).unwrap());
     for mutation in mutations {
@@ -196,7 +196,7 @@ impl Json {
         1 + self.children().into_iter().map(Self::count).sum::<usize>()
     }
 
-    /// The value at a place.
+    /// The value at a position.
     fn at(&mut self, place: usize) -> &mut Json {
         if place == 0 {
             return self;

@@ -1,10 +1,10 @@
-//! Bodies that once were answered wrongly, or that parsers are known to trip over.
+//! Bodies that once got a wrong response, or that parsers are known to fail on.
 
 use super::{application, judge};
 
 const OPENAI: &str = "/v1/embeddings";
 
-/// Route, body, and what it must be answered.
+/// Route, body, and the expected status and error code.
 const CASES: &[(&str, &[u8], u16, &str)] = &[
     (OPENAI, b"", 400, "invalid_json"),
     (OPENAI, b"null", 400, "invalid_value"),
@@ -23,7 +23,7 @@ const CASES: &[(&str, &[u8], u16, &str)] = &[
         "invalid_json",
     ),
     (OPENAI, b"{\"model\":\"fake\",\"input\":\"a\"} \n", 200, ""),
-    // Texts that are no Unicode: lone halves of surrogate pairs, and bytes that are no UTF-8.
+    // Texts that are not Unicode: lone surrogates, and bytes that are not UTF-8.
     (
         OPENAI,
         br#"{"model":"fake","input":"\ud800"}"#,
@@ -73,14 +73,14 @@ const CASES: &[(&str, &[u8], u16, &str)] = &[
         400,
         "invalid_json",
     ),
-    // The same field twice, once in disguise.
+    // The same field twice, once with an escape in its name.
     (
         OPENAI,
         br#"{"model":"fake","input":"a","in\u0070ut":"b"}"#,
         400,
         "invalid_value",
     ),
-    // Numbers beyond every type.
+    // Numbers that no type holds.
     (
         OPENAI,
         br#"{"model":"fake","input":"a","dimensions":1e400}"#,
@@ -113,18 +113,18 @@ const CASES: &[(&str, &[u8], u16, &str)] = &[
 ];
 
 #[test]
-fn each_is_answered_as_it_should_be() {
+fn each_body_gets_the_expected_response() {
     let app = application();
     for (route, body, status, code) in CASES {
-        let (found, answer) = app(route, body);
-        let judged = judge(route, found, &answer);
+        let (found, response) = app(route, body);
+        let judged = judge(route, found, &response);
         let expected = (*status, Ok((*code).to_owned()));
         assert_eq!((found, judged), expected, "{route} {}", body.escape_ascii());
     }
 }
 
 #[test]
-fn deep_and_enormous_ones_are_refused_in_few_words() {
+fn deep_and_huge_bodies_get_short_errors() {
     let app = application();
     let text = "a".repeat(500_000);
     for (body, status, code) in [
@@ -173,13 +173,13 @@ fn deep_and_enormous_ones_are_refused_in_few_words() {
             "body_too_large",
         ),
     ] {
-        let (found, answer) = app(OPENAI, body.as_bytes());
+        let (found, response) = app(OPENAI, body.as_bytes());
         let start = &body[..60];
         assert_eq!(
-            (found, judge(OPENAI, found, &answer)),
+            (found, judge(OPENAI, found, &response)),
             (status, Ok(code.to_owned())),
             "{start}"
         );
-        assert!(answer.len() < 2500, "{start}: {} bytes", answer.len());
+        assert!(response.len() < 2500, "{start}: {} bytes", response.len());
     }
 }

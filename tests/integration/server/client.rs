@@ -1,4 +1,4 @@
-//! Raw HTTP/1.1, for what real clients hide: half a request, a connection that is held, the exact bytes of an answer.
+//! Raw HTTP/1.1, for what HTTP libraries hide: half a request, an idle connection, the exact bytes of a response.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// No answer takes longer, however loaded the machine is.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// No response takes longer, however loaded the machine is.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One connection.
 pub(crate) struct Client<S = TcpStream> {
     pub(crate) stream: S,
-    /// What was read beyond the last answer.
+    /// Bytes read beyond the last response.
     ahead: Vec<u8>,
 }
 
-/// An answer, whole.
+/// A complete response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
@@ -30,15 +30,15 @@ impl Client {
     }
 
     pub(crate) fn try_connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         stream.set_nodelay(true)?;
         Ok(Self::over(stream))
     }
 
-    /// Whether an answer, or the connection's end, is there to be read.
-    pub(crate) fn is_answered(&self) -> bool {
+    /// Whether a response, or the connection's end, can be read now.
+    pub(crate) fn has_response(&self) -> bool {
         self.stream.set_nonblocking(true).unwrap();
         let peeked = self.stream.peek(&mut [0]);
         self.stream.set_nonblocking(false).unwrap();
@@ -58,48 +58,54 @@ impl<S: Read + Write> Client<S> {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
-    pub(crate) fn get(&mut self, path: &str) -> Answer {
+    pub(crate) fn get(&mut self, path: &str) -> Response {
         self.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
-        self.answer()
+        self.response()
     }
 
-    /// As [`get`](Self::get); `None` where the server closes the connection instead.
-    pub(crate) fn try_get(&mut self, path: &str) -> Option<Answer> {
+    /// As [`get`](Self::get); `None` if the server closes the connection instead.
+    pub(crate) fn try_get(&mut self, path: &str) -> Option<Response> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         self.stream.write_all(request.as_bytes()).ok()?;
-        self.try_answer().ok()?
+        self.try_response().ok()?
     }
 
-    pub(crate) fn post(&mut self, path: &str, body: &Value) -> Answer {
+    pub(crate) fn post(&mut self, path: &str, body: &Value) -> Response {
         self.send(posted(path, &body.to_string()));
-        self.answer()
+        self.response()
     }
 
-    /// Asks for embeddings of `input` from the model `fake`.
-    pub(crate) fn embed(&mut self, input: &Value) -> Answer {
+    /// Requests embeddings of `input` from the model `fake`.
+    pub(crate) fn embed(&mut self, input: &Value) -> Response {
         self.send(embedding(input));
-        self.answer()
+        self.response()
     }
 
-    /// Asks for embeddings of `input`.
-    pub(crate) fn embed_by(&mut self, model: &str, input: &Value) -> Answer {
+    /// Requests embeddings of `input` from `model`.
+    pub(crate) fn embed_by(&mut self, model: &str, input: &Value) -> Response {
         self.send(embedding_by(model, input));
-        self.answer()
+        self.response()
     }
 
-    /// The next answer.
-    pub(crate) fn answer(&mut self) -> Answer {
-        self.try_answer()
+    /// Requests embeddings of `input` from the model `fake`, with an API key.
+    pub(crate) fn embed_with(&mut self, key: &str, input: &Value) -> Response {
+        self.send(keyed(&embedding(input), key));
+        self.response()
+    }
+
+    /// Reads the next response.
+    pub(crate) fn response(&mut self) -> Response {
+        self.try_response()
             .unwrap()
-            .expect("the connection was closed instead of an answer")
+            .expect("the connection was closed instead of an response")
     }
 
-    /// The next answer; `None` where the connection ends before its first byte, an error where it ends within.
-    pub(crate) fn try_answer(&mut self) -> io::Result<Option<Answer>> {
-        let Some(mut answer) = self.try_head()? else {
+    /// Reads the next response; `None` if the connection ends before its first byte, an error if it ends later.
+    pub(crate) fn try_response(&mut self) -> io::Result<Option<Response>> {
+        let Some(mut response) = self.try_head()? else {
             return Ok(None);
         };
-        let length: usize = answer
+        let length: usize = response
             .header("content-length")
             .unwrap_or("0")
             .parse()
@@ -109,12 +115,12 @@ impl<S: Read + Write> Client<S> {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        answer.body = self.ahead.drain(..length).collect();
-        Ok(Some(answer))
+        response.body = self.ahead.drain(..length).collect();
+        Ok(Some(response))
     }
 
-    /// The next answer's head, for answers to HEAD.
-    pub(crate) fn try_head(&mut self) -> io::Result<Option<Answer>> {
+    /// Reads the head of the next response, for responses to HEAD.
+    pub(crate) fn try_head(&mut self) -> io::Result<Option<Response>> {
         let end = loop {
             if let Some(end) = self.ahead.windows(4).position(|w| w == b"\r\n\r\n") {
                 break end;
@@ -137,7 +143,7 @@ impl<S: Read + Write> Client<S> {
             let (name, value) = line.split_once(": ").unwrap();
             (name.to_ascii_lowercase(), value.to_owned())
         };
-        Ok(Some(Answer {
+        Ok(Some(Response {
             status,
             headers: lines.map(header).collect(),
             body: Vec::new(),
@@ -151,18 +157,18 @@ impl<S: Read + Write> Client<S> {
         Ok(read)
     }
 
-    /// Whether more has been read than answers.
+    /// Whether bytes were read beyond the last response.
     pub(crate) fn has_more(&self) -> bool {
         !self.ahead.is_empty()
     }
 
-    /// Whether the server closes the connection, without another answer.
+    /// Whether the server closes the connection without another response.
     pub(crate) fn is_closed(&mut self) -> bool {
-        matches!(self.try_answer(), Ok(None))
+        matches!(self.try_response(), Ok(None))
     }
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
         headers
@@ -175,7 +181,7 @@ impl Answer {
             .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.body)))
     }
 
-    /// Status and code of an error, which must have OpenAI's nested shape; the code is empty where it is none.
+    /// Status and error code. An error must have OpenAI's nested body; without an error the code is empty.
     pub(crate) fn outcome(&self) -> (u16, String) {
         if self.status < 400 {
             return (self.status, String::new());
@@ -193,7 +199,7 @@ impl Answer {
         (self.status, error["code"].as_str().unwrap().to_owned())
     }
 
-    /// The vectors of an embeddings answer, in the order of their inputs.
+    /// The vectors of an embeddings response, in the order of the inputs.
     pub(crate) fn vectors(&self) -> Vec<Vec<f32>> {
         let body = self.json();
         assert_eq!(self.status, 200, "{body}");
@@ -223,4 +229,14 @@ pub(crate) fn embedding(input: &Value) -> String {
 pub(crate) fn embedding_by(model: &str, input: &Value) -> String {
     let body = serde_json::json!({"model": model, "input": input});
     posted("/v1/embeddings", &body.to_string())
+}
+
+/// Adds a header line to a request.
+pub(crate) fn with_header(request: &str, line: &str) -> String {
+    request.replacen("\r\n\r\n", &format!("\r\n{line}\r\n\r\n"), 1)
+}
+
+/// Adds an API key to a request.
+pub(crate) fn keyed(request: &str, key: &str) -> String {
+    with_header(request, &format!("Authorization: Bearer {key}"))
 }

@@ -1,27 +1,27 @@
-//! Many connections, and those that do nothing or hardly anything.
+//! Many connections, and connections that are idle or slow.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::client::{Client, PATIENCE};
+use super::client::{Client, TIMEOUT};
 use super::local::Setup;
 use super::program::{Program, serve};
 
-/// What the test wants, and what a machine with a low hard limit must at least allow.
+/// The connections that the test wants, and the fewest that a machine with a low hard limit must allow.
 const MANY: u64 = 10_000;
 const AT_LEAST: u64 = 4_000;
 
 #[test]
-fn ten_thousand_idle_connections_are_held_while_requests_get_through() {
+fn requests_are_served_beside_ten_thousand_idle_connections() {
     let files = rlimit::increase_nofile_limit(MANY + 500).unwrap();
     let many = MANY.min(files.saturating_sub(500));
     assert!(
         many >= AT_LEAST,
         "the hard limit of open files, {files}, is too low for this test"
     );
-    // The soft limit that shells give is not enough: the program raises it itself.
+    // The usual soft limit of shells is too low: the program must raise it itself.
     let direct = serve(&["--header-timeout", "300", "--log", "warn"]);
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -Sn 256; exec \"$0\" \"$@\""]);
@@ -37,16 +37,19 @@ fn ten_thousand_idle_connections_are_held_while_requests_get_through() {
         assert_eq!(client.get("/health").status, 200);
     }
     assert_eq!(program.connect().embed(&json!("heart")).vectors().len(), 1);
-    assert!(started.elapsed() < PATIENCE);
-    // Every one of them is still there.
+    assert!(started.elapsed() < TIMEOUT);
+    // All idle connections are still open.
     for client in &mut idle {
         client.send("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
     }
-    assert!(idle.iter_mut().all(|client| client.answer().status == 200));
+    assert!(
+        idle.iter_mut()
+            .all(|client| client.response().status == 200)
+    );
 }
 
 #[test]
-fn connections_beyond_the_most_wait_to_be_accepted() {
+fn connections_beyond_the_limit_wait_to_be_accepted() {
     let mut setup = Setup::default();
     setup.http.max_connections = 4;
     let local = setup.serve();
@@ -57,13 +60,13 @@ fn connections_beyond_the_most_wait_to_be_accepted() {
     let mut late = local.connect();
     late.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
     std::thread::sleep(Duration::from_millis(500));
-    assert!(!late.is_answered(), "a fifth connection was served");
+    assert!(!late.has_response(), "a fifth connection was served");
     held.clear();
-    assert_eq!(late.answer().status, 200);
+    assert_eq!(late.response().status, 200);
 }
 
 #[test]
-fn a_head_that_trickles_in_is_cut_off_and_others_are_served() {
+fn a_slow_head_ends_its_connection_and_others_are_served() {
     let mut setup = Setup::default();
     setup.http.header_timeout = Duration::from_secs(1);
     let local = setup.serve();
@@ -72,7 +75,7 @@ fn a_head_that_trickles_in_is_cut_off_and_others_are_served() {
         .bytes()
         .chain(std::iter::repeat(b'a'));
     let begun = Instant::now();
-    // One byte at a time for twice as long as a head may take.
+    // One byte at a time, for twice the time limit of a head.
     while begun.elapsed() < Duration::from_secs(2) {
         let letter = [letters.next().unwrap()];
         // The server may have closed it.
@@ -82,16 +85,16 @@ fn a_head_that_trickles_in_is_cut_off_and_others_are_served() {
         std::thread::sleep(Duration::from_millis(50));
     }
     for client in &mut slow {
-        // By actix-http, before there is a request: nothing could give it a body.
-        if let Ok(Some(answer)) = client.try_answer() {
-            assert!(answer.status == 408 && answer.body.is_empty());
+        // actix-http responds before there is a request, so no code of ours could add a body.
+        if let Ok(Some(response)) = client.try_response() {
+            assert!(response.status == 408 && response.body.is_empty());
         }
-        assert!(client.try_answer().is_ok_and(|more| more.is_none()));
+        assert!(client.try_response().is_ok_and(|more| more.is_none()));
     }
 }
 
 #[test]
-fn a_connection_without_requests_is_closed_after_a_while() {
+fn an_idle_connection_is_closed_after_the_keep_alive_time() {
     let mut setup = Setup::default();
     setup.http.keep_alive = Duration::from_secs(1);
     let local = setup.serve();
@@ -101,7 +104,7 @@ fn a_connection_without_requests_is_closed_after_a_while() {
 }
 
 #[test]
-fn the_head_of_a_later_request_has_a_deadline_too() {
+fn the_head_of_a_later_request_has_a_deadline() {
     let mut setup = Setup::default();
     setup.http.header_timeout = Duration::from_secs(1);
     let local = setup.serve();
@@ -126,20 +129,20 @@ fn the_head_of_a_later_request_has_a_deadline_too() {
 }
 
 #[test]
-fn the_rest_of_a_refused_body_is_not_waited_for() {
+fn the_server_does_not_wait_for_the_rest_of_a_rejected_body() {
     let mut setup = Setup::default();
     setup.http.header_timeout = Duration::from_secs(1);
     let local = setup.serve();
     let mut client = local.connect();
     client.send("POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n");
-    assert_eq!(client.answer().status, 404);
+    assert_eq!(client.response().status, 404);
     let begun = Instant::now();
     let closed = loop {
         if std::io::Write::write_all(&mut client.stream, b"x").is_err() {
             break true;
         }
         if begun.elapsed() > Duration::from_secs(5) {
-            break client.is_answered();
+            break client.has_response();
         }
         std::thread::sleep(Duration::from_millis(100));
     };
@@ -147,12 +150,12 @@ fn the_rest_of_a_refused_body_is_not_waited_for() {
 }
 
 #[test]
-fn a_client_that_does_not_read_its_answer_is_cut_off() {
+fn a_client_that_does_not_read_its_responses_is_disconnected() {
     let mut setup = Setup::default();
     setup.http.write_timeout = Duration::from_secs(1);
     let local = setup.serve();
     let mut client = local.connect();
-    // As many answers as the sockets' buffers cannot hold.
+    // More responses than the sockets' buffers hold.
     let request = "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for _ in 0..4_000 {
         if std::io::Write::write_all(&mut client.stream, request.as_bytes()).is_err() {
@@ -160,16 +163,16 @@ fn a_client_that_does_not_read_its_answer_is_cut_off() {
         }
     }
     std::thread::sleep(Duration::from_secs(3));
-    let mut answers = 0;
-    while let Ok(Some(_)) = client.try_answer() {
-        answers += 1;
+    let mut responses = 0;
+    while let Ok(Some(_)) = client.try_response() {
+        responses += 1;
     }
-    assert!(answers < 4_000, "all {answers} answers were kept");
+    assert!(responses < 4_000, "all {responses} responses were kept");
     assert_eq!(local.connect().get("/health").status, 200);
 }
 
 #[test]
-fn an_address_has_a_part_of_the_connections() {
+fn connections_are_limited_per_address() {
     let mut setup = Setup::default();
     setup.http.max_connections_per_address = 3;
     let local = setup.serve();
@@ -181,12 +184,12 @@ fn an_address_has_a_part_of_the_connections() {
     held.pop();
     let begun = Instant::now();
     while local.connect().try_get("/health").is_none() {
-        assert!(begun.elapsed() < PATIENCE);
+        assert!(begun.elapsed() < TIMEOUT);
     }
 }
 
 #[test]
-fn quick_requests_go_on_for_longer_than_a_head_may_take() {
+fn quick_requests_may_continue_beyond_the_time_limit_of_a_head() {
     let mut setup = Setup::default();
     setup.http.header_timeout = Duration::from_secs(1);
     let local = setup.serve();

@@ -1,4 +1,4 @@
-//! Clients that go before they are answered.
+//! Clients that disconnect before they get their response.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::client::{Client, embedding, embedding_by};
 use super::fake::{Control, vector};
-use super::local::{Local, Setup, whole};
+use super::local::{Local, Setup, with_end_token};
 use super::metrics::{eventually, metric};
 
-/// A server of `capacity` texts whose session is busy with a first text until the test lets it go on.
+/// A server with a queue of `capacity` texts, whose session computes a first text until the test releases it.
 pub(super) fn busy(
     models: &'static [&'static str],
     capacity: usize,
@@ -29,17 +29,17 @@ pub(super) fn busy(
     (local, first)
 }
 
-/// Waits until the full server has room again: whoever had it has been noticed to be gone.
+/// Waits until the full queue has capacity again, which means that the server noticed a disconnected client.
 pub(super) fn wait_for_room(local: &Local) {
     let mut client = local.connect();
     eventually(|| {
-        // Takes room as embedding does, and needs no session.
-        let answer = client.post("/tokenize", &json!({"inputs": "a"}));
-        if answer.status == 200 {
+        // /tokenize needs capacity as embedding does, but no session.
+        let response = client.post("/tokenize", &json!({"inputs": "a"}));
+        if response.status == 200 {
             return Some(());
         }
-        let kind = &answer.json()["error_type"];
-        assert_eq!((answer.status, kind.as_str()), (429, Some("Overloaded")));
+        let kind = &response.json()["error_type"];
+        assert_eq!((response.status, kind.as_str()), (429, Some("Overloaded")));
         None
     });
 }
@@ -50,7 +50,7 @@ fn computed(control: &Control, id: u32) -> usize {
 }
 
 #[test]
-fn texts_of_a_client_that_has_gone_are_not_computed() {
+fn texts_of_a_disconnected_client_are_not_computed() {
     let (local, mut first) = busy(&["gone"], 6, None);
     let mut gone = local.connect();
     gone.send(embedding_by("gone", &json!([[3], [3], [3], [3], [3]])));
@@ -58,10 +58,10 @@ fn texts_of_a_client_that_has_gone_are_not_computed() {
     drop(gone);
     wait_for_room(&local);
     local.control.release();
-    assert_eq!(first.answer().vectors(), [vector(&whole(&[1]))]);
+    assert_eq!(first.response().vectors(), [vector(&with_end_token(&[1]))]);
     assert_eq!(
         first.embed_by("gone", &json!([[2]])).vectors(),
-        [vector(&whole(&[2]))]
+        [vector(&with_end_token(&[2]))]
     );
     assert_eq!(computed(&local.control, 3), 0);
     assert_eq!(
@@ -71,17 +71,17 @@ fn texts_of_a_client_that_has_gone_are_not_computed() {
 }
 
 #[test]
-fn a_client_that_goes_while_its_text_is_computed_hurts_nobody() {
+fn a_client_that_disconnects_during_its_batch_does_not_affect_others() {
     let (local, first) = busy(&["going"], 1, None);
     drop(first);
     wait_for_room(&local);
     local.control.release();
-    let answer = local.connect().embed_by("going", &json!([[2]]));
-    assert_eq!(answer.vectors(), [vector(&whole(&[2]))]);
+    let response = local.connect().embed_by("going", &json!([[2]]));
+    assert_eq!(response.vectors(), [vector(&with_end_token(&[2]))]);
 }
 
 #[test]
-fn texts_whose_time_is_up_are_answered_503_and_not_computed() {
+fn texts_past_their_deadline_get_a_503_and_are_not_computed() {
     let setup = Setup {
         request_timeout: Duration::from_secs(1),
         ..Setup::default()
@@ -99,9 +99,9 @@ fn texts_whose_time_is_up_are_answered_503_and_not_computed() {
         })
         .collect();
     for mut client in late {
-        let answer = client.answer();
-        assert_eq!(answer.outcome(), (503, "deadline_exceeded".to_owned()));
-        assert!(answer.header("retry-after").is_some());
+        let response = client.response();
+        assert_eq!(response.outcome(), (503, "deadline_exceeded".to_owned()));
+        assert!(response.header("retry-after").is_some());
     }
     local.control.release();
     assert_eq!(local.connect().embed(&json!([[5]])).status, 200);
@@ -116,7 +116,7 @@ fn texts_whose_time_is_up_are_answered_503_and_not_computed() {
 }
 
 #[test]
-fn an_answer_that_nobody_reads_holds_nobody_up() {
+fn an_unread_response_does_not_delay_others() {
     let local = Local::start();
     let texts: Vec<Value> = (0..2048).map(|id| json!([id])).collect();
     let mut deaf = local.clients(3);
@@ -126,8 +126,8 @@ fn an_answer_that_nobody_reads_holds_nobody_up() {
     for _ in 0..20 {
         assert_eq!(local.connect().embed(&json!([[7]])).status, 200);
     }
-    // Their answers are whole, however late they are read.
+    // Their responses are complete, however late they are read.
     for client in &mut deaf {
-        assert_eq!(client.answer().vectors().len(), 2048);
+        assert_eq!(client.response().vectors().len(), 2048);
     }
 }

@@ -1,15 +1,15 @@
-//! A large request and a long document are under way: how long does a third one wait?
+//! How long a single text waits while a large request and a long document are in flight.
 //!
-//! Counted in batches, which do not depend on how loaded the machine is.
+//! Waiting is counted in batches, which do not depend on the machine's load.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use serde_json::json;
 
-use super::client::{PATIENCE, embedding_by};
+use super::client::{TIMEOUT, embedding_by};
 use super::fake::vector;
-use super::local::{Setup, whole};
+use super::local::{Setup, with_end_token};
 use super::metrics::{eventually, metric};
 
 const SHORT: u32 = 3;
@@ -45,13 +45,19 @@ fn a_single_text_overtakes_2048_others_and_a_long_document() {
     queued(rest + 2.0);
 
     local.control.release();
-    assert_eq!(third.answer().vectors(), [vector(&whole(&[SINGLE]))]);
     assert_eq!(
-        long.answer().vectors(),
-        [vector(&whole(&[DOCUMENT; 30_000]))]
+        third.response().vectors(),
+        [vector(&with_end_token(&[SINGLE]))]
     );
-    let expected: Vec<_> = short.iter().map(|ids| vector(&whole(ids))).collect();
-    assert_eq!(large.answer().vectors(), expected);
+    assert_eq!(
+        long.response().vectors(),
+        [vector(&with_end_token(&[DOCUMENT; 30_000]))]
+    );
+    let expected: Vec<_> = short
+        .iter()
+        .map(|ids| vector(&with_end_token(ids)))
+        .collect();
+    assert_eq!(large.response().vectors(), expected);
 
     let batches = local.control.batches();
     let batch_of = |id| {
@@ -60,15 +66,15 @@ fn a_single_text_overtakes_2048_others_and_a_long_document() {
             .position(|batch| batch.iter().any(|ids| ids[0] == id))
             .unwrap()
     };
-    // Batch 0 was running when it came.
+    // Batch 0 was running when the single text arrived.
     assert!(batch_of(SINGLE) <= 2, "{} batches", batch_of(SINGLE));
     assert!(batch_of(DOCUMENT) <= 2 * 2049);
-    // And nobody was computed twice.
+    // No text was computed twice.
     assert_eq!(local.control.texts(), 2048 + 2);
 }
 
 #[test]
-fn single_texts_that_keep_coming_do_not_hold_a_document_back() {
+fn a_stream_of_single_texts_does_not_starve_a_document() {
     let setup = Setup {
         models: &["steady"],
         ..Setup::default()
@@ -88,12 +94,12 @@ fn single_texts_that_keep_coming_do_not_hold_a_document_back() {
             let (local, done) = (&local, &done);
             scope.spawn(move || {
                 let mut client = local.connect();
-                while !done.load(Ordering::Relaxed) && begun.elapsed() < 2 * PATIENCE {
+                while !done.load(Ordering::Relaxed) && begun.elapsed() < 2 * TIMEOUT {
                     assert_eq!(client.embed_by("steady", &json!([[id]])).status, 200);
                 }
             });
         }
-        assert_eq!(long.answer().status, 200);
+        assert_eq!(long.response().status, 200);
         done.store(true, Ordering::Relaxed);
     });
     let batches = local.control.batches();
@@ -101,5 +107,5 @@ fn single_texts_that_keep_coming_do_not_hold_a_document_back() {
         .iter()
         .position(|batch| batch.iter().any(|ids| ids[0] == DOCUMENT));
     assert!(document.unwrap() <= 3, "{document:?}");
-    assert_eq!(first.answer().status, 200);
+    assert_eq!(first.response().status, 200);
 }

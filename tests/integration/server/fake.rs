@@ -1,4 +1,4 @@
-//! A network whose every batch the test decides on.
+//! A network that computes each batch as the test decides.
 //!
 //! States are a digest of the token ids, so that a vector tells for which text it was computed.
 
@@ -9,43 +9,43 @@ use std::time::Duration;
 
 use lexivec_runtime::{Error, Network, Result, States};
 
-use super::client::PATIENCE;
+use super::client::TIMEOUT;
 
 pub(crate) const WIDTH: usize = 8;
 
-/// What happens to a batch.
+/// The outcome of a batch.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Fate {
+pub(crate) enum BatchOutcome {
     Computed,
     Slow(Duration),
     Failed,
     Panicked,
     NotFinite,
-    /// Whatever its size.
+    /// Out of memory, whatever the batch's size.
     OutOfMemory,
 }
 
-/// What the networks of one engine share with the test.
+/// The state that the networks of one engine share with the test.
 pub(crate) struct Control {
     inner: Mutex<Inner>,
     changed: Condvar,
 }
 
 struct Inner {
-    /// Batches begin, and do not end.
+    /// Whether batches begin but do not end.
     held: bool,
-    /// Sessions do not open.
+    /// Whether opening a session fails.
     closed: bool,
-    /// Of the vectors of sessions opened from now on.
+    /// The vector width of sessions opened from now on.
     width: usize,
-    /// Tokens that the device has memory for.
+    /// The tokens that the device has memory for.
     memory: usize,
-    fate: Box<dyn FnMut() -> Fate + Send>,
+    outcome: Box<dyn FnMut() -> BatchOutcome + Send>,
     /// The token ids of every batch that began.
     batches: Vec<Vec<Vec<u32>>>,
     /// Whether [`Inner::batches`] is kept.
     recording: bool,
-    /// Sessions opened.
+    /// The number of sessions opened.
     opened: usize,
 }
 
@@ -57,7 +57,7 @@ impl Control {
                 closed: false,
                 width: WIDTH,
                 memory: usize::MAX,
-                fate: Box::new(|| Fate::Computed),
+                outcome: Box::new(|| BatchOutcome::Computed),
                 batches: Vec::new(),
                 recording: true,
                 opened: 0,
@@ -81,33 +81,33 @@ impl Control {
         self.changed.notify_all();
     }
 
-    /// Whether sessions open.
+    /// Makes opening a session fail, or succeed again.
     pub(crate) fn set_closed(&self, closed: bool) {
         self.lock().closed = closed;
     }
 
-    /// The width of sessions opened from now on.
+    /// Sets the vector width of sessions opened from now on.
     pub(crate) fn set_width(&self, width: usize) {
         self.lock().width = width;
     }
 
-    /// How many tokens the device has memory for.
+    /// Sets the tokens that the device has memory for.
     pub(crate) fn set_memory(&self, tokens: usize) {
         self.lock().memory = tokens;
     }
 
-    /// What happens to the next batches; those after them are computed.
-    pub(crate) fn next(&self, fates: &[Fate]) {
-        let mut fates: VecDeque<Fate> = fates.iter().copied().collect();
-        self.always(move || fates.pop_front().unwrap_or(Fate::Computed));
+    /// Sets the outcomes of the next batches. Later batches are computed.
+    pub(crate) fn next(&self, outcomes: &[BatchOutcome]) {
+        let mut outcomes: VecDeque<BatchOutcome> = outcomes.iter().copied().collect();
+        self.always(move || outcomes.pop_front().unwrap_or(BatchOutcome::Computed));
     }
 
-    /// What happens to all batches.
-    pub(crate) fn always(&self, fate: impl FnMut() -> Fate + Send + 'static) {
-        self.lock().fate = Box::new(fate);
+    /// Sets the outcome of all batches.
+    pub(crate) fn always(&self, outcome: impl FnMut() -> BatchOutcome + Send + 'static) {
+        self.lock().outcome = Box::new(outcome);
     }
 
-    /// Forgets the batches, and keeps no more of them.
+    /// Drops the recorded batches, and records no more.
     pub(crate) fn stop_recording(&self) {
         let mut inner = self.lock();
         inner.recording = false;
@@ -119,12 +119,12 @@ impl Control {
         self.lock().batches.clone()
     }
 
-    /// Texts in the batches that have begun.
+    /// The number of texts in the batches that have begun.
     pub(crate) fn texts(&self) -> usize {
         self.lock().batches.iter().map(Vec::len).sum()
     }
 
-    /// Sessions opened since the start.
+    /// The number of sessions opened since the start.
     pub(crate) fn opened(&self) -> usize {
         self.lock().opened
     }
@@ -134,7 +134,7 @@ impl Control {
         let inner = self.lock();
         let (inner, waited) = self
             .changed
-            .wait_timeout_while(inner, PATIENCE, |inner| inner.batches.len() < count)
+            .wait_timeout_while(inner, TIMEOUT, |inner| inner.batches.len() < count)
             .unwrap();
         assert!(
             !waited.timed_out(),
@@ -156,8 +156,8 @@ impl Control {
         }))
     }
 
-    /// Notes a batch, and waits until it may end.
-    fn begin(&self, sequences: &[&[u32]]) -> (Fate, usize) {
+    /// Records a batch, and waits until it may end.
+    fn begin(&self, sequences: &[&[u32]]) -> (BatchOutcome, usize) {
         let mut inner = self.lock();
         if inner.recording {
             inner
@@ -166,7 +166,7 @@ impl Control {
         }
         self.changed.notify_all();
         let mut inner = self.changed.wait_while(inner, |inner| inner.held).unwrap();
-        ((inner.fate)(), inner.memory)
+        ((inner.outcome)(), inner.memory)
     }
 }
 
@@ -181,21 +181,21 @@ impl Network for Fake {
     }
 
     fn embed(&mut self, sequences: &[&[u32]]) -> Result<States> {
-        let (fate, memory) = self.control.begin(sequences);
+        let (outcome, memory) = self.control.begin(sequences);
         let rows = sequences.iter().map(|s| s.len()).sum();
-        if rows > memory || matches!(fate, Fate::OutOfMemory) {
+        if rows > memory || matches!(outcome, BatchOutcome::OutOfMemory) {
             let reason = "Failed to allocate memory for requested buffer".to_owned();
             return Err(Error::OutOfMemory { reason });
         }
         let state = |ids: &&[u32]| state(ids).into_iter().cycle().take(self.width);
         let mut values: Vec<f32> = sequences.iter().flat_map(state).collect();
-        match fate {
-            Fate::Computed | Fate::OutOfMemory => {}
-            Fate::Slow(time) => std::thread::sleep(time),
-            Fate::Failed => return Err(Error::Inference("secret detail".to_owned())),
-            // A panic that writes no backtrace.
-            Fate::Panicked => std::panic::resume_unwind(Box::new("wanted")),
-            Fate::NotFinite => values.fill(f32::NAN),
+        match outcome {
+            BatchOutcome::Computed | BatchOutcome::OutOfMemory => {}
+            BatchOutcome::Slow(time) => std::thread::sleep(time),
+            BatchOutcome::Failed => return Err(Error::Inference("secret detail".to_owned())),
+            // This panic writes no backtrace.
+            BatchOutcome::Panicked => std::panic::resume_unwind(Box::new("wanted")),
+            BatchOutcome::NotFinite => values.fill(f32::NAN),
         }
         Ok(States {
             values,
@@ -211,17 +211,17 @@ fn state(ids: &[u32]) -> [f32; WIDTH] {
     std::array::from_fn(|place| {
         let mut digest = DefaultHasher::new();
         (place, ids).hash(&mut digest);
-        // From -1 to 1, and never all near 0.
+        // Between -1 and 1, and never all near 0.
         (digest.finish() >> 40) as f32 / (1 << 23) as f32 - 1.0
     })
 }
 
 /// The vector that a client must get for token ids.
 pub(crate) fn vector(ids: &[u32]) -> Vec<f32> {
-    cut(ids, WIDTH)
+    truncated_vector(ids, WIDTH)
 }
 
 /// The same, of fewer dimensions.
-pub(crate) fn cut(ids: &[u32], dimensions: usize) -> Vec<f32> {
+pub(crate) fn truncated_vector(ids: &[u32], dimensions: usize) -> Vec<f32> {
     lexivec_runtime::vector::cut(&state(ids), dimensions, true)
 }

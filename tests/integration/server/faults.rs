@@ -1,12 +1,12 @@
-//! Sessions that fail, panic, hang, do not open, or run out of memory.
+//! Sessions that fail, panic, hang, cannot open, or run out of memory.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::client::embedding_by;
-use super::fake::{Fate, WIDTH, vector};
-use super::local::{Local, Setup, whole};
+use super::fake::{BatchOutcome, WIDTH, vector};
+use super::local::{Local, Setup, with_end_token};
 use super::metrics::{eventually, metric};
 
 fn serve(models: &'static [&'static str]) -> Local {
@@ -19,26 +19,28 @@ fn serve(models: &'static [&'static str]) -> Local {
 }
 
 fn ready(local: &Local) -> u16 {
-    let answer = local.connect().get("/readyz");
-    if answer.status == 503 {
-        assert_eq!(answer.outcome().1, "unavailable");
-        assert!(answer.header("retry-after").is_some());
+    let response = local.connect().get("/readyz");
+    if response.status == 503 {
+        assert_eq!(response.outcome().1, "unavailable");
+        assert!(response.header("retry-after").is_some());
     }
-    answer.status
+    response.status
 }
 
 #[test]
-fn a_panic_and_a_failure_cost_one_answer_each_and_the_session_is_rebuilt() {
+fn a_panic_and_a_failure_cost_one_response_each_and_the_session_is_recreated() {
     let local = serve(&["rebuilt"]);
-    for (rebuilds, fate, outcome) in [(1.0, Fate::Panicked, "panic"), (2.0, Fate::Failed, "error")]
-    {
-        local.control.next(&[fate]);
+    for (rebuilds, failure, outcome) in [
+        (1.0, BatchOutcome::Panicked, "panic"),
+        (2.0, BatchOutcome::Failed, "error"),
+    ] {
+        local.control.next(&[failure]);
         let mut client = local.connect();
-        let answer = client.embed_by("rebuilt", &json!([[1]]));
-        assert_eq!(answer.outcome(), (500, "internal_error".to_owned()));
-        assert!(!String::from_utf8(answer.body).unwrap().contains("secret"));
-        let answer = client.embed_by("rebuilt", &json!([[1]]));
-        assert_eq!(answer.vectors(), [vector(&whole(&[1]))]);
+        let response = client.embed_by("rebuilt", &json!([[1]]));
+        assert_eq!(response.outcome(), (500, "internal_error".to_owned()));
+        assert!(!String::from_utf8(response.body).unwrap().contains("secret"));
+        let response = client.embed_by("rebuilt", &json!([[1]]));
+        assert_eq!(response.vectors(), [vector(&with_end_token(&[1]))]);
         let count = format!("lexivec_batches_total{{model=\"rebuilt\",outcome=\"{outcome}\"}}");
         assert_eq!(metric(&local, &count), 1.0);
         assert_eq!(
@@ -51,12 +53,12 @@ fn a_panic_and_a_failure_cost_one_answer_each_and_the_session_is_rebuilt() {
 }
 
 #[test]
-fn a_vector_that_is_not_finite_is_the_texts_fault_and_costs_no_session() {
+fn a_vector_that_is_not_finite_fails_the_request_but_keeps_the_session() {
     let local = serve(&["overflown"]);
-    local.control.next(&[Fate::NotFinite]);
-    let answer = local.connect().embed_by("overflown", &json!([[1]]));
-    assert_eq!(answer.outcome(), (500, "internal_error".to_owned()));
-    assert_eq!(answer.header("x-should-retry"), Some("false"));
+    local.control.next(&[BatchOutcome::NotFinite]);
+    let response = local.connect().embed_by("overflown", &json!([[1]]));
+    assert_eq!(response.outcome(), (500, "internal_error".to_owned()));
+    assert_eq!(response.header("x-should-retry"), Some("false"));
     assert_eq!(
         local.connect().embed_by("overflown", &json!([[1]])).status,
         200
@@ -65,11 +67,11 @@ fn a_vector_that_is_not_finite_is_the_texts_fault_and_costs_no_session() {
 }
 
 #[test]
-fn without_a_session_the_server_lives_and_is_not_ready_and_loses_nothing() {
+fn without_a_session_the_server_is_alive_but_not_ready_and_loses_no_request() {
     let local = serve(&["away"]);
     assert_eq!(ready(&local), 200);
     local.control.set_closed(true);
-    local.control.next(&[Fate::Failed]);
+    local.control.next(&[BatchOutcome::Failed]);
     assert_eq!(local.connect().embed_by("away", &json!([[1]])).status, 500);
     eventually(|| (ready(&local) == 503).then_some(()));
     assert_eq!(local.connect().get("/livez").status, 200);
@@ -81,7 +83,10 @@ fn without_a_session_the_server_lives_and_is_not_ready_and_loses_nothing() {
     waiting.send(embedding_by("away", &json!([[2]])));
     eventually(|| (metric(&local, "lexivec_queue_texts{model=\"away\"}") == 1.0).then_some(()));
     local.control.set_closed(false);
-    assert_eq!(waiting.answer().vectors(), [vector(&whole(&[2]))]);
+    assert_eq!(
+        waiting.response().vectors(),
+        [vector(&with_end_token(&[2]))]
+    );
     assert_eq!(ready(&local), 200);
     assert_eq!(
         metric(&local, "lexivec_sessions_ready{model=\"away\"}"),
@@ -90,20 +95,20 @@ fn without_a_session_the_server_lives_and_is_not_ready_and_loses_nothing() {
 }
 
 #[test]
-fn a_session_whose_vectors_are_of_another_width_is_not_used() {
+fn a_session_with_another_vector_width_is_not_used() {
     let local = serve(&["replaced"]);
     local.control.set_width(2 * WIDTH);
-    local.control.next(&[Fate::Failed]);
+    local.control.next(&[BatchOutcome::Failed]);
     let mut client = local.connect();
     assert_eq!(client.embed_by("replaced", &json!([[1]])).status, 500);
     eventually(|| (ready(&local) == 503).then_some(()));
     local.control.set_width(WIDTH);
-    let answer = client.embed_by("replaced", &json!([[1]]));
-    assert_eq!(answer.vectors(), [vector(&whole(&[1]))]);
+    let response = client.embed_by("replaced", &json!([[1]]));
+    assert_eq!(response.vectors(), [vector(&with_end_token(&[1]))]);
 }
 
 #[test]
-fn a_batch_that_does_not_end_turns_the_server_unready_until_it_does() {
+fn the_server_is_not_ready_while_a_batch_is_stuck() {
     let local = serve(&["stuck"]);
     local.control.hold();
     let mut client = local.connect();
@@ -112,20 +117,23 @@ fn a_batch_that_does_not_end_turns_the_server_unready_until_it_does() {
     eventually(|| (ready(&local) == 503).then_some(()));
     assert_eq!(local.connect().get("/livez").status, 200);
     local.control.release();
-    assert_eq!(client.answer().vectors(), [vector(&whole(&[1]))]);
+    assert_eq!(client.response().vectors(), [vector(&with_end_token(&[1]))]);
     assert_eq!(ready(&local), 200);
 }
 
 #[test]
-fn out_of_memory_the_batch_is_split_the_budget_lowered_and_everybody_answered() {
+fn out_of_memory_splits_the_batch_and_lowers_the_budget_but_fails_no_request() {
     let local = serve(&["small"]);
     let budget = || metric(&local, "lexivec_batch_token_budget{model=\"small\"}");
     let before = budget();
     local.control.set_memory(400);
     let texts: Vec<Vec<u32>> = (0..200).map(|id| vec![id; 9]).collect();
-    let answer = local.connect().embed_by("small", &json!(texts));
-    let expected: Vec<_> = texts.iter().map(|ids| vector(&whole(ids))).collect();
-    assert_eq!(answer.vectors(), expected);
+    let response = local.connect().embed_by("small", &json!(texts));
+    let expected: Vec<_> = texts
+        .iter()
+        .map(|ids| vector(&with_end_token(ids)))
+        .collect();
+    assert_eq!(response.vectors(), expected);
     assert!(
         budget() < before && budget() <= 400.0,
         "{before} -> {}",
@@ -137,7 +145,7 @@ fn out_of_memory_the_batch_is_split_the_budget_lowered_and_everybody_answered() 
             "lexivec_batches_total{model=\"small\",outcome=\"out_of_memory\"}"
         ) >= 1.0
     );
-    // Now batches fit at the first attempt.
+    // From now on batches fit at the first attempt.
     let so_far = local.control.batches().len();
     assert_eq!(
         local.connect().embed_by("small", &json!(texts)).vectors(),
@@ -146,10 +154,10 @@ fn out_of_memory_the_batch_is_split_the_budget_lowered_and_everybody_answered() 
     let batches = local.control.batches().split_off(so_far);
     let tokens = |batch: &Vec<Vec<u32>>| batch.iter().map(Vec::len).sum::<usize>();
     assert!(batches.iter().all(|batch| tokens(batch) <= 400));
-    // A text that does not fit alone is refused for good, and it alone.
-    let answer = local.connect().embed_by("small", &json!([vec![1; 500]]));
+    // A text that does not fit even alone is rejected permanently, and no other text is.
+    let response = local.connect().embed_by("small", &json!([vec![1; 500]]));
     assert_eq!(
-        answer.outcome(),
+        response.outcome(),
         (400, "context_length_exceeded".to_owned())
     );
     assert_eq!(local.control.opened(), 1);
@@ -157,27 +165,27 @@ fn out_of_memory_the_batch_is_split_the_budget_lowered_and_everybody_answered() 
 }
 
 #[test]
-fn a_failed_batch_is_one_requests_affair_when_others_follow() {
+fn a_failed_batch_does_not_affect_later_requests() {
     let local = serve(&["mixed"]);
     local.control.always({
         let mut batch = 0;
         move || {
             batch += 1;
             if batch % 3 == 0 {
-                Fate::Panicked
+                BatchOutcome::Panicked
             } else {
-                Fate::Computed
+                BatchOutcome::Computed
             }
         }
     });
     let mut client = local.connect();
     let statuses: Vec<u16> = (0..12)
         .map(|id| {
-            let answer = client.embed_by("mixed", &Value::from(vec![id]));
-            if answer.status == 200 {
-                assert_eq!(answer.vectors(), [vector(&whole(&[id]))]);
+            let response = client.embed_by("mixed", &Value::from(vec![id]));
+            if response.status == 200 {
+                assert_eq!(response.vectors(), [vector(&with_end_token(&[id]))]);
             }
-            answer.outcome().0
+            response.outcome().0
         })
         .collect();
     assert_eq!(statuses, [200, 200, 500].repeat(4));

@@ -1,18 +1,18 @@
-//! Which names a server answers to, against pages that point a name of theirs at it (DNS rebinding).
+//! The host names that a server accepts, which protects it from DNS rebinding.
 
 use serde_json::json;
 
-use super::client::{Answer, embedding};
+use super::client::{Response, embedding};
 use super::program::{Program, serve};
 
 /// Sends a request with these lines in place of its `Host` header.
-fn send(program: &Program, request: &str, hosts: &str) -> Answer {
+fn send(program: &Program, request: &str, hosts: &str) -> Response {
     let mut client = program.connect();
     client.send(request.replace("Host: localhost\r\n", hosts));
-    client.answer()
+    client.response()
 }
 
-fn get(program: &Program, target: &str, host: &str) -> Answer {
+fn get(program: &Program, target: &str, host: &str) -> Response {
     let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     send(program, &request, &format!("Host: {host}\r\n"))
 }
@@ -22,7 +22,7 @@ fn rejected() -> (u16, String) {
 }
 
 #[test]
-fn an_open_local_server_answers_only_to_addresses_and_localhost() {
+fn an_open_local_server_accepts_only_addresses_and_localhost() {
     let program = Program::start(&[]);
     for path in [
         "/",
@@ -32,16 +32,16 @@ fn an_open_local_server_answers_only_to_addresses_and_localhost() {
         "/docs/",
         "/nowhere",
     ] {
-        let answer = get(&program, path, "evil.example:30000");
-        assert_eq!(answer.outcome(), rejected(), "{path}");
-        assert!(answer.header("x-request-id").is_some());
-        let message = answer.json()["error"]["message"].to_string();
+        let response = get(&program, path, "evil.example:30000");
+        assert_eq!(response.outcome(), rejected(), "{path}");
+        assert!(response.header("x-request-id").is_some());
+        let message = response.json()["error"]["message"].to_string();
         assert!(
             message.contains("`evil.example:30000`") && message.contains("--allowed-host"),
             "{message}"
         );
     }
-    // Load balancers send probes any name.
+    // Load balancers send probes with any `Host` header.
     for path in ["/livez", "/readyz"] {
         assert_eq!(get(&program, path, "evil.example:30000").status, 200);
     }
@@ -68,15 +68,15 @@ fn an_open_local_server_answers_only_to_addresses_and_localhost() {
         "Host: localhost:1@evil.example\r\n",
         "Host: \r\n",
     ] {
-        let answer = send(&program, &request, hosts);
-        assert_eq!(answer.status, 403, "{hosts:?}");
-        assert_eq!(answer.outcome(), rejected(), "{hosts:?}");
+        let response = send(&program, &request, hosts);
+        assert_eq!(response.status, 403, "{hosts:?}");
+        assert_eq!(response.outcome(), rejected(), "{hosts:?}");
     }
-    // actix-http itself rejects heads with none or two.
+    // actix-http itself rejects heads without a `Host` header or with two.
     for hosts in ["", "Host: localhost\r\nHost: evil.example\r\n"] {
         assert_eq!(send(&program, &request, hosts).status, 400, "{hosts:?}");
     }
-    // A name in the request line counts as well as one in the header.
+    // A host in the request line is checked, too.
     assert_eq!(
         get(&program, "http://evil.example/health", "localhost").outcome(),
         rejected()
@@ -88,17 +88,17 @@ fn an_open_local_server_answers_only_to_addresses_and_localhost() {
 }
 
 #[test]
-fn cors_gives_a_rebound_name_no_permission() {
+fn cors_gives_a_rebound_host_no_permission() {
     let program = Program::start(&["--cors-allow-origin", "*"]);
     let request = "OPTIONS /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n\
                    Access-Control-Request-Method: POST\r\n\r\n";
-    let answer = send(&program, request, "Host: evil.example\r\n");
-    assert_eq!(answer.outcome(), rejected());
-    assert_eq!(answer.header("access-control-allow-origin"), None);
+    let response = send(&program, request, "Host: evil.example\r\n");
+    assert_eq!(response.outcome(), rejected());
+    assert_eq!(response.header("access-control-allow-origin"), None);
 }
 
 #[test]
-fn names_are_added_by_flag_and_variable() {
+fn hosts_are_added_by_flag_and_variable() {
     let flags = Program::start(&[
         "--allowed-host",
         "one.example",
@@ -129,7 +129,7 @@ fn names_are_added_by_flag_and_variable() {
 }
 
 #[test]
-fn servers_with_keys_or_for_other_machines_answer_to_every_name() {
+fn servers_with_keys_or_for_other_machines_accept_every_host() {
     for arguments in [["--api-key", "sk-one"], ["--host", "0.0.0.0"]] {
         let program = Program::start(&arguments);
         for host in ["evil.example", ""] {

@@ -1,26 +1,21 @@
-//! API keys by flag, variable and file, as the real program takes them, and that they stay secret.
+//! API keys from flag, variable and file, in the real program, which never shows them.
 
 use std::process::Output;
 
 use serde_json::json;
 
-use super::client::{Answer, posted};
+use super::client::Response;
 use super::program::{Program, serve};
 
-fn with_key(program: &Program, key: Option<&str>) -> Answer {
-    let body = json!({"model": "fake", "input": "heart"}).to_string();
-    let header = key.map(|key| format!("\r\nAuthorization: Bearer {key}\r\n\r\n"));
-    let request = posted("/v1/embeddings", &body);
-    let request = match header {
-        Some(header) => request.replacen("\r\n\r\n", &header, 1),
-        None => request,
-    };
-    let mut client = program.connect();
-    client.send(request);
-    client.answer()
+fn with_key(program: &Program, key: Option<&str>) -> Response {
+    let (mut client, input) = (program.connect(), json!("heart"));
+    match key {
+        Some(key) => client.embed_with(key, &input),
+        None => client.embed(&input),
+    }
 }
 
-/// Runs a server that must not start.
+/// Runs a server that must fail to start.
 fn refused(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
     let mut command = serve(arguments);
     let Output { status, stderr, .. } = command.envs(variables.iter().copied()).output().unwrap();
@@ -28,7 +23,7 @@ fn refused(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, Stri
 }
 
 #[test]
-fn keys_of_flag_variable_and_file_are_taken_and_never_logged() {
+fn keys_from_flag_variable_and_file_are_accepted_and_never_logged() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys");
     fs_err::write(&file, "# for the tests\n\n  sk-of-file-1 \nsk-of-file-2\n").unwrap();
@@ -59,21 +54,21 @@ fn keys_of_flag_variable_and_file_are_taken_and_never_logged() {
             assert_eq!(with_key(&program, Some(key)).status, 200, "{key}");
         }
         for wrong in [None, Some("sk-of-nobody"), Some(variable)] {
-            let answer = with_key(&program, wrong.filter(|key| !keys.contains(key)));
-            assert_eq!(answer.outcome(), (401, "invalid_api_key".to_owned()));
-            assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
-            assert!(!String::from_utf8(answer.body).unwrap().contains("sk-of"));
+            let response = with_key(&program, wrong.filter(|key| !keys.contains(key)));
+            assert_eq!(response.outcome(), (401, "invalid_api_key".to_owned()));
+            assert_eq!(response.header("www-authenticate"), Some("Bearer"));
+            assert!(!String::from_utf8(response.body).unwrap().contains("sk-of"));
         }
         assert_eq!(program.connect().get("/readyz").status, 200);
         program.signal("-TERM");
         let (_, log) = program.wait();
-        // Not even where everything is logged, and not those that were refused.
+        // Not even at level trace, and not the rejected ones.
         assert!(log.contains("TRACE") && !log.contains("sk-of"), "{log}");
     }
 }
 
 #[test]
-fn keys_that_are_none_are_refused_at_the_start_and_not_shown() {
+fn invalid_keys_fail_the_start_and_are_not_shown() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str, text: &str| {
         let path = dir.path().join(name);

@@ -1,4 +1,4 @@
-//! A server within the test, over fake networks.
+//! A server within the test process, over fake networks.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, LazyLock, OnceLock};
@@ -18,18 +18,18 @@ use super::client::Client;
 use super::fake::{Control, WIDTH};
 use crate::support::project;
 
-/// The longest sequence of the fake model.
+/// The longest sequence of the fake model in tokens.
 pub(crate) const MAX_LENGTH: usize = 32_768;
 
-/// What is served, and how.
+/// The settings of a server.
 pub(crate) struct Setup {
     pub(crate) engine: EngineOptions,
     pub(crate) http: HttpSettings,
     pub(crate) request_timeout: Duration,
     pub(crate) stuck_after: Duration,
-    /// Bytes of the result cache; `None` for no cache and no joining of identical texts.
+    /// Bytes of the response cache; `None` turns off the cache and coalescing.
     pub(crate) cache: Option<u64>,
-    /// Names of the models; each has a network of its own.
+    /// The names of the models. Each has its own network.
     pub(crate) models: &'static [&'static str],
     pub(crate) keys: ApiKeys,
 }
@@ -54,16 +54,16 @@ impl Default for Setup {
 /// A server that runs until it is dropped.
 pub(crate) struct Local {
     pub(crate) address: SocketAddr,
-    /// Of the first model.
+    /// The control of the first model.
     pub(crate) control: Arc<Control>,
     pub(crate) state: Data<AppState>,
-    /// Of all models.
+    /// The controls of all models.
     pub(crate) controls: Vec<Arc<Control>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<std::io::Result<()>>>,
 }
 
-/// Collects the metrics of all servers of this process.
+/// The metrics of all servers in this process.
 fn exporter() -> Exporter {
     static EXPORTER: OnceLock<Exporter> = OnceLock::new();
     EXPORTER
@@ -71,7 +71,7 @@ fn exporter() -> Exporter {
         .clone()
 }
 
-/// The model behind every name.
+/// The model behind every served name.
 pub(crate) fn model_info() -> ModelInfo {
     ModelInfo {
         name: "Owner/Fake-8".to_owned(),
@@ -159,7 +159,7 @@ impl Setup {
 }
 
 impl Local {
-    /// Serves the model `fake` as servers do by default.
+    /// Serves the model `fake` with default settings.
     pub(crate) fn start() -> Self {
         Setup::default().serve()
     }
@@ -168,17 +168,17 @@ impl Local {
         Client::connect(self.address)
     }
 
-    /// A connection to each of many clients.
+    /// Opens `count` connections.
     pub(crate) fn clients(&self, count: usize) -> Vec<Client> {
         (0..count).map(|_| self.connect()).collect()
     }
 
-    /// The signal to stop.
+    /// Tells the server to stop.
     pub(crate) fn stop(&mut self) {
         self.stop.take().map(|stop| stop.send(()));
     }
 
-    /// Waits for the server's end.
+    /// Waits until the server has ended.
     pub(crate) fn wait(&mut self) {
         let thread = self.thread.take();
         if let Some(thread) = thread {
@@ -190,7 +190,7 @@ impl Local {
 impl Drop for Local {
     fn drop(&mut self) {
         self.stop();
-        // A test that fails may have left a batch held.
+        // A failed test may have left batches held.
         self.controls.iter().for_each(|control| control.release());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -198,8 +198,8 @@ impl Drop for Local {
     }
 }
 
-/// The sequence that the network gets for token ids: with the tokenizer's last token.
-pub(crate) fn whole(ids: &[u32]) -> Vec<u32> {
+/// The sequence that the network gets for token ids: the tokenizer's last token is appended.
+pub(crate) fn with_end_token(ids: &[u32]) -> Vec<u32> {
     static AFTER: LazyLock<Vec<u32>> = LazyLock::new(|| tokenizer().added_tokens().1.to_vec());
     [ids, &AFTER[..]].concat()
 }

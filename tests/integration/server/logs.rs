@@ -1,10 +1,10 @@
-//! One line per request, which programs can read, and nothing of what users sent.
+//! The log has one machine-readable line per request, and nothing that users sent.
 
 use serde_json::{Value, json};
 
 use super::program::Program;
 
-/// In texts, instructions, paths, bodies that are refused and models that are not there.
+/// The word in texts, instructions, paths, invalid bodies and names of unknown models.
 const MARKER: &str = "xylophonequartz";
 
 fn traffic(program: &Program) {
@@ -33,17 +33,17 @@ fn traffic(program: &Program) {
     client.send(format!(
         "{MARKER} /health HTTP/1.1\r\nHost: localhost\r\nUser-Agent: {MARKER}\r\n\r\n"
     ));
-    assert_eq!(client.answer().status, 405);
+    assert_eq!(client.response().status, 405);
 }
 
 #[test]
-fn json_lines_hold_numbers_and_no_text() {
+fn json_lines_have_numbers_and_no_text() {
     let program = Program::start(&["--log-format", "json"]);
     traffic(&program);
     program.connect().send("GET / HTTP/9.9\r\n\r\n");
     let mut client = program.connect();
     client.send("GET /v1/models HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: mine-1\r\n\r\n");
-    assert_eq!(client.answer().header("x-request-id"), Some("mine-1"));
+    assert_eq!(client.response().header("x-request-id"), Some("mine-1"));
     program.signal("-TERM");
     let (_, log) = program.wait();
     assert!(!log.contains(MARKER), "{log}");
@@ -54,7 +54,7 @@ fn json_lines_hold_numbers_and_no_text() {
         .iter()
         .filter(|line| line["message"] == "request")
         .collect();
-    // All but those to /health, which machines ask every few seconds.
+    // All requests except those to /health, which are logged at level debug.
     assert_eq!(requests.len(), 11, "{log}");
     let first = requests[0];
     assert_eq!(
@@ -69,15 +69,21 @@ fn json_lines_hold_numbers_and_no_text() {
     assert!(
         first["queue_ms"].is_number() && first["infer_ms"].is_number() && first["cached"].is_u64()
     );
-    // The second asked for the first's other text again, with an instruction: nothing of it was known.
+    // The second request repeats a text of the first with an instruction, which is another prompt.
     assert_eq!(requests[1]["cached"], 0);
     assert_eq!(requests[4]["code"], "model_not_found");
+    // A rejected request has texts, too.
+    let rejected = requests[8];
+    assert_eq!(
+        (&rejected["code"], &rejected["texts"]),
+        (&json!("context_length_exceeded"), &json!(1))
+    );
     assert!(requests.iter().any(|line| line["id"] == "mine-1"));
     assert!(requests.iter().all(|line| line["id"].is_string()));
 }
 
 #[test]
-fn lines_for_people_hold_no_text_either_even_where_everything_is_logged() {
+fn plain_lines_have_no_text_even_at_level_trace() {
     let program = Program::start(&["--log", "trace"]);
     traffic(&program);
     program.signal("-TERM");

@@ -1,34 +1,34 @@
-//! What `/metrics` shows after traffic, and that no client can make up labels.
+//! The metrics after some traffic, and that clients cannot create labels.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::client::{Client, PATIENCE};
-use super::fake::Fate;
+use super::client::{Client, TIMEOUT};
+use super::fake::BatchOutcome;
 use super::local::{Local, Setup};
 
-/// The value of a series, written as Prometheus writes it; 0 where there is none yet.
+/// The value of a series in Prometheus's notation; 0 if there is none yet.
 pub(crate) fn metric(local: &Local, series: &str) -> f64 {
     metric_of(local.connect(), series)
 }
 
-/// A series' value at the server of a client; 0 where there is none.
+/// The value of a series at the client's server; 0 if there is none yet.
 pub(crate) fn metric_of(mut client: Client, series: &str) -> f64 {
     let text = String::from_utf8(client.get("/metrics").body).unwrap();
     let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
     text.lines().find_map(value).unwrap_or(0.0)
 }
 
-/// Tries until something comes of it.
+/// Retries until the attempt returns a value.
 pub(crate) fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(result) = attempt() {
             return result;
         }
-        assert!(begun.elapsed() < PATIENCE, "it never happened");
+        assert!(begun.elapsed() < TIMEOUT, "it never happened");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -45,7 +45,7 @@ fn series(local: &Local) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_documented_name_is_there_with_its_labels() {
+fn every_documented_metric_exists_with_its_labels() {
     let setup = Setup {
         cache: Some(1 << 20),
         models: &["measured"],
@@ -57,7 +57,7 @@ fn every_documented_name_is_there_with_its_labels() {
         local.connect().post("/v1/embeddings", &body).status
     };
     assert_eq!((ask("heart"), ask("heart"), ask("")), (200, 200, 400));
-    local.control.next(&[Fate::Panicked]);
+    local.control.next(&[BatchOutcome::Panicked]);
     assert_eq!(ask("lung"), 500);
     assert_eq!(ask("lung"), 200);
     let found = series(&local);
@@ -113,7 +113,7 @@ fn every_documented_name_is_there_with_its_labels() {
 }
 
 #[test]
-fn a_scan_of_made_up_paths_and_methods_makes_no_series() {
+fn a_scan_of_unknown_paths_and_methods_creates_no_series() {
     let setup = Setup {
         models: &["scanned"],
         ..Setup::default()
@@ -121,7 +121,7 @@ fn a_scan_of_made_up_paths_and_methods_makes_no_series() {
     let local = setup.serve();
     let mut client = local.connect();
     for round in 0..1000u64 {
-        // Plain and odd paths, below the known ones too, with known and made-up methods.
+        // Plain and odd paths, also below known ones, with known and unknown methods.
         let noise = round.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let below = [
             "",
@@ -140,7 +140,7 @@ fn a_scan_of_made_up_paths_and_methods_makes_no_series() {
         if method == "HEAD" {
             client.try_head().unwrap().unwrap();
         } else {
-            let (status, code) = client.answer().outcome();
+            let (status, code) = client.response().outcome();
             let codes = [
                 (404, "not_found"),
                 (404, "model_not_found"),

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::client::embedding_by;
 use super::fake::vector;
-use super::local::{Setup, whole};
+use super::local::{Setup, with_end_token};
 
 #[test]
 fn each_model_has_its_own_name_queue_and_sessions() {
@@ -42,11 +42,11 @@ fn each_model_has_its_own_name_queue_and_sessions() {
             "{path}"
         );
     }
-    let answer = client.embed_by("three", &json!("a"));
-    assert_eq!(answer.outcome(), (404, "model_not_found".to_owned()));
-    assert_eq!(answer.json()["error"]["param"], "model");
+    let response = client.embed_by("three", &json!("a"));
+    assert_eq!(response.outcome(), (404, "model_not_found".to_owned()));
+    assert_eq!(response.json()["error"]["param"], "model");
 
-    // One is busy and full, the other serves.
+    // One model's queue is full, and the other serves.
     local.controls[0].hold();
     let mut held = local.connect();
     held.send(embedding_by("one", &json!([[1]])));
@@ -54,10 +54,10 @@ fn each_model_has_its_own_name_queue_and_sessions() {
     assert_eq!(client.embed_by("one", &json!([[2]])).status, 429);
     assert_eq!(
         client.embed_by("Team/Two", &json!([[3]])).vectors(),
-        [vector(&whole(&[3]))]
+        [vector(&with_end_token(&[3]))]
     );
     local.controls[0].release();
-    assert_eq!(held.answer().vectors(), [vector(&whole(&[1]))]);
+    assert_eq!(held.response().vectors(), [vector(&with_end_token(&[1]))]);
     assert_eq!(
         (local.controls[0].texts(), local.controls[1].texts()),
         (1, 1)
@@ -65,7 +65,7 @@ fn each_model_has_its_own_name_queue_and_sessions() {
 }
 
 #[test]
-fn two_sessions_take_from_one_queue() {
+fn two_sessions_share_one_queue() {
     let mut setup = Setup::default();
     setup.engine.sessions = 2;
     let local = setup.serve();
@@ -74,12 +74,15 @@ fn two_sessions_take_from_one_queue() {
     let mut clients = local.clients(3);
     for (id, client) in clients.iter_mut().enumerate() {
         client.send(embedding_by("fake", &json!([[id]])));
-        // The third has to wait for one of the two.
+        // The third request waits for one of the two sessions.
         local.control.wait_for_batches(id.min(1) + 1);
     }
     assert_eq!(local.control.batches().len(), 2);
     local.control.release();
     for (id, client) in clients.iter_mut().enumerate() {
-        assert_eq!(client.answer().vectors(), [vector(&whole(&[id as u32]))]);
+        assert_eq!(
+            client.response().vectors(),
+            [vector(&with_end_token(&[id as u32]))]
+        );
     }
 }

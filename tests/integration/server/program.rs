@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use lexivec_convert::{ConvertOptions, Silent, convert};
 use lexivec_models::{Checkpoint, MANIFEST_FILE, Precision};
 
-use super::client::{Client, PATIENCE};
+use super::client::{Client, TIMEOUT};
 use crate::program::lexivec;
 use crate::support::{nano, options};
 
@@ -23,7 +23,7 @@ pub(crate) struct Program {
     reader: Option<JoinHandle<()>>,
 }
 
-/// nano, converted once per build of the tests: each test may be a process of its own.
+/// The converted nano model. It is converted once per build of the tests, because each test may run in its own process.
 pub(crate) fn model() -> PathBuf {
     let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let dir = tmp.join("served-nano");
@@ -43,7 +43,7 @@ pub(crate) fn model() -> PathBuf {
     dir
 }
 
-/// `lexivec serve` of nano on a free port, not yet started.
+/// The command `lexivec serve` for nano on a free port.
 pub(crate) fn serve(arguments: &[&str]) -> Command {
     let mut command = lexivec();
     command
@@ -59,7 +59,7 @@ impl Program {
         Self::spawn(&mut serve(arguments))
     }
 
-    /// Starts a command of [`serve`], and waits until it says where it listens.
+    /// Starts a command of [`serve`], and waits until its log has the address.
     pub(crate) fn spawn(command: &mut Command) -> Self {
         let command = command
             .stdin(Stdio::null())
@@ -97,17 +97,17 @@ impl Program {
         self.process.id()
     }
 
-    /// What it has written so far.
+    /// The log so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
-    /// Waits until its log has what is looked for.
+    /// Waits until `find` finds something in the log; `what` describes it for the failure message.
     pub(crate) fn wait_for<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
         let begun = Instant::now();
         loop {
-            // Asked before the log is read, so that nothing is written in between.
-            let over = self.process.try_wait().unwrap().is_some() || begun.elapsed() > PATIENCE;
+            // Checked before the log is read, so that no line can be missed in between.
+            let over = self.process.try_wait().unwrap().is_some() || begun.elapsed() > TIMEOUT;
             if let Some(found) = find(&self.log()) {
                 return found;
             }
@@ -127,7 +127,7 @@ impl Program {
         );
     }
 
-    /// How it ended, and its whole log.
+    /// Waits for the end. Returns the exit status and the complete log.
     pub(crate) fn wait(mut self) -> (ExitStatus, String) {
         let begun = Instant::now();
         let status = loop {
@@ -135,7 +135,7 @@ impl Program {
                 break status;
             }
             assert!(
-                begun.elapsed() < PATIENCE,
+                begun.elapsed() < TIMEOUT,
                 "it does not end:\n{}",
                 self.log()
             );
@@ -145,23 +145,23 @@ impl Program {
         (status, self.log())
     }
 
-    /// Bytes of memory that it has now.
+    /// The resident memory in bytes.
     pub(crate) fn memory(&self) -> usize {
         resident(&self.process.id().to_string())
     }
 
-    /// The most bytes of memory that it ever had.
+    /// The peak resident memory in bytes.
     pub(crate) fn peak_memory(&self) -> usize {
         peak_memory(&self.process.id().to_string())
     }
 }
 
-/// Resident bytes of a process; `self` is this one.
+/// The resident memory of a process in bytes; `self` is this process.
 pub(crate) fn resident(process: &str) -> usize {
     status_bytes(process, "VmRSS:")
 }
 
-/// The most resident bytes that a process ever had.
+/// The peak resident memory of a process in bytes.
 pub(crate) fn peak_memory(process: &str) -> usize {
     status_bytes(process, "VmHWM:")
 }
@@ -179,7 +179,7 @@ fn status_bytes(process: &str, field: &str) -> usize {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,37 +1,40 @@
-//! HTTP/1.1 itself, well and badly spoken.
+//! The HTTP/1.1 protocol, correct and broken.
 //!
-//! Heads that cannot be read are answered by actix-http, before there is a request that a handler or middleware could
-//! see: 400, 408 or 431 with an empty body, and no `x-request-id`. Its public API has no place for a body of ours.
+//! actix-http itself responds to heads that it cannot parse, before a handler or middleware sees a request: 400, 408 or
+//! 431 with an empty body, and no `x-request-id`. Its public API lets us add no body.
 
 use std::net::Shutdown;
 
 use serde_json::json;
 
-use super::client::{Answer, embedding};
+use super::client::{Response, embedding};
 use super::fake::vector;
-use super::local::{Local, whole};
+use super::local::{Local, with_end_token};
 
 const NO_HEADERS: &str = "HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-fn says(answer: &Answer, status: u16, code: &str) {
-    assert_eq!(answer.outcome(), (status, code.to_owned()));
-    assert!(answer.header("x-request-id").is_some());
+fn says(response: &Response, status: u16, code: &str) {
+    assert_eq!(response.outcome(), (status, code.to_owned()));
+    assert!(response.header("x-request-id").is_some());
 }
 
 #[test]
-fn requests_in_one_packet_are_answered_in_their_order() {
+fn pipelined_requests_get_their_responses_in_order() {
     let local = Local::start();
     let mut client = local.connect();
     let requests = [1, 2, 3, 4].map(|id| embedding(&json!([[id]])));
     client.send(requests.concat() + "GET /health " + NO_HEADERS);
     for id in [1, 2, 3, 4] {
-        assert_eq!(client.answer().vectors(), [vector(&whole(&[id]))]);
+        assert_eq!(
+            client.response().vectors(),
+            [vector(&with_end_token(&[id]))]
+        );
     }
-    assert_eq!(client.answer().json(), json!({"status": "ok"}));
+    assert_eq!(client.response().json(), json!({"status": "ok"}));
 }
 
 #[test]
-fn a_connection_is_kept_unless_the_client_wants_it_closed() {
+fn a_connection_stays_open_unless_the_client_asks_to_close_it() {
     let local = Local::start();
     let mut client = local.connect();
     for path in ["/health", "/v1/models", "/nowhere", "/livez"] {
@@ -44,12 +47,12 @@ fn a_connection_is_kept_unless_the_client_wants_it_closed() {
     );
     assert_eq!(client.get("/health").status, 200);
     client.send("GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    assert_eq!(client.answer().status, 200);
+    assert_eq!(client.response().status, 200);
     assert!(client.is_closed());
 }
 
 #[test]
-fn head_is_answered_where_get_is_and_without_a_body() {
+fn head_works_like_get_without_a_body() {
     let local = Local::start();
     let mut client = local.connect();
     for path in [
@@ -61,16 +64,16 @@ fn head_is_answered_where_get_is_and_without_a_body() {
         "/metrics",
     ] {
         client.send(format!("HEAD {path} {NO_HEADERS}"));
-        let answer = client.try_head().unwrap().unwrap();
-        assert_eq!(answer.status, 200, "{path}");
-        assert!(answer.header("content-length").is_some());
+        let response = client.try_head().unwrap().unwrap();
+        assert_eq!(response.status, 200, "{path}");
+        assert!(response.header("content-length").is_some());
     }
-    // Nothing of a body stands in the way of the next answer.
+    // No body precedes the next response.
     assert_eq!(client.get("/health").status, 200);
 }
 
 #[test]
-fn methods_that_nobody_knows_are_refused_by_route() {
+fn unknown_methods_are_rejected_by_route() {
     let local = Local::start();
     let mut client = local.connect();
     for method in [
@@ -83,24 +86,24 @@ fn methods_that_nobody_knows_are_refused_by_route() {
         &"M".repeat(1000),
     ] {
         client.send(format!("{method} /v1/embeddings {NO_HEADERS}"));
-        let answer = client.answer();
-        says(&answer, 405, "method_not_allowed");
-        assert_eq!(answer.header("allow"), Some("POST"));
+        let response = client.response();
+        says(&response, 405, "method_not_allowed");
+        assert_eq!(response.header("allow"), Some("POST"));
         client.send(format!("{method} /nowhere {NO_HEADERS}"));
-        says(&client.answer(), 404, "not_found");
+        says(&client.response(), 404, "not_found");
     }
     client.send(format!("CONNECT example.org:443 {NO_HEADERS}"));
-    says(&client.answer(), 404, "not_found");
+    says(&client.response(), 404, "not_found");
 }
 
 #[test]
-fn long_paths_and_heads_are_refused() {
+fn long_paths_and_heads_are_rejected() {
     let local = Local::start();
     let mut client = local.connect();
-    let answer = client.get(&format!("/{}", "a".repeat(30_000)));
-    says(&answer, 404, "not_found");
-    // What a client made up does not come back at length.
-    assert!(answer.body.len() < 2000, "{}", answer.body.len());
+    let response = client.get(&format!("/{}", "a".repeat(30_000)));
+    says(&response, 404, "not_found");
+    // The response does not repeat all of what the client sent.
+    assert!(response.body.len() < 2000, "{}", response.body.len());
     for head in [
         format!("GET /{} {NO_HEADERS}", "a".repeat(200_000)),
         format!(
@@ -114,30 +117,30 @@ fn long_paths_and_heads_are_refused() {
     ] {
         let mut client = local.connect();
         client.send(&head);
-        let answer = client.answer();
-        // By actix-http; see above.
+        let response = client.response();
+        // From actix-http; see the module's documentation.
         assert!(
-            matches!(answer.status, 400 | 414 | 431),
+            matches!(response.status, 400 | 414 | 431),
             "{}",
-            answer.status
+            response.status
         );
-        assert!(answer.body.is_empty() && client.is_closed());
+        assert!(response.body.is_empty() && client.is_closed());
     }
     assert_eq!(local.connect().get("/health").status, 200);
 }
 
 #[test]
-fn half_requests_and_what_is_no_http_hurt_nobody() {
+fn half_requests_and_bytes_that_are_not_http_affect_no_one_else() {
     let local = Local::start();
-    let whole = embedding(&json!("heart"));
-    for cut in [1, 20, whole.len() / 2, whole.len() - 1] {
-        // Gone at once, and half-closed: no more will come.
-        local.connect().send(&whole[..cut]);
+    let request = embedding(&json!("heart"));
+    for length in [1, 20, request.len() / 2, request.len() - 1] {
+        // Once the client closes the connection, and once it only half-closes it.
+        local.connect().send(&request[..length]);
         let mut waiting = local.connect();
-        waiting.send(&whole[..cut]);
+        waiting.send(&request[..length]);
         waiting.stream.shutdown(Shutdown::Write).unwrap();
-        if let Some(answer) = waiting.try_answer().unwrap() {
-            assert_eq!(answer.status, 400);
+        if let Some(response) = waiting.try_response().unwrap() {
+            assert_eq!(response.status, 400);
         }
         assert!(waiting.is_closed());
     }
@@ -149,12 +152,12 @@ fn half_requests_and_what_is_no_http_hurt_nobody() {
     for length in 1..50 {
         let mut client = local.connect();
         let mut bytes: Vec<u8> = (0..length * 40).map(|_| byte()).collect();
-        // A line's end, so that it is no head that may yet become one.
+        // An empty line ends the head, so that the server does not wait for the rest.
         bytes.extend(b"\r\n\r\n");
         client.send(bytes);
-        // By actix-http; see above.
-        let answer = client.answer();
-        assert!(answer.status == 400 && answer.body.is_empty());
+        // From actix-http; see the module's documentation.
+        let response = client.response();
+        assert!(response.status == 400 && response.body.is_empty());
         assert!(client.is_closed());
     }
     assert_eq!(local.control.texts(), 0);
@@ -162,7 +165,7 @@ fn half_requests_and_what_is_no_http_hurt_nobody() {
 }
 
 #[test]
-fn lengths_that_contradict_each_other_are_refused() {
+fn contradictory_lengths_are_rejected() {
     let local = Local::start();
     for lengths in [
         "Content-Length: 2\r\nContent-Length: 3",
@@ -176,7 +179,7 @@ fn lengths_that_contradict_each_other_are_refused() {
             "POST /embed HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{lengths}\r\n\r\n{{}}"
         );
         client.send(head);
-        assert_eq!(client.answer().status, 400, "{lengths}");
+        assert_eq!(client.response().status, 400, "{lengths}");
         assert!(client.is_closed(), "{lengths}");
     }
 }

@@ -1,11 +1,11 @@
-//! Texts that are known already, or under way.
+//! Texts that are cached, or already in flight.
 
 use serde_json::json;
 
 use super::client::{Client, embedding_by};
 use super::disconnect::{busy, wait_for_room};
-use super::fake::{Control, Fate, vector};
-use super::local::{Local, Setup, whole};
+use super::fake::{BatchOutcome, Control, vector};
+use super::local::{Local, Setup, with_end_token};
 use super::metrics::{eventually, metric, metric_of};
 use super::program::Program;
 
@@ -34,19 +34,19 @@ fn asks(local: &Local, model: &str, id: u32) -> Client {
 }
 
 #[test]
-fn identical_texts_under_way_are_computed_once() {
+fn identical_texts_in_flight_are_coalesced() {
     let (local, _first) = busy(&["joined"], 64, CACHE);
     let before = metric(&local, JOINED);
     let mut same: Vec<Client> = (0..10).map(|_| asks(&local, "joined", 5)).collect();
-    // Within a request as well.
+    // Coalescing works within a request, too.
     same[0].send(embedding_by("joined", &json!([[6], [6], [5]])));
     eventually(|| (metric(&local, JOINED) >= before + 9.0).then_some(()));
     local.control.release();
     for client in &mut same {
-        assert_eq!(client.answer().vectors(), [vector(&whole(&[5]))]);
+        assert_eq!(client.response().vectors(), [vector(&with_end_token(&[5]))]);
     }
-    let [five, six] = [5, 6].map(|id| vector(&whole(&[id])));
-    assert_eq!(same[0].answer().vectors(), [six.clone(), six, five]);
+    let [five, six] = [5, 6].map(|id| vector(&with_end_token(&[id])));
+    assert_eq!(same[0].response().vectors(), [six.clone(), six, five]);
     assert_eq!(
         (computed(&local.control, 5), computed(&local.control, 6)),
         (1, 1)
@@ -54,7 +54,7 @@ fn identical_texts_under_way_are_computed_once() {
 }
 
 #[test]
-fn a_known_text_does_not_touch_the_network() {
+fn a_cached_text_does_not_reach_the_network() {
     let local = serve(&["cached"], CACHE);
     let mut client = local.connect();
     let first = client.embed_by("cached", &json!([[5]])).vectors();
@@ -64,7 +64,7 @@ fn a_known_text_does_not_touch_the_network() {
         assert_eq!(client.post("/v1/embeddings", &body).vectors()[0].len(), 4);
     }
     assert_eq!(local.control.texts(), 1);
-    // It is the cache that spares it.
+    // Without the cache the text is computed each time.
     let local = serve(&["uncached"], None);
     for _ in 0..3 {
         assert_eq!(
@@ -79,22 +79,26 @@ fn a_known_text_does_not_touch_the_network() {
 }
 
 #[test]
-fn an_error_is_not_remembered() {
+fn an_error_is_not_cached() {
     let local = serve(&["forgiving"], CACHE);
-    for (id, fate) in [(1, Fate::Failed), (2, Fate::Panicked), (3, Fate::NotFinite)] {
+    for (id, fate) in [
+        (1, BatchOutcome::Failed),
+        (2, BatchOutcome::Panicked),
+        (3, BatchOutcome::NotFinite),
+    ] {
         local.control.next(&[fate]);
         let mut client = local.connect();
         assert_eq!(client.embed_by("forgiving", &json!([[id]])).status, 500);
         assert_eq!(
             client.embed_by("forgiving", &json!([[id]])).vectors(),
-            [vector(&whole(&[id]))]
+            [vector(&with_end_token(&[id]))]
         );
         assert_eq!(computed(&local.control, id), 2);
     }
 }
 
 #[test]
-fn who_joined_is_answered_when_the_first_to_ask_has_gone() {
+fn a_coalesced_request_is_served_when_the_first_client_disconnects() {
     let (local, _first) = busy(&["survivor"], 3, CACHE);
     let gone = asks(&local, "survivor", 5);
     eventually(|| (metric(&local, "lexivec_queue_texts{model=\"survivor\"}") == 1.0).then_some(()));
@@ -104,12 +108,12 @@ fn who_joined_is_answered_when_the_first_to_ask_has_gone() {
     drop(gone);
     wait_for_room(&local);
     local.control.release();
-    assert_eq!(stays.answer().vectors(), [vector(&whole(&[5]))]);
+    assert_eq!(stays.response().vectors(), [vector(&with_end_token(&[5]))]);
     assert_eq!(computed(&local.control, 5), 1);
 }
 
 #[test]
-fn who_joined_a_running_batch_is_answered_when_the_first_to_ask_has_gone() {
+fn a_request_coalesced_into_a_running_batch_is_served_when_the_first_client_disconnects() {
     let (local, first) = busy(&["late"], 2, CACHE);
     let before = metric(&local, JOINED);
     let mut joins = asks(&local, "late", 1);
@@ -117,12 +121,12 @@ fn who_joined_a_running_batch_is_answered_when_the_first_to_ask_has_gone() {
     drop(first);
     wait_for_room(&local);
     local.control.release();
-    assert_eq!(joins.answer().vectors(), [vector(&whole(&[1]))]);
+    assert_eq!(joins.response().vectors(), [vector(&with_end_token(&[1]))]);
     assert_eq!(computed(&local.control, 1), 1);
 }
 
 #[test]
-fn an_instruction_is_computed_once_for_queries_that_follow_each_other() {
+fn an_instruction_is_computed_once_for_successive_queries() {
     let rows = |flags: &[&str]| {
         let program = Program::start(flags);
         let mut client = program.connect();
@@ -143,6 +147,6 @@ fn an_instruction_is_computed_once_for_queries_that_follow_each_other() {
     assert!(asked > 0.0 && computed == asked && cached == 0.0);
     let (found, [again, computed, cached]) = rows(&[]);
     assert_eq!(found, expected);
-    // The third reads what the second kept; there is nothing else that a batch of one text could save.
+    // The third request reads the KV cache that the second wrote. A batch of one text saves nothing else.
     assert!(again == asked && cached > 5.0 && computed == asked - cached);
 }

@@ -1,4 +1,4 @@
-//! The end of a server: in good order, at once, and when something hangs.
+//! Shutdown: orderly, immediate, and when something hangs.
 
 use std::io::Read as _;
 use std::os::unix::process::ExitStatusExt as _;
@@ -8,24 +8,24 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::client::{Client, PATIENCE, embedding};
+use super::client::{Client, TIMEOUT, embedding};
 use super::fake::vector;
-use super::local::{Setup, whole};
+use super::local::{Setup, with_end_token};
 use super::metrics::{eventually, metric};
 use super::program::{Program, serve};
 
-/// How often a server is ended while it loads.
+/// How many servers are ended while they load.
 const ENDS: u32 = 24;
 
-/// What `/readyz` says on a new connection; nothing where none is accepted.
+/// The status of `/readyz` on a new connection; `None` if the server accepts none.
 fn ready(program: &Program) -> Option<u16> {
     let mut client = Client::try_connect(program.address).ok()?;
     client.send("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    Some(client.try_answer().ok()??.status)
+    Some(client.try_response().ok()??.status)
 }
 
 #[test]
-fn a_signal_under_load_loses_nothing_that_was_accepted() {
+fn a_signal_under_load_loses_no_accepted_request() {
     let program = Program::start(&["--shutdown-delay", "2", "--log", "warn"]);
     let expected = program.connect().embed(&json!("heart")).vectors();
     let (answered, left) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -34,7 +34,7 @@ fn a_signal_under_load_loses_nothing_that_was_accepted() {
             scope.spawn(|| {
                 let mut client = program.connect();
                 let begun = Instant::now();
-                while begun.elapsed() < 2 * PATIENCE {
+                while begun.elapsed() < 2 * TIMEOUT {
                     if std::io::Write::write_all(
                         &mut client.stream,
                         embedding(&json!("heart")).as_bytes(),
@@ -43,11 +43,11 @@ fn a_signal_under_load_loses_nothing_that_was_accepted() {
                     {
                         break;
                     }
-                    // Whole, or, once the server closes its connections, not a byte: the request was not accepted.
-                    match client.try_answer() {
-                        Ok(Some(answer)) => assert_eq!(answer.vectors(), expected),
+                    // Either a complete response, or, once the server closes its connections, not one byte: the request was not accepted.
+                    match client.try_response() {
+                        Ok(Some(response)) => assert_eq!(response.vectors(), expected),
                         Ok(None) => break,
-                        Err(error) => panic!("an answer broke off: {error}"),
+                        Err(error) => panic!("an response broke off: {error}"),
                     }
                     answered.fetch_add(1, Ordering::Relaxed);
                 }
@@ -61,7 +61,7 @@ fn a_signal_under_load_loses_nothing_that_was_accepted() {
         assert_eq!(ready(&program), Some(200));
         left.store(true, Ordering::Relaxed);
         program.signal("-TERM");
-        // Not ready from now on, and still serving for as long as load balancers need to see it.
+        // The server is not ready now, but serves until load balancers have noticed.
         eventually(|| (ready(&program) == Some(503)).then_some(()));
         let then = answered.load(Ordering::Relaxed);
         eventually(|| (answered.load(Ordering::Relaxed) > then + 8).then_some(()));
@@ -73,7 +73,7 @@ fn a_signal_under_load_loses_nothing_that_was_accepted() {
 }
 
 #[test]
-fn accepted_requests_are_finished_and_new_ones_not_accepted() {
+fn shutdown_finishes_accepted_requests_and_accepts_no_more() {
     let setup = Setup {
         models: &["finishing"],
         ..Setup::default()
@@ -93,18 +93,21 @@ fn accepted_requests_are_finished_and_new_ones_not_accepted() {
     let mut idle = local.connect();
     assert_eq!(idle.get("/health").status, 200);
     local.stop();
-    // Who waits for nothing is let go.
+    // Idle connections are closed.
     assert!(idle.is_closed());
     eventually(|| Client::try_connect(local.address).is_err().then_some(()));
     local.control.release();
     for (id, client) in clients.iter_mut().enumerate() {
-        assert_eq!(client.answer().vectors(), [vector(&whole(&[id as u32]))]);
+        assert_eq!(
+            client.response().vectors(),
+            [vector(&with_end_token(&[id as u32]))]
+        );
         assert!(client.is_closed());
     }
     local.wait();
 }
 
-/// Asks for what takes minutes, in batches that take less than a second each, and waits until it is under way.
+/// Sends a request that takes minutes, in batches that take less than a second each, and waits until it is in flight.
 fn keep_busy(program: &Program) -> Client {
     let text = "heart ".repeat(500);
     let texts: Vec<String> = (0..2000).map(|id| format!("{id} {text}")).collect();
@@ -121,7 +124,7 @@ fn keep_busy(program: &Program) -> Client {
 }
 
 #[test]
-fn a_second_signal_ends_at_once() {
+fn a_second_signal_ends_the_server_at_once() {
     let program = Program::start(&["--shutdown-delay", "300", "--max-batch-tokens", "2048"]);
     let _client = keep_busy(&program);
     program.signal("-TERM");
@@ -134,8 +137,8 @@ fn a_second_signal_ends_at_once() {
 }
 
 #[test]
-fn a_signal_at_any_moment_of_loading_ends_with_the_same_status_and_no_error() {
-    // Several sessions, so that some have threads while others load.
+fn a_signal_while_loading_always_ends_with_the_same_status_and_no_error() {
+    // With several sessions, some have threads while others load.
     let arguments = ["--sessions", "4"];
     let begun = Instant::now();
     drop(Program::start(&arguments));
@@ -164,7 +167,7 @@ fn a_signal_at_any_moment_of_loading_ends_with_the_same_status_and_no_error() {
             continue;
         }
         ended_while_loading += 1;
-        // Before the program takes over the signal, the signal itself ends it; a shell reports both as 143.
+        // Before the program handles the signal, the signal kills it. A shell reports both as 143.
         let status = ended.code().or(ended.signal().map(|signal| 128 + signal));
         assert_eq!(status, Some(143), "step {step}: {ended}\n{log}");
         assert!(!log.contains("error"), "step {step}:\n{log}");
@@ -173,7 +176,7 @@ fn a_signal_at_any_moment_of_loading_ends_with_the_same_status_and_no_error() {
 }
 
 #[test]
-fn what_takes_longer_than_the_timeout_is_cut_off() {
+fn a_request_beyond_the_shutdown_timeout_is_dropped() {
     let program = Program::start(&["--shutdown-timeout", "1", "--max-batch-tokens", "2048"]);
     let mut client = keep_busy(&program);
     program.signal("-TERM");
@@ -181,7 +184,11 @@ fn what_takes_longer_than_the_timeout_is_cut_off() {
     let (status, log) = program.wait();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(begun.elapsed() < Duration::from_secs(30));
-    assert!(client.try_answer().is_ok_and(|answer| answer.is_none()));
+    assert!(
+        client
+            .try_response()
+            .is_ok_and(|response| response.is_none())
+    );
 }
 
 #[test]
@@ -193,12 +200,12 @@ fn an_idle_server_ends_at_once() {
     let begun = Instant::now();
     let (status, _) = program.wait();
     assert_eq!(status.code(), Some(0));
-    // Far below the 30 seconds that requests would have.
+    // Far less than the 30 seconds that requests would have.
     assert!(begun.elapsed() < Duration::from_secs(20));
 }
 
 #[test]
-fn a_batch_that_never_ends_does_not_hold_the_server_up() {
+fn a_batch_that_never_ends_does_not_block_shutdown() {
     let mut setup = Setup::default();
     setup.http.shutdown_timeout = Duration::from_secs(1);
     let mut local = setup.serve();
@@ -209,8 +216,8 @@ fn a_batch_that_never_ends_does_not_hold_the_server_up() {
     local.stop();
     local.wait();
     assert!(client.is_closed());
-    // The program leaves it after a while.
+    // The program gives up on the batch after a while.
     assert!(!local.state.close(Duration::from_millis(100)));
     local.control.release();
-    assert!(local.state.close(PATIENCE));
+    assert!(local.state.close(TIMEOUT));
 }

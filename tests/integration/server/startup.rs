@@ -1,17 +1,18 @@
-//! What a server makes sure of before it serves.
+//! The checks of the model's files, before and while it is served.
 
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::Path;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use lexivec_runtime::Library;
 use serde_json::json;
+use tempfile::TempDir;
 
-use super::program::{Program, serve};
+use super::program::{Program, model};
 use crate::program::lexivec;
 use crate::support::nano;
 
-/// Changes a byte in the middle of a file, and neither its size nor its name.
+/// Changes one byte in the middle of a file.
 fn corrupt(path: &Path) {
     let mut file = fs_err::OpenOptions::new()
         .read(true)
@@ -39,30 +40,50 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// A model directory that a test may change.
+struct ModelCopy {
+    dir: TempDir,
+}
+
+impl ModelCopy {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        copy(&model(), dir.path());
+        Self { dir }
+    }
+
+    fn weights(&self) -> PathBuf {
+        self.dir.path().join("model.onnx.data")
+    }
+
+    /// The command that serves the copy as `fake`.
+    fn serve(&self, arguments: &[&str]) -> Command {
+        let mut command = lexivec();
+        command.arg("serve").arg(self.dir.path());
+        command.args(["--port", "0", "--served-model-name", "fake"]);
+        command.args(arguments);
+        command
+    }
+}
+
 #[test]
-fn other_weights_of_the_right_size_are_noticed() {
-    let dir = tempfile::tempdir().unwrap();
-    let original = serve(&[]);
-    let original = Path::new(original.get_args().nth(1).unwrap()).to_path_buf();
-    copy(&original, dir.path());
-    corrupt(&dir.path().join("model.onnx.data"));
-    let mut command = lexivec();
-    command.arg("serve").arg(dir.path()).args(["--port", "0"]);
-    let output = command.stdin(Stdio::null()).output().unwrap();
+fn changed_weights_of_the_same_size_are_noticed() {
+    let copy = ModelCopy::new();
+    corrupt(&copy.weights());
+    let output = copy.serve(&[]).stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("model.onnx.data"), "{said}");
     assert!(said.contains("changed"), "{said}");
 
-    command.args(["--no-verify", "--served-model-name", "fake"]);
-    let hurried = Program::spawn(&mut command);
-    assert_eq!(hurried.connect().embed(&json!("heart")).status, 200);
+    let unverified = Program::spawn(&mut copy.serve(&["--no-verify"]));
+    assert_eq!(unverified.connect().embed(&json!("heart")).status, 200);
 }
 
 #[test]
-fn two_first_starts_share_one_conversion() {
+fn two_concurrent_first_starts_share_one_conversion() {
     let cache = tempfile::tempdir().unwrap();
-    // The new cache folder has no library.
+    // The new cache folder has no ONNX Runtime library.
     let library = Library::load(None, false).unwrap().path();
     let start = || {
         let mut command = lexivec();
@@ -84,7 +105,7 @@ fn two_first_starts_share_one_conversion() {
 }
 
 #[test]
-fn the_time_limit_of_requests_is_printed_and_a_flag_wins() {
+fn the_time_limit_of_requests_is_logged_and_follows_the_flag() {
     for (arguments, seconds) in [(&[][..], 60), (&["--request-timeout", "7"], 7)] {
         let mut program = Program::start(arguments);
         let said = format!("a request may take {seconds} s (--request-timeout)");
@@ -99,52 +120,39 @@ fn the_time_limit_of_requests_is_printed_and_a_flag_wins() {
 }
 
 #[test]
-fn weights_that_are_written_into_while_they_are_served_give_no_vectors() {
-    let dir = tempfile::tempdir().unwrap();
-    let original = serve(&[]);
-    let original = Path::new(original.get_args().nth(1).unwrap()).to_path_buf();
-    copy(&original, dir.path());
-    let mut command = lexivec();
-    command.arg("serve").arg(dir.path());
-    command.args(["--port", "0", "--served-model-name", "fake"]);
-    let mut program = Program::spawn(&mut command);
+fn weights_that_change_while_they_are_served_give_no_vectors() {
+    let copy = ModelCopy::new();
+    let mut program = Program::spawn(&mut copy.serve(&[]));
     let mut client = program.connect();
     assert_eq!(client.embed(&json!("heart")).status, 200);
     assert_eq!(client.get("/readyz").status, 200);
 
-    corrupt(&dir.path().join("model.onnx.data"));
-    let answer = client.embed(&json!("lungs"));
-    assert_eq!(answer.outcome(), (503, "unavailable".to_owned()));
-    let message = String::from_utf8(answer.body).unwrap();
+    corrupt(&copy.weights());
+    let response = client.embed(&json!("lungs"));
+    assert_eq!(response.outcome(), (503, "unavailable".to_owned()));
+    let message = String::from_utf8(response.body).unwrap();
     assert!(message.contains("restarted"), "{message}");
     assert!(!message.contains("model.onnx.data"), "{message}");
     let ready = client.get("/readyz");
     assert_eq!(ready.status, 503);
     assert!(String::from_utf8(ready.body).unwrap().contains("restart"));
-    // What was computed before is still right.
+    // Cached vectors are still correct.
     assert_eq!(client.embed(&json!("heart")).status, 200);
-    // The log is read by another thread.
+    // Another thread reads the log.
     program.wait_for("that the file was written into", |log| {
         log.contains("in_place=true").then_some(())
     });
 }
 
 #[test]
-fn weights_that_are_truncated_during_a_batch_do_not_end_the_server() {
-    let dir = tempfile::tempdir().unwrap();
-    let original = serve(&[]);
-    let original = Path::new(original.get_args().nth(1).unwrap()).to_path_buf();
-    copy(&original, dir.path());
-    let mut command = lexivec();
-    command.arg("serve").arg(dir.path());
-    command.args(["--port", "0", "--served-model-name", "fake", "--no-verify"]);
-    let program = Program::spawn(&mut command);
+fn truncating_the_weights_during_a_batch_does_not_end_the_server() {
+    let copy = ModelCopy::new();
+    let program = Program::spawn(&mut copy.serve(&["--no-verify"]));
     let mut client = program.connect();
     assert_eq!(client.embed(&json!("heart")).status, 200);
 
-    let weights = fs_err::OpenOptions::new();
-    let path = dir.path().join("model.onnx.data");
-    let weights = { weights }.write(true).open(path).unwrap();
+    let mut options = fs_err::OpenOptions::new();
+    let weights = options.write(true).open(copy.weights()).unwrap();
     std::thread::scope(|scope| {
         let mut other = program.connect();
         let texts: Vec<String> = (0..256).map(|i| format!("{i} heart ").repeat(40)).collect();

@@ -1,4 +1,4 @@
-//! https by the program itself.
+//! TLS in the program itself.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::json;
 
-use super::client::{Client, PATIENCE};
+use super::client::{Client, TIMEOUT};
 use super::program::{Program, serve};
 
 struct Files {
@@ -59,7 +59,7 @@ fn files(dir: &Path, name: &str) -> Files {
 
 type Tls = StreamOwned<ClientConnection, TcpStream>;
 
-/// A client that trusts one certificate.
+/// A client that trusts only one certificate.
 fn connect(address: SocketAddr, trusted: &CertificateDer<'static>) -> Client<Tls> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
@@ -71,7 +71,7 @@ fn connect(address: SocketAddr, trusted: &CertificateDer<'static>) -> Client<Tls
     let name = ServerName::try_from("localhost").unwrap();
     let connection = ClientConnection::new(Arc::new(config), name).unwrap();
     let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     Client::over(StreamOwned::new(connection, stream))
 }
 
@@ -91,11 +91,11 @@ fn requests_are_served_over_tls_and_plain_http_is_not() {
 
     let mut plain = program.connect();
     plain.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    let mut answer = Vec::new();
-    // An alert at most, then the end.
-    let _ = std::io::Read::read_to_end(&mut plain.stream, &mut answer);
-    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
-    // Neither that nor a client that goes within its handshake, or says nothing, holds others up.
+    let mut response = Vec::new();
+    // The server sends at most a TLS alert, then closes the connection.
+    let _ = std::io::Read::read_to_end(&mut plain.stream, &mut response);
+    assert!(!response.starts_with(b"HTTP"), "{response:?}");
+    // Neither plain HTTP nor a client that is silent or disconnects during the handshake delays others.
     let silent: Vec<Client> = (0..20).map(|_| program.connect()).collect();
     program.connect().send([22, 3, 1, 2, 0]);
     assert_eq!(
@@ -111,21 +111,21 @@ fn requests_are_served_over_tls_and_plain_http_is_not() {
 }
 
 impl Files {
-    /// Replaces the certificate, then the key, as programs that renew them do.
+    /// Replaces the certificate, then the key, as renewal programs do.
     fn copy_over(&self, other: &Files) {
         fs_err::copy(&self.certificate, &other.certificate).unwrap();
         fs_err::copy(&self.key, &other.key).unwrap();
     }
 }
 
-/// Whether a new connection is served with the certificate.
+/// Whether a new connection gets the certificate.
 fn serves(program: &Program, trusted: &CertificateDer<'static>) -> bool {
-    let answer = connect(program.address, trusted).try_get("/health");
-    answer.is_some_and(|answer| answer.status == 200)
+    let response = connect(program.address, trusted).try_get("/health");
+    response.is_some_and(|response| response.status == 200)
 }
 
 #[test]
-fn a_renewed_certificate_is_taken_up_by_itself_and_open_connections_go_on() {
+fn a_renewed_certificate_is_reloaded_and_open_connections_continue() {
     let dir = tempfile::tempdir().unwrap();
     let (old, new) = (files(dir.path(), "old"), files(dir.path(), "new"));
     let program = Program::start(&["--tls-cert", &old.certificate, "--tls-key", &old.key]);
@@ -136,7 +136,7 @@ fn a_renewed_certificate_is_taken_up_by_itself_and_open_connections_go_on() {
     new.copy_over(&old);
     let begun = Instant::now();
     while !serves(&program, &new.trusted) {
-        assert!(begun.elapsed() < PATIENCE, "{}", program.log());
+        assert!(begun.elapsed() < TIMEOUT, "{}", program.log());
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(!serves(&program, &old.trusted));
@@ -145,13 +145,13 @@ fn a_renewed_certificate_is_taken_up_by_itself_and_open_connections_go_on() {
 }
 
 #[test]
-fn a_hangup_reads_the_certificate_at_once_and_a_broken_file_leaves_the_old_one() {
+fn a_hangup_reloads_the_certificate_at_once_and_a_broken_file_keeps_the_old_one() {
     let dir = tempfile::tempdir().unwrap();
     let (old, new) = (files(dir.path(), "old"), files(dir.path(), "new"));
     let mut program = Program::start(&["--tls-cert", &old.certificate, "--tls-key", &old.key]);
-    let kept = "goes on with the old one";
+    let kept = "keeps the old one";
 
-    // A key of another certificate, a file that is no key, none at all, and a pipe that nobody writes to.
+    // The key of another certificate, a file without a key, no file, and a pipe without a writer.
     let steps: [&dyn Fn(); 4] = [
         &|| assert!(fs_err::copy(&new.key, &old.key).is_ok()),
         &|| fs_err::write(&old.key, "not a key").unwrap(),
@@ -174,19 +174,19 @@ fn a_hangup_reads_the_certificate_at_once_and_a_broken_file_leaves_the_old_one()
         assert!(serves(&program, &old.trusted));
     }
 
-    let read = |log: &str| log.contains("was read again").then_some(());
+    let read = |log: &str| log.contains("was reloaded").then_some(());
     assert!(read(&program.log()).is_none());
     fs_err::remove_file(&old.key).unwrap();
     new.copy_over(&old);
     program.signal("-HUP");
-    program.wait_for("that the certificate was read again", read);
+    program.wait_for("that the certificate was reloaded", read);
     assert!(serves(&program, &new.trusted) && !serves(&program, &old.trusted));
     program.signal("-TERM");
     assert_eq!(program.wait().0.code(), Some(0));
 }
 
 #[test]
-fn without_tls_a_hangup_is_logged_and_the_server_goes_on() {
+fn without_tls_a_hangup_is_logged_and_the_server_continues() {
     let mut program = Program::start(&[]);
     for count in 1..=2 {
         program.signal("-HUP");
@@ -212,13 +212,18 @@ fn files_with_a_byte_order_mark_are_read() {
 }
 
 #[test]
-fn a_client_that_trusts_another_certificate_does_not_talk_to_us() {
+fn a_client_that_trusts_another_certificate_does_not_connect() {
     let dir = tempfile::tempdir().unwrap();
     let (ours, other) = (files(dir.path(), "ours"), files(dir.path(), "other"));
     let program = Program::start(&["--tls-cert", &ours.certificate, "--tls-key", &ours.key]);
     let mut client = connect(program.address, &other.trusted);
     let hello = std::io::Write::write_all(&mut client.stream, b"GET /health HTTP/1.1\r\n\r\n");
-    assert!(hello.is_err() || client.try_answer().is_ok_and(|answer| answer.is_none()));
+    assert!(
+        hello.is_err()
+            || client
+                .try_response()
+                .is_ok_and(|response| response.is_none())
+    );
     assert_eq!(
         connect(program.address, &ours.trusted)
             .get("/health")
@@ -228,7 +233,7 @@ fn a_client_that_trusts_another_certificate_does_not_talk_to_us() {
 }
 
 #[test]
-fn files_that_cannot_serve_are_named_at_the_start() {
+fn unusable_certificate_files_are_named_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let (one, two) = (files(dir.path(), "one"), files(dir.path(), "two"));
     let empty = dir.path().join("empty.pem");

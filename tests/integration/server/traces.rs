@@ -1,4 +1,4 @@
-//! Traces: a stand-in for a collector takes what `--otlp-endpoint` sends.
+//! Traces: a stand-in for a collector receives what `--otlp-endpoint` sends.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
-use super::client::posted;
+use super::client::{embedding, with_header};
 use super::program::Program;
 
-/// What came, as sent: head and protobuf body.
+/// The received requests: head and protobuf body.
 type Received = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
-/// Takes what is posted to it; its address, and what came.
+/// Starts a collector. Returns its URL and the requests that it receives.
 fn collector() -> (String, Received) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -52,17 +52,21 @@ fn take(mut stream: TcpStream, received: &Received) {
     }
 }
 
-/// Whether `part` stands in a protobuf message, which has strings and ids as they are.
+/// Whether a protobuf message contains `part`. Strings and ids are not encoded in it.
 fn has(body: &[u8], part: &[u8]) -> bool {
     body.windows(part.len()).any(|window| window == part)
 }
 
-fn embed(program: &Program, headers: &str) {
-    let body = json!({"model": "fake", "input": "heart"}).to_string();
-    let request = posted("/v1/embeddings", &body);
+/// Embeds a text, with a `Traceparent` header if one is given.
+fn embed(program: &Program, traceparent: Option<&str>) {
+    let request = embedding(&json!("heart"));
+    let request = match traceparent {
+        Some(value) => with_header(&request, &format!("Traceparent: {value}")),
+        None => request,
+    };
     let mut client = program.connect();
-    client.send(request.replacen("\r\n\r\n", &format!("\r\n{headers}\r\n"), 1));
-    assert_eq!(client.answer().status, 200);
+    client.send(request);
+    assert_eq!(client.response().status, 200);
 }
 
 fn threads(program: &Program) -> Vec<String> {
@@ -74,20 +78,15 @@ fn threads(program: &Program) -> Vec<String> {
 }
 
 #[test]
-fn requests_are_traced_and_join_the_callers_trace() {
+fn requests_are_traced_within_the_callers_trace() {
     let (url, received) = collector();
     let program = Program::start(&["--otlp-endpoint", &url]);
     let (trace, parent) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
-    embed(
-        &program,
-        &format!("Traceparent: 00-{trace}-{parent}-01\r\n"),
-    );
-    // A header that is none, and a trace that the caller does not sample.
-    embed(&program, "Traceparent: nonsense\r\n");
-    embed(
-        &program,
-        "Traceparent: 00-11111111111111111111111111111111-2222222222222222-00\r\n",
-    );
+    embed(&program, Some(&format!("00-{trace}-{parent}-01")));
+    // An invalid header, and a trace that the caller does not sample.
+    embed(&program, Some("nonsense"));
+    let unsampled = "00-11111111111111111111111111111111-2222222222222222-00";
+    embed(&program, Some(unsampled));
     program.signal("-TERM");
     let (status, log) = program.wait();
     assert_eq!(status.code(), Some(0), "{log}");
@@ -121,14 +120,12 @@ fn requests_are_traced_and_join_the_callers_trace() {
 }
 
 #[test]
-fn without_a_collector_nothing_is_sent_and_no_thread_runs_for_it() {
+fn without_a_collector_nothing_is_sent_and_no_telemetry_thread_runs() {
     let (url, received) = collector();
     let program =
         Program::spawn(super::program::serve(&[]).env("OTEL_EXPORTER_OTLP_ENDPOINT", &url));
-    embed(
-        &program,
-        "Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n",
-    );
+    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    embed(&program, Some(traceparent));
     let threads = threads(&program);
     assert!(
         !threads
@@ -142,10 +139,10 @@ fn without_a_collector_nothing_is_sent_and_no_thread_runs_for_it() {
 }
 
 #[test]
-fn a_collector_that_is_away_costs_no_request_and_no_orderly_end() {
+fn an_unreachable_collector_fails_no_request_and_no_shutdown() {
     let program = Program::start(&["--otlp-endpoint", "http://127.0.0.1:9"]);
     let names = threads(&program);
-    // So the test above looks for the right name.
+    // This shows that the test above looks for the right name.
     assert!(
         names
             .iter()
@@ -153,7 +150,7 @@ fn a_collector_that_is_away_costs_no_request_and_no_orderly_end() {
         "{names:?}"
     );
     for _ in 0..20 {
-        embed(&program, "");
+        embed(&program, None);
     }
     program.signal("-TERM");
     let (status, log) = program.wait();

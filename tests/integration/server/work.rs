@@ -1,28 +1,28 @@
-//! Requests that ask for much more work or memory than a request may have.
+//! Requests that need far more work or memory than a request may have.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::client::{Answer, Client, embedding, posted};
+use super::client::{Client, Response, embedding, posted};
 use super::local::{Local, MAX_LENGTH, Setup};
 use super::program::Program;
 
 const MEGABYTE: usize = 1 << 20;
 
-fn embed(client: &mut Client, body: &Value) -> Answer {
+fn embed(client: &mut Client, body: &Value) -> Response {
     client.post("/v1/embeddings", body)
 }
 
-fn error(answer: &Answer) -> String {
-    answer.json()["error"]["message"]
+fn error(response: &Response) -> String {
+    response.json()["error"]["message"]
         .as_str()
         .unwrap()
         .to_owned()
 }
 
 #[test]
-fn texts_that_cannot_fit_are_refused_without_memory_or_time() {
+fn texts_that_cannot_fit_are_rejected_without_memory_or_time() {
     let program = Program::start(&["--max-length", "512"]);
     let mut client = program.connect();
     assert_eq!(client.embed(&json!("heart")).status, 200);
@@ -30,41 +30,41 @@ fn texts_that_cannot_fit_are_refused_without_memory_or_time() {
     for text in [" ", "\u{3000}", "\t \n", "a", "heart ", "심장", "e\u{301}"] {
         let text = text.repeat(16 * MEGABYTE / text.len());
         let begun = Instant::now();
-        let answer = embed(&mut client, &json!({"model": "fake", "input": text}));
+        let response = embed(&mut client, &json!({"model": "fake", "input": text}));
         let took = begun.elapsed();
         assert_eq!(
-            answer.outcome(),
+            response.outcome(),
             (400, "context_length_exceeded".to_owned()),
             "{}",
-            error(&answer)
+            error(&response)
         );
         assert!(took < Duration::from_secs(8), "{:?}: {took:?}", &text[..6]);
     }
     let grown = program.peak_memory().saturating_sub(before);
-    // Body, parsed text, and what JSON makes of it.
+    // The body, the parsed text, and the parser's buffer.
     assert!(grown < 256 * MEGABYTE, "memory grew by {grown} bytes");
 }
 
 #[test]
-fn a_text_that_is_cut_is_the_beginning_of_what_it_was() {
+fn a_text_truncated_at_the_end_keeps_its_beginning() {
     let local = Local::start();
     let text = "heart disease ".repeat(MAX_LENGTH);
-    let cut = |text: &str| {
+    let truncate = |text: &str| {
         let body = json!({"model": "fake", "input": text, "truncate": "end"});
         embed(&mut local.connect(), &body)
     };
-    // Twice the length is tokenised whole, a hundred times the length is not.
-    let (once, often) = (cut(&text), cut(&text.repeat(20)));
+    // A text of twice the maximum length is tokenised completely; one of a hundred times is not.
+    let (once, often) = (truncate(&text), truncate(&text.repeat(20)));
     assert_eq!(once.status, 200, "{}", String::from_utf8_lossy(&once.body));
     assert_eq!(once.vectors(), often.vectors());
     assert_eq!(often.json()["usage"]["total_tokens"], MAX_LENGTH);
 }
 
 #[test]
-fn a_text_whose_start_is_cut_is_the_end_of_what_it_was() {
+fn a_text_truncated_at_the_start_keeps_its_end() {
     let local = Local::start();
     for instruction in [None, Some("Find the disease:")] {
-        let cut = |text: &str| {
+        let truncate = |text: &str| {
             let body = json!({
                 "model": "fake", "input": text, "truncate": "start", "instruction": instruction,
             });
@@ -73,7 +73,7 @@ fn a_text_whose_start_is_cut_is_the_end_of_what_it_was() {
         for end in [" ", ".", "heart", "zz"] {
             let text = " heart disease".repeat(MAX_LENGTH) + end;
             let often = " heart disease".repeat(20 * MAX_LENGTH) + end;
-            let (once, often) = (cut(&text), cut(&often));
+            let (once, often) = (truncate(&text), truncate(&often));
             assert_eq!(once.vectors(), often.vectors(), "{instruction:?} {end:?}");
             assert_eq!(often.json()["usage"]["total_tokens"], MAX_LENGTH);
         }
@@ -81,7 +81,7 @@ fn a_text_whose_start_is_cut_is_the_end_of_what_it_was() {
 }
 
 #[test]
-fn an_instruction_longer_than_the_model_takes_is_refused_once_not_for_each_text() {
+fn an_instruction_beyond_the_maximum_length_is_checked_once_not_for_each_text() {
     let program = Program::start(&[]);
     let body = json!({
         "model": "fake",
@@ -90,16 +90,16 @@ fn an_instruction_longer_than_the_model_takes_is_refused_once_not_for_each_text(
         "truncate": "end",
     });
     let begun = Instant::now();
-    let answer = embed(&mut program.connect(), &body);
-    assert_eq!(answer.outcome(), (400, "invalid_value".to_owned()));
-    assert_eq!(answer.json()["error"]["param"], "instruction");
+    let response = embed(&mut program.connect(), &body);
+    assert_eq!(response.outcome(), (400, "invalid_value".to_owned()));
+    assert_eq!(response.json()["error"]["param"], "instruction");
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
 #[test]
-fn who_goes_leaves_no_tokenizing_behind() {
+fn a_disconnected_client_leaves_no_tokenising_behind() {
     let local = Local::start();
-    // Instructions of 28,000 tokens for 2,048 texts: minutes of tokenizing.
+    // Tokenising instructions of 28,000 tokens for 2,048 texts takes minutes.
     let body = json!({
         "model": "fake",
         "input": (0..2048).map(|n| format!("text {n}")).collect::<Vec<_>>(),
@@ -112,7 +112,7 @@ fn who_goes_leaves_no_tokenizing_behind() {
     }
     let begun = Instant::now();
     assert_eq!(local.connect().get("/livez").status, 200);
-    // The threads that tokenise are free again as soon as they have finished one text each.
+    // The tokeniser threads are free after at most one text each.
     let longer = json!({"model": "fake", "input": "heart ".repeat(200)});
     assert_eq!(embed(&mut local.connect(), &longer).status, 200);
     assert!(
@@ -123,7 +123,7 @@ fn who_goes_leaves_no_tokenizing_behind() {
 }
 
 #[test]
-fn tokenize_is_bounded() {
+fn tokenize_requests_are_limited() {
     let local = Local::start();
     let ask = |texts: Value| local.connect().post("/tokenize", &json!({"inputs": texts}));
     assert_eq!(ask(json!("heart")).status, 200);
@@ -133,7 +133,7 @@ fn tokenize_is_bounded() {
 }
 
 #[test]
-fn requests_share_a_budget_of_bytes_and_small_ones_keep_room() {
+fn requests_share_a_memory_budget_that_reserves_a_part_for_small_ones() {
     let mut setup = Setup::default();
     setup.http.request_memory = 64 * MEGABYTE;
     let local = setup.serve();
@@ -145,17 +145,17 @@ fn requests_share_a_budget_of_bytes_and_small_ones_keep_room() {
     let mut holders: Vec<Client> = (0..6).map(|_| local.connect()).collect();
     for holder in &mut holders {
         holder.send(&announced);
-        // The server closes the connection of a request that it refuses.
+        // The server closes the connection of a rejected request.
         let _ = std::io::Write::write_all(&mut holder.stream, &withheld);
     }
-    let refused = holders.iter_mut().filter(|holder| holder.is_answered());
-    let refused: Vec<Answer> = refused
-        .filter_map(|h| h.try_answer().ok().flatten())
+    let refused = holders.iter_mut().filter(|holder| holder.has_response());
+    let refused: Vec<Response> = refused
+        .filter_map(|h| h.try_response().ok().flatten())
         .collect();
     assert!(!refused.is_empty());
-    for answer in refused {
-        assert_eq!(answer.outcome(), (429, "overloaded".to_owned()));
-        assert!(answer.header("retry-after").is_some());
+    for response in refused {
+        assert_eq!(response.outcome(), (429, "overloaded".to_owned()));
+        assert!(response.header("retry-after").is_some());
     }
     assert_eq!(local.connect().embed(&json!("heart")).status, 200);
     drop(holders);
@@ -170,7 +170,7 @@ fn requests_share_a_budget_of_bytes_and_small_ones_keep_room() {
 }
 
 #[test]
-fn items_beyond_the_limit_are_not_kept() {
+fn items_beyond_the_limit_are_not_held_in_memory() {
     let program = Program::start(&[]);
     let before = program.memory();
     let body = format!(
@@ -179,14 +179,14 @@ fn items_beyond_the_limit_are_not_kept() {
     );
     let mut client = program.connect();
     client.send(posted("/v1/embeddings", &body));
-    let answer = client.answer();
-    assert_eq!(answer.outcome(), (400, "invalid_value".to_owned()));
+    let response = client.response();
+    assert_eq!(response.outcome(), (400, "invalid_value".to_owned()));
     let grown = program.peak_memory().saturating_sub(before);
     assert!(grown < 64 * MEGABYTE, "memory grew by {grown} bytes");
 }
 
 #[test]
-fn a_batch_that_nobody_waits_for_is_ended() {
+fn an_abandoned_batch_is_stopped() {
     let program = Program::start(&["--request-timeout", "600"]);
     let stopped = || {
         let text = String::from_utf8(program.connect().get("/metrics").body).unwrap();
@@ -196,7 +196,7 @@ fn a_batch_that_nobody_waits_for_is_ended() {
                 && !line.ends_with(" 0")
         })
     };
-    // Seconds of work for nano; clients go while it runs.
+    // This takes nano seconds; the clients disconnect while it runs.
     let long = json!("heart ".repeat(4000));
     for _ in 0..20 {
         let mut client = program.connect();
@@ -209,7 +209,7 @@ fn a_batch_that_nobody_waits_for_is_ended() {
         std::thread::sleep(Duration::from_millis(500));
     }
     assert!(stopped());
-    // The session is as good as before.
+    // The session still works.
     assert_eq!(
         program
             .connect()

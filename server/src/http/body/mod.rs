@@ -1,0 +1,145 @@
+//! Reads and parses request bodies: the one place that checks content type, content encoding, size, time and JSON.
+//!
+//! Chunks go straight into the one buffer that is kept, and each is counted before there is memory for it. `parse` turns the
+//! buffer into a value without a JSON tree in between.
+
+use std::time::Duration;
+
+use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::rt::time::timeout;
+use actix_web::web::{Bytes, Payload};
+use actix_web::{HttpMessage, HttpRequest};
+use futures_util::StreamExt as _;
+use serde::de::DeserializeOwned;
+
+use self::content_encoding::ContentEncoding;
+use crate::http::errors::ApiError;
+use crate::http::limits::memory_budget::{CountedBuffer, Reservation};
+use crate::http::pipeline::blocking;
+use crate::http::state::AppState;
+
+mod content_encoding;
+mod parse;
+mod unknown_nulls;
+
+pub(crate) use parse::parse;
+
+/// The limit of a body in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyLimit(pub(crate) usize);
+
+/// The time limit for a body to arrive.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyTimeout(pub(crate) Duration);
+
+/// Bodies of more bytes are parsed off the threads that serve connections.
+const LARGE: usize = 64 << 10;
+
+/// A parsed body, and its memory.
+pub(crate) struct Parsed<T> {
+    pub(crate) value: T,
+    pub(crate) reservation: Reservation,
+}
+
+/// Reads and parses a JSON body.
+///
+/// # Errors
+/// The body is too large, too slow, cut short, not announced as JSON, in an unsupported content encoding, not JSON, or not a
+/// `T`. The last error names the field.
+pub(crate) async fn json<T: DeserializeOwned + Send + 'static>(
+    state: &AppState,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<Parsed<T>, ApiError> {
+    let kind = request.content_type();
+    if !kind.eq_ignore_ascii_case("application/json")
+        && !kind.to_ascii_lowercase().ends_with("+json")
+    {
+        return Err(ApiError::UnsupportedMediaType);
+    }
+    let encoding = ContentEncoding::of(request)?;
+    let limit = request
+        .app_data::<BodyLimit>()
+        .map_or(2 << 20, |limit| limit.0);
+    let mut reservation = state.budget.reservation();
+    let bytes = read(request, payload, limit, &mut reservation).await?;
+    let length = bytes.len();
+    let parse = move || {
+        let (body, reservation) = decode(bytes, encoding, limit, reservation)?;
+        parse_counted(&body, reservation)
+    };
+    // The size of a compressed body is unknown until it is decoded.
+    if length > LARGE || encoding != ContentEncoding::Identity {
+        blocking(parse).await
+    } else {
+        parse()
+    }
+}
+
+/// Decodes a body. Afterwards the reservation covers only the decoded bytes.
+fn decode(
+    bytes: Bytes,
+    encoding: ContentEncoding,
+    limit: usize,
+    mut reservation: Reservation,
+) -> Result<(Bytes, Reservation), ApiError> {
+    match encoding {
+        ContentEncoding::Identity => Ok((bytes, reservation)),
+        ContentEncoding::Gzip => {
+            let compressed = reservation.bytes();
+            let decoded = content_encoding::gunzip(&bytes, limit, &mut reservation)?;
+            drop(bytes);
+            reservation.release(compressed);
+            Ok((decoded.into(), reservation))
+        }
+    }
+}
+
+/// Parses a body within the memory budget. Afterwards the reservation covers only the value.
+fn parse_counted<T: DeserializeOwned>(
+    bytes: &[u8],
+    mut reservation: Reservation,
+) -> Result<Parsed<T>, ApiError> {
+    let read = reservation.bytes();
+    // The value is about as large as the body, and both exist for a while.
+    reservation.add(bytes.len())?;
+    let value = parse(bytes)?;
+    reservation.release(read);
+    Ok(Parsed { value, reservation })
+}
+
+/// Receives a body within the limits of size, time and memory.
+async fn read(
+    request: &HttpRequest,
+    payload: Payload,
+    limit: usize,
+    reservation: &mut Reservation,
+) -> Result<Bytes, ApiError> {
+    let time_limit = request
+        .app_data::<BodyTimeout>()
+        .map_or(Duration::from_secs(60), |timeout| timeout.0);
+    // A body whose announced length is too large is not read at all.
+    let announced = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(ApiError::BodyTooLarge { limit });
+    }
+    timeout(time_limit, read_chunks(payload, limit, reservation))
+        .await
+        .unwrap_or(Err(ApiError::SlowBody { limit: time_limit }))
+}
+
+async fn read_chunks(
+    mut payload: Payload,
+    limit: usize,
+    reservation: &mut Reservation,
+) -> Result<Bytes, ApiError> {
+    let mut body = CountedBuffer::new(limit);
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|error| ApiError::UnreadableBody(error.to_string()))?;
+        body.extend(&chunk, reservation)?;
+    }
+    Ok(body.into_bytes().into())
+}

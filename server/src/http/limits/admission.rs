@@ -1,0 +1,299 @@
+//! Admission control: limits the texts that a model has accepted and that have no response yet, in total and per caller.
+//!
+//! A request of more than an eighth of the queue leaves an eighth to smaller ones. A lone caller may have all the rest.
+//! When several callers want capacity, each gets a part by its weight, and a caller that holds more is rejected until it
+//! holds no more than its part.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use lexivec_runtime::{Caller, Error};
+
+use crate::http::errors::ApiError;
+
+/// Requests of more than this part of the queue leave as much to smaller ones.
+const RESERVED_PART: usize = 8;
+/// A rejected caller keeps its claim to a part for so long, because its client tries again.
+const CLAIM_LASTS: Duration = Duration::from_secs(10);
+/// From this many callers on, callers without texts or a claim are forgotten.
+const PRUNE_FROM: usize = 1024;
+
+/// The admission control of one model; clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Admission {
+    capacity: usize,
+    admitted: Arc<Mutex<Admitted>>,
+}
+
+/// The texts that were admitted and have no response yet.
+#[derive(Debug, Default)]
+struct Admitted {
+    texts: usize,
+    callers: HashMap<u64, CallerTexts>,
+}
+
+/// One caller's part of the admitted texts.
+#[derive(Debug, Default)]
+struct CallerTexts {
+    texts: usize,
+    weight: u32,
+    rejected: Option<Instant>,
+}
+
+impl CallerTexts {
+    /// Whether the caller has texts here, or was rejected recently.
+    fn is_present(&self) -> bool {
+        self.texts > 0 || self.rejected.is_some_and(|at| at.elapsed() < CLAIM_LASTS)
+    }
+}
+
+/// Admitted texts. They count until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    admission: Admission,
+    caller: u64,
+    texts: usize,
+}
+
+/// Why a request was not admitted. Nothing of it was computed, and a retry may succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// Other texts fill the queue.
+    #[error(
+        "too many texts are waiting: the queue holds {capacity} texts and has {waiting}, so the {texts} texts of this \
+         request do not fit: try again later"
+    )]
+    QueueFull {
+        /// The texts of the request.
+        texts: usize,
+        /// The texts in the queue.
+        waiting: usize,
+        /// The size of the queue.
+        capacity: usize,
+    },
+    /// The request fits only into the part of the queue that is reserved for small requests.
+    #[error(
+        "too many texts are waiting for a request of {texts} texts: the queue holds {capacity} texts and has {waiting}, and \
+         {reserved} places are reserved for small requests: try again later, or send fewer texts per request"
+    )]
+    Reserved {
+        /// The texts of the request.
+        texts: usize,
+        /// The texts in the queue.
+        waiting: usize,
+        /// The size of the queue.
+        capacity: usize,
+        /// The places for small requests.
+        reserved: usize,
+    },
+    /// The caller has its part of the queue, and other callers want theirs.
+    #[error(
+        "this client has {own} texts waiting, and the {texts} texts of this request exceed its part of the queue, which \
+         is {part} texts while other clients are waiting: try again later"
+    )]
+    PartExceeded {
+        /// The texts of the request.
+        texts: usize,
+        /// The caller's texts in the queue.
+        own: usize,
+        /// The caller's part of the queue.
+        part: usize,
+    },
+}
+
+impl Admission {
+    /// Creates admission control for a queue of `capacity` texts.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            admitted: Arc::default(),
+        }
+    }
+
+    /// The most texts that may be admitted and have no response yet.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Admits all texts of a request, or none.
+    ///
+    /// # Errors
+    /// [`ApiError::AtCapacity`]; [`Error::InvalidInput`] if the texts never fit.
+    pub(crate) fn admit(&self, texts: usize, caller: Caller) -> Result<Permit, ApiError> {
+        if texts > self.capacity {
+            let reason = format!(
+                "the request has {texts} texts, and this server accepts at most {} at a time: send fewer texts per request",
+                self.capacity
+            );
+            let field = "input";
+            return Err(Error::InvalidInput { field, reason }.into());
+        }
+        let mut admitted = self.lock();
+        if admitted.callers.len() >= PRUNE_FROM {
+            admitted.callers.retain(|_, caller| caller.is_present());
+        }
+        let fits = self.check(&admitted, texts, caller);
+        let own = admitted.callers.entry(caller.flow).or_default();
+        own.weight = caller.weight;
+        if let Err(rejection) = fits {
+            own.rejected = Some(Instant::now());
+            return Err(rejection.into());
+        }
+        own.texts += texts;
+        own.rejected = None;
+        admitted.texts += texts;
+        drop(admitted);
+        Ok(Permit {
+            admission: self.clone(),
+            caller: caller.flow,
+            texts,
+        })
+    }
+
+    fn check(&self, admitted: &Admitted, texts: usize, caller: Caller) -> Result<(), Rejection> {
+        let (capacity, waiting) = (self.capacity, admitted.texts);
+        let free = capacity - waiting;
+        if texts > free {
+            return Err(Rejection::QueueFull {
+                texts,
+                waiting,
+                capacity,
+            });
+        }
+        let reserved = capacity / RESERVED_PART;
+        let is_large = texts > reserved && texts + reserved <= capacity;
+        if is_large && free < texts + reserved {
+            return Err(Rejection::Reserved {
+                texts,
+                waiting,
+                capacity,
+                reserved,
+            });
+        }
+        let own = admitted.callers.get(&caller.flow);
+        let own = own.map_or(0, |caller| caller.texts);
+        let others = admitted.callers.iter();
+        let others = others.filter(|(flow, other)| **flow != caller.flow && other.is_present());
+        let others: u64 = others.map(|(_, other)| u64::from(other.weight)).sum();
+        if others == 0 || own == 0 {
+            return Ok(());
+        }
+        let weight = u64::from(caller.weight);
+        let part = (capacity - reserved) as u64 * weight / (others + weight);
+        if (own + texts) as u64 <= part {
+            return Ok(());
+        }
+        let part = part as usize;
+        Err(Rejection::PartExceeded { texts, own, part })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Admitted> {
+        // No code under the lock leaves the counts half-changed.
+        self.admitted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut admitted = self.admission.lock();
+        admitted.texts -= self.texts;
+        if let Some(caller) = admitted.callers.get_mut(&self.caller) {
+            caller.texts -= self.texts;
+            if !caller.is_present() {
+                admitted.callers.remove(&self.caller);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(flow: u64, weight: u32) -> Caller {
+        Caller {
+            flow,
+            weight,
+            deadline: None,
+        }
+    }
+
+    fn rejection(admitted: Result<Permit, ApiError>) -> Rejection {
+        match admitted {
+            Err(ApiError::AtCapacity(rejection)) => rejection,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_lone_caller_gets_nearly_all_capacity_and_yields_when_another_comes() {
+        let admission = Admission::new(80);
+        let [a, b] = [caller(1, 1), caller(2, 1)];
+        let mut permits: Vec<Permit> = (0..3).map(|_| admission.admit(20, a).unwrap()).collect();
+        // An eighth is reserved for small requests.
+        assert_eq!(
+            rejection(admission.admit(20, a)),
+            Rejection::Reserved {
+                texts: 20,
+                waiting: 60,
+                capacity: 80,
+                reserved: 10
+            }
+        );
+        let small = admission.admit(5, a).unwrap();
+        assert_eq!(
+            rejection(admission.admit(30, b)),
+            Rejection::QueueFull {
+                texts: 30,
+                waiting: 65,
+                capacity: 80
+            }
+        );
+        // The other caller has a claim now, so the first may not take back what it releases.
+        permits.pop();
+        assert_eq!(
+            rejection(admission.admit(20, a)),
+            Rejection::PartExceeded {
+                texts: 20,
+                own: 45,
+                part: 35
+            }
+        );
+        let other = admission.admit(20, b).unwrap();
+        drop((permits, small, other));
+        let admitted = admission.lock();
+        assert!(admitted.callers.values().all(|caller| caller.texts == 0));
+        assert_eq!(admitted.texts, 0);
+    }
+
+    #[test]
+    fn parts_follow_weights_and_one_request_per_caller_is_always_possible() {
+        let admission = Admission::new(80);
+        let [a, b] = [caller(1, 3), caller(2, 1)];
+        let first = admission.admit(10, a).unwrap();
+        let second = admission.admit(10, b).unwrap();
+        // Of 70: 52 and 17.
+        assert!(admission.admit(10, b).is_err());
+        let more = admission.admit(40, a).unwrap();
+        // A caller without texts may have one request of any size that fits.
+        drop(second);
+        let large = admission.admit(20, b).unwrap();
+        assert!(admission.admit(1, b).is_err());
+        drop((first, more, large));
+        assert!(admission.admit(60, b).is_ok());
+    }
+
+    #[test]
+    fn a_request_that_never_fits_is_invalid() {
+        let admission = Admission::new(8);
+        assert!(matches!(
+            admission.admit(9, caller(1, 1)),
+            Err(ApiError::Runtime {
+                source: Error::InvalidInput { .. },
+                ..
+            })
+        ));
+        assert!(admission.admit(8, caller(1, 1)).is_ok());
+    }
+}

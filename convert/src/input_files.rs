@@ -1,5 +1,5 @@
-//! Notices that files of a checkpoint change while they are converted: the model would be made of two checkpoints, and its
-//! verification reads the same files.
+//! Detects files of a checkpoint that change while they are converted. Otherwise the model could mix two checkpoints, and
+//! verification, which reads the same files, would not notice.
 
 use std::path::PathBuf;
 
@@ -7,11 +7,13 @@ use lexivec_models::{Checkpoint, Error as ModelError, FileIdentity};
 
 use crate::error::{Error, Result};
 
-/// The files that a conversion reads, as they were when it began.
+/// The identities of a conversion's input files at its start.
 #[derive(Debug)]
-pub(crate) struct Inputs(Vec<(PathBuf, FileIdentity)>);
+pub(crate) struct InputFiles(Vec<(PathBuf, FileIdentity)>);
 
-impl Inputs {
+impl InputFiles {
+    /// Records the identity of every file that the conversion reads.
+    ///
     /// # Errors
     /// A file is missing.
     pub(crate) fn snapshot(checkpoint: &Checkpoint) -> Result<Self> {
@@ -23,10 +25,12 @@ impl Inputs {
         Ok(Self(files.map(identify).collect::<Result<_>>()?))
     }
 
+    /// Checks that no file has changed since the snapshot.
+    ///
     /// # Errors
-    /// [`Error::Changed`]: a file is not what it was.
+    /// [`Error::Changed`] names the first file that has.
     pub(crate) fn check(&self) -> Result<()> {
-        // A conversion links weights, which is no change.
+        // The conversion itself may add hard links to weight files, which does not change their contents.
         let is_changed = |(path, before): &&(PathBuf, FileIdentity)| {
             let now = FileIdentity::read(path).ok();
             now.is_none_or(|now| !now.has_same_contents(*before))

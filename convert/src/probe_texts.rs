@@ -1,13 +1,13 @@
-//! The texts on which a conversion is verified: short and long, many scripts, code, and the inputs on which float16
-//! conversions of Qwen3-Embedding are known to overflow ("import…", "importance of life").
+//! The probe texts, on which conversions are verified: short and long ones, many scripts, code, and the inputs on which
+//! float16 conversions of Qwen3-Embedding are known to overflow ("import…", "importance of life").
 
-/// Texts of one line each.
+/// One text per line.
 const LINES: &str = include_str!("../data/probes.txt");
 /// Repeated to make a document of a few hundred tokens.
 const SENTENCE: &str = "The patient was admitted with acute chest pain, and the court held that the contract was void. ";
 const REPETITIONS: usize = 24;
 
-/// The probe text whose vector is recorded for sessions to be tested with.
+/// The probe text whose vector the manifest records, so that sessions can test themselves.
 pub(crate) fn known_text() -> String {
     lexivec_models::with_instruction("Represent the medical concept:", "cardiac arrest")
 }

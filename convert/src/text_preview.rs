@@ -1,9 +1,13 @@
-//! Texts in messages and reports.
+//! Previews of texts for messages and reports.
 
-/// A text's first characters, as many as are `shown`, and an ellipsis where there are more.
+/// The first `length` characters of a text, and an ellipsis if there are more.
+///
+/// ```
+/// assert_eq!(lexivec_convert::text_preview("cardiac arrest", 7), "cardiac…");
+/// ```
 #[must_use]
-pub fn shortened(text: &str, shown: usize) -> String {
-    match text.char_indices().nth(shown) {
+pub fn text_preview(text: &str, length: usize) -> String {
+    match text.char_indices().nth(length) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
@@ -11,11 +15,11 @@ pub fn shortened(text: &str, shown: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::shortened;
+    use super::text_preview;
 
     #[test]
-    fn characters_are_counted_and_not_cut() {
-        assert_eq!(shortened("心脏骤停", 4), "心脏骤停");
-        assert_eq!(shortened("心脏骤停", 3), "心脏骤…");
+    fn whole_characters_are_counted() {
+        assert_eq!(text_preview("心脏骤停", 4), "心脏骤停");
+        assert_eq!(text_preview("心脏骤停", 3), "心脏骤…");
     }
 }

@@ -34,7 +34,7 @@ pub use hub::{HubOptions, Progress, download, endpoint, hub_cache, is_hub_id, re
 pub use identity::FileIdentity;
 pub use instructions::{Instruction, Instructions, Role};
 pub use manifest::{
-    Dimensions, FORMAT_VERSION, KnownAnswer, MANIFEST_FILE, Manifest, ProductPlan, Quantization,
+    Dimensions, FORMAT_VERSION, KnownAnswer, LinearPlan, MANIFEST_FILE, Manifest, Quantization,
     Source, Verification, WeightStorage,
 };
 pub use paths::cache_dir;

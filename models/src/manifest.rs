@@ -108,24 +108,25 @@ pub struct Quantization {
     pub min_cosine: f64,
     /// The mean cosine found on a part of these texts, for which nothing was rounded.
     pub mean_cosine: f64,
-    /// Every product of linear layers, in the order of the network.
-    pub products: Vec<ProductPlan>,
+    /// Every linear group (layers that read the same input, such as query, key and value), in the order of the network.
+    #[serde(alias = "products")]
+    pub linear_layers: Vec<LinearPlan>,
 }
 
-/// How one product of linear layers is computed.
+/// How one linear group is computed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ProductPlan {
+pub struct LinearPlan {
     /// Its layers: `layers.0.self_attn.q_proj+k_proj+v_proj`.
     pub name: String,
     /// The number format.
     pub precision: LinearPrecision,
-    /// SmoothQuant's strength; none where the product is not smoothed.
+    /// SmoothQuant's strength; `None` if the group is not smoothed.
     pub smoothing: Option<f32>,
     /// How weights became codes: `nearest`, `clipped` or `gptq`.
     pub rounding: String,
-    /// How far the embedding moves, as mean 1 - cosine, with this product alone quantised, as coarsely as the precision
-    /// allows.
-    pub effect: f64,
+    /// The mean of 1 - cosine if only this group is quantised, as coarsely as the precision allows.
+    #[serde(alias = "effect")]
+    pub sensitivity: f64,
 }
 
 /// The checkpoint a model was made from.

@@ -1,12 +1,16 @@
-//! Retrieval sets in the form of BEIR (Thakur et al. 2021): `corpus.jsonl`, `queries.jsonl`, `qrels/*.tsv`.
+//! Reads retrieval sets in the form of BEIR (Thakur et al. 2021): `corpus.jsonl`, `queries.jsonl`, `qrels/*.tsv`.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
-use lexivec_convert::compare::{Query, Retrieval};
 use lexivec_models::text;
 use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::retrieval::{Query, Retrieval};
+
+/// The files of a set, for errors.
+const FORM: &str = "a retrieval set is a folder with corpus.jsonl, queries.jsonl and qrels/*.tsv";
 
 #[derive(Deserialize)]
 struct Line {
@@ -18,7 +22,7 @@ struct Line {
     text: String,
 }
 
-/// Some sets number their texts.
+/// The id of a text, which is a number in some sets.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Id {
@@ -35,17 +39,12 @@ impl Id {
     }
 }
 
-/// Reads the set in a folder, with the judgements of `qrels/SPLIT.tsv`; without a split, `test.tsv`, or the only file
-/// there is. Queries without a relevant document are left out.
+/// Reads the set in a folder, with the judgements of `qrels/SPLIT.tsv`. Without a split, reads `test.tsv` or the only file in
+/// `qrels`. Queries without a relevant document are left out.
 ///
 /// # Errors
-/// A file is missing or damaged, or a judgement names a query or document that is in none of the files; the line is
-/// named.
-pub fn read(
-    dir: &Path,
-    split: Option<&str>,
-    instruction: Option<String>,
-) -> anyhow::Result<Retrieval> {
+/// A file is missing or damaged, or a judgement names an unknown query or document. The error names the line.
+pub fn read(dir: &Path, split: Option<&str>, instruction: Option<String>) -> Result<Retrieval> {
     let corpus = texts(&dir.join("corpus.jsonl"))?;
     let queries = texts(&dir.join("queries.jsonl"))?;
     let path = judgements(dir, split)?;
@@ -59,23 +58,35 @@ pub fn read(
         }
         let columns: Vec<&str> = line.split('\t').map(str::trim).collect();
         let [query, document, score] = columns.as_slice() else {
-            bail!(
-                "{place}: {} columns, where query, document and score were expected, separated by tabs",
-                columns.len()
-            );
+            return Err(damaged(
+                &place,
+                format!(
+                    "{} columns, where query, document and score were expected, separated by tabs",
+                    columns.len()
+                ),
+            ));
         };
         let Ok(gain) = score.parse::<f64>() else {
             // The first line may name the columns.
             if i == 0 {
                 continue;
             }
-            bail!("{place}: the score `{score}` is no number");
+            return Err(damaged(
+                &place,
+                format!("the score `{score}` is not a number"),
+            ));
         };
         let Some(query) = places.get(query) else {
-            bail!("{place}: the query `{query}` is not in queries.jsonl");
+            return Err(damaged(
+                &place,
+                format!("the query `{query}` is not in queries.jsonl"),
+            ));
         };
         let Some(document) = documents.get(document) else {
-            bail!("{place}: the document `{document}` is not in corpus.jsonl");
+            return Err(damaged(
+                &place,
+                format!("the document `{document}` is not in corpus.jsonl"),
+            ));
         };
         judged[*query].push((*document, gain));
     }
@@ -92,7 +103,8 @@ pub fn read(
         .filter(|query| query.judged.iter().any(|(_, gain)| *gain > 0.0))
         .collect();
     if queries.is_empty() {
-        bail!("{}: no query has a relevant document", path.display());
+        let reason = "no query has a relevant document".to_owned();
+        return Err(damaged(path.display(), reason));
     }
     Ok(Retrieval {
         name: dir.display().to_string(),
@@ -102,23 +114,29 @@ pub fn read(
     })
 }
 
-/// Ids and texts of a .jsonl file. A document's title stands before its text, as in BEIR.
-fn texts(path: &Path) -> anyhow::Result<Vec<(String, String)>> {
-    let content = text::read(path).with_context(
-        || "a retrieval set is a folder with corpus.jsonl, queries.jsonl and qrels/*.tsv",
-    )?;
+fn damaged(place: impl ToString, reason: String) -> Error {
+    Error::DataSet {
+        place: place.to_string(),
+        reason,
+    }
+}
+
+/// The ids and texts of a .jsonl file. A document's title precedes its text, as in BEIR.
+fn texts(path: &Path) -> Result<Vec<(String, String)>> {
+    let content = text::read(path).map_err(|error| damaged(FORM, error.to_string()))?;
     let mut found = Vec::new();
     for (i, line) in content.lines().enumerate() {
         if line.trim().is_empty() {
             continue;
         }
-        let line: Line = serde_json::from_str(line).with_context(|| {
+        let line: Line = serde_json::from_str(line).map_err(|error| {
             let place = format!("{}:{}", path.display(), i + 1);
-            format!("{place}: the line is no JSON object with `_id` and `text`")
+            let reason = "the line is not a JSON object with `_id` and `text`";
+            damaged(place, format!("{reason}: {error}"))
         })?;
         let title = line.title.unwrap_or_default();
         let text = format!("{title} {}", line.text);
-        // Some corpora have documents without text; a tokenizer wants a character.
+        // Some corpora have documents without text, but a tokenizer needs at least one character.
         let text = match text.trim() {
             "" => " ",
             text => text,
@@ -129,7 +147,8 @@ fn texts(path: &Path) -> anyhow::Result<Vec<(String, String)>> {
     if ids.len() < found.len() {
         let twice = (0..found.len()).find(|i| ids[found[*i].0.as_str()] != *i);
         let id = twice.map_or("", |i| found[i].0.as_str());
-        bail!("{}: the id `{id}` is there twice", path.display());
+        let reason = format!("the id `{id}` occurs twice");
+        return Err(damaged(path.display(), reason));
     }
     Ok(found)
 }
@@ -139,7 +158,7 @@ fn positions(texts: &[(String, String)]) -> HashMap<&str, usize> {
     ids.map(|(i, (id, _))| (id.as_str(), i)).collect()
 }
 
-fn judgements(dir: &Path, split: Option<&str>) -> anyhow::Result<PathBuf> {
+fn judgements(dir: &Path, split: Option<&str>) -> Result<PathBuf> {
     let folder = dir.join("qrels");
     let mut files: Vec<PathBuf> = fs_err::read_dir(&folder)?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -155,14 +174,13 @@ fn judgements(dir: &Path, split: Option<&str>) -> anyhow::Result<PathBuf> {
         _ => {
             let names: Vec<_> = files
                 .iter()
-                .filter_map(|f| Some(f.file_stem()?.to_string_lossy()))
+                .filter_map(|f| Some(f.file_stem()?.to_string_lossy().into_owned()))
                 .collect();
-            bail!(
-                "{}: there is no {}; choose among the splits {} with --split",
-                folder.display(),
-                wanted.file_name().unwrap_or_default().to_string_lossy(),
-                names.join(", ")
-            )
+            Err(Error::MissingSplit {
+                folder,
+                file: format!("{}.tsv", split.unwrap_or("test")),
+                splits: names,
+            })
         }
     }
 }
@@ -232,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_names_file_line_and_id() {
+    fn errors_name_file_line_and_id() {
         let message = |qrels: &[(&str, &str)], split| {
             let dir = set(qrels);
             format!("{:#}", read(dir.path(), split, None).unwrap_err())
@@ -245,13 +263,13 @@ mod tests {
         let query = message(&[("test.tsv", "q9\td1\t1\n")], None);
         assert!(query.contains("test.tsv:1: the query `q9` is not in queries.jsonl"));
         let score = message(&[("test.tsv", "q1\td1\t1\nq1\td1\thigh\n")], None);
-        assert!(score.contains("test.tsv:2: the score `high` is no number"));
+        assert!(score.contains("test.tsv:2: the score `high` is not a number"));
         let columns = message(&[("test.tsv", "q1 0 d1 1\n")], None);
         assert!(columns.contains("test.tsv:1: 1 columns"));
         let nothing = message(&[("test.tsv", "q1\td1\t0\n")], None);
         assert!(nothing.contains("no query has a relevant document"));
         let split = message(&[("dev.tsv", TEST), ("train.tsv", TEST)], None);
-        assert!(split.contains("there is no test.tsv; choose among the splits dev, train"));
+        assert!(split.contains("there is no test.tsv; the set has the splits dev, train"));
         let split = message(&[("dev.tsv", TEST)], Some("train"));
         assert!(split.contains("there is no train.tsv"));
 
@@ -263,10 +281,10 @@ mod tests {
         )
         .unwrap();
         let twice = format!("{:#}", read(dir.path(), None, None).unwrap_err());
-        assert!(twice.contains("the id `d1` is there twice"));
+        assert!(twice.contains("the id `d1` occurs twice"));
         fs_err::write(&corpus, "{\"id\":\"d1\"}\n").unwrap();
         let damaged = format!("{:#}", read(dir.path(), None, None).unwrap_err());
-        assert!(damaged.contains("corpus.jsonl:1: the line is no JSON object with `_id`"));
+        assert!(damaged.contains("corpus.jsonl:1: the line is not a JSON object with `_id`"));
         fs_err::remove_file(&corpus).unwrap();
         let missing = format!("{:#}", read(dir.path(), None, None).unwrap_err());
         assert!(

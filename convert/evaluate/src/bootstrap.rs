@@ -1,14 +1,14 @@
-//! How far a figure would move if other texts of the same kind had been measured.
+//! Bootstrap confidence intervals: how far a figure would move on other texts of the same kind.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::statistics::{mean, quantile};
+use crate::statistics::{mean, quantile};
 
-/// What the intervals cover of the resampled figures.
+/// The confidence level of the intervals.
 pub const CONFIDENCE: f64 = 0.95;
 
-/// A confidence interval, both ends included.
+/// A confidence interval with inclusive ends.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// The lower end.
@@ -17,22 +17,23 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// How often, and from which seed, is drawn.
+/// The number of resamples and their seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bootstrap {
-    /// Resamples; 0 for no intervals.
+    /// The number of resamples; 0 for no intervals.
     pub resamples: usize,
-    /// The same seed gives the same interval.
+    /// The seed. The same seed gives the same interval.
     pub seed: u64,
 }
 
 impl Bootstrap {
-    /// The percentile interval (Efron 1979; Efron & Tibshirani 1993, chapter 13) of a statistic over `n` units, which
-    /// is given the positions drawn, with replacement. Where the statistic is undefined for a draw, the draw is left
-    /// out. `None` of fewer than two units, of no draw, or without resamples.
+    /// The percentile interval (Efron 1979; Efron & Tibshirani 1993, chapter 13) of a statistic over `n` units. `statistic` is
+    /// given positions drawn with replacement. Draws for which it is undefined are left out. Returns `None` for fewer than two
+    /// units, without resamples, or if the statistic is undefined for all draws.
     ///
-    /// For the difference of two systems on the same units the statistic takes both values of a unit drawn: a paired
-    /// bootstrap, which is narrower than two separate ones, for what is hard for one is hard for the other.
+    /// For the difference of two systems on the same units, the statistic should use both values of each drawn unit. That is a
+    /// paired bootstrap, which is narrower than two separate ones, because units that are hard for one system are usually hard
+    /// for the other.
     #[must_use]
     pub fn interval(
         self,
@@ -78,7 +79,7 @@ mod tests {
     };
 
     #[test]
-    fn the_interval_of_what_never_varies_is_a_point() {
+    fn the_interval_of_a_constant_is_a_point() {
         let interval = BOOTSTRAP.mean(&[1.0; 40]).unwrap();
         assert_eq!((interval.low, interval.high), (1.0, 1.0));
         assert_eq!(BOOTSTRAP.mean(&[1.0]), None);
@@ -100,11 +101,11 @@ mod tests {
         assert_ne!(BOOTSTRAP.mean(&values), other.mean(&values));
     }
 
-    /// Of 200 samples of 60 uniform numbers, the 95 % interval of the mean holds the true mean in about 95 %: with 190
-    /// expected and a standard deviation of 3.1, 178 to 199 is four deviations and the percentile method's slight
-    /// optimism in small samples.
+    /// Of 200 samples of 60 uniform numbers, the 95 % interval should cover the true mean in about 190, with a standard
+    /// deviation of 3.1. The bounds allow four deviations, and the percentile method's slightly narrow intervals in small
+    /// samples.
     #[test]
-    fn the_true_mean_is_covered_as_often_as_promised() {
+    fn the_true_mean_is_covered_as_often_as_the_level_says() {
         let mut random = fastrand::Rng::with_seed(1);
         let covered = (0..200).filter(|_| {
             let sample: Vec<f64> = (0..60).map(|_| random.f64()).collect();

@@ -1,67 +1,66 @@
-//! A comparison from beginning to end: embed the data with each side, then hold a candidate against the baseline.
+//! A comparison from start to finish: embeds the data with each system, then compares a candidate with the baseline.
 
 use std::time::Duration;
 
-use super::bootstrap::Bootstrap;
-use super::embedder::{Embedded, Side};
-use super::error::{Error, Result};
-use super::groups::{groups, script};
-use super::histogram::Histogram;
-use super::layers::layer_errors;
-use super::pairs::{ScoredPair, pair_cosines, pair_measures, spearman_change};
-use super::quality::{Measuring, cosines};
-use super::report::{Baseline, Candidate, Change, TextName, WorstText};
-use super::retrieval::{QueryScores, Retrieval, ndcg_change};
-use super::sample::{Sample, draw};
-use super::speed;
-use super::vectors::Vectors;
-use crate::progress::Progress;
-use crate::shortened::shortened;
+use crate::bootstrap::Bootstrap;
+use crate::error::{Error, Result};
+use crate::histogram::Histogram;
+use crate::layer_errors::{LayerError, layer_errors};
+use crate::quality::{Measuring, cosines};
+use crate::report::{Baseline, Candidate, Change, TextName, WorstText};
+use crate::retrieval::{QueryScores, Retrieval, ndcg_change};
+use crate::sample_texts::{Sample, draw};
+use crate::scored_pairs::{PairMeasures, ScoredPair, pair_cosines, pair_measures, spearman_change};
+use crate::speed::{self, Speed};
+use crate::system::{Embedded, System};
+use crate::text_groups::{groups, script};
+use crate::vectors::Vectors;
+use lexivec_convert::Progress;
+use lexivec_convert::text_preview;
 
-/// Texts handed to a side at once.
+/// Texts that a system is given at a time.
 pub const CHUNK: usize = 256;
-/// Worst texts that are named.
+/// The number of worst texts in a report.
 const WORST: usize = 20;
-/// Characters of a text that reports show.
+/// The length of a text's preview in reports.
 const SHOWN: usize = 240;
-/// Texts whose speed is measured, and their characters together.
+/// The most texts whose speed is measured, and their most characters together.
 const SPEED_TEXTS: (usize, usize) = (64, 16_000);
-/// Texts that layers are looked at with, and the characters of all of them together: each of their tokens gives two
-/// rows for every layer.
+/// The most texts on which layers are compared, and their most characters together. Each token gives two rows per layer.
 const LAYER_TEXTS: (usize, usize) = (32, 2_000);
 
-/// What is compared on.
+/// The data of a comparison.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Data {
-    /// Texts, none twice.
+pub struct ComparisonData {
+    /// Texts without duplicates.
     pub texts: Vec<Sample>,
     /// Scored pairs; may be empty.
     pub pairs: Vec<ScoredPair>,
-    /// A retrieval set.
+    /// A retrieval set, if any.
     pub retrieval: Option<Retrieval>,
 }
 
-/// How it is compared.
+/// The settings of a comparison.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Settings {
-    /// Widths besides the full one; those that a side has not are left out.
+pub struct ComparisonSettings {
+    /// Widths besides the full one. Widths that a system does not have are left out.
     pub dimensions: Vec<usize>,
-    /// Texts among which neighbours and pairs are compared, at most: the work grows with the square.
+    /// The most texts among which neighbours and pairs are compared. The work grows with the square of it.
     pub neighbour_texts: usize,
-    /// For intervals and samples.
+    /// How intervals and samples are drawn.
     pub bootstrap: Bootstrap,
-    /// Time to spend on a candidate's speed; zero for none.
+    /// The time to spend on measuring a candidate's speed; zero to skip it.
     pub speed: Duration,
 }
 
-/// A comparison's data and settings.
+/// A comparison of systems on the same data.
 #[derive(Clone, Copy)]
 pub struct Comparison<'a> {
-    /// On what.
-    pub data: &'a Data,
-    /// How.
-    pub settings: &'a Settings,
-    /// Told what is under way, in texts.
+    /// The data.
+    pub data: &'a ComparisonData,
+    /// The settings.
+    pub settings: &'a ComparisonSettings,
+    /// Receives progress, in texts.
     pub progress: &'a dyn Progress,
 }
 
@@ -73,36 +72,36 @@ impl std::fmt::Debug for Comparison<'_> {
     }
 }
 
-/// A side and its vectors of the data.
+/// A system with its vectors of the data.
 #[derive(Debug)]
-pub struct Measured {
-    /// The side.
-    pub side: Side,
+pub struct MeasuredSystem {
+    /// The system.
+    pub system: System,
     texts: Embedded,
-    /// Of the first and second texts of each pair.
+    /// The vectors of the first and of the second texts of all pairs.
     pairs: Option<[Vectors; 2]>,
-    /// Of queries and documents.
+    /// The vectors of queries and documents.
     retrieval: Option<[Vectors; 2]>,
 }
 
-impl Measured {
-    /// Whether the side tells how many tokens each text has.
+impl MeasuredSystem {
+    /// Whether the system reports the number of tokens of each text.
     #[must_use]
-    pub fn tells_lengths(&self) -> bool {
+    pub fn reports_lengths(&self) -> bool {
         !self.texts.lengths.is_empty()
     }
 }
 
 impl Comparison<'_> {
-    /// Embeds the data with a side.
+    /// Embeds the data with a system.
     ///
     /// # Errors
-    /// The side fails.
-    pub fn measure(&self, mut side: Side) -> Result<Measured> {
+    /// The system fails.
+    pub fn measure(&self, mut system: System) -> Result<MeasuredSystem> {
         let texts: Vec<&str> = self.data.texts.iter().map(|s| s.text.as_str()).collect();
-        let embedded = self.embed(&mut side, &texts)?;
+        let embedded = self.embed(&mut system, &texts)?;
         let mut vectors =
-            |texts: Vec<&str>| -> Result<Vectors> { Ok(self.embed(&mut side, &texts)?.vectors) };
+            |texts: Vec<&str>| -> Result<Vectors> { Ok(self.embed(&mut system, &texts)?.vectors) };
         let pairs = &self.data.pairs;
         let pairs = match pairs.is_empty() {
             true => None,
@@ -118,50 +117,54 @@ impl Comparison<'_> {
                 vectors(set.documents.iter().map(String::as_str).collect())?,
             ]),
         };
-        Ok(Measured {
-            side,
+        Ok(MeasuredSystem {
+            system,
             texts: embedded,
             pairs,
             retrieval,
         })
     }
 
-    fn embed(&self, side: &mut Side, texts: &[&str]) -> Result<Embedded> {
-        let name = &side.facts.name;
+    fn embed(&self, system: &mut System, texts: &[&str]) -> Result<Embedded> {
+        let name = &system.facts.name;
         self.progress
             .stage(&format!("embedding with {name}"), texts.len() as u64);
-        let mut all = Embedded::new(side.facts.width);
+        let mut all = Embedded::new(system.facts.width);
         for chunk in texts.chunks(CHUNK) {
             if self.progress.cancelled() {
                 return Err(Error::Interrupted);
             }
-            all.append(&side.embed(chunk)?);
+            all.append(&system.embed(chunk)?);
             self.progress.advance(chunk.len() as u64);
         }
         Ok(all)
     }
 
-    /// What there is to say of the baseline by itself.
+    /// The measures of the baseline alone.
     #[must_use]
-    pub fn baseline(&self, baseline: &Measured) -> Baseline {
-        let widths = self.widths(baseline.side.facts.width);
+    pub fn baseline(&self, baseline: &MeasuredSystem) -> Baseline {
+        let widths = self.widths(baseline.system.facts.width);
         Baseline {
-            facts: baseline.side.facts.clone(),
+            facts: baseline.system.facts.clone(),
             pairs: self.pair_measures(baseline, &widths),
             retrieval: self.scores(baseline, &widths).map_or(Vec::new(), measures),
-            cut: baseline.texts.cut,
+            truncated: baseline.texts.truncated,
             not_finite: self.names(&baseline.texts.not_finite),
         }
     }
 
-    /// Holds a candidate against the baseline.
+    /// Compares a candidate with the baseline.
     ///
     /// # Errors
-    /// A side fails while its speed is measured.
-    pub fn hold(&self, baseline: &mut Measured, candidate: &mut Measured) -> Result<Candidate> {
-        let name = candidate.side.facts.name.clone();
+    /// A system fails while its speed is measured.
+    pub fn compare(
+        &self,
+        baseline: &mut MeasuredSystem,
+        candidate: &mut MeasuredSystem,
+    ) -> Result<Candidate> {
+        let name = candidate.system.facts.name.clone();
         self.progress.stage(&format!("comparing {name}"), 0);
-        let full = [&*baseline, candidate].map(|m| m.side.facts.width);
+        let full = [&*baseline, candidate].map(|m| m.system.facts.width);
         let lengths = lengths(baseline, candidate).to_vec();
         let texts = &self.data.texts;
         let measuring = Measuring {
@@ -198,10 +201,10 @@ impl Comparison<'_> {
             retrieval: found.map_or(Vec::new(), measures),
             ndcg_change: ndcg,
             speed: self.speed(baseline, candidate)?,
-            cut: candidate.texts.cut,
+            truncated: candidate.texts.truncated,
             not_finite: self.names(&candidate.texts.not_finite),
             notes: notes(baseline, candidate),
-            facts: candidate.side.facts.clone(),
+            facts: candidate.system.facts.clone(),
         };
         Ok(report)
     }
@@ -213,7 +216,7 @@ impl Comparison<'_> {
         draw(n, most, self.settings.bootstrap.seed)
     }
 
-    /// The widths asked for that are below `full`, widest first.
+    /// The requested widths below `full`, widest first.
     fn narrower(&self, full: usize) -> Vec<usize> {
         let asked = self.settings.dimensions.iter().copied();
         let mut widths: Vec<usize> = asked.filter(|d| *d < full).collect();
@@ -234,7 +237,7 @@ impl Comparison<'_> {
             let characters = || sample.text.chars().count();
             WorstText {
                 cosine: cosines[i],
-                text: shortened(&sample.text, SHOWN),
+                text: text_preview(&sample.text, SHOWN),
                 place: sample.place.clone(),
                 script: script(&sample.text),
                 length: lengths.get(i).copied().unwrap_or_else(characters),
@@ -245,7 +248,7 @@ impl Comparison<'_> {
 
     fn names(&self, positions: &[usize]) -> Vec<TextName> {
         let name = |i: &usize| TextName {
-            text: shortened(&self.data.texts[*i].text, SHOWN),
+            text: text_preview(&self.data.texts[*i].text, SHOWN),
             place: self.data.texts[*i].place.clone(),
         };
         positions.iter().map(name).collect()
@@ -255,18 +258,22 @@ impl Comparison<'_> {
         self.data.pairs.iter().map(|p| p.score).collect()
     }
 
-    fn pair_measures(&self, side: &Measured, widths: &[usize]) -> Vec<super::pairs::PairMeasures> {
+    fn pair_measures(&self, system: &MeasuredSystem, widths: &[usize]) -> Vec<PairMeasures> {
         let scores = self.pair_scores();
-        let Some([a, b]) = &side.pairs else {
+        let Some([a, b]) = &system.pairs else {
             return Vec::new();
         };
         let at = |width: &usize| pair_measures(&pair_cosines(a, b, *width), &scores, *width);
         widths.iter().map(at).collect()
     }
 
-    fn spearman_change(&self, baseline: &Measured, candidate: &Measured) -> Option<Change> {
-        let cosines = |side: &Measured| {
-            let [a, b] = side.pairs.as_ref()?;
+    fn spearman_change(
+        &self,
+        baseline: &MeasuredSystem,
+        candidate: &MeasuredSystem,
+    ) -> Option<Change> {
+        let cosines = |system: &MeasuredSystem| {
+            let [a, b] = system.pairs.as_ref()?;
             Some(pair_cosines(a, b, a.width()))
         };
         let (before, after) = (cosines(baseline)?, cosines(candidate)?);
@@ -278,14 +285,14 @@ impl Comparison<'_> {
         })
     }
 
-    fn scores(&self, side: &Measured, widths: &[usize]) -> Option<Vec<QueryScores>> {
+    fn scores(&self, system: &MeasuredSystem, widths: &[usize]) -> Option<Vec<QueryScores>> {
         let set = self.data.retrieval.as_ref()?;
-        let [queries, documents] = side.retrieval.as_ref()?;
+        let [queries, documents] = system.retrieval.as_ref()?;
         let at = |width: &usize| set.score(queries, documents, *width);
         Some(widths.iter().map(at).collect())
     }
 
-    /// Texts drawn from the seed, as many as their characters together allow.
+    /// Texts drawn from the seed, within a limit on their number and their characters.
     fn drawn(&self, (most, characters): (usize, usize)) -> Vec<&str> {
         let mut left = characters;
         let positions = draw(self.data.texts.len(), most, self.settings.bootstrap.seed);
@@ -303,22 +310,22 @@ impl Comparison<'_> {
 
     fn layers(
         &self,
-        baseline: &mut Measured,
-        candidate: &mut Measured,
-    ) -> Result<(Option<Vec<super::layers::LayerError>>, Option<String>)> {
+        baseline: &mut MeasuredSystem,
+        candidate: &mut MeasuredSystem,
+    ) -> Result<(Option<Vec<LayerError>>, Option<String>)> {
         let texts = self.drawn(LAYER_TEXTS);
         let missing = |reason: String| Ok((None, Some(reason)));
         if texts.is_empty() {
-            return missing("all texts are too long to look into the layers with".to_owned());
+            return missing("all texts are too long to compare layers on".to_owned());
         }
-        let mut sides = [baseline, candidate].map(|m| &mut m.side);
+        let mut systems = [baseline, candidate].map(|m| &mut m.system);
         let mut found = Vec::new();
-        for side in &mut sides {
-            let layers = side.embedder.layers(&texts)?;
+        for system in &mut systems {
+            let layers = system.embedder.layers(&texts)?;
             if layers.is_empty() {
-                let name = &side.facts.name;
+                let name = &system.facts.name;
                 return missing(format!(
-                    "{name} does not show its layers: only model directories of the packed layout and checkpoints do"
+                    "{name} does not show its layers; only model directories of the packed layout and checkpoints do"
                 ));
             }
             found.push(layers);
@@ -329,7 +336,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// The texts that speed is measured with.
+    /// The texts on which speed is measured.
     #[must_use]
     pub fn speed_texts(&self) -> Vec<&str> {
         self.drawn(SPEED_TEXTS)
@@ -337,39 +344,39 @@ impl Comparison<'_> {
 
     fn speed(
         &self,
-        baseline: &mut Measured,
-        candidate: &mut Measured,
-    ) -> Result<Option<speed::Speed>> {
+        baseline: &mut MeasuredSystem,
+        candidate: &mut MeasuredSystem,
+    ) -> Result<Option<Speed>> {
         let texts = self.speed_texts();
         if self.settings.speed.is_zero() || texts.is_empty() {
             return Ok(None);
         }
-        let name = &candidate.side.facts.name;
+        let name = &candidate.system.facts.name;
         self.progress.stage(&format!("timing {name}"), 0);
-        let sides = (&mut baseline.side, &mut candidate.side);
+        let systems = (&mut baseline.system, &mut candidate.system);
         let (budget, bootstrap) = (self.settings.speed, self.settings.bootstrap);
-        speed::measure(sides.0, sides.1, &texts, budget, bootstrap).map(Some)
+        speed::measure(systems.0, systems.1, &texts, budget, bootstrap).map(Some)
     }
 }
 
-fn measures(scores: Vec<QueryScores>) -> Vec<super::retrieval::RetrievalMeasures> {
+fn measures(scores: Vec<QueryScores>) -> Vec<crate::retrieval::RetrievalMeasures> {
     scores.into_iter().map(|s| s.measures).collect()
 }
 
-/// Each text's tokens, from whichever side tells; empty where none does.
-fn lengths<'a>(baseline: &'a Measured, candidate: &'a Measured) -> &'a [usize] {
+/// The number of tokens of each text, from whichever system reports it; empty if none does.
+fn lengths<'a>(baseline: &'a MeasuredSystem, candidate: &'a MeasuredSystem) -> &'a [usize] {
     match baseline.texts.lengths.as_slice() {
         [] => &candidate.texts.lengths,
         lengths => lengths,
     }
 }
 
-fn notes(baseline: &Measured, candidate: &Measured) -> Vec<String> {
-    let (before, after) = (&baseline.side.facts, &candidate.side.facts);
+fn notes(baseline: &MeasuredSystem, candidate: &MeasuredSystem) -> Vec<String> {
+    let (before, after) = (&baseline.system.facts, &candidate.system.facts);
     let mut notes = Vec::new();
     if before.width != after.width {
         notes.push(format!(
-            "its vectors have {} dimensions and the baseline's {}: there is no cosine at full width",
+            "its vectors have {} dimensions and the baseline's {}, so there is no cosine at full width",
             after.width, before.width
         ));
     }
@@ -377,7 +384,8 @@ fn notes(baseline: &Measured, candidate: &Measured) -> Vec<String> {
         && one != other
     {
         notes.push(format!(
-            "it was made from {other} and the baseline from {one}: two models' cosines mean nothing, their neighbours do"
+            "it was made from {other} and the baseline from {one}: cosines between different models are meaningless, neighbours are \
+             not"
         ));
     }
     notes

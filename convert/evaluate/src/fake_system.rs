@@ -1,43 +1,43 @@
-//! A side for tests: its vectors are a function of the texts.
+//! A system for tests whose vectors are a function of the texts.
 
-use super::embedder::{Embedded, Embedder, Facts, Side, SideKind};
-use super::error::Result;
+use crate::error::Result;
+use crate::system::{Embedded, Embedder, System, SystemFacts, SystemKind};
 
-type Answer = dyn FnMut(&[&str]) -> Vec<f32>;
+type Vector = dyn FnMut(&[&str]) -> Vec<f32>;
 
-/// Gives every text of a call the same vector, or, by [`Fake::each`], each its own.
-pub(crate) struct Fake {
+/// Gives all texts of a call the same vector, or each text its own ([`FakeSystem::each`]).
+pub(crate) struct FakeSystem {
     width: usize,
-    answer: Box<Answer>,
+    vector: Box<Vector>,
     each: bool,
 }
 
-impl Fake {
-    pub(crate) fn new(width: usize, answer: impl FnMut(&[&str]) -> Vec<f32> + 'static) -> Self {
+impl FakeSystem {
+    pub(crate) fn new(width: usize, vector: impl FnMut(&[&str]) -> Vec<f32> + 'static) -> Self {
         Self {
             width,
-            answer: Box::new(answer),
+            vector: Box::new(vector),
             each: false,
         }
     }
 
-    /// The function is called with one text at a time.
-    pub(crate) fn each(width: usize, mut answer: impl FnMut(&str) -> Vec<f32> + 'static) -> Self {
+    /// Calls the function with one text at a time.
+    pub(crate) fn each(width: usize, mut vector: impl FnMut(&str) -> Vec<f32> + 'static) -> Self {
         Self {
             each: true,
-            ..Self::new(width, move |texts| answer(texts[0]))
+            ..Self::new(width, move |texts| vector(texts[0]))
         }
     }
 }
 
-impl Embedder for Fake {
+impl Embedder for FakeSystem {
     fn embed(&mut self, texts: &[&str]) -> Result<Embedded> {
         let mut embedded = Embedded::new(self.width);
-        let whole = (!self.each).then(|| (self.answer)(texts));
+        let whole = (!self.each).then(|| (self.vector)(texts));
         for text in texts {
             let row = match &whole {
                 Some(row) => row.clone(),
-                None => (self.answer)(&[text]),
+                None => (self.vector)(&[text]),
             };
             embedded.vectors.push(&row);
             embedded.lengths.push(text.split_whitespace().count());
@@ -47,21 +47,9 @@ impl Embedder for Fake {
     }
 }
 
-pub(crate) fn side(name: &str, fake: Fake) -> Side {
-    Side {
-        facts: Facts {
-            name: name.to_owned(),
-            given: name.to_owned(),
-            kind: SideKind::Model,
-            source: None,
-            precision: None,
-            execution_provider: None,
-            width: fake.width,
-            max_length: None,
-            bytes: None,
-            footprint: None,
-            notes: Vec::new(),
-        },
+pub(crate) fn system(name: &str, fake: FakeSystem) -> System {
+    System {
+        facts: SystemFacts::new(name, SystemKind::Model, fake.width),
         embedder: Box::new(fake),
     }
 }

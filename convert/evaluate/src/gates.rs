@@ -1,73 +1,33 @@
-//! Bounds that a candidate has to keep, for a build to fail where it does not.
-
-use std::fmt;
+//! Gates: bounds that a candidate must keep, so that a build can fail if it does not.
 
 use serde::{Deserialize, Serialize};
 
-use super::report::Candidate;
+use crate::report::Candidate;
+use crate::verdict::Verdict;
 
-/// Which neighbours `min_overlap` is about: the second of [`super::NEIGHBOURS`], the ten nearest.
+/// The index of the ten nearest neighbours in [`crate::NEIGHBOURS`], which `min_overlap` bounds.
 const TEN: usize = 1;
 
-/// The bounds asked for; all are about the full width.
+/// The bounds that a candidate must keep, all of them at full width.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Gates {
-    /// Every text's cosine to the baseline, at least.
+    /// The least cosine to the baseline that every text must have.
     pub min_cosine: Option<f64>,
-    /// The mean cosine to the baseline, at least.
+    /// The least mean cosine to the baseline.
     pub min_mean_cosine: Option<f64>,
-    /// The mean overlap of the ten nearest neighbours, at least.
+    /// The least mean overlap of the ten nearest neighbours.
     pub min_overlap: Option<f64>,
-    /// What nDCG@10 may fall below the baseline's, at most.
+    /// The most that nDCG@10 may fall below the baseline's.
     pub max_ndcg_drop: Option<f64>,
 }
 
-/// A bound held against a candidate.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Verdict {
-    /// The candidate's name.
-    pub candidate: String,
-    /// The bound's flag.
-    pub gate: String,
-    /// The bound.
-    pub bound: f64,
-    /// What was found; `None` where it cannot be measured, which fails.
-    pub value: Option<f64>,
-    /// Whether the bound was kept.
-    pub passed: bool,
-    /// What the value belongs to: the worst text, or how the value came about.
-    pub detail: String,
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (candidate, gate, bound) = (&self.candidate, &self.gate, self.bound);
-        let outcome = if self.passed { "passed" } else { "failed" };
-        write!(f, "gate {outcome}: {candidate}: {gate} {bound}: ")?;
-        match self.value {
-            Some(value) => write!(f, "{}, {}", digits(value), self.detail),
-            None => f.write_str(&self.detail),
-        }
-    }
-}
-
-/// Nine digits after the point, so that what fails by little does not look as though it passed; no idle zeros.
-fn digits(value: f64) -> String {
-    let text = format!("{value:.9}");
-    let short = text.trim_end_matches('0').trim_end_matches('.');
-    match short {
-        "-0" => "0".to_owned(),
-        short => short.to_owned(),
-    }
-}
-
 impl Gates {
-    /// Holds every bound against a candidate.
+    /// Checks every bound for a candidate.
     #[must_use]
     pub fn judge(&self, candidate: &Candidate) -> Vec<Verdict> {
         let full = candidate.quality.iter().find(|q| q.full).map(|q| &q.all);
         let cosine = full.and_then(|m| m.cosine);
-        let no_cosine = "the two sides' vectors differ in width: there is no cosine";
+        let no_cosine = "the vectors of the two systems differ in width, so there is no cosine";
         let worst = candidate.worst.first();
         let verdict =
             |gate: &str, bound, value: Option<f64>, passed: bool, detail: String| Verdict {

@@ -1,8 +1,8 @@
-//! How cosines are spread, on a scale on which 0.999 and 0.9999 are as far apart as 0.9 and 0.99.
+//! The distribution of cosines, on a logarithmic scale on which 0.999 is as far from 0.9999 as 0.9 from 0.99.
 
 use serde::{Deserialize, Serialize};
 
-/// Bins to a tenfold step of the distance.
+/// Bins per tenfold step of the distance.
 const PER_DECADE: i32 = 4;
 /// The scale's ends, as powers of ten of the distance `1 − cosine`: 0.00000001 and 1.
 const DECADES: (i32, i32) = (-8, 0);
@@ -10,10 +10,10 @@ const DECADES: (i32, i32) = (-8, 0);
 /// Counts of cosines by their distance from 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {
-    /// `1 − cosine` between the bins, ascending. The first bin lies below the first edge (equal but for rounding), the
-    /// last one from the last edge upwards (cosine 0 or less).
+    /// The values of `1 − cosine` between bins, ascending. The first bin lies below the first edge (vectors equal except for
+    /// rounding), the last one above the last edge (cosines of 0 or less).
     pub edges: Vec<f64>,
-    /// Texts of each bin, one more than edges.
+    /// The number of texts in each bin. There is one more bin than edges.
     pub counts: Vec<usize>,
 }
 

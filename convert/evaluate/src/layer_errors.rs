@@ -1,25 +1,25 @@
-//! Where in a network the error arises: keys and values of each layer, in one model and in the other.
+//! The error of each layer: keys and values of two networks, compared layer by layer.
 
 use lexivec_runtime::Layer;
 use serde::{Deserialize, Serialize};
 
-/// How far a layer's keys and values are from the baseline's, each relative to the baseline's length: 0 where they are
-/// the same, 1 where nothing is left of them.
+/// The distance of a layer's keys and values from the baseline's, relative to the baseline's length: 0 if they are the same,
+/// 1 if nothing is left of them.
 ///
-/// A layer's keys and values come from the state that enters it, so they show the error that the layers before have
-/// added up, and their own projection's.
+/// Keys and values are computed from the hidden states that enter a layer. So they show the error that earlier layers have
+/// accumulated, and that of their own projection.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LayerError {
-    /// From 0.
+    /// The index of the layer, from 0.
     pub layer: usize,
-    /// Of the keys, normalised and rotated: `‖candidate − baseline‖ / ‖baseline‖` (Frobenius).
+    /// The error of the normalised and rotated keys: `‖candidate − baseline‖ / ‖baseline‖` (Frobenius).
     pub key: f64,
-    /// Of the values, the same after one factor per channel, fitted by least squares: smoothing moves factors from the
-    /// values into the output projection, which changes nothing (Xiao et al. 2023).
+    /// The error of the values after scaling each channel by a factor fitted by least squares, because smoothing moves factors
+    /// from the values into the output projection without changing the result (Xiao et al. 2023).
     pub value: f64,
 }
 
-/// The errors of every layer; `None` where the two have not the same layers, widths and rows.
+/// The errors of every layer; `None` if the numbers of layers, widths or rows differ.
 #[must_use]
 pub fn layer_errors(baseline: &[Layer], candidate: &[Layer]) -> Option<Vec<LayerError>> {
     let fits = |b: &Layer, c: &Layer| {
@@ -99,17 +99,17 @@ mod tests {
     }
 
     #[test]
-    fn the_same_states_have_no_error() {
+    fn equal_layers_have_no_error() {
         let states = [layer(&[1.0, 2.0, 3.0, 4.0], &[0.1, 0.7, -0.3, 0.9])];
         let found = layer_errors(&states, &states).unwrap();
         assert_eq!((found[0].key, found[0].value), (0.0, 0.0));
     }
 
     #[test]
-    fn known_differences_give_the_error_worked_out_by_hand() {
+    fn known_differences_give_the_error_computed_by_hand() {
         let before = [layer(&[3.0, 0.0, 0.0, 4.0], &[3.0, 1.0, 4.0, 2.0])];
-        // Keys are 1 off in one place, of a length of 5. Values: the first channel is twice itself, which a factor
-        // undoes; the second has become orthogonal, so that its length √5, of √30 in all, is lost.
+        // One key is off by 1, and the keys have a length of 5. The first channel of the values has doubled, which a factor
+        // undoes. The second one has become orthogonal, so its length of √5, out of √30, is lost.
         let after = [layer(&[3.0, 1.0, 0.0, 4.0], &[6.0, 2.0, 8.0, -1.0])];
         let found = layer_errors(&before, &after).unwrap()[0];
         assert!((found.key - 0.2).abs() < 1e-12);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn models_of_different_shape_are_not_held_together() {
+    fn models_of_different_shapes_are_not_compared() {
         let one = layer(&[1.0, 2.0], &[1.0, 2.0]);
         let longer = layer(&[1.0, 2.0, 3.0, 4.0], &[1.0, 2.0, 3.0, 4.0]);
         assert_eq!(layer_errors(std::slice::from_ref(&one), &[longer]), None);

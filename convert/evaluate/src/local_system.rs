@@ -1,28 +1,25 @@
-//! Sides that compute in this process: model directories, and checkpoints as their float32 graph.
+//! Systems in this process: model directories, and checkpoints as their float32 graph.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lexivec_models::{Checkpoint, Dimensions, Error as ModelError, Manifest, cache_dir};
+use lexivec_convert::Reference;
+use lexivec_models::{Checkpoint, Dimensions, Manifest};
 use lexivec_runtime::{
     Caller, Encoding, Engine, EngineOptions, Error as RuntimeError, Layer, Library, ModelInfo,
     Network, OpenNetwork, Provider, Request, Result as RuntimeResult, SessionSettings, States,
     Tokenizer, Truncate, fit, open_network,
 };
-use tempfile::TempDir;
 
-use super::embedder::{Embedded, Embedder, Facts, Side, SideKind};
-use super::error::{Error, Result};
-use super::vectors::Vectors;
-use crate::progress::Silent;
-use crate::reference::Reference;
-use crate::weights::{self, Weights};
+use crate::error::{Error, Result};
+use crate::system::{Embedded, Embedder, System, SystemFacts, SystemKind};
+use crate::vectors::Vectors;
 
-/// Opens a model directory, ours or another exporter's.
+/// Opens a model directory, lexivec's or another exporter's.
 ///
 /// # Errors
 /// The directory, its tokenizer or its graph cannot be used.
-pub fn open_model(dir: &Path, name: String, options: &EngineOptions) -> Result<Side> {
+pub fn open_model(dir: &Path, name: String, options: &EngineOptions) -> Result<System> {
     let mut info = ModelInfo::read(dir)?;
     let mut options = options.clone();
     fit(dir, &mut info, &mut options)?;
@@ -38,10 +35,10 @@ pub fn open_model(dir: &Path, name: String, options: &EngineOptions) -> Result<S
         options.onnxruntime.as_deref(),
         options.session.providers.wants_gpu_build(),
     )?;
-    let facts = Facts {
+    let facts = SystemFacts {
         name,
         given: dir.display().to_string(),
-        kind: SideKind::Model,
+        kind: SystemKind::Model,
         source: manifest.map(|m| m.source.id.name),
         precision: info.precision.map(|p| p.to_string()),
         execution_provider: Some(provider(&options.session)),
@@ -54,34 +51,23 @@ pub fn open_model(dir: &Path, name: String, options: &EngineOptions) -> Result<S
     let tokenizer = dir.join("tokenizer.json");
     let dir = dir.to_path_buf();
     let open = move |settings: &SessionSettings| open_network(library, &dir, settings);
-    Local::open(facts, info, &tokenizer, open, &options)
+    LocalEmbedder::open(facts, info, &tokenizer, open, &options)
 }
 
-/// Opens a checkpoint as the float32 graph of its weights, on the CPU: the truth that conversions are held against.
-/// Nothing is written.
+/// Opens a checkpoint as the float32 graph of its weights, on the CPU: the reference that conversions are compared with.
+/// Writes nothing, except that an adapter is merged into a temporary file.
 ///
 /// # Errors
-/// A tensor is missing or misshapen, or the graph does not load.
+/// A tensor is missing or has the wrong shape, or the graph does not load.
 pub fn open_checkpoint(
     checkpoint: &Checkpoint,
     name: String,
     options: &EngineOptions,
-) -> Result<Side> {
-    let scratch = match checkpoint.adapter {
-        Some(_) => Some(scratch()?),
-        None => None,
-    };
-    let merged = match &scratch {
-        Some(scratch) => weights::merged(checkpoint, scratch.path(), &Silent)?,
-        None => None,
-    };
-    let given = checkpoint;
-    let checkpoint = merged.as_ref().unwrap_or(given);
-    let weights = Weights::open(checkpoint)?;
-    let reference = Reference::new(checkpoint, &weights)?;
+) -> Result<System> {
+    let reference = Reference::new(checkpoint)?;
     let library = Library::load(options.onnxruntime.as_deref(), false)?;
     let decoder = &checkpoint.decoder;
-    let note = "it runs as the graph that conversions are verified with, over the checkpoint's own weight files: for \
+    let note = "it runs as the graph that conversions are verified with, over the checkpoint's own weight files; to compare \
                 speed, take an fp32 model directory as the baseline";
     let info = ModelInfo {
         name: checkpoint.source.name.clone(),
@@ -97,16 +83,16 @@ pub fn open_checkpoint(
         known_answer: None,
         digest: String::new(),
     };
-    let facts = Facts {
+    let facts = SystemFacts {
         name,
         given: checkpoint.source.name.clone(),
-        kind: SideKind::Checkpoint,
+        kind: SystemKind::Checkpoint,
         source: Some(checkpoint.source.name.clone()),
         precision: Some("fp32".to_owned()),
         execution_provider: Some(Provider::Cpu.to_string()),
         width: info.hidden_size,
         max_length: Some(info.max_length),
-        bytes: Some(source_bytes(given)?),
+        bytes: Some(source_bytes(checkpoint)?),
         footprint: None,
         notes: vec![note.to_owned()],
     };
@@ -120,20 +106,9 @@ pub fn open_checkpoint(
         ..options.clone()
     };
     let open = move |_: &SessionSettings| -> RuntimeResult<Box<dyn Network>> {
-        // Sessions map the merged weights, which go with their folder.
-        let _ = &scratch;
         Ok(Box::new(reference.open(library, threads)?))
     };
-    Local::open(facts, info, &checkpoint.tokenizer, open, &options)
-}
-
-/// A folder for merged weights, on the disk that holds converted models: they may be too large for the system's own.
-fn scratch() -> Result<TempDir> {
-    let root = cache_dir().unwrap_or_else(|_| std::env::temp_dir());
-    let io = |e| crate::Error::from(ModelError::io(&root, e));
-    fs_err::create_dir_all(&root).map_err(io)?;
-    let folder = tempfile::Builder::new().prefix("merged-").tempdir_in(&root);
-    Ok(folder.map_err(io)?)
+    LocalEmbedder::open(facts, info, &checkpoint.tokenizer, open, &options)
 }
 
 fn provider(settings: &SessionSettings) -> String {
@@ -145,7 +120,7 @@ fn provider(settings: &SessionSettings) -> String {
     }
 }
 
-/// Bytes of another exporter's graph and the data files that go with it.
+/// The size of another exporter's graph and its data files in bytes.
 fn graph_bytes(dir: &Path) -> u64 {
     let folders = [dir.to_path_buf(), dir.join("onnx")];
     let files = folders.iter().filter_map(|f| fs_err::read_dir(f).ok());
@@ -160,37 +135,34 @@ fn graph_bytes(dir: &Path) -> u64 {
     sizes.map(|metadata| metadata.len()).sum()
 }
 
-/// The bytes of all files that a conversion reads.
+/// The size of all files that a conversion reads in bytes.
 fn source_bytes(checkpoint: &Checkpoint) -> Result<u64> {
     let mut bytes = 0;
     for (_, path) in checkpoint.files() {
-        let metadata = fs_err::metadata(&path);
-        bytes += metadata
-            .map_err(|e| crate::Error::from(ModelError::io(&path, e)))?
-            .len();
+        bytes += fs_err::metadata(&path)?.len();
     }
     Ok(bytes)
 }
 
-/// The network of a model, shared by the engine, which embeds as a server does, and by who looks inside. `None` until
-/// the engine has opened it.
+/// The network of a model, shared between the engine, which embeds as a server does, and the comparison of layers. `None`
+/// until the engine has opened it.
 type Slot = Arc<Mutex<Option<Box<dyn Network>>>>;
 
-/// A model in this process.
-struct Local {
+/// An embedder that runs a model in this process.
+struct LocalEmbedder {
     name: String,
     engine: Engine,
     network: Slot,
 }
 
-impl Local {
+impl LocalEmbedder {
     fn open(
-        facts: Facts,
+        facts: SystemFacts,
         info: ModelInfo,
         tokenizer: &Path,
         open: impl Fn(&SessionSettings) -> RuntimeResult<Box<dyn Network>> + Send + Sync + 'static,
         options: &EngineOptions,
-    ) -> Result<Side> {
+    ) -> Result<System> {
         let tokenizer = Tokenizer::open(tokenizer, info.vocabulary, info.max_length)?;
         let network = Slot::default();
         let (slot, settings) = (Arc::clone(&network), options.session.clone());
@@ -211,7 +183,7 @@ impl Local {
             engine,
             network,
         };
-        Ok(Side {
+        Ok(System {
             facts,
             embedder: Box::new(embedder),
         })
@@ -223,27 +195,29 @@ impl Local {
                 truncate: Truncate::End,
                 ..Request::text(text.to_string())
             };
-            self.engine.encode(&request).map_err(|source| Error::Side {
-                side: self.name.clone(),
-                source: Box::new(source),
-            })
+            self.engine
+                .encode(&request)
+                .map_err(|source| Error::System {
+                    system: self.name.clone(),
+                    source: Box::new(source),
+                })
         };
         texts.iter().map(request).collect()
     }
 }
 
-impl Embedder for Local {
+impl Embedder for LocalEmbedder {
     fn embed(&mut self, texts: &[&str]) -> Result<Embedded> {
         let encodings = self.encode(texts)?;
-        // Texts of like length run together.
+        // Texts of similar length run together.
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|i| encodings[*i].ids.len());
         let sequences = order.iter().map(|i| encodings[*i].ids.clone()).collect();
         let width = self.engine.model().hidden_size;
         let mut rows = vec![Vec::new(); texts.len()];
         let mut not_finite = Vec::new();
-        let failed = |source: RuntimeError| Error::Side {
-            side: self.name.clone(),
+        let failed = |source: RuntimeError| Error::System {
+            system: self.name.clone(),
             source: Box::new(source),
         };
         let replies = self
@@ -256,7 +230,7 @@ impl Embedder for Local {
                 .unwrap_or(Err(RuntimeError::ShuttingDown))
             {
                 Ok(answer) => rows[i] = answer.state.to_vec(),
-                // What a comparison is to find.
+                // Reported as a result instead of an error, because a comparison should find it.
                 Err(RuntimeError::NonFinite) => {
                     rows[i] = vec![0.0; width];
                     not_finite.push(i);
@@ -272,7 +246,7 @@ impl Embedder for Local {
             vectors,
             tokens: Some(lengths.iter().sum()),
             lengths,
-            cut: encodings.iter().filter(|e| e.truncated).count(),
+            truncated: encodings.iter().filter(|e| e.truncated).count(),
             not_finite,
         })
     }
@@ -288,11 +262,11 @@ impl Embedder for Local {
 }
 
 fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
-    // After a panic the engine opens the network anew.
+    // After a panic the engine recreates the network.
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The engine's hold of a network.
+/// The engine's handle of a shared network.
 struct Shared(Slot);
 
 impl Network for Shared {

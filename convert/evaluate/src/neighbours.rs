@@ -1,10 +1,10 @@
-//! Whether two models find the same texts near a text.
+//! The nearest neighbours of texts, and their overlap between two systems.
 
 use rayon::prelude::*;
 
-use super::vectors::Similarities;
+use crate::vectors::Similarities;
 
-/// The texts nearest to each text, nearest first, itself left out; texts equally near stand in their own order.
+/// The texts nearest to each text without the text itself, nearest first. Equally near texts keep their order.
 #[must_use]
 pub fn nearest(similarities: &Similarities, count: usize) -> Vec<Vec<u32>> {
     let of = |i: usize| {
@@ -22,7 +22,7 @@ pub fn nearest(similarities: &Similarities, count: usize) -> Vec<Vec<u32>> {
     (0..similarities.texts()).into_par_iter().map(of).collect()
 }
 
-/// The share of the first `k` that two lists have in common, 0 to 1; `None` where a list is shorter.
+/// The share of the first `k` entries that two lists have in common, 0 to 1; `None` if a list is shorter.
 #[must_use]
 pub fn overlap(a: &[u32], b: &[u32], k: usize) -> Option<f64> {
     let (a, b) = (a.get(..k)?, b.get(..k)?);
@@ -33,7 +33,7 @@ pub fn overlap(a: &[u32], b: &[u32], k: usize) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::vectors::Vectors;
+    use crate::vectors::Vectors;
 
     fn on_a_circle(degrees: &[f64]) -> Similarities {
         let mut vectors = Vectors::new(2);
@@ -41,7 +41,7 @@ mod tests {
             let (sin, cos) = angle.to_radians().sin_cos();
             vectors.push(&[cos as f32, sin as f32]);
         }
-        Similarities::of(&vectors.cut(2))
+        Similarities::of(&vectors.truncated(2))
     }
 
     #[test]
@@ -51,13 +51,13 @@ mod tests {
     }
 
     #[test]
-    fn equally_near_texts_stand_in_order() {
+    fn equally_near_texts_keep_their_order() {
         let found = nearest(&on_a_circle(&[0.0, 0.0, 0.0, 0.0]), 3);
         assert_eq!(found[2], [0, 1, 3]);
     }
 
     #[test]
-    fn the_overlap_counts_what_is_common_whatever_its_order() {
+    fn the_overlap_does_not_depend_on_order() {
         assert_eq!(overlap(&[1, 2, 3, 4], &[2, 1, 9, 3], 2), Some(1.0));
         assert_eq!(overlap(&[1, 2, 3, 4], &[2, 1, 9, 3], 4), Some(0.75));
         assert_eq!(overlap(&[1, 2, 3, 4], &[2, 1, 9, 3], 1), Some(0.0));
@@ -65,12 +65,12 @@ mod tests {
         assert_eq!(overlap(&[], &[], 0), None);
     }
 
-    /// Moving one text across the circle changes exactly the lists that it was or comes to be in.
+    /// Moving one text across the circle changes exactly the lists that it leaves or enters.
     #[test]
     fn a_known_move_gives_the_overlap_counted_by_hand() {
         let before = nearest(&on_a_circle(&[0.0, 10.0, 90.0, 100.0]), 1);
         let after = nearest(&on_a_circle(&[0.0, 95.0, 90.0, 100.1]), 1);
-        // Before: 1 0 3 2. After, text 1 is nearest to text 2, both nearest to it as well.
+        // Before, the nearest texts are 1 0 3 2. After, texts 2 and 3 are nearest to text 1.
         assert_eq!(before.concat(), [1, 0, 3, 2]);
         assert_eq!(after.concat(), [2, 2, 1, 1]);
         let overlaps = before

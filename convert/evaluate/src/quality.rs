@@ -1,22 +1,22 @@
-//! How alike the vectors of two models are, at each width.
+//! How similar the vectors of two systems are, at each width.
 
 use serde::{Deserialize, Serialize};
 
-use super::bootstrap::{Bootstrap, Interval};
-use super::groups::{Axis, Group};
-use super::neighbours::{nearest, overlap};
-use super::statistics::{mean, quantile, spearman};
-use super::vectors::{Similarities, Vectors, cosine};
+use crate::bootstrap::{Bootstrap, Interval};
+use crate::neighbours::{nearest, overlap};
+use crate::statistics::{mean, quantile, spearman};
+use crate::text_groups::{Axis, TextGroup};
+use crate::vectors::{Similarities, Vectors, cosine};
 
-/// How many nearest neighbours are compared.
+/// The numbers of nearest neighbours that are compared.
 pub const NEIGHBOURS: [usize; 3] = [1, 10, 100];
 
-/// How alike two models' vectors are at one width.
+/// How similar the vectors of two systems are at one width.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Quality {
-    /// Width of the candidate's vectors; both sides' where it is not the full one.
+    /// The width of the candidate's vectors, and of the baseline's unless it is full width.
     pub dimensions: usize,
-    /// Whether nothing was cut.
+    /// Whether this is full width.
     pub full: bool,
     /// Over all texts.
     pub all: Measures,
@@ -24,44 +24,44 @@ pub struct Quality {
     pub groups: Vec<GroupMeasures>,
 }
 
-/// Some of the texts, and how alike the two models' vectors of these are.
+/// A group of texts, and how similar the vectors of two systems are on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GroupMeasures {
-    /// By what they were put together.
+    /// The property by which texts are grouped.
     pub axis: Axis,
-    /// What they have in common.
+    /// The value of the property.
     pub name: String,
-    /// Their figures.
+    /// The measures of the group.
     #[serde(flatten)]
     pub measures: Measures,
 }
 
-/// How alike two models' vectors of some texts are. A figure is `None` where it is undefined.
+/// How similar the vectors of two systems are on some texts. Undefined figures are `None`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measures {
     /// Number of texts.
     pub texts: usize,
-    /// Cosine of each text's two vectors; `None` where the widths differ.
+    /// The cosines of each text's two vectors; `None` if the widths differ.
     pub cosine: Option<Cosines>,
-    /// Share of the nearest texts, among all compared, that both models agree on, at 1, 10 and 100 ([`NEIGHBOURS`]),
-    /// on average.
+    /// The mean share of a text's nearest neighbours on which both systems agree, for 1, 10 and 100 neighbours
+    /// ([`NEIGHBOURS`]).
     pub overlap: [Option<f64>; 3],
-    /// The interval of the second: overlap at 10.
+    /// The interval of the overlap at 10.
     pub overlap_interval: Option<Interval>,
-    /// Spearman's correlation of the similarities of all pairs among these texts, in one model and in the other.
+    /// Spearman's correlation between the similarities of all pairs of these texts in the two systems.
     pub similarity_spearman: Option<f64>,
 }
 
-/// What is said of cosines.
+/// Statistics of cosines.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Cosines {
-    /// The least.
+    /// The least cosine.
     pub min: f64,
     /// The first percentile.
     pub p1: f64,
     /// The mean.
     pub mean: f64,
-    /// The mean's interval.
+    /// The confidence interval of the mean.
     pub mean_interval: Option<Interval>,
 }
 
@@ -84,23 +84,23 @@ pub(super) fn cosines(baseline: &Vectors, candidate: &Vectors, width: usize) -> 
         .collect()
 }
 
-/// Holds a candidate's vectors against the baseline's at one width.
+/// Compares a candidate's vectors with the baseline's.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Measuring<'a> {
-    /// The baseline's, at full width.
+    /// The baseline's vectors, at full width.
     pub baseline: &'a Vectors,
-    /// The candidate's, at full width.
+    /// The candidate's vectors, at full width.
     pub candidate: &'a Vectors,
-    /// Texts that get figures of their own as well.
-    pub groups: &'a [Group],
-    /// Texts among which neighbours and pairs are compared, ascending: all, or a sample where all would take too long.
+    /// Groups that get figures of their own.
+    pub groups: &'a [TextGroup],
+    /// The positions of the texts among which neighbours and pairs are compared, ascending: all, or a sample of many.
     pub sample: &'a [usize],
-    /// For the intervals.
+    /// How intervals are drawn.
     pub bootstrap: Bootstrap,
 }
 
 impl Measuring<'_> {
-    /// The figures at a width, or, with `None`, of the vectors as they are.
+    /// The figures at a width, or at full width for `None`.
     #[must_use]
     pub(super) fn at(&self, width: Option<usize>) -> Quality {
         let full = width.is_none();
@@ -108,8 +108,8 @@ impl Measuring<'_> {
         let cosines =
             (widths[0] == widths[1]).then(|| cosines(self.baseline, self.candidate, widths[0]));
         let similarities = [
-            Similarities::of(&self.baseline.select(self.sample).cut(widths[0])),
-            Similarities::of(&self.candidate.select(self.sample).cut(widths[1])),
+            Similarities::of(&self.baseline.select(self.sample).truncated(widths[0])),
+            Similarities::of(&self.candidate.select(self.sample).truncated(widths[1])),
         ];
         let most = NEIGHBOURS.iter().copied().max().unwrap_or(0);
         let [before, after] = similarities.each_ref().map(|s| nearest(s, most));
@@ -124,7 +124,7 @@ impl Measuring<'_> {
             sample: self.sample,
         };
         let everything: Vec<usize> = (0..self.baseline.len()).collect();
-        // Nobody looks for the interval of a group at a width, and over many texts they would take long.
+        // Intervals of groups below full width are of little interest, and take long over many texts.
         let for_groups = Bootstrap {
             resamples: if full { self.bootstrap.resamples } else { 0 },
             ..self.bootstrap
@@ -143,11 +143,11 @@ impl Measuring<'_> {
     }
 }
 
-/// Figures of single texts and pairs, from which those of groups are made.
+/// The figures of single texts and pairs, from which those of groups are made.
 struct AtWidth<'a> {
-    /// Of every text.
+    /// The cosine of every text.
     cosines: Option<&'a [f64]>,
-    /// Of every text of the sample.
+    /// The overlaps of every text of the sample.
     overlaps: &'a [Vec<Option<f64>>; 3],
     similarities: &'a [Similarities; 2],
     sample: &'a [usize],
@@ -203,7 +203,7 @@ mod tests {
     fn measure(
         baseline: &Vectors,
         candidate: &Vectors,
-        groups: &[Group],
+        groups: &[TextGroup],
         width: Option<usize>,
     ) -> Quality {
         let sample: Vec<usize> = (0..baseline.len()).collect();
@@ -218,15 +218,15 @@ mod tests {
     }
 
     #[test]
-    fn a_model_is_exactly_like_itself_at_every_width_and_in_every_group() {
-        let side = random(150, 64, 3);
-        let groups = [Group {
+    fn a_system_is_identical_to_itself_at_every_width_and_in_every_group() {
+        let system = random(150, 64, 3);
+        let groups = [TextGroup {
             axis: Axis::Script,
             name: "Latin".to_owned(),
             members: (0..40).collect(),
         }];
         for width in [None, Some(32), Some(7)] {
-            let found = measure(&side, &side, &groups, width);
+            let found = measure(&system, &system, &groups, width);
             let interval = found.all.cosine.unwrap().mean_interval.unwrap();
             assert_eq!((interval.low, interval.high), (1.0, 1.0));
             for measures in [&found.all, &found.groups[0].measures] {
@@ -270,15 +270,15 @@ mod tests {
             assert!(near(found.cosine.unwrap().p1, expected.p1));
             assert!(near(found.overlap[0].unwrap(), expected.overlaps[0].1));
             assert!(near(found.overlap[1].unwrap(), expected.overlaps[1].1));
-            // Unit vectors are float32 here, as they are served, and float64 there.
+            // Unit vectors are float32 here, as servers send them, and float64 in the golden values.
             assert!((found.similarity_spearman.unwrap() - expected.spearman).abs() < 1e-4);
             assert_eq!(found.overlap[2], None);
         }
     }
 
     #[test]
-    fn a_turn_by_a_known_angle_gives_its_cosine_at_the_widths_that_it_touches() {
-        // Text 3 is turned by 10 degrees in the plane of components 4 and 5, where alone it lies.
+    fn a_rotation_by_a_known_angle_gives_its_cosine_at_the_widths_that_it_affects() {
+        // Text 3 is rotated by 10 degrees in the plane of two components beyond the width 4.
         let baseline = random(20, 8, 5);
         let mut rows: Vec<Vec<f32>> = (0..20).map(|i| baseline.row(i).to_vec()).collect();
         rows[3] = vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0];
@@ -292,8 +292,8 @@ mod tests {
             .unwrap();
         assert!((full.min - (1.0 + cos) / 2.0).abs() < 1e-7);
         assert!((full.mean - (19.0 + full.min) / 20.0).abs() < 1e-12);
-        let cut = measure(&baseline, &candidate, &[], Some(4));
-        assert_eq!(cut.all.cosine.unwrap().min, 1.0);
+        let truncated = measure(&baseline, &candidate, &[], Some(4));
+        assert_eq!(truncated.all.cosine.unwrap().min, 1.0);
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! How well a list of search results serves a query, given what is relevant to it.
+//! Measures of a ranked list of search results, given judgements of relevance.
 //!
-//! The definitions are trec_eval's, which BEIR uses: gains are the judgements themselves, and what was not judged has
-//! none.
+//! The definitions are those of trec_eval, which BEIR uses: gains are the judgements themselves, and documents without a
+//! judgement have a gain of 0.
 
 /// Normalised discounted cumulated gain of the first `k` results, 0 to 1 (Järvelin & Kekäläinen 2002): the sum of
 /// `gain / log2(rank + 1)`, over that of the best order there is. `found` are the gains of the results in their order,
-/// `judged` those of everything that was judged. `None` where nothing is relevant.
+/// `judged` those of everything that was judged. `None` if nothing is relevant.
 #[must_use]
 pub fn ndcg(found: &[f64], judged: &[f64], k: usize) -> Option<f64> {
     let mut ideal = judged.to_vec();
@@ -21,7 +21,7 @@ fn discounted(gains: &[f64], k: usize) -> f64 {
         .sum()
 }
 
-/// The share of what is relevant that is among the first `k` results, 0 to 1. `None` where nothing is relevant.
+/// The share of relevant documents that are among the first `k` results, 0 to 1. `None` if nothing is relevant.
 #[must_use]
 pub fn recall(found: &[f64], judged: &[f64], k: usize) -> Option<f64> {
     let relevant = |gains: &[f64]| gains.iter().filter(|gain| **gain > 0.0).count();
@@ -29,7 +29,7 @@ pub fn recall(found: &[f64], judged: &[f64], k: usize) -> Option<f64> {
     (all > 0).then(|| relevant(&found[..k.min(found.len())]) as f64 / all as f64)
 }
 
-/// One over the rank of the first relevant result among the first `k`, 0 where there is none (its mean over queries is
+/// One over the rank of the first relevant result among the first `k`, or 0 without one (its mean over queries is
 /// the MRR of TREC-8's question answering track, Voorhees 1999).
 #[must_use]
 pub fn reciprocal_rank(found: &[f64], k: usize) -> f64 {

@@ -1,36 +1,37 @@
-//! A side of a comparison that is a server with the OpenAI embeddings API: lexivec's own, another, or a vendor's.
+//! A system that is a server with the OpenAI embeddings API: lexivec's own, another one, or a vendor's.
 //!
-//! Vectors are asked for at full width and cut here, so that one request serves every width. Whether the server's own
-//! `dimensions` agrees is tried once for each width, and noted where it does not.
+//! The client requests vectors at full width and truncates them itself, so that one request serves every width. It tries the
+//! server's own `dimensions` once for each width, and notes where the result differs.
 
 use std::fmt::Write as _;
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lexivec_convert::compare::vectors::cosine;
-use lexivec_convert::compare::{Embedded, Embedder, Error, Facts, Result, Side, SideKind, Vectors};
 use reqwest::blocking::{Client, RequestBuilder};
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 use serde_json::json;
 
-/// Texts of one request: vendors' limits are higher, and the loss by not reaching them is small.
-const REQUEST: usize = 64;
-/// Times that a request is sent where the server is busy.
-const TRIES: u32 = 4;
-/// The longest that a server may make us wait between two tries.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Time for one request: a server on a CPU may need minutes for long documents.
+use crate::error::{Error, Result};
+use crate::system::{Embedded, Embedder, System, SystemFacts, SystemKind};
+use crate::vectors::{Vectors, cosine};
+
+/// Texts per request. Vendors' limits are higher, but larger requests would gain little.
+const TEXTS_PER_REQUEST: usize = 64;
+/// How often a request is sent to a busy server.
+const ATTEMPTS: u32 = 4;
+/// The longest wait between two attempts.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The timeout of a request. A server on a CPU may need minutes for long documents.
 const TIMEOUT: Duration = Duration::from_secs(600);
-/// The text that widths are tried with.
+/// The text with which widths are tried.
 const PROBE: &str = "What is the width of a vector?";
-/// Below this the server's cut vector is another than ours; rounding to float32 is far above.
+/// The least cosine between the server's truncated vector and ours. Rounding to float32 stays far above it.
 const SAME: f64 = 0.999_99;
 
-/// Where a server is, and what to say to it.
+/// The address of a server, and the model and key to use there.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     base: String,
@@ -39,19 +40,20 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Whether a side is given as an address.
+    /// Whether a user's name for a system is an address.
     #[must_use]
-    pub fn is_address(side: &str) -> bool {
-        side.starts_with("http://") || side.starts_with("https://")
+    pub fn is_address(system: &str) -> bool {
+        system.starts_with("http://") || system.starts_with("https://")
     }
 
-    /// Takes an address such as `http://host:30000/v1`, or `http://host:30000/v1#MODEL`; `model` is for addresses that
-    /// name none. Without a path, `/v1` is meant.
+    /// Parses an address such as `http://host:30000/v1` or `http://host:30000/v1#MODEL`. `model` is the default for addresses
+    /// without a model. The path defaults to `/v1`.
     ///
     /// # Errors
-    /// It is no address.
-    pub fn new(address: &str, model: Option<&str>, key: Option<&str>) -> anyhow::Result<Self> {
-        let mut url = Url::parse(address).with_context(|| format!("{address}: no address"))?;
+    /// The address is not a URL.
+    pub fn new(address: &str, model: Option<&str>, key: Option<&str>) -> Result<Self> {
+        let mut url = Url::parse(address)
+            .map_err(|error| server_error(address, format!("not an address: {error}")))?;
         let named = url.fragment().map(str::to_owned);
         url.set_fragment(None);
         if url.path() == "/" {
@@ -66,12 +68,15 @@ impl Endpoint {
         })
     }
 
-    /// Asks the server what it serves and how wide its vectors are.
+    /// Connects: asks the server for its models, the width of its vectors, and vectors of these dimensions.
     ///
     /// # Errors
-    /// It cannot be reached, refuses, or serves several models and none was named.
-    pub fn open(&self, dimensions: &[usize]) -> anyhow::Result<Side> {
-        let client = Client::builder().timeout(TIMEOUT).build()?;
+    /// The server cannot be reached, answers with an error, or has several models and none was named.
+    pub fn open(&self, dimensions: &[usize]) -> Result<System> {
+        let client = Client::builder()
+            .timeout(TIMEOUT)
+            .build()
+            .map_err(|error| server_error(&self.base, error.to_string()))?;
         let mut server = Server {
             client,
             base: self.base.clone(),
@@ -86,32 +91,29 @@ impl Endpoint {
                 .unwrap_or_default()
                 .into_iter()
                 .find(|model| model.id == *name)
-                .unwrap_or_else(|| Model::named(name)),
+                .unwrap_or_else(|| ListedModel::named(name)),
             (None, Err(error)) => {
-                return Err(
-                    error.context("name the server's model with --model to do without its list")
-                );
+                return Err(Error::UnknownModel {
+                    source: Box::new(error),
+                });
             }
             (None, Ok(mut models)) if models.len() == 1 => models.remove(0),
             (None, Ok(models)) => {
-                let ids: Vec<_> = models.iter().map(|m| m.id.as_str()).collect();
-                bail!(
-                    "{}: it serves {}: choose one with --model, or as {}#MODEL",
-                    self.base,
-                    ids.join(", "),
-                    self.base
-                );
+                return Err(Error::AmbiguousModel {
+                    address: self.base.clone(),
+                    models: models.into_iter().map(|model| model.id).collect(),
+                });
             }
         };
         server.name = format!("{}#{}", without_scheme(&self.base), model.id);
         server.model.clone_from(&model.id);
-        let full = server.ask(&[PROBE], None)?;
+        let full = server.request(&[PROBE], None)?;
         let width = full.vectors.width();
         server.width = Some(width);
-        let facts = Facts {
+        let facts = SystemFacts {
             name: server.name.clone(),
             given: self.base.clone(),
-            kind: SideKind::Endpoint,
+            kind: SystemKind::Endpoint,
             source: None,
             precision: model.precision,
             execution_provider: model.execution_provider,
@@ -121,7 +123,7 @@ impl Endpoint {
             footprint: None,
             notes: server.try_dimensions(&full.vectors, dimensions),
         };
-        Ok(Side {
+        Ok(System {
             facts,
             embedder: Box::new(server),
         })
@@ -132,9 +134,9 @@ fn without_scheme(base: &str) -> &str {
     base.split_once("://").map_or(base, |(_, rest)| rest)
 }
 
-/// What `GET /models` says of a model. All but the id is lexivec's own.
+/// A model in the response of `GET /models`. All fields besides the id are lexivec's own.
 #[derive(Debug, Clone, Deserialize)]
-struct Model {
+struct ListedModel {
     id: String,
     #[serde(default)]
     precision: Option<String>,
@@ -144,7 +146,7 @@ struct Model {
     max_length: Option<usize>,
 }
 
-impl Model {
+impl ListedModel {
     fn named(id: &str) -> Self {
         Self {
             id: id.to_owned(),
@@ -156,12 +158,12 @@ impl Model {
 }
 
 #[derive(Deserialize)]
-struct Models {
-    data: Vec<Model>,
+struct ModelList {
+    data: Vec<ListedModel>,
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct EmbeddingsResponse {
     data: Vec<Item>,
     #[serde(default)]
     usage: Option<Usage>,
@@ -173,7 +175,7 @@ struct Item {
     embedding: Numbers,
 }
 
-/// Some servers answer with numbers whatever was asked for.
+/// A vector in a response. Some servers send plain numbers even if base64 was requested.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Numbers {
@@ -192,41 +194,43 @@ struct Server {
     key: Option<String>,
     name: String,
     model: String,
-    /// `None` until the first answer.
+    /// `None` until the first response.
     width: Option<usize>,
 }
 
 impl Server {
-    fn models(&self) -> anyhow::Result<Vec<Model>> {
-        let request = || self.client.get(format!("{}/models", self.base));
-        Ok(serde_json::from_slice::<Models>(&self.send(request)?)
-            .with_context(|| format!("{}/models: not a list of models", self.base))?
-            .data)
+    fn models(&self) -> Result<Vec<ListedModel>> {
+        let address = format!("{}/models", self.base);
+        let body = self.send(|| self.client.get(&address))?;
+        let list: ModelList = serde_json::from_slice(&body)
+            .map_err(|error| server_error(&address, format!("not a list of models: {error}")))?;
+        Ok(list.data)
     }
 
-    /// The vectors of some texts, at full width or another.
-    fn ask(&self, texts: &[&str], dimensions: Option<usize>) -> anyhow::Result<Embedded> {
+    /// Requests the vectors of texts, at full width or with these dimensions.
+    fn request(&self, texts: &[&str], dimensions: Option<usize>) -> Result<Embedded> {
         let mut body = json!({"model": self.model, "input": texts, "encoding_format": "base64"});
         if let Some(dimensions) = dimensions {
             body["dimensions"] = json!(dimensions);
         }
         let address = format!("{}/embeddings", self.base);
-        let answer = self.send(|| self.client.post(&address).json(&body))?;
-        let answer: Answer = serde_json::from_slice(&answer)
-            .with_context(|| format!("{address}: not an answer of the OpenAI embeddings API"))?;
+        let error = |reason: String| server_error(&address, reason);
+        let response = self.send(|| self.client.post(&address).json(&body))?;
+        let response: EmbeddingsResponse = serde_json::from_slice(&response)
+            .map_err(|e| error(format!("not a response of the OpenAI embeddings API: {e}")))?;
         let mut rows = vec![None; texts.len()];
-        for item in answer.data {
+        for item in response.data {
             let Some(row) = rows.get_mut(item.index) else {
-                bail!(
-                    "{address}: a vector for text {}, of {}",
+                return Err(error(format!(
+                    "a vector for text {}, of {}",
                     item.index,
                     texts.len()
-                );
+                )));
             };
-            *row = Some(item.embedding.decode().with_context(|| address.clone())?);
+            *row = Some(item.embedding.decode().map_err(error)?);
         }
         let Some(rows) = rows.into_iter().collect::<Option<Vec<Vec<f32>>>>() else {
-            bail!("{address}: fewer vectors than texts");
+            return Err(error("fewer vectors than texts".to_owned()));
         };
         let expected = dimensions.or(self.width).or(rows.first().map(Vec::len));
         let width = expected.unwrap_or(0);
@@ -235,7 +239,9 @@ impl Server {
             .map(Vec::len)
             .find(|len| *len != width || width == 0)
         {
-            bail!("{address}: a vector of {other} dimensions, where {width} were expected");
+            return Err(error(format!(
+                "a vector of {other} dimensions, where {width} were expected"
+            )));
         }
         let mut embedded = Embedded::new(width);
         for (i, row) in rows.iter().enumerate() {
@@ -246,79 +252,104 @@ impl Server {
                 embedded.not_finite.push(i);
             }
         }
-        embedded.tokens = answer.usage.map(|usage| usage.prompt_tokens);
+        embedded.tokens = response.usage.map(|usage| usage.prompt_tokens);
         Ok(embedded)
     }
 
-    /// What the server makes of `dimensions`, where that is another vector than the first components of the full one.
+    /// Tries the server's own `dimensions`, and returns notes on widths for which it gives no vector, or another vector than
+    /// the first components of the full one.
     fn try_dimensions(&self, full: &Vectors, dimensions: &[usize]) -> Vec<String> {
         let mut refused = Vec::new();
         let mut different = Vec::new();
         let mut reason = String::new();
         for width in dimensions.iter().copied().filter(|d| *d < full.width()) {
-            match self.ask(&[PROBE], Some(width)) {
+            match self.request(&[PROBE], Some(width)) {
                 Ok(found) if cosine(found.vectors.row(0), full.row(0), width) > SAME => {}
                 Ok(_) => different.push(width.to_string()),
                 Err(error) => {
-                    reason = format!("{error:#}");
+                    reason = error.to_string();
                     refused.push(width.to_string());
                 }
             }
         }
         let mut notes = Vec::new();
-        let cut = "its full vectors are cut here instead";
+        let instead = "its full vectors are truncated instead";
         if !refused.is_empty() {
             notes.push(format!(
-                "it gives no {} dimensions ({reason}); {cut}",
+                "it gives no {} dimensions ({reason}); {instead}",
                 refused.join(", ")
             ));
         }
         if !different.is_empty() {
             notes.push(format!(
-                "at {} dimensions its vectors are others than the first components of its full ones; {cut}",
+                "at {} dimensions its vectors differ from the first components of its full ones; {instead}",
                 different.join(", ")
             ));
         }
         notes
     }
 
-    /// Sends a request, again where the server is busy.
-    fn send(&self, request: impl Fn() -> RequestBuilder) -> anyhow::Result<Vec<u8>> {
-        let mut tries = 1;
+    /// Sends a request, and repeats it while the server is busy.
+    fn send(&self, request: impl Fn() -> RequestBuilder) -> Result<Vec<u8>> {
+        let failed = |error: reqwest::Error| {
+            let error = error.without_url();
+            server_error(
+                &self.base,
+                format!("the server does not answer: {}", causes(&error)),
+            )
+        };
+        let mut attempts = 1;
         loop {
             let mut request = request();
             if let Some(key) = &self.key {
                 request = request.bearer_auth(key);
             }
-            let response = request
-                .send()
-                .map_err(reqwest::Error::without_url)
-                .with_context(|| format!("{}: the server does not answer", self.base))?;
+            let response = request.send().map_err(failed)?;
             let status = response.status();
             if status.is_success() {
-                return Ok(response.bytes()?.to_vec());
+                return Ok(response.bytes().map_err(failed)?.to_vec());
             }
             let wait = response
                 .headers()
                 .get("retry-after")
                 .and_then(|value| value.to_str().ok()?.parse().ok());
             let busy = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
-            if busy && tries < TRIES {
-                let wait = wait.map_or(Duration::from_secs(1 << tries), Duration::from_secs);
-                sleep(wait.min(PATIENCE));
-                tries += 1;
+            if busy && attempts < ATTEMPTS {
+                let wait = wait.map_or(Duration::from_secs(1 << attempts), Duration::from_secs);
+                sleep(wait.min(LONGEST_WAIT));
+                attempts += 1;
                 continue;
             }
-            bail!(
-                "{}: {}",
-                self.base,
-                refusal(status, &response.text().unwrap_or_default())
-            );
+            return Err(Error::Server {
+                address: self.base.clone(),
+                reason: refusal(status, &response.text().unwrap_or_default()),
+                status: Some(status.as_u16()),
+            });
         }
     }
 }
 
-/// A status and the server's own words.
+fn server_error(address: &str, reason: String) -> Error {
+    Error::Server {
+        address: address.to_owned(),
+        reason,
+        status: None,
+    }
+}
+
+/// An error and its causes.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Writing to a String cannot fail.
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// A status and the server's own message.
 fn refusal(status: StatusCode, body: &str) -> String {
     let value: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
     let own = [
@@ -331,24 +362,23 @@ fn refusal(status: StatusCode, body: &str) -> String {
     let mut text = format!("the server answered {}", status.as_u16());
     if !message.is_empty() {
         let shown: String = message.chars().take(300).collect();
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = write!(text, " ({shown})");
-    }
-    if status == StatusCode::UNAUTHORIZED {
-        text.push_str(": give its key with --api-key or LEXIVEC_API_KEY");
     }
     text
 }
 
 impl Numbers {
-    fn decode(self) -> anyhow::Result<Vec<f32>> {
+    fn decode(self) -> Result<Vec<f32>, String> {
         match self {
             Self::Plain(numbers) => Ok(numbers),
             Self::Base64(text) => {
-                let bytes = STANDARD.decode(text).context("a vector is not base64")?;
+                let bytes = STANDARD
+                    .decode(text)
+                    .map_err(|error| format!("a vector is not base64: {error}"))?;
                 let (numbers, rest) = bytes.as_chunks::<4>();
                 if !rest.is_empty() {
-                    bail!("a vector is not a number of float32s");
+                    return Err("the bytes of a vector are not a multiple of 4".to_owned());
                 }
                 Ok(numbers.iter().map(|b| f32::from_le_bytes(*b)).collect())
             }
@@ -360,9 +390,9 @@ impl Embedder for Server {
     fn embed(&mut self, texts: &[&str]) -> Result<Embedded> {
         let width = self.width.unwrap_or(1);
         let mut all = Embedded::new(width);
-        for texts in texts.chunks(REQUEST) {
-            let found = self.ask(texts, None).map_err(|source| Error::Side {
-                side: self.name.clone(),
+        for texts in texts.chunks(TEXTS_PER_REQUEST) {
+            let found = self.request(texts, None).map_err(|source| Error::System {
+                system: self.name.clone(),
                 source: source.into(),
             })?;
             all.append(&found);

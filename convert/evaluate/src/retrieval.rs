@@ -1,58 +1,58 @@
-//! A search: queries, documents, and which document serves which query.
+//! Retrieval: queries, documents, judgements of which document is relevant to which query, and the scores of a search.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::bootstrap::{Bootstrap, Interval};
-use super::ranking::{ndcg, recall, reciprocal_rank};
-use super::statistics::mean;
-use super::vectors::{Vectors, dot};
+use crate::bootstrap::{Bootstrap, Interval};
+use crate::ranking::{ndcg, recall, reciprocal_rank};
+use crate::statistics::mean;
+use crate::vectors::{Vectors, dot};
 
-/// Results that are looked at.
+/// The number of results that are scored.
 const RESULTS: usize = 100;
 
 /// A retrieval set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Retrieval {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// Those with something relevant.
+    /// Queries with at least one relevant document.
     pub queries: Vec<Query>,
-    /// All that can be found.
+    /// All documents.
     pub documents: Vec<String>,
-    /// The instruction put before each query; documents stand bare.
+    /// The instruction before each query. Documents have none.
     pub instruction: Option<String>,
 }
 
-/// A query and what is known about it.
+/// A query and its judgements.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Query {
     /// Its name in the set.
     pub id: String,
-    /// Its text, bare.
+    /// Its text, without an instruction.
     pub text: String,
-    /// Documents judged, by position, and their gain; 0 for one judged not relevant.
+    /// Judged documents, by position, and their gain: 0 if the document is not relevant.
     pub judged: Vec<(usize, f64)>,
-    /// The document that is the query itself, if any: it is not to find itself (BEIR leaves it out, too).
+    /// The document that is the query itself, if any. As in BEIR, a query must not find itself.
     pub itself: Option<usize>,
 }
 
-/// What a search scores at one width: means over the queries, each 0 to 1.
+/// The scores of a search at one width: means over the queries, each 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RetrievalMeasures {
-    /// Width of the vectors.
+    /// The width of the vectors.
     pub dimensions: usize,
     /// Normalised discounted cumulated gain of the first ten results.
     pub ndcg_at_10: f64,
-    /// Relevant documents among the first ten results, of all.
+    /// The share of relevant documents that are among the first ten results.
     pub recall_at_10: f64,
-    /// Among the first hundred.
+    /// The share of relevant documents that are among the first hundred results.
     pub recall_at_100: f64,
-    /// One over the rank of the first relevant result among the first ten.
+    /// One over the rank of the first relevant result among the first ten, or 0.
     pub mrr_at_10: f64,
 }
 
-/// What each query scored, in the order of the set's queries.
+/// The scores of each query, in the order of the set's queries.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueryScores {
     /// The means.
@@ -62,7 +62,7 @@ pub struct QueryScores {
 }
 
 impl Retrieval {
-    /// The queries as they are embedded.
+    /// The texts of the queries with their instruction.
     #[must_use]
     pub fn prompts(&self) -> Vec<String> {
         let prompt = |query: &Query| match &self.instruction {
@@ -72,10 +72,10 @@ impl Retrieval {
         self.queries.iter().map(prompt).collect()
     }
 
-    /// Searches with vectors cut to a width, and scores what is found. Documents equally near stand in their own order.
+    /// Searches with vectors truncated to a width, and scores the results. Equally near documents keep their order.
     #[must_use]
     pub fn score(&self, queries: &Vectors, documents: &Vectors, width: usize) -> QueryScores {
-        let (queries, documents) = (queries.cut(width), documents.cut(width));
+        let (queries, documents) = (queries.truncated(width), documents.truncated(width));
         let scores: Vec<[f64; 4]> = self
             .queries
             .par_iter()
@@ -111,7 +111,7 @@ impl Retrieval {
     }
 }
 
-/// The candidate's nDCG@10 less the baseline's: its mean's interval, over the same queries.
+/// The interval of the mean difference between the candidate's nDCG@10 and the baseline's, over the same queries.
 #[must_use]
 pub(super) fn ndcg_change(
     baseline: &QueryScores,
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_does_not_find_itself() {
+    fn a_query_does_not_find_itself() {
         let set = set(vec![query(vec![(1, 1.0)], Some(0))], 2);
         let documents = vectors(&[vec![1.0, 0.0], vec![0.0, 1.0]]);
         let queries = vectors(&[vec![1.0, 0.0]]);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_change_is_paired_and_nothing_against_itself() {
+    fn the_change_is_paired_and_zero_against_itself() {
         let set = set(vec![query(vec![(0, 1.0)], None); 3], 2);
         let documents = vectors(&[vec![1.0, 0.0], vec![0.0, 1.0]]);
         let good = set.score(&vectors(&vec![vec![1.0, 0.1]; 3]), &documents, 2);
@@ -212,14 +212,14 @@ mod tests {
         };
         let same = ndcg_change(&good, &good, bootstrap).unwrap();
         assert_eq!((same.low, same.high), (0.0, 0.0));
-        // Every query's document falls from the first to the second place.
+        // The relevant document of every query falls from the first to the second place.
         let fall = 1.0 / 3f64.log2() - 1.0;
         let worse = ndcg_change(&good, &bad, bootstrap).unwrap();
         assert!((worse.low - fall).abs() < 1e-12 && (worse.high - fall).abs() < 1e-12);
     }
 
     #[test]
-    fn the_instruction_stands_before_queries() {
+    fn queries_get_the_instruction() {
         let mut set = set(vec![query(vec![(0, 1.0)], None)], 1);
         assert_eq!(set.prompts(), ["what is it?"]);
         set.instruction = Some("Find it:".to_owned());

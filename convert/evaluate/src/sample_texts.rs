@@ -1,23 +1,23 @@
-//! The texts that a comparison is made on, and the built-in ones.
+//! The texts of a comparison, and a built-in set of them.
 
 use serde::{Deserialize, Serialize};
 
-/// What a text is; known of the built-in ones.
+/// The kind of a text, which only built-in texts have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// A word or a few.
+pub enum TextKind {
+    /// One or a few words.
     Term,
     /// A sentence.
     Sentence,
-    /// Source code, in a programming language or a format.
+    /// Source code or a data format.
     Code,
-    /// Some hundred words.
+    /// A few hundred words.
     Document,
 }
 
-impl Kind {
-    /// As it is written in reports.
+impl TextKind {
+    /// Its name in reports.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -29,38 +29,38 @@ impl Kind {
     }
 }
 
-/// A text and where it stands.
+/// A text with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
     /// The text.
     pub text: String,
-    /// Where it stands, for reports: `terms.csv:12`.
+    /// Its file and line for reports: `terms.csv:12`.
     pub place: String,
-    /// What it is, where that is known.
-    pub kind: Option<Kind>,
+    /// Its kind, if known.
+    pub kind: Option<TextKind>,
 }
 
-/// The texts' file, a JSON object per line.
-const BUILT_IN: &str = include_str!("../../data/comparison.jsonl");
+/// The built-in texts, a JSON object per line.
+const BUILT_IN: &str = include_str!("../data/comparison.jsonl");
 
 #[derive(Deserialize)]
 struct Line {
     language: String,
-    kind: Kind,
+    kind: TextKind,
     text: String,
 }
 
-/// Terms, sentences, code and long documents in some fifty languages and all their scripts, written for this purpose
-/// and under this project's licence. Conversions see none of them: they are for measuring alone.
+/// The built-in set: terms, sentences, code and long documents in some fifty languages and all their scripts. They were
+/// written for this purpose, under this project's licence. Calibration uses none of them.
 ///
 /// # Panics
-/// Never: a test reads the file.
+/// Never, because a test parses the file.
 #[must_use]
 pub fn built_in() -> Vec<Sample> {
     let lines = BUILT_IN.lines().enumerate();
     lines
         .map(|(i, line)| {
-            let line: Line = serde_json::from_str(line).expect("the file parses, as a test checks");
+            let line: Line = serde_json::from_str(line).expect("a test parses the file");
             Sample {
                 place: format!("built-in:{} ({})", i + 1, line.language),
                 text: line.text,
@@ -70,8 +70,7 @@ pub fn built_in() -> Vec<Sample> {
         .collect()
 }
 
-/// Leaves out what was there before: a text's own double would be its nearest neighbour in any model. Returns how
-/// many went.
+/// Drops duplicates, because a text's duplicate would be its nearest neighbour in any model. Returns their number.
 pub fn drop_duplicates(samples: &mut Vec<Sample>) -> usize {
     let before = samples.len();
     let mut seen = std::collections::HashSet::new();
@@ -79,7 +78,7 @@ pub fn drop_duplicates(samples: &mut Vec<Sample>) -> usize {
     before - samples.len()
 }
 
-/// At most `count` positions of `n`, drawn evenly without replacement; ascending, and the same for the same seed.
+/// At most `count` positions out of `n`, drawn uniformly without replacement, ascending. The same seed draws the same.
 #[must_use]
 pub fn draw(n: usize, count: usize, seed: u64) -> Vec<usize> {
     let mut positions: Vec<usize> = (0..n).collect();
@@ -94,9 +93,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::compare::groups::script;
+    use crate::text_groups::script;
 
-    /// A comparison would flatter a model that was calibrated on its texts.
+    /// A comparison on calibration texts would be biased.
     #[test]
     fn no_built_in_text_is_calibrated_on() {
         let calibration = include_str!("../../data/calibration.txt");

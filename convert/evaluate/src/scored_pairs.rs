@@ -1,28 +1,28 @@
-//! Pairs of texts that people have scored: whether a model's similarities follow the scores.
+//! Pairs of texts that people have scored, and how well a system's similarities follow the scores.
 
 use serde::{Deserialize, Serialize};
 
-use super::bootstrap::{Bootstrap, Interval};
-use super::statistics::{pearson, spearman};
-use super::vectors::{Vectors, cosine};
+use crate::bootstrap::{Bootstrap, Interval};
+use crate::statistics::{pearson, spearman};
+use crate::vectors::{Vectors, cosine};
 
-/// Two texts and how alike people find them.
+/// Two texts and a human similarity score.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScoredPair {
-    /// One text.
+    /// The first text.
     pub a: String,
-    /// The other.
+    /// The second text.
     pub b: String,
     /// Their score, on any scale.
     pub score: f64,
 }
 
-/// How well similarities follow scores at one width; each −1 to 1, and `None` where undefined.
+/// How well similarities follow scores at one width: correlations from −1 to 1, `None` if undefined.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PairMeasures {
-    /// Width of the vectors.
+    /// The width of the vectors.
     pub dimensions: usize,
-    /// Spearman's rank correlation: the figure that is reported for semantic textual similarity.
+    /// Spearman's rank correlation, the usual figure for semantic textual similarity.
     pub spearman: Option<f64>,
     /// Pearson's correlation.
     pub pearson: Option<f64>,
@@ -36,7 +36,7 @@ pub(super) fn pair_cosines(a: &Vectors, b: &Vectors, width: usize) -> Vec<f64> {
         .collect()
 }
 
-/// Both correlations of cosines with scores.
+/// The correlations of cosines with scores.
 #[must_use]
 pub(super) fn pair_measures(cosines: &[f64], scores: &[f64], dimensions: usize) -> PairMeasures {
     PairMeasures {
@@ -46,7 +46,7 @@ pub(super) fn pair_measures(cosines: &[f64], scores: &[f64], dimensions: usize) 
     }
 }
 
-/// The interval of the candidate's Spearman correlation less the baseline's, over the same pairs.
+/// The interval of the difference between the candidate's Spearman correlation and the baseline's, over the same pairs.
 #[must_use]
 pub(super) fn spearman_change(
     baseline: &[f64],
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_change_of_a_model_against_itself_is_nothing() {
+    fn the_change_of_a_system_against_itself_is_zero() {
         let scores: Vec<f64> = (0..40).map(f64::from).collect();
         let cosines: Vec<f64> = scores.iter().map(|s| (s * 7.0) % 11.0 + s).collect();
         let bootstrap = Bootstrap {
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(found.spearman, Some(1.0));
         // Scores 1 to 4 with cosines 0, 1/2, √3/2, 1, by hand: Σdxdy / √(Σdx²Σdy²).
         assert!((found.pearson.unwrap() - 0.971_298_6).abs() < 1e-6);
-        // Cut to one component, every pair is as alike as can be, or not at all.
+        // With one component left, a pair has a cosine of 1, 0 or -1.
         assert_eq!(pair_cosines(&a, &b, 1)[1], 1.0);
     }
 }

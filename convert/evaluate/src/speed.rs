@@ -1,54 +1,54 @@
-//! How fast two sides are, measured in turns: whatever slows the machine down for a while slows both.
+//! The speed of two systems, measured in turns, so that a slow phase of the machine affects both.
 
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::bootstrap::{Bootstrap, Interval};
-use super::embedder::Side;
-use super::error::Result;
-use super::statistics::quantile;
+use crate::bootstrap::{Bootstrap, Interval};
+use crate::error::Result;
+use crate::statistics::quantile;
+use crate::system::System;
 
-/// Rounds that are run however long they take.
+/// The least number of rounds, however long they take.
 const LEAST_ROUNDS: usize = 3;
-/// A round should last this long, so that the clock and the scheduler do not matter: small models do it several times.
+/// The least duration of a round, so that clock and scheduler do not matter. Small models repeat the texts to reach it.
 const ROUND: Duration = Duration::from_millis(250);
-/// Times that a round's texts are embedded at most.
+/// The most repetitions of the texts in a round.
 const MOST_PASSES: usize = 32;
-/// Single texts timed in each round.
+/// The number of texts that are timed alone in each round.
 const SINGLES: usize = 8;
 
-/// What both sides took for the same texts.
+/// The speeds of two systems on the same texts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Speed {
-    /// Rounds, in each of which both sides embedded the same texts, the first one by turns.
+    /// Number of rounds. In each round both systems embedded the same texts, and they took turns to start.
     pub rounds: usize,
-    /// Texts of a round, embedded together.
+    /// Number of texts that are embedded together in a round.
     pub texts: usize,
     /// The baseline.
-    pub baseline: SideSpeed,
+    pub baseline: SystemSpeed,
     /// The candidate.
-    pub candidate: SideSpeed,
-    /// Texts per second, the candidate's over the baseline's: above 1, the candidate is faster.
+    pub candidate: SystemSpeed,
+    /// The candidate's texts per second divided by the baseline's. Above 1 the candidate is faster.
     pub throughput_ratio: Ratio,
-    /// Time for a single text, the baseline's over the candidate's: above 1, the candidate is faster.
+    /// The baseline's time for a single text divided by the candidate's. Above 1 the candidate is faster.
     pub latency_ratio: Ratio,
 }
 
-/// What one side took.
+/// The speed of a system.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct SideSpeed {
-    /// Its own tokens per second, texts together; `None` where a server does not tell tokens.
+pub struct SystemSpeed {
+    /// Tokens per second of texts together, in its own tokens; `None` if a server does not report tokens.
     pub tokens_per_second: Option<f64>,
-    /// Texts per second, texts together.
+    /// Texts per second of texts together.
     pub texts_per_second: f64,
-    /// Milliseconds for a text alone: the median.
+    /// The median time of a single text in milliseconds.
     pub latency_p50_ms: f64,
-    /// The 95th percentile.
+    /// The 95th percentile of the time of a single text in milliseconds.
     pub latency_p95_ms: f64,
 }
 
-/// A ratio of two sides, over rounds.
+/// A ratio between two systems, over rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Ratio {
     /// The median.
@@ -70,22 +70,22 @@ impl Ratio {
     }
 }
 
-/// What one side took so far.
+/// The times of a system so far.
 #[derive(Debug, Default)]
 struct Times {
-    /// Seconds of each round's texts together.
+    /// Seconds that each round took for its texts together.
     together: Vec<f64>,
-    /// Seconds of each single text.
+    /// Seconds that each single text took.
     alone: Vec<f64>,
-    /// Tokens of all rounds.
+    /// The number of tokens of all rounds.
     tokens: Option<usize>,
 }
 
 impl Times {
-    fn speed(&self, texts: usize) -> SideSpeed {
+    fn speed(&self, texts: usize) -> SystemSpeed {
         let total: f64 = self.together.iter().sum();
         let milliseconds = |q| quantile(&self.alone, q).unwrap_or(0.0) * 1e3;
-        SideSpeed {
+        SystemSpeed {
             tokens_per_second: self.tokens.map(|tokens| tokens as f64 / total),
             texts_per_second: (texts * self.together.len()) as f64 / total,
             latency_p50_ms: milliseconds(0.5),
@@ -94,16 +94,16 @@ impl Times {
     }
 }
 
-/// Embeds texts with both sides by turns for about `budget`.
+/// Embeds texts with both systems in turns for about `budget`.
 ///
-/// Every text gets a number of its own in front each time, so that no server answers from its cache, and the number
-/// is the same for both sides.
+/// Every text gets a new number in front each time, so that no server responds from its cache. The number is the same for
+/// both systems.
 ///
 /// # Errors
-/// A side fails.
+/// A system fails.
 pub(super) fn measure(
-    baseline: &mut Side,
-    candidate: &mut Side,
+    baseline: &mut System,
+    candidate: &mut System,
     texts: &[&str],
     budget: Duration,
     bootstrap: Bootstrap,
@@ -127,7 +127,7 @@ pub(super) fn measure(
     let passes = (ROUND.as_secs_f64() / first.max(1e-9)).ceil() as usize;
     let passes = passes.clamp(1, MOST_PASSES);
 
-    let sides = [baseline, candidate];
+    let systems = [baseline, candidate];
     let mut times = [Times::default(), Times::default()];
     times.iter_mut().for_each(|t| t.tokens = Some(0));
     let mut rounds = 0;
@@ -137,7 +137,7 @@ pub(super) fn measure(
         for _ in 0..passes {
             let batch = numbered(texts);
             for turn in turns {
-                let (took, tokens) = timed(sides[turn], &batch)?;
+                let (took, tokens) = timed(systems[turn], &batch)?;
                 seconds[turn] += took;
                 let known = times[turn].tokens.zip(tokens);
                 times[turn].tokens = known.map(|(before, more)| before + more);
@@ -149,7 +149,7 @@ pub(super) fn measure(
         for text in &short {
             let single = numbered(&[text]);
             for turn in turns {
-                let (took, _) = timed(sides[turn], &single)?;
+                let (took, _) = timed(systems[turn], &single)?;
                 times[turn].alone.push(took);
             }
         }
@@ -172,11 +172,11 @@ pub(super) fn measure(
     })
 }
 
-/// Seconds that a side took, and the tokens it counted.
-fn timed(side: &mut Side, texts: &[String]) -> Result<(f64, Option<usize>)> {
+/// Embeds texts; returns the seconds that it took, and the number of tokens.
+fn timed(system: &mut System, texts: &[String]) -> Result<(f64, Option<usize>)> {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let started = Instant::now();
-    let found = side.embed(&texts)?;
+    let found = system.embed(&texts)?;
     Ok((started.elapsed().as_secs_f64(), found.tokens))
 }
 
@@ -185,14 +185,14 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::compare::fake::{Fake, side};
+    use crate::fake_system::{FakeSystem, system};
 
     #[test]
-    fn both_sides_get_the_same_texts_by_turns_and_none_twice() {
+    fn both_systems_get_the_same_texts_in_turns_and_none_twice() {
         let calls = Arc::new(Mutex::new(Vec::<(&str, Vec<String>)>::new()));
         let recording = |name: &'static str| {
             let calls = Arc::clone(&calls);
-            Fake::new(2, move |texts| {
+            FakeSystem::new(2, move |texts| {
                 let texts: Vec<String> = texts.iter().map(|t| (*t).to_owned()).collect();
                 calls.lock().unwrap().push((name, texts));
                 // Long enough that a round is not repeated thirty times.
@@ -200,8 +200,8 @@ mod tests {
                 vec![1.0, 0.0]
             })
         };
-        let mut baseline = side("baseline", recording("baseline"));
-        let mut candidate = side("candidate", recording("candidate"));
+        let mut baseline = system("baseline", recording("baseline"));
+        let mut candidate = system("candidate", recording("candidate"));
         let bootstrap = Bootstrap {
             resamples: 10,
             seed: 1,
@@ -223,7 +223,7 @@ mod tests {
         let of = |name| {
             calls
                 .iter()
-                .filter(move |(side, _)| *side == name)
+                .filter(move |(system, _)| *system == name)
                 .map(|(_, texts)| texts.clone())
         };
         assert!(of("baseline").eq(of("candidate")));
@@ -232,8 +232,8 @@ mod tests {
         each.sort();
         each.dedup();
         assert_eq!(each.len(), all, "a text was sent twice");
-        // After the warm-up, whoever was second in one round is first in the next.
-        let order: Vec<&str> = calls.iter().map(|(side, _)| *side).collect();
+        // After the warm-up, the system that was second in one round is first in the next.
+        let order: Vec<&str> = calls.iter().map(|(system, _)| *system).collect();
         assert!(order.windows(2).any(|w| w == ["candidate", "candidate"]));
         assert!(order.windows(2).any(|w| w == ["baseline", "baseline"]));
     }

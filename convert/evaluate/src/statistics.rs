@@ -1,15 +1,15 @@
-//! Means, quantiles and correlations, none of which is ever NaN.
+//! Means, quantiles and correlations. None of them is ever NaN.
 
 use rayon::prelude::*;
 
-/// Arithmetic mean; `None` of nothing.
+/// The arithmetic mean; `None` without values.
 #[must_use]
 pub fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// The quantile `q` (0 to 1) by linear interpolation between the nearest ranks: NumPy's default, type 7 of Hyndman &
-/// Fan 1996. `None` of nothing.
+/// The quantile `q` (0 to 1) by linear interpolation between the nearest ranks: NumPy's default, type 7 of Hyndman & Fan
+/// 1996. `None` without values.
 #[must_use]
 pub fn quantile(values: &[f64], q: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
@@ -20,14 +20,14 @@ pub fn quantile(values: &[f64], q: f64) -> Option<f64> {
     Some(sorted[low] + (sorted[high] - sorted[low]) * (place - low as f64))
 }
 
-/// Ranks from 1; equal values share the mean of theirs.
+/// Ranks from 1. Equal values share the mean of their ranks.
 #[must_use]
 pub fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.par_sort_unstable_by(|a, b| values[*a].total_cmp(&values[*b]));
     let mut ranks = vec![0.0; values.len()];
     let mut start = 0;
-    // −0.0 sorts before 0.0, and is equal to it all the same.
+    // −0.0 sorts before 0.0 but equals it.
     for tied in order.chunk_by(|a, b| values[*a] == values[*b]) {
         let mean = start as f64 + (tied.len() + 1) as f64 / 2.0;
         tied.iter().for_each(|i| ranks[*i] = mean);
@@ -36,9 +36,9 @@ pub fn ranks(values: &[f64]) -> Vec<f64> {
     ranks
 }
 
-/// Pearson's correlation, −1 to 1; `None` where one side does not vary, for it is then undefined.
+/// Pearson's correlation, −1 to 1; `None` if the values of one list are all equal, because it is undefined then.
 ///
-/// Of a list with itself it is exactly 1.
+/// The correlation of a list with itself is exactly 1.
 #[must_use]
 pub fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
     let (mean_x, mean_y) = (mean(x)?, mean(y)?);
@@ -53,8 +53,8 @@ pub fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
     (scale > 0.0).then(|| (xy / scale).clamp(-1.0, 1.0))
 }
 
-/// Spearman's rank correlation, −1 to 1: Pearson's of the ranks (Spearman 1904), ties by their mean rank. `None` where
-/// one side does not vary.
+/// Spearman's rank correlation, −1 to 1 (Spearman 1904): Pearson's correlation of the ranks, with mean ranks for ties. `None`
+/// if the values of one list are all equal.
 #[must_use]
 pub fn spearman(x: &[f64], y: &[f64]) -> Option<f64> {
     pearson(&ranks(x), &ranks(y))
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_undefined_is_none_and_never_nan() {
+    fn undefined_results_are_none_and_never_nan() {
         assert_eq!(mean(&[]), None);
         assert_eq!(quantile(&[], 0.5), None);
         assert_eq!(pearson(&[], &[]), None);

@@ -1,12 +1,13 @@
-//! Whole comparisons of sides whose vectors are known.
+//! Tests of whole comparisons between systems whose vectors are known.
 
 use std::time::Duration;
 
-use super::fake::{Fake, side};
-use super::*;
-use crate::progress::Silent;
+use lexivec_convert::Silent;
 
-const SETTINGS: Settings = Settings {
+use crate::fake_system::{FakeSystem, system};
+use crate::*;
+
+const SETTINGS: ComparisonSettings = ComparisonSettings {
     dimensions: Vec::new(),
     neighbour_texts: 1000,
     bootstrap: Bootstrap {
@@ -16,20 +17,20 @@ const SETTINGS: Settings = Settings {
     speed: Duration::ZERO,
 };
 
-fn data(count: usize) -> Data {
+fn data(count: usize) -> ComparisonData {
     let sample = |i: usize| Sample {
         text: format!("text number {i}"),
         place: format!("texts.txt:{}", i + 1),
         kind: None,
     };
-    Data {
+    ComparisonData {
         texts: (0..count).map(sample).collect(),
         pairs: Vec::new(),
         retrieval: None,
     }
 }
 
-/// A vector that is the same for the same text, whatever else is asked for.
+/// A vector that depends only on the text.
 fn seeded(text: &str) -> Vec<f32> {
     let seed = text
         .bytes()
@@ -38,19 +39,23 @@ fn seeded(text: &str) -> Vec<f32> {
     (0..64).map(|_| random.f32() - 0.5).collect()
 }
 
-fn compare(data: &Data, settings: &Settings, sides: [Side; 2]) -> (Baseline, Candidate) {
+fn compare(
+    data: &ComparisonData,
+    settings: &ComparisonSettings,
+    systems: [System; 2],
+) -> (Baseline, Candidate) {
     let comparison = Comparison {
         data,
         settings,
         progress: &Silent,
     };
-    let [mut baseline, mut candidate] = sides.map(|side| comparison.measure(side).unwrap());
-    let found = comparison.hold(&mut baseline, &mut candidate).unwrap();
+    let [mut baseline, mut candidate] = systems.map(|system| comparison.measure(system).unwrap());
+    let found = comparison.compare(&mut baseline, &mut candidate).unwrap();
     (comparison.baseline(&baseline), found)
 }
 
 #[test]
-fn a_model_against_itself_is_perfect_in_everything() {
+fn a_system_against_itself_is_perfect_in_every_figure() {
     let mut data = data(120);
     data.pairs = (0..20)
         .map(|i| ScoredPair {
@@ -72,12 +77,12 @@ fn a_model_against_itself_is_perfect_in_everything() {
         documents: (0..30).map(|i| format!("document {i}")).collect(),
         instruction: None,
     });
-    let settings = Settings {
+    let settings = ComparisonSettings {
         dimensions: vec![1024, 32, 16, 32],
         ..SETTINGS
     };
-    let sides = ["one", "other"].map(|name| side(name, Fake::each(64, seeded)));
-    let (baseline, found) = compare(&data, &settings, sides);
+    let systems = ["one", "other"].map(|name| system(name, FakeSystem::each(64, seeded)));
+    let (baseline, found) = compare(&data, &settings, systems);
     let widths: Vec<_> = found.quality.iter().map(|q| q.dimensions).collect();
     assert_eq!(widths, [64, 32, 16]);
     for quality in &found.quality {
@@ -98,19 +103,19 @@ fn a_model_against_itself_is_perfect_in_everything() {
 }
 
 #[test]
-fn the_worst_texts_are_the_worst_and_named() {
+fn the_worst_texts_are_named_in_order() {
     let data = data(60);
-    // Text 41 is turned to a cosine of 3/5, text 17 to 4/5, the rest by nothing.
+    // Text 41 is rotated to a cosine of 3/5, text 17 to 4/5; the others stay.
     let turned = |text: &str| match text {
         "text number 41" => vec![3.0, 4.0],
         "text number 17" => vec![4.0, 3.0],
         _ => vec![1.0, 0.0],
     };
-    let sides = [
-        side("straight", Fake::each(2, |_| vec![1.0, 0.0])),
-        side("turned", Fake::each(2, turned)),
+    let systems = [
+        system("straight", FakeSystem::each(2, |_| vec![1.0, 0.0])),
+        system("turned", FakeSystem::each(2, turned)),
     ];
-    let (_, found) = compare(&data, &SETTINGS, sides);
+    let (_, found) = compare(&data, &SETTINGS, systems);
     assert_eq!(found.worst.len(), 20);
     let first: Vec<_> = found.worst[..3].iter().map(|w| w.place.as_str()).collect();
     assert_eq!(first, ["texts.txt:42", "texts.txt:18", "texts.txt:1"]);
@@ -126,7 +131,7 @@ fn the_worst_texts_are_the_worst_and_named() {
     };
     let verdicts = gates.judge(&found);
     let passed: Vec<bool> = verdicts.iter().map(|v| v.passed).collect();
-    // The mean is kept; without a retrieval set the last cannot be.
+    // The mean reaches its bound. Without a retrieval set the last bound fails.
     assert_eq!(passed, [false, true, true, false]);
     let message = verdicts[0].to_string();
     assert_eq!(
@@ -137,7 +142,7 @@ fn the_worst_texts_are_the_worst_and_named() {
 }
 
 #[test]
-fn texts_without_a_finite_vector_are_named_and_count_as_nothing() {
+fn texts_without_a_finite_vector_are_named_and_count_as_zeros() {
     struct Overflowing;
     impl Embedder for Overflowing {
         fn embed(&mut self, texts: &[&str]) -> Result<Embedded> {
@@ -155,9 +160,9 @@ fn texts_without_a_finite_vector_are_named_and_count_as_nothing() {
         }
     }
     let data = data(CHUNK + 10);
-    let mut broken = side("overflowing", Fake::each(2, |_| vec![1.0, 0.0]));
+    let mut broken = system("overflowing", FakeSystem::each(2, |_| vec![1.0, 0.0]));
     broken.embedder = Box::new(Overflowing);
-    let whole = side("whole", Fake::each(2, |_| vec![1.0, 0.0]));
+    let whole = system("whole", FakeSystem::each(2, |_| vec![1.0, 0.0]));
     let (_, found) = compare(&data, &SETTINGS, [whole, broken]);
     assert_eq!(found.not_finite.len(), 1);
     assert_eq!(found.not_finite[0].text, "text number 3");
@@ -173,18 +178,18 @@ fn texts_without_a_finite_vector_are_named_and_count_as_nothing() {
 }
 
 #[test]
-fn sides_of_different_width_are_held_together_where_they_can_be() {
+fn systems_of_different_widths_are_compared_at_common_widths() {
     let data = data(30);
-    let settings = Settings {
+    let settings = ComparisonSettings {
         dimensions: vec![32, 16],
         ..SETTINGS
     };
     let narrow = |text: &str| seeded(text)[..32].to_vec();
-    let sides = [
-        side("wide", Fake::each(64, seeded)),
-        side("narrow", Fake::each(32, narrow)),
+    let systems = [
+        system("wide", FakeSystem::each(64, seeded)),
+        system("narrow", FakeSystem::each(32, narrow)),
     ];
-    let (_, found) = compare(&data, &settings, sides);
+    let (_, found) = compare(&data, &settings, systems);
     assert!(found.notes[0].contains("32 dimensions and the baseline's 64"));
     assert!(found.histogram.is_none() && found.worst.is_empty());
     let shown: Vec<_> = found
@@ -203,8 +208,8 @@ fn sides_of_different_width_are_held_together_where_they_can_be() {
 }
 
 #[test]
-fn an_answer_of_another_width_than_promised_is_an_error_that_names_the_side() {
-    let mut liar = side("liar", Fake::each(8, |_| vec![1.0; 8]));
+fn a_vector_of_the_wrong_width_is_an_error_that_names_the_system() {
+    let mut liar = system("liar", FakeSystem::each(8, |_| vec![1.0; 8]));
     liar.facts.width = 16;
     let error = liar.embed(&["text"]).unwrap_err().to_string();
     assert!(error.starts_with("liar: 1 texts gave 1 vectors of 8 dimensions"));

@@ -1,41 +1,41 @@
-//! Texts put together by what they have in common: script, length, kind.
+//! Groups of texts by script, length and kind.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use unicode_script::{Script, UnicodeScript as _};
 
-use super::sample::Sample;
+use crate::sample_texts::Sample;
 
-/// Upper ends of the length buckets, included.
+/// The inclusive upper ends of the length buckets.
 const LENGTHS: [usize; 5] = [8, 32, 128, 512, 2048];
 
-/// By what texts are put together.
+/// A property by which texts are grouped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Axis {
-    /// The script of most of their letters.
+    /// The script of most letters.
     Script,
-    /// Their tokens, or characters where no side tells tokens.
+    /// The length in tokens, or in characters if no system reports tokens.
     Length,
-    /// What they are.
+    /// The kind of a built-in text.
     Kind,
 }
 
-/// Some of the texts.
+/// A group of texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Group {
-    /// By what they were put together.
+pub(super) struct TextGroup {
+    /// The property by which texts are grouped.
     pub axis: Axis,
-    /// What they have in common.
+    /// The value of the property.
     pub name: String,
     /// Their positions, ascending.
     pub members: Vec<usize>,
 }
 
-/// All groups that have a text, axis by axis; scripts by their number of texts, lengths and kinds by size.
+/// All groups with at least one text, axis by axis. Scripts are ordered by their number of texts, lengths and kinds ascending.
 #[must_use]
-pub(super) fn groups(samples: &[Sample], lengths: &[usize]) -> Vec<Group> {
+pub(super) fn groups(samples: &[Sample], lengths: &[usize]) -> Vec<TextGroup> {
     let mut scripts = BTreeMap::<String, Vec<usize>>::new();
     let mut buckets = BTreeMap::<usize, Vec<usize>>::new();
     let mut kinds = BTreeMap::<_, Vec<usize>>::new();
@@ -48,12 +48,12 @@ pub(super) fn groups(samples: &[Sample], lengths: &[usize]) -> Vec<Group> {
             kinds.entry(kind).or_default().push(i);
         }
     }
-    let group = |axis, name, members| Group {
+    let group = |axis, name, members| TextGroup {
         axis,
         name,
         members,
     };
-    let mut scripts: Vec<Group> = scripts
+    let mut scripts: Vec<TextGroup> = scripts
         .into_iter()
         .map(|(name, members)| group(Axis::Script, name, members))
         .collect();
@@ -79,8 +79,7 @@ fn bucket_name(bucket: usize) -> String {
     }
 }
 
-/// The script of most of a text's letters, by its name in Unicode; "Japanese" for any with kana, and "none" without
-/// letters.
+/// The Unicode name of the script of most letters. Texts with kana are "Japanese", texts without letters "none".
 #[must_use]
 pub(super) fn script(text: &str) -> String {
     let mut counts = BTreeMap::<&'static str, usize>::new();
@@ -102,7 +101,7 @@ pub(super) fn script(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::sample::Kind;
+    use crate::sample_texts::TextKind;
 
     #[test]
     fn a_text_has_the_script_of_most_of_its_letters() {
@@ -119,7 +118,7 @@ mod tests {
         let sample = |text: &str| Sample {
             text: text.to_owned(),
             place: String::new(),
-            kind: Some(Kind::Term),
+            kind: Some(TextKind::Term),
         };
         let samples = [sample("one"), sample("два"), sample("two")];
         let found = groups(&samples, &[8, 9, 5000]);

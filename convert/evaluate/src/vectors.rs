@@ -1,9 +1,9 @@
-//! Vectors of many texts, and what two of them have in common.
+//! Vectors of many texts, and their similarities.
 
-use lexivec_runtime::vector::cut;
+use lexivec_runtime::vector;
 use rayon::prelude::*;
 
-/// A vector per text, all of one width.
+/// The vectors of texts, all of one width.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vectors {
     width: usize,
@@ -11,7 +11,7 @@ pub struct Vectors {
 }
 
 impl Vectors {
-    /// No vectors yet, of a width in numbers.
+    /// No vectors yet, of this width.
     ///
     /// # Panics
     /// The width is 0.
@@ -27,22 +27,22 @@ impl Vectors {
     /// Adds a text's vector.
     ///
     /// # Panics
-    /// It has another width.
+    /// The vector has another width.
     pub fn push(&mut self, row: &[f32]) {
         assert_eq!(row.len(), self.width, "vectors of one width");
         self.values.extend_from_slice(row);
     }
 
-    /// Adds all of another's.
+    /// Adds all vectors of another list.
     ///
     /// # Panics
-    /// They have another width.
+    /// The vectors have another width.
     pub fn append(&mut self, other: &Self) {
         assert_eq!(other.width, self.width, "vectors of one width");
         self.values.extend_from_slice(&other.values);
     }
 
-    /// Width in numbers.
+    /// The width of the vectors.
     #[must_use]
     pub fn width(&self) -> usize {
         self.width
@@ -54,7 +54,7 @@ impl Vectors {
         self.values.len() / self.width
     }
 
-    /// Whether there are none.
+    /// Whether there are no vectors.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
@@ -66,19 +66,21 @@ impl Vectors {
         &self.values[i * self.width..(i + 1) * self.width]
     }
 
-    /// The vectors as a server gives them with `dimensions`: the first components, scaled to unit length; a vector of
-    /// zeros stays one.
+    /// The vectors that a server returns for `dimensions`: truncated to their first components, then scaled to unit length. A
+    /// vector of zeros remains zero.
     #[must_use]
-    pub fn cut(&self, width: usize) -> Self {
+    pub fn truncated(&self, width: usize) -> Self {
         let width = width.min(self.width);
         let rows = self.values.par_chunks_exact(self.width);
         Self {
             width,
-            values: rows.flat_map_iter(|row| cut(row, width, true)).collect(),
+            values: rows
+                .flat_map_iter(|row| vector::cut(row, width, true))
+                .collect(),
         }
     }
 
-    /// Those of the texts at these positions.
+    /// The vectors of the texts at these positions.
     #[must_use]
     pub fn select(&self, positions: &[usize]) -> Self {
         let rows = positions.iter().flat_map(|i| self.row(*i));
@@ -89,7 +91,7 @@ impl Vectors {
     }
 }
 
-/// Scalar product, in float64 over eight running sums, so that it is vectorised.
+/// The scalar product, in float64 over eight running sums, so that the compiler vectorises it.
 #[must_use]
 pub fn dot(a: &[f32], b: &[f32]) -> f64 {
     let (heads_a, rest_a) = a.as_chunks::<8>();
@@ -108,10 +110,10 @@ pub fn dot(a: &[f32], b: &[f32]) -> f64 {
     sums.iter().sum::<f64>() + rest
 }
 
-/// Cosine of the angle between the first `width` components of two vectors, −1 to 1.
+/// The cosine of the angle between the first `width` components of two vectors, −1 to 1.
 ///
-/// Of a vector with itself it is exactly 1: the root of a square is exact in binary floating point. A vector of zeros
-/// has no direction, and its cosine to anything is 0, as scikit-learn has it.
+/// The cosine of a vector with itself is exactly 1, because the root of a square is exact in binary floating point. A vector
+/// of zeros has no direction; its cosine to any vector is 0, as in scikit-learn.
 #[must_use]
 pub fn cosine(a: &[f32], b: &[f32], width: usize) -> f64 {
     let (a, b) = (&a[..width.min(a.len())], &b[..width.min(b.len())]);
@@ -122,7 +124,7 @@ pub fn cosine(a: &[f32], b: &[f32], width: usize) -> f64 {
     (dot(a, b) / length).clamp(-1.0, 1.0)
 }
 
-/// The similarity of every two texts, `n × n` row-major: scalar products of unit vectors.
+/// The similarities of all pairs of texts: scalar products of unit vectors, `n × n` row-major.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Similarities {
     texts: usize,
@@ -130,7 +132,7 @@ pub struct Similarities {
 }
 
 impl Similarities {
-    /// Of vectors that [`Vectors::cut`] has made.
+    /// The similarities of vectors that [`Vectors::truncated`] has scaled to unit length.
     #[must_use]
     pub fn of(unit: &Vectors) -> Self {
         let texts = unit.len();
@@ -147,13 +149,13 @@ impl Similarities {
         self.texts
     }
 
-    /// The similarities of text `i` to all.
+    /// The similarities of text `i` to all texts.
     #[must_use]
     pub fn row(&self, i: usize) -> &[f64] {
         &self.values[i * self.texts..(i + 1) * self.texts]
     }
 
-    /// Those of every pair among the texts at these positions, each pair once.
+    /// The similarity of every pair of the texts at these positions, each pair once.
     #[must_use]
     pub fn pairs(&self, positions: &[usize]) -> Vec<f64> {
         let others = |(n, i): (usize, &usize)| {
@@ -175,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vector_is_exactly_itself_at_every_width() {
+    fn a_vector_has_a_cosine_of_exactly_1_with_itself_at_every_width() {
         let row: Vec<f32> = (0..1024)
             .map(|i| ((i * 37 % 101) as f32 - 50.0) * 1e-3)
             .collect();
@@ -192,29 +194,29 @@ mod tests {
             let (sin, cos) = degrees.to_radians().sin_cos();
             let turned = [cos as f32, sin as f32, 0.0];
             assert!((cosine(&base, &turned, 3) - cos).abs() < 1e-7);
-            // Cut to one component, both point the same way.
+            // With one component left, both point the same way.
             assert_eq!(cosine(&base, &turned, 1), 1.0);
         }
         assert_eq!(cosine(&[1.0, 2.0], &[-2.0, -4.0], 2), -1.0);
     }
 
     #[test]
-    fn a_vector_of_zeros_is_like_nothing() {
+    fn a_vector_of_zeros_is_similar_to_nothing() {
         assert_eq!(cosine(&[0.0; 4], &[1.0; 4], 4), 0.0);
         assert_eq!(cosine(&[0.0; 4], &[0.0; 4], 4), 0.0);
-        let zero = vectors(&[&[0.0, 0.0], &[3.0, 4.0]]).cut(2);
+        let zero = vectors(&[&[0.0, 0.0], &[3.0, 4.0]]).truncated(2);
         assert_eq!(Similarities::of(&zero).row(0), [0.0, 0.0]);
     }
 
     #[test]
-    fn cutting_comes_before_normalising() {
-        let cut = vectors(&[&[3.0, 4.0, 12.0]]).cut(2);
-        assert_eq!(cut.row(0), [0.6, 0.8]);
+    fn truncation_comes_before_normalisation() {
+        let truncated = vectors(&[&[3.0, 4.0, 12.0]]).truncated(2);
+        assert_eq!(truncated.row(0), [0.6, 0.8]);
     }
 
     #[test]
-    fn pairs_are_named_once_each_in_order() {
-        let unit = vectors(&[&[1.0, 0.0], &[0.6, 0.8], &[0.0, 1.0]]).cut(2);
+    fn pairs_are_listed_once_each_in_order() {
+        let unit = vectors(&[&[1.0, 0.0], &[0.6, 0.8], &[0.0, 1.0]]).truncated(2);
         let found = Similarities::of(&unit).pairs(&[0, 1, 2]);
         let expected = [0.6, 0.0, 0.8];
         assert!(

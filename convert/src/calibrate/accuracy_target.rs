@@ -1,22 +1,27 @@
-//! How near to float32 a quantised model is to stay, and what that may cost.
+//! How close to float32 a quantised model must stay, and what that may cost.
 
 use lexivec_models::Precision;
 
-/// How near to float32 texts are to stay.
+/// An accuracy target: how close to float32 the vectors of calibration texts must stay.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Goal {
+pub struct AccuracyTarget {
     /// The least cosine of any calibration text.
     pub min_cosine: f64,
-    /// The mean cosine of those that were kept back from rounding: they stand for all that nobody has seen.
+    /// The mean cosine of held-out texts, which rounding does not use. They represent texts that calibration never sees.
     pub mean_cosine: f64,
-    /// What finer products may cost for that, in bytes of the file where weights alone are integers.
+    /// The most that finer linear layers may cost to reach the target: bytes of the file for weight-only precisions.
     pub cost: f64,
-    /// The least cosine that is kept at any cost.
+    /// The least cosine that is reached at any cost.
     pub floor: f64,
 }
 
-impl Goal {
-    /// That no text falls below a cosine.
+impl AccuracyTarget {
+    /// Requires this cosine of every text, at any cost.
+    ///
+    /// ```
+    /// let target = lexivec_convert::AccuracyTarget::at_least(0.999);
+    /// assert_eq!((target.min_cosine, target.cost), (0.999, f64::INFINITY));
+    /// ```
     #[must_use]
     pub fn at_least(cosine: f64) -> Self {
         Self {
@@ -27,7 +32,7 @@ impl Goal {
         }
     }
 
-    /// What is left of it once its cost is spent.
+    /// The part of the target that is reached even after its cost is spent.
     pub(super) fn at_any_cost(self) -> Self {
         Self {
             min_cosine: self.floor,
@@ -36,11 +41,12 @@ impl Goal {
         }
     }
 
-    /// The goal of a conversion that asks for none. int8 is to be nearly as good as floats, and texts that were not
-    /// calibrated on come out a little lower. int4-weight is chosen for its size. The error of a small model gathers in
-    /// its first layers, which are cheap to compute more finely; a random 4B model would take 3.4 GB for the same, and so
-    /// stays below 2.6. Single products that spoil whole texts, such as those whose large activations cancel, are not put
-    /// up with in any.
+    /// The default target of a precision.
+    ///
+    /// int8 must be nearly as good as floats: texts outside calibration come out slightly lower. int4-weight is chosen for
+    /// its size, so its target has a price. The error of a small model accumulates in its first layers, which are cheap to
+    /// compute more finely; a random 4B model of 2.6 GB would take 3.4 GB for the same accuracy. The floor catches single
+    /// linear layers that ruin whole texts, such as those whose large activations cancel.
     #[must_use]
     pub fn of(precision: Precision) -> Self {
         match precision {
@@ -50,7 +56,7 @@ impl Goal {
                 cost: 100e6,
                 floor: 0.85,
             },
-            // Three bits of mantissa, in activations too: finer products would be float16, at twice the time.
+            // e4m3 has three bits of mantissa, in activations too. Finer layers would be float16, at twice the time.
             Precision::Fp8 => Self {
                 mean_cosine: 0.995,
                 ..Self::at_least(0.99)

@@ -1,4 +1,4 @@
-//! The texts of a calibration, as token sequences.
+//! The texts of a calibration, as token sequences, and the part of them that is held out.
 
 use std::collections::HashSet;
 
@@ -7,35 +7,34 @@ use lexivec_runtime::{Request, Tokenizer, Truncate};
 
 use crate::error::Result;
 
-/// Terms, sentences and code in many languages, a text per line.
+/// Terms, sentences and code in many languages, one text per line.
 const BUILT_IN: &str = include_str!("../../data/calibration.txt");
-/// The most tokens of a text: what comes later differs little from what came before.
+/// The most tokens of a text. Later tokens behave like earlier ones.
 const TOKENS_PER_TEXT: usize = 256;
-/// The most tokens in all: more change hardly anything, and take longer.
+/// The most tokens of all texts. More tokens take longer and hardly change the result.
 const TOKENS: usize = 4096;
 
-/// One text in so many is kept back from solving: what products do to it is what they do to texts that nobody has seen.
-const KEPT_BACK: usize = 4;
+/// One text in this many is held out from solving, so that measurements on it hold for texts that calibration never sees.
+const HELD_OUT_EVERY: usize = 4;
 
-/// Parts what belongs to each text into that of the texts that products are solved for, and of those that are kept back; a
-/// few texts are all of both.
-pub(super) fn part<T: Clone>(texts: impl ExactSizeIterator<Item = T>) -> (Vec<T>, Vec<T>) {
-    if texts.len() < 2 * KEPT_BACK {
+/// Splits values that belong to texts into those of the solved and of the held-out texts. If there are few texts, all of them
+/// are both solved and held out.
+pub(super) fn split<T: Clone>(texts: impl ExactSizeIterator<Item = T>) -> (Vec<T>, Vec<T>) {
+    if texts.len() < 2 * HELD_OUT_EVERY {
         let all: Vec<T> = texts.collect();
         return (all.clone(), all);
     }
-    let (mut solved, mut kept) = (Vec::new(), Vec::new());
+    let (mut solved, mut held_out) = (Vec::new(), Vec::new());
     for (i, text) in texts.enumerate() {
-        match i % KEPT_BACK {
-            0 => kept.push(text),
+        match i % HELD_OUT_EVERY {
+            0 => held_out.push(text),
             _ => solved.push(text),
         }
     }
-    (solved, kept)
+    (solved, held_out)
 }
 
-/// The sequences of these texts, or of the built-in set; different ones only, taken evenly where there are more than
-/// calibration has use for.
+/// The distinct sequences of these texts, or of the built-in set. If they have too many tokens, an even selection of them.
 pub(super) fn sequences(checkpoint: &Checkpoint, texts: &[String]) -> Result<Vec<Vec<u32>>> {
     let d = &checkpoint.decoder;
     let length = checkpoint.max_length().min(TOKENS_PER_TEXT);
@@ -47,7 +46,7 @@ pub(super) fn sequences(checkpoint: &Checkpoint, texts: &[String]) -> Result<Vec
     } else {
         texts
     };
-    // Enough candidates for the budget, from all over the texts.
+    // Takes enough candidates for the budget, spread over all texts.
     let step = (texts.len() / TOKENS).max(1);
     let mut known = HashSet::new();
     let mut sequences = Vec::new();
@@ -65,7 +64,7 @@ pub(super) fn sequences(checkpoint: &Checkpoint, texts: &[String]) -> Result<Vec
     if total <= TOKENS {
         return Ok(sequences);
     }
-    // Bresenham's line: a sequence is taken whenever the share of tokens that are wanted passes its end.
+    // Bresenham's line: takes a sequence whenever the number of wanted tokens so far has reached its end.
     let (mut seen, mut taken) = (0usize, 0usize);
     sequences.retain(|s| {
         seen += s.len();
@@ -81,19 +80,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quarter_is_kept_back_and_nothing_lost() {
+    fn a_quarter_of_the_texts_is_held_out() {
         let sequences: Vec<Vec<u32>> = (0..75).map(|i| vec![i]).collect();
-        let (solved, kept) = part(sequences.iter().cloned());
-        assert_eq!((solved.len(), kept.len()), (56, 19));
-        let mut all = [solved, kept].concat();
+        let (solved, held_out) = split(sequences.iter().cloned());
+        assert_eq!((solved.len(), held_out.len()), (56, 19));
+        let mut all = [solved, held_out].concat();
         all.sort();
         assert_eq!(all, sequences);
     }
 
     #[test]
-    fn a_few_are_all_solved_for() {
+    fn few_texts_are_both_solved_and_held_out() {
         let sequences = vec![vec![1], vec![2]];
-        let parts = part(sequences.iter().cloned());
+        let parts = split(sequences.iter().cloned());
         assert_eq!(parts, (sequences.clone(), sequences));
     }
 }

@@ -1,68 +1,72 @@
-//! The four products of a layer, whose inputs calibration watches: query, key and value read the same rows, gate and up
-//! others; each group is one product in an int8 graph.
+//! The linear groups of a layer: linear layers that read the same input. Query, key and value read the same rows, and so do
+//! gate and up. A quantised graph quantises each group's input once.
 
 use std::sync::Arc;
 
 use lexivec_models::Decoder;
 use rayon::prelude::*;
 
-use crate::cast::{self, largest};
 use crate::error::Result;
-use crate::fold::{self, Folds};
 use crate::matrix::Matrix;
-use crate::weights::Weights;
+use crate::tensor::cast::largest;
+use crate::weights::{ScaleFolding, Weights};
 
-/// Which product of a layer.
+/// The role of a linear group in its layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum LinearRole {
     QueryKeyValue,
     Output,
     GateUp,
     Down,
 }
 
-/// A product of linear layers that share their input.
+/// A linear group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Group {
+pub(super) struct LinearGroup {
     pub(super) layer: usize,
-    kind: Kind,
+    role: LinearRole,
 }
 
-/// What makes the input channels of a product: a norm, or the product before.
+/// Properties of the sources of a linear group's input channels: a norm, or the linear group before it.
 #[derive(Debug)]
-pub(super) struct Sources {
-    /// What no text can make of a channel: RMSNorm's output has the length of its gains times the root of the width at
-    /// most, attention mixes values, and |silu(x)| is at most |x|.
+pub(super) struct ChannelSources {
+    /// The largest value that any text can give a channel. It follows from three facts: RMSNorm's output is at most its
+    /// gains times the root of the width, attention averages values, and |silu(x)| is at most |x|.
     pub(super) bounds: Vec<f32>,
-    /// The largest weight that makes a channel: of the norm's gain, or of the product's row.
+    /// The largest weight of each channel's source: the norm's gain, or the largest weight of the linear layer's row.
     pub(super) weights: Vec<f32>,
 }
 
-impl Group {
-    /// The products of a layer, in the order of the network.
-    pub(super) fn of_layer(layer: usize) -> [Group; 4] {
-        [Kind::QueryKeyValue, Kind::Output, Kind::GateUp, Kind::Down]
-            .map(|kind| Group { layer, kind })
+impl LinearGroup {
+    /// The linear groups of a layer, in the order of the network.
+    pub(super) fn of_layer(layer: usize) -> [LinearGroup; 4] {
+        [
+            LinearRole::QueryKeyValue,
+            LinearRole::Output,
+            LinearRole::GateUp,
+            LinearRole::Down,
+        ]
+        .map(|role| LinearGroup { layer, role })
     }
 
-    /// Where it stands among the products of all layers.
+    /// Its position among the linear groups of all layers.
     pub(super) fn index(self) -> usize {
-        self.layer * 4 + self.kind as usize
+        self.layer * 4 + self.role as usize
     }
 
     fn linears(self) -> &'static [&'static str] {
-        match self.kind {
-            Kind::QueryKeyValue => &["q_proj", "k_proj", "v_proj"],
-            Kind::Output => &["o_proj"],
-            Kind::GateUp => &["gate_proj", "up_proj"],
-            Kind::Down => &["down_proj"],
+        match self.role {
+            LinearRole::QueryKeyValue => &["q_proj", "k_proj", "v_proj"],
+            LinearRole::Output => &["o_proj"],
+            LinearRole::GateUp => &["gate_proj", "up_proj"],
+            LinearRole::Down => &["down_proj"],
         }
     }
 
     fn tensor(self, linear: &str, what: &str) -> String {
-        let module = match self.kind {
-            Kind::QueryKeyValue | Kind::Output => "self_attn",
-            Kind::GateUp | Kind::Down => "mlp",
+        let module = match self.role {
+            LinearRole::QueryKeyValue | LinearRole::Output => "self_attn",
+            LinearRole::GateUp | LinearRole::Down => "mlp",
         };
         format!("layers.{}.{module}.{linear}.{what}", self.layer)
     }
@@ -72,28 +76,33 @@ impl Group {
         self.tensor(&self.linears().join("+"), "weight")
     }
 
-    /// Input channels.
+    /// Number of input channels.
     pub(super) fn inputs(self, d: &Decoder) -> usize {
-        match self.kind {
-            Kind::QueryKeyValue | Kind::GateUp => d.hidden_size,
-            Kind::Output => d.heads * d.head_dim,
-            Kind::Down => d.intermediate_size,
+        match self.role {
+            LinearRole::QueryKeyValue | LinearRole::GateUp => d.hidden_size,
+            LinearRole::Output => d.heads * d.head_dim,
+            LinearRole::Down => d.intermediate_size,
         }
     }
 
-    /// Output channels of each of its linear layers.
+    /// Number of output channels of each of its linear layers.
     pub(super) fn outputs(self, d: &Decoder) -> Vec<usize> {
-        match self.kind {
-            Kind::QueryKeyValue => {
+        match self.role {
+            LinearRole::QueryKeyValue => {
                 let kv = d.kv_heads * d.head_dim;
                 vec![d.heads * d.head_dim, kv, kv]
             }
-            Kind::GateUp => vec![d.intermediate_size; 2],
-            Kind::Output | Kind::Down => vec![d.hidden_size],
+            LinearRole::GateUp => vec![d.intermediate_size; 2],
+            LinearRole::Output | LinearRole::Down => vec![d.hidden_size],
         }
     }
 
-    /// Its weights stacked by rows, as the checkpoint has them.
+    /// Number of weights of all its linear layers.
+    pub(super) fn weight_count(self, d: &Decoder) -> usize {
+        self.inputs(d) * self.outputs(d).iter().sum::<usize>()
+    }
+
+    /// Its weights, stacked by rows.
     pub(super) fn weights(self, d: &Decoder, weights: &Weights) -> Result<Matrix> {
         let inputs = self.inputs(d);
         let mut values = Vec::new();
@@ -101,18 +110,18 @@ impl Group {
             let tensor = weights.get(&self.tensor(linear, "weight"), &[outputs, inputs])?;
             let start = values.len();
             values.resize(start + outputs * inputs, 0f32);
-            cast::read_f32(&tensor, 0, &mut values[start..])?;
+            tensor.read_f32(0, &mut values[start..])?;
         }
         Ok(Matrix::new(inputs, values))
     }
 
-    /// What makes its input channels.
-    pub(super) fn sources(self, d: &Decoder, weights: &Weights) -> Result<Sources> {
+    /// Properties of the sources of its input channels.
+    pub(super) fn sources(self, d: &Decoder, weights: &Weights) -> Result<ChannelSources> {
         let gains = self.gains(d, weights)?;
         let root = (d.hidden_size as f32).sqrt();
         let Some(source) = self.source() else {
             let made: Vec<f32> = gains.iter().map(|g| g.abs()).collect();
-            return Ok(Sources {
+            return Ok(ChannelSources {
                 bounds: made.iter().map(|g| root * g).collect(),
                 weights: made,
             });
@@ -131,15 +140,15 @@ impl Group {
         };
         let outputs = (0..made.rows).into_par_iter().map(output);
         let (bounds, maxima): (Vec<f32>, Vec<f32>) = outputs.unzip();
-        Ok(Sources {
+        Ok(ChannelSources {
             bounds: self.by_input(d, &bounds, |gate, up| gate * up),
             weights: self.by_input(d, &maxima, |_, up| up),
         })
     }
 
-    /// From figures of the outputs of the product before to figures of the input channels that are made of them.
+    /// Maps values per output channel of the group before to values per input channel of this group.
     fn by_input(self, d: &Decoder, outputs: &[f32], join: impl Fn(f32, f32) -> f32) -> Vec<f32> {
-        if self.kind == Kind::Down {
+        if self.role == LinearRole::Down {
             let (gate, up) = outputs.split_at(d.intermediate_size);
             return gate.iter().zip(up).map(|(g, u)| join(*g, *u)).collect();
         }
@@ -148,21 +157,23 @@ impl Group {
         (0..d.heads).flat_map(head).copied().collect()
     }
 
-    /// The gains of the norm that this product, or the one before it, reads.
+    /// The gains of the norm that this group, or the group before it, reads.
     fn gains(self, d: &Decoder, weights: &Weights) -> Result<Vec<f32>> {
-        let norm = match self.kind {
-            Kind::QueryKeyValue | Kind::Output => "input_layernorm",
-            Kind::GateUp | Kind::Down => "post_attention_layernorm",
+        let norm = match self.role {
+            LinearRole::QueryKeyValue | LinearRole::Output => "input_layernorm",
+            LinearRole::GateUp | LinearRole::Down => "post_attention_layernorm",
         };
         let name = format!("layers.{}.{norm}.weight", self.layer);
         let mut gains = vec![0f32; d.hidden_size];
-        cast::read_f32(&weights.get(&name, &[d.hidden_size])?, 0, &mut gains)?;
+        weights
+            .get(&name, &[d.hidden_size])?
+            .read_f32(0, &mut gains)?;
         Ok(gains)
     }
 
-    /// The biases of its outputs, where it has any.
+    /// The biases of its outputs, if it has any.
     fn biases(self, d: &Decoder, weights: &Weights) -> Result<Option<Vec<f32>>> {
-        if self.kind != Kind::QueryKeyValue || !d.qkv_bias {
+        if self.role != LinearRole::QueryKeyValue || !d.qkv_bias {
             return Ok(None);
         }
         let mut biases = Vec::new();
@@ -170,15 +181,15 @@ impl Group {
             let tensor = weights.get(&self.tensor(linear, "bias"), &[outputs])?;
             let start = biases.len();
             biases.resize(start + outputs, 0f32);
-            cast::read_f32(&tensor, 0, &mut biases[start..])?;
+            tensor.read_f32(0, &mut biases[start..])?;
         }
         Ok(Some(biases))
     }
 
-    /// The same value for input channels that are fed by the same channel before: the query heads that share a value
-    /// head read the same channels of it.
+    /// Gives the same value to input channels that have the same source: query heads that share a value head read the same
+    /// channels of it.
     pub(super) fn tie(self, d: &Decoder, values: &mut [f32], join: impl Fn(f32, f32) -> f32) {
-        if self.kind != Kind::Output {
+        if self.role != LinearRole::Output {
             return;
         }
         let shared = d.heads / d.kv_heads * d.head_dim;
@@ -193,35 +204,38 @@ impl Group {
         }
     }
 
-    /// Folds its smoothing: inputs arrive divided by `smoothing`, weights multiply by it.
-    pub(super) fn fold(self, d: &Decoder, smoothing: &[f32], folds: &mut Folds) {
+    /// Folds smoothing into the weights: the sources divide input channels by `smoothing`, and this group's weights multiply
+    /// by it.
+    pub(super) fn fold_smoothing(self, d: &Decoder, smoothing: &[f32], folding: &mut ScaleFolding) {
         let by: Arc<[f32]> = smoothing.into();
         for linear in self.linears() {
-            fold::columns(folds, self.tensor(linear, "weight"), Arc::clone(&by));
+            folding.scale_columns(self.tensor(linear, "weight"), Arc::clone(&by));
         }
         let inverse = self.source_factors(d, smoothing);
-        let sources = match self.kind {
-            Kind::QueryKeyValue => vec![format!("layers.{}.input_layernorm.weight", self.layer)],
-            Kind::GateUp => vec![format!(
+        let sources = match self.role {
+            LinearRole::QueryKeyValue => {
+                vec![format!("layers.{}.input_layernorm.weight", self.layer)]
+            }
+            LinearRole::GateUp => vec![format!(
                 "layers.{}.post_attention_layernorm.weight",
                 self.layer
             )],
-            Kind::Output => ["weight", "bias"]
+            LinearRole::Output => ["weight", "bias"]
                 .map(|what| self.tensor("v_proj", what))
                 .to_vec(),
-            Kind::Down => ["weight", "bias"]
+            LinearRole::Down => ["weight", "bias"]
                 .map(|what| self.tensor("up_proj", what))
                 .to_vec(),
         };
         for name in sources {
-            fold::rows(folds, name, Arc::clone(&inverse));
+            folding.scale_rows(name, Arc::clone(&inverse));
         }
     }
 
-    /// What the channels that feed it are multiplied by.
+    /// The factors of the channels that are the sources of its inputs.
     fn source_factors(self, d: &Decoder, smoothing: &[f32]) -> Arc<[f32]> {
         let inverse = |s: &f32| 1.0 / s;
-        if self.kind == Kind::Output {
+        if self.role == LinearRole::Output {
             let shared = d.heads / d.kv_heads * d.head_dim;
             let heads = smoothing.chunks(shared);
             heads
@@ -232,8 +246,8 @@ impl Group {
         }
     }
 
-    /// Applies a fold of this product to the scales of the one before, of which each output has `per`; that is what
-    /// multiplying the rows of its weights comes to: value before output projection, up before down.
+    /// Applies the smoothing of this group to the quantisation scales of the group before it, `per` scales for each output.
+    /// That is equivalent to multiplying rows of its weights: value before the output projection, up before down.
     pub(super) fn rescale_source(
         self,
         d: &Decoder,
@@ -247,13 +261,13 @@ impl Group {
         outputs.for_each(|(scales, f)| scales.iter_mut().for_each(|s| *s *= f));
     }
 
-    /// The product whose outputs a fold of this one changes.
-    pub(super) fn source(self) -> Option<Group> {
-        let kind = match self.kind {
-            Kind::Output => Kind::QueryKeyValue,
-            Kind::Down => Kind::GateUp,
-            Kind::QueryKeyValue | Kind::GateUp => return None,
+    /// The linear group that computes its inputs; `None` if a norm does.
+    pub(super) fn source(self) -> Option<LinearGroup> {
+        let role = match self.role {
+            LinearRole::Output => LinearRole::QueryKeyValue,
+            LinearRole::Down => LinearRole::GateUp,
+            LinearRole::QueryKeyValue | LinearRole::GateUp => return None,
         };
-        Some(Group { kind, ..self })
+        Some(LinearGroup { role, ..self })
     }
 }

@@ -1,6 +1,6 @@
-//! The folder that a calibration fills: a safetensors file per layer, and what was measured. It is kept in lexivec's
-//! cache under a name that changes with weights, texts and program, so that other targets and layouts of the same
-//! checkpoint need not calibrate again.
+//! The folder that a calibration fills: a safetensors file per layer, and a summary of measurements. The cache folder keeps
+//! it under a name that depends on weights, texts and program version, so that other targets and layouts of the same
+//! checkpoint reuse it.
 #![allow(unsafe_code)] // memory maps
 
 use std::path::{Path, PathBuf};
@@ -14,44 +14,47 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
-use super::Subject;
-use super::group::Group;
-use super::range::Rescaling;
-use super::solve::{Codes, Scheme, Solution};
-use crate::blocks::{BlockQuantized, Format};
+use super::calibration::CalibrationInput;
+use super::linear_group::LinearGroup;
+use super::rescaling::Rescaling;
+use super::rounding_grid::{EncodedWeights, Scheme};
+use super::solve::Solution;
 use crate::error::{Error, Result};
-use crate::float8::Float8;
-use crate::output::Staging;
-use crate::quantize::{Product, Quantized};
+use crate::quantized::{BlockFormat, BlockWeights, Float8Weights, Int8Weights, QuantizedLinear};
+use crate::write::output_folder::Staging;
 
-/// Changes whenever the same texts give other weights.
+/// Must change whenever the solver gives other weights for the same texts.
 const SOLVER: u32 = 2;
 const SUMMARY: &str = "calibration.json";
 
-/// Where a calibration is kept.
-pub(super) enum Place {
-    /// In the cache: there whole, or yet to be filled.
+/// The store of a calibration's solutions.
+pub(super) enum SolutionStore {
+    /// A folder of the cache, which is complete or does not exist yet.
     Cached(PathBuf),
-    /// In a folder that goes with the conversion.
+    /// A temporary folder, deleted after the conversion.
     Scratch(TempDir),
 }
 
-impl Place {
-    /// The place for these weights and sequences.
+impl SolutionStore {
+    /// The store for these weights and sequences.
     pub(super) fn new(
         cache: Option<&Path>,
-        subject: &Subject<'_>,
+        input: &CalibrationInput<'_>,
         rescaling: &Rescaling,
         scheme: Scheme,
         sequences: &[Vec<u32>],
     ) -> Result<Self> {
         let Some(cache) = cache else {
-            return Self::scratch(subject.scratch);
+            return Self::scratch(input.scratch);
         };
         let mut digest = Sha256::new();
         digest.update(env!("CARGO_PKG_VERSION"));
-        digest.update(subject.digest);
-        digest.update(format!("{SOLVER} {scheme:?} {:?}", rescaling.notes));
+        digest.update(input.digest);
+        digest.update(format!(
+            "{SOLVER} {} {:?}",
+            cache_key(scheme),
+            rescaling.notes
+        ));
         for sequence in sequences {
             digest.update((sequence.len() as u64).to_le_bytes());
             digest.update(bytemuck::cast_slice::<u32, u8>(sequence));
@@ -62,7 +65,7 @@ impl Place {
             .take(8)
             .map(|b| format!("{b:02x}"))
             .collect();
-        let name = subject.checkpoint.source.name.replace('/', "--");
+        let name = input.checkpoint.source.name.replace('/', "--");
         Ok(Self::Cached(cache.join(format!("{name}-{key}"))))
     }
 
@@ -81,13 +84,14 @@ impl Place {
         }
     }
 
-    /// What is there already, or what `fill` puts there. A folder in the cache appears whole or not at all; while another
-    /// process fills it, this one calibrates for itself, in a folder within `parent`.
+    /// Returns the store with its summary, after `fill` has filled it if it was empty. A folder in the cache appears
+    /// completely or not at all. While another process fills it, this process calibrates on its own, in a folder below
+    /// `parent`.
     pub(super) fn filled(
         self,
         parent: &Path,
-        fill: impl FnOnce(&Path) -> Result<Summary>,
-    ) -> Result<(Self, Summary)> {
+        fill: impl FnOnce(&Path) -> Result<CalibrationSummary>,
+    ) -> Result<(Self, CalibrationSummary)> {
         let dir = match &self {
             Self::Scratch(dir) => {
                 let summary = fill(dir.path())?;
@@ -110,7 +114,7 @@ impl Place {
         Ok((self, summary))
     }
 
-    /// The folder that has to live until the model is written.
+    /// The temporary folder, which must exist until the model is written.
     pub(super) fn into_scratch(self) -> Option<TempDir> {
         match self {
             Self::Cached(_) => None,
@@ -119,13 +123,28 @@ impl Place {
     }
 }
 
-fn summary(dir: &Path) -> Option<Summary> {
+/// The part of the cache key that describes a scheme. Changing it would invalidate calibrations that are cached already.
+fn cache_key(scheme: Scheme) -> String {
+    match scheme {
+        Scheme::Channels => "Channels".to_owned(),
+        Scheme::Float8 => "Float8".to_owned(),
+        Scheme::Blocks(BlockFormat {
+            bits,
+            size,
+            zero_points,
+        }) => {
+            format!("Blocks(Format {{ bits: {bits}, size: {size}, zero_points: {zero_points} }})")
+        }
+    }
+}
+
+fn summary(dir: &Path) -> Option<CalibrationSummary> {
     let text = fs_err::read_to_string(dir.join(SUMMARY)).ok()?;
     serde_json::from_str(&text).ok()
 }
 
-/// One product's solution in a file.
-pub(super) struct Stored {
+/// The solution of a linear group, in a file.
+pub(super) struct StoredSolution {
     /// SmoothQuant's strength and factors.
     pub(super) smoothing: Option<(f32, Vec<f32>)>,
     pub(super) rounding: String,
@@ -138,57 +157,62 @@ pub(super) struct Stored {
     start: usize,
 }
 
-impl Stored {
-    /// Its weights computing in this precision, which is not [`LinearPrecision::Fp32`], with the rows multiplied as
-    /// `rescale` says; that is given the scales and how many of them a row has.
-    pub(super) fn product(
+impl StoredSolution {
+    /// The quantised linear group in this precision, which is not [`LinearPrecision::Fp32`]. `rescale` multiplies rows: it is
+    /// given the scales and the number of scales per row.
+    pub(super) fn quantized_linear(
         &self,
         precision: LinearPrecision,
         rescale: impl FnOnce(&mut [f32], usize),
-    ) -> Product {
+    ) -> QuantizedLinear {
         let mut scales = self.scales.clone();
         let codes = (Arc::clone(&self.file), self.start);
         match self.scheme {
             Scheme::Channels => {
                 rescale(&mut scales, 1);
-                let quantized = Arc::new(Quantized::stored(self.inputs, scales, codes.0, codes.1));
+                let quantized =
+                    Arc::new(Int8Weights::stored(self.inputs, scales, codes.0, codes.1));
                 match precision {
-                    LinearPrecision::Int8x2 => Product::Int8x2(quantized),
-                    _ => Product::Int8(quantized),
+                    LinearPrecision::Int8x2 => QuantizedLinear::Int8x2(quantized),
+                    _ => QuantizedLinear::Int8(quantized),
                 }
             }
             Scheme::Float8 => {
-                let weights = Float8::stored(self.inputs, self.outputs, scales[0], codes);
-                Product::Float8(weights.into())
+                let weights = Float8Weights::stored(self.inputs, self.outputs, scales[0], codes);
+                QuantizedLinear::Float8(weights.into())
             }
-            // Eight bits round so finely that nothing is gained by choosing how.
+            // 8 bits are so fine that rounding to nearest is as good as the solution would be.
             Scheme::Blocks(format)
                 if precision == LinearPrecision::Int8Weight && format.bits < 8 =>
             {
-                Product::NearestBlocks(Format { bits: 8, ..format })
+                QuantizedLinear::BlocksRoundedToNearest(BlockFormat { bits: 8, ..format })
             }
             Scheme::Blocks(format) => {
                 rescale(&mut scales, format.blocks(self.inputs));
                 let zeros = self.zeros.clone();
-                let blocks = BlockQuantized::stored(format, self.inputs, scales, zeros, codes);
-                Product::Blocks(blocks.into())
+                let blocks = BlockWeights::stored(format, self.inputs, scales, zeros, codes);
+                QuantizedLinear::Blocks(blocks.into())
             }
         }
     }
 }
 
-/// What was measured of each product, beside its weights.
+/// The measurements of a calibration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Summary {
+pub(super) struct CalibrationSummary {
     pub(super) texts: usize,
     pub(super) tokens: usize,
-    /// By products, and by the scheme's precisions but for the last, which is exact: how far the embedding moves when one
-    /// product alone is quantised, as mean 1 - cosine.
-    pub(super) effects: Vec<Vec<f64>>,
+    /// By linear groups and inexact precisions of the scheme: the mean of 1 - cosine if only this group is quantised.
+    #[serde(alias = "effects")]
+    pub(super) sensitivities: Vec<Vec<f64>>,
 }
 
-/// Writes a layer's solutions.
-pub(super) fn write_layer(dir: &Path, groups: &[Group], solutions: &[Solution]) -> Result<()> {
+/// Writes the solutions of a layer.
+pub(super) fn write_layer(
+    dir: &Path,
+    groups: &[LinearGroup],
+    solutions: &[Solution],
+) -> Result<()> {
     let mut tensors: Vec<(String, TensorView<'_>)> = Vec::new();
     let mut metadata = std::collections::HashMap::new();
     let view = |dtype, shape: Vec<usize>, bytes| {
@@ -200,8 +224,8 @@ pub(super) fn write_layer(dir: &Path, groups: &[Group], solutions: &[Solution]) 
     for (group, solution) in groups.iter().zip(solutions) {
         let name = group.name();
         let (dtype, codes): (_, &[u8]) = match &solution.codes {
-            Codes::Channels(codes) => (Dtype::I8, bytemuck::cast_slice(codes)),
-            Codes::Blocks(codes) | Codes::Float8(codes) => (Dtype::U8, codes),
+            EncodedWeights::Channels(codes) => (Dtype::I8, bytemuck::cast_slice(codes)),
+            EncodedWeights::Blocks(codes) | EncodedWeights::Float8(codes) => (Dtype::U8, codes),
         };
         let codes = view(dtype, vec![codes.len()], codes)?;
         tensors.push((format!("{name}.codes"), codes));
@@ -227,20 +251,20 @@ pub(super) fn write_layer(dir: &Path, groups: &[Group], solutions: &[Solution]) 
         .map_err(|source| Error::Safetensors { path, source })
 }
 
-/// Opens a layer's solutions.
+/// Opens the solutions of a layer.
 pub(super) fn read_layer(
     dir: &Path,
-    groups: &[Group],
+    groups: &[LinearGroup],
     scheme: Scheme,
     d: &Decoder,
-) -> Result<Vec<Stored>> {
+) -> Result<Vec<StoredSolution>> {
     let path = file_of(dir, groups[0].layer);
     let damaged = |source| Error::Safetensors {
         path: path.clone(),
         source,
     };
     let file = fs_err::File::open(&path).map_err(|e| ModelError::io(&path, e))?;
-    // SAFETY: the map is read-only, and the file was written by this program under a name of its own.
+    // SAFETY: the map is read-only, and this program wrote the file under a name that nothing else uses.
     let map = Arc::new(unsafe { Mmap::map(file.file()) }.map_err(|e| ModelError::io(&path, e))?);
     let (header, metadata) = SafeTensors::read_metadata(&map).map_err(damaged)?;
     let all = SafeTensors::deserialize(&map).map_err(damaged)?;
@@ -264,7 +288,7 @@ pub(super) fn read_layer(
             let smoothing = strength
                 .map(|s| Ok::<_, Error>((s, floats(&format!("{name}.smoothing"))?)))
                 .transpose()?;
-            Ok(Stored {
+            Ok(StoredSolution {
                 smoothing,
                 rounding: notes
                     .get(&format!("{name}.rounding"))

@@ -1,40 +1,41 @@
-//! Products of 8-bit floats: weights with one scale, activations with a scale per token.
+//! Linear layers of 8-bit floats: weights with one scale, activations with a scale per token.
 
-use super::builder::{Attribute, DType, Data, Initializer, Value};
-use super::linear::Origin;
+use super::linear::InputOrigin;
 use super::ops::Ops;
-use crate::cast;
 use crate::error::Result;
-use crate::float8::{Float8, MAX};
+use crate::onnx::{Attribute, Initializer, InitializerData, Value};
+use crate::quantized::Float8Weights;
+use crate::tensor::e4m3::MAX;
+use crate::tensor::{DType, cast};
 
-/// Far below what any mean square of activations is, and still a normal float32.
+/// Far below any mean square of activations, and still a normal float32.
 const EPSILON: f32 = 1e-20;
 
 impl Ops<'_> {
     /// Multiplies activations, as 8-bit floats, by several weights.
     ///
-    /// The output of a norm already has a scale per token, and its values a bound: the root of its width times its largest
-    /// gain. One power of two brings that into range. Other activations are divided by their root mean square first, of
-    /// which the root of the width is the bound, and their products multiplied by it.
-    pub(super) fn float8_products(
+    /// The output of a norm is bounded for every token by the root of its width times its largest gain, so one constant
+    /// power of two brings it into range. Other activations are first divided by their root mean square, after which the root
+    /// of the width bounds them, and the results are multiplied by it.
+    pub(super) fn float8_linears(
         &mut self,
         x: &Value,
         inputs: usize,
-        origin: &Origin,
-        weights: Vec<(String, Float8)>,
+        origin: &InputOrigin,
+        weights: Vec<(String, Float8Weights)>,
     ) -> Result<Vec<Value>> {
         let compute = self.style.compute;
         let root = (inputs as f32).sqrt();
         let (codes, factor, magnitude) = match origin {
-            Origin::Norm(name) => {
+            InputOrigin::Norm(name) => {
                 let mut gains = vec![0f32; inputs];
-                cast::read_f32(&self.weights.get(name, &[inputs])?, 0, &mut gains)?;
+                self.weights.get(name, &[inputs])?.read_f32(0, &mut gains)?;
                 let factor = power_below(MAX / (root * cast::largest(&gains)));
                 let by = self.float_constant(&[], &[factor])?;
                 let scaled = self.graph.op("Mul", &[x, &by], &[]);
                 (self.graph.cast(&scaled, DType::F8), factor, None)
             }
-            Origin::Product => {
+            InputOrigin::Other => {
                 let factor = power_below(MAX / root);
                 let gains = self.float_constant(&[inputs], &vec![factor; inputs])?;
                 let attributes = [
@@ -53,22 +54,22 @@ impl Ops<'_> {
                 (self.graph.cast(&scaled, DType::F8), factor, Some(magnitude))
             }
         };
-        let products = weights.into_iter().map(|(name, weights)| {
+        let outputs = weights.into_iter().map(|(name, weights)| {
             let scales = [1.0 / factor, weights.scale];
             let weight = self.graph.initializer(Initializer {
                 name,
                 dtype: DType::F8,
                 shape: vec![weights.outputs, weights.inputs],
-                data: Data::Float8(weights.into()),
+                data: InitializerData::Computed(Box::new(weights)),
             });
             let dialect = self.style.dialect;
-            let product = dialect.float8_product(&mut self.graph, compute, &codes, &weight, scales);
+            let y = dialect.float8_matmul(&mut self.graph, compute, &codes, &weight, scales);
             match &magnitude {
-                Some(magnitude) => self.graph.op("Mul", &[&product, magnitude], &[]),
-                None => product,
+                Some(magnitude) => self.graph.op("Mul", &[&y, magnitude], &[]),
+                None => y,
             }
         });
-        Ok(products.collect())
+        Ok(outputs.collect())
     }
 
     /// A computed constant of the compute type.
@@ -81,7 +82,7 @@ impl Ops<'_> {
     }
 }
 
-/// The largest power of two that is not above `value`, within float16's normal range.
+/// The largest power of two of float16's normal range that is not above `value`.
 fn power_below(value: f32) -> f32 {
     let power = value.log2().floor();
     2f32.powf(power.clamp(-14.0, 15.0))

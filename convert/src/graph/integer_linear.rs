@@ -1,23 +1,23 @@
-//! The operations of weights that are integers: products with integers, and blocks.
+//! Linear layers with integer weights: per output channel with integer activations, or in blocks.
 
 use std::sync::Arc;
 
-use super::builder::{Attribute, CONTRIB, DType, Data, Initializer, Value};
 use super::ops::Ops;
-use crate::blocks::BlockQuantized;
-use crate::quantize::Quantized;
+use crate::onnx::{Attribute, CONTRIB, Initializer, InitializerData, Value};
+use crate::quantized::{BlockScales, BlockWeights, Int8Weights};
+use crate::tensor::DType;
 
 impl Ops<'_> {
-    /// Int8 weights per output channel, int8 activations per token, from static parameters only: `r = max|x|` per
-    /// row, quantise `x / r` with the constant scale 1/127, multiply the product by `r`. A row's result does not
-    /// depend on the other rows of its batch, which a scale per tensor cannot give.
+    /// Linear layers with int8 weights per output channel and int8 activations per token. All quantisation parameters are
+    /// constants: with `r = max|x|` of a row, the graph quantises `x / r` with the scale 1/127 and multiplies the result by
+    /// `r`. So a row's result does not depend on the other rows of its batch, which a scale per tensor could not guarantee.
     ///
-    /// With two `terms`, what the first codes leave is quantised once more, 254 times as finely, and a second product
-    /// with the same weights added: activations of 15 bits, where one value of a row dwarfs the others.
-    pub(super) fn int8_products(
+    /// With two `terms`, the rounding error of the first codes is quantised 254 times as finely and multiplied with the same
+    /// weights. That makes 15-bit activations, for inputs in which one value dwarfs the others.
+    pub(super) fn int8_linears(
         &mut self,
         x: &Value,
-        weights: Vec<(String, Quantized)>,
+        weights: Vec<(String, Int8Weights)>,
         terms: u32,
     ) -> Vec<Value> {
         let g = &mut self.graph;
@@ -28,44 +28,44 @@ impl Ops<'_> {
             &[&magnitude, &axis],
             &[("keepdims", Attribute::Int(1))],
         );
-        // An all-zero row would give 0/0.
+        // Avoids 0/0 in rows of zeros.
         let least = g.scalar(DType::F32, &f32::MIN_POSITIVE.to_le_bytes());
         let largest = g.op("Max", &[&largest, &least], &[]);
         let unit = g.op("Div", &[x, &largest], &[]);
         let coarse = self.eight_bits(&unit, 1.0 / 127.0);
         let fine = (terms == 2).then(|| {
-            // What the codes have too much is subtracted, not what they lack added: ONNX Runtime would make a product and
-            // its addition one float operator before it fuses integers.
-            let rest = self.graph.op("Sub", &[&coarse, &unit], &[]);
-            self.eight_bits(&rest, 1.0 / (127.0 * 254.0))
+            // The excess of the codes is subtracted, instead of adding what they lack, because ONNX Runtime would fuse a
+            // matrix product and an addition into one float operator before it fuses integers.
+            let excess = self.graph.op("Sub", &[&coarse, &unit], &[]);
+            self.eight_bits(&excess, 1.0 / (127.0 * 254.0))
         });
-        let product = |(name, quantized)| {
+        let linear = |(name, quantized)| {
             let weight = self.int8_weight(name, quantized);
             let g = &mut self.graph;
-            let mut product = g.op("MatMul", &[&coarse, &weight], &[]);
+            let mut y = g.op("MatMul", &[&coarse, &weight], &[]);
             if let Some(fine) = &fine {
                 let second = g.op("MatMul", &[fine, &weight], &[]);
-                product = g.op("Sub", &[&product, &second], &[]);
+                y = g.op("Sub", &[&y, &second], &[]);
             }
-            g.op("Mul", &[&product, &largest], &[])
+            g.op("Mul", &[&y, &largest], &[])
         };
-        weights.into_iter().map(product).collect()
+        weights.into_iter().map(linear).collect()
     }
 
-    /// Weights in blocks, activations in the compute type. On a CPU their product has integer activations as well, each
-    /// row's of a block with a scale of their own: four times as fast as widening the weights (`accuracy_level` 4).
-    pub(super) fn block_products(
+    /// Linear layers with weights in blocks and activations in the compute type. On a CPU, MatMulNBits quantises activations
+    /// too, with a scale per row and block, which is four times as fast as widening the weights (`accuracy_level` 4).
+    pub(super) fn block_linears(
         &mut self,
         x: &Value,
-        weights: Vec<(String, BlockQuantized)>,
+        weights: Vec<(String, BlockWeights)>,
     ) -> Vec<Value> {
-        let products = weights.into_iter();
-        products
-            .map(|(name, w)| self.block_product(x, name, w.into()))
+        weights
+            .into_iter()
+            .map(|(name, w)| self.block_linear(x, name, w.into()))
             .collect()
     }
 
-    fn block_product(&mut self, x: &Value, name: String, weights: Arc<BlockQuantized>) -> Value {
+    fn block_linear(&mut self, x: &Value, name: String, weights: Arc<BlockWeights>) -> Value {
         let (format, inputs, outputs) = (weights.format, weights.inputs, weights.outputs);
         let blocks = format.blocks(inputs);
         let shape = vec![outputs, blocks, format.row_bytes(inputs) / blocks];
@@ -88,11 +88,11 @@ impl Ops<'_> {
         y
     }
 
-    /// Rows of a table in blocks.
+    /// Looks up rows of a table in blocks.
     pub(super) fn gather_blocks(
         &mut self,
         name: &str,
-        table: Arc<BlockQuantized>,
+        table: Arc<BlockWeights>,
         ids: &Value,
     ) -> Value {
         let format = table.format;
@@ -115,26 +115,31 @@ impl Ops<'_> {
         rows
     }
 
-    /// Codes of this shape, scales of the compute type and zero points, or none. Scales are stored in 16 bits where that
-    /// says what they are: at 4 bits they are a ninth of a model even so.
+    /// Codes of this shape, scales of the compute type, and zero points or [`Value::none`]. Scales are stored in 16 bits if
+    /// float16 holds all of them with full precision. Even so they are a ninth of a 4-bit model.
     fn blocks(
         &mut self,
         name: String,
-        weights: Arc<BlockQuantized>,
+        weights: Arc<BlockWeights>,
         shape: Vec<usize>,
     ) -> [Value; 3] {
         let (compute, outputs) = (self.style.compute, weights.outputs);
-        // Below that float16 has fewer bits, which graphs that compute in it have to live with.
+        // Smaller values are subnormal in float16 and have fewer bits. Graphs that compute in float16 accept that.
         let normal = |scale: &f32| (6.2e-5..65_000.0).contains(&scale.abs());
         let stored = match weights.scales.iter().all(normal) {
             true => DType::F16,
             false => compute,
         };
+        let scale_name = format!("{name}.scale");
         let scales = self.graph.initializer(Initializer {
-            name: format!("{name}.scale"),
+            name: scale_name.clone(),
             dtype: stored,
             shape: vec![outputs, weights.format.blocks(weights.inputs)],
-            data: Data::Scales(Arc::clone(&weights)),
+            data: InitializerData::Computed(Box::new(BlockScales {
+                weights: Arc::clone(&weights),
+                name: scale_name,
+                dtype: stored,
+            })),
         });
         let scales = self.cast(scales, stored, compute);
         let g = &mut self.graph;
@@ -151,12 +156,12 @@ impl Ops<'_> {
             name,
             dtype: DType::U8,
             shape,
-            data: Data::Blocks(weights),
+            data: InitializerData::Computed(Box::new(weights)),
         });
         [codes, scales, zeros]
     }
 
-    /// Quantises with a constant scale and back.
+    /// Quantises to 8 bits with a constant scale and dequantises.
     fn eight_bits(&mut self, x: &Value, scale: f32) -> Value {
         let g = &mut self.graph;
         let scale = g.scalar(DType::F32, &scale.to_le_bytes());
@@ -167,7 +172,7 @@ impl Ops<'_> {
     }
 
     /// Int8 codes and their scales, `[in, out]`.
-    fn int8_weight(&mut self, name: String, quantized: Quantized) -> Value {
+    fn int8_weight(&mut self, name: String, quantized: Int8Weights) -> Value {
         let g = &mut self.graph;
         let (inputs, outputs) = (quantized.inputs(), quantized.outputs());
         let scales = bytemuck::cast_slice(quantized.scales()).to_vec();
@@ -182,7 +187,7 @@ impl Ops<'_> {
             name,
             dtype: DType::I8,
             shape: vec![inputs, outputs],
-            data: Data::Quantized(quantized.into()),
+            data: InitializerData::Computed(Box::new(quantized)),
         });
         g.op(
             "DequantizeLinear",

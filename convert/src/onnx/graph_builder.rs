@@ -1,62 +1,23 @@
 //! A small typed layer over the ONNX messages: values, nodes, initializers.
 //!
-//! It knows ONNX and nothing of language models. Large initializers are external data, whose place in a file the
-//! writer decides when the whole graph is known ([`Model::into_message`]).
+//! Large initializers are external data. The writer decides where in a file they lie once the whole graph is known
+//! ([`OnnxModel::into_message`]).
 
-use std::sync::Arc;
+use std::path::PathBuf;
 
-use crate::blocks::BlockQuantized;
-use crate::float8::Float8;
-use crate::proto::{
+use super::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
     TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, attribute_proto::AttributeType,
     tensor_proto::DataLocation, tensor_shape_proto, type_proto,
 };
-use crate::quantize::Quantized;
-use crate::weights::{Stored, Tensor};
+use crate::tensor::{DType, TensorSource};
 
 /// The ONNX opset of every graph: the first with Attention, RMSNormalization and RotaryEmbedding.
 const OPSET: i64 = 23;
-/// The newest IR version that readers of opset 23 are sure to know.
+/// The newest IR version that every reader of opset 23 supports.
 const IR_VERSION: i64 = 11;
 /// The domain of ONNX Runtime's own operators.
 pub(crate) const CONTRIB: &str = "com.microsoft";
-
-/// Element types, with their codes of `TensorProto.DataType`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DType {
-    F32 = 1,
-    U8 = 2,
-    I8 = 3,
-    I32 = 6,
-    I64 = 7,
-    F16 = 10,
-    Bf16 = 16,
-    /// e4m3, `FLOAT8E4M3FN`.
-    F8 = 17,
-}
-
-impl DType {
-    /// Bytes per element.
-    pub(crate) fn size(self) -> usize {
-        match self {
-            Self::U8 | Self::I8 | Self::F8 => 1,
-            Self::F16 | Self::Bf16 => 2,
-            Self::F32 | Self::I32 => 4,
-            Self::I64 => 8,
-        }
-    }
-}
-
-impl From<Stored> for DType {
-    fn from(stored: Stored) -> Self {
-        match stored {
-            Stored::F32 => Self::F32,
-            Stored::F16 => Self::F16,
-            Stored::Bf16 => Self::Bf16,
-        }
-    }
-}
 
 /// An edge of the graph, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,21 +32,22 @@ impl Value {
 
 /// Where an initializer's bytes come from.
 #[derive(Debug)]
-pub(crate) enum Data {
-    /// Computed here.
+pub(crate) enum InitializerData {
+    /// Bytes in memory.
     Bytes(Vec<u8>),
-    /// The rows of these tensors one after another, converted to the initializer's type.
-    Stack(Vec<Tensor>),
-    /// Int8 values, `[in, out]`.
-    Quantized(Arc<Quantized>),
-    /// Codes of blocks, row by row.
-    Blocks(Arc<BlockQuantized>),
-    /// Their scales, converted to the initializer's type.
-    Scales(Arc<BlockQuantized>),
-    /// 8-bit floats, row by row.
-    Float8(Arc<Float8>),
-    /// The tensor's bytes where they are, in the checkpoint's own file.
-    Reference(Tensor),
+    /// Bytes that are computed when the graph is written.
+    Computed(Box<dyn TensorSource>),
+    /// Bytes of a file that exists already: the checkpoint's own.
+    File(FileRange),
+}
+
+/// The place of an initializer's bytes in a file.
+#[derive(Debug)]
+pub(crate) struct FileRange {
+    /// The file, which may be a symbolic link.
+    pub(crate) path: PathBuf,
+    /// The first byte.
+    pub(crate) start: usize,
 }
 
 /// A constant of the graph.
@@ -94,7 +56,7 @@ pub(crate) struct Initializer {
     pub(crate) name: String,
     pub(crate) dtype: DType,
     pub(crate) shape: Vec<usize>,
-    pub(crate) data: Data,
+    pub(crate) data: InitializerData,
 }
 
 impl Initializer {
@@ -117,12 +79,12 @@ pub(crate) struct Graph {
     inputs: Vec<ValueInfoProto>,
     outputs: Vec<ValueInfoProto>,
     initializers: Vec<Initializer>,
-    /// Prefix of the names of nodes and values to come: `layers.3.self_attn.`
+    /// Prefix of the names of new nodes and values: `layers.3.self_attn.`
     scope: String,
 }
 
 impl Graph {
-    /// Sets the prefix of the names to come, so that profiles and error messages name the layer.
+    /// Sets the prefix of new names, so that profiles and error messages name the layer.
     pub(crate) fn scope(&mut self, scope: impl Into<String>) {
         self.scope = scope.into();
     }
@@ -179,11 +141,11 @@ impl Graph {
             name,
             dtype,
             shape,
-            data: Data::Bytes(data),
+            data: InitializerData::Bytes(data),
         })
     }
 
-    /// Adds a node with one output of the standard domain.
+    /// Adds a node of the standard domain with one output.
     pub(crate) fn op(
         &mut self,
         op: &str,
@@ -244,9 +206,9 @@ impl Graph {
         outputs.into_iter().map(Value).collect()
     }
 
-    /// A name that nothing else in the graph has.
+    /// A name that is unique in the graph.
     pub(crate) fn unique(&self, what: &str) -> String {
-        // Nodes and initializers only ever grow in number, so the pair never repeats.
+        // The numbers of nodes and initializers only grow, so the pair never repeats.
         format!(
             "{}{what}_{}_{}",
             self.scope,
@@ -274,30 +236,31 @@ impl Graph {
         });
     }
 
-    /// Ends the construction.
-    pub(crate) fn into_model(self) -> Model {
-        Model { graph: self }
+    /// Finishes the graph.
+    pub(crate) fn into_model(self) -> OnnxModel {
+        OnnxModel { graph: self }
     }
 }
 
 /// A finished graph and its initializers.
 #[derive(Debug)]
-pub(crate) struct Model {
+pub(crate) struct OnnxModel {
     graph: Graph,
 }
 
-impl Model {
-    /// The constants, in the order of their use.
+impl OnnxModel {
+    /// The constants, in the order in which they were added.
     pub(crate) fn initializers(&self) -> &[Initializer] {
         &self.graph.initializers
     }
 
-    /// The same, to change where their bytes come from.
+    /// The constants, to change where their bytes come from.
     pub(crate) fn initializers_mut(&mut self) -> &mut [Initializer] {
         &mut self.graph.initializers
     }
 
-    /// The protobuf, with external data where `place` gives (file name, offset); the rest is stored inside.
+    /// The protobuf message. An initializer for which `place` returns a file name and an offset becomes external data; the
+    /// others are stored in the message.
     pub(crate) fn into_message(
         self,
         place: impl Fn(&Initializer) -> Option<(String, usize)>,
@@ -354,8 +317,8 @@ fn header(i: &Initializer) -> TensorProto {
 
 fn inline(i: Initializer) -> TensorProto {
     let message = header(&i);
-    let Data::Bytes(raw) = i.data else {
-        unreachable!("only computed constants are stored inside the graph")
+    let InitializerData::Bytes(raw) = i.data else {
+        unreachable!("only bytes in memory are stored in the message")
     };
     TensorProto {
         raw_data: Some(raw),

@@ -1,100 +1,53 @@
-//! Weights as 8-bit floats: e4m3, a sign, 4 bits of exponent and 3 of mantissa, without infinities (arXiv 2209.05433; ONNX's
-//! FLOAT8E4M3FN).
+//! Weights as 8-bit floats ([`crate::tensor::e4m3`]).
 //!
-//! `w[o, i] ≈ scale * code[o, i]`. One scale serves a whole product: a float keeps its relative precision over 15 powers
-//! of two, so that channels need none of their own.
+//! `w[o, i] ≈ scale * code[o, i]`. One scale serves a whole linear group: a float keeps its relative precision over 15
+//! powers of two, so output channels need no scales of their own.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use memmap2::Mmap;
 
-use crate::cast;
+use super::code_source::CodeSource;
 use crate::error::Result;
+use crate::tensor::cast::largest;
+use crate::tensor::e4m3::{encode, scale_of};
+use crate::tensor::{PIECE_VALUES, TensorSource};
 use crate::weights::{Tensor, rows_of};
 
-/// The largest value.
-pub(crate) const MAX: f32 = 448.0;
-/// The least normal value, 2^-6. Below it values are 2^-9 apart.
-const LEAST_NORMAL: f32 = 0.015_625;
-
-/// The code of the nearest value, ties to even; values beyond [`MAX`] become the largest.
-pub(crate) fn encode(value: f32) -> u8 {
-    let sign = ((value.to_bits() >> 24) & 0x80) as u8;
-    let magnitude = value.abs().min(MAX);
-    if magnitude < LEAST_NORMAL {
-        // 8 of these steps are the least normal value, whose code is 8.
-        return sign | (magnitude * 512.0).round_ties_even() as u8;
-    }
-    // Rounds 23 bits of mantissa to 3; a carry goes into the exponent, as it should. The exponents' offsets are 127 and 7.
-    let bits = magnitude.to_bits();
-    let rounded = bits + 0x7_ffff + ((bits >> 20) & 1);
-    sign | ((rounded >> 20) - (120 << 3)) as u8
-}
-
-/// The value of a code that [`encode`] returned.
-pub(crate) fn decode(code: u8) -> f32 {
-    let (exponent, mantissa) = (i32::from(code >> 3 & 15), f32::from(code & 7));
-    let magnitude = match exponent {
-        0 => mantissa / 512.0,
-        _ => (1.0 + mantissa / 8.0) * 2f32.powi(exponent - 7),
-    };
-    if code & 0x80 == 0 {
-        magnitude
-    } else {
-        -magnitude
-    }
-}
-
-/// The scale under which the largest code stands for a matrix' largest magnitude; 1 for a matrix of zeros.
-pub(crate) fn scale_of(largest: f32) -> f32 {
-    match largest / MAX {
-        0.0 => 1.0,
-        scale => scale,
-    }
-}
-
-/// The weights of linear layers that are stacked by rows.
+/// Weights of linear layers that are stacked by rows.
 #[derive(Debug, Clone)]
-pub(crate) struct Float8 {
+pub(crate) struct Float8Weights {
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
     pub(crate) scale: f32,
-    codes: Codes,
+    codes: CodeSource,
 }
 
-/// Where codes come from.
-#[derive(Debug, Clone)]
-enum Codes {
-    /// These tensors, rounded to nearest when they are written.
-    Nearest(Vec<Tensor>),
-    /// A file where calibration left them, `[out, in]` from this byte on.
-    Stored(Arc<Mmap>, usize),
-}
-
-impl Float8 {
-    /// Weights rounded to nearest.
+impl Float8Weights {
+    /// Rounds every weight to the nearest 8-bit float when the graph is written.
     ///
     /// # Errors
-    /// A weight that is not finite.
+    /// A weight is not finite.
     pub(crate) fn round_to_nearest(tensors: Vec<Tensor>) -> Result<Self> {
-        let mut largest = 0f32;
+        let mut maximum = 0f32;
         let mut row = Vec::new();
         for tensor in &tensors {
             row.resize(tensor.columns(), 0f32);
             for r in 0..tensor.rows() {
-                cast::read_f32(tensor, r * tensor.columns(), &mut row)?;
-                largest = largest.max(cast::largest(&row));
+                tensor.read_f32(r * tensor.columns(), &mut row)?;
+                maximum = maximum.max(largest(&row));
             }
         }
         Ok(Self {
             inputs: tensors.first().map_or(0, Tensor::columns),
             outputs: tensors.iter().map(Tensor::rows).sum(),
-            scale: scale_of(largest),
-            codes: Codes::Nearest(tensors),
+            scale: scale_of(maximum),
+            codes: CodeSource::RoundToNearest(tensors),
         })
     }
 
-    /// Codes that lie in a file, `[out, in]`, from byte `start` on.
+    /// Uses codes that lie in a file, `[out, in]`, from byte `start` on.
     pub(crate) fn stored(
         inputs: usize,
         outputs: usize,
@@ -105,19 +58,22 @@ impl Float8 {
             inputs,
             outputs,
             scale,
-            codes: Codes::Stored(file, start),
+            codes: CodeSource::Stored { file, start },
         }
     }
 
-    /// The layers that are stacked, of so many output channels each.
-    pub(crate) fn split(&self, rows: &[usize]) -> Vec<Self> {
+    /// Splits stacked layers into layers with these numbers of output channels.
+    pub(crate) fn split(&self, outputs: &[usize]) -> Vec<Self> {
         let mut first = 0;
         let part = |outputs: &usize| {
             let codes = match &self.codes {
-                Codes::Nearest(tensors) => Codes::Nearest(rows_of(tensors, first, *outputs)),
-                Codes::Stored(file, start) => {
-                    Codes::Stored(Arc::clone(file), start + first * self.inputs)
+                CodeSource::RoundToNearest(tensors) => {
+                    CodeSource::RoundToNearest(rows_of(tensors, first, *outputs))
                 }
+                CodeSource::Stored { file, start } => CodeSource::Stored {
+                    file: Arc::clone(file),
+                    start: start + first * self.inputs,
+                },
             };
             first += outputs;
             Self {
@@ -126,19 +82,26 @@ impl Float8 {
                 ..self.clone()
             }
         };
-        rows.iter().map(part).collect()
+        outputs.iter().map(part).collect()
+    }
+}
+
+/// A unit is an output channel.
+impl TensorSource for Float8Weights {
+    fn units(&self) -> usize {
+        self.outputs
     }
 
-    /// Appends the codes of output channels `first..first + count`.
-    ///
-    /// # Errors
-    /// A weight that is not finite.
-    pub(crate) fn rows(&self, first: usize, count: usize, out: &mut Vec<u8>) -> Result<()> {
+    fn units_per_piece(&self) -> usize {
+        (PIECE_VALUES / self.inputs).max(1)
+    }
+
+    fn append(&self, outputs: Range<usize>, out: &mut Vec<u8>) -> Result<()> {
         let tensors = match &self.codes {
-            Codes::Nearest(tensors) => tensors,
-            Codes::Stored(file, start) => {
-                let start = start + first * self.inputs;
-                out.extend_from_slice(&file[start..start + count * self.inputs]);
+            CodeSource::RoundToNearest(tensors) => tensors,
+            CodeSource::Stored { file, start } => {
+                let bytes = outputs.start * self.inputs..outputs.end * self.inputs;
+                out.extend_from_slice(&file[start + bytes.start..start + bytes.end]);
                 return Ok(());
             }
         };
@@ -146,61 +109,13 @@ impl Float8 {
         let mut row = vec![0f32; self.inputs];
         let mut before = 0;
         for tensor in tensors {
-            let inside = first.max(before)..(first + count).min(before + tensor.rows());
+            let inside = outputs.start.max(before)..outputs.end.min(before + tensor.rows());
             for r in inside {
-                cast::read_f32(tensor, (r - before) * self.inputs, &mut row)?;
+                tensor.read_f32((r - before) * self.inputs, &mut row)?;
                 out.extend(row.iter().map(|w| encode(w * inverse)));
             }
             before += tensor.rows();
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Every finite value by the format's definition, least first.
-    fn values() -> Vec<f32> {
-        let mut values: Vec<f32> = (0..=0x7e).map(decode).collect();
-        values.extend((0..=0x7e).map(|code| -decode(code)));
-        values.sort_by(f32::total_cmp);
-        values
-    }
-
-    #[test]
-    fn codes_are_those_of_the_format() {
-        // From the table of arXiv 2209.05433.
-        for (code, value) in [
-            (0x00, 0.0),
-            (0x01, 0.001_953_125),
-            (0x07, 0.013_671_875),
-            (0x08, 0.015_625),
-            (0x38, 1.0),
-            (0x7e, 448.0),
-        ] {
-            assert_eq!((decode(code), encode(value)), (value, code));
-            assert_eq!(encode(-value), code | 0x80);
-        }
-        assert_eq!(encode(1e9), 0x7e);
-        // Ties go to the even code.
-        assert_eq!((encode(1.0625), encode(1.1875)), (0x38, 0x3a));
-        for code in (0..=0x7e).chain(0x81..=0xfe) {
-            assert_eq!(encode(decode(code)), code);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn the_nearest_value_is_chosen(value in -460f32..460.0, power in -12i32..1) {
-            let value = value * 2f32.powi(power);
-            let found = (decode(encode(value)) - value).abs();
-            for other in values() {
-                prop_assert!(found <= (other - value).abs(), "{value}: {other} is nearer");
-            }
-        }
     }
 }

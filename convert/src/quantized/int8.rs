@@ -1,69 +1,43 @@
-//! Linear weights as int8 per output channel.
+//! Weights as 8-bit integers with a scale per output channel.
 //!
-//! `w[o, i] ≈ scale[o] * code[i, o]`, codes symmetric in -127..=127, stored `[in, out]` as integer products read them.
+//! `w[o, i] ≈ scale[o] * code[i, o]`. Codes are symmetric in -127..=127 and stored `[in, out]`, the order in which integer
+//! matrix products read them.
 
-use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use memmap2::Mmap;
 use rayon::prelude::*;
 
-use crate::blocks::{BlockQuantized, Format};
-use crate::cast;
+use super::code_source::CodeSource;
 use crate::error::Result;
-use crate::float8::Float8;
 use crate::rounding::{integer, widest_scale};
+use crate::tensor::TensorSource;
 use crate::weights::{Tensor, rows_of};
 
-/// The largest code; -128 is left out so that codes are symmetric.
-pub(crate) const CODE_MAX: f32 = 127.0;
+/// The largest code. -128 is left out so that codes are symmetric.
+pub(crate) const LARGEST_CODE: f32 = 127.0;
 
-/// The products of linear layers that are quantised, by the name of their stacked weights.
-pub(crate) type Products = HashMap<String, Product>;
+/// Input channels per piece: a piece reads whole cache lines of every checkpoint row.
+const CHANNELS_PER_PIECE: usize = 64;
 
-/// How a product computes.
-#[derive(Debug, Clone)]
-pub(crate) enum Product {
-    /// Integers with integers.
-    Int8(Arc<Quantized>),
-    /// The same, and once more for what the first codes of the activations leave.
-    Int8x2(Arc<Quantized>),
-    /// Weights alone are integers.
-    Blocks(Arc<BlockQuantized>),
-    /// 8-bit floats with 8-bit floats.
-    Float8(Arc<Float8>),
-    /// Weights alone are integers, rounded to nearest when they are written.
-    NearestBlocks(Format),
-}
-
-/// A linear layer's quantisation.
+/// Weights of linear layers that are stacked by rows.
 #[derive(Debug)]
-pub(crate) struct Quantized {
+pub(crate) struct Int8Weights {
     inputs: usize,
     scales: Vec<f32>,
-    codes: Codes,
+    codes: CodeSource,
+    /// Bytes between the stored codes of two input channels: the output channels of the whole stack, of which these
+    /// weights may be a part.
+    stride: usize,
 }
 
-/// Where codes come from.
-#[derive(Debug)]
-enum Codes {
-    /// These tensors, stacked by rows (output channels), rounded to nearest when they are written.
-    Nearest(Vec<Tensor>),
-    /// A file where calibration left them.
-    Stored {
-        file: Arc<Mmap>,
-        /// Where the first input channel's begin.
-        start: usize,
-        /// How far input channels are apart: the output channels of the product that this may be a part of.
-        stride: usize,
-    },
-}
-
-impl Quantized {
-    /// Scales that map each channel's largest magnitude to the largest code.
+impl Int8Weights {
+    /// Rounds every weight to nearest when the graph is written, with scales that map each channel's largest magnitude to
+    /// the largest code.
     ///
     /// # Errors
-    /// A weight that is not finite.
+    /// A weight is not finite.
     pub(crate) fn round_to_nearest(tensors: Vec<Tensor>) -> Result<Self> {
         let mut scales = Vec::new();
         for tensor in &tensors {
@@ -73,104 +47,101 @@ impl Quantized {
                 .map_init(
                     || vec![0f32; columns],
                     |row, channel| {
-                        cast::read_f32(tensor, channel * columns, row)?;
-                        Ok(widest_scale(row, CODE_MAX))
+                        tensor.read_f32(channel * columns, row)?;
+                        Ok(widest_scale(row, LARGEST_CODE))
                     },
                 )
                 .collect();
             scales.extend(part?);
         }
-        let inputs = tensors.first().map_or(0, Tensor::columns);
         Ok(Self {
-            inputs,
+            inputs: tensors.first().map_or(0, Tensor::columns),
+            stride: scales.len(),
             scales,
-            codes: Codes::Nearest(tensors),
+            codes: CodeSource::RoundToNearest(tensors),
         })
     }
 
-    /// Codes that lie in a file, `[in, out]`, from byte `start` on.
+    /// Uses codes that lie in a file, `[in, out]`, from byte `start` on.
     pub(crate) fn stored(inputs: usize, scales: Vec<f32>, file: Arc<Mmap>, start: usize) -> Self {
-        let stride = scales.len();
         Self {
             inputs,
+            stride: scales.len(),
             scales,
-            codes: Codes::Stored {
-                file,
-                start,
-                stride,
-            },
+            codes: CodeSource::Stored { file, start },
         }
     }
 
-    /// The layers that are stacked, of so many output channels each.
-    pub(crate) fn split(&self, rows: &[usize]) -> Vec<Self> {
+    /// Splits stacked layers into layers with these numbers of output channels.
+    pub(crate) fn split(&self, outputs: &[usize]) -> Vec<Self> {
         let mut first = 0;
-        let part = |rows: &usize| {
+        let part = |outputs: &usize| {
             let codes = match &self.codes {
-                Codes::Nearest(tensors) => Codes::Nearest(rows_of(tensors, first, *rows)),
-                Codes::Stored {
-                    file,
-                    start,
-                    stride,
-                } => Codes::Stored {
+                CodeSource::RoundToNearest(tensors) => {
+                    CodeSource::RoundToNearest(rows_of(tensors, first, *outputs))
+                }
+                CodeSource::Stored { file, start } => CodeSource::Stored {
                     file: Arc::clone(file),
                     start: start + first,
-                    stride: *stride,
                 },
             };
-            let scales = self.scales[first..first + rows].to_vec();
-            first += rows;
+            let scales = self.scales[first..first + outputs].to_vec();
+            first += outputs;
             Self {
                 inputs: self.inputs,
                 scales,
                 codes,
+                stride: self.stride,
             }
         };
-        rows.iter().map(part).collect()
+        outputs.iter().map(part).collect()
     }
 
-    /// Input channels.
+    /// Number of input channels.
     pub(crate) fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// Output channels.
+    /// Number of output channels.
     pub(crate) fn outputs(&self) -> usize {
         self.scales.len()
     }
 
-    /// One scale per output channel.
+    /// The scale of each output channel.
     pub(crate) fn scales(&self) -> &[f32] {
         &self.scales
     }
+}
 
-    /// Computes the codes of input channels `first..first + count`, `[count, out]` row-major.
-    ///
-    /// # Errors
-    /// A weight that is not finite.
-    pub(crate) fn codes(&self, first: usize, count: usize, out: &mut Vec<u8>) -> Result<()> {
+/// A unit is an input channel.
+impl TensorSource for Int8Weights {
+    fn units(&self) -> usize {
+        self.inputs
+    }
+
+    fn units_per_piece(&self) -> usize {
+        CHANNELS_PER_PIECE
+    }
+
+    fn append(&self, inputs: Range<usize>, out: &mut Vec<u8>) -> Result<()> {
         let outputs = self.outputs();
         let tensors = match &self.codes {
-            Codes::Nearest(tensors) => tensors,
-            Codes::Stored {
-                file,
-                start,
-                stride,
-            } => {
-                for input in first..first + count {
-                    out.extend_from_slice(&file[start + input * stride..][..outputs]);
+            CodeSource::RoundToNearest(tensors) => tensors,
+            CodeSource::Stored { file, start } => {
+                for input in inputs {
+                    out.extend_from_slice(&file[start + input * self.stride..][..outputs]);
                 }
                 return Ok(());
             }
         };
         let start = out.len();
-        out.resize(start + count * outputs, 0);
+        out.resize(start + inputs.len() * outputs, 0);
         let block = &mut out[start..];
-        let mut row = vec![0f32; count];
+        let mut row = vec![0f32; inputs.len()];
         let mut channel = 0;
         for tensor in tensors {
             for r in 0..tensor.rows() {
-                cast::read_f32(tensor, r * tensor.columns() + first, &mut row)?;
+                tensor.read_f32(r * tensor.columns() + inputs.start, &mut row)?;
                 let inverse = 1.0 / self.scales[channel];
                 for (i, w) in row.iter().enumerate() {
                     block[i * outputs + channel] = code(w * inverse) as u8;
@@ -184,7 +155,7 @@ impl Quantized {
 
 /// Rounds to the nearest code.
 pub(crate) fn code(value: f32) -> i8 {
-    integer(value.clamp(-CODE_MAX, CODE_MAX)) as i8
+    integer(value.clamp(-LARGEST_CODE, LARGEST_CODE)) as i8
 }
 
 #[cfg(test)]

@@ -1,23 +1,23 @@
-//! A copy of a written float16 graph that widens each weight when it is used, for verification on a CPU.
+//! Defers the widening of a written float16 graph's weights until they are used, for verification on a CPU.
 //!
-//! ONNX Runtime has float16 products for GPUs alone. On a CPU it puts a cast to float32 before each product, and casts
-//! that depend on constants alone run before everything else: the whole model would be in memory in float32. In the copy
-//! each weight's shape takes a detour over the layer's input, so that its cast can only run once that input is there.
-//! Nodes, weights and rounding are those of the written graph.
+//! ONNX Runtime has float16 matrix products only on GPUs. On a CPU it puts a cast to float32 before each of them, and casts
+//! that depend on constants alone run before everything else, so the whole model would be in memory in float32. In the
+//! rewritten graph each weight's shape depends on the layer's input, so its cast cannot run before that input is computed.
+//! Nodes, weights and rounding stay those of the written graph.
 
 use std::collections::HashMap;
 
 use prost::{DecodeError, Message as _};
 
-use crate::graph::DType;
-use crate::proto::attribute_proto::AttributeType;
-use crate::proto::{AttributeProto, ModelProto, NodeProto, TensorProto};
+use crate::onnx::proto::attribute_proto::AttributeType;
+use crate::onnx::proto::{AttributeProto, ModelProto, NodeProto, TensorProto};
+use crate::tensor::DType;
 
-/// Rewrites a graph; its external data stay where they are.
+/// Rewrites a graph. Its external data stay in their files.
 ///
 /// # Errors
-/// The bytes are no ONNX model.
-pub(crate) fn widened_late(onnx: &[u8]) -> Result<Vec<u8>, DecodeError> {
+/// The bytes are not an ONNX model.
+pub(super) fn defer_widening(onnx: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let mut model = ModelProto::decode(onnx)?;
     let Some(graph) = &mut model.graph else {
         return Ok(onnx.to_vec());
@@ -35,30 +35,30 @@ pub(crate) fn widened_late(onnx: &[u8]) -> Result<Vec<u8>, DecodeError> {
             nodes.push(node);
             continue;
         };
-        let name = |what: &str| format!("{weight}.late.{what}");
+        let name = |what: &str| format!("{weight}.deferred.{what}");
         let x = node.input[0].clone();
         graph.initializer.push(ints(&name("dims"), dims));
         nodes.push(op("Shape", &[&x], &name("shape")));
         nodes.push(op("Mul", &[&name("shape"), ZERO], &name("zeros")));
-        nodes.push(op("Add", &[&name("dims"), &name("zeros")], &name("detour")));
-        nodes.push(op("Reshape", &[&weight, &name("detour")], &name("weight")));
-        // ONNX Runtime's own casts would be put before the detour; these stay where they are.
+        nodes.push(op("Add", &[&name("dims"), &name("zeros")], &name("shaped")));
+        nodes.push(op("Reshape", &[&weight, &name("shaped")], &name("weight")));
+        // ONNX Runtime would put casts of its own before the reshape. Explicit casts stay after it.
         node.input[1] = name("weight");
         for (place, input) in node.input.iter_mut().enumerate() {
             let wide = name(&format!("wide{place}"));
             nodes.push(cast(input, &wide, DType::F32));
             *input = wide;
         }
-        let narrow = std::mem::replace(&mut node.output[0], name("product"));
+        let narrow = std::mem::replace(&mut node.output[0], name("output"));
         nodes.push(node);
-        nodes.push(cast(&name("product"), &narrow, DType::F16));
+        nodes.push(cast(&name("output"), &narrow, DType::F16));
     }
     graph.node = nodes;
     graph.initializer.push(ints(ZERO, &[0]));
     Ok(model.encode_to_vec())
 }
 
-const ZERO: &str = "late.zero";
+const ZERO: &str = "deferred.zero";
 
 fn op(kind: &str, inputs: &[&str], output: &str) -> NodeProto {
     NodeProto {

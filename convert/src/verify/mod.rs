@@ -1,7 +1,9 @@
-//! Holds a written model against the float32 graph of the same checkpoint, on the probe texts.
+//! Verifies a written model: compares its vectors of the probe texts with those of the checkpoint's float32 graph.
 //!
-//! The reference reads the checkpoint's own files and widens each weight when it is used, so verifying a model of any
-//! size needs neither its float32 copy on disk nor its float32 weights in memory.
+//! The reference reads the checkpoint's own files and widens each weight when it is used. So verifying a model of any size
+//! needs neither a float32 copy on disk nor float32 weights in memory. `deferred_widening` does the same for float16 graphs.
+
+mod deferred_widening;
 
 use std::path::Path;
 
@@ -13,24 +15,23 @@ use lexivec_runtime::{
 };
 
 use crate::error::{Error, Result};
-use crate::external;
-use crate::late;
-use crate::likeness::Likeness;
 use crate::options::ConvertOptions;
-use crate::probes::{known_text, probes};
+use crate::probe_texts::{known_text, probes};
 use crate::progress::Progress;
-use crate::reference::{LEAN_FROM_BYTES, Reference};
-use crate::shortened::shortened;
+use crate::reference::{LOW_MEMORY_FROM_BYTES, Reference};
+use crate::similarity::Similarity;
+use crate::text_preview::text_preview;
 use crate::weights::Weights;
+use crate::write::external_data;
 
-/// Characters of a probe text that messages and the manifest show.
+/// The length of a probe text's preview in messages and the manifest.
 const SHOWN: usize = 60;
 
-/// Numbers of a vector that are recorded.
+/// How many numbers of the known answer's vector the manifest records.
 const KNOWN_WIDTH: usize = 32;
 
-/// The least cosine to float32 that a precision must keep on every probe text. Below it something is broken, not
-/// coarse; what a precision costs in quality is measured by comparison, not here.
+/// The least cosine to float32 that a precision must reach on every probe text. A lower one means that something is broken,
+/// not just coarse. What a precision costs in quality is measured by evaluation, not here.
 fn floor(precision: Precision) -> f64 {
     match precision {
         Precision::Fp32 => 0.999_99,
@@ -43,29 +44,31 @@ fn floor(precision: Precision) -> f64 {
 }
 
 /// What to verify.
-pub(crate) struct Subject<'a> {
+pub(crate) struct VerificationInput<'a> {
     pub(crate) checkpoint: &'a Checkpoint,
     pub(crate) weights: &'a Weights,
-    /// Where the model was written.
+    /// The folder of the written model.
     pub(crate) dir: &'a Path,
     pub(crate) precision: Precision,
 }
 
-/// Who verifies a conversion.
+/// The verifier of a conversion.
 pub(crate) enum Verifier {
     /// A session on these providers.
     On(&'static Library, ProviderSettings),
-    /// Nobody, for this reason.
-    Nobody(String),
+    /// Nothing, for this reason.
+    Skipped(String),
 }
 
-/// Decides who verifies a conversion: CUDA if the model is for CUDA and there is a device, else the CPU.
+/// Chooses the verifier of a conversion: CUDA if the model is for CUDA and there is a device, else the CPU.
 ///
 /// # Errors
 /// ONNX Runtime's library is missing.
 pub(crate) fn verifier(options: &ConvertOptions) -> Result<Verifier> {
     if !options.verify {
-        return Ok(Verifier::Nobody("--no-verify was given".to_owned()));
+        return Ok(Verifier::Skipped(
+            "verification was switched off".to_owned(),
+        ));
     }
     let load = || Library::load(options.onnxruntime.as_deref(), options.provider.on_gpu());
     let mut providers = ProviderSettings {
@@ -77,24 +80,25 @@ pub(crate) fn verifier(options: &ConvertOptions) -> Result<Verifier> {
     }
     if let Some(reason) = refusal(providers.first(), options.form()) {
         let reason = format!("it cannot run on this machine: {reason}");
-        return Ok(Verifier::Nobody(reason));
+        return Ok(Verifier::Skipped(reason));
     }
     Ok(Verifier::On(load()?, providers))
 }
 
-/// Compares the written model with the reference, which runs on the CPU; returns what a session has to answer as well.
+/// Compares the written model with the reference, which runs on the CPU. Also returns the known answer that sessions are tested
+/// with.
 ///
 /// # Errors
 /// The model does not load, a vector is not finite, or a cosine is below the precision's floor; the text is named.
 pub(crate) fn verify(
-    subject: &Subject<'_>,
+    input: &VerificationInput<'_>,
     library: &'static Library,
     providers: ProviderSettings,
     progress: &dyn Progress,
 ) -> Result<(Verification, Option<KnownAnswer>)> {
     let provider = providers.first();
     progress.stage("verifying", 0);
-    let checkpoint = subject.checkpoint;
+    let checkpoint = input.checkpoint;
     let length = checkpoint.max_length();
     let tokenizer = Tokenizer::open(&checkpoint.tokenizer, checkpoint.decoder.vocab_size, length)?;
     let texts = probes();
@@ -110,33 +114,33 @@ pub(crate) fn verify(
         .collect::<Result<Vec<_>>>()?;
 
     let expected = {
-        let mut reference = Reference::new(checkpoint, subject.weights)?.open(library, None)?;
+        let mut reference = Reference::over(checkpoint, input.weights)?.open(library, None)?;
         run(&mut reference, &sequences, progress)?
     };
     let on_cpu = provider == Provider::Cpu;
     let settings = SessionSettings {
         providers,
-        lean: on_cpu && weight_bytes(subject.dir) > LEAN_FROM_BYTES,
+        lean: on_cpu && weight_bytes(input.dir) > LOW_MEMORY_FROM_BYTES,
         ..SessionSettings::default()
     };
-    // The manifest is not written yet, so the directory is opened by its files.
-    let opened = open_candidate(library, subject.dir, &settings);
+    // Opens the files directly, because the manifest is not written yet.
+    let opened = open_candidate(library, input.dir, &settings);
     let mut candidate = match opened {
         Ok(candidate) => candidate,
-        // A busy GPU is no reason to throw a conversion away.
+        // A busy GPU is no reason to discard a conversion.
         Err(error) if !on_cpu => {
             let reason = format!("it did not open on {provider}: {error}");
             return Ok((Verification::Skipped { reason }, None));
         }
         Err(error) => return Err(error),
     };
-    if on_cpu && subject.precision == Precision::Fp16 {
-        // The file loads; what runs is a copy that needs not all its weights in float32 at once.
+    if on_cpu && input.precision == Precision::Fp16 {
+        // This has shown that the file loads. The copy that runs does not hold all weights in float32 at once.
         drop(candidate);
-        candidate = open_late(library, subject.dir, &settings)?;
+        candidate = open_with_deferred_widening(library, input.dir, &settings)?;
     }
     let found = run(candidate.as_mut(), &sequences, progress)?;
-    let verification = judge(subject.precision, provider, &texts, &expected, &found)?;
+    let verification = judge(input.precision, provider, &texts, &expected, &found)?;
     let of_known = texts.iter().position(|text| *text == known_text());
     let known = of_known.map(|i| KnownAnswer {
         tokens: sequences[i].clone(),
@@ -150,22 +154,22 @@ fn open_candidate(
     dir: &Path,
     settings: &SessionSettings,
 ) -> Result<Box<dyn Network>> {
-    match PackedNetwork::open(library, &dir.join(external::MODEL_FILE), settings) {
+    match PackedNetwork::open(library, &dir.join(external_data::MODEL_FILE), settings) {
         Ok(network) => Ok(Box::new(network)),
         Err(lexivec_runtime::Error::Signature { .. }) => Ok(open_network(library, dir, settings)?),
         Err(error) => Err(error.into()),
     }
 }
 
-fn open_late(
+fn open_with_deferred_widening(
     library: &Library,
     dir: &Path,
     settings: &SessionSettings,
 ) -> Result<Box<dyn Network>> {
-    let path = dir.join(external::MODEL_FILE);
+    let path = dir.join(external_data::MODEL_FILE);
     let onnx = fs_err::read(&path).map_err(|e| ModelError::io(&path, e))?;
-    let onnx =
-        late::widened_late(&onnx).map_err(|e| ModelError::io(&path, std::io::Error::other(e)))?;
+    let onnx = deferred_widening::defer_widening(&onnx)
+        .map_err(|e| ModelError::io(&path, std::io::Error::other(e)))?;
     match PackedNetwork::from_memory(library, &onnx, dir, settings) {
         Ok(network) => Ok(Box::new(network)),
         Err(lexivec_runtime::Error::Signature { .. }) => {
@@ -177,7 +181,7 @@ fn open_late(
 }
 
 fn weight_bytes(dir: &Path) -> u64 {
-    fs_err::metadata(dir.join(external::DATA_FILE)).map_or(0, |m| m.len())
+    fs_err::metadata(dir.join(external_data::DATA_FILE)).map_or(0, |m| m.len())
 }
 
 fn run(
@@ -212,12 +216,15 @@ fn judge(
 ) -> Result<Verification> {
     for (text, found) in texts.iter().zip(found) {
         if !found.iter().all(|v| v.is_finite()) {
-            let text = shortened(text, SHOWN);
+            let text = text_preview(text, SHOWN);
             return Err(Error::NonFiniteOutput { precision, text });
         }
     }
-    let likeness = Likeness::of(expected, found);
-    let (text, least) = (shortened(&texts[likeness.worst], SHOWN), likeness.min);
+    let similarity = Similarity::of(expected, found);
+    let (text, least) = (
+        text_preview(&texts[similarity.worst], SHOWN),
+        similarity.min,
+    );
     if least < floor(precision) {
         return Err(Error::Verification {
             precision,
@@ -231,7 +238,7 @@ fn judge(
         on: provider.name().to_owned(),
         texts: texts.len(),
         min_cosine: least,
-        mean_cosine: likeness.mean,
+        mean_cosine: similarity.mean,
         worst_text: text,
     })
 }

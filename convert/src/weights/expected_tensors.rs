@@ -1,16 +1,16 @@
-//! Which tensors an architecture has, so that those that nothing would read are noticed.
+//! The tensors of an architecture, to detect tensors that nothing would read.
 //!
-//! A checkpoint of six layers beside a config.json that names five converts without a fault and gives wrong vectors; so does a
-//! bias that config.json denies.
+//! Without this check, a checkpoint of six layers beside a config.json that names five would convert without an error and give
+//! wrong vectors. So would a bias that config.json denies.
 
 use std::collections::HashSet;
 
 use lexivec_models::Decoder;
 
-/// How many names an error shows.
+/// The number of names that an error shows.
 const SHOWN: usize = 6;
 
-/// The tensors among `names` that nothing would read, sorted; none where a tensor is missing, because that error says more.
+/// The names that the architecture does not use, sorted. Empty if a tensor is missing, because that error says more.
 pub(super) fn unused<'a>(
     decoder: &Decoder,
     names: impl Iterator<Item = &'a String> + Clone,
@@ -27,7 +27,7 @@ pub(super) fn unused<'a>(
     unused
 }
 
-/// A few names, and how many there are besides.
+/// The first names, and the number of the others.
 pub(super) fn listed(names: &[String]) -> String {
     let shown: Vec<String> = names.iter().take(SHOWN).map(|n| format!("`{n}`")).collect();
     match names.len().saturating_sub(SHOWN) {
@@ -36,13 +36,13 @@ pub(super) fn listed(names: &[String]) -> String {
     }
 }
 
-/// Whether an embedding never depends on a tensor: the output layer of a language model, and rotary frequencies, which
-/// transformers stored up to release 4.31 and computes from config.json.
+/// Whether embeddings never depend on a tensor. That holds for the output layer of a language model and for rotary
+/// frequencies, which transformers stored up to release 4.31 and now computes from config.json.
 fn is_harmless(name: &str) -> bool {
     name.starts_with("lm_head.") || name.ends_with("rotary_emb.inv_freq")
 }
 
-/// Every tensor of an architecture.
+/// The names of all tensors of an architecture.
 fn names_of(d: &Decoder) -> Vec<String> {
     let mut names = vec!["embed_tokens.weight".to_owned(), "norm.weight".to_owned()];
     for layer in 0..d.layers {
@@ -90,7 +90,7 @@ mod tests {
         let names = names_of(&qwen2);
         assert!(unused(&qwen2, names.iter()).is_empty());
         qwen2.layers -= 1;
-        // Three norms' and projections' weights more or fewer: of Qwen2, two norms, seven weights and three biases.
+        // A layer of Qwen2 has two norms, seven weights and three biases.
         assert_eq!(unused(&qwen2, names.iter()).len(), 12);
         let mut llama = decoder("llama");
         let names = names_of(&llama);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn output_layers_and_rotary_frequencies_are_harmless_and_missing_tensors_come_first() {
+    fn output_layers_and_rotary_frequencies_are_harmless_and_missing_tensors_take_precedence() {
         let qwen3 = decoder("qwen3");
         let mut names = names_of(&qwen3);
         names.push("lm_head.weight".to_owned());
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lists_are_cut() {
+    fn long_lists_are_truncated() {
         let names: Vec<String> = (0..8).map(|i| format!("t{i}")).collect();
         assert_eq!(listed(&names[..2]), "`t0`, `t1`");
         assert!(listed(&names).ends_with("`t5` and 2 more"));

@@ -1,8 +1,8 @@
-//! A LoRA adapter merged into its base: a safetensors file that takes the place of the base's.
+//! Merges a LoRA adapter into its base: writes a safetensors file that replaces the base's.
 //!
-//! The file is written tensor by tensor, and a large tensor in blocks of rows, so that memory does not grow with the model. The
-//! merged tensors are float32, because rounding them to the base's bfloat16 would lose most of a small change; the others keep
-//! their bytes. What is merged is `W + scale · B · A` in float32, as `merge_and_unload` of peft computes it on a float32 base.
+//! Tensors are written one by one, and large tensors in blocks of rows, so memory does not grow with the model. Merged tensors
+//! are `W + scale · B · A` in float32, as peft's `merge_and_unload` computes them on a float32 base. They stay float32, because
+//! rounding to the base's bfloat16 would lose most of a small update. The other tensors keep their bytes.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -12,22 +12,22 @@ use rayon::prelude::*;
 use safetensors::Dtype;
 use serde_json::{Map, json};
 
-use super::lora::{self, Change};
-use super::{Entry, Weights};
-use crate::cast::read_f32;
+use super::checkpoint_weights::Weights;
+use super::lora::{self, LoraUpdate};
+use super::tensors::TensorEntry;
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, add_product};
 use crate::progress::Progress;
 
-/// The merged file, named like the weights that it takes the place of.
+/// The name of the merged file, which is that of the weights it replaces.
 const FILE: &str = "model.safetensors";
-/// Values that are merged before they are written: 64 MB.
+/// Values that are merged at a time: 64 MB.
 const BLOCK: usize = 1 << 24;
-/// Rows that a core merges together.
+/// Rows that a core merges at a time.
 const PART: usize = 64;
 
-/// The checkpoint with its adapter merged, as a file in `dir`, which must exist as long as the weights are read; `None` where
-/// there is no adapter.
+/// The checkpoint with its adapter merged into a file in `dir`, which must exist as long as the weights are read. `None` if the
+/// checkpoint has no adapter.
 ///
 /// # Errors
 /// The adapter does not fit the base, a value is not finite, a file cannot be read or written, or the user interrupts.
@@ -40,14 +40,14 @@ pub(crate) fn merged(
         return Ok(None);
     };
     let base = Weights::open(checkpoint)?;
-    let changes = lora::read(adapter, &base.tensors)?;
-    // Tensors of four bytes first: they stay aligned.
-    let mut order: Vec<(&String, &Entry, Option<&Change>)> = base
+    let updates = lora::read(adapter, &base.tensors)?;
+    // Tensors of four-byte values come first, so that they stay aligned.
+    let mut order: Vec<(&String, &TensorEntry, Option<&LoraUpdate>)> = base
         .tensors
         .iter()
-        .map(|(name, entry)| (name, entry, changes.get(name)))
+        .map(|(name, entry)| (name, entry, updates.get(name)))
         .collect();
-    order.sort_by_key(|(name, _, change)| (change.is_none(), (*name).clone()));
+    order.sort_by_key(|(name, _, update)| (update.is_none(), (*name).clone()));
 
     fs_err::create_dir_all(dir).map_err(|e| ModelError::io(dir, e))?;
     let path = dir.join(FILE);
@@ -61,8 +61,8 @@ pub(crate) fn merged(
         .map_err(io)?;
     progress.stage("merging the adapter", size as u64);
     let mut buffer = Vec::new();
-    for (name, entry, change) in order {
-        let Some(change) = change else {
+    for (name, entry, update) in order {
+        let Some(update) = update else {
             let bytes = &entry.shard.map[entry.start..entry.start + entry.len];
             for piece in bytes.chunks(BLOCK) {
                 refuse_interrupted(progress)?;
@@ -72,7 +72,7 @@ pub(crate) fn merged(
             continue;
         };
         let tensor = entry.tensor(name)?;
-        let (left, right) = change.matrices()?;
+        let (left, right) = update.matrices()?;
         let columns = tensor.columns();
         let rows = (BLOCK / columns).max(1);
         for first in (0..tensor.rows()).step_by(rows) {
@@ -84,8 +84,8 @@ pub(crate) fn merged(
                 .enumerate()
                 .try_for_each(|(part, out)| {
                     let first = first + part * PART;
-                    read_f32(&tensor, first * columns, out)?;
-                    add(out, change.scale, &left, first, &right);
+                    tensor.read_f32(first * columns, out)?;
+                    add(out, update.scale, &left, first, &right);
                     Ok::<_, Error>(())
                 })?;
             writer
@@ -108,7 +108,7 @@ fn refuse_interrupted(progress: &dyn Progress) -> Result<()> {
     }
 }
 
-/// Adds `scale · left · right` to rows of a tensor, of which `first` is the first.
+/// Adds `scale · left · right` to rows of a tensor, starting with row `first`.
 fn add(out: &mut [f32], scale: f32, left: &Matrix, first: usize, right: &Matrix) {
     let (rank, columns) = (left.columns, right.columns);
     let rows = out.len() / columns;
@@ -117,12 +117,12 @@ fn add(out: &mut [f32], scale: f32, left: &Matrix, first: usize, right: &Matrix)
     add_product(out, columns, scale, left, right, [rows, rank, columns]);
 }
 
-/// The header of the merged file, padded to eight bytes, and the bytes that follow it.
-fn header(tensors: &[(&String, &Entry, Option<&Change>)]) -> Result<(Vec<u8>, usize)> {
+/// The header of the merged file, padded to a multiple of eight bytes, and the number of bytes that follow it.
+fn header(tensors: &[(&String, &TensorEntry, Option<&LoraUpdate>)]) -> Result<(Vec<u8>, usize)> {
     let mut fields = Map::new();
     let mut offset = 0;
-    for (name, entry, change) in tensors {
-        let (dtype, len) = match change {
+    for (name, entry, update) in tensors {
+        let (dtype, len) = match update {
             Some(_) => {
                 let values: usize = entry.shape.iter().product();
                 (Dtype::F32, values * size_of::<f32>())

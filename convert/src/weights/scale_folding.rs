@@ -1,26 +1,60 @@
-//! Factors folded into weights while they are read.
+//! Scale folding: factors that are multiplied into weights while they are read.
 //!
-//! Where one layer's output channel is the next one's input channel, dividing the first's row and multiplying the
-//! second's column by the same factor leaves the network's function as it was. No folded copy of a weight is kept:
-//! [`crate::cast::read_f32`] applies the factors to the few thousand values it reads.
+//! If one layer's output channel is the next layer's input channel, dividing a row of the first and multiplying a column
+//! of the second by the same factor does not change the network's function. No folded copy of a weight is stored:
+//! [`Tensor::read_f32`](super::Tensor::read_f32) applies the factors to the few thousand values that it reads.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The factors of a whole checkpoint, by tensor name.
-pub(crate) type Folds = HashMap<String, Fold>;
-
-/// Factors of one tensor's rows (output channels; a norm's gains) and columns (input channels).
+/// The factors of a checkpoint's tensors, by tensor name.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Fold {
+pub(crate) struct ScaleFolding(HashMap<String, TensorFolding>);
+
+/// The factors of a tensor's rows (output channels, or a norm's gains) and columns (input channels).
+#[derive(Debug, Clone, Default)]
+pub(super) struct TensorFolding {
     rows: Option<Arc<[f32]>>,
     columns: Option<Arc<[f32]>>,
 }
 
-impl Fold {
-    /// Multiplies the value in row r and column c, which are given as the values from `first` on of a row-major
-    /// matrix.
-    pub(crate) fn apply(&self, columns: usize, first: usize, values: &mut [f32]) {
+impl ScaleFolding {
+    /// The factors of a tensor.
+    pub(super) fn of(&self, name: &str) -> Option<&TensorFolding> {
+        self.0.get(name)
+    }
+
+    /// Multiplies the rows of tensor `name` by these factors.
+    pub(crate) fn scale_rows(&mut self, name: String, factors: Arc<[f32]>) {
+        self.0.entry(name).or_default().rows = Some(factors);
+    }
+
+    /// Multiplies the columns of tensor `name` by these factors.
+    pub(crate) fn scale_columns(&mut self, name: String, factors: Arc<[f32]>) {
+        self.0.entry(name).or_default().columns = Some(factors);
+    }
+
+    /// Multiplies all `rows` rows of tensor `name` by one more factor.
+    pub(crate) fn scale_all_rows(&mut self, name: String, rows: usize, factor: f32) {
+        let folding = self.0.entry(name).or_default();
+        folding.rows = multiplied(folding.rows.take(), Some(vec![factor; rows].into()));
+    }
+
+    /// Both foldings, one after the other.
+    pub(crate) fn combined_with(&self, other: &Self) -> Self {
+        let mut both = self.clone();
+        for (name, folding) in &other.0 {
+            let before = both.0.entry(name.clone()).or_default();
+            before.rows = multiplied(before.rows.take(), folding.rows.clone());
+            before.columns = multiplied(before.columns.take(), folding.columns.clone());
+        }
+        both
+    }
+}
+
+impl TensorFolding {
+    /// Multiplies values of a row-major matrix with `columns` columns; the first of them is value `first` of the matrix.
+    pub(super) fn apply(&self, columns: usize, first: usize, values: &mut [f32]) {
         let mut done = 0;
         while done < values.len() {
             let (row, column) = ((first + done) / columns, (first + done) % columns);
@@ -38,38 +72,11 @@ impl Fold {
     }
 }
 
-/// Both, one after the other.
-pub(crate) fn joined(first: &Folds, second: Folds) -> Folds {
-    let mut both = first.clone();
-    for (name, fold) in second {
-        let before = both.entry(name).or_default();
-        before.rows = product(before.rows.take(), fold.rows);
-        before.columns = product(before.columns.take(), fold.columns);
-    }
-    both
-}
-
-fn product(a: Option<Arc<[f32]>>, b: Option<Arc<[f32]>>) -> Option<Arc<[f32]>> {
+fn multiplied(a: Option<Arc<[f32]>>, b: Option<Arc<[f32]>>) -> Option<Arc<[f32]>> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.iter().zip(b.iter()).map(|(a, b)| a * b).collect()),
         (a, b) => a.or(b),
     }
-}
-
-/// Has the rows of tensor `name` multiplied.
-pub(crate) fn rows(folds: &mut Folds, name: String, factors: Arc<[f32]>) {
-    folds.entry(name).or_default().rows = Some(factors);
-}
-
-/// Has the columns of tensor `name` multiplied.
-pub(crate) fn columns(folds: &mut Folds, name: String, factors: Arc<[f32]>) {
-    folds.entry(name).or_default().columns = Some(factors);
-}
-
-/// Has all rows of tensor `name` multiplied by one more factor.
-pub(crate) fn scale_rows(folds: &mut Folds, name: String, count: usize, factor: f32) {
-    let fold = folds.entry(name).or_default();
-    fold.rows = product(fold.rows.take(), Some(vec![factor; count].into()));
 }
 
 #[cfg(test)]
@@ -77,24 +84,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn joined_factors_are_products() {
+    fn combined_foldings_multiply_their_factors() {
         let of = |name: &str, rows: Option<f32>, columns: Option<f32>| {
             let factors = |f: Option<f32>| f.map(|f| Arc::from([f, f]));
-            let fold = Fold {
+            let folding = TensorFolding {
                 rows: factors(rows),
                 columns: factors(columns),
             };
-            (name.to_owned(), fold)
+            (name.to_owned(), folding)
         };
-        let first = Folds::from([
+        let first = HashMap::from([
             of("both", Some(2.0), Some(3.0)),
             of("first", None, Some(5.0)),
         ]);
-        let second = Folds::from([of("both", Some(7.0), None), of("second", Some(11.0), None)]);
-        let both = joined(&first, second);
+        let second = HashMap::from([of("both", Some(7.0), None), of("second", Some(11.0), None)]);
+        let both = ScaleFolding(first).combined_with(&ScaleFolding(second));
         let factor = |name: &str| {
             let mut value = [1.0];
-            both[name].apply(2, 1, &mut value);
+            both.of(name).unwrap().apply(2, 1, &mut value);
             value[0]
         };
         assert_eq!(
@@ -104,8 +111,8 @@ mod tests {
     }
 
     #[test]
-    fn factors_meet_their_rows_and_columns_from_any_place_on() {
-        let fold = Fold {
+    fn a_range_that_starts_anywhere_gets_the_factors_of_its_rows_and_columns() {
+        let folding = TensorFolding {
             rows: Some(Arc::from([1.0, 10.0])),
             columns: Some(Arc::from([2.0, 3.0, 4.0])),
         };
@@ -113,7 +120,7 @@ mod tests {
         for first in 0..6 {
             for end in first..=6 {
                 let mut values = vec![1.0; end - first];
-                fold.apply(3, first, &mut values);
+                folding.apply(3, first, &mut values);
                 assert_eq!(values, expected[first..end]);
             }
         }

@@ -1,9 +1,10 @@
 //! Writes a graph and its weights: `model.onnx` and `model.onnx.data`.
 //!
-//! Places are assigned first; then all cores convert pieces of a few megabytes and write each where it belongs, so
-//! that memory stays small whatever the model's size.
+//! The writer first assigns a place in the file to every initializer. Then all cores convert pieces of a few megabytes and
+//! write each piece to its place, so memory use does not grow with the model.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,109 +13,42 @@ use lexivec_models::Error as ModelError;
 use prost::Message as _;
 use rayon::prelude::*;
 
-use crate::blocks::BlockQuantized;
-use crate::cast;
 use crate::error::{Error, Result};
-use crate::float8::Float8;
-use crate::graph::{Data, Initializer, Model};
+use crate::onnx::{Initializer, InitializerData, OnnxModel};
 use crate::progress::Progress;
-use crate::quantize::Quantized;
-use crate::weights::Tensor;
+use crate::tensor::TensorSource;
 
-/// The graph.
+/// The file of the graph.
 pub(crate) const MODEL_FILE: &str = "model.onnx";
-/// Its weights.
+/// The file of its weights.
 pub(crate) const DATA_FILE: &str = "model.onnx.data";
 
-/// Tensors from this size on start on a multiple of [`LARGE_ALIGNMENT`], the allocation granularity that memory maps
-/// of every platform accept (as the onnx_ir library writes them).
+/// Tensors of at least this size start on a multiple of [`LARGE_ALIGNMENT`], the allocation granularity that memory maps
+/// of every platform accept. The onnx_ir library does the same.
 const LARGE: usize = 1 << 20;
 const LARGE_ALIGNMENT: usize = 64 << 10;
 /// A cache line.
 const SMALL_ALIGNMENT: usize = 64;
-/// Computed constants up to this size (shapes, axes, scalars) stay in the graph.
+/// Constants in memory (shapes, axes, scalars) up to this size stay in the graph.
 const INLINE: usize = 1 << 10;
-/// Values per piece: 2 to 4 MiB of output.
-const PIECE: usize = 1 << 20;
-/// Input channels per piece of an int8 weight: one cache line of each output row.
-const CHANNELS: usize = 64;
 
-/// A piece of one initializer.
+/// A part of an initializer that is written at once.
 enum Piece<'a> {
     Bytes(&'a [u8]),
-    Values {
-        initializer: &'a Initializer,
-        tensor: &'a Tensor,
-        first: usize,
-        count: usize,
-    },
-    Codes {
-        weights: &'a Quantized,
-        first: usize,
-        count: usize,
-    },
-    Rows {
-        weights: &'a BlockQuantized,
-        first: usize,
-        count: usize,
-    },
-    Floats {
-        weights: &'a Float8,
-        first: usize,
-        count: usize,
-    },
-    Scales {
-        initializer: &'a Initializer,
-        scales: &'a [f32],
-    },
+    Units(&'a dyn TensorSource, Range<usize>),
 }
 
-impl Piece<'_> {
-    /// Appends what the file holds in its place.
-    fn append_to(&self, out: &mut Vec<u8>) -> Result<()> {
-        match *self {
-            Self::Bytes(bytes) => out.extend_from_slice(bytes),
-            Self::Values {
-                initializer,
-                tensor,
-                first,
-                count,
-            } => convert(initializer, tensor, first, count, out)?,
-            Self::Codes {
-                weights,
-                first,
-                count,
-            } => weights.codes(first, count, out)?,
-            Self::Floats {
-                weights,
-                first,
-                count,
-            } => weights.rows(first, count, out)?,
-            Self::Rows {
-                weights,
-                first,
-                count,
-            } => weights.rows(first, count, out)?,
-            Self::Scales {
-                initializer,
-                scales,
-            } => cast::write(scales, initializer.dtype, &initializer.name, out)?,
-        }
-        Ok(())
-    }
-}
-
-/// Writes `model` into `dir`. Weights that stay in the checkpoint are referred to by file name.
+/// Writes `model` into `dir`. The graph refers by file name to weights that stay in the checkpoint.
 ///
 /// # Errors
-/// Input or output fails, a weight is not finite or beyond the element type, or the user interrupts.
-pub(crate) fn write(model: Model, dir: &Path, progress: &dyn Progress) -> Result<()> {
+/// A file cannot be written, a weight is not finite or too large for the element type, or the user interrupts.
+pub(crate) fn write(model: OnnxModel, dir: &Path, progress: &dyn Progress) -> Result<()> {
     let (places, size) = places(model.initializers());
     if size > 0 {
         write_data(&model, &places, size, &dir.join(DATA_FILE), progress)?;
     }
     let message = model.into_message(|i| match &i.data {
-        Data::Reference(tensor) => Some((file_name(tensor.path()), tensor.start)),
+        InitializerData::File(range) => Some((file_name(&range.path), range.start)),
         _ => places
             .get(&i.name)
             .map(|offset| (DATA_FILE.to_owned(), *offset)),
@@ -124,30 +58,29 @@ pub(crate) fn write(model: Model, dir: &Path, progress: &dyn Progress) -> Result
     Ok(())
 }
 
-/// A graph to be loaded from memory: weights that are not the checkpoint's own bytes lie in the message itself, which
-/// may have 2 GB.
-pub(crate) fn in_memory(mut model: Model) -> Result<Vec<u8>> {
+/// Encodes a graph that is loaded from memory. Weights that are not the checkpoint's own bytes lie in the message itself,
+/// which is limited to 2 GB.
+///
+/// # Errors
+/// A weight is not finite or too large for the element type.
+pub(crate) fn in_memory(mut model: OnnxModel) -> Result<Vec<u8>> {
     for i in model.initializers_mut() {
-        if matches!(i.data, Data::Bytes(_) | Data::Reference(_)) {
-            continue;
+        if let InitializerData::Computed(source) = &i.data {
+            let mut bytes = Vec::with_capacity(i.len());
+            source.append(0..source.units(), &mut bytes)?;
+            i.data = InitializerData::Bytes(bytes);
         }
-        let mut bytes = Vec::with_capacity(i.len());
-        for (_, piece) in pieces(i, 0) {
-            piece.append_to(&mut bytes)?;
-        }
-        i.data = Data::Bytes(bytes);
     }
     Ok(reference_bytes(model))
 }
 
-/// The graph alone, whose weights all lie in the checkpoint's files, to be loaded from memory.
-pub(crate) fn reference_bytes(model: Model) -> Vec<u8> {
+/// Encodes a graph that is loaded from memory and whose weights all lie in the checkpoint's files.
+pub(crate) fn reference_bytes(model: OnnxModel) -> Vec<u8> {
     let message = model.into_message(|i| match &i.data {
-        // In a hub cache the file's name is a link's; the folder that is given holds what it points to.
-        Data::Reference(tensor) => {
-            let real =
-                fs_err::canonicalize(tensor.path()).unwrap_or_else(|_| tensor.path().to_path_buf());
-            Some((file_name(&real), tensor.start))
+        // In a hub cache the file's name is that of a link. The session is given the folder of the link's target.
+        InitializerData::File(range) => {
+            let real = fs_err::canonicalize(&range.path).unwrap_or_else(|_| range.path.clone());
+            Some((file_name(&real), range.start))
         }
         _ => None,
     });
@@ -161,19 +94,15 @@ fn file_name(path: &Path) -> String {
         .into_owned()
 }
 
-/// Each external initializer's offset in the data file, and the file's size.
+/// The offset of each external initializer in the data file, and the file's size.
 fn places(initializers: &[Initializer]) -> (HashMap<String, usize>, usize) {
     let mut offset = 0usize;
     let mut places = HashMap::new();
     for i in initializers {
         let external = match &i.data {
-            Data::Bytes(bytes) => bytes.len() > INLINE,
-            Data::Stack(_)
-            | Data::Quantized(_)
-            | Data::Blocks(_)
-            | Data::Scales(_)
-            | Data::Float8(_) => true,
-            Data::Reference(_) => false,
+            InitializerData::Bytes(bytes) => bytes.len() > INLINE,
+            InitializerData::Computed(_) => true,
+            InitializerData::File(_) => false,
         };
         if external {
             let alignment = if i.len() >= LARGE {
@@ -190,7 +119,7 @@ fn places(initializers: &[Initializer]) -> (HashMap<String, usize>, usize) {
 }
 
 fn write_data(
-    model: &Model,
+    model: &OnnxModel,
     places: &HashMap<String, usize>,
     size: usize,
     path: &Path,
@@ -216,8 +145,8 @@ fn write_data(
             buffer.clear();
             let bytes = match piece {
                 Piece::Bytes(bytes) => bytes,
-                piece => {
-                    piece.append_to(buffer)?;
+                Piece::Units(source, units) => {
+                    source.append(units, buffer)?;
                     buffer.as_slice()
                 }
             };
@@ -227,7 +156,7 @@ fn write_data(
             Ok(())
         },
     )?;
-    // Bytes that no piece wrote would be weights of zero.
+    // Bytes that no piece has written would read as zero weights.
     let external = model.initializers().iter();
     let expected: usize = external
         .filter(|i| places.contains_key(&i.name))
@@ -237,132 +166,22 @@ fn write_data(
     Ok(())
 }
 
-fn convert(
-    to: &Initializer,
-    tensor: &Tensor,
-    first: usize,
-    count: usize,
-    out: &mut Vec<u8>,
-) -> Result<()> {
-    // Small enough for the first-level cache on the way through float32.
-    let mut values = [0f32; 4096];
-    for start in (first..first + count).step_by(values.len()) {
-        let values = &mut values[..(first + count - start).min(4096)];
-        cast::read_f32(tensor, start, values)?;
-        cast::write(values, to.dtype, &tensor.name, out)?;
-    }
-    Ok(())
-}
-
-/// Cuts an initializer into pieces, each with its place in the file.
+/// Splits an initializer into pieces, each with its offset in the file.
 fn pieces(i: &Initializer, offset: usize) -> Vec<(usize, Piece<'_>)> {
     match &i.data {
-        Data::Bytes(bytes) => vec![(offset, Piece::Bytes(bytes))],
-        Data::Stack(tensors) => {
-            let mut pieces = Vec::new();
-            let mut offset = offset;
-            for tensor in tensors {
-                let values = tensor.rows() * tensor.columns();
-                for first in (0..values).step_by(PIECE) {
-                    let count = PIECE.min(values - first);
-                    let piece = Piece::Values {
-                        initializer: i,
-                        tensor,
-                        first,
-                        count,
-                    };
-                    pieces.push((offset + first * i.dtype.size(), piece));
-                }
-                offset += values * i.dtype.size();
-            }
-            pieces
-        }
-        Data::Quantized(weights) => {
-            let channels = (0..weights.inputs()).step_by(CHANNELS);
-            channels
-                .map(|first| {
-                    let count = CHANNELS.min(weights.inputs() - first);
-                    let piece = Piece::Codes {
-                        weights,
-                        first,
-                        count,
-                    };
-                    (offset + first * weights.outputs(), piece)
-                })
-                .collect()
-        }
-        Data::Float8(weights) => {
-            let rows = (PIECE / weights.inputs).max(1);
-            let firsts = (0..weights.outputs).step_by(rows);
+        InitializerData::Bytes(bytes) => vec![(offset, Piece::Bytes(bytes))],
+        InitializerData::Computed(source) => {
+            let units = source.units();
+            let bytes_per_unit = i.len() / units.max(1);
+            let firsts = (0..units).step_by(source.units_per_piece());
             firsts
                 .map(|first| {
-                    let count = rows.min(weights.outputs - first);
-                    let piece = Piece::Floats {
-                        weights,
-                        first,
-                        count,
-                    };
-                    (offset + first * weights.inputs, piece)
+                    let end = (first + source.units_per_piece()).min(units);
+                    let piece = Piece::Units(source.as_ref(), first..end);
+                    (offset + first * bytes_per_unit, piece)
                 })
                 .collect()
         }
-        Data::Blocks(weights) => {
-            let rows = (PIECE / weights.inputs).max(1);
-            let bytes = weights.format.row_bytes(weights.inputs);
-            let firsts = (0..weights.outputs).step_by(rows);
-            firsts
-                .map(|first| {
-                    let count = rows.min(weights.outputs - first);
-                    let piece = Piece::Rows {
-                        weights,
-                        first,
-                        count,
-                    };
-                    (offset + first * bytes, piece)
-                })
-                .collect()
-        }
-        Data::Scales(weights) => {
-            let parts = weights.scales.chunks(PIECE).enumerate();
-            parts
-                .map(|(part, scales)| {
-                    let piece = Piece::Scales {
-                        initializer: i,
-                        scales,
-                    };
-                    (offset + part * PIECE * i.dtype.size(), piece)
-                })
-                .collect()
-        }
-        Data::Reference(_) => Vec::new(),
+        InitializerData::File(_) => Vec::new(),
     }
-}
-
-/// Reads every value of the tensors that stay in the checkpoint once, to refuse those that are not finite.
-///
-/// # Errors
-/// A value is NaN or infinite.
-pub(crate) fn check_references(model: &Model) -> Result<()> {
-    let tensors = model.initializers().iter().filter_map(|i| match &i.data {
-        Data::Reference(tensor) => Some(tensor),
-        _ => None,
-    });
-    let pieces: Vec<(&Tensor, usize, usize)> = tensors
-        .flat_map(|t| {
-            let values = t.rows() * t.columns();
-            (0..values)
-                .step_by(PIECE)
-                .map(move |first| (t, first, PIECE.min(values - first)))
-        })
-        .collect();
-    pieces
-        .into_par_iter()
-        .try_for_each(|(tensor, first, count)| {
-            let mut values = [0f32; 4096];
-            for start in (first..first + count).step_by(values.len()) {
-                let values = &mut values[..(first + count - start).min(4096)];
-                cast::read_f32(tensor, start, values)?;
-            }
-            Ok(())
-        })
 }

@@ -8,40 +8,40 @@ use rayon::prelude::*;
 
 use crate::error::Result;
 
-/// By the files' names relative to their folder.
-pub(crate) type Records = BTreeMap<String, FileRecord>;
+/// Records by the files' names relative to their folder.
+pub(crate) type FileRecords = BTreeMap<String, FileRecord>;
 
-/// The checkpoint's files that a conversion reads.
-pub(crate) fn of_checkpoint(checkpoint: &Checkpoint) -> Result<Records> {
+/// Records the checkpoint's files that a conversion reads, with SHA-256 digests.
+pub(crate) fn of_checkpoint(checkpoint: &Checkpoint) -> Result<FileRecords> {
     records(&checkpoint.files(), FileRecord::sha256)
 }
 
-/// The files that a conversion wrote or linked.
-pub(crate) fn of_written(dir: &Path) -> Result<Records> {
+/// Records the files that a conversion wrote or linked, with BLAKE3 digests.
+pub(crate) fn of_written(dir: &Path) -> Result<FileRecords> {
     let names = files_below(dir)?.into_iter();
     let files: Vec<_> = names.map(|name| (name.clone(), dir.join(name))).collect();
     records(&files, FileRecord::blake3)
 }
 
-/// One digest for many files.
-pub(crate) fn digest_of(records: &Records) -> String {
+/// A text that changes with the name or digest of any file.
+pub(crate) fn digest_of(records: &FileRecords) -> String {
     let lines = records
         .iter()
         .map(|(name, record)| format!("{name} {}\n", record.digest));
     lines.collect()
 }
 
-/// Records of files, by their names.
+/// Records files, given by name and path.
 fn records(
     files: &[(PathBuf, PathBuf)],
     of: fn(&Path) -> lexivec_models::Result<FileRecord>,
-) -> Result<Records> {
+) -> Result<FileRecords> {
     let record =
         |(name, path): &(PathBuf, PathBuf)| Ok((name.to_string_lossy().into_owned(), of(path)?));
     files.par_iter().map(record).collect()
 }
 
-/// Files below a folder, relative to it, hidden ones left out.
+/// The files below a folder, relative to it, without hidden ones.
 fn files_below(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::new()];

@@ -1,8 +1,8 @@
-//! A model directory that appears whole or not at all.
+//! An output folder that appears completely or not at all.
 //!
-//! Everything is written to a hidden sibling folder, which a rename turns into the result. The sibling holds a locked
-//! file while its writer lives: a folder whose lock is free was left by a writer that was killed, and is removed by
-//! the next conversion to the same place.
+//! Everything is written to a hidden sibling folder, and a rename turns that into the result. The sibling holds a file that
+//! its writer keeps locked. If the lock is free, the writer was killed, and the next conversion to the same place removes
+//! its files.
 
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt as _;
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 
 const LOCK: &str = ".lock";
 
-/// A folder being filled.
+/// A folder that is being filled.
 #[derive(Debug)]
 pub(crate) struct Staging {
     target: PathBuf,
@@ -37,7 +37,7 @@ impl Staging {
         }
         let path = dir.join(LOCK);
         let io = |e| ModelError::io(&path, e);
-        // What is found in the folder is removed, so that a link to somebody else's must not be followed.
+        // Does not follow links, because the contents of the folder are deleted below.
         for place in [&dir, &path] {
             if fs_err::symlink_metadata(place).is_ok_and(|found| found.is_symlink()) {
                 return Err(Error::NotOurs {
@@ -48,14 +48,14 @@ impl Staging {
         fs_err::create_dir_all(&dir).map_err(io)?;
         let lock = fs_err::File::create(&path).map_err(io)?;
         let locked = lock.file().try_lock().is_ok();
-        // Its writer may have finished since: the locked file is in the target now.
+        // Another writer may have finished since the first check, which moved the locked file into the target.
         refuse_existing(target, force)?;
         if !locked || !is_at(&lock, &path) {
             return Err(Error::Busy {
                 path: target.to_path_buf(),
             });
         }
-        // Ours now: what lies here was left by a writer that is gone.
+        // This process holds the lock, so the remaining files were left by a writer that was killed.
         for entry in fs_err::read_dir(&dir).map_err(io)? {
             let path = entry.map_err(io)?.path();
             if !path.ends_with(LOCK) {
@@ -91,7 +91,7 @@ impl Staging {
             fs_err::rename(&self.target, &old).map_err(io)?;
         }
         fs_err::rename(&self.dir, &self.target).map_err(io)?;
-        // Not before: another writer would take the folder for one that was left behind.
+        // Without the lock file, another writer would take the folder for an abandoned one, so it is removed last.
         fs_err::remove_file(self.target.join(LOCK)).map_err(io)?;
         self.lock = None;
         if replaces {
@@ -141,7 +141,7 @@ fn refuse_existing(target: &Path, force: bool) -> Result<()> {
     }
 }
 
-/// Whether an open file is still the one of this name.
+/// Whether an open file still has this path.
 fn is_at(file: &fs_err::File, path: &Path) -> bool {
     match (file.metadata(), fs_err::metadata(path)) {
         (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn appears_on_commit_and_leaves_nothing_otherwise() {
+    fn the_folder_appears_on_commit_and_leaves_nothing_otherwise() {
         let parent = tempfile::tempdir().unwrap();
         let target = parent.path().join("model");
         let names = || fs_err::read_dir(parent.path()).unwrap().count();
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_exists_and_what_is_being_written() {
+    fn existing_folders_and_folders_being_written_are_refused() {
         let parent = tempfile::tempdir().unwrap();
         let target = parent.path().join("model");
         fs_err::create_dir_all(&target).unwrap();
@@ -208,7 +208,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_link_in_the_place_of_its_folder_or_lock_is_not_followed() {
+    fn links_in_place_of_the_folder_or_the_lock_are_not_followed() {
         use std::os::unix::fs::symlink;
 
         let parent = tempfile::tempdir().unwrap();
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn clears_what_a_killed_writer_left() {
+    fn files_of_a_killed_writer_are_removed() {
         let parent = tempfile::tempdir().unwrap();
         let target = parent.path().join("model");
         let left = beside(&target, "partial");

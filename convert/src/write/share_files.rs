@@ -1,8 +1,8 @@
-//! Gives a folder the contents of a large file without writing them.
+//! Places a large file in another folder without copying its contents, if the file system allows it.
 //!
-//! A clone (reflink) shares the blocks of its original until one of the two is written into, so that writing
-//! into the original leaves the model as it is. btrfs, XFS and others have it; elsewhere a hard link shares the file itself, and a
-//! copy is the last resort.
+//! A clone (reflink) shares the blocks of its original until one of the two is modified, so modifying the original leaves the
+//! model unchanged. btrfs, XFS and others support clones. Elsewhere a hard link shares the file itself, and a copy is the last
+//! resort.
 #![allow(unsafe_code)] // A call into the C library.
 
 use std::io::ErrorKind;
@@ -13,7 +13,7 @@ use lexivec_models::{Error as ModelError, WeightStorage};
 
 use crate::error::Result;
 
-/// Puts the contents of `from`, which must be no link, at `to`, where nothing is yet; returns how.
+/// Places the contents of `from`, which must not be a symbolic link, at `to`, which must not exist. Returns how.
 ///
 /// # Errors
 /// A file cannot be read or written.
@@ -23,7 +23,7 @@ pub(crate) fn share(from: &Path, to: &Path) -> Result<WeightStorage> {
     }
     match fs_err::hard_link(from, to) {
         Ok(()) => return Ok(WeightStorage::Linked),
-        // A copy would replace what is there.
+        // A copy would overwrite the existing file.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             return Err(ModelError::io(to, error).into());
         }
@@ -33,7 +33,7 @@ pub(crate) fn share(from: &Path, to: &Path) -> Result<WeightStorage> {
     Ok(WeightStorage::Copied)
 }
 
-/// Whether the file system could clone the file.
+/// Tries to clone the file; returns whether the file system could.
 fn cloned(from: &Path, to: &Path) -> Result<bool> {
     let source = fs_err::File::open(from).map_err(|e| ModelError::io(from, e))?;
     let target = match fs_err::File::create_new(to) {
@@ -41,7 +41,7 @@ fn cloned(from: &Path, to: &Path) -> Result<bool> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             return Err(ModelError::io(to, error).into());
         }
-        // What follows says why.
+        // The hard link or copy that follows reports the reason.
         Err(_) => return Ok(false),
     };
     // SAFETY: both descriptors are open for as long as the call takes, and FICLONE reads no memory.
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn contents_are_there_and_only_a_link_shares_the_file() {
+    fn a_shared_file_has_the_contents_and_only_a_link_has_the_same_inode() {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("from"), dir.path().join("to"));
         fs_err::write(&from, "weights").unwrap();
@@ -78,7 +78,7 @@ mod tests {
         assert_ne!(how, WeightStorage::Copied);
         assert!(share(&dir.path().join("none"), &dir.path().join("new")).is_err());
         assert!(!dir.path().join("new").exists());
-        // What is there stays.
+        // An existing file is not overwritten.
         fs_err::remove_file(&from).unwrap();
         fs_err::write(&from, "others").unwrap();
         let error = share(&from, &to).unwrap_err().to_string();

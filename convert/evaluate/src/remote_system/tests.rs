@@ -1,4 +1,4 @@
-//! Against a small server that speaks as much HTTP as it needs to.
+//! Tests against a minimal HTTP server.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// What a stand-in answers to a path and a body: a status and a body.
+/// The response of a stand-in server to a path and a body: a status and a body.
 type Behaviour = dyn Fn(&str, &Value) -> (u16, Value) + Send;
 
-/// Requests that came, as head and body.
+/// Received requests, as head and body.
 type Seen = Arc<Mutex<Vec<(String, Value)>>>;
 
-/// Serves until the process ends; returns its address and what it has seen.
+/// Serves until the process ends. Returns its address and the requests that it receives.
 fn serve(behaviour: impl Fn(&str, &Value) -> (u16, Value) + Send + 'static) -> (String, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/v1", listener.local_addr().unwrap());
@@ -63,7 +63,7 @@ fn models(ids: &[&str]) -> Value {
     json!({"object": "list", "data": list})
 }
 
-/// Vectors of four numbers, cut as asked, in the reverse of their order.
+/// Vectors of four numbers, truncated to the requested width, in reverse order.
 fn vectors(body: &Value) -> Value {
     let width = body["dimensions"].as_u64().unwrap_or(4) as usize;
     let texts = body["input"].as_array().unwrap();
@@ -85,34 +85,34 @@ fn good(path: &str, body: &Value) -> (u16, Value) {
     }
 }
 
-fn open(address: &str, key: Option<&str>) -> anyhow::Result<Side> {
+fn open(address: &str, key: Option<&str>) -> Result<System> {
     Endpoint::new(address, None, key)?.open(&[1024, 2, 1])
 }
 
 #[test]
-fn vectors_come_in_order_whole_and_counted() {
+fn vectors_are_complete_in_order_and_counted() {
     let (address, seen) = serve(good);
-    let mut side = open(&address, Some("secret")).unwrap();
+    let mut system = open(&address, Some("secret")).unwrap();
     assert_eq!(
-        (side.facts.width, side.facts.precision.as_deref()),
+        (system.facts.width, system.facts.precision.as_deref()),
         (4, Some("int8"))
     );
-    assert!(side.facts.name.ends_with("/v1#nano"));
-    assert!(side.facts.notes.is_empty(), "{:?}", side.facts.notes);
+    assert!(system.facts.name.ends_with("/v1#nano"));
+    assert!(system.facts.notes.is_empty(), "{:?}", system.facts.notes);
     let texts: Vec<String> = (1..=100).map(|n| "x".repeat(n)).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let found = side.embed(&texts).unwrap();
+    let found = system.embed(&texts).unwrap();
     assert_eq!(found.vectors.row(70), [71.0, 2.0, 3.0, 4.0]);
     assert_eq!((found.vectors.len(), found.tokens), (100, Some(300)));
     let seen = seen.lock().unwrap();
     assert!(seen.iter().all(|(head, _)| head.contains("Bearer secret")));
-    // A hundred texts are two requests, after those for the list, the width, and the two narrower widths.
+    // A hundred texts take two requests, after those for the list, the width, and two narrower widths.
     assert_eq!(seen.len(), 6);
     assert_eq!(seen[1].1["model"], "nano");
 }
 
 #[test]
-fn numbers_are_taken_as_well_as_base64() {
+fn plain_numbers_are_accepted_besides_base64() {
     let (address, _) = serve(|path, body| match path {
         "/v1/models" => (200, models(&["nano"])),
         _ if body["dimensions"].is_null() => (
@@ -121,14 +121,14 @@ fn numbers_are_taken_as_well_as_base64() {
         ),
         _ => (200, json!({"data": [{"index": 0, "embedding": [1.0]}]})),
     });
-    let mut side = open(&address, None).unwrap();
-    let found = side.embed(&["text"]).unwrap();
+    let mut system = open(&address, None).unwrap();
+    let found = system.embed(&["text"]).unwrap();
     assert_eq!(found.vectors.row(0), [1.0, 0.5]);
     assert_eq!(found.tokens, None);
 }
 
 #[test]
-fn a_key_that_is_refused_says_how_to_give_it() {
+fn a_rejected_key_is_reported_with_its_status() {
     let (address, _) = serve(|_, _| {
         (
             401,
@@ -140,7 +140,6 @@ fn a_key_that_is_refused_says_how_to_give_it() {
         message.contains("401 (Incorrect API key provided)"),
         "{message}"
     );
-    assert!(message.contains("--api-key or LEXIVEC_API_KEY"));
 }
 
 #[test]
@@ -159,8 +158,8 @@ fn a_vector_of_another_width_is_an_error() {
             _ => (200, vectors(body)),
         }
     });
-    let mut side = open(&address, None).unwrap();
-    let message = side.embed(&["text"]).unwrap_err().to_string();
+    let mut system = open(&address, None).unwrap();
+    let message = system.embed(&["text"]).unwrap_err().to_string();
     assert!(
         message.contains("a vector of 2 dimensions, where 4 were expected"),
         "{message}"
@@ -168,7 +167,7 @@ fn a_vector_of_another_width_is_an_error() {
 }
 
 #[test]
-fn dimensions_that_are_refused_or_ignored_or_different_are_noted() {
+fn rejected_ignored_and_different_dimensions_are_noted() {
     let (address, _) = serve(|path, body| match (path, body["dimensions"].as_u64()) {
         ("/v1/models", _) => (200, models(&["nano"])),
         (_, Some(1)) => (
@@ -187,7 +186,7 @@ fn dimensions_that_are_refused_or_ignored_or_different_are_noted() {
         "{notes:?}"
     );
     assert!(notes[0].contains("does not support dimensions"));
-    assert!(notes[1].starts_with("at 2 dimensions its vectors are others"));
+    assert!(notes[1].starts_with("at 2 dimensions its vectors differ"));
 
     let (address, _) = serve(|path, body| {
         let mut body = body.clone();
@@ -203,14 +202,14 @@ fn dimensions_that_are_refused_or_ignored_or_different_are_noted() {
 }
 
 #[test]
-fn one_of_several_models_has_to_be_chosen() {
+fn one_of_several_models_must_be_chosen() {
     let (address, seen) = serve(|path, body| match path {
         "/v1/models" => (200, models(&["small", "large"])),
         _ => (200, vectors(body)),
     });
     let message = format!("{:#}", open(&address, None).unwrap_err());
-    assert!(message.contains("it serves small, large: choose one with --model"));
-    // The address's own name wins; a path that is left out is `/v1`.
+    assert!(message.contains("the server has the models small, large"));
+    // The model in the address wins over the default. The path defaults to `/v1`.
     let short = address.strip_suffix("/v1").unwrap();
     let named = Endpoint::new(&format!("{short}#large"), Some("small"), None).unwrap();
     named.open(&[]).unwrap();
@@ -218,24 +217,24 @@ fn one_of_several_models_has_to_be_chosen() {
 }
 
 #[test]
-fn a_server_without_a_list_wants_its_model_named() {
+fn a_server_without_a_list_of_models_needs_a_name() {
     let (address, _) = serve(|path, body| match path {
         "/v1/models" => (404, json!({"message": "no such route"})),
         _ => (200, vectors(body)),
     });
     let message = format!("{:#}", open(&address, None).unwrap_err());
     assert!(
-        message.contains("--model") && message.contains("404 (no such route)"),
+        message.contains("no model was named") && message.contains("404 (no such route)"),
         "{message}"
     );
-    let side = Endpoint::new(&address, Some("other"), None)
+    let system = Endpoint::new(&address, Some("other"), None)
         .unwrap()
         .open(&[]);
-    assert!(side.unwrap().facts.name.ends_with("#other"));
+    assert!(system.unwrap().facts.name.ends_with("#other"));
 }
 
 #[test]
-fn a_busy_server_is_asked_again_and_a_dead_one_is_named() {
+fn a_busy_server_is_retried_and_a_dead_one_is_named() {
     let calls = Mutex::new(0);
     let (address, _) = serve(move |path, body| {
         let mut calls = calls.lock().unwrap();
@@ -271,8 +270,8 @@ fn vectors_that_are_not_finite_are_counted_and_zero() {
         }
         (200, answer)
     });
-    let mut side = open(&address, None).unwrap();
-    let found = side.embed(&["bad"]).unwrap();
+    let mut system = open(&address, None).unwrap();
+    let found = system.embed(&["bad"]).unwrap();
     assert_eq!(found.not_finite, [0]);
     assert_eq!(found.vectors.row(0), [0.0; 4]);
 }

@@ -1,6 +1,6 @@
-//! A report as one HTML page that needs nothing else: no other file, no network.
+//! A report as one self-contained HTML page, which needs no other files and no network.
 
-use lexivec_convert::compare::Report;
+use super::ComparisonReport;
 
 const PAGE: &str = include_str!("page/report.html");
 const STYLE: &str = include_str!("page/report.css");
@@ -10,27 +10,29 @@ const SCRIPT: &str = concat!(
     include_str!("page/report.js")
 );
 
-/// The page.
-///
-/// # Errors
-/// Never in practice: every part of a report has a form in JSON.
-pub fn write(report: &Report) -> serde_json::Result<String> {
-    // Within a script element nothing but `<` can end it, and JSON has a spelling of it without.
-    let data = serde_json::to_string(report)?.replace('<', "\\u003c");
-    let mut page = String::with_capacity(PAGE.len() + STYLE.len() + SCRIPT.len() + data.len());
-    let mut rest = PAGE;
-    // One pass, so that what a text of the report says is never taken for a place to fill.
-    for (place, content) in [
-        ("/*STYLE*/", STYLE),
-        ("{/*REPORT*/}", &data),
-        ("/*SCRIPT*/", SCRIPT),
-    ] {
-        if let Some((before, after)) = rest.split_once(place) {
-            page.push_str(before);
-            page.push_str(content);
-            rest = after;
+impl ComparisonReport {
+    /// The report as one self-contained HTML page with plots.
+    ///
+    /// # Errors
+    /// The report cannot be written as JSON, which does not happen with reports of this crate.
+    pub fn to_html(&self) -> serde_json::Result<String> {
+        // Only `<` can end a script element, and JSON can escape it.
+        let data = serde_json::to_string(self)?.replace('<', "\\u003c");
+        let mut page = String::with_capacity(PAGE.len() + STYLE.len() + SCRIPT.len() + data.len());
+        let mut rest = PAGE;
+        // Fills all places in one pass, so that a text of the report is never mistaken for a place.
+        for (place, content) in [
+            ("/*STYLE*/", STYLE),
+            ("{/*REPORT*/}", &data),
+            ("/*SCRIPT*/", SCRIPT),
+        ] {
+            if let Some((before, after)) = rest.split_once(place) {
+                page.push_str(before);
+                page.push_str(content);
+                rest = after;
+            }
         }
+        page.push_str(rest);
+        Ok(page)
     }
-    page.push_str(rest);
-    Ok(page)
 }

@@ -2,47 +2,49 @@
 
 use std::fmt::Write as _;
 
-use lexivec_convert::compare::{Facts, Report, SideKind, TextName};
-
 use super::tables::{Extent, Table, tables};
+use super::{ComparisonReport, TextName};
+use crate::system::{SystemFacts, SystemKind};
 
-/// The whole report.
-#[must_use]
-pub fn write(report: &Report) -> String {
-    // Writing to a String does not fail, here and below.
-    let mut out = format!("# {} compared\n\n", report.baseline.facts.name);
-    for line in data_lines(report) {
-        let _ = writeln!(out, "* {}", escaped(&line));
-    }
-    for table in tables(report, Extent::Whole) {
-        let _ = write!(out, "\n## {}\n\n", escaped(&table.title));
-        if !table.note.is_empty() {
-            let _ = write!(out, "{}\n\n", escaped(&table.note));
+impl ComparisonReport {
+    /// The whole report in Markdown.
+    #[must_use]
+    pub fn to_markdown(&self) -> String {
+        // Writing to a String cannot fail, here and below.
+        let mut out = format!("# {} compared\n\n", self.baseline.facts.name);
+        for line in data_lines(self) {
+            let _ = writeln!(out, "* {}", escaped(&line));
         }
-        out.push_str(&grid(&table));
-    }
-    if !report.gates.is_empty() {
-        out.push_str("\n## Gates\n\n");
-        for verdict in &report.gates {
-            let _ = writeln!(out, "* {}", escaped(&verdict.to_string()));
+        for table in tables(self, Extent::Whole) {
+            let _ = write!(out, "\n## {}\n\n", escaped(&table.title));
+            if !table.note.is_empty() {
+                let _ = write!(out, "{}\n\n", escaped(&table.note));
+            }
+            out.push_str(&grid(&table));
         }
+        if !self.gates.is_empty() {
+            out.push_str("\n## Gates\n\n");
+            for verdict in &self.gates {
+                let _ = writeln!(out, "* {}", escaped(&verdict.to_string()));
+            }
+        }
+        out
     }
-    out
 }
 
-/// What was compared on what, and what the reader should know: a sentence each.
-pub(super) fn data_lines(report: &Report) -> Vec<String> {
+/// The systems, the data and the notes of a comparison, a line each.
+pub(super) fn data_lines(report: &ComparisonReport) -> Vec<String> {
     let data = &report.data;
-    let mut lines = vec![format!("baseline: {}", side(&report.baseline.facts))];
+    let mut lines = vec![format!("baseline: {}", system(&report.baseline.facts))];
     let candidates = report.candidates.iter();
-    lines.extend(candidates.map(|c| format!("candidate: {}", side(&c.facts))));
+    lines.extend(candidates.map(|c| format!("candidate: {}", system(&c.facts))));
     let sample = match data.sampled < data.texts {
         true => format!("; neighbours and pairs among {} of them", data.sampled),
         false => String::new(),
     };
     let duplicates = match data.duplicates {
         0 => String::new(),
-        n => format!("; {n} that were there twice are left out"),
+        n => format!("; {n} duplicates are left out"),
     };
     lines.push(format!(
         "texts: {} of {}{sample}{duplicates}",
@@ -58,14 +60,14 @@ pub(super) fn data_lines(report: &Report) -> Vec<String> {
     let baseline = &report.baseline;
     lines.extend(notes(
         &baseline.facts,
-        baseline.cut,
+        baseline.truncated,
         &baseline.not_finite,
         &[],
     ));
     for candidate in &report.candidates {
         lines.extend(notes(
             &candidate.facts,
-            candidate.cut,
+            candidate.truncated,
             &candidate.not_finite,
             &candidate.notes,
         ));
@@ -73,11 +75,11 @@ pub(super) fn data_lines(report: &Report) -> Vec<String> {
     lines
 }
 
-fn side(facts: &Facts) -> String {
+fn system(facts: &SystemFacts) -> String {
     let kind = match facts.kind {
-        SideKind::Model => "model directory",
-        SideKind::Checkpoint => "checkpoint, as its fp32 graph",
-        SideKind::Endpoint => "server",
+        SystemKind::Model => "model directory",
+        SystemKind::Checkpoint => "checkpoint, as its fp32 graph",
+        SystemKind::Endpoint => "server",
     };
     let precision = facts
         .precision
@@ -86,7 +88,7 @@ fn side(facts: &Facts) -> String {
     let provider = facts.execution_provider.as_deref();
     let provider = provider.map_or(String::new(), |p| format!(" on {p}"));
     let source = match &facts.source {
-        Some(source) if facts.kind == SideKind::Model => format!(" of {source}"),
+        Some(source) if facts.kind == SystemKind::Model => format!(" of {source}"),
         _ => String::new(),
     };
     format!(
@@ -95,10 +97,17 @@ fn side(facts: &Facts) -> String {
     )
 }
 
-fn notes(facts: &Facts, cut: usize, not_finite: &[TextName], notes: &[String]) -> Vec<String> {
+fn notes(
+    facts: &SystemFacts,
+    truncated: usize,
+    not_finite: &[TextName],
+    notes: &[String],
+) -> Vec<String> {
     let mut all: Vec<String> = facts.notes.iter().chain(notes).cloned().collect();
-    if cut > 0 {
-        all.push(format!("{cut} texts were cut to what it takes"));
+    if truncated > 0 {
+        all.push(format!(
+            "{truncated} texts were truncated to its maximum length"
+        ));
     }
     if let Some(first) = not_finite.first() {
         all.push(format!(
@@ -124,7 +133,7 @@ fn grid(table: &Table) -> String {
     out
 }
 
-/// A user's text is no markup: what Markdown or HTML would read as such is escaped.
+/// Escapes characters that Markdown or HTML would interpret, because a user's text must not be markup.
 fn escaped(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -144,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_cannot_break_its_table() {
+    fn texts_cannot_break_tables() {
         assert_eq!(
             escaped("a|b\n<script>*x*</script> & `c`"),
             "a\\|b &lt;script>\\*x\\*&lt;/script> &amp; \\`c\\`"

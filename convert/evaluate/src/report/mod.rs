@@ -1,61 +1,72 @@
-//! What a comparison found: one value, from which every output is made. Its JSON is the `--json` file.
+//! The report of a comparison: one value, from which every output is made.
+//!
+//! * Its JSON has every figure.
+//! * [`html`] makes a page with plots, from the files of `page/`.
+//! * [`tables`] turns figures into tables; [`markdown`] writes all of them, [`terminal`] the most important ones.
+//! * [`numbers`] formats figures.
+
+mod html;
+mod markdown;
+mod numbers;
+mod tables;
+mod terminal;
 
 use serde::{Deserialize, Serialize};
 
-use super::bootstrap::Interval;
-use super::embedder::Facts;
-use super::gates::Verdict;
-use super::histogram::Histogram;
-use super::layers::LayerError;
-use super::pairs::PairMeasures;
-use super::quality::Quality;
-use super::retrieval::RetrievalMeasures;
-use super::speed::Speed;
+use crate::bootstrap::Interval;
+use crate::histogram::Histogram;
+use crate::layer_errors::LayerError;
+use crate::quality::Quality;
+use crate::retrieval::RetrievalMeasures;
+use crate::scored_pairs::PairMeasures;
+use crate::speed::Speed;
+use crate::system::SystemFacts;
+use crate::verdict::Verdict;
 
-/// The version of the JSON's form; raised where a field changes its meaning or goes.
+/// The version of the JSON format. It is raised when a field changes its meaning or disappears.
 pub const REPORT_FORMAT: u32 = 1;
 
 /// A whole comparison.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct ComparisonReport {
     /// [`REPORT_FORMAT`].
     pub format: u32,
     /// The program that made it, `lexivec 0.1.0`.
     pub program: String,
-    /// The machine that it was made on.
+    /// The processor of the machine that made it.
     pub machine: String,
-    /// What was compared on.
+    /// The data of the comparison.
     pub data: DataFacts,
-    /// What the candidates were held against.
+    /// The baseline.
     pub baseline: Baseline,
-    /// One for each candidate, in the order given.
+    /// The candidates, in the order given.
     pub candidates: Vec<Candidate>,
-    /// Every bound that was asked for, for every candidate.
+    /// The verdict on every requested bound for every candidate.
     pub gates: Vec<Verdict>,
 }
 
 /// The data of a comparison.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DataFacts {
-    /// Where the texts come from: the files, or the built-in set.
+    /// The source of the texts: files, or the built-in set.
     pub source: String,
-    /// Texts compared.
+    /// Number of texts.
     pub texts: usize,
-    /// Texts left out because they were there already.
+    /// Number of duplicates that were left out.
     pub duplicates: usize,
-    /// Texts among which neighbours and pairs were compared: all, or a sample drawn from the seed.
+    /// Number of texts among which neighbours and pairs were compared: all, or a sample drawn from the seed.
     pub sampled: usize,
-    /// What lengths are counted in: tokens, or characters where no side tells tokens.
+    /// The unit of lengths: tokens, or characters if no system reports tokens.
     pub length_unit: String,
-    /// Scored pairs; `None` without.
+    /// The scored pairs, if any.
     pub pairs: Option<PairFacts>,
-    /// The retrieval set; `None` without.
+    /// The retrieval set, if any.
     pub retrieval: Option<RetrievalFacts>,
-    /// Of the drawing of samples and resamples.
+    /// The seed of samples and resamples.
     pub seed: u64,
-    /// Resamples of each interval.
+    /// Number of resamples per interval.
     pub resamples: usize,
-    /// What the intervals cover, 0 to 1.
+    /// The confidence level of the intervals, 0 to 1.
     pub confidence: f64,
 }
 
@@ -64,7 +75,7 @@ pub struct DataFacts {
 pub struct PairFacts {
     /// The file.
     pub source: String,
-    /// How many.
+    /// Number of pairs.
     pub pairs: usize,
 }
 
@@ -73,91 +84,93 @@ pub struct PairFacts {
 pub struct RetrievalFacts {
     /// The folder.
     pub source: String,
-    /// Queries with something relevant.
+    /// Number of queries with a relevant document.
     pub queries: usize,
-    /// Documents.
+    /// Number of documents.
     pub documents: usize,
-    /// What stood before each query.
+    /// The instruction before each query, if any.
     pub instruction: Option<String>,
 }
 
-/// What the candidates were held against.
+/// The measures of the baseline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Baseline {
-    /// What it is.
-    pub facts: Facts,
-    /// How its similarities follow the scores, by width.
+    /// The system.
+    pub facts: SystemFacts,
+    /// How well its similarities follow the scores, by width.
     pub pairs: Vec<PairMeasures>,
-    /// What its searches score, by width.
+    /// The scores of its searches, by width.
     pub retrieval: Vec<RetrievalMeasures>,
-    /// Texts cut to what it takes.
-    pub cut: usize,
-    /// Texts whose vector was not finite; they count as vectors of zeros.
+    /// Number of texts that it truncated to its maximum length.
+    #[serde(alias = "cut")]
+    pub truncated: usize,
+    /// Texts whose vector was not finite. They count as vectors of zeros.
     pub not_finite: Vec<TextName>,
 }
 
-/// A candidate, held against the baseline.
+/// The measures of a candidate, and its comparison with the baseline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
-    /// What it is.
-    pub facts: Facts,
-    /// How like the baseline it is, by width; the full one first.
+    /// The system.
+    pub facts: SystemFacts,
+    /// How similar it is to the baseline, by width, full width first.
     pub quality: Vec<Quality>,
-    /// Cosines to the baseline at full width; `None` where the widths differ.
+    /// Cosines to the baseline at full width; `None` if the widths differ.
     pub histogram: Option<Histogram>,
-    /// The texts with the least cosines, the worst first.
+    /// The texts with the least cosines, worst first.
     pub worst: Vec<WorstText>,
-    /// The error of each layer.
+    /// The error of each layer, if both systems show their layers.
     pub layers: Option<Vec<LayerError>>,
-    /// Why there is none.
+    /// Why there are no layer errors.
     pub layers_missing: Option<String>,
-    /// How its similarities follow the scores, by width.
+    /// How well its similarities follow the scores, by width.
     pub pairs: Vec<PairMeasures>,
-    /// What Spearman's correlation gained at full width; negative where it lost.
+    /// The change of Spearman's correlation at full width. Negative values are losses.
     pub spearman_change: Option<Change>,
-    /// What its searches score, by width.
+    /// The scores of its searches, by width.
     pub retrieval: Vec<RetrievalMeasures>,
-    /// What nDCG@10 gained at full width; negative where it lost.
+    /// The change of nDCG@10 at full width. Negative values are losses.
     pub ndcg_change: Option<Change>,
-    /// How fast both are; `None` where it was not measured.
+    /// The speed of both systems, if measured.
     pub speed: Option<Speed>,
-    /// Texts cut to what it takes.
-    pub cut: usize,
-    /// Texts whose vector was not finite; they count as vectors of zeros.
+    /// Number of texts that it truncated to its maximum length.
+    #[serde(alias = "cut")]
+    pub truncated: usize,
+    /// Texts whose vector was not finite. They count as vectors of zeros.
     pub not_finite: Vec<TextName>,
-    /// What the reader should know; full sentences.
+    /// Notes for the reader, in full sentences.
     pub notes: Vec<String>,
 }
 
-/// A difference of two sides on the same data.
+/// A difference between two systems on the same data.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Change {
-    /// Its mean.
+    /// The mean difference.
     pub mean: f64,
-    /// The mean's interval.
+    /// The confidence interval of the mean.
     pub interval: Option<Interval>,
 }
 
-/// A text by its place.
+/// The place of a text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextName {
-    /// The text's beginning.
+    /// The beginning of the text.
     pub text: String,
-    /// Where it stands.
+    /// Its file and line.
     pub place: String,
 }
 
-/// One of the texts that suffered most.
+/// A text with one of the least cosines.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorstText {
     /// Its cosine to the baseline, at full width.
     pub cosine: f64,
-    /// The text's beginning.
+    /// The beginning of the text.
     pub text: String,
-    /// Where it stands.
+    /// Its file and line.
     pub place: String,
     /// Its script.
     pub script: String,
-    /// Its tokens, or characters.
+    /// Its length in tokens or characters.
     pub length: usize,
 }

@@ -1,15 +1,15 @@
-//! Figures as readers want to see them.
+//! Formats figures for readers.
 
-use lexivec_convert::compare::Interval;
+use crate::bootstrap::Interval;
 
-/// What stands where there is no figure.
+/// Stands for a missing figure.
 pub(super) const NONE: &str = "–";
 
-/// Nearer to 1 than this is 1 but for the rounding of float32.
+/// Values closer to 1 than this differ from 1 only by float32 rounding.
 const NEAREST: f64 = 1e-8;
 
-/// A cosine or correlation: the nearer to 1, the more digits, so that 1 is written for exactly 1 alone.
-pub(super) fn likeness(value: f64) -> String {
+/// A cosine or correlation. Values closer to 1 get more digits, so that only exactly 1 is written as 1.
+pub(super) fn similarity(value: f64) -> String {
     let error = (1.0 - value).abs();
     if error == 0.0 {
         return "1".to_owned();
@@ -17,7 +17,7 @@ pub(super) fn likeness(value: f64) -> String {
     if error < NEAREST {
         return "≈1".to_owned();
     }
-    // Two digits that differ from 9, four at least; rounding up to 1 would say what is not so.
+    // Two digits after the leading nines, at least four in all. Rounding up to 1 would be wrong.
     let digits = (-error.log10().floor() as i32 + 1).max(4);
     format!(
         "{:.*}",
@@ -26,16 +26,16 @@ pub(super) fn likeness(value: f64) -> String {
     )
 }
 
-pub(super) fn likeness_or_none(value: Option<f64>) -> String {
-    value.map_or(NONE.to_owned(), likeness)
+pub(super) fn similarity_or_none(value: Option<f64>) -> String {
+    value.map_or(NONE.to_owned(), similarity)
 }
 
-/// A share or score, three digits.
+/// A share or score with three digits.
 pub(super) fn share(value: f64) -> String {
     if value == 1.0 {
         return "1".to_owned();
     }
-    // Rounding up to 1 would say what is not so.
+    // Rounding up to 1 would be wrong.
     format!("{:.3}", value.min(0.999))
 }
 
@@ -43,7 +43,7 @@ pub(super) fn share_or_none(value: Option<f64>) -> String {
     value.map_or(NONE.to_owned(), share)
 }
 
-/// A figure and its interval, where that is more than a point.
+/// A figure with its interval, unless the interval is a point.
 pub(super) fn with_interval(
     value: f64,
     interval: Option<Interval>,
@@ -56,7 +56,7 @@ pub(super) fn with_interval(
     }
 }
 
-/// A difference, signed.
+/// A difference with its sign.
 pub(super) fn signed(value: f64) -> String {
     format!("{value:+.4}")
 }
@@ -68,7 +68,7 @@ pub(super) fn megabytes(bytes: Option<u64>) -> String {
     })
 }
 
-/// Three digits that mean something.
+/// Three significant digits.
 pub(super) fn rounded(value: f64) -> String {
     match value {
         value if value >= 100.0 => format!("{value:.0}"),
@@ -86,14 +86,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_one_is_written_as_one() {
-        assert_eq!(likeness(1.0), "1");
-        assert_eq!(likeness(0.999_999_7), "0.99999970");
-        assert_eq!(likeness(0.999_468), "0.99947");
-        assert_eq!(likeness(0.85), "0.8500");
-        assert_eq!(likeness(-0.2), "-0.2000");
-        assert_eq!(likeness(1.0 - 1e-15), "≈1");
-        assert_eq!(likeness(0.999_999_98), "0.999999980");
+    fn only_exactly_one_is_written_as_one() {
+        assert_eq!(similarity(1.0), "1");
+        assert_eq!(similarity(0.999_999_7), "0.99999970");
+        assert_eq!(similarity(0.999_468), "0.99947");
+        assert_eq!(similarity(0.85), "0.8500");
+        assert_eq!(similarity(-0.2), "-0.2000");
+        assert_eq!(similarity(1.0 - 1e-15), "≈1");
+        assert_eq!(similarity(0.999_999_98), "0.999999980");
         assert_eq!(share(0.999_9), "0.999");
         assert_eq!(share(1.0), "1");
     }

@@ -1,21 +1,24 @@
-//! A report in tables, for people: printed in the terminal and written as Markdown alike.
+//! The tables of a report, for the terminal and Markdown.
 
-use lexivec_convert::compare::{
-    Axis, Baseline, Candidate, Change, Facts, GroupMeasures, PairMeasures, Quality, Report,
-    RetrievalMeasures, SideSpeed,
-};
-use lexivec_convert::shortened;
+use super::{Baseline, Candidate, Change, ComparisonReport};
+use crate::quality::{Cosines, GroupMeasures, Quality};
+use crate::retrieval::RetrievalMeasures;
+use crate::scored_pairs::PairMeasures;
+use crate::speed::{Ratio, SystemSpeed};
+use crate::system::SystemFacts;
+use crate::text_groups::Axis;
+use lexivec_convert::text_preview;
 
 use super::numbers::{
-    NONE, likeness, likeness_or_none, megabytes, rounded, rounded_or_none, share, share_or_none,
-    signed, with_interval,
+    NONE, megabytes, rounded, rounded_or_none, share, share_or_none, signed, similarity,
+    similarity_or_none, with_interval,
 };
 
-/// Rows under named columns.
+/// A table: rows under named columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Table {
     pub(crate) title: String,
-    /// What the figures mean, in a sentence or two; may be empty.
+    /// Explains the figures in a sentence or two; may be empty.
     pub(crate) note: String,
     pub(crate) columns: Vec<String>,
     pub(crate) rows: Vec<Vec<String>>,
@@ -32,17 +35,17 @@ impl Table {
     }
 }
 
-/// How much is said.
+/// How much of a report is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// What fits a screen.
+    /// As much as fits a screen.
     Brief,
-    /// All there is.
+    /// Everything.
     Whole,
 }
 
-/// All tables of a report that have rows.
-pub(crate) fn tables(report: &Report, extent: Extent) -> Vec<Table> {
+/// The tables of a report, without empty ones.
+pub(crate) fn tables(report: &ComparisonReport, extent: Extent) -> Vec<Table> {
     let mut tables = vec![costs(report), quality(report), dimensions(report)];
     tables.extend(pairs(report));
     tables.extend(retrieval(report));
@@ -60,13 +63,13 @@ pub(crate) fn tables(report: &Report, extent: Extent) -> Vec<Table> {
     tables
 }
 
-fn precision(facts: &Facts) -> String {
+fn precision(facts: &SystemFacts) -> String {
     facts.precision.clone().unwrap_or(NONE.to_owned())
 }
 
-/// The median of what the baseline did beside each candidate.
-fn baseline_speed(report: &Report) -> Option<SideSpeed> {
-    let mut speeds: Vec<SideSpeed> = report
+/// The median of the baseline's speeds, which were measured beside each candidate.
+fn baseline_speed(report: &ComparisonReport) -> Option<SystemSpeed> {
+    let mut speeds: Vec<SystemSpeed> = report
         .candidates
         .iter()
         .filter_map(|c| c.speed.as_ref().map(|s| s.baseline))
@@ -75,13 +78,13 @@ fn baseline_speed(report: &Report) -> Option<SideSpeed> {
     speeds.get(speeds.len() / 2).copied()
 }
 
-fn costs(report: &Report) -> Table {
+fn costs(report: &ComparisonReport) -> Table {
     let mut table = Table::new(
         "Size and speed",
-        "Memory is the growth of the resident set by loading the model, and at its peak while 64 texts were embedded \
-         together. Speed is measured by turns with the baseline; factors above 1 are faster than it.",
+        "Memory is the growth of the resident set by loading the model, and its peak while 64 texts were embedded together. \
+         Speed is measured in turns with the baseline; factors above 1 are faster than the baseline.",
         &[
-            "side",
+            "system",
             "precision",
             "size MB",
             "load s",
@@ -94,7 +97,7 @@ fn costs(report: &Report) -> Table {
             "latency ×",
         ],
     );
-    let row = |facts: &Facts, speed: Option<SideSpeed>, ratios: [String; 2]| {
+    let row = |facts: &SystemFacts, speed: Option<SystemSpeed>, ratios: [String; 2]| {
         let load = facts.footprint.map(|f| f.load_seconds);
         let [throughput, latency] = ratios;
         vec![
@@ -119,7 +122,7 @@ fn costs(report: &Report) -> Table {
     ));
     for candidate in &report.candidates {
         let speed = candidate.speed.as_ref();
-        let ratio = |ratio: Option<lexivec_convert::compare::Ratio>| {
+        let ratio = |ratio: Option<Ratio>| {
             ratio.map_or(NONE.to_owned(), |r| {
                 with_interval(r.median, r.interval, rounded)
             })
@@ -135,10 +138,10 @@ fn costs(report: &Report) -> Table {
     table
 }
 
-fn quality(report: &Report) -> Table {
+fn quality(report: &ComparisonReport) -> Table {
     let mut table = Table::new(
-        "Likeness to the baseline at full width",
-        "Cosine of each text's two vectors; share of its nearest texts that both sides agree on; Spearman's correlation \
+        "Similarity to the baseline at full width",
+        "Cosine of each text's two vectors; share of its nearest texts on which both systems agree; Spearman's correlation \
          of the similarities of all pairs.",
         &[
             "candidate",
@@ -157,11 +160,9 @@ fn quality(report: &Report) -> Table {
             continue;
         };
         let all = &quality.all;
-        let cosine = |of: fn(&lexivec_convert::compare::Cosines) -> f64| {
-            likeness_or_none(all.cosine.as_ref().map(of))
-        };
+        let cosine = |of: fn(&Cosines) -> f64| similarity_or_none(all.cosine.as_ref().map(of));
         let mean = all.cosine.map_or(NONE.to_owned(), |c| {
-            with_interval(c.mean, c.mean_interval, likeness)
+            with_interval(c.mean, c.mean_interval, similarity)
         });
         let at_10 = all.overlap[1].map_or(NONE.to_owned(), |overlap| {
             with_interval(overlap, all.overlap_interval, share)
@@ -175,16 +176,16 @@ fn quality(report: &Report) -> Table {
             share_or_none(all.overlap[0]),
             at_10,
             share_or_none(all.overlap[2]),
-            likeness_or_none(all.similarity_spearman),
+            similarity_or_none(all.similarity_spearman),
         ]);
     }
     table
 }
 
-fn dimensions(report: &Report) -> Table {
+fn dimensions(report: &ComparisonReport) -> Table {
     let mut table = Table::new(
         "By output dimension",
-        "Vectors of both sides cut to a width and normalised, as a server does that is asked for fewer dimensions.",
+        "Vectors of both systems truncated to a width and normalised, as servers do for `dimensions`.",
         &[
             "candidate",
             "dimensions",
@@ -203,13 +204,13 @@ fn dimensions(report: &Report) -> Table {
             vec![
                 candidate.facts.name.clone(),
                 quality.dimensions.to_string(),
-                likeness_or_none(all.cosine.map(|c| c.min)),
-                likeness_or_none(all.cosine.map(|c| c.p1)),
-                likeness_or_none(all.cosine.map(|c| c.mean)),
+                similarity_or_none(all.cosine.map(|c| c.min)),
+                similarity_or_none(all.cosine.map(|c| c.p1)),
+                similarity_or_none(all.cosine.map(|c| c.mean)),
                 share_or_none(all.overlap[0]),
                 share_or_none(all.overlap[1]),
                 share_or_none(all.overlap[2]),
-                likeness_or_none(all.similarity_spearman),
+                similarity_or_none(all.similarity_spearman),
             ]
         };
         table.rows.extend(candidate.quality.iter().map(row));
@@ -217,9 +218,9 @@ fn dimensions(report: &Report) -> Table {
     table
 }
 
-/// A row for each width of a side's measures; the first, at full width, ends with the change against the baseline.
-fn side_rows<M>(
-    facts: &Facts,
+/// A row for each width of a system's measures. The first row, at full width, ends with the change against the baseline.
+fn system_rows<M>(
+    facts: &SystemFacts,
     measures: &[M],
     change: Option<Change>,
     cells: impl Fn(&M) -> Vec<String>,
@@ -232,13 +233,13 @@ fn side_rows<M>(
     measures.iter().enumerate().map(row).collect()
 }
 
-fn pairs(report: &Report) -> Option<Table> {
+fn pairs(report: &ComparisonReport) -> Option<Table> {
     let facts = report.data.pairs.as_ref()?;
     let mut table = Table::new(
         &format!("Scored pairs: {} of {}", facts.pairs, facts.source),
         "Correlation of the cosines of pairs with their scores; change against the baseline at full width.",
         &[
-            "side",
+            "system",
             "dimensions",
             "Spearman",
             "Pearson",
@@ -248,20 +249,20 @@ fn pairs(report: &Report) -> Option<Table> {
     let cells = |measures: &PairMeasures| {
         vec![
             measures.dimensions.to_string(),
-            likeness_or_none(measures.spearman),
-            likeness_or_none(measures.pearson),
+            similarity_or_none(measures.spearman),
+            similarity_or_none(measures.pearson),
         ]
     };
     let Baseline { facts, pairs, .. } = &report.baseline;
-    table.rows.extend(side_rows(facts, pairs, None, cells));
+    table.rows.extend(system_rows(facts, pairs, None, cells));
     for c in &report.candidates {
-        let rows = side_rows(&c.facts, &c.pairs, c.spearman_change, cells);
+        let rows = system_rows(&c.facts, &c.pairs, c.spearman_change, cells);
         table.rows.extend(rows);
     }
     Some(table)
 }
 
-fn retrieval(report: &Report) -> Option<Table> {
+fn retrieval(report: &ComparisonReport) -> Option<Table> {
     let facts = report.data.retrieval.as_ref()?;
     let instruction = match &facts.instruction {
         Some(instruction) => format!("Queries stand behind the instruction {instruction:?}."),
@@ -275,7 +276,7 @@ fn retrieval(report: &Report) -> Option<Table> {
         ),
         &format!("{instruction} Change against the baseline at full width, over the same queries."),
         &[
-            "side",
+            "system",
             "dimensions",
             "nDCG@10",
             "recall@10",
@@ -287,24 +288,26 @@ fn retrieval(report: &Report) -> Option<Table> {
     let cells = |measures: &RetrievalMeasures| {
         vec![
             measures.dimensions.to_string(),
-            likeness(measures.ndcg_at_10),
+            similarity(measures.ndcg_at_10),
             share(measures.recall_at_10),
             share(measures.recall_at_100),
-            likeness(measures.mrr_at_10),
+            similarity(measures.mrr_at_10),
         ]
     };
     let Baseline {
         facts, retrieval, ..
     } = &report.baseline;
-    table.rows.extend(side_rows(facts, retrieval, None, cells));
+    table
+        .rows
+        .extend(system_rows(facts, retrieval, None, cells));
     for c in &report.candidates {
-        let rows = side_rows(&c.facts, &c.retrieval, c.ndcg_change, cells);
+        let rows = system_rows(&c.facts, &c.retrieval, c.ndcg_change, cells);
         table.rows.extend(rows);
     }
     Some(table)
 }
 
-fn groups(report: &Report, axis: Axis) -> Table {
+fn groups(report: &ComparisonReport, axis: Axis) -> Table {
     let (title, column) = match axis {
         Axis::Script => ("By script".to_owned(), "script"),
         Axis::Length => (
@@ -333,10 +336,10 @@ fn groups(report: &Report, axis: Axis) -> Table {
                 candidate.facts.name.clone(),
                 group.name.clone(),
                 measures.texts.to_string(),
-                likeness_or_none(measures.cosine.map(|c| c.min)),
-                likeness_or_none(measures.cosine.map(|c| c.mean)),
+                similarity_or_none(measures.cosine.map(|c| c.min)),
+                similarity_or_none(measures.cosine.map(|c| c.mean)),
                 share_or_none(measures.overlap[1]),
-                likeness_or_none(measures.similarity_spearman),
+                similarity_or_none(measures.similarity_spearman),
             ]
         };
         table.rows.extend(of_axis.map(row));
@@ -344,7 +347,7 @@ fn groups(report: &Report, axis: Axis) -> Table {
     table
 }
 
-fn layers(report: &Report) -> Vec<Table> {
+fn layers(report: &ComparisonReport) -> Vec<Table> {
     let table = |candidate: &Candidate| {
         let mut table = Table::new(
             &format!("Error by layer: {}", candidate.facts.name),
@@ -372,7 +375,7 @@ fn worst_texts(candidate: &Candidate, most: usize) -> Table {
     );
     for worst in candidate.worst.iter().take(most) {
         table.rows.push(vec![
-            likeness(worst.cosine),
+            similarity(worst.cosine),
             worst.length.to_string(),
             worst.script.clone(),
             worst.place.clone(),
@@ -382,9 +385,9 @@ fn worst_texts(candidate: &Candidate, most: usize) -> Table {
     table
 }
 
-/// A text on one line, shortened.
+/// The preview of a text on one line.
 fn one_line(text: &str) -> String {
     const SHOWN: usize = 72;
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    shortened(&line, SHOWN)
+    text_preview(&line, SHOWN)
 }

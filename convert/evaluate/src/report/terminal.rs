@@ -2,32 +2,34 @@
 
 use std::fmt::Write as _;
 
-use lexivec_convert::compare::Report;
-
+use super::ComparisonReport;
+use super::markdown::data_lines;
 use super::tables::{Extent, Table, tables};
 
-/// The brief form of a report: what fits a screen, and where the rest is.
-#[must_use]
-pub fn write(report: &Report) -> String {
-    let mut out = String::new();
-    for line in super::markdown::data_lines(report) {
-        // Writing to a String does not fail, here and below.
-        let _ = writeln!(out, "{line}");
+impl ComparisonReport {
+    /// The brief form of the report, which fits a screen.
+    #[must_use]
+    pub fn to_terminal(&self) -> String {
+        let mut out = String::new();
+        for line in data_lines(self) {
+            // Writing to a String cannot fail, here and below.
+            let _ = writeln!(out, "{line}");
+        }
+        for table in tables(self, Extent::Brief) {
+            let _ = writeln!(out, "\n{}", table.title);
+            out.push_str(&aligned(&table));
+        }
+        if !self.gates.is_empty() {
+            out.push('\n');
+        }
+        for verdict in &self.gates {
+            let _ = writeln!(out, "{verdict}");
+        }
+        out
     }
-    for table in tables(report, Extent::Brief) {
-        let _ = writeln!(out, "\n{}", table.title);
-        out.push_str(&aligned(&table));
-    }
-    if !report.gates.is_empty() {
-        out.push('\n');
-    }
-    for verdict in &report.gates {
-        let _ = writeln!(out, "{verdict}");
-    }
-    out
 }
 
-/// A table's columns, aligned; the last one is not padded, so that texts in wide scripts do no harm.
+/// A table with aligned columns. The last column is not padded, so texts in wide scripts do not disturb the alignment.
 fn aligned(table: &Table) -> String {
     let all = || std::iter::once(&table.columns).chain(&table.rows);
     let widths: Vec<usize> = (0..table.columns.len())
@@ -58,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_aligned_and_the_last_is_left_alone() {
+    fn columns_are_aligned_except_the_last() {
         let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
         let table = Table {
             title: String::new(),

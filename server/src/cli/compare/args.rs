@@ -1,27 +1,28 @@
-//! The flags of `lexivec compare`, and what they say once they are checked.
+//! The flags of `lexivec compare`, and the settings and data that they select.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use lexivec_convert::compare::{
-    Bootstrap, CONFIDENCE, Data, DataFacts, Gates, PairFacts, Report, RetrievalFacts, Sample,
-    Settings, built_in, drop_duplicates,
+use lexivec_evaluate::{
+    Bootstrap, CONFIDENCE, ComparisonData, ComparisonReport, ComparisonSettings, DataFacts, Gates,
+    PairFacts, RetrievalFacts, Sample, beir, built_in, drop_duplicates,
 };
 
-use super::Usage;
-use super::common::{DomainArgs, TextArgs, all_texts};
-use crate::compare::{beir, html, markdown, pairs};
+use super::hints::with_hint;
+use super::pair_files;
+use crate::cli::Usage;
+use crate::cli::common::{DomainArgs, TextArgs, all_texts};
 use crate::links::check_output;
 use crate::prefix::instruction;
 use crate::stdio::say;
 
-/// On what sides are compared.
+/// The data of a comparison.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Data")]
 pub(super) struct DataArgs {
-    /// File of texts, .txt (a text per line), .jsonl or .csv; may be repeated. Default: built-in terms, sentences,
-    /// code and documents in some fifty languages
+    /// File of texts: .txt (one text per line), .jsonl or .csv. May be repeated. Default: built-in terms, sentences, code and
+    /// documents in some fifty languages
     #[arg(
         long,
         env = "LEXIVEC_TEXTS",
@@ -33,7 +34,7 @@ pub(super) struct DataArgs {
     #[command(flatten)]
     places: TextArgs,
 
-    /// File of scored pairs of texts, .csv, .tsv or .jsonl: Spearman and Pearson of cosines and scores
+    /// File of scored pairs of texts: .csv, .tsv or .jsonl. Adds the Spearman and Pearson correlations of cosines and scores
     #[arg(long, env = "LEXIVEC_PAIRS", value_name = "FILE")]
     pairs: Option<PathBuf>,
 
@@ -47,15 +48,15 @@ pub(super) struct DataArgs {
     )]
     pair_columns: Vec<String>,
 
-    /// Folder of a retrieval set in BEIR's form (corpus.jsonl, queries.jsonl, qrels/*.tsv): nDCG@10, recall, MRR
+    /// Folder of a retrieval set in BEIR's form (corpus.jsonl, queries.jsonl, qrels/*.tsv). Adds nDCG@10, recall and MRR
     #[arg(long, env = "LEXIVEC_RETRIEVAL", value_name = "DIR")]
     retrieval: Option<PathBuf>,
 
-    /// Which judgements of the retrieval set: qrels/SPLIT.tsv. Default: test, or the only one there is
+    /// Split of the retrieval set: its judgements are read from qrels/SPLIT.tsv. Default: test, or the only split
     #[arg(long, env = "LEXIVEC_SPLIT", requires = "retrieval")]
     split: Option<String>,
 
-    /// Instruction put before each query of the retrieval set, in your words; documents and all other texts stand bare
+    /// Instruction before each query of the retrieval set, in your words. Documents and all other texts get none
     #[arg(long, env = "LEXIVEC_INSTRUCTION", conflicts_with = "domain")]
     instruction: Option<String>,
 
@@ -67,12 +68,12 @@ pub(super) struct DataArgs {
     domains: DomainArgs,
 }
 
-/// How they are compared.
+/// The measures of a comparison.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Measures")]
 pub(super) struct MeasureArgs {
-    /// Widths to compare at besides the full one; those above it are left out. The default halves as Matryoshka
-    /// models are trained
+    /// Widths to compare at besides full width. Larger widths are left out. The default halves the width, as in the training
+    /// of Matryoshka models
     #[arg(
         short,
         long,
@@ -82,8 +83,8 @@ pub(super) struct MeasureArgs {
     )]
     dimensions: Vec<usize>,
 
-    /// Texts among which neighbours and all pairs are compared, drawn from the seed where there are more: the work
-    /// grows with the square, and 2000 texts have two million pairs
+    /// The most texts among which neighbours and pairs are compared; more texts are sampled with the seed. The work grows with
+    /// the square: 2000 texts have two million pairs
     #[arg(
         long,
         env = "LEXIVEC_NEIGHBOUR_TEXTS",
@@ -92,8 +93,8 @@ pub(super) struct MeasureArgs {
     )]
     neighbour_texts: usize,
 
-    /// Resamples of each confidence interval; 0 for no intervals. 2000 settle its ends to a few hundredths of its
-    /// width
+    /// Resamples of each confidence interval; 0 for no intervals. With 2000, the ends vary by a few hundredths of the
+    /// interval's width
     #[arg(
         long,
         env = "LEXIVEC_RESAMPLES",
@@ -102,12 +103,12 @@ pub(super) struct MeasureArgs {
     )]
     resamples: usize,
 
-    /// Seed of samples and resamples: the same one gives the same report, times aside
+    /// Seed of samples and resamples. The same seed gives the same report, except for times
     #[arg(long, env = "LEXIVEC_SEED", value_name = "N", default_value_t = 1)]
     seed: u64,
 
-    /// Seconds to spend on each candidate's speed, baseline and candidate by turns; 0 for none. Ten give a small model
-    /// some twenty rounds; three rounds are run however long they take
+    /// Seconds to spend on measuring each candidate's speed, in turns with the baseline; 0 to skip it. Ten seconds give a small
+    /// model some twenty rounds. At least three rounds run, however long they take
     #[arg(
         long,
         env = "LEXIVEC_SPEED_SECONDS",
@@ -117,23 +118,23 @@ pub(super) struct MeasureArgs {
     speed_seconds: f64,
 }
 
-/// Bounds to keep, all at full width. Default: none.
+/// The bounds that candidates must keep, all at full width. Default: none.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Gates (exit code 1 names those that failed)")]
 pub(super) struct GateArgs {
-    /// Cosine to the baseline that every text has at least
+    /// Least cosine to the baseline that every text must have
     #[arg(long, env = "LEXIVEC_MIN_COSINE", value_name = "X")]
     min_cosine: Option<f64>,
 
-    /// Mean cosine to the baseline, at least
+    /// Least mean cosine to the baseline
     #[arg(long, env = "LEXIVEC_MIN_MEAN_COSINE", value_name = "X")]
     min_mean_cosine: Option<f64>,
 
-    /// Mean share of the ten nearest neighbours kept, at least
+    /// Least mean share of the ten nearest neighbours kept
     #[arg(long, env = "LEXIVEC_MIN_OVERLAP", value_name = "X")]
     min_overlap: Option<f64>,
 
-    /// What nDCG@10 of the retrieval set may fall by, at most
+    /// The most that nDCG@10 of the retrieval set may fall
     #[arg(
         long,
         env = "LEXIVEC_MAX_NDCG_DROP",
@@ -143,7 +144,7 @@ pub(super) struct GateArgs {
     max_ndcg_drop: Option<f64>,
 }
 
-/// Where the whole report goes, besides its brief form on standard output.
+/// The files of the whole report. Its brief form goes to standard output.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Report")]
 pub(super) struct OutputArgs {
@@ -155,21 +156,21 @@ pub(super) struct OutputArgs {
     #[arg(long, env = "LEXIVEC_COMPARE_MARKDOWN", value_name = "PATH")]
     markdown: Option<PathBuf>,
 
-    /// Write the report as one HTML page with plots, which needs no network
+    /// Write the report as one self-contained HTML page with plots
     #[arg(long, env = "LEXIVEC_COMPARE_HTML", value_name = "PATH")]
     html: Option<PathBuf>,
 }
 
-/// Of sides that are servers.
+/// The models and keys of servers.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Servers")]
-pub(crate) struct EndpointArgs {
-    /// Model to ask servers for whose address names none. Default: the only one that a server lists
+pub(super) struct EndpointArgs {
+    /// Model of servers whose address names none. Default: the only one that a server lists
     #[arg(long, env = "LEXIVEC_COMPARE_MODEL", value_name = "NAME")]
-    pub(crate) model: Option<String>,
+    pub(super) model: Option<String>,
 
-    /// API key of a server; with several servers one for each, in their order, separated by commas, so that no key goes
-    /// to a server that it is not for. The variable keeps keys out of the process list
+    /// API key of a server. With several servers, one key for each, in their order, separated by commas, so that no server gets
+    /// another one's key. The environment variable keeps keys out of the process list
     #[arg(
         long,
         env = "LEXIVEC_API_KEY",
@@ -177,7 +178,7 @@ pub(crate) struct EndpointArgs {
         value_delimiter = ',',
         hide_env_values = true
     )]
-    pub(crate) api_key: Vec<String>,
+    pub(super) api_key: Vec<String>,
 }
 
 impl MeasureArgs {
@@ -185,19 +186,20 @@ impl MeasureArgs {
     ///
     /// # Errors
     /// [`Usage`].
-    pub(super) fn settings(&self) -> Result<Settings, Usage> {
+    pub(super) fn settings(&self) -> Result<ComparisonSettings, Usage> {
         if self.dimensions.contains(&0) {
             return Err(Usage("--dimensions must be at least 1".to_owned()));
         }
         let speed = Duration::try_from_secs_f64(self.speed_seconds);
-        Ok(Settings {
+        Ok(ComparisonSettings {
             dimensions: self.dimensions.clone(),
             neighbour_texts: self.neighbour_texts,
             bootstrap: Bootstrap {
                 resamples: self.resamples,
                 seed: self.seed,
             },
-            speed: speed.map_err(|_| Usage("--speed-seconds is no time".to_owned()))?,
+            speed: speed
+                .map_err(|_| Usage("--speed-seconds must be a time in seconds".to_owned()))?,
         })
     }
 }
@@ -230,30 +232,34 @@ impl GateArgs {
 }
 
 impl DataArgs {
-    /// Reads everything that is compared on.
+    /// Reads the data.
     ///
     /// # Errors
-    /// A file cannot be read or says what cannot be used, or [`Usage`].
-    pub(super) fn read(&self, settings: &Settings) -> anyhow::Result<(Data, DataFacts)> {
+    /// A file cannot be read or is damaged, or [`Usage`].
+    pub(super) fn read(
+        &self,
+        settings: &ComparisonSettings,
+    ) -> anyhow::Result<(ComparisonData, DataFacts)> {
         let mut texts = self.read_texts()?;
         let duplicates = drop_duplicates(&mut texts);
         let [a, b, score] = self.pair_columns.as_slice() else {
             return Err(Usage("--pair-columns names three columns: A,B,SCORE".to_owned()).into());
         };
-        let columns = pairs::Columns {
+        let columns = pair_files::Columns {
             a: a.clone(),
             b: b.clone(),
             score: score.clone(),
         };
         let pairs = match &self.pairs {
-            Some(path) => pairs::read(path, &columns)?,
+            Some(path) => pair_files::read(path, &columns)?,
             None => Vec::new(),
         };
         let instruction = self.instruction()?;
         let retrieval = self.retrieval.as_deref();
         let retrieval = retrieval
             .map(|dir| beir::read(dir, self.split.as_deref(), instruction))
-            .transpose()?;
+            .transpose()
+            .map_err(with_hint)?;
         let facts = DataFacts {
             source: self.source(),
             texts: texts.len(),
@@ -274,7 +280,7 @@ impl DataArgs {
             resamples: settings.bootstrap.resamples,
             confidence: CONFIDENCE,
         };
-        let data = Data {
+        let data = ComparisonData {
             texts,
             pairs,
             retrieval,
@@ -290,7 +296,7 @@ impl DataArgs {
         names.join(", ")
     }
 
-    /// The files that are read.
+    /// The input files.
     pub(super) fn files(&self) -> Vec<&Path> {
         self.texts
             .iter()
@@ -314,7 +320,7 @@ impl DataArgs {
             .collect();
         if samples.len() < 2 {
             bail!(
-                "{}: {} texts are too few to compare on",
+                "{}: {} texts are too few for a comparison",
                 self.source(),
                 samples.len()
             );
@@ -348,10 +354,10 @@ impl OutputArgs {
             .flatten()
     }
 
-    /// Finds out before the work is done whether its result can be kept.
+    /// Checks before the comparison that the report can be written.
     ///
     /// # Errors
-    /// There is no folder for a file, or it is one of the files that are read.
+    /// The folder of a file does not exist, or the file is one of the inputs.
     pub(super) fn check(&self, inputs: &[&Path]) -> anyhow::Result<()> {
         for path in self.paths() {
             check_output(path, inputs.iter().copied())?;
@@ -367,21 +373,21 @@ impl OutputArgs {
         Ok(())
     }
 
-    /// Writes the files asked for, and says so.
+    /// Writes the requested files, and prints their names.
     ///
     /// # Errors
     /// A file cannot be written.
-    pub(super) fn write(&self, report: &Report) -> anyhow::Result<()> {
+    pub(super) fn write(&self, report: &ComparisonReport) -> anyhow::Result<()> {
         if let Some(path) = &self.json {
             let mut text = serde_json::to_string_pretty(report).context("the report as JSON")?;
             text.push('\n');
             fs_err::write(path, text)?;
         }
         if let Some(path) = &self.markdown {
-            fs_err::write(path, markdown::write(report))?;
+            fs_err::write(path, report.to_markdown())?;
         }
         if let Some(path) = &self.html {
-            fs_err::write(path, html::write(report)?)?;
+            fs_err::write(path, report.to_html()?)?;
         }
         let written: Vec<_> = self.paths().map(|p| p.display().to_string()).collect();
         if !written.is_empty() {

@@ -1,28 +1,35 @@
 //! `lexivec compare`.
 
+mod args;
+mod footprint;
+mod hints;
+mod pair_files;
+mod systems;
+
 use std::process::ExitCode;
 
-use lexivec_convert::compare::{CHUNK, Comparison, Measured, REPORT_FORMAT, Report, Side};
+use lexivec_evaluate::{CHUNK, Comparison, ComparisonReport, MeasuredSystem, REPORT_FORMAT};
 
 use super::bars::ConversionBar;
 use super::common::SourceArgs;
-use super::compare_args::{DataArgs, EndpointArgs, GateArgs, MeasureArgs, OutputArgs};
 use super::compute_args::ComputeArgs;
 use super::machine;
-use crate::compare::{Sides, footprint, terminal};
 use crate::stdio::{print, say};
+use args::{DataArgs, EndpointArgs, GateArgs, MeasureArgs, OutputArgs};
+use hints::with_hint;
+use systems::Systems;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "A side is a model directory, a checkpoint (folder or hub id: its fp32 graph, on the CPU), or the \
+    after_help = "A system is a model directory, a checkpoint (folder or hub id; it runs as its fp32 graph on the CPU), or the \
                         address of a server with the OpenAI API: http://host:30000/v1, or http://host:30000/v1#MODEL.\n\
-                        Exit code 1 says that a gate failed, or the comparison itself; 2 wrong usage."
+                        Exit codes: 1 if a gate or the comparison failed, 2 for wrong usage."
 )]
 pub(crate) struct Args {
-    /// What the candidates are held against
+    /// System that the candidates are compared with
     baseline: String,
 
-    /// What is held against it
+    /// Systems that are compared with the baseline
     #[arg(required = true)]
     candidates: Vec<String>,
 
@@ -47,7 +54,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     source: SourceArgs,
 
-    /// Measure what loading the side of this number costs, and nothing else; the program calls itself with it
+    /// Measure only what loading the system of this number costs. The program calls itself with this flag
     #[arg(long, env = "LEXIVEC_FOOTPRINT", hide = true)]
     footprint: Option<usize>,
 }
@@ -57,7 +64,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let settings = args.measures.settings()?;
     let gates = args.gates.checked()?;
     let mut options = args.compute.engine_options(CHUNK)?;
-    // Speed is that of texts that are new, and here the same ones come round after round.
+    // The same texts are embedded round after round. A prefix cache would make them faster than new texts.
     options.session.prefix_bytes = 0;
     // A candidate runs beside the baseline.
     options.gpu_memory.engines = 2;
@@ -65,7 +72,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .chain(&args.candidates)
         .cloned()
         .collect();
-    let sides = Sides::new(
+    let systems = Systems::new(
         given,
         &args.endpoint,
         options,
@@ -73,7 +80,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         &settings.dimensions,
     )?;
     if let Some(number) = args.footprint {
-        let found = footprint::here(&sides.files(number)?, || sides.open(number))?;
+        let found = footprint::measure_here(&systems.files(number)?, || systems.open(number))?;
         print(&serde_json::to_string(&found)?)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -85,36 +92,37 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         progress: &bar,
     };
 
-    // A server that cannot be asked is found out before a model is loaded.
-    for number in (0..=args.candidates.len()).filter(|n| sides.is_endpoint(*n)) {
-        sides.open(number)?;
+    // Connects to all servers before it loads a model, so that an unreachable one is reported at once.
+    for number in (0..=args.candidates.len()).filter(|n| systems.is_endpoint(*n)) {
+        systems.open(number)?;
     }
-    let measured = |number: usize| -> anyhow::Result<Measured> {
-        let mut side: Side = sides.open(number)?;
-        if !sides.is_endpoint(number) {
+    let measured = |number: usize| -> anyhow::Result<MeasuredSystem> {
+        let mut system = systems.open(number)?;
+        if !systems.is_endpoint(number) {
             match footprint::measure(number, &comparison.speed_texts()) {
-                Ok(found) => side.facts.footprint = Some(found),
-                Err(error) => side
+                Ok(found) => system.facts.footprint = Some(found),
+                Err(error) => system
                     .facts
                     .notes
-                    .push(format!("what loading it costs is not known: {error:#}")),
+                    .push(format!("its footprint could not be measured: {error:#}")),
             }
         }
-        Ok(comparison.measure(side)?)
+        comparison.measure(system).map_err(with_hint)
     };
     let mut baseline = measured(0)?;
-    let mut tokens_told = baseline.tells_lengths();
+    let mut tokens_reported = baseline.reports_lengths();
     let mut candidates = Vec::new();
     for number in 1..=args.candidates.len() {
         let mut candidate = measured(number)?;
-        tokens_told |= candidate.tells_lengths();
-        candidates.push(comparison.hold(&mut baseline, &mut candidate)?);
+        tokens_reported |= candidate.reports_lengths();
+        let compared = comparison.compare(&mut baseline, &mut candidate);
+        candidates.push(compared.map_err(with_hint)?);
     }
     bar.clear();
-    if !tokens_told {
+    if !tokens_reported {
         "characters".clone_into(&mut facts.length_unit);
     }
-    let report = Report {
+    let report = ComparisonReport {
         format: REPORT_FORMAT,
         program: concat!("lexivec ", env!("CARGO_PKG_VERSION")).to_owned(),
         machine: machine::cpu(),
@@ -123,7 +131,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         gates: candidates.iter().flat_map(|c| gates.judge(c)).collect(),
         candidates,
     };
-    print(terminal::write(&report).trim_end())?;
+    print(report.to_terminal().trim_end())?;
     args.output.write(&report)?;
     let failed: Vec<_> = report.gates.iter().filter(|v| !v.passed).collect();
     for verdict in &failed {

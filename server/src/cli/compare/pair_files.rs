@@ -1,29 +1,29 @@
-//! Files of scored pairs of texts: .csv, .tsv, .jsonl.
+//! Reads files of scored pairs of texts: .csv, .tsv and .jsonl.
 
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail};
-use lexivec_convert::compare::ScoredPair;
+use lexivec_evaluate::ScoredPair;
 use lexivec_models::text;
 
 use crate::embed::{Row, Table};
 
-/// The columns or fields of a pair.
+/// The names of the columns or fields of a pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Columns {
-    /// One text.
-    pub a: String,
-    /// The other.
-    pub b: String,
-    /// Their score.
-    pub score: String,
+pub(super) struct Columns {
+    /// The first text.
+    pub(super) a: String,
+    /// The second text.
+    pub(super) b: String,
+    /// The score.
+    pub(super) score: String,
 }
 
 /// Reads all pairs of a file.
 ///
 /// # Errors
-/// The file cannot be read, or a line lacks a text or a finite score; the line is named.
-pub fn read(path: &Path, columns: &Columns) -> anyhow::Result<Vec<ScoredPair>> {
+/// The file cannot be read, or a line lacks a text or a finite score. The error names the line.
+pub(super) fn read(path: &Path, columns: &Columns) -> anyhow::Result<Vec<ScoredPair>> {
     let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
     let pairs = match ending.to_str() {
         Some("csv") => table(path, columns, b',')?,
@@ -63,7 +63,7 @@ fn table(path: &Path, columns: &Columns, delimiter: u8) -> anyhow::Result<Vec<Sc
         let place = format!("{name}:{line}");
         let fields = match row {
             Row::Fields(fields) => fields,
-            // Pairs have no order that a blank line could shift.
+            // The order of pairs does not matter, so blank lines are skipped.
             Row::Blank => continue,
             Row::Uneven(_, reason) => bail!("{place}: {reason}"),
         };
@@ -109,7 +109,7 @@ fn pair(place: &str, a: &str, b: &str, score: Option<f64>) -> anyhow::Result<Sco
     Ok(ScoredPair {
         a: a.to_owned(),
         b: b.to_owned(),
-        score: score.ok_or_else(|| anyhow!("{place}: the score is no number"))?,
+        score: score.ok_or_else(|| anyhow!("{place}: the score is not a number"))?,
     })
 }
 
@@ -151,11 +151,11 @@ mod tests {
         let message = |name, content| format!("{:#}", read(name, content).unwrap_err());
         let no_number = message("a.csv", "text_a,text_b,score\na,b,1\nc,d,high\n");
         assert!(
-            no_number.contains("a.csv:3: the score is no number"),
+            no_number.contains("a.csv:3: the score is not a number"),
             "{no_number}"
         );
         let nan = message("a.csv", "text_a,text_b,score\na,b,NaN\n");
-        assert!(nan.contains("a.csv:2: the score is no number"));
+        assert!(nan.contains("a.csv:2: the score is not a number"));
         let column = message("a.csv", "one,text_b,score\na,b,1\n");
         assert!(column.contains("no column `text_a`; it has one, text_b, score"));
         let field = message("a.jsonl", "{\"text_a\":\"x\",\"score\":1}\n");

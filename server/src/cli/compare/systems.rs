@@ -1,105 +1,112 @@
-//! From what a user names to sides of a comparison.
+//! Turns the names that a user gives into systems under comparison.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use lexivec_convert::compare::{Side, open_checkpoint, open_model};
+use lexivec_evaluate::{Endpoint, System, open_checkpoint, open_model};
 use lexivec_models::Checkpoint;
 use lexivec_runtime::EngineOptions;
 
-use super::remote::Endpoint;
-use crate::cli::{EndpointArgs, Kind, SourceArgs, Usage, checkpoint, kind};
+use super::args::EndpointArgs;
+use super::hints::with_hint;
+use crate::cli::{Kind, SourceArgs, Usage, checkpoint, kind};
 
-enum Named {
+/// The source of a system.
+enum SystemSource {
     Model(PathBuf),
     Checkpoint(Box<Checkpoint>),
     Endpoint(Endpoint),
 }
 
-/// The sides of a comparison, by number: the baseline is 0.
-pub(crate) struct Sides {
-    named: Vec<(String, Named)>,
+/// The systems of a comparison, by number. The baseline is 0.
+pub(super) struct Systems {
+    sources: Vec<(String, SystemSource)>,
     options: EngineOptions,
     dimensions: Vec<usize>,
 }
 
-impl Sides {
-    /// Finds out what each side is; a hub id is downloaded.
+impl Systems {
+    /// Determines the kind of each system, and downloads hub ids.
     ///
     /// # Errors
-    /// A side is neither of a model, a checkpoint and an address, or keys and servers are not equally many.
-    pub(crate) fn new(
+    /// A name is not a model, a checkpoint or an address, or the numbers of keys and servers differ.
+    pub(super) fn new(
         given: Vec<String>,
         endpoint: &EndpointArgs,
         options: EngineOptions,
-        source: &SourceArgs,
+        args: &SourceArgs,
         dimensions: &[usize],
     ) -> anyhow::Result<Self> {
         let servers = given.iter().filter(|g| Endpoint::is_address(g)).count();
         let keys = &endpoint.api_key;
         if servers > 0 && !keys.is_empty() && keys.len() != servers {
             return Err(Usage(format!(
-                "there are {} API keys and {servers} servers: give a key for each, in their order; an empty one for none",
+                "there are {} API keys and {servers} servers: give one key per server, in their order, and an empty one for a server \
+                 without a key",
                 keys.len()
             ))
             .into());
         }
         let mut keys = keys.iter();
-        let mut named = Vec::new();
+        let mut sources = Vec::new();
         for given in given {
-            let what = if Endpoint::is_address(&given) {
+            let source = if Endpoint::is_address(&given) {
                 let key = keys.next().map(String::as_str);
-                Named::Endpoint(Endpoint::new(&given, endpoint.model.as_deref(), key)?)
+                SystemSource::Endpoint(Endpoint::new(&given, endpoint.model.as_deref(), key)?)
             } else {
-                local(&given, source)?
+                local(&given, args)?
             };
-            named.push((given, what));
+            sources.push((given, source));
         }
         Ok(Self {
-            named,
+            sources,
             options,
             dimensions: dimensions.to_vec(),
         })
     }
 
-    pub(crate) fn is_endpoint(&self, number: usize) -> bool {
-        matches!(self.named.get(number), Some((_, Named::Endpoint(_))))
+    pub(super) fn is_endpoint(&self, number: usize) -> bool {
+        matches!(
+            self.sources.get(number),
+            Some((_, SystemSource::Endpoint(_)))
+        )
     }
 
-    /// Loads or reaches a side.
+    /// Loads a model, or connects to a server.
     ///
     /// # Errors
-    /// It does not load or answer.
-    pub(crate) fn open(&self, number: usize) -> anyhow::Result<Side> {
-        let Some((_, what)) = self.named.get(number) else {
-            bail!("there is no side {number}");
+    /// The model does not load, or the server does not answer.
+    pub(super) fn open(&self, number: usize) -> anyhow::Result<System> {
+        let Some((_, source)) = self.sources.get(number) else {
+            bail!("there is no system {number}");
         };
-        Ok(match what {
-            Named::Model(dir) => open_model(dir, self.name(number), &self.options)?,
-            Named::Checkpoint(checkpoint) => {
-                open_checkpoint(checkpoint, self.name(number), &self.options)?
+        let opened = match source {
+            SystemSource::Model(dir) => open_model(dir, self.name(number), &self.options),
+            SystemSource::Checkpoint(checkpoint) => {
+                open_checkpoint(checkpoint, self.name(number), &self.options)
             }
-            Named::Endpoint(endpoint) => endpoint.open(&self.dimensions)?,
-        })
+            SystemSource::Endpoint(endpoint) => endpoint.open(&self.dimensions),
+        };
+        opened.map_err(with_hint)
     }
 
-    /// The large files of a side.
+    /// The large files of a system.
     ///
     /// # Errors
     /// A folder cannot be read.
-    pub(crate) fn files(&self, number: usize) -> anyhow::Result<Vec<PathBuf>> {
-        Ok(match self.named.get(number) {
-            Some((_, Named::Model(dir))) => fs_err::read_dir(dir)?
+    pub(super) fn files(&self, number: usize) -> anyhow::Result<Vec<PathBuf>> {
+        Ok(match self.sources.get(number) {
+            Some((_, SystemSource::Model(dir))) => fs_err::read_dir(dir)?
                 .filter_map(|entry| Some(entry.ok()?.path()))
                 .filter(|path| path.is_file())
                 .collect(),
-            Some((_, Named::Checkpoint(checkpoint))) => checkpoint.weights.clone(),
+            Some((_, SystemSource::Checkpoint(checkpoint))) => checkpoint.weights.clone(),
             _ => Vec::new(),
         })
     }
 
-    /// A folder's name, or as much of its path as tells it from the others.
+    /// The name of a system in reports: that of its folder if it is unique, else the path that the user gave.
     fn name(&self, number: usize) -> String {
         let short = |given: &str| {
             let path = Path::new(given);
@@ -109,10 +116,10 @@ impl Sides {
         };
         let mut seen = HashSet::new();
         let unique = self
-            .named
+            .sources
             .iter()
             .all(|(given, _)| seen.insert(short(given)));
-        let given = self.named.get(number).map_or("", |(given, _)| given);
+        let given = self.sources.get(number).map_or("", |(given, _)| given);
         if unique {
             short(given)
         } else {
@@ -121,11 +128,11 @@ impl Sides {
     }
 }
 
-fn local(given: &str, source: &SourceArgs) -> anyhow::Result<Named> {
-    Ok(match kind(given, source.onnx)? {
-        Kind::Model | Kind::Export => Named::Model(PathBuf::from(given)),
+fn local(given: &str, args: &SourceArgs) -> anyhow::Result<SystemSource> {
+    Ok(match kind(given, args.onnx)? {
+        Kind::Model | Kind::Export => SystemSource::Model(PathBuf::from(given)),
         Kind::Checkpoint { .. } => {
-            Named::Checkpoint(Box::new(checkpoint(given, &source.checkpoint)?))
+            SystemSource::Checkpoint(Box::new(checkpoint(given, &args.checkpoint)?))
         }
     })
 }

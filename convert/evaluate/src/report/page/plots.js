@@ -73,7 +73,7 @@ const NONE = "–";
 /** Nearer to 1 than this is 1, but for the rounding of float32. */
 const NEAREST = 1e-8;
 /** A cosine or correlation: the nearer to 1, the more digits, so that 1 is written for exactly 1 alone. */
-function likeness(value) {
+function similarity(value) {
   if (value == null) return NONE;
   const error = Math.abs(1 - value);
   if (error === 0) return "1";
@@ -110,8 +110,8 @@ function steps(low, high, count) {
   return found;
 }
 
-/** A scale of likenesses on which 0.999 is as far from 0.99 as that from 0.9; exact ones have a place of their own. */
-function likenessScale(values, [worst, best]) {
+/** A scale of similarities on which 0.999 is as far from 0.99 as that from 0.9; exact ones have a place of their own. */
+function similarityScale(values, [worst, best]) {
   const errors = values.filter(value => value != null).map(value => 1 - value);
   const real = errors.filter(error => error >= NEAREST);
   const exact = real.length < errors.length;

@@ -21,17 +21,17 @@ function head() {
 
   const gates = [...report.gates].sort((a, b) => a.passed - b.passed).map(gate => make("div", {class: `gate ${gate.passed ? "passed" : "failed"}`},
     make("b", {}, `${gate.passed ? "✓" : "✗"} ${gate.gate} ${gate.bound}`),
-    make("span", {}, `  ${gate.candidate}: ${gate.value == null ? "" : `${likeness(gate.value)}, `}${gate.detail}`)));
+    make("span", {}, `  ${gate.candidate}: ${gate.value == null ? "" : `${similarity(gate.value)}, `}${gate.detail}`)));
   if (gates.length) main.append(make("div", {class: "gates"}, gates));
 
   const notes = [];
-  for (const side of [baseline, ...candidates]) {
-    const own = [...side.facts.notes, ...(side.notes ?? [])];
-    if (side.cut) own.push(`${number(side.cut, "text")} cut to what it takes`);
-    if (side.not_finite.length) {
-      own.push(`the vectors of ${number(side.not_finite.length, "text")} are not finite, the first that of “${side.not_finite[0].text}” (${side.not_finite[0].place})`);
+  for (const system of [baseline, ...candidates]) {
+    const own = [...system.facts.notes, ...(system.notes ?? [])];
+    if (system.truncated) own.push(`${number(system.truncated, "text")} truncated to its maximum length`);
+    if (system.not_finite.length) {
+      own.push(`the vectors of ${number(system.not_finite.length, "text")} are not finite, the first that of “${system.not_finite[0].text}” (${system.not_finite[0].place})`);
     }
-    notes.push(...own.map(note => make("li", {}, make("b", {}, side.facts.name), `: ${note}`)));
+    notes.push(...own.map(note => make("li", {}, make("b", {}, system.facts.name), `: ${note}`)));
   }
   if (notes.length) main.append(make("ul", {class: "notes"}, notes));
 }
@@ -39,58 +39,58 @@ function head() {
 /* ---- figures at full width ---- */
 
 const cell = (value, remark, kind) => make("td", {class: kind}, value, remark ? make("small", {}, remark) : null);
-/** Columns are `[name, cell of a side]`; the first one names the side. */
-function table(columns, sides) {
-  const name = side => {
-    const i = candidates.indexOf(side);
-    return make("th", {class: "left"}, i < 0 ? null : swatch(i), side.facts.name, i < 0 ? make("small", {class: "soft"}, "baseline") : null);
+/** Columns are `[name, cell of a system]`; the first one names the system. */
+function table(columns, systems) {
+  const name = system => {
+    const i = candidates.indexOf(system);
+    return make("th", {class: "left"}, i < 0 ? null : swatch(i), system.facts.name, i < 0 ? make("small", {class: "soft"}, "baseline") : null);
   };
-  const rows = sides.map(side => make("tr", {}, name(side), columns.map(([, write]) => write(side))));
-  const heads = [make("th", {class: "left"}, "Side"), ...columns.map(([title, , kind]) => make("th", {class: kind}, title))];
+  const rows = systems.map(system => make("tr", {}, name(system), columns.map(([, write]) => write(system))));
+  const heads = [make("th", {class: "left"}, "System"), ...columns.map(([title, , kind]) => make("th", {class: kind}, title))];
   return make("div", {class: "wide"}, make("table", {}, make("thead", {}, make("tr", {}, heads)), make("tbody", {}, rows)));
 }
 
 function figures() {
-  const sides = [baseline, ...candidates];
-  const largest = Math.max(...sides.map(side => side.facts.bytes ?? 0));
-  const size = side => {
-    const {bytes} = side.facts, i = candidates.indexOf(side);
+  const systems = [baseline, ...candidates];
+  const largest = Math.max(...systems.map(system => system.facts.bytes ?? 0));
+  const size = system => {
+    const {bytes} = system.facts, i = candidates.indexOf(system);
     const width = bytes == null ? 0 : Math.max(bytes / largest * 100, 2);
     return make("td", {}, megabytes(bytes), make("span", {class: "bar", style: `width:${width}%;background:${i < 0 ? "var(--soft)" : colour(i)}`}));
   };
-  // Of the baseline, what it did beside the candidate in the middle.
+  // The baseline was measured beside each candidate; shows the median.
   const speeds = candidates.map(c => c.speed).filter(speed => speed).sort((a, b) => a.baseline.texts_per_second - b.baseline.texts_per_second);
-  const speed = side => side === baseline ? speeds[speeds.length >> 1]?.baseline : side.speed?.candidate;
-  const factor = of => side => {
-    const found = side.speed?.[of];
-    return found ? cell(`${rounded(found.median)}×`, range(found.interval, rounded)) : cell(side === baseline ? "1×" : NONE);
+  const speed = system => system === baseline ? speeds[speeds.length >> 1]?.baseline : system.speed?.candidate;
+  const factor = of => system => {
+    const found = system.speed?.[of];
+    return found ? cell(`${rounded(found.median)}×`, range(found.interval, rounded)) : cell(system === baseline ? "1×" : NONE);
   };
   const paid = [
-    ["Precision", side => cell(side.facts.precision ?? NONE, null, "left"), "left"],
+    ["Precision", system => cell(system.facts.precision ?? NONE, null, "left"), "left"],
     ["Size, MB", size],
-    ["Memory, MB", side => cell(megabytes(side.facts.footprint?.loaded_bytes))],
-    ["Peak, MB", side => cell(megabytes(side.facts.footprint?.peak_bytes))],
-    ["Load, s", side => cell(rounded(side.facts.footprint?.load_seconds))],
-    ["Tokens/s", side => cell(rounded(speed(side)?.tokens_per_second))],
+    ["Memory, MB", system => cell(megabytes(system.facts.footprint?.loaded_bytes))],
+    ["Peak, MB", system => cell(megabytes(system.facts.footprint?.peak_bytes))],
+    ["Load, s", system => cell(rounded(system.facts.footprint?.load_seconds))],
+    ["Tokens/s", system => cell(rounded(speed(system)?.tokens_per_second))],
     ["Throughput", factor("throughput_ratio")],
-    ["Latency p50, ms", side => cell(rounded(speed(side)?.latency_p50_ms))],
-    ["Latency p95, ms", side => cell(rounded(speed(side)?.latency_p95_ms))],
+    ["Latency p50, ms", system => cell(rounded(speed(system)?.latency_p50_ms))],
+    ["Latency p95, ms", system => cell(rounded(speed(system)?.latency_p95_ms))],
     ["Latency", factor("latency_ratio")],
   ];
-  const all = side => full(side).all;
+  const all = system => full(system).all;
   const got = [
-    ["Precision", side => cell(side.facts.precision ?? NONE, null, "left"), "left"],
-    ["Cosine, least", side => cell(likeness(all(side).cosine?.min))],
-    ["Cosine, p1", side => cell(likeness(all(side).cosine?.p1))],
-    ["Cosine, mean", side => cell(likeness(all(side).cosine?.mean), range(all(side).cosine?.mean_interval, likeness))],
-    ["Nearest kept", side => cell(share(all(side).overlap[0]))],
-    ["Ten nearest", side => cell(share(all(side).overlap[1]), range(all(side).overlap_interval, share))],
-    ["Hundred nearest", side => cell(share(all(side).overlap[2]))],
-    ["Spearman of all pairs", side => cell(likeness(all(side).similarity_spearman))],
+    ["Precision", system => cell(system.facts.precision ?? NONE, null, "left"), "left"],
+    ["Cosine, least", system => cell(similarity(all(system).cosine?.min))],
+    ["Cosine, p1", system => cell(similarity(all(system).cosine?.p1))],
+    ["Cosine, mean", system => cell(similarity(all(system).cosine?.mean), range(all(system).cosine?.mean_interval, similarity))],
+    ["Nearest kept", system => cell(share(all(system).overlap[0]))],
+    ["Ten nearest", system => cell(share(all(system).overlap[1]), range(all(system).overlap_interval, share))],
+    ["Hundred nearest", system => cell(share(all(system).overlap[2]))],
+    ["Spearman of all pairs", system => cell(similarity(all(system).similarity_spearman))],
   ];
   const confidence = `Small figures are ${Math.round(data.confidence * 100)} % confidence intervals.`;
-  section("Size and speed", `Factors of speed are against the baseline, measured by turns on the same texts: above 1× is faster. ${confidence}`, table(paid, sides));
-  section("Likeness to the baseline", `Over all texts, at full width. 1 is exactly 1; ≈1 is 1 but for the rounding of float32. ${confidence}`, table(got, candidates));
+  section("Size and speed", `Factors of speed are against the baseline, measured by turns on the same texts: above 1× is faster. ${confidence}`, table(paid, systems));
+  section("Similarity to the baseline", `Over all texts, at full width. 1 is exactly 1; ≈1 differs from 1 only by float32 rounding. ${confidence}`, table(got, candidates));
 }
 
 /* ---- quality against size and speed ---- */
@@ -104,7 +104,7 @@ function tradeOff(title, remark, unit, costOf, baselineCost) {
     const [left, right, top, bottom] = [66, width - 16, 14, 278];
     const most = Math.max(...points.map(p => p.cost), baselineCost ?? 0) * 1.12;
     const x = linear([0, most], [left, right]);
-    const y = likenessScale(points.flatMap(p => [p.cosine.min, p.cosine.mean]), [bottom, top + 8]);
+    const y = similarityScale(points.flatMap(p => [p.cosine.min, p.cosine.mean]), [bottom, top + 8]);
     leftAxis(picture, y.ticks, left, right);
     bottomAxis(picture, steps(0, most, Math.min(8, width / 80)).map(s => [x(s), s.toLocaleString("en")]), top, bottom, unit);
     if (baselineCost != null) {
@@ -120,7 +120,7 @@ function tradeOff(title, remark, unit, costOf, baselineCost) {
         line(at - 6, y(cosine.min), at + 6, y(cosine.min), {stroke: fill, "stroke-width": 2}),
         line(at - 4, y(cosine.p1), at + 4, y(cosine.p1), {stroke: fill, "stroke-width": 2}),
         make("circle", {cx: at, cy: y(cosine.mean), r: 6, fill, stroke: "var(--panel)", "stroke-width": 1.5}));
-      picture.append(explain(mark, `${name}\n${unit}: ${rounded(cost)}\nmean ${likeness(cosine.mean)}\np1 ${likeness(cosine.p1)}\nmin ${likeness(cosine.min)}`));
+      picture.append(explain(mark, `${name}\n${unit}: ${rounded(cost)}\nmean ${similarity(cosine.mean)}\np1 ${similarity(cosine.p1)}\nmin ${similarity(cosine.min)}`));
       // A name beside its point, lower where another stands there already.
       const end = at > right - 110;
       let height = y(cosine.mean) + 4;
@@ -155,7 +155,7 @@ function histograms() {
   const low = Math.max(Math.min(...used) - 1, 0), high = Math.min(Math.max(...used) + 1, edges.length);
   const bins = Array.from({length: high - low + 1}, (_, n) => high - n);
   const name = bin => bin === 0 ? `1 − 10⁻⁸ and nearer` : bin === edges.length ? "0 and less"
-    : `${likeness(1 - edges[bin])} to ${likeness(1 - edges[bin - 1])}`;
+    : `${similarity(1 - edges[bin])} to ${similarity(1 - edges[bin - 1])}`;
   const row = 92, height = shown.length * row + 34;
   section("Spread of the cosines", "Each text's two vectors at full width. The nearer a bar to the right, the more alike; the scale grows by nines.",
     figure("Texts by cosine", "line: mean; triangle: least", height, (picture, width) => {
@@ -207,8 +207,8 @@ function curves(title, of, kind, baselineOf) {
     const [left, right, top, bottom] = [60, width - 14, 12, 184];
     const x = at => widths.length === 1 ? (left + right) / 2 : left + 12 + widths.indexOf(at) / (widths.length - 1) * (right - left - 24);
     let y;
-    if (kind === "likeness") {
-      y = likenessScale(all.map(([, value]) => value), [bottom, top + 4]);
+    if (kind === "similarity") {
+      y = similarityScale(all.map(([, value]) => value), [bottom, top + 4]);
       leftAxis(picture, y.ticks, left, right);
     } else {
       const values = all.map(([, value]) => value);
@@ -228,24 +228,24 @@ function curves(title, of, kind, baselineOf) {
       picture.append(make("path", {d: path(points), fill: "none", stroke: colour(i), "stroke-width": 2}));
       for (const [w, value] of points) {
         const dot = make("circle", {cx: x(w), cy: y(value), r: 4, fill: colour(i), stroke: "var(--panel)", "stroke-width": 1.2});
-        picture.append(explain(dot, `${name}\n${w} dimensions: ${likeness(value)}`));
+        picture.append(explain(dot, `${name}\n${w} dimensions: ${similarity(value)}`));
       }
     }
     for (const [w, value] of reference) {
       const ring = make("circle", {cx: x(w), cy: y(value), r: 3, fill: "var(--panel)", stroke: "var(--soft)"});
-      picture.append(explain(ring, `${baseline.facts.name} (baseline)\n${w} dimensions: ${likeness(value)}`));
+      picture.append(explain(ring, `${baseline.facts.name} (baseline)\n${w} dimensions: ${similarity(value)}`));
     }
   });
 }
 
 function dimensions() {
   const quality = pick => c => c.quality.map(q => [q.dimensions, pick(q.all)]);
-  const measured = (list, key) => side => side[list].map(m => [m.dimensions, m[key]]);
+  const measured = (list, key) => system => system[list].map(m => [m.dimensions, m[key]]);
   const own = (list, key) => [measured(list, key), "score", () => measured(list, key)(baseline)];
   const figures = [
-    curves("Cosine, mean", quality(m => m.cosine?.mean), "likeness"),
-    curves("Cosine, least", quality(m => m.cosine?.min), "likeness"),
-    curves("Spearman of all pairs", quality(m => m.similarity_spearman), "likeness"),
+    curves("Cosine, mean", quality(m => m.cosine?.mean), "similarity"),
+    curves("Cosine, least", quality(m => m.cosine?.min), "similarity"),
+    curves("Spearman of all pairs", quality(m => m.similarity_spearman), "similarity"),
     curves("Nearest neighbour kept", quality(m => m.overlap[0]), "score"),
     curves("Ten nearest kept", quality(m => m.overlap[1]), "score"),
     curves("Hundred nearest kept", quality(m => m.overlap[2]), "score"),
@@ -255,7 +255,7 @@ function dimensions() {
       .map(([title, key]) => curves(`Scored pairs: ${title}`, ...own("pairs", key))) : []),
   ].filter(f => f);
   const scored = data.retrieval || data.pairs ? " Dashed: the baseline’s own score." : "";
-  section("By output dimension", `Vectors cut to a width and normalised, as a server does with “dimensions”.${scored}`, legend(), make("div", {class: "grid"}, figures));
+  section("By output dimension", `Vectors truncated to a width and normalised, as servers do for “dimensions”.${scored}`, legend(), make("div", {class: "grid"}, figures));
 }
 
 /* ---- by group ---- */
@@ -278,7 +278,7 @@ function groups(title, axis) {
   return figure(title, null, height, (picture, width) => {
     const names = Math.min(150, width * 0.27), top = 6, bottom = height - 36;
     const split = overlaps.length ? names + (width - names) * 0.64 : width - 12;
-    const x = cosines.length ? likenessScale(cosines, [names + 26, split - 22]) : null;
+    const x = cosines.length ? similarityScale(cosines, [names + 26, split - 22]) : null;
     const low = Math.max(0, Math.min(...overlaps, 1) - 0.05);
     const share_ = linear([low, 1], [split + 26, width - 12]);
     if (x) bottomAxis(picture, spaced(x.ticks, 54), top, bottom, "cosine");
@@ -293,7 +293,7 @@ function groups(title, axis) {
         if (!group) return;
         const y = middle + (i - (found.length - 1) / 2) * 8, fill = colour(i);
         const {cosine} = group;
-        const words = `${candidates[i].facts.name}, ${name}\n${number(texts, "text")}` + (cosine ? `\nmean ${likeness(cosine.mean)}\nmin ${likeness(cosine.min)}` : "")
+        const words = `${candidates[i].facts.name}, ${name}\n${number(texts, "text")}` + (cosine ? `\nmean ${similarity(cosine.mean)}\nmin ${similarity(cosine.min)}` : "")
           + (group.overlap[1] == null ? "" : `\nten nearest kept ${share(group.overlap[1])}`);
         if (x && cosine) {
           picture.append(explain(make("g", {}, line(x(cosine.min), y, x(cosine.mean), y, {stroke: fill, "stroke-width": 2.5, "stroke-linecap": "round", opacity: .65}),
@@ -349,22 +349,22 @@ function layers() {
 /* ---- searches and scored pairs ---- */
 
 function scored() {
-  const sides = [baseline, ...candidates];
-  const score = (list, key, write) => side => cell(write(side[list][0]?.[key]));
-  const change = of => side => side[of] ? cell(signed(side[of].mean), range(side[of].interval, signed)) : cell("");
+  const systems = [baseline, ...candidates];
+  const score = (list, key, write) => system => cell(write(system[list][0]?.[key]));
+  const change = of => system => system[of] ? cell(signed(system[of].mean), range(system[of].interval, signed)) : cell("");
   if (data.retrieval) {
     const {source, instruction} = data.retrieval;
     section("Retrieval", `${source}, at full width; ${instruction ? `queries stand behind “${instruction}”` : "queries stand bare"}. The change is paired by query.`,
       table([
-        ["nDCG@10", score("retrieval", "ndcg_at_10", likeness)], ["Recall@10", score("retrieval", "recall_at_10", share)],
-        ["Recall@100", score("retrieval", "recall_at_100", share)], ["MRR@10", score("retrieval", "mrr_at_10", likeness)],
+        ["nDCG@10", score("retrieval", "ndcg_at_10", similarity)], ["Recall@10", score("retrieval", "recall_at_10", share)],
+        ["Recall@100", score("retrieval", "recall_at_100", share)], ["MRR@10", score("retrieval", "mrr_at_10", similarity)],
         ["Change of nDCG@10", change("ndcg_change")],
-      ], sides));
+      ], systems));
   }
   if (data.pairs) {
     section("Scored pairs", `${data.pairs.source}, at full width: whether cosines follow the scores. The change is paired.`,
-      table([["Spearman", score("pairs", "spearman", likeness)], ["Pearson", score("pairs", "pearson", likeness)],
-        ["Change of Spearman", change("spearman_change")]], sides));
+      table([["Spearman", score("pairs", "spearman", similarity)], ["Pearson", score("pairs", "pearson", similarity)],
+        ["Change of Spearman", change("spearman_change")]], systems));
   }
 }
 
@@ -376,7 +376,7 @@ function worst() {
   // First the candidate that has the worst text of all.
   const first = shown.reduce((a, b) => b.c.worst[0].cosine < a.c.worst[0].cosine ? b : a);
   const body = make("tbody");
-  const show = ({c}) => body.replaceChildren(...c.worst.map(w => make("tr", {}, make("td", {class: "mono"}, likeness(w.cosine)), cell(w.length),
+  const show = ({c}) => body.replaceChildren(...c.worst.map(w => make("tr", {}, make("td", {class: "mono"}, similarity(w.cosine)), cell(w.length),
     make("td", {class: "left"}, w.script), make("td", {class: "left mono"}, w.place), make("td", {class: "text", dir: "auto"}, w.text))));
   const buttons = shown.map(one => {
     const button = make("button", {type: "button", "aria-pressed": one === first}, swatch(one.i), one.c.facts.name);
@@ -402,7 +402,7 @@ function reading() {
     ["Spearman of all pairs", "Rank correlation of the similarities of every two texts, in the candidate and in the baseline."],
     ["nDCG@10, recall, MRR", "As trec_eval and BEIR define them (Järvelin & Kekäläinen 2002), gains being the judgements themselves."],
     ["Intervals", `Percentile bootstrap (Efron 1979) over texts, queries, pairs or rounds, ${number(data.resamples, "resample")}, seed ${data.seed}.`],
-    ["Speed", "Both sides embed the same texts by turns, the first one changing each round; each text is new each time, so that no cache answers. Latency is that of a text alone."],
+    ["Speed", "Both systems embed the same texts by turns, the first one changing each round; each text is new each time, so that no cache answers. Latency is that of a text alone."],
     ["Memory, load", "Growth of the resident set by loading the model and embedding texts with it, in a process of its own; the files being in the page cache. Of the host, not of a GPU."],
     ["Keys and values", "Of each layer, after norm and rotation; values after one factor per channel, which smoothing moves into the next product."],
   ];

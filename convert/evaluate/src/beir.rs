@@ -104,7 +104,7 @@ pub fn read(dir: &Path, split: Option<&str>, instruction: Option<String>) -> Res
         .collect();
     if queries.is_empty() {
         let reason = "no query has a relevant document".to_owned();
-        return Err(damaged(path.display(), reason));
+        return Err(damaged(&path.display(), reason));
     }
     Ok(Retrieval {
         name: dir.display().to_string(),
@@ -114,7 +114,7 @@ pub fn read(dir: &Path, split: Option<&str>, instruction: Option<String>) -> Res
     })
 }
 
-fn damaged(place: impl ToString, reason: String) -> Error {
+fn damaged(place: &dyn std::fmt::Display, reason: String) -> Error {
     Error::DataSet {
         place: place.to_string(),
         reason,
@@ -123,7 +123,7 @@ fn damaged(place: impl ToString, reason: String) -> Error {
 
 /// The ids and texts of a .jsonl file. A document's title precedes its text, as in BEIR.
 fn texts(path: &Path) -> Result<Vec<(String, String)>> {
-    let content = text::read(path).map_err(|error| damaged(FORM, error.to_string()))?;
+    let content = text::read(path).map_err(|error| damaged(&FORM, error.to_string()))?;
     let mut found = Vec::new();
     for (i, line) in content.lines().enumerate() {
         if line.trim().is_empty() {
@@ -132,7 +132,7 @@ fn texts(path: &Path) -> Result<Vec<(String, String)>> {
         let line: Line = serde_json::from_str(line).map_err(|error| {
             let place = format!("{}:{}", path.display(), i + 1);
             let reason = "the line is not a JSON object with `_id` and `text`";
-            damaged(place, format!("{reason}: {error}"))
+            damaged(&place, format!("{reason}: {error}"))
         })?;
         let title = line.title.unwrap_or_default();
         let text = format!("{title} {}", line.text);
@@ -148,7 +148,7 @@ fn texts(path: &Path) -> Result<Vec<(String, String)>> {
         let twice = (0..found.len()).find(|i| ids[found[*i].0.as_str()] != *i);
         let id = twice.map_or("", |i| found[i].0.as_str());
         let reason = format!("the id `{id}` occurs twice");
-        return Err(damaged(path.display(), reason));
+        return Err(damaged(&path.display(), reason));
     }
     Ok(found)
 }

@@ -265,9 +265,10 @@ fn pairs(report: &ComparisonReport) -> Option<Table> {
 fn retrieval(report: &ComparisonReport) -> Option<Table> {
     let facts = report.data.retrieval.as_ref()?;
     let instruction = match &facts.instruction {
-        Some(instruction) => format!("Queries stand behind the instruction {instruction:?}."),
-        None => "Queries stand bare: Qwen3-Embedding wants an instruction before them (--instruction, --domain)."
-            .to_owned(),
+        Some(instruction) => format!("Queries have the instruction {instruction:?}."),
+        None => {
+            "Queries have no instruction, although Qwen3-Embedding is trained with one.".to_owned()
+        }
     };
     let mut table = Table::new(
         &format!(
@@ -351,8 +352,8 @@ fn layers(report: &ComparisonReport) -> Vec<Table> {
     let table = |candidate: &Candidate| {
         let mut table = Table::new(
             &format!("Error by layer: {}", candidate.facts.name),
-            "Distance of a layer's keys and values from the baseline's, relative to their length; values after one \
-             factor per channel, which smoothing moves.",
+            "The distance of a layer's keys and values from the baseline's, relative to their length. Values are compared after \
+             one factor per channel, because smoothing moves such factors.",
             &["layer", "keys", "values"],
         );
         for error in candidate.layers.iter().flatten() {

@@ -10,7 +10,7 @@ const many = candidates.length > 1;
 const SVG = "http://www.w3.org/2000/svg";
 const TAGS = new Set(["svg", "g", "path", "line", "rect", "circle", "text"]);
 
-/** An element; children are elements or texts, `null` is nothing. */
+/** Creates an element. Children are elements or texts; `null` children are skipped. */
 function make(tag, attributes = {}, ...children) {
   const element = TAGS.has(tag) ? document.createElementNS(SVG, tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -32,7 +32,7 @@ const legend = () => many
   : null;
 
 const tip = document.getElementById("tip");
-/** Says something while the pointer is over an element, or the element has the focus. */
+/** Shows a tooltip while the pointer is over an element or the element has the focus. */
 function explain(element, text) {
   element.setAttribute("tabindex", "0");
   element.setAttribute("aria-label", text.replaceAll("\n", ", "));
@@ -51,7 +51,7 @@ function explain(element, text) {
   return element;
 }
 
-/** A figure that is drawn again whenever its width changes. `draw` gets the svg and its width. */
+/** A figure that is redrawn whenever its width changes. `draw` gets the svg and its width. */
 function figure(title, remark, height, draw) {
   const picture = make("svg", {height, role: "group", "aria-label": title});
   const caption = make("figcaption", {}, title, remark ? make("span", {}, remark) : null);
@@ -70,9 +70,9 @@ function figure(title, remark, height, draw) {
 /* ---- numbers ---- */
 
 const NONE = "–";
-/** Nearer to 1 than this is 1, but for the rounding of float32. */
+/** Values closer to 1 than this differ from 1 only by float32 rounding. */
 const NEAREST = 1e-8;
-/** A cosine or correlation: the nearer to 1, the more digits, so that 1 is written for exactly 1 alone. */
+/** A cosine or correlation. Values closer to 1 get more digits, so that only exactly 1 is written as 1. */
 function similarity(value) {
   if (value == null) return NONE;
   const error = Math.abs(1 - value);
@@ -85,7 +85,7 @@ const share = value => value == null ? NONE : value === 1 ? "1" : Math.min(value
 const rounded = value => value == null ? NONE : value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2);
 const megabytes = bytes => bytes == null ? NONE : (bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0);
 const signed = value => (value >= 0 ? "+" : "−") + Math.abs(value).toFixed(4);
-/** An interval, where it is more than a point. */
+/** An interval, unless it is a point. */
 function range(interval, write) {
   if (!interval) return null;
   const [low, high] = [write(interval.low), write(interval.high)];
@@ -110,7 +110,7 @@ function steps(low, high, count) {
   return found;
 }
 
-/** A scale of similarities on which 0.999 is as far from 0.99 as that from 0.9; exact ones have a place of their own. */
+/** A scale on which 0.999 is as far from 0.99 as 0.99 from 0.9. Exactly 1 has a place of its own. */
 function similarityScale(values, [worst, best]) {
   const errors = values.filter(value => value != null).map(value => 1 - value);
   const real = errors.filter(error => error >= NEAREST);
@@ -149,7 +149,7 @@ function bottomAxis(picture, ticks, top, bottom, name) {
     picture.append(label((Math.min(...xs) + Math.max(...xs)) / 2, bottom + 36, name));
   }
 }
-/** Of ticks along a line, those that have room. */
+/** The ticks of a line that fit without overlap. */
 function spaced(ticks, gap) {
   const kept = [];
   for (const tick of [...ticks].sort((a, b) => a[0] - b[0])) {

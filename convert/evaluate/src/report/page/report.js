@@ -39,7 +39,7 @@ function head() {
 /* ---- figures at full width ---- */
 
 const cell = (value, remark, kind) => make("td", {class: kind}, value, remark ? make("small", {}, remark) : null);
-/** Columns are `[name, cell of a system]`; the first one names the system. */
+/** A table with a row per system. Columns are `[name, function from a system to its cell]`. */
 function table(columns, systems) {
   const name = system => {
     const i = candidates.indexOf(system);
@@ -95,7 +95,7 @@ function figures() {
 
 /* ---- quality against size and speed ---- */
 
-/** Points with their least and mean cosine over a cost. */
+/** A plot of least and mean cosine against a cost. */
 function tradeOff(title, remark, unit, costOf, baselineCost) {
   const points = candidates.map((c, i) => ({i, name: c.facts.name, cost: costOf(c), cosine: full(c).all.cosine}))
     .filter(point => point.cost != null && point.cosine);
@@ -121,7 +121,7 @@ function tradeOff(title, remark, unit, costOf, baselineCost) {
         line(at - 4, y(cosine.p1), at + 4, y(cosine.p1), {stroke: fill, "stroke-width": 2}),
         make("circle", {cx: at, cy: y(cosine.mean), r: 6, fill, stroke: "var(--panel)", "stroke-width": 1.5}));
       picture.append(explain(mark, `${name}\n${unit}: ${rounded(cost)}\nmean ${similarity(cosine.mean)}\np1 ${similarity(cosine.p1)}\nmin ${similarity(cosine.min)}`));
-      // A name beside its point, lower where another stands there already.
+      // Puts each name beside its point, and lower if another name is already there.
       const end = at > right - 110;
       let height = y(cosine.mean) + 4;
       while (taken.some(([a, h]) => Math.abs(a - at) < 130 && Math.abs(h - height) < 15)) height += 15;
@@ -150,7 +150,7 @@ function histograms() {
   const shown = candidates.map((c, i) => ({c, i})).filter(({c}) => c.histogram);
   if (!shown.length) return;
   const {edges} = shown[0].c.histogram;
-  // Bins from the worst text of all to the best; neighbours of what is empty are left out.
+  // Shows the bins from the worst text to the best one, without empty bins at the ends.
   const used = shown.flatMap(({c}) => c.histogram.counts.flatMap((count, bin) => count ? [bin] : []));
   const low = Math.max(Math.min(...used) - 1, 0), high = Math.min(Math.max(...used) + 1, edges.length);
   const bins = Array.from({length: high - low + 1}, (_, n) => high - n);
@@ -164,7 +164,7 @@ function histograms() {
       const place = bin => left + (high - bin) * step;
       const ticks = bins.flatMap(bin => {
         const power = bin < edges.length ? Math.log10(edges[bin]) : NaN;
-        // An edge is the left end of its bin's left neighbour; whole decades are named.
+        // Labels the edges at whole decades. An edge is the left end of its bin's left neighbour.
         return Math.abs(power - Math.round(power)) < 1e-6 ? [[place(bin), nines(-Math.round(power))]] : [];
       });
       bottomAxis(picture, spaced(ticks, 58), 6, height - 34);
@@ -196,7 +196,7 @@ function histograms() {
 
 /* ---- by dimension ---- */
 
-/** Lines over the widths, one for each candidate, and the baseline's where it has one. */
+/** Lines over the widths, one per candidate, and one for the baseline if it has values. */
 function curves(title, of, kind, baselineOf) {
   const lines = candidates.map((c, i) => ({i, name: c.facts.name, points: of(c).filter(([, value]) => value != null)}));
   const reference = baselineOf ? baselineOf().filter(([, value]) => value != null) : [];
@@ -268,7 +268,7 @@ function groupRows(axis) {
   });
 }
 
-/** A row for each group: least to mean cosine, and neighbours kept, of each candidate. */
+/** A row per group: the least to mean cosine and the neighbours kept, for each candidate. */
 function groups(title, axis) {
   const rows = groupRows(axis);
   if (!rows.length) return null;
@@ -354,7 +354,7 @@ function scored() {
   const change = of => system => system[of] ? cell(signed(system[of].mean), range(system[of].interval, signed)) : cell("");
   if (data.retrieval) {
     const {source, instruction} = data.retrieval;
-    section("Retrieval", `${source}, at full width; ${instruction ? `queries stand behind “${instruction}”` : "queries stand bare"}. The change is paired by query.`,
+    section("Retrieval", `${source}, at full width; ${instruction ? `queries have the instruction “${instruction}”` : "queries have no instruction"}. The change is paired by query.`,
       table([
         ["nDCG@10", score("retrieval", "ndcg_at_10", similarity)], ["Recall@10", score("retrieval", "recall_at_10", share)],
         ["Recall@100", score("retrieval", "recall_at_100", share)], ["MRR@10", score("retrieval", "mrr_at_10", similarity)],
@@ -373,7 +373,7 @@ function scored() {
 function worst() {
   const shown = candidates.map((c, i) => ({c, i})).filter(({c}) => c.worst.length);
   if (!shown.length) return;
-  // First the candidate that has the worst text of all.
+  // Starts with the candidate that has the worst text of all.
   const first = shown.reduce((a, b) => b.c.worst[0].cosine < a.c.worst[0].cosine ? b : a);
   const body = make("tbody");
   const show = ({c}) => body.replaceChildren(...c.worst.map(w => make("tr", {}, make("td", {class: "mono"}, similarity(w.cosine)), cell(w.length),
@@ -397,14 +397,14 @@ function worst() {
 
 function reading() {
   const terms = [
-    ["Cosine", "Of the angle between a text’s vector from the candidate and from the baseline; 1 where they point the same way. p1 is the first percentile."],
+    ["Cosine", "The cosine of the angle between a text’s vectors from the candidate and from the baseline; 1 if they point the same way. p1 is the first percentile."],
     ["Neighbours kept", "The share of a text’s nearest 1, 10 or 100 other texts that candidate and baseline agree on, on average."],
     ["Spearman of all pairs", "Rank correlation of the similarities of every two texts, in the candidate and in the baseline."],
     ["nDCG@10, recall, MRR", "As trec_eval and BEIR define them (Järvelin & Kekäläinen 2002), gains being the judgements themselves."],
     ["Intervals", `Percentile bootstrap (Efron 1979) over texts, queries, pairs or rounds, ${number(data.resamples, "resample")}, seed ${data.seed}.`],
-    ["Speed", "Both systems embed the same texts by turns, the first one changing each round; each text is new each time, so that no cache answers. Latency is that of a text alone."],
-    ["Memory, load", "Growth of the resident set by loading the model and embedding texts with it, in a process of its own; the files being in the page cache. Of the host, not of a GPU."],
-    ["Keys and values", "Of each layer, after norm and rotation; values after one factor per channel, which smoothing moves into the next product."],
+    ["Speed", "Both systems embed the same texts in turns, and they alternate in who starts a round. Every text is new, so that no cache responds. Latency is the time of a single text."],
+    ["Memory, load", "Growth of the resident set by loading the model and embedding texts with it, in a process of its own with the files in the page cache. It is memory of the host, not of a GPU."],
+    ["Keys and values", "The keys and values of each layer, after norm and rotation. Values are compared after one factor per channel, because smoothing moves such factors into the next linear layer."],
   ];
   main.append(make("section", {}, make("details", {class: "panel"}, make("summary", {}, "What the figures mean"),
     make("dl", {}, terms.map(([term, meaning]) => make("div", {}, make("dt", {}, term), make("dd", {}, meaning)))))));

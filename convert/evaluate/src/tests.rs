@@ -214,3 +214,14 @@ fn a_vector_of_the_wrong_width_is_an_error_that_names_the_system() {
     let error = liar.embed(&["text"]).unwrap_err().to_string();
     assert!(error.starts_with("liar: 1 texts gave 1 vectors of 8 dimensions"));
 }
+
+#[test]
+fn a_report_with_the_former_name_of_truncated_is_read() {
+    let systems = ["one", "other"].map(|name| system(name, FakeSystem::each(64, seeded)));
+    let (_, found) = compare(&data(30), &SETTINGS, systems);
+    let text = serde_json::to_string(&found).unwrap();
+    assert!(text.contains("\"truncated\":0"));
+    let former = text.replace("\"truncated\"", "\"cut\"");
+    let read: Candidate = serde_json::from_str(&former).unwrap();
+    assert_eq!(read.truncated, found.truncated);
+}

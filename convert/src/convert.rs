@@ -1,4 +1,4 @@
-//! A conversion from beginning to end.
+//! A conversion from start to finish.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -9,54 +9,55 @@ use lexivec_models::{
 };
 use lexivec_runtime::{Library, truncation};
 
-use crate::calibrate::{self, Calibrated};
+use crate::calibrate::{self, CalibrationInput, CalibrationResult};
 use crate::error::{Error, Result};
-use crate::external;
-use crate::graph::{self, Data, Model, Variant};
-use crate::inputs::Inputs;
+use crate::graph::{self, Variant};
+use crate::input_files::InputFiles;
+use crate::onnx::{InitializerData, OnnxModel};
 use crate::options::ConvertOptions;
-use crate::output::Staging;
 use crate::progress::Progress;
-use crate::records::{digest_of, of_checkpoint, of_written};
-use crate::share::share;
-use crate::verify::{self, Subject, Verifier};
+use crate::verify::{self, VerificationInput, Verifier};
 use crate::weights::{self, Weights};
+use crate::write::external_data;
+use crate::write::file_records::{digest_of, of_checkpoint, of_written};
+use crate::write::output_folder::Staging;
+use crate::write::share_files::share;
 
-/// Where the weights of a model with an adapter are while it is converted; a killed conversion leaves it to the next one to
-/// remove.
+/// The folder, inside the output folder, that holds merged weights while a model with an adapter is converted. If the
+/// conversion is killed, the next one removes it.
 const MERGED: &str = ".merged";
 
-/// What a conversion did.
+/// The result of a conversion.
 #[derive(Debug, Clone)]
-pub struct Report {
+pub struct ConversionReport {
     /// The model directory.
     pub dir: PathBuf,
-    /// Seconds from beginning to end.
+    /// Duration in seconds.
     pub seconds: f64,
-    /// Bytes of graph and weights, linked files included.
+    /// Size of graph and weights in bytes, including linked files.
     pub bytes: u64,
-    /// Whose the weight files are.
+    /// How the weights are stored: in files of the model's own, or the checkpoint's.
     pub weights: WeightStorage,
-    /// How far the model is from float32.
+    /// How close the model's vectors are to float32.
     pub verification: Verification,
-    /// What calibration decided, where there was one.
+    /// The decisions of calibration, if the model was calibrated.
     pub quantization: Option<Quantization>,
-    /// What a user should know about the model.
+    /// Notes for the user, in full sentences.
     pub notes: Vec<String>,
 }
 
-/// Converts a checkpoint into a model directory at `output`, which appears whole or not at all.
+/// Converts a checkpoint into a model directory at `output`, which appears completely or not at all.
 ///
 /// # Errors
-/// See [`Error`]; each names the file, tensor or text.
+/// Every [`Error`] names the file, tensor or text at fault.
 pub fn convert(
     checkpoint: &Checkpoint,
     output: &Path,
     options: &ConvertOptions,
     progress: &dyn Progress,
-) -> Result<Report> {
+) -> Result<ConversionReport> {
     truncation::survive();
-    let inputs = Inputs::snapshot(checkpoint)?;
+    let inputs = InputFiles::snapshot(checkpoint)?;
     let converted = convert_inputs(checkpoint, &inputs, output, options, progress);
     if let Err(error) = &converted
         && !matches!(
@@ -64,7 +65,7 @@ pub fn convert(
             Error::Busy { .. } | Error::Exists { .. } | Error::Interrupted
         )
     {
-        // Whatever went wrong, that is why.
+        // A changed input file explains any failure better than the failure itself.
         inputs.check()?;
     }
     converted
@@ -72,24 +73,25 @@ pub fn convert(
 
 fn convert_inputs(
     checkpoint: &Checkpoint,
-    inputs: &Inputs,
+    inputs: &InputFiles,
     output: &Path,
     options: &ConvertOptions,
     progress: &dyn Progress,
-) -> Result<Report> {
+) -> Result<ConversionReport> {
     let started = Instant::now();
     let truncated = truncation::count();
     options.check(&checkpoint.decoder)?;
     if options.provider.on_gpu() && (options.verify || options.calibration.is_some()) {
-        // A process has one library: the CPU's would leave nothing to verify with. Whoever needs it reports that it is missing.
+        // A process can load only one library. Loading the GPU's now keeps verification from loading the CPU's. If the library
+        // is missing, the code that needs it reports that.
         let _ = Library::load(options.onnxruntime.as_deref(), true);
     }
     let staging = Staging::create(output, options.force)?;
     let dir = staging.dir();
     let variant = options.variant();
-    // Before the work, because what is missing would be found only after it.
+    // Fails before the work starts if the library for verification is missing.
     let verifier = verify::verifier(options)?;
-    // Its weights are those that everything below reads; the digests are of the files that the user has.
+    // Weights are read from the merged checkpoint, but digests are of the user's files.
     let given = checkpoint;
     let merging = dir.join(MERGED);
     let merged = weights::merged(given, &merging, progress)?;
@@ -98,11 +100,11 @@ fn convert_inputs(
     let mut source = None;
     let calibrated = match &options.calibration {
         Some(calibration) if variant.is_quantised() || variant.computes_in_float16() => {
-            // A calibration of integers is kept for the same checkpoint.
+            // The cache of calibrations needs the digest.
             if variant.is_quantised() {
                 source = Some(of_checkpoint(given)?);
             }
-            let subject = calibrate::Subject {
+            let input = CalibrationInput {
                 checkpoint,
                 weights: &weights,
                 digest: &source.as_ref().map(digest_of).unwrap_or_default(),
@@ -110,9 +112,9 @@ fn convert_inputs(
                 scratch: dir,
                 variant,
             };
-            calibrate::calibrate(&subject, calibration, progress)?
+            calibrate::calibrate(&input, calibration, progress)?
         }
-        _ => Calibrated::default(),
+        _ => CalibrationResult::default(),
     };
     let variant = Variant {
         residual: calibrated.residual,
@@ -120,30 +122,30 @@ fn convert_inputs(
     };
     let model = graph::build(
         &checkpoint.decoder,
-        &weights.folded(calibrated.folds.clone()),
+        &weights.with_folding(&calibrated.folding),
         variant,
-        calibrated.products.as_ref(),
+        calibrated.quantized.as_ref(),
     )?;
-    let storage = place_checkpoint_files(&model, checkpoint, dir)?;
-    // Reading the checkpoint for its digest takes one core, writing keeps the others busy.
+    let storage = place_checkpoint_files(&model, checkpoint, &weights, dir)?;
+    // Computing the digest keeps one core busy while the others write.
     let (source, written) = rayon::join(
         || source.map_or_else(|| of_checkpoint(given), Ok),
-        || external::write(model, dir, progress),
+        || external_data::write(model, dir, progress),
     );
     written?;
     let source = source?;
     copy_small_files(checkpoint, dir)?;
     let (verification, known_answer) = match verifier {
         Verifier::On(library, providers) => {
-            let subject = Subject {
+            let input = VerificationInput {
                 checkpoint,
                 weights: &weights,
                 dir,
                 precision: variant.precision,
             };
-            verify::verify(&subject, library, providers, progress)?
+            verify::verify(&input, library, providers, progress)?
         }
-        Verifier::Nobody(reason) => (Verification::Skipped { reason }, None),
+        Verifier::Skipped(reason) => (Verification::Skipped { reason }, None),
     };
     if merged.is_some() {
         fs_err::remove_dir_all(&merging).map_err(|e| ModelError::io(&merging, e))?;
@@ -190,7 +192,7 @@ fn convert_inputs(
         return Err(Error::Interrupted);
     }
     staging.commit()?;
-    Ok(Report {
+    Ok(ConversionReport {
         dir: output.to_path_buf(),
         seconds: started.elapsed().as_secs_f64(),
         bytes: manifest.files.values().map(|f| f.size).sum(),
@@ -201,25 +203,32 @@ fn convert_inputs(
     })
 }
 
-/// Puts the checkpoint's weight files beside a graph that refers to them, and returns how. Of files that were placed in
-/// different ways, the one that a user has to know most about counts.
+/// Places the checkpoint's weight files beside a graph that refers to them, and returns how. If files were placed in
+/// different ways, a copy counts more than a link, and a link more than a clone.
 fn place_checkpoint_files(
-    model: &Model,
+    model: &OnnxModel,
     checkpoint: &Checkpoint,
+    weights: &Weights,
     dir: &Path,
 ) -> Result<WeightStorage> {
-    let referred = model
+    let referred: Vec<_> = model
         .initializers()
         .iter()
-        .any(|i| matches!(i.data, Data::Reference(_)));
-    if !referred {
+        .filter(|i| matches!(i.data, InitializerData::File(_)))
+        .collect();
+    if referred.is_empty() {
         return Ok(WeightStorage::Own);
     }
-    external::check_references(model)?;
+    // An initializer that refers to a file is a single tensor, and has its name.
+    weights.check_finite(
+        referred
+            .iter()
+            .map(|i| (i.name.as_str(), i.shape.as_slice())),
+    )?;
     let mut storage = WeightStorage::Cloned;
     for path in &checkpoint.weights {
         let io = |e| Error::from(ModelError::io(path, e));
-        // A link to a link would not do: ONNX Runtime refuses data that lies outside the model's folder.
+        // Resolves links, because ONNX Runtime rejects data outside the model's folder.
         let real = fs_err::canonicalize(path).map_err(io)?;
         let how = share(&real, &dir.join(path.file_name().unwrap_or_default()))?;
         storage = match (storage, how) {
@@ -243,7 +252,8 @@ fn copy_small_files(checkpoint: &Checkpoint, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies what a file holds, and not its mode: a model that others serve must not be as private as the checkpoint was.
+/// Copies the contents of a file but not its mode, because a model that others serve must be readable even if the checkpoint
+/// was private.
 fn copy_content(from: &Path, to: &Path) -> std::io::Result<()> {
     let (mut from, mut to) = (fs_err::File::open(from)?, fs_err::File::create(to)?);
     std::io::copy(&mut from, &mut to).map(|_| ())

@@ -1,71 +1,68 @@
-//! What can go wrong between a checkpoint and a model directory.
+//! Why a conversion fails.
 //!
-//! Each variant names the file or tensor at fault and what to do about it; the cause is kept as `source`.
+//! Each variant names the file, tensor or text at fault. The `lexivec` program adds which flag helps.
 
 use std::path::PathBuf;
 
 use lexivec_models::{Precision, Target};
 
-/// A failed conversion. Nothing is left at the output path when one is returned.
+/// A failed conversion. Nothing is left at the output path.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The checkpoint's configuration, tokenizer or sentence-transformers files cannot be used, or a file could not
-    /// be read or written.
+    /// The checkpoint's configuration, tokenizer or sentence-transformers files cannot be used, or a file cannot be read or
+    /// written.
     #[error(transparent)]
     Model(#[from] lexivec_models::Error),
-    /// Rescaling for float16 is not exact.
+    /// Rescaling for float16 changed a text's vector.
     #[error(
-        "rescaling the weights for fp16 changed a text's vector (cosine {cosine:.7}): they lie too far apart for float16; convert with `--precision bf16` or `--precision fp32`"
+        "rescaling the weights for float16 changed a text's vector (cosine {cosine:.7}), because the weights span too wide a \
+         range for float16"
     )]
     Rescaling {
-        /// Between the vector before and after.
+        /// The cosine between the vectors before and after.
         cosine: f64,
     },
-    /// A precision, target, layout and form of attention that do not go together.
+    /// The precision, target, layout and form of attention cannot be combined.
     #[error("{precision} with target {target} cannot be written: {reason}")]
     Combination {
         /// The number formats.
         precision: Precision,
         /// The operators.
         target: Target,
-        /// Why, and what to do instead.
+        /// Why, and which combination works.
         reason: &'static str,
     },
-    /// A width is no multiple of the blocks'.
-    #[error(
-        "{field} of config.json is {width}, no multiple of the block size {size}: choose another `--block-size`, or `--precision int8`"
-    )]
+    /// A width of the model is not a multiple of the block size.
+    #[error("{field} of config.json is {width}, which is not a multiple of the block size {size}")]
     BlockSize {
-        /// What the width is.
+        /// The field that states the width.
         field: &'static str,
-        /// In values.
+        /// The width in values.
         width: usize,
-        /// Values of a block.
+        /// Values per block.
         size: usize,
     },
-    /// The written model did not load or run.
+    /// The written model does not load or run.
     #[error(transparent)]
     Runtime(#[from] lexivec_runtime::Error),
-    /// A safetensors file is damaged: cut short, or its header contradicts its size.
+    /// A safetensors file is damaged: truncated, or its header contradicts its size.
     #[error(
-        "{path}: not a readable safetensors file ({source}); it is probably an incomplete download: fetch it again"
+        "{path}: not a readable safetensors file ({source}); probably the download is incomplete: download it again"
     )]
     Safetensors {
         /// The file.
         path: PathBuf,
-        /// What the format's reader found.
+        /// The error of the format's reader.
         source: safetensors::SafeTensorError,
     },
-    /// A file was written into or replaced while it was read.
-    #[error(
-        "{path}: the file was changed while it was converted, so nothing was kept: convert again"
-    )]
+    /// A file was modified or replaced while it was read.
+    #[error("{path}: the file changed during the conversion, so nothing was kept: convert again")]
     Changed {
         /// The file.
         path: PathBuf,
     },
-    /// Zeros were read in place of a mapped file.
+    /// Zeros were read in place of a part of a mapped file.
     #[error(
         "a weight file of {dir} could not be read to its end (it was truncated, or its disk fails), so nothing was kept: convert \
          again"
@@ -74,7 +71,7 @@ pub enum Error {
         /// The checkpoint's folder.
         dir: PathBuf,
     },
-    /// A tensor that the architecture needs is in none of the weight files.
+    /// A tensor of the architecture is missing from the weight files.
     #[error(
         "tensor `{name}` is missing from the weight files of {dir}: config.json and the weights do not belong together, \
          or a shard is missing"
@@ -85,20 +82,20 @@ pub enum Error {
         /// The checkpoint's folder.
         dir: PathBuf,
     },
-    /// The weight files hold tensors that the architecture does not have.
+    /// The weight files hold tensors that the architecture does not use.
     #[error(
-        "{dir}: the weight files hold {count} tensors that config.json has no use for ({names}): config.json and the weights do \
-         not belong together; correct `num_hidden_layers` or the switches of biases, or accept it with `--allow-unused-tensors`"
+        "{dir}: the weight files hold {count} tensors that config.json does not use ({names}), so they probably do not belong \
+         together; look at `num_hidden_layers` and the switches of biases"
     )]
     UnusedTensors {
         /// Some of their names, without prefix.
         names: String,
-        /// How many there are.
+        /// Their number.
         count: usize,
         /// The checkpoint's folder.
         dir: PathBuf,
     },
-    /// An adapter that does not fit its base, or holds more than the matrices of LoRA.
+    /// An adapter does not fit its base, or holds more than LoRA matrices.
     #[error(
         "{path}: {reason}. Or merge the adapter with peft (merge_and_unload), and convert the result"
     )]
@@ -108,17 +105,17 @@ pub enum Error {
         /// What does not fit, and what to do.
         reason: String,
     },
-    /// Two tensors go by one name.
+    /// Two tensors have the same name.
     #[error(
-        "tensor `{name}` is there twice, in {first} and in {second}: with and without the prefix `model.`, or in two shards; \
+        "tensor `{name}` occurs twice, in {first} and in {second}: with and without the prefix `model.`, or in two shards; \
          remove one of them, or download the checkpoint again"
     )]
     TensorTwice {
         /// The tensor's name without prefix.
         name: String,
-        /// The file of the one.
+        /// The file of the first tensor.
         first: PathBuf,
-        /// The file of the other.
+        /// The file of the second tensor.
         second: PathBuf,
     },
     /// A tensor's shape contradicts config.json.
@@ -130,7 +127,7 @@ pub enum Error {
         name: String,
         /// The weight file.
         path: PathBuf,
-        /// The shape stored.
+        /// The stored shape.
         found: Vec<usize>,
         /// The shape that config.json implies.
         expected: Vec<usize>,
@@ -158,23 +155,21 @@ pub enum Error {
         /// The weight file.
         path: PathBuf,
     },
-    /// A weight is finite in the checkpoint and infinite in float16.
-    #[error(
-        "tensor `{name}` holds {value:e}, beyond float16's largest value 65504: convert with `--precision bf16` or fp32"
-    )]
+    /// A weight is too large for float16.
+    #[error("tensor `{name}` holds {value:e}, which exceeds the largest float16 value 65504")]
     Fp16Range {
         /// The tensor's name.
         name: String,
         /// The value of largest magnitude.
         value: f32,
     },
-    /// The output directory is there already.
-    #[error("{path} exists already: choose another `--output`, or replace it with `--force`")]
+    /// The output directory exists already.
+    #[error("{path} exists already")]
     Exists {
         /// The output directory.
         path: PathBuf,
     },
-    /// The output path is something that `--force` must not delete.
+    /// The output path exists and is not a model directory, so it must not be replaced.
     #[error(
         "{path} exists and is not a model directory that lexivec wrote (it has no lexivec.json): remove it yourself"
     )]
@@ -185,34 +180,31 @@ pub enum Error {
     /// Verification found the written model too far from the fp32 graph of the same checkpoint.
     #[error(
         "verification failed: on the probe text {text:?} the {precision} model's cosine to fp32 is {cosine:.6}, below \
-         {floor}; nothing was written. Use a wider precision, or `--no-verify` to keep it regardless"
+         {floor}; nothing was written"
     )]
     Verification {
         /// The precision converted to.
         precision: Precision,
-        /// The probe text, shortened.
+        /// The beginning of the probe text.
         text: String,
         /// Its cosine to the fp32 vector.
         cosine: f64,
-        /// The least cosine that the precision must keep.
+        /// The least cosine that the precision must reach.
         floor: f64,
     },
-    /// Verification met a vector with a NaN or infinite component.
+    /// Verification found a vector with a NaN or infinite component.
     #[error(
         "verification failed: the {precision} model's vector of the probe text {text:?} is not finite (an activation \
-         overflowed); nothing was written. Use `--precision bf16` or fp32, with int8-weight and int4-weight `--compute fp32`; \
-         without `--no-calibration` values that are too large are rescaled"
+         overflowed); nothing was written"
     )]
     NonFiniteOutput {
         /// The precision converted to.
         precision: Precision,
-        /// The probe text, shortened.
+        /// The beginning of the probe text.
         text: String,
     },
-    /// Another conversion writes to the same output path at this moment.
-    #[error(
-        "another conversion is writing {path} at this moment: wait for it, or choose another `--output`"
-    )]
+    /// Another conversion is writing to the same output path.
+    #[error("another conversion is writing {path}")]
     Busy {
         /// The output directory.
         path: PathBuf,
@@ -222,5 +214,5 @@ pub enum Error {
     Interrupted,
 }
 
-/// A conversion's result.
+/// The result of a step of a conversion.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

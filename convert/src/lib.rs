@@ -1,45 +1,65 @@
-//! Checkpoint to ONNX, with no Python.
+//! Checkpoint to ONNX, without Python.
 //!
 //! ```text
-//! safetensors ── weights ──▶ graph (decoder, in a target's operators) ──▶ external (model.onnx + model.onnx.data)
-//!                  │                                                          │
-//!                  └── cast, quantize: piece by piece, on all cores ──────────┘ ──▶ verify ──▶ output (rename)
+//! checkpoint ── weights ──▶ graph (decoder, in a target's operators) ──▶ write (model.onnx + model.onnx.data)
+//!                  │                                                        │
+//!                  └── calibrate, quantized: piece by piece, all cores ─────┘ ──▶ verify ──▶ output folder (rename)
 //! ```
 //!
-//! [`convert()`] is the whole of it; the other items are its arguments and results.
+//! [`convert()`] runs all of it; most other items are its arguments and results. [`Reference`] runs a checkpoint in float32
+//! without converting it.
+//!
+//! | room | what is inside | knows |
+//! |---|---|---|
+//! | `tensor` | element types, casts, 8-bit floats, the source of a tensor's bytes | nothing else |
+//! | `onnx` | ONNX messages and a graph builder | `tensor` |
+//! | `weights` | a checkpoint's tensors, scale folding, LoRA adapters | `tensor` |
+//! | `rounding` | scales and GPTQ for a weight matrix | `tensor` |
+//! | `quantized` | int8, block and 8-bit float weights | `weights`, `rounding` |
+//! | `graph` | the decoder's graph: operators, precisions, layouts | `onnx`, `quantized` |
+//! | `write` | the output folder and its files | `onnx` |
+//! | `calibrate` | which linear layers are quantised, and how | `graph`, `write` |
+//! | `verify` | the check against the float32 reference | all of the above |
+//!
+//! # Example
+//!
+//! ```no_run
+//! use lexivec_convert::{ConvertOptions, Silent, convert};
+//! use lexivec_models::{Checkpoint, Precision};
+//! use lexivec_runtime::Provider;
+//!
+//! let checkpoint = Checkpoint::open("models/nano".as_ref())?;
+//! let options = ConvertOptions::for_provider(Provider::Cpu, Some(Precision::Int8));
+//! let report = convert(&checkpoint, "nano-int8".as_ref(), &options, &Silent)?;
+//! println!("{:.1} MB in {:.1} s", report.bytes as f64 / 1e6, report.seconds);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod blocks;
 mod calibrate;
-mod cast;
-pub mod compare;
 mod convert;
 mod error;
-mod external;
-mod float8;
-mod fold;
 mod graph;
-mod inputs;
-mod late;
-mod likeness;
+mod input_files;
 mod matrix;
+mod onnx;
 mod options;
-mod output;
-mod probes;
+mod probe_texts;
 mod progress;
-mod proto;
-mod quantize;
-mod records;
+mod quantized;
 mod reference;
 mod rounding;
-mod share;
-mod shortened;
+mod similarity;
+mod tensor;
+mod text_preview;
 mod verify;
 mod weights;
+mod write;
 
-pub use calibrate::{Calibration, Goal};
-pub use convert::{Report, convert};
+pub use calibrate::{AccuracyTarget, Calibration};
+pub use convert::{ConversionReport, convert};
 pub use error::{Error, Result};
 pub use options::ConvertOptions;
 pub use progress::{Progress, Silent};
-pub use shortened::shortened;
+pub use reference::Reference;
+pub use text_preview::text_preview;

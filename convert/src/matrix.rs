@@ -1,12 +1,12 @@
-//! Row-major matrices, and the little linear algebra that calibration needs, on all cores.
+//! Row-major matrices, and the linear algebra that calibration needs, on all cores.
 //!
-//! Work is cut into parts whose size does not depend on the number of cores, so that results do not either.
+//! Work is split into parts whose size does not depend on the number of cores, so results do not depend on it either.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder as _, s};
 use rayon::prelude::*;
 
-/// Rows of a result that a core computes together.
+/// Rows of a result that a core computes at a time.
 const PART: usize = 128;
 
 /// A row-major matrix of float32.
@@ -60,7 +60,7 @@ impl Matrix {
                 let mut out = view_mut(&mut out[first..], count, n - first, n);
                 general_mat_mul(1.0, &left.t(), &right, 0.0, &mut out);
             });
-        // What lies below a part of the diagonal is what lies right of it.
+        // The matrix is symmetric: copies what lies right of each diagonal block below it.
         let mut square = view_mut(&mut values, n, n, n);
         for first in (0..n).step_by(PART) {
             let end = (first + PART).min(n);
@@ -97,7 +97,7 @@ impl Matrix {
             .for_each(|row| row.iter_mut().zip(factors).for_each(|(v, f)| *v *= f));
     }
 
-    /// At most `count` rows, evenly spread.
+    /// At most `count` evenly spaced rows.
     pub(crate) fn sample(&self, count: usize) -> Matrix {
         let count = count.min(self.rows);
         let values = (0..count)
@@ -123,8 +123,8 @@ fn view_mut(
         .unwrap_or_else(|_| unreachable!("the rows lie within the slice"))
 }
 
-/// Values of a matrix inside another one, and how far apart its rows begin.
-pub(crate) type Part<'a> = (&'a [f32], usize);
+/// The values of a matrix inside another one, and the distance between the starts of its rows.
+pub(crate) type Submatrix<'a> = (&'a [f32], usize);
 
 /// `out += factor · a · b` for `rows x inner` times `inner x columns`, on one core. The rows of `out` begin `stride`
 /// values apart.
@@ -132,8 +132,8 @@ pub(crate) fn add_product(
     out: &mut [f32],
     stride: usize,
     factor: f32,
-    a: Part<'_>,
-    b: Part<'_>,
+    a: Submatrix<'_>,
+    b: Submatrix<'_>,
     [rows, inner, columns]: [usize; 3],
 ) {
     let mut out = view_mut(out, rows, columns, stride);
@@ -142,9 +142,9 @@ pub(crate) fn add_product(
     general_mat_mul(factor, &a, &b, 1.0, &mut out);
 }
 
-/// The inverse of the lower Cholesky factor of a symmetric positive definite `n x n` matrix, in its place; what is above
-/// the diagonal becomes zero. `None` where the matrix is not positive definite, as far as float32 can tell: it takes half the
-/// memory of float64, of which the widest product of an 8B model would need 1.2 GB.
+/// Replaces a symmetric positive definite `n x n` matrix by the inverse of its lower Cholesky factor, with zeros above the
+/// diagonal. Returns `None` if the matrix is not positive definite to float32 precision. float64 would take 1.2 GB for the
+/// widest linear group of an 8B model.
 pub(crate) fn inverse_cholesky(a: &mut [f32], n: usize) -> Option<()> {
     for start in (0..n).step_by(PART) {
         let end = (start + PART).min(n);
@@ -160,7 +160,7 @@ pub(crate) fn inverse_cholesky(a: &mut [f32], n: usize) -> Option<()> {
     Some(())
 }
 
-/// Right-looking Cholesky: factors these columns, and takes their product from all later ones.
+/// Right-looking Cholesky: factors these columns, and subtracts their product from all later ones.
 fn factor_columns(a: &mut [f32], n: usize, start: usize, end: usize) -> Option<()> {
     let width = end - start;
     for i in start..end {
@@ -186,7 +186,7 @@ fn factor_columns(a: &mut [f32], n: usize, start: usize, end: usize) -> Option<(
             row[j] = (row[j] - dot) / diagonal(j, j);
         }
     });
-    // The panel transposed: what the products read while rows are written.
+    // A transposed copy of the panel, because rows are written while the products read it.
     let later = n - end;
     let mut panel = vec![0f32; width * later];
     for (i, row) in below.chunks_exact(n).enumerate() {
@@ -197,7 +197,7 @@ fn factor_columns(a: &mut [f32], n: usize, start: usize, end: usize) -> Option<(
         .enumerate()
         .for_each(|(part, rows)| {
             let count = rows.len() / n;
-            // Columns up to this part's diagonal; those after it are never read.
+            // Columns up to this part's diagonal. Later ones are never read.
             let columns = part * PART + count;
             let left: Vec<f32> = rows
                 .chunks_exact(n)
@@ -209,7 +209,7 @@ fn factor_columns(a: &mut [f32], n: usize, start: usize, end: usize) -> Option<(
     Some(())
 }
 
-/// Turns rows of a lower factor into rows of its inverse; those above are turned already.
+/// Turns rows of a lower factor into rows of its inverse. The rows above must have been turned already.
 fn invert_rows(a: &mut [f32], n: usize, start: usize, end: usize) {
     let height = end - start;
     let (above, rows) = a.split_at_mut(start * n);
@@ -236,7 +236,7 @@ fn invert_rows(a: &mut [f32], n: usize, start: usize, end: usize) {
         .step_by(PART)
         .map(|first| {
             let width = PART.min(start - first);
-            // Rows of a lower triangle before its column are zero.
+            // In a lower triangle, rows above the column index are zero.
             let inner = start - first;
             let mut product = vec![0f32; height * width];
             let (a, b) = ((&left[first..], start), (&above[first * n + first..], n));
@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_inverse_factor_turns_the_matrix_into_the_identity() {
+    fn the_inverse_factor_times_the_factor_is_the_identity() {
         for n in [1, 5, 128, 300] {
             // A matrix with a known factor: L Lᵀ, L's diagonal dominating.
             let lower = |i: usize, j: usize| match i.cmp(&j) {

@@ -1,49 +1,58 @@
-//! What to convert to, and which combinations of choices there are.
+//! The options of a conversion, and which combinations of them are valid.
 
 use std::path::PathBuf;
 
 use lexivec_models::{Attention, Blocks, Compute, Decoder, GraphForm, Layout, Precision, Target};
 use lexivec_runtime::{Provider, unservable};
 
-use crate::blocks::Format;
 use crate::calibrate::Calibration;
 use crate::error::{Error, Result};
 use crate::graph::Variant;
+use crate::quantized::BlockFormat;
 
-/// What to convert to.
+/// The options of a conversion: execution provider, number formats, operators, calibration and verification.
+///
+/// ```
+/// use lexivec_convert::ConvertOptions;
+/// use lexivec_models::{Precision, Target};
+/// use lexivec_runtime::Provider;
+///
+/// let options = ConvertOptions::for_provider(Provider::Cpu, Some(Precision::Int8));
+/// assert_eq!(options.target, Target::Ort);
+/// ```
 #[derive(Debug, Clone)]
 pub struct ConvertOptions {
-    /// Who will run the model: where it starts on this machine, the result is verified there.
+    /// The execution provider that will run the model. If it starts on this machine, it also verifies the result.
     pub provider: Provider,
     /// Number formats.
     pub precision: Precision,
-    /// Operators: those of one execution provider, or the standard ones alone.
+    /// Operators: those of one execution provider, or only standard ones.
     pub target: Target,
     /// The form of attention, for target `cuda`.
     pub attention: Attention,
     /// The graph's inputs and outputs.
     pub layout: Layout,
-    /// How weights are stored where they alone are integers.
+    /// The weight format of `int8-weight` and `int4-weight`.
     pub blocks: Blocks,
-    /// The texts that decide how a model is quantised, and what is rescaled for fp16; none to round every weight to
-    /// nearest, and to leave all as it is. fp32 and bf16 have no use for it.
+    /// The calibration, which decides how a model is quantised and what is rescaled for float16. `None` rounds every weight to
+    /// nearest and rescales nothing. fp32 and bf16 do not use it.
     pub calibration: Option<Calibration>,
-    /// Whether to hold the result against the float32 graph of the same checkpoint.
+    /// Whether to compare the result with the float32 graph of the same checkpoint.
     pub verify: bool,
     /// Whether to replace a model directory at the output path.
     pub force: bool,
-    /// The GPU that verifies the result, where one does.
+    /// The GPU that verifies the result, if one does.
     pub device: i32,
-    /// The ONNX Runtime library for verification; `None` to look for it.
+    /// The path of ONNX Runtime's library for verification. `None` to look for it.
     pub onnxruntime: Option<PathBuf>,
 }
 
 impl ConvertOptions {
-    /// The conversion that an execution provider serves best in this precision; without one, in the provider's own: fp32 on
-    /// a CPU, which is exact, fp16 on GPUs.
+    /// The options that suit an execution provider best in this precision. Without a precision, chooses fp32 on CPUs, which
+    /// is exact, and fp16 on GPUs.
     ///
-    /// INT8 on CUDA means weights of 8 bits and activations in float16 ([`Precision::Int8Weight`]): CUDA's products of
-    /// integers write 32 bits for every value, which costs more than they save.
+    /// int8 on CUDA means 8-bit weights and float16 activations ([`Precision::Int8Weight`]), because CUDA's integer matrix
+    /// products write 32 bits per value, which costs more than they save.
     #[must_use]
     pub fn for_provider(provider: Provider, precision: Option<Precision>) -> Self {
         let default = match provider {
@@ -82,11 +91,10 @@ impl ConvertOptions {
         }
     }
 
-    /// Refuses combinations that no execution provider could run.
+    /// Rejects combinations that no execution provider can run.
     pub(crate) fn check(&self, decoder: &Decoder) -> Result<()> {
         let variant = self.variant();
-        let padded =
-            "padded graphs are for other tools: convert with `--target standard` or `--target ort`";
+        let padded = "padded graphs are for other tools, which need target `standard` or `ort`";
         let reason = match (self.target, self.layout) {
             (Target::Cuda, Layout::Padded) => Some(padded),
             _ => unservable(self.form()),
@@ -104,13 +112,13 @@ impl ConvertOptions {
         }
     }
 
-    /// What decides who can run the result.
+    /// The properties that decide which execution providers can run the result.
     #[must_use]
     pub fn form(&self) -> GraphForm {
         self.variant().form()
     }
 
-    /// The graph to write, before calibration has its say.
+    /// The graph to write, before calibration adjusts it.
     pub(crate) fn variant(&self) -> Variant {
         Variant {
             precision: self.precision,
@@ -123,8 +131,8 @@ impl ConvertOptions {
     }
 }
 
-/// Whether each row of weights is a whole number of blocks.
-fn check_widths(decoder: &Decoder, format: Format) -> Result<()> {
+/// Checks that every row of weights is a whole number of blocks.
+fn check_widths(decoder: &Decoder, format: BlockFormat) -> Result<()> {
     for (field, width) in [
         ("hidden_size", decoder.hidden_size),
         (

@@ -1,20 +1,20 @@
-//! What a conversion or comparison tells its caller while it runs, and how the caller stops it.
+//! How a conversion or evaluation reports progress to its caller, and how the caller stops it.
 
-/// Receives progress; called from several threads.
+/// Receives progress from several threads.
 pub trait Progress: Sync {
-    /// A stage begins; `total` is its work, 0 where it is not known: bytes of a conversion, texts of a comparison.
+    /// A stage begins. `total` is its amount of work, or 0 if unknown: bytes in a conversion, texts in an evaluation.
     fn stage(&self, _name: &str, _total: u64) {}
-    /// Part of the stage's work is done, in the same unit.
-    fn advance(&self, _bytes: u64) {}
+    /// A part of the stage's work is done, in the same unit.
+    fn advance(&self, _amount: u64) {}
     /// A sentence for the user.
     fn note(&self, _text: &str) {}
-    /// Whether to stop; asked every few megabytes.
+    /// Whether to stop. Called every few megabytes.
     fn cancelled(&self) -> bool {
         false
     }
 }
 
-/// Says nothing and never stops.
+/// Ignores progress and never stops.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

@@ -3,7 +3,6 @@
 //! * [`cli`] has a file per subcommand; each turns its flags into checked settings and calls what does the work.
 //! * [`http`] is the server: one [`configure`](http::configure) for the program and its tests, one table of errors.
 //! * [`embed`] reads texts from files and writes their vectors.
-//! * [`compare`] reads and writes what surrounds the measures of `lexivec compare`.
 //! * [`prefix`] decides what stands before a text, for both.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -11,7 +10,6 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod cli;
-pub mod compare;
 pub mod embed;
 pub mod http;
 mod interrupt;

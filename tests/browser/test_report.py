@@ -75,7 +75,7 @@ def test_the_page_sends_no_requests_and_runs_no_script_in_texts(page):
 
 def test_the_page_shows_the_reports_figures(page, report):
     headings = texts(page, "h2")
-    for heading in ["Size and speed", "Likeness to the baseline", "Quality against cost", "By output dimension", "By layer"]:
+    for heading in ["Size and speed", "Similarity to the baseline", "Quality against cost", "By output dimension", "By layer"]:
         assert heading in headings
     gates = texts(page, ".gate")
     assert gates[0].startswith("✗ --min-cosine 0.99999 int8: 0.99")

@@ -1,4 +1,4 @@
-//! LoRA adapters against peft: alone, beside the weights, and those that cannot be merged.
+//! LoRA adapters, compared with peft: alone, next to the weights of the base, and adapters that cannot be merged.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ fn fixture(name: &str) -> PathBuf {
     project("tests/fixtures/adapters").join(name)
 }
 
-/// A copy of an adapter with the absolute path of its base, and some settings changed.
+/// A copy of an adapter with the absolute path of its base and some changed settings.
 fn adapter(name: &str, changes: &Value) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     copy(&fixture(name), dir.path());
@@ -85,7 +85,7 @@ fn merged_adapters_equal_peft() {
             );
             check(&engine(&dir), cases, least, most);
         }
-        // Nothing is left of the merged weights, and the manifest knows the adapter's files.
+        // The merged weights are deleted, and the manifest lists the adapter's files.
         let names: Vec<_> = fs_err::read_dir(&dir)
             .unwrap()
             .map(|entry| entry.unwrap().file_name())
@@ -124,7 +124,7 @@ fn embed(model: &Path, cache: &Path) -> Output {
     embedding(model, cache).output().unwrap()
 }
 
-/// The program that embeds [`TEXT`], with a cache of its own.
+/// The program with arguments that embed [`TEXT`], using a cache of its own.
 fn embedding(model: &Path, cache: &Path) -> Command {
     let texts = cache.join("texts.txt");
     fs_err::write(&texts, format!("{TEXT}\n")).unwrap();
@@ -155,10 +155,10 @@ fn embeds_as(output: &Output, name: &str) {
 #[test]
 fn the_program_merges_adapters_alone_and_beside_the_weights() {
     let cache = tempfile::tempdir().unwrap();
-    // The base by its absolute path, with a transposition that peft ignores for linear layers.
+    // The base is given by its absolute path. peft ignores the transposition for linear layers.
     let alone = adapter("linear", &json!({"fan_in_fan_out": true}));
     embeds_as(&embed(alone.path(), cache.path()), "linear");
-    // By its path from the adapter's folder.
+    // The base is given relative to the adapter's folder.
     let parent = tempfile::tempdir().unwrap();
     copy(
         &fixture("patterns"),
@@ -169,7 +169,7 @@ fn the_program_merges_adapters_alone_and_beside_the_weights() {
         &embed(&parent.path().join("adapters/patterns"), cache.path()),
         "patterns",
     );
-    // Beside the weights, whatever base it names.
+    // Next to the weights, the named base does not matter.
     let beside = adapter(
         "embedding",
         &json!({"base_model_name_or_path": "some/other"}),
@@ -177,7 +177,7 @@ fn the_program_merges_adapters_alone_and_beside_the_weights() {
     copy(&base(), beside.path());
     embeds_as(&embed(beside.path(), cache.path()), "embedding");
 
-    // Another adapter in its place is another model.
+    // Another adapter in the same place gives another model.
     for name in [CONFIG, WEIGHTS] {
         fs_err::copy(fixture("linear").join(name), beside.path().join(name)).unwrap();
     }
@@ -201,7 +201,7 @@ fn a_base_is_found_in_the_hubs_cache() {
 }
 
 #[test]
-fn adapters_that_cannot_be_merged_are_refused() {
+fn adapters_that_cannot_be_merged_are_rejected() {
     let cache = tempfile::tempdir().unwrap();
     let nowhere = adapter(
         "linear",
@@ -237,7 +237,7 @@ fn adapters_that_cannot_be_merged_are_refused() {
 }
 
 #[test]
-fn compare_takes_the_merged_model() {
+fn compare_uses_the_merged_model() {
     let cache = tempfile::tempdir().unwrap();
     let adapter = adapter("linear", &json!({}));
     let texts = cache.path().join("texts.txt");
@@ -261,6 +261,6 @@ fn compare_takes_the_merged_model() {
     };
     let same = compare(adapter.path());
     assert_eq!(same.status.code(), Some(0), "{}", stderr(&same));
-    // The base alone is another model.
+    // The base alone gives other vectors.
     assert_eq!(compare(&base()).status.code(), Some(1));
 }

@@ -1,4 +1,4 @@
-//! Checkpoint folders as users have them: saved by other releases, beside an export, with weights that do not fit.
+//! Checkpoint folders as users have them: saved by other releases, next to an export, or with weights that do not fit.
 
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -38,7 +38,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The vector that a fixture's golden file has for a text.
+/// The golden vector of a fixture for a text.
 fn golden(family: &str, text: &str) -> Vec<f32> {
     let golden: Value = json("tests/fixtures/tiny/golden.json");
     let cases: Vec<Case> = serde_json::from_value(golden["families"][family].clone()).unwrap();
@@ -48,7 +48,7 @@ fn golden(family: &str, text: &str) -> Vec<f32> {
 
 const TEXT: &str = "cardiac arrest";
 
-/// Embeds [`TEXT`] by the program, with a cache of its own.
+/// Embeds [`TEXT`] with the program, using a cache of its own.
 fn embed(model: &Path, cache: &Path, flags: &[&str]) -> Output {
     let texts = cache.join("texts.txt");
     fs_err::create_dir_all(cache).unwrap();
@@ -113,7 +113,7 @@ fn a_limit_that_sentence_transformers_6_saved_is_kept() {
 fn checkpoint_with_an_older_export() -> TempDir {
     let dir = copy_of("tests/fixtures/tiny/qwen3");
     fs_err::create_dir(dir.path().join("onnx")).unwrap();
-    // Not the export of these weights: another checkpoint's, as a folder has it that was trained further.
+    // The export of another checkpoint, as in a folder whose weights were trained further after the export.
     let export = project("tests/fixtures/padded/states/model.onnx");
     fs_err::copy(export, dir.path().join("onnx/model.onnx")).unwrap();
     let config = dir.path().join("config.json");
@@ -125,7 +125,7 @@ fn checkpoint_with_an_older_export() -> TempDir {
 }
 
 #[test]
-fn weights_go_before_an_export_in_the_same_folder() {
+fn weights_take_precedence_over_an_export_in_the_same_folder() {
     let dir = checkpoint_with_an_older_export();
     let cache = tempfile::tempdir().unwrap();
     let old = golden("qwen3", TEXT);
@@ -180,7 +180,7 @@ fn the_start_line_names_what_is_served_and_what_is_not() {
 }
 
 #[test]
-fn other_weights_of_the_same_size_and_time_are_converted_anew() {
+fn other_weights_of_the_same_size_and_time_are_converted_again() {
     let dir = copy_of("tests/fixtures/tiny/qwen3");
     let cache = tempfile::tempdir().unwrap();
     let weights = dir.path().join("model.safetensors");
@@ -189,7 +189,7 @@ fn other_weights_of_the_same_size_and_time_are_converted_anew() {
 
     let mut bytes = fs_err::read(&weights).unwrap();
     let middle = bytes.len() / 2;
-    // Signs and exponents of bfloat16 numbers move: other finite weights.
+    // Changes signs and exponents of bfloat16 numbers, which gives other finite weights.
     for byte in bytes[middle..middle + 20_000].iter_mut().skip(1).step_by(2) {
         *byte ^= 0x80;
     }
@@ -215,7 +215,7 @@ fn configure(dir: &Path, field: &str, value: impl Into<Value>) {
 }
 
 #[test]
-fn tensors_that_nothing_reads_are_an_error_that_names_them() {
+fn unused_tensors_are_an_error_that_names_them() {
     let cache = tempfile::tempdir().unwrap();
     let shorter = copy_of("tests/fixtures/tiny/qwen3");
     configure(shorter.path(), "num_hidden_layers", 2);
@@ -250,7 +250,7 @@ fn tensors_that_nothing_reads_are_an_error_that_names_them() {
 }
 
 #[test]
-fn weights_in_another_format_are_answered_with_what_to_do() {
+fn weights_in_another_format_are_an_error_that_says_what_to_do() {
     let dir = copy_of("tests/fixtures/tiny/qwen3");
     let weights = dir.path().join("model.safetensors");
     fs_err::rename(weights, dir.path().join("pytorch_model.bin")).unwrap();
@@ -266,7 +266,7 @@ fn weights_in_another_format_are_answered_with_what_to_do() {
 }
 
 #[test]
-fn weights_that_a_model_shares_are_checked_when_it_is_loaded() {
+fn shared_weights_are_checked_when_a_model_is_loaded() {
     let dir = copy_of("tests/fixtures/tiny/qwen3");
     let model = dir.path().join("model");
     let options = lexivec_convert::ConvertOptions {
@@ -276,7 +276,7 @@ fn weights_that_a_model_shares_are_checked_when_it_is_loaded() {
     };
     let checkpoint = Checkpoint::open(dir.path()).unwrap();
     let report = convert(&checkpoint, &model, &options, &Silent).unwrap();
-    // What `cp` does: the file stays, with other contents.
+    // Like `cp`, this keeps the file and replaces its contents.
     let weights = dir.path().join("model.safetensors");
     let mut bytes = fs_err::read(&weights).unwrap();
     *bytes.last_mut().unwrap() ^= 0x80;

@@ -1,4 +1,4 @@
-//! `lexivec compare` as a user runs it: model directories, a checkpoint, a server; reports and exit codes.
+//! Runs `lexivec compare` on model directories, a checkpoint and a server, and checks its reports and exit codes.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::program::lexivec;
 use crate::support::{converted, engine, nano, options, project};
 
-/// Texts in several scripts, one of them twice.
+/// Texts in several scripts, one of which occurs twice.
 const TEXTS: [&str; 18] = [
     "cardiac arrest",
     "心脏骤停",
@@ -36,7 +36,7 @@ const TEXTS: [&str; 18] = [
     "cardiac arrest",
 ];
 
-/// A folder with texts, pairs and a retrieval set, and nano in two precisions.
+/// A folder with texts, pairs, a retrieval set, and nano in some precisions.
 struct Scene {
     dir: TempDir,
 }
@@ -90,7 +90,7 @@ impl Scene {
         self.dir.path().join(name)
     }
 
-    /// `lexivec compare` with few resamples; returns what it said.
+    /// Runs `lexivec compare` with few resamples.
     fn compare(&self, arguments: &[&str]) -> Output {
         lexivec()
             .current_dir(self.dir.path())
@@ -116,8 +116,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Every figure of a report that says how alike two sides are, by its place.
-fn likenesses(candidate: &Value) -> BTreeMap<String, f64> {
+/// Every similarity of two systems in a report, by its place.
+fn similarities(candidate: &Value) -> BTreeMap<String, f64> {
     let mut found = BTreeMap::new();
     let mut add = |place: String, value: &Value| {
         if let Some(value) = value.as_f64() {
@@ -153,7 +153,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_copy_of_a_model_is_exactly_alike_in_every_figure() {
+fn a_copy_of_a_model_is_identical_in_every_figure() {
     let scene = Scene::new(&[Precision::Int8]);
     copy(&scene.path("int8"), &scene.path("copy"));
     let report = scene.report(&[
@@ -177,7 +177,7 @@ fn a_copy_of_a_model_is_exactly_alike_in_every_figure() {
         "0",
     ]);
     let candidate = &report["candidates"][0];
-    let found = likenesses(candidate);
+    let found = similarities(candidate);
     assert!(found.len() > 40, "{found:?}");
     let others: Vec<_> = found.iter().filter(|(_, value)| **value != 1.0).collect();
     assert!(others.is_empty(), "{others:?}");
@@ -203,7 +203,7 @@ fn a_copy_of_a_model_is_exactly_alike_in_every_figure() {
     );
 }
 
-/// What int8 is to keep with default options, on the built-in texts, none of which calibration has seen.
+/// The quality that int8 must keep with default options, on the built-in texts, which calibration does not use.
 #[test]
 fn int8_keeps_nanos_vectors_and_neighbours() {
     let scene = Scene::new(&[Precision::Int8]);
@@ -223,7 +223,7 @@ fn int8_keeps_nanos_vectors_and_neighbours() {
 }
 
 #[test]
-fn precisions_are_held_against_the_checkpoint_and_a_gate_names_the_worst_text() {
+fn precisions_are_compared_with_the_checkpoint_and_a_gate_names_the_worst_text() {
     let scene = Scene::new(&[Precision::Fp16, Precision::Int8]);
     let checkpoint = nano();
     let output = scene.compare(&[
@@ -254,7 +254,7 @@ fn precisions_are_held_against_the_checkpoint_and_a_gate_names_the_worst_text() 
     let report = scene.json("r.json");
     let [fp16, int8] = [&report["candidates"][0], &report["candidates"][1]];
 
-    // What the engine itself says, text by text.
+    // The engine's own vectors, text by text.
     let truth = converted(&checkpoint, &options(Precision::Fp32));
     let quantised = scene.path("int8");
     let engines = [engine(&truth.report.dir), engine(&quantised)];
@@ -302,7 +302,7 @@ fn precisions_are_held_against_the_checkpoint_and_a_gate_names_the_worst_text() 
     let layers = |candidate: &Value| candidate["layers"][5]["value"].as_f64().unwrap();
     assert!(layers(fp16) > 0.0 && layers(fp16) < layers(int8) && layers(int8) < 0.1);
 
-    // Read, not typed.
+    // Facts are read from the manifest and the files.
     let facts = &int8["facts"];
     assert_eq!(
         (&facts["precision"], &facts["width"]),
@@ -316,8 +316,8 @@ fn precisions_are_held_against_the_checkpoint_and_a_gate_names_the_worst_text() 
         .sum();
     assert_eq!(facts["bytes"], bytes);
     assert_eq!(report["baseline"]["facts"]["precision"], "fp32");
-    for side in [&report["baseline"], fp16, int8] {
-        let footprint = &side["facts"]["footprint"];
+    for system in [&report["baseline"], fp16, int8] {
+        let footprint = &system["facts"]["footprint"];
         assert!(
             footprint["loaded_bytes"].as_u64().unwrap() > 1 << 20,
             "{footprint}"
@@ -353,13 +353,13 @@ fn precisions_are_held_against_the_checkpoint_and_a_gate_names_the_worst_text() 
     let (_, data) = html.split_once("id=\"report\">").unwrap();
     let (data, _) = data.split_once("</script>").unwrap();
     assert_eq!(serde_json::from_str::<Value>(data).unwrap(), report);
-    // The name of SVG's elements is no address that anything is fetched from.
+    // The namespace of SVG is a name, not an address from which anything is loaded.
     let addresses =
         html.matches("http").count() - html.matches("http://www.w3.org/2000/svg").count();
     assert_eq!(addresses, html.matches("http-equiv").count());
 }
 
-/// `lexivec serve` on a free port, ended when this is dropped.
+/// `lexivec serve` on a free port, which ends when this is dropped.
 struct Server(Child, String);
 
 impl Server {
@@ -375,7 +375,7 @@ impl Server {
         let address = said
             .filter_map(|line| Some(line.split_once(" at http://")?.1.to_owned()))
             .next();
-        // Somebody has to read on, or the server's next line has nowhere to go.
+        // Keeps reading, because the server would block on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let address = address.expect("the server started");
         let address = address.split_whitespace().next().unwrap();
@@ -391,7 +391,7 @@ impl Drop for Server {
 }
 
 #[test]
-fn a_server_is_a_side_like_another() {
+fn a_server_is_compared_like_a_model() {
     let scene = Scene::new(&[Precision::Fp32]);
     let model = scene.path("fp32");
     let server = Server::start(&[model.to_str().unwrap(), "--api-key", "secret"]);
@@ -419,8 +419,8 @@ fn a_server_is_a_side_like_another() {
         (&"endpoint".into(), &"fp32".into())
     );
     assert_eq!(facts["notes"], Value::Array(Vec::new()), "{facts}");
-    let found = likenesses(candidate);
-    // A server's vectors have been normalised in float32 before they are compared.
+    let found = similarities(candidate);
+    // A server normalises its vectors in float32 before they are compared.
     let far = found
         .iter()
         .find(|(place, value)| place.ends_with("min") && **value < 1.0 - 1e-12);
@@ -446,7 +446,7 @@ fn a_server_is_a_side_like_another() {
 }
 
 #[test]
-fn wrong_usage_is_2_and_what_cannot_be_done_is_1() {
+fn wrong_usage_exits_with_2_and_failures_with_1() {
     let scene = Scene::new(&[]);
     let says = |arguments: &[&str], code: i32, words: &str| {
         let output = scene.compare(arguments);
@@ -504,7 +504,7 @@ fn wrong_usage_is_2_and_what_cannot_be_done_is_1() {
 
 /// `make precision-report` names every precision that a CPU runs.
 #[test]
-fn the_precision_report_leaves_no_precision_out() {
+fn the_precision_report_has_every_precision() {
     let makefile = fs_err::read_to_string(project("Makefile")).unwrap();
     let line = makefile
         .lines()

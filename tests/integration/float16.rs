@@ -1,4 +1,4 @@
-//! What float16 cannot hold is moved into its range, and only that.
+//! Values beyond float16 are moved into its range, and no others.
 
 use std::path::Path;
 
@@ -10,19 +10,26 @@ use crate::quality::{Quality, written};
 use crate::support::{converted, nano, options};
 use crate::weight_only::{INT4, INT8};
 
-const GOAL: Quality = Quality {
+const REQUIRED: Quality = Quality {
     min: 0.9999,
     mean: 0.9999,
 };
 
-/// A checkpoint that overflows in float16 as it is, and not rescaled.
+/// A checkpoint that overflows in float16 unless it is rescaled.
 fn overflows(name: &str, surgery: &Surgery, tolerance: f32, what: &str) {
     let dir = written(name, surgery, tolerance);
-    rescued(name, dir.path(), &options(Precision::Fp16), GOAL, &[what]);
+    rescued(
+        name,
+        dir.path(),
+        &options(Precision::Fp16),
+        REQUIRED,
+        &[what],
+    );
 }
 
-/// Checks that a checkpoint cannot be converted as it is, and with calibration reaches a goal, with notes on `what` was done.
-fn rescued(name: &str, dir: &Path, options: &ConvertOptions, goal: Quality, what: &[&str]) {
+/// Checks that a checkpoint cannot be converted without calibration, and reaches the required quality with it. The notes must
+/// mention every text of `what`.
+fn rescued(name: &str, dir: &Path, options: &ConvertOptions, required: Quality, what: &[&str]) {
     let checkpoint = Checkpoint::open(dir).unwrap();
     let plain = ConvertOptions {
         calibration: None,
@@ -33,7 +40,7 @@ fn rescued(name: &str, dir: &Path, options: &ConvertOptions, goal: Quality, what
     let model = converted(dir, options);
     let quality = Quality::of(&model.report.dir);
     println!("{name} rescaled: {quality:?}");
-    assert!(quality.reaches(goal), "{quality:?}");
+    assert!(quality.reaches(required), "{quality:?}");
     let notes = Manifest::read(&model.report.dir).unwrap().notes;
     println!("{notes:#?}");
     for what in what {
@@ -42,7 +49,7 @@ fn rescued(name: &str, dir: &Path, options: &ConvertOptions, goal: Quality, what
 }
 
 #[test]
-fn products_of_gate_and_up() {
+fn inputs_of_the_down_projection_are_rescaled() {
     overflows(
         "overflowing neurons",
         &Surgery::on(&nano()).overflowing_neurons(),
@@ -52,7 +59,7 @@ fn products_of_gate_and_up() {
 }
 
 #[test]
-fn values() {
+fn values_are_rescaled() {
     overflows(
         "overflowing values",
         &Surgery::on(&nano()).overflowing_values(),
@@ -62,7 +69,7 @@ fn values() {
 }
 
 #[test]
-fn the_residual_stream() {
+fn the_residual_stream_is_rescaled() {
     overflows(
         "large residual",
         &Surgery::on(&nano()).large_residual(),
@@ -72,13 +79,13 @@ fn the_residual_stream() {
 }
 
 #[test]
-fn activations_of_integer_weights() {
+fn activations_of_integer_weights_are_rescaled() {
     let surgery = Surgery::on(&nano())
         .overflowing_neurons()
         .overflowing_values()
         .large_residual();
     let dir = written("overflowing", &surgery, 1e-3);
-    for (precision, goal) in [(Precision::Int8Weight, INT8), (Precision::Int4Weight, INT4)] {
+    for (precision, required) in [(Precision::Int8Weight, INT8), (Precision::Int4Weight, INT4)] {
         let options = ConvertOptions {
             blocks: Blocks {
                 compute: Compute::Fp16,
@@ -87,12 +94,18 @@ fn activations_of_integer_weights() {
             ..options(precision)
         };
         let what = ["mlp.down_proj", "self_attn.o_proj", "residual stream"];
-        rescued(&precision.to_string(), dir.path(), &options, goal, &what);
+        rescued(
+            &precision.to_string(),
+            dir.path(),
+            &options,
+            required,
+            &what,
+        );
     }
 }
 
 #[test]
-fn a_network_that_fits_is_left_alone() {
+fn a_network_that_fits_is_not_rescaled() {
     let plain = ConvertOptions {
         calibration: None,
         ..options(Precision::Fp16)

@@ -1,8 +1,8 @@
-//! INT8 with default options keeps its quality: on nano, and on checkpoints that compute the same but are hard to
-//! quantise, where rounding to nearest fails.
+//! int8 with default options keeps its quality on nano, and on checkpoints that compute the same function but are hard to
+//! quantise: rounding to nearest fails on them.
 
-use lexivec_convert::{Calibration, ConvertOptions, Goal};
-use lexivec_models::{LinearPrecision, Manifest, Precision, Target};
+use lexivec_convert::{AccuracyTarget, Calibration, ConvertOptions};
+use lexivec_models::{LinearPrecision, MANIFEST_FILE, Manifest, Precision, Target};
 use lexivec_runtime::Library;
 use lexivec_tests::surgery::Surgery;
 use ort::session::Session;
@@ -10,22 +10,22 @@ use ort::session::Session;
 use crate::quality::{Quality, hard_case};
 use crate::support::{converted, nano, options, options_for};
 
-const GOAL: Quality = Quality {
+const REQUIRED: Quality = Quality {
     min: 0.995,
     mean: 0.999,
 };
 
-/// A case that rounding to nearest fails.
+/// Checks a case on which rounding to nearest fails.
 fn hard(name: &str, surgery: &Surgery) {
-    let plain = hard_case(name, surgery, Precision::Int8, GOAL);
-    assert!(!plain.reaches(GOAL), "{name} is not hard: {plain:?}");
+    let plain = hard_case(name, surgery, Precision::Int8, REQUIRED);
+    assert!(!plain.reaches(REQUIRED), "{name} is not hard: {plain:?}");
 }
 
 #[test]
 fn nano_keeps_its_vectors() {
     let model = converted(&nano(), &options(Precision::Int8));
     let quality = Quality::of(&model.report.dir);
-    assert!(quality.reaches(GOAL), "{quality:?}");
+    assert!(quality.reaches(REQUIRED), "{quality:?}");
     fuses(&model.report.dir);
 }
 
@@ -43,17 +43,17 @@ fn large_up_and_small_down_are_balanced() {
 }
 
 #[test]
-fn heavy_tails_are_evened_out() {
+fn heavy_tails_are_smoothed() {
     hard("heavy tails", &Surgery::on(&nano()).heavy_tails());
 }
 
 #[test]
-fn massive_tokens_do_not_drown_the_rest() {
+fn massive_activations_do_not_drown_other_tokens() {
     hard("massive tokens", &Surgery::on(&nano()).massive_tokens());
 }
 
 #[test]
-fn a_calibration_is_reproducible_and_kept() {
+fn a_calibration_is_reproducible_and_cached() {
     let cache = tempfile::tempdir().unwrap();
     let kept = ConvertOptions {
         calibration: Some(Calibration {
@@ -67,13 +67,28 @@ fn a_calibration_is_reproducible_and_kept() {
         Manifest::read(&model.report.dir).unwrap().digest()
     };
     let first = digest(&kept);
-    // From the cache, and from the beginning.
+    // Once from the cache, and once from scratch.
     assert_eq!(digest(&kept), first);
     assert_eq!(digest(&options(Precision::Int8)), first);
     assert_eq!(fs_err::read_dir(cache.path()).unwrap().count(), 1);
 }
 
-/// How many nodes of an operator a graph file has: the field of its type is the only one with this tag and text.
+#[test]
+fn a_manifest_with_the_former_names_of_linear_layers_is_read() {
+    let model = converted(&nano(), &options(Precision::Int8));
+    let dir = &model.report.dir;
+    let current = Manifest::read(dir).unwrap();
+    let path = dir.join(MANIFEST_FILE);
+    let text = fs_err::read_to_string(&path).unwrap();
+    assert!(text.contains("\"linear_layers\"") && text.contains("\"sensitivity\""));
+    let former = text
+        .replace("\"linear_layers\"", "\"products\"")
+        .replace("\"sensitivity\"", "\"effect\"");
+    fs_err::write(&path, former).unwrap();
+    assert_eq!(Manifest::read(dir).unwrap(), current);
+}
+
+/// The number of nodes of an operator in a graph file. Only the field of a node's type has this tag and text.
 fn count_of(graph: &[u8], operator: &str) -> usize {
     let field = [
         &[0x22, u8::try_from(operator.len()).unwrap()],
@@ -83,7 +98,7 @@ fn count_of(graph: &[u8], operator: &str) -> usize {
     graph.windows(field.len()).filter(|w| *w == field).count()
 }
 
-/// Checks that ONNX Runtime computes every product of a model's plan with integers.
+/// Checks that ONNX Runtime computes every linear layer of a model's plan with integers.
 fn fuses(dir: &std::path::Path) {
     let library = Library::load(None, false).unwrap();
     let optimized = tempfile::tempdir().unwrap().keep().join("optimized.onnx");
@@ -98,10 +113,10 @@ fn fuses(dir: &std::path::Path) {
     fs_err::remove_dir_all(optimized.parent().unwrap()).unwrap();
     let plan = Manifest::read(dir).unwrap().quantization.unwrap();
     let integer: usize = plan
-        .linear_groups
+        .linear_layers
         .iter()
         .map(|p| {
-            // `q_proj+k_proj+v_proj`: each by itself, on what was quantised once.
+            // The layers of `q_proj+k_proj+v_proj` are separate nodes that share a quantised input.
             let layers = p.name.split('+').count();
             layers
                 * match p.precision {
@@ -116,11 +131,11 @@ fn fuses(dir: &std::path::Path) {
 }
 
 #[test]
-fn a_higher_cosine_is_kept_by_finer_products() {
+fn a_higher_cosine_is_reached_by_finer_linear_layers() {
     for target in [Target::Ort, Target::Standard] {
         let asked = ConvertOptions {
             target,
-            ..options_for(Precision::Int8, Goal::at_least(0.9999))
+            ..options_for(Precision::Int8, AccuracyTarget::at_least(0.9999))
         };
         let model = converted(&nano(), &asked);
         let plan = Manifest::read(&model.report.dir)
@@ -129,7 +144,7 @@ fn a_higher_cosine_is_kept_by_finer_products() {
             .unwrap();
         assert!(plan.min_cosine >= 0.9999, "{plan:?}");
         assert!(
-            plan.linear_groups
+            plan.linear_layers
                 .iter()
                 .any(|p| p.precision == LinearPrecision::Int8x2)
         );

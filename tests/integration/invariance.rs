@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::LazyLock;
 
-use lexivec_convert::Goal;
+use lexivec_convert::AccuracyTarget;
 use lexivec_models::{Manifest, Precision};
 use lexivec_runtime::plan::Plan;
 use lexivec_runtime::{Library, Network, Request, SessionSettings, open_network};
@@ -17,7 +17,7 @@ static INT8: LazyLock<Converted> = LazyLock::new(|| converted(&nano(), &options(
 
 /// With products of two terms.
 static INT8X2: LazyLock<Converted> = LazyLock::new(|| {
-    let finer = options_for(Precision::Int8, Goal::at_least(0.9999));
+    let finer = options_for(Precision::Int8, AccuracyTarget::at_least(0.9999));
     converted(&nano(), &finer)
 });
 static INT4: LazyLock<Converted> =

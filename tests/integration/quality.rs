@@ -1,4 +1,4 @@
-//! How near a quantised model comes to float32: on nano, and on checkpoints that compute the same but are hard to
+//! How close quantised models are to float32, on nano and on checkpoints that compute the same function but are hard to
 //! quantise.
 
 use std::path::Path;
@@ -21,11 +21,11 @@ struct Golden {
 
 static GOLDEN: LazyLock<Golden> = LazyLock::new(|| json("tests/golden/nano.json"));
 
-/// nano's own vectors, in float32.
+/// nano's vectors in float32.
 static TRUTH: LazyLock<Vec<Vec<f32>>> =
     LazyLock::new(|| vectors(&converted(&nano(), &options(Precision::Fp32)).report.dir));
 
-/// The vectors of all golden texts, bare.
+/// The vectors of all golden texts without instructions.
 fn vectors(dir: &Path) -> Vec<Vec<f32>> {
     let requests: Vec<Request<'_>> = GOLDEN
         .cases
@@ -54,12 +54,12 @@ impl Quality {
         }
     }
 
-    pub(crate) fn reaches(self, goal: Self) -> bool {
-        self.min >= goal.min && self.mean >= goal.mean
+    pub(crate) fn reaches(self, required: Self) -> bool {
+        self.min >= required.min && self.mean >= required.mean
     }
 }
 
-/// Writes a checkpoint, and checks that no value of its vectors is further from nano's.
+/// Writes a checkpoint, and checks that its vectors equal nano's up to rounding.
 pub(crate) fn written(name: &str, surgery: &Surgery, tolerance: f32) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     surgery.write(dir.path());
@@ -74,12 +74,12 @@ pub(crate) fn written(name: &str, surgery: &Surgery, tolerance: f32) -> TempDir 
     dir
 }
 
-/// Checks that calibration reaches a goal that rounding to nearest, which is returned, may miss.
+/// Checks that calibration reaches the required quality. Returns the quality of rounding to nearest, which may miss it.
 pub(crate) fn hard_case(
     name: &str,
     surgery: &Surgery,
     precision: Precision,
-    goal: Quality,
+    required: Quality,
 ) -> Quality {
     let dir = written(name, surgery, 2e-5);
     let plain = ConvertOptions {
@@ -92,7 +92,7 @@ pub(crate) fn hard_case(
     let kept = Quality::of(&model.report.dir);
     let plan = model.report.quantization.unwrap();
     let mut formats: Vec<String> = plan
-        .linear_groups
+        .linear_layers
         .iter()
         .map(|p| p.precision.to_string())
         .collect();
@@ -109,6 +109,6 @@ pub(crate) fn hard_case(
         kept.mean,
         counts.join(", ")
     );
-    assert!(kept.reaches(goal), "{name}: {kept:?}");
+    assert!(kept.reaches(required), "{name}: {kept:?}");
     plain
 }

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use lexivec_convert::{Calibration, ConvertOptions, Goal, Report, Silent, convert};
+use lexivec_convert::{
+    AccuracyTarget, Calibration, ConversionReport, ConvertOptions, Silent, convert,
+};
 use lexivec_models::{Checkpoint, Precision, Target};
 use lexivec_runtime::{Engine, EngineOptions, Provider, SessionSettings};
 use serde::Deserialize;
@@ -26,11 +28,11 @@ pub(crate) fn options(precision: Precision) -> ConvertOptions {
     }
 }
 
-/// The same, calibrated for a goal.
-pub(crate) fn options_for(precision: Precision, goal: Goal) -> ConvertOptions {
+/// The same, calibrated for an accuracy target.
+pub(crate) fn options_for(precision: Precision, accuracy_target: AccuracyTarget) -> ConvertOptions {
     ConvertOptions {
         calibration: Some(Calibration {
-            goal: Some(goal),
+            accuracy_target: Some(accuracy_target),
             ..Calibration::default()
         }),
         ..options(precision)
@@ -39,7 +41,7 @@ pub(crate) fn options_for(precision: Precision, goal: Goal) -> ConvertOptions {
 
 /// A converted checkpoint in a folder that goes when this is dropped.
 pub(crate) struct Converted {
-    pub(crate) report: Report,
+    pub(crate) report: ConversionReport,
     _parent: TempDir,
 }
 

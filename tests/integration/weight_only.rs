@@ -1,6 +1,6 @@
-//! Weights alone as integers: their quality with default options, every way of storing them, and what is refused.
+//! Weight-only precisions: their quality with default options, every storage format, and combinations that are rejected.
 
-use lexivec_convert::{ConvertOptions, Error, Goal, Silent, convert};
+use lexivec_convert::{AccuracyTarget, ConvertOptions, Error, Silent, convert};
 use lexivec_models::{Blocks, Checkpoint, Compute, LinearPrecision, Precision, Target};
 use lexivec_tests::surgery::Surgery;
 
@@ -16,15 +16,15 @@ pub(crate) const INT4: Quality = Quality {
     mean: 0.99,
 };
 
-/// Both, on the same checkpoint.
+/// Checks both precisions on the same checkpoint.
 fn hard(name: &str, surgery: &Surgery) {
     hard_case(name, surgery, Precision::Int8Weight, INT8);
     hard_case(name, surgery, Precision::Int4Weight, INT4);
 }
 
 #[test]
-fn nano_keeps_its_vectors_and_every_way_of_storing_them_works() {
-    for (precision, goal) in [(Precision::Int8Weight, INT8), (Precision::Int4Weight, INT4)] {
+fn nano_keeps_its_vectors_in_every_storage_format() {
+    for (precision, required) in [(Precision::Int8Weight, INT8), (Precision::Int4Weight, INT4)] {
         for (size, zero_points, compute) in [
             (32, false, Compute::Fp32),
             (32, true, Compute::Fp16),
@@ -42,13 +42,16 @@ fn nano_keeps_its_vectors_and_every_way_of_storing_them_works() {
             };
             let quality = Quality::of(&converted(&nano(), &options).report.dir);
             println!("{precision} {blocks:?}: {quality:?}");
-            // Larger blocks are coarser: the goal is for the default.
+            // Larger blocks are coarser, and the required quality is that of the default size.
             let wider = size as f64 / 32.0;
-            let goal = Quality {
-                min: 1.0 - (1.0 - goal.min) * wider,
-                mean: 1.0 - (1.0 - goal.mean) * wider,
+            let required = Quality {
+                min: 1.0 - (1.0 - required.min) * wider,
+                mean: 1.0 - (1.0 - required.mean) * wider,
             };
-            assert!(quality.reaches(goal), "{precision} {blocks:?}: {quality:?}");
+            assert!(
+                quality.reaches(required),
+                "{precision} {blocks:?}: {quality:?}"
+            );
         }
     }
 }
@@ -72,17 +75,17 @@ fn heavy_tails() {
 }
 
 #[test]
-fn massive_tokens() {
+fn massive_activations() {
     hard("massive tokens", &Surgery::on(&nano()).massive_tokens());
 }
 
 #[test]
-fn a_cosine_that_is_asked_for_is_kept_by_finer_products() {
-    let options = options_for(Precision::Int4Weight, Goal::at_least(0.997));
+fn a_requested_cosine_is_reached_by_finer_linear_layers() {
+    let options = options_for(Precision::Int4Weight, AccuracyTarget::at_least(0.997));
     let plan = converted(&nano(), &options).report.quantization.unwrap();
     assert!(plan.min_cosine >= 0.997, "{}", plan.min_cosine);
     let count = |p| {
-        plan.linear_groups
+        plan.linear_layers
             .iter()
             .filter(|x| x.precision == p)
             .count()
@@ -91,16 +94,16 @@ fn a_cosine_that_is_asked_for_is_kept_by_finer_products() {
 }
 
 #[test]
-fn no_more_is_spent_than_is_allowed_and_that_is_said() {
+fn the_cost_limit_is_kept_and_a_missed_target_is_noted() {
     let allowed = 300e3;
-    let goal = Goal {
+    let target = AccuracyTarget {
         min_cosine: 0.95,
         mean_cosine: 0.9999,
         cost: allowed,
         floor: 0.5,
     };
-    let convert = |goal| converted(&nano(), &options_for(Precision::Int4Weight, goal));
-    let (asked, least) = (convert(goal), convert(Goal::at_least(0.0)));
+    let convert = |required| converted(&nano(), &options_for(Precision::Int4Weight, required));
+    let (asked, least) = (convert(target), convert(AccuracyTarget::at_least(0.0)));
     let more = asked.report.bytes - least.report.bytes;
     assert!(more > 0 && (more as f64) < allowed * 1.05, "{more}");
     assert!(
@@ -108,19 +111,19 @@ fn no_more_is_spent_than_is_allowed_and_that_is_said() {
             .report
             .notes
             .iter()
-            .any(|n| n.contains("--min-cosine"))
+            .any(|n| n.contains("accuracy target was missed"))
     );
     assert!(
         least
             .report
             .notes
             .iter()
-            .all(|n| !n.contains("--min-cosine"))
+            .all(|n| !n.contains("accuracy target was missed"))
     );
 }
 
 #[test]
-fn what_cannot_be_stored_in_blocks_is_refused() {
+fn formats_that_do_not_fit_blocks_are_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let refused = |options: &ConvertOptions| {
         let checkpoint = Checkpoint::open(&nano()).unwrap();
@@ -142,7 +145,7 @@ fn what_cannot_be_stored_in_blocks_is_refused() {
     };
     let error = refused(&odd).to_string();
     assert!(
-        error.contains("hidden_size") && error.contains("--block-size"),
+        error.contains("hidden_size") && error.contains("block size"),
         "{error}"
     );
 }

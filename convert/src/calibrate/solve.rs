@@ -1,167 +1,39 @@
-//! The best integer weights of one product, from the inputs that calibration saw: how strongly to smooth, which scales,
-//! which codes. What is judged is always the *product's* error, under the arithmetic of the graph.
+//! Solves a linear group: finds the strength of smoothing, the scales and the codes of least error, on the inputs that
+//! calibration saw. The error is always that of the group's *output* under the graph's arithmetic, not that of its weights.
 
-use lexivec_models::{Decoder, LinearPrecision};
+use lexivec_models::Decoder;
 use rayon::prelude::*;
 
-use super::group::Group;
-use crate::blocks::{Format, Step, scales_and_zeros};
-use crate::cast::largest;
-use crate::float8;
+use super::linear_group::LinearGroup;
+use super::rounding_grid::{EncodedWeights, RoundingGrid, Scheme};
 use crate::matrix::Matrix;
-use crate::quantize::{CODE_MAX, code};
-use crate::rounding::{DAMPING, Factor, clipped_scales, gptq, widest_scale};
+use crate::quantized::{LARGEST_CODE, code};
+use crate::rounding::{DAMPING, Factor, gptq};
+use crate::tensor::cast::largest;
 
-/// SmoothQuant's strengths that are tried beside none (arXiv 2211.10438): 0 evens out weights, 1 activations.
+/// Candidate strengths of SmoothQuant (arXiv 2211.10438), besides none: 0 evens out weights, 1 activations.
 const STRENGTHS: [f32; 6] = [0.3, 0.45, 0.55, 0.65, 0.75, 0.85];
 /// Tokens on which strengths are compared.
 const SAMPLE: usize = 384;
-/// The widest range of smoothing factors, either way.
+/// The largest smoothing factor; its inverse is the smallest.
 const WIDEST: f32 = 1e4;
 
-/// How weights become integers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scheme {
-    /// A scale per output channel; activations become integers too, with a scale per row.
-    Channels,
-    /// 8-bit floats with one scale; activations become such floats too, with a scale per row.
-    Float8,
-    /// Blocks; a CPU's activations become integers too, with a scale per row and block.
-    Blocks(Format),
-}
-
-impl Scheme {
-    /// The precisions that a product may have but for float32, coarsest first.
-    pub(super) fn inexact(self) -> &'static [LinearPrecision] {
-        match self {
-            Self::Channels => &[LinearPrecision::Int8, LinearPrecision::Int8x2],
-            Self::Float8 => &[LinearPrecision::Fp8],
-            Self::Blocks(Format { bits: 4, .. }) => {
-                &[LinearPrecision::Int4Weight, LinearPrecision::Int8Weight]
-            }
-            Self::Blocks(_) => &[LinearPrecision::Int8Weight],
-        }
-    }
-}
-
-/// Integer weights of a product.
+/// The quantised weights of a linear group.
 #[derive(Debug, Clone)]
 pub(super) struct Solution {
-    /// The strength chosen and the factor of each input channel.
+    /// The chosen strength and the factor of each input channel.
     pub(super) smoothing: Option<(f32, Vec<f32>)>,
-    pub(super) codes: Codes,
+    pub(super) codes: EncodedWeights,
     pub(super) scales: Vec<f32>,
-    /// Of blocks, packed.
+    /// The packed zero points of blocks.
     pub(super) zeros: Option<Vec<u8>>,
     pub(super) rounding: &'static str,
 }
 
-/// Codes as graphs store them.
-#[derive(Debug, Clone)]
-pub(super) enum Codes {
-    /// `[in, out]`
-    Channels(Vec<i8>),
-    /// `[out, bytes]`
-    Blocks(Vec<u8>),
-    /// `[out, in]`
-    Float8(Vec<u8>),
-}
-
-/// What weights are rounded to.
-enum Grid {
-    Channels(Vec<f32>),
-    /// The scale of all.
-    Float8(f32),
-    /// By rows and blocks.
-    Blocks(Format, Vec<Step>),
-}
-
-impl Grid {
-    /// The grid whose ends are each channel's or block's largest weights.
-    fn widest(scheme: Scheme, weights: &Matrix) -> Self {
-        let rows = weights.values.par_chunks(weights.columns);
-        match scheme {
-            Scheme::Channels => {
-                Self::Channels(rows.map(|row| widest_scale(row, CODE_MAX)).collect())
-            }
-            Scheme::Float8 => Self::Float8(float8::scale_of(largest(&weights.values))),
-            Scheme::Blocks(format) => {
-                let step = |block| format.widest(block);
-                let steps = rows.flat_map_iter(|row| row.chunks(format.size).map(step));
-                Self::Blocks(format, steps.collect())
-            }
-        }
-    }
-
-    /// The grid of least error for inputs of this importance.
-    fn best(scheme: Scheme, weights: &Matrix, importance: &[f32]) -> Self {
-        match scheme {
-            Scheme::Channels => Self::Channels(clipped_scales(weights, importance, CODE_MAX)),
-            // Steps grow with the values: a narrower range would round none of them more finely.
-            Scheme::Float8 => Self::widest(scheme, weights),
-            Scheme::Blocks(format) => {
-                let rows = weights.values.par_chunks(weights.columns);
-                let steps = rows.flat_map_iter(|row| format.fit_row(row, importance));
-                Self::Blocks(format, steps.collect())
-            }
-        }
-    }
-
-    /// What `w` is rounded to, the weight of input channel `input` of `inputs`.
-    fn nearest(&self, output: usize, input: usize, inputs: usize, w: f32) -> f32 {
-        match self {
-            Self::Channels(scales) => f32::from(code(w / scales[output])) * scales[output],
-            Self::Float8(scale) => float8::decode(float8::encode(w / scale)) * scale,
-            Self::Blocks(format, steps) => {
-                let step = steps[output * format.blocks(inputs) + input / format.size];
-                format.nearest(step, w)
-            }
-        }
-    }
-
-    /// Every weight rounded to nearest.
-    fn round(&self, weights: &Matrix) -> Matrix {
-        let mut rounded = weights.clone();
-        let inputs = weights.columns;
-        let rows = rounded.values.par_chunks_mut(inputs).enumerate();
-        rows.for_each(|(output, row)| {
-            for (input, w) in row.iter_mut().enumerate() {
-                *w = self.nearest(output, input, inputs, *w);
-            }
-        });
-        rounded
-    }
-
-    /// Codes, scales and zero points of weights that lie on the grid.
-    fn encode(self, rounded: &Matrix) -> (Codes, Vec<f32>, Option<Vec<u8>>) {
-        match self {
-            Self::Channels(scales) => (Codes::Channels(codes(rounded, &scales)), scales, None),
-            Self::Float8(scale) => {
-                let code = |w: &f32| float8::encode(w / scale);
-                let codes = rounded.values.par_iter().map(code).collect();
-                (Codes::Float8(codes), vec![scale], None)
-            }
-            Self::Blocks(format, steps) => {
-                let inputs = rounded.columns;
-                let rows = rounded.values.par_chunks(inputs);
-                let rows = rows.zip(steps.par_chunks(format.blocks(inputs)));
-                let packed = rows.flat_map_iter(|(row, steps)| {
-                    let mut packed = Vec::with_capacity(format.row_bytes(inputs));
-                    format.pack_row(row, steps, &mut packed);
-                    packed
-                });
-                let packed = packed.collect();
-                let (scales, zeros) = scales_and_zeros(format, inputs, &steps);
-                (Codes::Blocks(packed), scales, zeros)
-            }
-        }
-    }
-}
-
-/// Solves a product for the inputs `[tokens, in]` and weights `[out, in]`, neither of which is kept: the widest product of
-/// a 4B model and its Hessian leave no room for copies.
+/// Solves a linear group for inputs `[tokens, in]` and weights `[out, in]`. It takes both by value, because the widest group
+/// of a 4B model and its Hessian leave no memory for copies.
 pub(super) fn solve(
-    group: Group,
+    group: LinearGroup,
     d: &Decoder,
     scheme: Scheme,
     mut inputs: Matrix,
@@ -170,7 +42,7 @@ pub(super) fn solve(
     let sample = inputs.sample(SAMPLE);
     let expected = sample.times_transposed(&weights);
     let widths = group.outputs(d);
-    // Values of a row of activations that share a scale.
+    // The number of consecutive activations that share a scale.
     let together = match scheme {
         Scheme::Channels | Scheme::Float8 => inputs.columns,
         Scheme::Blocks(format) => format.size,
@@ -178,7 +50,7 @@ pub(super) fn solve(
     let judge = |smoothing: &[f32]| {
         let inverse: Vec<f32> = smoothing.iter().map(|s| 1.0 / s).collect();
         let smooth = weights.scaled_columns(smoothing);
-        let rounded = Grid::widest(scheme, &smooth).round(&smooth);
+        let rounded = RoundingGrid::widest(scheme, &smooth).round(&smooth);
         let seen = quantized_rows(sample.scaled_columns(&inverse), together);
         error(&expected, &seen.times_transposed(&rounded), &widths)
     };
@@ -187,7 +59,7 @@ pub(super) fn solve(
     group.tie(d, &mut maxima, f32::max);
     group.tie(d, &mut reach, f32::max);
     let plain = vec![1f32; inputs.columns];
-    // Floats are as precise for small values as for large ones: there is nothing to even out.
+    // Floats are as precise for small values as for large ones, so smoothing gains nothing.
     let strengths: &[f32] = match scheme {
         Scheme::Float8 => &[],
         Scheme::Channels | Scheme::Blocks(_) => &STRENGTHS,
@@ -217,7 +89,7 @@ pub(super) fn solve(
     }
 }
 
-/// Factors of the input channels: `|x|^strength / |w|^(1 - strength)`, around 1.
+/// The smoothing factors of input channels: `|x|^strength / |w|^(1 - strength)`, with a geometric mean of 1.
 fn smoothing(activations: &[f32], weights: &[f32], strength: f32) -> Vec<f32> {
     let floor =
         |values: &[f32]| values.iter().fold(0f32, |m, v| m.max(*v)) * 1e-5 + f32::MIN_POSITIVE;
@@ -233,12 +105,16 @@ fn smoothing(activations: &[f32], weights: &[f32], strength: f32) -> Vec<f32> {
         .collect()
 }
 
-/// A grid, and the weights rounded to it, of least error on these inputs.
-fn rounded(scheme: Scheme, weights: &Matrix, inputs: &Matrix) -> (Grid, Matrix, &'static str) {
+/// The grid and the weights rounded to it that have the least error on these inputs.
+fn rounded(
+    scheme: Scheme,
+    weights: &Matrix,
+    inputs: &Matrix,
+) -> (RoundingGrid, Matrix, &'static str) {
     let hessian = inputs.gram();
     let n = hessian.columns;
     let importance: Vec<f32> = (0..n).map(|i| hessian.values[i * n + i]).collect();
-    let grid = Grid::best(scheme, weights, &importance);
+    let grid = RoundingGrid::best(scheme, weights, &importance);
     let dampings = [DAMPING, 10.0 * DAMPING];
     let Some(factor) = dampings.iter().find_map(|d| Factor::new(&hessian, *d)) else {
         let nearest = grid.round(weights);
@@ -251,17 +127,18 @@ fn rounded(scheme: Scheme, weights: &Matrix, inputs: &Matrix) -> (Grid, Matrix, 
     (grid, better, "gptq")
 }
 
-/// Activations as the graph quantises them: so many values of a row `together` in 127 steps of their largest magnitude.
+/// Activations as the graph quantises them: each run of `together` values in 127 steps of their largest magnitude.
 fn quantized_rows(mut rows: Matrix, together: usize) -> Matrix {
     rows.values.par_chunks_mut(together).for_each(|row| {
         let largest = largest(row).max(f32::MIN_POSITIVE);
-        row.iter_mut()
-            .for_each(|v| *v = f32::from(code(*v / largest * CODE_MAX)) / CODE_MAX * largest);
+        row.iter_mut().for_each(|v| {
+            *v = f32::from(code(*v / largest * LARGEST_CODE)) / LARGEST_CODE * largest
+        });
     });
     rows
 }
 
-/// Rows of one length, so that a massive token counts like any other.
+/// Scales rows to the same length, so that a massive activation counts like any other token.
 fn even_rows(mut rows: Matrix) -> Matrix {
     let columns = rows.columns;
     rows.values.par_chunks_mut(columns).for_each(|row| {
@@ -276,8 +153,8 @@ fn even_rows(mut rows: Matrix) -> Matrix {
     rows
 }
 
-/// The mean, over tokens and linear layers (`widths` outputs each), of the square error relative to the output's
-/// square, with a floor for outputs that are next to nothing.
+/// The mean over tokens and linear layers (`widths` outputs each) of the squared error relative to the squared output, with a
+/// floor for outputs close to zero.
 fn error(expected: &Matrix, found: &Matrix, widths: &[usize]) -> f64 {
     let square = |row: &[f32]| row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
     let mut total = 0.0;
@@ -298,22 +175,4 @@ fn error(expected: &Matrix, found: &Matrix, widths: &[usize]) -> f64 {
         first += width;
     }
     total / (expected.rows * widths.len()) as f64
-}
-
-/// Codes of weights that are multiples of their scales, transposed to `[in, out]`.
-fn codes(rounded: &Matrix, scales: &[f32]) -> Vec<i8> {
-    let (outputs, inputs) = (rounded.rows, rounded.columns);
-    let mut codes = vec![0i8; outputs * inputs];
-    // Pieces of a few rows keep reads and writes within the cache.
-    codes
-        .par_chunks_mut(outputs * 16)
-        .enumerate()
-        .for_each(|(part, out)| {
-            for (o, scale) in scales.iter().enumerate() {
-                for (k, row) in out.chunks_mut(outputs).enumerate() {
-                    row[o] = code(rounded.values[o * inputs + part * 16 + k] / scale);
-                }
-            }
-        });
-    codes
 }

@@ -9,23 +9,23 @@
 //!   rms_norm(x)
 //! ```
 //!
-//! The network works on *rows*, one per token, whoever they belong to; only attention needs to know which rows form
-//! a sequence, and asks [`Wiring`] for it.
+//! The network works on *rows*, one per token. Only attention needs to know which rows form a sequence, and [`Wiring`]
+//! tells it.
 
 use lexivec_models::Decoder;
 
-use super::builder::Value;
 use super::dialect::{Heads, Lengths, RotaryTables};
-use super::layout::Wiring;
-use super::linear::{Origin, Projection};
+use super::linear::{InputOrigin, Projection};
 use super::ops::Ops;
+use super::wiring::Wiring;
 use crate::error::Result;
+use crate::onnx::Value;
 
-/// What every layer needs and the graph computes once.
+/// Values that all layers share; the graph computes them once.
 struct Shared<'a> {
     decoder: &'a Decoder,
     wiring: &'a Wiring,
-    /// `[rows, 1]`; none where attention rotates inside.
+    /// `[rows, 1]`; [`Value::none`] if attention applies rotary embeddings itself.
     positions: Value,
     rotary: RotaryTables,
     lengths: Option<Lengths>,
@@ -52,8 +52,8 @@ impl<'a> Shared<'a> {
     }
 }
 
-/// Builds the network over the rows `ids`; returns the final-norm states in float32: of every row, or, where the
-/// wiring selects them, of each sequence's last.
+/// Builds the network over the rows `ids`. Returns hidden states after the final norm, in float32: those of every row, or
+/// of each sequence's last row if the wiring selects it.
 pub(super) fn build(ops: &mut Ops<'_>, decoder: &Decoder, wiring: &Wiring) -> Result<Value> {
     let d = decoder;
     let shared = Shared::new(ops, d, wiring);
@@ -65,7 +65,7 @@ pub(super) fn build(ops: &mut Ops<'_>, decoder: &Decoder, wiring: &Wiring) -> Re
         let last = layer + 1 == d.layers;
         x = attention(ops, &shared, layer, &x)?;
         if last {
-            // The layers below needed every row; from here on only what is returned is computed.
+            // No later layer reads the other rows.
             (x, residual) = wiring.select_last(ops, x, residual);
         } else {
             x = wiring.to_rows(ops, x);
@@ -80,10 +80,10 @@ pub(super) fn build(ops: &mut Ops<'_>, decoder: &Decoder, wiring: &Wiring) -> Re
         (x, residual) =
             ops.add_rms_norm(&x, &residual, &norm_name(layer + 1), d.hidden_size, epsilon)?;
     }
-    unreachable!("a decoder has at least one layer, as its configuration was checked")
+    unreachable!("the configuration was checked: a decoder has at least one layer")
 }
 
-/// One layer by itself: residual rows in, residual rows out.
+/// Builds a single layer: residual rows in, residual rows out.
 pub(super) fn layer(
     ops: &mut Ops<'_>,
     decoder: &Decoder,
@@ -105,7 +105,7 @@ pub(super) fn layer(
     Ok(ops.graph.op("Add", &[&residual, &x], &[]))
 }
 
-/// The epsilon of norms that read the residual stream: it scales as the stream's square.
+/// The epsilon of norms that read the residual stream. It scales with the square of the stream.
 fn residual_epsilon(ops: &Ops<'_>, d: &Decoder) -> f64 {
     d.rms_norm_eps * f64::from(ops.style.residual).powi(2)
 }
@@ -132,7 +132,7 @@ fn attention(ops: &mut Ops<'_>, shared: &Shared<'_>, layer: usize, x: &Value) ->
         projection("k_proj", kv_width),
         projection("v_proj", kv_width),
     ];
-    let origin = Origin::Norm(norm_name(layer));
+    let origin = InputOrigin::Norm(norm_name(layer));
     let counts = Heads {
         query: d.heads,
         key_value: d.kv_heads,
@@ -168,7 +168,7 @@ fn attention(ops: &mut Ops<'_>, shared: &Shared<'_>, layer: usize, x: &Value) ->
     Ok(ops.graph.op("Reshape", &[&y, &flat], &[]))
 }
 
-/// The weights of the query's and the key's norm, which Qwen3 alone has.
+/// The weights of the query and key norms, which only Qwen3 has.
 fn qk_norms(ops: &mut Ops<'_>, d: &Decoder, layer: usize) -> Result<Option<[Value; 2]>> {
     if !d.qk_norm {
         return Ok(None);
@@ -181,7 +181,7 @@ fn qk_norm_name(layer: usize, norm: &str) -> String {
     format!("layers.{layer}.self_attn.{norm}.weight")
 }
 
-/// Normalises (Qwen3 alone does) and rotates the heads of a query or key.
+/// Normalises the heads of a query or key, in Qwen3, and applies rotary embeddings.
 fn heads(
     ops: &mut Ops<'_>,
     shared: &Shared<'_>,
@@ -222,7 +222,7 @@ fn mlp(ops: &mut Ops<'_>, d: &Decoder, layer: usize, x: &Value) -> Result<Value>
         projection("gate_proj", d.intermediate_size),
         projection("up_proj", d.intermediate_size),
     ];
-    let origin = Origin::Norm(post_norm_name(layer));
+    let origin = InputOrigin::Norm(post_norm_name(layer));
     let gate_up = ops.project(x, d.hidden_size, &origin, &layers)?;
     let y = ops.silu_mul(&gate_up[0], &gate_up[1]);
     ops.linear(

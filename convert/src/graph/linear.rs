@@ -1,14 +1,16 @@
-//! Linear layers, by themselves or stacked, in floats or in integers.
+//! Linear layers, alone or stacked, in every arithmetic.
+//!
+//! Layers that read the same input (query, key and value; gate and up) form a *linear group*, which is quantised as a whole.
+//! The operators of quantised arithmetic are in [`super::integer_linear`] and [`super::float8_linear`].
 
-use super::builder::{Attribute, DType, Value};
-use super::ops::{Linears, Ops, WeightSource, stacked_name};
-use crate::blocks::BlockQuantized;
+use super::ops::{ActivationHook, LinearArithmetic, Ops, WeightSource, stacked_name};
 use crate::error::Result;
-use crate::float8::Float8;
-use crate::quantize::{Product, Quantized};
+use crate::onnx::{Attribute, Value};
+use crate::quantized::{BlockWeights, Float8Weights, Int8Weights, QuantizedLinear};
+use crate::tensor::DType;
 use crate::weights::Tensor;
 
-/// One linear layer: `y = x Wᵀ (+ b)` with W stored `[outputs, inputs]`, as checkpoints store it.
+/// A linear layer: `y = x Wᵀ (+ b)`, with W stored `[outputs, inputs]` as in checkpoints.
 #[derive(Debug, Clone)]
 pub(super) struct Projection {
     /// The tensor's name without `.weight`.
@@ -17,53 +19,53 @@ pub(super) struct Projection {
     pub(super) bias: bool,
 }
 
-/// What computes the input of a linear layer.
+/// Which operation computes the input of a linear layer.
 #[derive(Debug, Clone)]
-pub(super) enum Origin {
+pub(super) enum InputOrigin {
     /// The norm with these weights.
     Norm(String),
-    /// Anything else.
-    Product,
+    /// Any other operation.
+    Other,
 }
 
 impl Ops<'_> {
-    /// Applies several linear layers to the same input, which is quantised once: as one product whose parts are split
-    /// afterwards where the dialect [stacks](super::dialect::Dialect::stacks) layers, or each by itself.
+    /// Applies the layers of a linear group. If the dialect [stacks](super::dialect::Dialect::stacks) layers, one matrix
+    /// product computes all of them and its result is split. A quantised group quantises its input once either way.
     pub(super) fn project(
         &mut self,
         x: &Value,
         inputs: usize,
-        origin: &Origin,
+        origin: &InputOrigin,
         layers: &[Projection],
     ) -> Result<Vec<Value>> {
         let stacked = self.style.dialect.stacks(self.style.compute);
         let together = if stacked { layers.len() } else { 1 };
-        let products = self.products(x, inputs, origin, layers, together)?;
+        let outputs = self.linear_group(x, inputs, origin, layers, together)?;
         let widths: Vec<usize> = layers.iter().map(|l| l.outputs).collect();
-        Ok(match products.as_slice() {
+        Ok(match outputs.as_slice() {
             [stacked] => self.graph.split(stacked, &widths),
-            _ => products,
+            _ => outputs,
         })
     }
 
-    /// Applies several linear layers to the same input as one product, their outputs side by side.
+    /// Applies the layers of a linear group as one matrix product, with their outputs side by side.
     pub(super) fn project_stacked(
         &mut self,
         x: &Value,
         inputs: usize,
-        origin: &Origin,
+        origin: &InputOrigin,
         layers: &[Projection],
     ) -> Result<Value> {
-        let mut products = self.products(x, inputs, origin, layers, layers.len())?;
-        Ok(products.swap_remove(0))
+        let mut outputs = self.linear_group(x, inputs, origin, layers, layers.len())?;
+        Ok(outputs.swap_remove(0))
     }
 
-    /// The products of layers of which so many are stacked.
-    fn products(
+    /// Applies the layers of a linear group, with `together` of them stacked in each matrix product.
+    fn linear_group(
         &mut self,
         x: &Value,
         inputs: usize,
-        origin: &Origin,
+        origin: &InputOrigin,
         layers: &[Projection],
         together: usize,
     ) -> Result<Vec<Value>> {
@@ -82,19 +84,25 @@ impl Ops<'_> {
             }
         }
         let name = stacked_name(&weights);
-        self.taps.push((name.clone(), x.clone(), inputs));
+        self.hooks.push(ActivationHook {
+            linear: name.clone(),
+            input: x.clone(),
+            width: inputs,
+        });
         let quantized = match self.style.linears {
-            Linears::Float => None,
-            Linears::Int8 => {
-                let quantized = Quantized::round_to_nearest(weights.clone())?;
-                Some(Product::Int8(quantized.into()))
+            LinearArithmetic::Float => None,
+            LinearArithmetic::Int8 => {
+                let quantized = Int8Weights::round_to_nearest(weights.clone())?;
+                Some(QuantizedLinear::Int8(quantized.into()))
             }
-            Linears::Float8 => {
-                let weights = Float8::round_to_nearest(weights.clone())?;
-                Some(Product::Float8(weights.into()))
+            LinearArithmetic::Float8 => {
+                let weights = Float8Weights::round_to_nearest(weights.clone())?;
+                Some(QuantizedLinear::Float8(weights.into()))
             }
-            Linears::Blocks(format) => Some(Product::NearestBlocks(format)),
-            Linears::Planned(products) => products.get(&name).cloned(),
+            LinearArithmetic::Blocks(format) => {
+                Some(QuantizedLinear::BlocksRoundedToNearest(format))
+            }
+            LinearArithmetic::Calibrated(quantized) => quantized.get(&name).cloned(),
         };
         let widths: Vec<usize> = layers.iter().map(|l| l.outputs).collect();
         let rows: Vec<usize> = widths.chunks(together).map(|w| w.iter().sum()).collect();
@@ -104,63 +112,65 @@ impl Ops<'_> {
             .collect();
         let stacks: Vec<&[Tensor]> = weights.chunks(together).collect();
         let names = stacks.iter().map(|w| stacked_name(w));
-        let products = match quantized {
-            Some(Product::Int8(codes)) => {
+        let outputs = match quantized {
+            Some(QuantizedLinear::Int8(codes)) => {
                 let parts = names.zip(codes.split(&rows)).collect();
-                self.int8_products(x, parts, 1)
+                self.int8_linears(x, parts, 1)
             }
-            Some(Product::Int8x2(codes)) => {
+            Some(QuantizedLinear::Int8x2(codes)) => {
                 let parts = names.zip(codes.split(&rows)).collect();
-                self.int8_products(x, parts, 2)
+                self.int8_linears(x, parts, 2)
             }
-            Some(Product::Blocks(codes)) => {
+            Some(QuantizedLinear::Blocks(codes)) => {
                 let parts = names.zip(codes.split(&rows)).collect();
-                self.block_products(x, parts)
+                self.block_linears(x, parts)
             }
-            Some(Product::Float8(codes)) => {
+            Some(QuantizedLinear::Float8(codes)) => {
                 let parts = names.zip(codes.split(&rows)).collect();
-                self.float8_products(x, inputs, origin, parts)?
+                self.float8_linears(x, inputs, origin, parts)?
             }
-            Some(Product::NearestBlocks(format)) => {
-                let codes = BlockQuantized::round_to_nearest(weights.clone(), format)?;
+            Some(QuantizedLinear::BlocksRoundedToNearest(format)) => {
+                let codes = BlockWeights::round_to_nearest(weights.clone(), format)?;
                 let parts = names.zip(codes.split(&rows)).collect();
-                self.block_products(x, parts)
+                self.block_linears(x, parts)
             }
             None => {
                 let mut biases = biases.into_iter();
-                let product = |w: &&[Tensor]| {
+                let linear = |w: &&[Tensor]| {
                     let weight = self.float_weight(x, w.to_vec());
                     self.gemm(x, &weight, biases.next())
                 };
-                return Ok(stacks.iter().map(product).collect());
+                return Ok(stacks.iter().map(linear).collect());
             }
         };
         Ok(match biases.is_empty() {
-            true => products,
-            false => products
+            true => outputs,
+            false => outputs
                 .iter()
                 .zip(&biases)
-                .map(|(product, bias)| self.graph.op("Add", &[product, bias], &[]))
+                .map(|(output, bias)| self.graph.op("Add", &[output, bias], &[]))
                 .collect(),
         })
     }
 
-    /// The weights of a product that computes in floats.
+    /// The weights of a linear layer that computes in floats.
     fn float_weight(&mut self, x: &Value, mut weights: Vec<Tensor>) -> Value {
         match (self.style.source, self.style.linears, weights.len()) {
             (WeightSource::Checkpoint, _, 1) => self.constant_after(x, weights.swap_remove(0)),
-            (WeightSource::Own, Linears::Planned(_), _) => self.narrow_constant(weights),
+            (WeightSource::Own, LinearArithmetic::Calibrated(_), _) => {
+                self.narrow_constant(weights)
+            }
             _ => self.constant(weights),
         }
     }
 
-    /// One linear layer.
+    /// Applies a linear layer that shares its input with no other.
     pub(super) fn linear(&mut self, x: &Value, inputs: usize, layer: Projection) -> Result<Value> {
-        let mut products = self.project(x, inputs, &Origin::Product, &[layer])?;
-        Ok(products.swap_remove(0))
+        let mut outputs = self.project(x, inputs, &InputOrigin::Other, &[layer])?;
+        Ok(outputs.swap_remove(0))
     }
 
-    /// `Gemm` with the weight transposed: rows of the checkpoint are used as they are, without a transposed copy.
+    /// `Gemm` with a transposed weight, so that the checkpoint's rows need no transposed copy.
     fn gemm(&mut self, x: &Value, weight: &Value, bias: Option<Value>) -> Value {
         let trans = [("transB", Attribute::Int(1))];
         match bias {
@@ -169,16 +179,16 @@ impl Ops<'_> {
         }
     }
 
-    /// Weights that a quantised graph keeps as floats: in the checkpoint's type, which halves their file, and widened
-    /// when the model is loaded. Folded ones have values that only float32 holds.
+    /// The float weights of a quantised graph. They keep the checkpoint's type, which halves their file, and are widened when
+    /// the model is loaded. Folded weights are stored in the compute type, because their values need its precision.
     fn narrow_constant(&mut self, tensors: Vec<Tensor>) -> Value {
         let compute = self.style.compute;
         let stored = match tensors.split_first() {
             Some((first, rest))
-                if tensors.iter().all(|t| t.fold.is_none())
-                    && rest.iter().all(|t| t.stored == first.stored) =>
+                if tensors.iter().all(|t| !t.is_folded())
+                    && rest.iter().all(|t| t.float_type == first.float_type) =>
             {
-                first.stored.into()
+                first.float_type.into()
             }
             _ => compute,
         };
@@ -187,12 +197,12 @@ impl Ops<'_> {
         self.cast(value, stored, compute)
     }
 
-    /// A weight in the checkpoint's file, widened only once `x` is there. A cast that depends on constants alone may run
-    /// before everything else, and then all widened weights would be in memory at once; here the weight's shape takes a
-    /// detour over the shape of `x`.
+    /// A weight in the checkpoint's file, which the graph widens only after it has computed `x`. ONNX Runtime may run a cast
+    /// that depends on constants alone before everything else, and then all widened weights would be in memory at once. Here
+    /// the weight's shape depends on the shape of `x`, which delays the cast.
     fn constant_after(&mut self, x: &Value, weight: Tensor) -> Value {
-        let (stored, compute) = (DType::from(weight.stored), self.style.compute);
-        if stored == compute || weight.fold.is_some() {
+        let (stored, compute) = (DType::from(weight.float_type), self.style.compute);
+        if stored == compute || weight.is_folded() {
             return self.constant(vec![weight]);
         }
         let (name, dims) = (

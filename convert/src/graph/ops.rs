@@ -1,101 +1,110 @@
-//! The operations of a decoder, one method each, in the operators of the chosen target and precision.
+//! The operations of a decoder, one method each.
 //!
-//! What an operation is in ONNX's operators is the [`Dialect`]'s to say; where its weights come from and in which type they
-//! are stored is said here.
+//! The [`Dialect`] decides which ONNX operators compute an operation. This file decides where its weights come from and in
+//! which type they are stored.
 
-use super::builder::{DType, Data, Graph, Initializer, Value};
 use super::dialect::{Dialect, RotaryTables};
-use crate::blocks::{BlockQuantized, Format};
 use crate::error::Result;
-use crate::quantize::Products;
-use crate::weights::{Tensor, Weights};
+use crate::onnx::{FileRange, Graph, Initializer, InitializerData, Value};
+use crate::quantized::{BlockFormat, BlockWeights, QuantizedLinears};
+use crate::tensor::{DType, cast};
+use crate::weights::{StackedTensors, Tensor, Weights};
 
-/// Where weights lie.
+/// Where a graph finds its float weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WeightSource {
-    /// In a data file of the graph's own, converted to the compute type.
+    /// In the graph's own data file, converted to the compute type.
     Own,
-    /// In the checkpoint's files, cast where their type is not the compute type.
+    /// In the checkpoint's files, with a cast in the graph if their type is not the compute type.
     Checkpoint,
 }
 
-/// How the operations are written.
+/// How the operations of a graph are written; [`super::precision`] chooses it.
 #[derive(Clone, Copy)]
 pub(super) struct Style<'a> {
     pub(super) dialect: &'static dyn Dialect,
     /// The type of activations.
     pub(super) compute: DType,
     pub(super) source: WeightSource,
-    pub(super) linears: Linears<'a>,
-    /// The embedding table in blocks; none for floats.
-    pub(super) table: Option<Format>,
-    /// What the weights multiply the residual stream by.
+    pub(super) linears: LinearArithmetic<'a>,
+    /// The format of a quantised embedding table; `None` for a table of floats.
+    pub(super) table: Option<BlockFormat>,
+    /// The factor of the residual stream that is folded into the weights.
     pub(super) residual: f32,
 }
 
-/// How linear layers compute.
+/// The arithmetic of linear layers.
 #[derive(Clone, Copy)]
-pub(super) enum Linears<'a> {
+pub(super) enum LinearArithmetic<'a> {
     /// In the compute type.
     Float,
-    /// As int8 products, weights rounded to nearest.
+    /// 8-bit integers, weights rounded to nearest.
     Int8,
-    /// As 8-bit floats, weights rounded to nearest.
+    /// 8-bit floats, weights rounded to nearest.
     Float8,
-    /// In blocks, weights rounded to nearest.
-    Blocks(Format),
-    /// Those that are named as they say, the others in the compute type.
-    Planned(&'a Products),
+    /// Integer weights in blocks, rounded to nearest.
+    Blocks(BlockFormat),
+    /// The arithmetic that calibration chose for each linear group; groups without an entry use the compute type.
+    Calibrated(&'a QuantizedLinears),
 }
 
 impl Style<'_> {
+    /// Float weights of the graph's own in the compute type.
     pub(super) fn plain(dialect: &'static dyn Dialect, compute: DType) -> Self {
         Self {
             dialect,
             compute,
             source: WeightSource::Own,
-            linears: Linears::Float,
+            linears: LinearArithmetic::Float,
             table: None,
             residual: 1.0,
         }
     }
 }
 
-/// The operations over a graph under construction.
+/// An activation hook: the input of a linear group, which calibration reads.
+pub(super) struct ActivationHook {
+    /// The name of the group's stacked weights.
+    pub(super) linear: String,
+    pub(super) input: Value,
+    pub(super) width: usize,
+}
+
+/// A graph under construction, with a method for each operation of a decoder.
 pub(super) struct Ops<'w> {
     pub(super) graph: Graph,
     pub(super) style: Style<'w>,
-    /// The input of every product of linear layers so far: name, value, width.
-    pub(super) taps: Vec<(String, Value, usize)>,
+    /// The hooks of all linear groups so far.
+    pub(super) hooks: Vec<ActivationHook>,
     pub(super) weights: &'w Weights,
 }
 
 impl<'w> Ops<'w> {
     pub(super) fn new(weights: &'w Weights, style: Style<'w>) -> Self {
         Self {
-            taps: Vec::new(),
+            hooks: Vec::new(),
             graph: Graph::default(),
             style,
             weights,
         }
     }
 
-    /// Rows of the embedding table. Where computation is in float32 the table keeps the checkpoint's type, which is
-    /// exact and half the size, and the few rows looked up are widened.
+    /// Looks up rows of the embedding table. If the graph computes in float32, the table keeps the checkpoint's type, which
+    /// is exact and half the size, and the graph widens the few rows that it looks up.
     pub(super) fn embed(&mut self, ids: &Value, vocab: usize, hidden: usize) -> Result<Value> {
         let table = self.weights.get("embed_tokens.weight", &[vocab, hidden])?;
         if let Some(format) = self.style.table {
-            let table = BlockQuantized::round_to_nearest(vec![table], format)?;
+            let table = BlockWeights::round_to_nearest(vec![table], format)?;
             return Ok(self.gather_blocks("embed_tokens.weight", table.into(), ids));
         }
         let compute = self.style.compute;
         let stored = match compute {
-            DType::F32 => table.stored.into(),
+            DType::F32 => table.float_type.into(),
             other => other,
         };
         let stored = match self.style.source {
             WeightSource::Own => stored,
-            WeightSource::Checkpoint => table.stored.into(),
+            WeightSource::Checkpoint => table.float_type.into(),
         };
         let table = self.store(vec![table], "embed_tokens.weight", stored);
         let rows = self.graph.op("Gather", &[&table, ids], &[]);
@@ -135,7 +144,7 @@ impl<'w> Ops<'w> {
         Ok(dialect.add_rms_norm(&mut self.graph, x, residual, &weight, epsilon as f32))
     }
 
-    /// The last normalisation, in float32 whatever the compute type: its output is what users see.
+    /// The final norm. It always computes in float32, because its output is the embedding.
     pub(super) fn final_norm(
         &mut self,
         x: &Value,
@@ -155,8 +164,8 @@ impl<'w> Ops<'w> {
     /// Rotates pairs (i, i + D/2) of each head by the row's position (RoPE, arXiv 2104.09864, half-rotation form).
     /// `x` is `[rows, heads * D]`, `positions` `[rows, 1]`.
     ///
-    /// The operator sees each row as a sequence of one: it refuses sequences longer than its tables, and a batch has more
-    /// rows than any of its sequences has positions.
+    /// The operator treats each row as a sequence of length 1. It rejects sequences longer than its tables, and a batch may
+    /// have more rows than the tables have positions.
     pub(super) fn rotary(
         &mut self,
         x: &Value,
@@ -192,7 +201,7 @@ impl<'w> Ops<'w> {
         let (cos, sin) = (table(f64::cos), table(f64::sin));
         let mut store = |name: &str, values: &[f32]| {
             let mut bytes = Vec::with_capacity(values.len() * 4);
-            crate::cast::write(values, self.style.compute, name, &mut bytes)
+            cast::write(values, self.style.compute, name, &mut bytes)
                 .unwrap_or_else(|_| unreachable!("|cos| and |sin| are at most 1"));
             self.graph
                 .constant(name, self.style.compute, vec![positions, half], bytes)
@@ -203,14 +212,7 @@ impl<'w> Ops<'w> {
         }
     }
 
-    /// `gate * sigmoid(gate) * up`; written so that ONNX Runtime fuses the first product to QuickGelu.
-    pub(super) fn silu_mul(&mut self, gate: &Value, up: &Value) -> Value {
-        let sigmoid = self.graph.op("Sigmoid", &[gate], &[]);
-        let silu = self.graph.op("Mul", &[gate, &sigmoid], &[]);
-        self.graph.op("Mul", &[&silu, up], &[])
-    }
-
-    /// A cast, where there is something to do.
+    /// Casts `x` unless it already has the type.
     pub(super) fn cast(&mut self, x: Value, from: DType, to: DType) -> Value {
         if from == to {
             return x;
@@ -218,11 +220,11 @@ impl<'w> Ops<'w> {
         self.graph.cast(&x, to)
     }
 
-    /// Weights as a constant of the compute type: tensors stacked by rows.
+    /// Tensors, stacked by rows, as a constant of the compute type.
     pub(super) fn constant(&mut self, tensors: Vec<Tensor>) -> Value {
         let compute = self.style.compute;
         let stored = match (self.style.source, tensors.as_slice()) {
-            (WeightSource::Checkpoint, [tensor]) if tensor.fold.is_none() => tensor.stored.into(),
+            (WeightSource::Checkpoint, [tensor]) if !tensor.is_folded() => tensor.float_type.into(),
             _ => compute,
         };
         let name = stacked_name(&tensors);
@@ -230,16 +232,23 @@ impl<'w> Ops<'w> {
         self.cast(value, stored, compute)
     }
 
+    /// Adds tensors, stacked by rows, as an initializer of this element type.
     pub(super) fn store(&mut self, mut tensors: Vec<Tensor>, name: &str, dtype: DType) -> Value {
         let mut shape = tensors.first().map(|t| t.shape.clone()).unwrap_or_default();
         if let Some(rows) = shape.first_mut() {
             *rows = tensors.iter().map(Tensor::rows).sum();
         }
         let data = match self.style.source {
-            WeightSource::Checkpoint if tensors.len() == 1 && tensors[0].fold.is_none() => {
-                Data::Reference(tensors.swap_remove(0))
+            WeightSource::Checkpoint if tensors.len() == 1 && !tensors[0].is_folded() => {
+                let tensor = tensors.swap_remove(0);
+                InitializerData::File(FileRange {
+                    path: tensor.path().to_path_buf(),
+                    start: tensor.start,
+                })
             }
-            WeightSource::Checkpoint | WeightSource::Own => Data::Stack(tensors),
+            WeightSource::Checkpoint | WeightSource::Own => {
+                InitializerData::Computed(Box::new(StackedTensors { tensors, dtype }))
+            }
         };
         self.graph.initializer(Initializer {
             name: name.to_owned(),
@@ -250,7 +259,7 @@ impl<'w> Ops<'w> {
     }
 }
 
-/// The names of tensors that are stacked: `layers.0.self_attn.q_proj+k_proj+v_proj.weight`.
+/// The name of stacked tensors: `layers.0.self_attn.q_proj+k_proj+v_proj.weight`.
 pub(super) fn stacked_name(tensors: &[Tensor]) -> String {
     let Some((first, rest)) = tensors.split_first() else {
         return String::new();

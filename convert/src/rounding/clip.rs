@@ -1,17 +1,17 @@
-//! The scale of each output channel, searched.
+//! Searches the scale of each output channel.
 
 use rayon::prelude::*;
 
-use super::integer;
-use crate::cast;
+use super::nearest::integer;
 use crate::matrix::Matrix;
+use crate::tensor::cast;
 
-/// Candidates: the share of a channel's largest magnitude that the largest code stands for.
+/// Candidate shares of a channel's largest magnitude that the largest code represents.
 const SHARES: [f32; 11] = [1.0, 0.97, 0.94, 0.91, 0.88, 0.84, 0.8, 0.75, 0.7, 0.6, 0.5];
 
-/// For each row of `weights` the scale with the least `Σ importance · (w - rounded)²`, codes being the integers up to
-/// ±`largest`. The importance of an input channel is the mean square of its activations: then the sum is the error of
-/// the product, as far as channels are uncorrelated.
+/// The scale of each row of `weights` with the least `Σ importance · (w - rounded)²`. Codes are the integers from -`largest` to
+/// `largest`. If the importance of an input channel is the mean square of its activations, the sum is the error of the output,
+/// as far as channels are uncorrelated.
 pub(crate) fn clipped_scales(weights: &Matrix, importance: &[f32], largest: f32) -> Vec<f32> {
     weights
         .values
@@ -31,7 +31,8 @@ pub(crate) fn clipped_scales(weights: &Matrix, importance: &[f32], largest: f32)
         .collect()
 }
 
-/// The scale under which the largest code stands for a row's largest magnitude; for a row of zeros one that divides.
+/// The scale with which the largest code represents a row's largest magnitude. It is 1 for a row of zeros, so that dividing by
+/// it is safe.
 pub(crate) fn widest_scale(row: &[f32], largest: f32) -> f32 {
     match cast::largest(row) / largest {
         0.0 => 1.0,
@@ -39,10 +40,10 @@ pub(crate) fn widest_scale(row: &[f32], largest: f32) -> f32 {
     }
 }
 
-/// The weighted square error of a row under a scale.
+/// The weighted squared error of a row with a scale.
 fn error(row: &[f32], importance: &[f32], scale: f32, largest: f32) -> f64 {
     let inverse = 1.0 / scale;
-    // Sums of a few hundred values in float32, which the compiler vectorises, added up in float64.
+    // Sums a few hundred values in float32, which the compiler vectorises, and these sums in float64.
     row.chunks(256)
         .zip(importance.chunks(256))
         .map(|(row, importance)| {
@@ -67,7 +68,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_worse_than_the_widest_scale(
+        fn scales_are_never_worse_than_the_widest_one(
             values in prop::collection::vec(-1f32..1.0, 24),
             importance in prop::collection::vec(0f32..2.0, 12),
             outlier in 0usize..24,
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unimportant_outlier_is_cut_off() {
+    fn an_unimportant_outlier_is_clipped() {
         let mut values = vec![0.013, -0.031, 0.042, 0.027, -0.018, 0.009, 0.036];
         values.push(0.2);
         let importance = [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1e-6];

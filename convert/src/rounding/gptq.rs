@@ -1,21 +1,21 @@
-//! GPTQ: rounds input channel after input channel; what rounding one changes in the product, the channels that are
-//! still to come take back as far as the calibration inputs are correlated.
+//! GPTQ (arXiv 2210.17323): rounds one input channel after another. Later channels compensate the output error of earlier ones
+//! as far as the calibration inputs are correlated.
 
 use rayon::prelude::*;
 
 use crate::matrix::{Matrix, add_product, inverse_cholesky};
 
-/// Input channels between two updates of all later ones.
+/// Number of input channels that are rounded before all later ones are updated.
 const BLOCK: usize = 128;
-/// Output channels that a core rounds together.
+/// Output channels that a core rounds at a time.
 const ROWS: usize = 32;
-/// What is added to the Hessian's diagonal, as a share of its mean: directions that calibration hardly saw stay put. Ten
-/// times what the paper (arXiv 2210.17323) adds, for calibration sees fewer tokens than a large product has inputs: texts
-/// that it has not seen come out better, and those that it has little worse (benches/RESULTS.md).
+/// The share of the Hessian's mean diagonal that is added to its diagonal, so that directions that calibration hardly saw do
+/// not move. It is ten times the paper's value, because calibration sees fewer tokens than a large linear layer has inputs.
+/// Unseen texts come out better with it, and calibration texts hardly worse (benches/RESULTS.md).
 pub(crate) const DAMPING: f64 = 0.1;
 
-/// The upper Cholesky factor of the inverse Hessian, and the order of input channels that it is for: those with the
-/// largest activations first, while most others can still make up for them.
+/// The upper Cholesky factor of the inverse Hessian, and the order of input channels that it applies to. Channels with the
+/// largest activations are rounded first, while most others can still compensate.
 pub(crate) struct Factor {
     order: Vec<usize>,
     /// Row-major.
@@ -23,8 +23,8 @@ pub(crate) struct Factor {
 }
 
 impl Factor {
-    /// Factors the Hessian `XᵀX` of inputs X. `None` where it has no factor: values beyond float range, or inputs that are
-    /// so much alike that more damping is needed.
+    /// Factors the Hessian `XᵀX` of inputs X. `None` if it has no factor, because values exceed the range of floats, or because
+    /// inputs are so similar that more damping is needed.
     pub(crate) fn new(hessian: &Matrix, damping: f64) -> Option<Self> {
         let n = hessian.columns;
         let diagonal = |i: usize| f64::from(hessian.values[i * n + i]);
@@ -34,8 +34,8 @@ impl Factor {
         if !mean.is_finite() || mean <= 0.0 {
             return None;
         }
-        // With channels reversed, H = L Lᵀ. Reversed back, H = M Mᵀ with M upper triangular, so that the inverse of H
-        // is UᵀU with U the inverse of M: one factorisation, and the inverse of H itself is never formed.
+        // With reversed channels, H = L Lᵀ. In the original order that is H = M Mᵀ with M upper triangular. So the inverse of H
+        // is UᵀU with U the inverse of M, which takes one factorisation and never forms the inverse of H itself.
         let mut values = vec![0f32; n * n];
         values.par_chunks_mut(n).enumerate().for_each(|(i, row)| {
             let from = &hessian.values[order[n - 1 - i] * n..][..n];
@@ -53,7 +53,7 @@ impl Factor {
     }
 }
 
-/// Rounds `weights` (`[out, in]`) to values that `nearest(output, input, value)` returns.
+/// Rounds `weights`, `[out, in]`, to values that `nearest(output, input, value)` returns.
 pub(crate) fn gptq(
     weights: &Matrix,
     factor: &Factor,
@@ -71,7 +71,7 @@ pub(crate) fn gptq(
     Matrix::new(n, rounded)
 }
 
-/// Rounds the rows from `first` on that `out` has room for.
+/// Rounds rows, starting with row `first`, until `out` is full.
 fn round_rows(
     weights: &Matrix,
     first: usize,
@@ -81,7 +81,7 @@ fn round_rows(
 ) {
     let n = weights.columns;
     let rows = out.len() / n;
-    // The rows with their channels in the factor's order.
+    // The rows, with channels in the order of the factor.
     let mut work: Vec<f32> = (first..first + rows)
         .flat_map(|r| factor.order.iter().map(move |i| weights.row(r)[*i]))
         .collect();
@@ -116,7 +116,7 @@ fn round_rows(
 mod tests {
     use super::*;
 
-    /// Numbers between -1 and 1 from a multiplicative congruential generator.
+    /// Pseudo-random numbers between -1 and 1 from a linear congruential generator.
     fn numbers(seed: u64, count: usize) -> Vec<f32> {
         let mut state = seed;
         (0..count)
@@ -129,7 +129,7 @@ mod tests {
             .collect()
     }
 
-    /// 400 inputs of 200 channels that are mixtures of 40.
+    /// 400 inputs of 200 channels, which are mixtures of 40 sources.
     fn correlated() -> Matrix {
         let (mixture, sources) = (numbers(1, 200 * 40), numbers(2, 400 * 40));
         let (mixture, sources) = (Matrix::new(40, mixture), Matrix::new(40, sources));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn beats_rounding_to_nearest_on_correlated_inputs() {
+    fn gptq_beats_rounding_to_nearest_on_correlated_inputs() {
         let inputs = correlated();
         let weights = Matrix::new(200, numbers(4, 70 * 200));
         let step = 1.0 / 7.0;
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn rounds_to_nearest_where_inputs_are_not_correlated() {
+    fn gptq_rounds_to_nearest_if_inputs_are_not_correlated() {
         let mut hessian = Matrix::new(5, vec![0.0; 25]);
         (0..5).for_each(|i| hessian.values[i * 6] = 1.0 + i as f32);
         let weights = Matrix::new(5, numbers(5, 15));

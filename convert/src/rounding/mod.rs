@@ -1,19 +1,14 @@
-//! Rounding a weight matrix so that its *product* keeps its value, not each weight.
+//! Rounds a weight matrix so that the *output* of its linear layer changes least, not each weight.
 //!
-//! * [`clip`] finds each output channel's scale: a few saturated weights may cost less than coarser steps for all.
-//! * [`gptq()`] rounds one input channel after another and lets the later ones make up for the error (arXiv 2210.17323).
+//! * [`clip`] searches each output channel's scale. Saturating a few weights may cost less than coarser steps for all.
+//! * [`gptq()`] rounds one input channel after another, and later channels compensate the error.
 //!
-//! Both know only what a representable value is, so any number of bits and any grouping of scales can use them.
+//! Both only need to know which values are representable, so they work for any number of bits and any grouping of scales.
 
 mod clip;
 mod gptq;
+mod nearest;
 
 pub(crate) use clip::{clipped_scales, widest_scale};
 pub(crate) use gptq::{DAMPING, Factor, gptq};
-
-/// The nearest integer, ties to even, of a value below 2^22. Adding 1.5 * 2^23 leaves it in the low mantissa bits, which
-/// unlike a call to `rint` is two vector instructions on every x86-64.
-pub(crate) fn integer(value: f32) -> f32 {
-    const SHIFT: f32 = 12_582_912.0;
-    (value + SHIFT) - SHIFT
-}
+pub(crate) use nearest::integer;

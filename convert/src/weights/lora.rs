@@ -1,26 +1,25 @@
-//! The matrices of a LoRA adapter, by the tensors that they change.
+//! Reads a LoRA adapter: its matrices, by the base tensors that they update.
 
 use std::collections::HashMap;
 
 use lexivec_models::Adapter;
 
-use super::{Entry, Tensor, entries};
-use crate::cast::read_f32;
+use super::tensors::{Tensor, TensorEntry, entries};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 
-/// What an adapter adds to one tensor of the base: `scale · left · right`.
+/// The update of one base tensor: an adapter adds `scale · left · right` to it.
 #[derive(Debug)]
-pub(super) struct Change {
+pub(super) struct LoraUpdate {
     a: Tensor,
     b: Tensor,
-    /// Of the token embedding, whose matrices peft stores transposed.
+    /// Whether the tensor is the token embedding, whose matrices peft stores transposed.
     embedding: bool,
     pub(super) scale: f32,
 }
 
-impl Change {
-    /// `left` has a row for each of the tensor's rows, and `right` a column for each of its columns.
+impl LoraUpdate {
+    /// The matrices `left`, with a row for each row of the tensor, and `right`, with a column for each column.
     ///
     /// # Errors
     /// A value is not finite.
@@ -33,20 +32,20 @@ impl Change {
     }
 }
 
-/// The changes of an adapter by the names of the base's tensors, without prefix.
+/// The updates of an adapter, by the names of the base's tensors without prefix.
 ///
 /// # Errors
-/// A tensor that is no LoRA matrix of a tensor of the base, or whose shape or rank contradicts the base or the settings.
+/// A tensor is not a LoRA matrix of a base tensor, or its shape or rank contradicts the base or the settings.
 pub(super) fn read(
     adapter: &Adapter,
-    base: &HashMap<String, Entry>,
-) -> Result<HashMap<String, Change>> {
+    base: &HashMap<String, TensorEntry>,
+) -> Result<HashMap<String, LoraUpdate>> {
     let path = adapter.weights();
     let refuse = |reason: String| Error::Adapter {
         path: path.clone(),
         reason,
     };
-    let mut pairs: HashMap<String, Pair> = HashMap::new();
+    let mut pairs: HashMap<String, FactorPair> = HashMap::new();
     for (name, entry) in entries(&path)? {
         let Some((module, part, embedding)) = matrix_of(&name) else {
             if is_copy(&name, &entry, base)? {
@@ -64,11 +63,11 @@ pub(super) fn read(
         pair.embedding = embedding;
         let tensor = entry.tensor(&name)?;
         match part {
-            Part::A => pair.a = Some(tensor),
-            Part::B => pair.b = Some(tensor),
+            LoraFactor::A => pair.a = Some(tensor),
+            LoraFactor::B => pair.b = Some(tensor),
         }
     }
-    let mut changes = HashMap::new();
+    let mut updates = HashMap::new();
     for (module, pair) in pairs {
         let (Some(a), Some(b)) = (pair.a, pair.b) else {
             return Err(refuse(format!(
@@ -81,7 +80,7 @@ pub(super) fn read(
         );
         let Some(found) = base.get(&target) else {
             return Err(refuse(format!(
-                "it changes `{module}`, and the base has no tensor `{target}`: name the base that it was trained on"
+                "it updates `{module}`, but the base has no tensor `{target}`: name the base that it was trained on"
             )));
         };
         let rank = adapter.rank(&module);
@@ -97,22 +96,22 @@ pub(super) fn read(
                 a.shape, b.shape, found.shape
             )));
         }
-        let change = Change {
+        let update = LoraUpdate {
             a,
             b,
             embedding: pair.embedding,
             scale: adapter.scale(&module) as f32,
         };
-        changes.insert(target, change);
+        updates.insert(target, update);
     }
-    if changes.is_empty() {
-        return Err(refuse("it changes no tensor".to_owned()));
+    if updates.is_empty() {
+        return Err(refuse("it updates no tensor".to_owned()));
     }
-    Ok(changes)
+    Ok(updates)
 }
 
-/// Whether a tensor beside the matrices changes nothing: peft saves the base's token embedding along with its matrices.
-fn is_copy(name: &str, entry: &Entry, base: &HashMap<String, Entry>) -> Result<bool> {
+/// Whether a tensor besides the matrices is a copy of the base's: peft saves the base's token embedding with its matrices.
+fn is_copy(name: &str, entry: &TensorEntry, base: &HashMap<String, TensorEntry>) -> Result<bool> {
     let name = name.strip_prefix("base_model.model.").unwrap_or(name);
     let name = name.strip_prefix("model.").unwrap_or(name);
     let name = name.replace(".base_layer.", ".");
@@ -127,8 +126,8 @@ fn is_copy(name: &str, entry: &Entry, base: &HashMap<String, Entry>) -> Result<b
     let (mut a, mut b) = (vec![0f32; PIECE], vec![0f32; PIECE]);
     for first in (0..values).step_by(PIECE) {
         let count = PIECE.min(values - first);
-        read_f32(&copy, first, &mut a[..count])?;
-        read_f32(&original, first, &mut b[..count])?;
+        copy.read_f32(first, &mut a[..count])?;
+        original.read_f32(first, &mut b[..count])?;
         if a[..count] != b[..count] {
             return Ok(false);
         }
@@ -139,32 +138,34 @@ fn is_copy(name: &str, entry: &Entry, base: &HashMap<String, Entry>) -> Result<b
 /// Values that are compared at a time.
 const PIECE: usize = 1 << 16;
 
-/// No embedding depends on the output layer.
+/// Whether a module is the output layer of a language model, which embeddings do not use.
 fn is_output_layer(module: &str) -> bool {
     module == "lm_head" || module.ends_with(".lm_head")
 }
 
+/// The two matrices of a module, as far as they have been read.
 #[derive(Debug, Default)]
-struct Pair {
+struct FactorPair {
     a: Option<Tensor>,
     b: Option<Tensor>,
     embedding: bool,
 }
 
+/// One of the two matrices of a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum LoraFactor {
     A,
     B,
 }
 
-/// The module that a tensor of an adapter belongs to, which of its matrices it is, and whether the module is an embedding.
-fn matrix_of(name: &str) -> Option<(&str, Part, bool)> {
+/// The module of an adapter tensor, which of the two matrices it is, and whether the module is an embedding.
+fn matrix_of(name: &str) -> Option<(&str, LoraFactor, bool)> {
     let name = name.strip_prefix("base_model.model.").unwrap_or(name);
     [
-        (".lora_A.weight", Part::A, false),
-        (".lora_B.weight", Part::B, false),
-        (".lora_embedding_A", Part::A, true),
-        (".lora_embedding_B", Part::B, true),
+        (".lora_A.weight", LoraFactor::A, false),
+        (".lora_B.weight", LoraFactor::B, false),
+        (".lora_embedding_A", LoraFactor::A, true),
+        (".lora_embedding_B", LoraFactor::B, true),
     ]
     .into_iter()
     .find_map(|(suffix, part, embedding)| Some((name.strip_suffix(suffix)?, part, embedding)))
@@ -172,7 +173,7 @@ fn matrix_of(name: &str) -> Option<(&str, Part, bool)> {
 
 fn matrix(tensor: &Tensor) -> Result<Matrix> {
     let mut values = vec![0f32; tensor.rows() * tensor.columns()];
-    read_f32(tensor, 0, &mut values)?;
+    tensor.read_f32(0, &mut values)?;
     Ok(Matrix {
         rows: tensor.rows(),
         columns: tensor.columns(),
@@ -197,14 +198,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_matrices_are_understood() {
+    fn names_of_matrices_are_parsed() {
         let name = "base_model.model.model.layers.3.mlp.up_proj.lora_A.weight";
         assert_eq!(
             matrix_of(name),
-            Some(("model.layers.3.mlp.up_proj", Part::A, false))
+            Some(("model.layers.3.mlp.up_proj", LoraFactor::A, false))
         );
         let name = "base_model.model.embed_tokens.lora_embedding_B";
-        assert_eq!(matrix_of(name), Some(("embed_tokens", Part::B, true)));
+        assert_eq!(matrix_of(name), Some(("embed_tokens", LoraFactor::B, true)));
         for other in [
             "base_model.model.layers.0.self_attn.q_proj.lora_magnitude_vector",
             "base_model.model.score.weight",
@@ -217,7 +218,7 @@ mod tests {
     #[test]
     fn a_copy_of_the_bases_tensor_changes_nothing_and_another_tensor_does() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tiny");
-        let base: HashMap<String, Entry> = entries(&root.join("qwen3/model.safetensors"))
+        let base: HashMap<String, TensorEntry> = entries(&root.join("qwen3/model.safetensors"))
             .unwrap()
             .into_iter()
             .collect();
@@ -228,7 +229,7 @@ mod tests {
         assert!(copy("base_model.model.embed_tokens.weight", embedding));
         assert!(copy("base_model.model.lm_head.weight", embedding));
         assert!(!copy(saved, norm));
-        // Of the same shape, with other values.
+        // The same shape, but other values.
         assert!(!copy(
             "base_model.model.norm.weight",
             "layers.0.input_layernorm.weight"
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transposed_matrix_has_its_rows_as_columns() {
+    fn transposition_swaps_rows_and_columns() {
         let matrix = Matrix::new(3, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         let turned = transposed(&matrix);
         assert_eq!((turned.rows, turned.columns), (3, 2));

@@ -21,13 +21,13 @@ pub struct Quantization {
     /// The mean cosine measured on held-out texts, which rounding did not use.
     pub mean_cosine: f64,
     /// The plan of every group of linear layers, in the order of the network.
-    #[serde(rename = "products")]
-    pub linear_groups: Vec<LinearGroupPlan>,
+    #[serde(alias = "products")]
+    pub linear_layers: Vec<LinearPlan>,
 }
 
 /// How a group of linear layers with the same input is computed, as one matrix product.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LinearGroupPlan {
+pub struct LinearPlan {
     /// The group's layers: `layers.0.self_attn.q_proj+k_proj+v_proj`.
     pub name: String,
     /// The number format.
@@ -37,6 +37,6 @@ pub struct LinearGroupPlan {
     /// The rounding method that produced the integer weights: `nearest`, `clipped` or `gptq`.
     pub rounding: String,
     /// The mean of 1 - cosine to fp32 with this group alone quantised, as coarsely as the precision allows.
-    #[serde(rename = "effect")]
+    #[serde(alias = "effect")]
     pub sensitivity: f64,
 }

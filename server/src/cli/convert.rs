@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
-use lexivec_convert::{Calibration, ConvertOptions, Goal, Report, convert};
+use lexivec_convert::{AccuracyTarget, Calibration, ConversionReport, ConvertOptions, convert};
 use lexivec_models::{
     Attention, Blocks, Compute, Layout, LinearPrecision, Precision, Quantization, Target,
     Verification, WeightStorage, cache_dir,
@@ -12,6 +12,7 @@ use lexivec_runtime::Provider;
 
 use super::bars::ConversionBar;
 use super::common::{CheckpointArgs, all_texts, library};
+use super::conversion_hints::with_hint;
 use super::{Usage, engines, resolve};
 use crate::embed::Reader;
 use crate::interrupt;
@@ -24,13 +25,12 @@ pub(crate) struct Args {
     #[arg(env = "LEXIVEC_SOURCE")]
     source: String,
 
-    /// Output folder; with several precisions, their parent. Default: ./NAME-PRECISION
+    /// Output folder. With several precisions, the parent of their folders. Default: ./NAME-PRECISION
     #[arg(short, long, env = "LEXIVEC_OUTPUT", value_name = "DIR")]
     output: Option<PathBuf>,
 
-    /// fp32, fp16, bf16, fp8, int8, int8-weight or int4-weight; may be repeated. The default fp32 is exact and runs
-    /// everywhere; int8 is the fastest on CPUs, fp16 and bf16 are for GPUs, fp8 for CUDA; int8-weight and int4-weight make the
-    /// smallest files
+    /// fp32, fp16, bf16, fp8, int8, int8-weight or int4-weight; may be repeated. The default fp32 is exact and runs everywhere.
+    /// int8 is the fastest on CPUs. fp16 and bf16 are for GPUs, fp8 for CUDA. int8-weight and int4-weight make the smallest files
     #[arg(
         short,
         long,
@@ -40,8 +40,9 @@ pub(crate) struct Args {
     )]
     precision: Vec<Precision>,
 
-    /// Execution provider that will serve the model: cpu, cuda, tensorrt, tensorrt-rtx or openvino. It decides the operators, and what a precision
-    /// means: int8 is integer arithmetic on cpu and tensorrt, and on cuda weights of 8 bits with activations in float16
+    /// Execution provider that will serve the model: cpu, cuda, tensorrt, tensorrt-rtx or openvino. It decides the operators and
+    /// the meaning of a precision: int8 is integer arithmetic on cpu and tensorrt, and 8-bit weights with float16 activations on
+    /// cuda
     #[arg(
         long,
         env = "LEXIVEC_EP",
@@ -51,47 +52,49 @@ pub(crate) struct Args {
     )]
     ep: Vec<Provider>,
 
-    /// Operator set. Default: that of --ep. `ort`, `cuda`, `tensorrt`, or `standard`, which has those of ONNX opset 23 alone,
-    /// for other tools
+    /// Operator set: `ort`, `cuda`, `tensorrt`, or `standard` for other tools, which has only operators of ONNX opset 23.
+    /// Default: that of --ep
     #[arg(long, env = "LEXIVEC_TARGET")]
     target: Option<Target>,
 
-    /// Form of attention for --ep cuda: `standard` needs the least memory; `grouped` runs fewer kernels, and answers single
-    /// short texts some 8 % sooner
+    /// Form of attention for --ep cuda: `standard` needs the least memory; `grouped` runs fewer kernels and answers single short
+    /// texts some 8 % sooner
     #[arg(long, env = "LEXIVEC_ATTENTION", default_value_t = Attention::Standard)]
     attention: Attention,
 
-    /// Inputs: `packed` is lexivec's own, without padding; `padded` (input_ids, attention_mask -> sentence_embedding,
-    /// last_hidden_state) is what other tools load
+    /// Inputs and outputs: `packed` is lexivec's own, without padding; `padded` (input_ids, attention_mask ->
+    /// sentence_embedding, last_hidden_state) is for other tools
     #[arg(long, env = "LEXIVEC_LAYOUT", default_value_t = Layout::Packed)]
     layout: Layout,
 
-    /// Texts like those that a quantised or fp16 model will embed: .txt (a text per line), .jsonl or .csv (field or column
-    /// `text`). A few hundred are plenty. Default: a built-in set of terms, sentences and code in many languages
+    /// File of texts like those that the model will embed, for calibrating a quantised or fp16 model: .txt (one text per line),
+    /// .jsonl or .csv (field or column `text`). A few hundred texts are plenty. Default: a built-in set of terms, sentences and
+    /// code in many languages
     #[arg(long, env = "LEXIVEC_CALIBRATION", value_name = "FILE")]
     calibration: Option<PathBuf>,
 
-    /// The cosine to fp32 that a quantised model is to keep on every calibration text. The fewest layers that do it are
-    /// computed more finely, `lexivec inspect` shows which; 0 leaves none. Default: 0.999; for int4-weight 0.95, and a mean
-    /// of 0.99, as far as 100 MB more allow
+    /// Least cosine to fp32 that a quantised model must reach on every calibration text. The fewest linear layers that suffice
+    /// are computed more finely; `lexivec inspect` shows which. 0 computes none more finely. Default: 0.999; for fp8 0.99, and
+    /// 0.995 in the mean; for int4-weight 0.95, and 0.99 in the mean, as far as 100 MB more allow
     #[arg(long, env = "LEXIVEC_CALIBRATION_COSINE", value_name = "COSINE")]
     min_cosine: Option<f64>,
 
-    /// Skip calibration: round weights to nearest. Seconds instead of minutes, and a far coarser model. fp16 is not rescaled where values are too large for it
+    /// Skip calibration and round weights to nearest. That takes seconds instead of minutes, and makes a far less accurate model.
+    /// Values that are too large for fp16 are not rescaled
     #[arg(long, env = "LEXIVEC_NO_CALIBRATION")]
     no_calibration: bool,
 
-    /// Weights that share a scale in int8-weight and int4-weight: 32, 64 or 128. Smaller blocks are more accurate; larger
-    /// ones have fewer scales to store
+    /// Weights that share a scale in int8-weight and int4-weight: 32, 64 or 128. Smaller blocks are more accurate, larger ones
+    /// store fewer scales
     #[arg(long, env = "LEXIVEC_BLOCK_SIZE", value_name = "WEIGHTS", default_value_t = Blocks::default().size, value_parser = block_size)]
     block_size: usize,
 
-    /// Give each block of int8-weight and int4-weight a zero point besides its scale: a little more accurate, a little
-    /// larger, and slower on some GPUs
+    /// Give each block of int8-weight and int4-weight a zero point besides its scale. The model becomes a little more accurate, a
+    /// little larger, and slower on some GPUs
     #[arg(long, env = "LEXIVEC_ZERO_POINTS")]
     zero_points: bool,
 
-    /// What int8-weight and int4-weight compute in. Default: fp32 for --ep cpu, fp16 for GPUs
+    /// Type of activations of int8-weight and int4-weight: fp32 or fp16. Default: fp32 for --ep cpu, fp16 for GPUs
     #[arg(long, env = "LEXIVEC_COMPUTE")]
     compute: Option<Compute>,
 
@@ -99,11 +102,11 @@ pub(crate) struct Args {
     #[arg(long, env = "LEXIVEC_FORCE")]
     force: bool,
 
-    /// Do not compare the result with the fp32 graph of the same checkpoint
+    /// Skip verification, which compares the result with the fp32 graph of the same checkpoint
     #[arg(long, env = "LEXIVEC_NO_VERIFY")]
     no_verify: bool,
 
-    /// ONNX Runtime's library, for the comparison; see `lexivec serve --help`
+    /// ONNX Runtime's library for calibration and verification; see `lexivec serve --help`
     #[arg(long, env = "LEXIVEC_ONNXRUNTIME", value_name = "PATH")]
     onnxruntime: Option<PathBuf>,
 
@@ -143,9 +146,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let bar = ConversionBar::default();
         let report = convert(&checkpoint, &output, &options, &bar);
         bar.clear();
-        let report = report?;
+        let report = report.map_err(with_hint)?;
         print(options.precision, &report)?;
-        // Those of the checkpoint are told.
+        // The notes of the checkpoint have been printed above.
         for note in report
             .notes
             .iter()
@@ -153,13 +156,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         {
             stdio::print(&format!("  note: {note}"))?;
         }
+        if report.quantization.as_ref().is_some_and(missed_target) {
+            stdio::print("  hint: `--min-cosine` reaches a least cosine whatever it costs")?;
+        }
         engines::build(provider, &report.dir, onnxruntime.as_deref())?;
     }
     Ok(())
 }
 
 impl Args {
-    /// What the provider is served best with, unless a flag says otherwise.
+    /// The options that suit the provider best, unless flags say otherwise.
     fn options(&self, provider: Provider, precision: Precision) -> ConvertOptions {
         let options = ConvertOptions::for_provider(provider, Some(precision));
         ConvertOptions {
@@ -178,7 +184,7 @@ impl Args {
         }
     }
 
-    /// What quantised models are calibrated on.
+    /// How models are calibrated; `None` for --no-calibration.
     fn calibration(&self) -> anyhow::Result<Option<Calibration>> {
         if self.min_cosine.is_some_and(|c| !(0.0..1.0).contains(&c)) {
             return Err(Usage("--min-cosine must be at least 0 and below 1".to_owned()).into());
@@ -191,7 +197,7 @@ impl Args {
             return Ok(None);
         }
         let mut calibration = Calibration {
-            goal: self.min_cosine.map(Goal::at_least),
+            accuracy_target: self.min_cosine.map(AccuracyTarget::at_least),
             ..calibration()
         };
         if let Some(file) = &self.calibration {
@@ -200,7 +206,7 @@ impl Args {
             let texts = all_texts(texts)?.into_iter();
             calibration.texts = texts.map(|text| text.text).collect();
             if calibration.texts.iter().all(|t| t.trim().is_empty()) {
-                bail!("{}: there is no text in the file", file.display());
+                bail!("{}: the file holds no text", file.display());
             }
         }
         Ok(Some(calibration))
@@ -214,7 +220,7 @@ fn block_size(text: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("a block has {sizes:?} weights"))
 }
 
-/// A calibration as it is done unasked, kept in the cache folder where there is one.
+/// The default calibration, which is kept in the cache folder if there is one.
 pub(crate) fn calibration() -> Calibration {
     Calibration {
         cache: cache_dir().ok().map(|dir| dir.join("calibrations")),
@@ -222,7 +228,7 @@ pub(crate) fn calibration() -> Calibration {
     }
 }
 
-fn print(precision: Precision, report: &Report) -> anyhow::Result<()> {
+fn print(precision: Precision, report: &ConversionReport) -> anyhow::Result<()> {
     let weights = match report.weights {
         WeightStorage::Own => "in model.onnx.data",
         WeightStorage::Linked => "the checkpoint's own safetensors, hard-linked",
@@ -243,10 +249,15 @@ fn print(precision: Precision, report: &Report) -> anyhow::Result<()> {
     stdio::print(&format!("{text}  {}", verification(&report.verification)))
 }
 
-/// One line for what calibration decided.
+/// Whether a calibration missed its accuracy target.
+fn missed_target(q: &Quantization) -> bool {
+    q.min_cosine < q.min_cosine_asked || q.mean_cosine < q.mean_cosine_asked
+}
+
+/// One line about the result of a calibration.
 pub(crate) fn calibrated(q: &Quantization) -> String {
     let count = |precision| {
-        q.linear_groups
+        q.linear_layers
             .iter()
             .filter(|p| p.precision == precision)
             .count()
@@ -257,7 +268,7 @@ pub(crate) fn calibrated(q: &Quantization) -> String {
         .filter(|(count, _)| *count > 0)
         .map(|(count, precision)| format!("{count} {precision}"));
     format!(
-        "calibrated on {} texts ({} tokens): cosine min {:.6}, mean of those kept back {:.6}; products: {}",
+        "calibrated on {} texts ({} tokens): cosine min {:.6}, mean of held-out texts {:.6}; linear layers: {}",
         q.texts,
         q.tokens,
         q.min_cosine,
@@ -266,7 +277,7 @@ pub(crate) fn calibrated(q: &Quantization) -> String {
     )
 }
 
-/// One line for a verification's outcome.
+/// One line about the outcome of a verification.
 pub(crate) fn verification(outcome: &Verification) -> String {
     match outcome {
         Verification::Passed {

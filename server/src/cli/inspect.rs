@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
-use lexivec_models::{Checkpoint, Decoder, Manifest, Quantization, Target};
+use lexivec_models::{Checkpoint, Decoder, Manifest, Precision, Quantization, Target};
 use serde_json::{Value, json};
 
 use super::convert::{calibrated, verification};
@@ -32,11 +32,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         if args.verify {
             manifest.verify_digests(&args.dir)?;
         }
-        quantization.clone_from(&manifest.quantization);
+        quantization = manifest
+            .quantization
+            .clone()
+            .map(|q| (manifest.precision, q));
         model(&manifest, args.verify)
     } else if super::has_graph(&args.dir) && !Checkpoint::is_checkpoint(&args.dir) {
         bail!(
-            "{}: this is the ONNX export of another tool, about which `lexivec doctor` says more",
+            "{}: this is the ONNX export of another tool; `lexivec doctor` shows more about it",
             args.dir.display()
         );
     } else {
@@ -45,7 +48,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.json {
         let mut object: serde_json::Map<String, Value> =
             rows.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
-        if let Some(quantization) = &quantization {
+        if let Some((_, quantization)) = &quantization {
             object.insert(
                 "quantization".to_owned(),
                 serde_json::to_value(quantization)?,
@@ -60,8 +63,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         };
         print(&format!("{name:14} {text}"))?;
     }
-    if let Some(quantization) = &quantization {
-        print(&products(quantization))?;
+    if let Some((precision, quantization)) = &quantization {
+        print(&linear_layers(*precision, quantization))?;
     }
     Ok(())
 }
@@ -114,20 +117,23 @@ fn model(m: &Manifest, verified: bool) -> Rows {
     rows
 }
 
-/// The plan of every product of linear layers, as a table below the rest.
-fn products(q: &Quantization) -> String {
+/// A table of the plan of every linear group. Its sensitivities are those of the model's precision, the coarsest of the plan.
+fn linear_layers(precision: Precision, q: &Quantization) -> String {
     let mut table = format!(
-        "\n{:52} {:9} {:>9}  {:8} {:>10}\n",
-        "product", "precision", "smoothing", "rounding", "effect"
+        "\n{:52} {:11} {:>9}  {:8} {:>11}\n",
+        "linear layer", "precision", "smoothing", "rounding", "sensitivity"
     );
-    for p in &q.linear_groups {
+    for p in &q.linear_layers {
         let smoothing = p.smoothing.map_or("-".to_owned(), |s| format!("{s:.2}"));
         table += &format!(
-            "{:52} {:9} {smoothing:>9}  {:8} {:>10.2e}\n",
+            "{:52} {:11} {smoothing:>9}  {:8} {:>11.2e}\n",
             p.name, p.precision, p.rounding, p.sensitivity
         );
     }
-    table + "\neffect: mean 1 - cosine to fp32 with this product alone in int8"
+    table
+        + &format!(
+            "\nsensitivity: mean of 1 - cosine to fp32 if only this linear layer is {precision}"
+        )
 }
 
 fn checkpoint(c: &Checkpoint) -> Rows {

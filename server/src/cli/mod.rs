@@ -13,9 +13,9 @@ mod bars;
 mod cache_args;
 mod common;
 mod compare;
-mod compare_args;
 mod compute_args;
 mod conversion_cache;
+mod conversion_hints;
 mod convert;
 mod doctor;
 mod embed;
@@ -31,7 +31,6 @@ mod serve;
 mod switches;
 
 pub(crate) use common::SourceArgs;
-pub(crate) use compare_args::EndpointArgs;
 pub(crate) use resolve::{Kind, checkpoint, has_graph, kind};
 
 use crate::interrupt;

@@ -14,6 +14,7 @@ use lexivec_runtime::Provider;
 use super::bars::{ConversionBar, DownloadBars};
 use super::common::{CheckpointArgs, HubArgs, SourceArgs};
 use super::compute_args::ComputeArgs;
+use super::conversion_hints::with_hint;
 use super::{Usage, conversion_cache};
 use crate::interrupt;
 use crate::stdio::say;
@@ -239,7 +240,7 @@ fn convert_into(
         Ok(_) => Ok(()),
         // Somebody else finished the same conversion while this one began.
         Err(ConvertError::Exists { .. }) if Manifest::is_model_dir(dir) => Ok(()),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(with_hint(error)),
     }
 }
 

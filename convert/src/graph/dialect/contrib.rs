@@ -1,11 +1,12 @@
 //! ONNX Runtime's own operators, which the dialects of its CPU and CUDA providers share.
 //!
-//! The runtime fuses neither an addition with the norm that follows it nor an explicit rotation by itself.
+//! They are written explicitly, because the runtime fuses neither an addition with the following norm nor the nodes of a
+//! rotation.
 
-use super::super::builder::{Attribute, CONTRIB, Graph, Value};
 use super::RotaryTables;
+use crate::onnx::{Attribute, CONTRIB, Graph, Value};
 
-/// Normalises in one pass.
+/// Normalises with one operator.
 pub(super) fn rms_norm(g: &mut Graph, x: &Value, weight: &Value, epsilon: f32) -> Value {
     let attributes = [
         ("axis", Attribute::Int(-1)),
@@ -14,7 +15,7 @@ pub(super) fn rms_norm(g: &mut Graph, x: &Value, weight: &Value, epsilon: f32) -
     g.op("SimplifiedLayerNormalization", &[x, weight], &attributes)
 }
 
-/// Adds and normalises in one pass.
+/// Adds and normalises with one operator.
 pub(super) fn add_rms_norm(
     g: &mut Graph,
     x: &Value,
@@ -32,7 +33,7 @@ pub(super) fn add_rms_norm(
     (normed, sum)
 }
 
-/// Rotates by positions that are given.
+/// Applies rotary embeddings at the given positions.
 pub(super) fn rotary(
     g: &mut Graph,
     x: &Value,

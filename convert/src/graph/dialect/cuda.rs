@@ -1,15 +1,16 @@
-//! For ONNX Runtime's CUDA provider, in two forms of attention that a card has to choose between.
+//! The dialect of ONNX Runtime's CUDA provider, with two forms of attention.
 //!
-//! Neither has nodes for the CPU, which would keep a batch from being one CUDA graph, nor inputs for kept prefixes, whose
-//! rows would travel to the device with every batch. Linear layers are products by themselves: a product that is split is
-//! copied, which costs more memory and time than one launch saves.
+//! Neither form has nodes that run on the CPU, which would keep a batch from being one CUDA graph. Neither has inputs for cached
+//! prefixes, because their rows would be copied to the device with every batch. Linear layers are not stacked, because
+//! splitting a stacked result copies it, which costs more memory and time than saving a launch gains.
 
 use lexivec_models::Attention;
 
-use super::super::builder::{Attribute, CONTRIB, DType, Graph, Value};
 use super::{Dialect, FusedAttention, Heads, Lengths, RotaryTables};
+use crate::onnx::{Attribute, CONTRIB, Graph, Value};
+use crate::tensor::DType;
 
-/// The two forms differ in what computes attention.
+/// The CUDA dialect with a form of attention.
 pub(super) struct Cuda {
     pub(super) attention: Attention,
 }
@@ -23,7 +24,7 @@ impl Dialect for Cuda {
         false
     }
 
-    /// Inputs of the graph: computed in it, they would be nodes for the CPU.
+    /// Lengths are graph inputs, because nodes that compute them would run on the CPU.
     fn lengths(&self, g: &mut Graph, _rectangle: &Value) -> Option<Lengths> {
         (self.attention == Attention::Grouped).then(|| Lengths {
             last: g.input("seqlens_k", DType::I32, &["B"]),
@@ -46,8 +47,8 @@ impl Dialect for Cuda {
         (self.attention == Attention::Grouped).then_some(self)
     }
 
-    /// GemmFloat8 hands both to cuBLASLt. It allocates its workspace with every product, so that no CUDA graph can hold it.
-    fn float8_product(
+    /// GemmFloat8 calls cuBLASLt. It allocates its workspace with every call, so CUDA graphs cannot capture it.
+    fn float8_matmul(
         &self,
         g: &mut Graph,
         compute: DType,
@@ -60,7 +61,7 @@ impl Dialect for Cuda {
             g.constant(name, DType::F32, vec![1], value.to_le_bytes().to_vec())
         };
         let [x_scale, weight_scale] = scales.map(&mut scale);
-        // No scale of the output: cuBLASLt takes one for outputs of 8 bits alone and rejects the product otherwise.
+        // There is no scale of the output, because cuBLASLt accepts one only for 8-bit outputs.
         let inputs = [x, weight, &Value::none(), &x_scale, &weight_scale];
         let attributes = [
             ("transB", Attribute::Int(1)),
@@ -98,7 +99,7 @@ impl FusedAttention for Cuda {
         ];
         inputs.extend([&tables.cos, &tables.sin]);
         if let Some([query, key]) = &norms {
-            // position_ids, attention_bias, head_sink, k_scale and v_scale are left out.
+            // Leaves out position_ids, attention_bias, head_sink, k_scale and v_scale.
             inputs.extend([&none; 5]);
             inputs.extend([query, key]);
         }
@@ -108,7 +109,7 @@ impl FusedAttention for Cuda {
             ("do_rotary", Attribute::Int(1)),
             ("qk_norm_epsilon", Attribute::Float(epsilon)),
         ];
-        // The kernel refuses to run without places for its keys and values, which nobody reads.
+        // The kernel requires outputs for keys and values, although nothing reads them.
         let wanted = [true, true, true];
         let [y, _, _] = g.op_n("GroupQueryAttention", CONTRIB, &inputs, wanted, &attributes);
         y

@@ -1,10 +1,10 @@
-//! Dialects: which operators compute norms, rotary embedding, attention and linear layers.
+//! Dialects: the operators of each target for norms, rotary embeddings, attention and linear layers.
 //!
-//! Every dialect computes the same function. They differ in what their execution providers have kernels for:
+//! Every dialect computes the same function. They differ because execution providers have kernels for different operators:
 //!
-//! | target | dialect | attention | for |
+//! | target | dialect | attention | execution provider |
 //! |---|---|---|---|
-//! | `ort` | [`Ort`](ort::Ort) | GroupQueryAttention over gathered sequences, behind kept prefixes | ONNX Runtime's CPU provider |
+//! | `ort` | [`Ort`](ort::Ort) | GroupQueryAttention over gathered sequences, after cached prefixes | ONNX Runtime's CPU provider |
 //! | `cuda` | [`Cuda`](cuda::Cuda) | Attention-23, or GroupQueryAttention with norm and rotary embedding inside | the CUDA provider |
 //! | `standard` | [`Standard`](standard::Standard) | Attention-23 | OpenVINO, other tools |
 //! | `tensorrt` | [`Standard`](standard::Standard) | Attention-23 in 16 bits | TensorRT |
@@ -16,14 +16,16 @@ mod standard;
 
 use lexivec_models::{Attention, Target};
 
-use super::builder::{Attribute, DType, Graph, Value};
+use crate::onnx::{Attribute, Graph, Value};
+use crate::tensor::DType;
 
-/// The operators of one target; norms and rotary embedding are ONNX Runtime's own unless a dialect says otherwise. Shapes: rows are `[rows, width]`, sequences `[B, S, width]`.
+/// The operators of one target. By default norms and rotary embeddings use ONNX Runtime's own operators. Rows have the shape
+/// `[rows, width]`, sequences `[B, S, width]`.
 pub(super) trait Dialect: Sync {
-    /// Whether a packed graph takes rows of kept prefixes, and returns the keys and values that these come from.
+    /// Whether a packed graph has inputs for cached prefixes, and outputs that fill the prefix cache.
     fn keeps_prefixes(&self) -> bool;
 
-    /// Whether linear layers that share an input are computed as one product whose result is split.
+    /// Whether one matrix product computes all layers of a linear group, and its result is split.
     fn stacks(&self, compute: DType) -> bool;
 
     /// Root mean square normalisation over the last axis (arXiv 1910.07467).
@@ -56,14 +58,14 @@ pub(super) trait Dialect: Sync {
         contrib::rotary(g, x, positions, tables, heads)
     }
 
-    /// What attention wants to know of lengths; nothing where the operator reads shapes. `rectangle` is any value of shape
+    /// The lengths that the attention operator needs; `None` if it derives them from shapes. `rectangle` is any value of shape
     /// `[B, S]`.
     fn lengths(&self, _g: &mut Graph, _rectangle: &Value) -> Option<Lengths> {
         None
     }
 
-    /// Causal attention with grouped key/value heads, over sequences padded on the right. There is no mask: no real token
-    /// sees a padded one.
+    /// Causal attention with grouped key/value heads, over sequences padded on the right. No mask is needed, because causality
+    /// hides padding from all real tokens.
     fn attention(
         &self,
         g: &mut Graph,
@@ -73,14 +75,14 @@ pub(super) trait Dialect: Sync {
         lengths: Option<&Lengths>,
     ) -> Value;
 
-    /// Attention that normalises and rotates inside; none where these are operators of their own.
+    /// Attention that includes norms and rotary embeddings; `None` if these are operators of their own.
     fn fused_attention(&self) -> Option<&dyn FusedAttention> {
         None
     }
 
-    /// `x` times the transposed `weight`, both 8-bit floats and each with its scale. Where no kernel multiplies them, both are
-    /// widened: that simulates what one would compute.
-    fn float8_product(
+    /// `x` times the transposed `weight`, both 8-bit floats with a scale each. By default both are widened before the product,
+    /// which simulates a kernel for 8-bit floats.
+    fn float8_matmul(
         &self,
         g: &mut Graph,
         compute: DType,
@@ -100,10 +102,10 @@ pub(super) trait Dialect: Sync {
     fn activation_zero(&self) -> (DType, u8);
 }
 
-/// Attention that reads the stacked product of query, key and value.
+/// Attention that reads stacked query, key and value.
 pub(super) trait FusedAttention {
-    /// `qkv` is `[B, S, (heads + 2 * kv_heads) * D]`, `norms` the weights of the query's and the key's norm, where the model
-    /// has them.
+    /// `qkv` has the shape `[B, S, (heads + 2 * kv_heads) * D]`. `norms` holds the weights of the query and key norms, if the
+    /// model has them.
     #[allow(clippy::too_many_arguments)] // The operator's inputs.
     fn attention(
         &self,

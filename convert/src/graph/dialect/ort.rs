@@ -1,10 +1,11 @@
-//! For ONNX Runtime's CPU provider.
+//! The dialect of ONNX Runtime's CPU provider.
 
-use super::super::builder::{Attribute, CONTRIB, DType, Graph, Value};
 use super::{Dialect, Heads, Lengths};
+use crate::onnx::{Attribute, CONTRIB, Graph, Value};
+use crate::tensor::DType;
 
-/// GroupQueryAttention needs memory linear in length there, Attention quadratic. Its norm is not built in: the CPU kernel
-/// refuses the weights.
+/// The CPU dialect. It uses GroupQueryAttention, whose memory is linear in the length of a text, while that of Attention is
+/// quadratic. Norms are operators of their own, because the CPU kernel rejects their weights.
 pub(super) struct Ort;
 
 impl Dialect for Ort {
@@ -12,9 +13,9 @@ impl Dialect for Ort {
         true
     }
 
-    /// Splitting a product copies all of it, and a CPU has nothing to gain from fewer products. Graphs in 16 bits are split all
-    /// the same: ONNX Runtime computes them in float32 and leaves out the rounding between two products, but not at a split,
-    /// so that verification sees values that float16 cannot hold.
+    /// Not in float32, because splitting a result copies it and a CPU gains nothing from fewer matrix products. 16-bit graphs are
+    /// stacked: ONNX Runtime computes them in float32 and skips the rounding between two operators, except at a split. There
+    /// verification sees values that float16 cannot hold.
     fn stacks(&self, compute: DType) -> bool {
         compute != DType::F32
     }
@@ -49,7 +50,7 @@ impl Dialect for Ort {
         y
     }
 
-    /// uint8 around 128 always fuses to one integer product: U8S8 has the fast kernels.
+    /// uint8 around 128 always fuses to one integer matrix product, and U8S8 has the fast kernels.
     fn activation_zero(&self) -> (DType, u8) {
         (DType::U8, 128)
     }

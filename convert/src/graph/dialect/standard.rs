@@ -1,11 +1,12 @@
-//! Operators of opset 23 alone, which TensorRT, OpenVINO and other tools read.
+//! The dialect of TensorRT, OpenVINO and other tools: only operators of opset 23.
 
-use super::super::builder::{Attribute, DType, Graph, Value};
 use super::{Dialect, Heads, Lengths, RotaryTables};
+use crate::onnx::{Attribute, Graph, Value};
+use crate::tensor::DType;
 
-/// TensorRT has no kernel for attention in float32, and refuses to build a graph that has one.
+/// The standard dialect. TensorRT has no kernel for float32 attention, and rejects graphs that contain it.
 pub(super) struct Standard {
-    /// Whether attention computes in float16 where the graph computes in float32.
+    /// Whether attention computes in float16 although the graph computes in float32.
     pub(super) half_attention: bool,
 }
 
@@ -67,7 +68,7 @@ impl Dialect for Standard {
         g.cast(&y, DType::F32)
     }
 
-    /// TensorRT takes symmetric int8 alone.
+    /// TensorRT only accepts symmetric int8.
     fn activation_zero(&self) -> (DType, u8) {
         (DType::I8, 0)
     }

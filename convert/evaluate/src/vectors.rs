@@ -1,0 +1,230 @@
+//! Vectors of many texts, and their similarities.
+
+use lexivec_runtime::vector;
+use rayon::prelude::*;
+
+/// The vectors of texts, all of one width.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vectors {
+    width: usize,
+    values: Vec<f32>,
+}
+
+impl Vectors {
+    /// No vectors yet, of this width.
+    ///
+    /// # Panics
+    /// The width is 0.
+    #[must_use]
+    pub fn new(width: usize) -> Self {
+        assert!(width > 0, "a vector has at least one component");
+        Self {
+            width,
+            values: Vec::new(),
+        }
+    }
+
+    /// Adds a text's vector.
+    ///
+    /// # Panics
+    /// The vector has another width.
+    pub fn push(&mut self, row: &[f32]) {
+        assert_eq!(row.len(), self.width, "vectors of one width");
+        self.values.extend_from_slice(row);
+    }
+
+    /// Adds all vectors of another list.
+    ///
+    /// # Panics
+    /// The vectors have another width.
+    pub fn append(&mut self, other: &Self) {
+        assert_eq!(other.width, self.width, "vectors of one width");
+        self.values.extend_from_slice(&other.values);
+    }
+
+    /// The width of the vectors.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Number of vectors.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.len() / self.width
+    }
+
+    /// Whether there are no vectors.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The vector of text `i`.
+    #[must_use]
+    pub fn row(&self, i: usize) -> &[f32] {
+        &self.values[i * self.width..(i + 1) * self.width]
+    }
+
+    /// The vectors that a server returns for `dimensions`: truncated to their first components, then scaled to unit length. A
+    /// vector of zeros remains zero.
+    #[must_use]
+    pub fn truncated(&self, width: usize) -> Self {
+        let width = width.min(self.width);
+        let rows = self.values.par_chunks_exact(self.width);
+        Self {
+            width,
+            values: rows
+                .flat_map_iter(|row| vector::cut(row, width, true))
+                .collect(),
+        }
+    }
+
+    /// The vectors of the texts at these positions.
+    #[must_use]
+    pub fn select(&self, positions: &[usize]) -> Self {
+        let rows = positions.iter().flat_map(|i| self.row(*i));
+        Self {
+            width: self.width,
+            values: rows.copied().collect(),
+        }
+    }
+}
+
+/// The scalar product, in float64 over eight running sums, so that the compiler vectorises it.
+#[must_use]
+pub fn dot(a: &[f32], b: &[f32]) -> f64 {
+    let (heads_a, rest_a) = a.as_chunks::<8>();
+    let (heads_b, rest_b) = b.as_chunks::<8>();
+    let mut sums = [0f64; 8];
+    for (a, b) in heads_a.iter().zip(heads_b) {
+        for lane in 0..8 {
+            sums[lane] += f64::from(a[lane]) * f64::from(b[lane]);
+        }
+    }
+    let rest: f64 = rest_a
+        .iter()
+        .zip(rest_b)
+        .map(|(a, b)| f64::from(*a) * f64::from(*b))
+        .sum();
+    sums.iter().sum::<f64>() + rest
+}
+
+/// The cosine of the angle between the first `width` components of two vectors, −1 to 1.
+///
+/// The cosine of a vector with itself is exactly 1, because the root of a square is exact in binary floating point. A vector
+/// of zeros has no direction; its cosine to any vector is 0, as in scikit-learn.
+#[must_use]
+pub fn cosine(a: &[f32], b: &[f32], width: usize) -> f64 {
+    let (a, b) = (&a[..width.min(a.len())], &b[..width.min(b.len())]);
+    let length = (dot(a, a) * dot(b, b)).sqrt();
+    if length == 0.0 {
+        return 0.0;
+    }
+    (dot(a, b) / length).clamp(-1.0, 1.0)
+}
+
+/// The similarities of all pairs of texts: scalar products of unit vectors, `n × n` row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Similarities {
+    texts: usize,
+    values: Vec<f64>,
+}
+
+impl Similarities {
+    /// The similarities of vectors that [`Vectors::truncated`] has scaled to unit length.
+    #[must_use]
+    pub fn of(unit: &Vectors) -> Self {
+        let texts = unit.len();
+        let row = |i: usize| (0..texts).map(move |j| dot(unit.row(i), unit.row(j)));
+        Self {
+            texts,
+            values: (0..texts).into_par_iter().flat_map_iter(row).collect(),
+        }
+    }
+
+    /// Number of texts.
+    #[must_use]
+    pub fn texts(&self) -> usize {
+        self.texts
+    }
+
+    /// The similarities of text `i` to all texts.
+    #[must_use]
+    pub fn row(&self, i: usize) -> &[f64] {
+        &self.values[i * self.texts..(i + 1) * self.texts]
+    }
+
+    /// The similarity of every pair of the texts at these positions, each pair once.
+    #[must_use]
+    pub fn pairs(&self, positions: &[usize]) -> Vec<f64> {
+        let others = |(n, i): (usize, &usize)| {
+            let row = self.row(*i);
+            positions[n + 1..].iter().map(move |j| row[*j])
+        };
+        positions.iter().enumerate().flat_map(others).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vectors(rows: &[&[f32]]) -> Vectors {
+        let mut all = Vectors::new(rows[0].len());
+        rows.iter().for_each(|row| all.push(row));
+        all
+    }
+
+    #[test]
+    fn a_vector_has_a_cosine_of_exactly_1_with_itself_at_every_width() {
+        let row: Vec<f32> = (0..1024)
+            .map(|i| ((i * 37 % 101) as f32 - 50.0) * 1e-3)
+            .collect();
+        for width in [1, 7, 32, 1000, 1024] {
+            assert_eq!(cosine(&row, &row, width), 1.0, "{width}");
+        }
+    }
+
+    #[test]
+    fn a_known_angle_has_its_cosine() {
+        // Rotated by 30 and 60 degrees in the plane of the first two components.
+        let base = [1.0, 0.0, 0.0];
+        for degrees in [30f64, 60.0] {
+            let (sin, cos) = degrees.to_radians().sin_cos();
+            let turned = [cos as f32, sin as f32, 0.0];
+            assert!((cosine(&base, &turned, 3) - cos).abs() < 1e-7);
+            // With one component left, both point the same way.
+            assert_eq!(cosine(&base, &turned, 1), 1.0);
+        }
+        assert_eq!(cosine(&[1.0, 2.0], &[-2.0, -4.0], 2), -1.0);
+    }
+
+    #[test]
+    fn a_vector_of_zeros_is_similar_to_nothing() {
+        assert_eq!(cosine(&[0.0; 4], &[1.0; 4], 4), 0.0);
+        assert_eq!(cosine(&[0.0; 4], &[0.0; 4], 4), 0.0);
+        let zero = vectors(&[&[0.0, 0.0], &[3.0, 4.0]]).truncated(2);
+        assert_eq!(Similarities::of(&zero).row(0), [0.0, 0.0]);
+    }
+
+    #[test]
+    fn truncation_comes_before_normalisation() {
+        let truncated = vectors(&[&[3.0, 4.0, 12.0]]).truncated(2);
+        assert_eq!(truncated.row(0), [0.6, 0.8]);
+    }
+
+    #[test]
+    fn pairs_are_listed_once_each_in_order() {
+        let unit = vectors(&[&[1.0, 0.0], &[0.6, 0.8], &[0.0, 1.0]]).truncated(2);
+        let found = Similarities::of(&unit).pairs(&[0, 1, 2]);
+        let expected = [0.6, 0.0, 0.8];
+        assert!(
+            found
+                .iter()
+                .zip(expected)
+                .all(|(f, e)| (f - e).abs() < 1e-7)
+        );
+        assert!(Similarities::of(&unit).pairs(&[2]).is_empty());
+    }
+}

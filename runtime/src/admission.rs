@@ -1,42 +1,43 @@
-//! Whether a request would be answered in time. One that would not is refused when it comes, not when its time is up.
+//! Admission control: rejects a request on arrival if it would miss its deadline.
 //!
-//! A caller's requests may take half of the time that they have ([`Load::usable`]), by the sessions' measured rate. A caller
-//! whose own requests would be served soon enough, since each caller has its share, is accepted beyond that. Together all
-//! requests may take three quarters of the time: then each is answered in time even if other
-//! callers come later, because urgent requests go first by deadline ([`crate::fairness`]).
+//! A caller's requests may use half of the time that they have ([`Load::usable`]), at the measured rate of the
+//! sessions. A caller whose share serves its own requests soon enough may exceed that half. The requests of all callers
+//! together may use three quarters of the time. Each is then answered in time even if other callers arrive later,
+//! because urgent requests run first, by deadline ([`crate::fairness`]).
 
 use std::time::{Duration, Instant};
 
 use crate::fairness::{Caller, Fairness};
 
-/// The requests of all callers may take this part of the time that a request has.
+/// The fraction of a request's time that the requests of all callers may use.
 const MOST: f64 = 0.75;
-/// Requests that need at most this part of the time that there is may use the room that is kept for small ones.
+/// A request that needs at most this fraction of the available time may use the reserve for small requests.
 const SMALL_REQUEST_FRACTION: u32 = 16;
-/// That room, as a part of what others may use.
+/// The size of that reserve, as a fraction of what other requests may use.
 const SMALL_REQUEST_EXTRA_FRACTION: u32 = 8;
-/// Requests that need at most this part of the time have their turn even before urgent ones (see [`crate::fairness`]), whatever
+/// A request that needs at most this fraction of the time runs before urgent ones (see [`crate::fairness`]), whatever
 /// other callers' requests need.
 const TINY_REQUEST_FRACTION: f64 = 1.0 / 1024.0;
-/// They may take so much of the time.
+/// The fraction of the time that such tiny requests may use.
 const MOST_OF_TINY: f64 = 0.9;
-/// A request that needs so many times the time that it has is never answered: the rate may be underestimated a little.
+/// A request that needs this many times its available time can never succeed. The margin above 1 covers a rate that is
+/// slightly underestimated.
 const NEVER: f64 = 1.25;
-/// No client is told to wait for longer.
+/// The longest retry time that a client is told.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// What the sessions are doing, as measured.
+/// The measured load of the sessions.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Load {
-    /// Cost that all sessions compute per second; `None` as long as no full batch has shown it.
+    /// Cost that all sessions compute per second; `None` until a full batch has been measured.
     pub cost_per_second: Option<f64>,
     /// How much a token's cost grows with each token of its text, because attention reads all of them.
     pub growth: f64,
-    /// Cost of the batches under way.
+    /// Cost of the running batches.
     pub running: usize,
-    /// Whether a batch of the last minute has shown the rate.
+    /// Whether the rate was measured within the last minute.
     pub is_recent: bool,
-    /// Cost of a batch at most where somebody waits for an answer: a request that comes while it is computed waits until it ends.
+    /// Maximum cost of a batch while a client waits, because a request that arrives during a batch waits until it ends.
     pub batch_cost: Option<usize>,
 }
 
@@ -47,38 +48,38 @@ impl Load {
         self.cost_per_second.filter(|speed| *speed > 0.0)
     }
 
-    /// What a text of so many tokens takes to compute, in tokens of short texts.
+    /// Cost of a text with this many tokens, in tokens of short texts.
     #[must_use]
     pub fn cost(&self, tokens: usize) -> usize {
         let tokens = tokens as f64;
         (tokens + self.growth * tokens * tokens) as usize
     }
 
-    /// How much of the time that requests have may be promised. A request is answered after at most twice what is before
-    /// it, so it is half.
+    /// The part of a request's time that may be promised: half, because a request is answered after at most twice the
+    /// work that is ahead of it.
     #[must_use]
     pub fn usable(time: Duration) -> Duration {
         time / 2
     }
 }
 
-/// Why a request is not accepted.
+/// Why a request is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// It would be late now. It should come again after this time.
+    /// The request would be late now. The client should retry after this time.
     Later(Duration),
-    /// It would be late even if nothing else were computed: its texts take so long.
+    /// The request would be late even if nothing else were computed, because its texts take this long.
     Never(Duration),
 }
 
 impl Fairness {
-    /// Refuses a request of so many texts and this cost that would not be answered in time.
+    /// Rejects a request with this many texts and this cost if it would miss its deadline.
     ///
-    /// Requests that need little time may take some more than others. Requests that are refused one after another are told
-    /// to come again one after another, and none later than what waits now takes.
+    /// Small requests may use a little more time than others. Requests that are rejected one after another are told to
+    /// retry one after another, but no later than the waiting work takes.
     ///
     /// # Errors
-    /// See [`Refusal`].
+    /// [`Refusal`] says whether a retry can succeed.
     pub(crate) fn admit(
         &mut self,
         caller: Caller,
@@ -92,12 +93,12 @@ impl Fairness {
         let now = Instant::now();
         let time = deadline.saturating_duration_since(now).as_secs_f64();
         let seconds = |cost: usize| cost as f64 / speed;
-        // A lone text may be the longest that the model takes. An old rate has to be measured again.
+        // A single text may be the longest that the model accepts. An old rate must be measured again.
         if texts > 1 && load.is_recent && seconds(cost) > time * NEVER {
             return Err(Refusal::Never(duration(seconds(cost), Duration::MAX)));
         }
         let before = self.waiting() + load.running;
-        // The rate is an estimate: let it try.
+        // The rate is only an estimate, so an idle engine accepts everything.
         if before == 0 {
             return Ok(());
         }
@@ -109,8 +110,8 @@ impl Fairness {
         } else if seconds(cost) * f64::from(SMALL_REQUEST_FRACTION) <= allowed {
             allowed += allowed / f64::from(SMALL_REQUEST_EXTRA_FRACTION);
         }
-        // A caller that has nothing here may take what all requests together may: it would wait for the others otherwise, however
-        // soon these come again.
+        // A caller with nothing waiting may use the limit of all callers together. Otherwise callers that retry quickly
+        // could keep it out.
         let has_nothing = self
             .flows
             .get(&caller.flow)
@@ -125,7 +126,7 @@ impl Fairness {
             return Ok(());
         }
         let missing = duration(missing, MAX_RETRY_AFTER);
-        // By then everything that waits now has been computed.
+        // The time after which all waiting work is done.
         let drained = duration(seconds(before), MAX_RETRY_AFTER);
         let latest = now + drained.max(missing).min(MAX_RETRY_AFTER);
         let flow = self.flows.entry(caller.flow).or_default();
@@ -136,7 +137,7 @@ impl Fairness {
         Err(Refusal::Later(at - now))
     }
 
-    /// What is computed for all callers until this one has got `cost` more than what it has waiting.
+    /// Cost computed for all callers until this caller has received `cost` more than it has waiting.
     fn until_served(&self, caller: Caller, cost: usize) -> f64 {
         let own = self.flows.get(&caller.flow);
         let own = own.map_or(0, |flow| flow.waiting) + cost;
@@ -148,7 +149,7 @@ impl Fairness {
     }
 }
 
-/// Seconds, `most` at most.
+/// Converts seconds to a duration of at most `most`.
 fn duration(seconds: f64, most: Duration) -> Duration {
     Duration::try_from_secs_f64(seconds).map_or(most, |time| time.min(most))
 }

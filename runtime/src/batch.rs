@@ -1,15 +1,15 @@
-//! Chooses which waiting texts run together; pure.
+//! Chooses which waiting texts run together. This module is pure.
 //!
-//! Linear layers see one row per token and no padding, but attention works on `[B, S]`, so one long document beside
-//! forty short queries would make them all pay its length. Two budgets bound a batch: tokens, and padded slots in
-//! proportion to tokens.
+//! Linear layers compute one packed token per distinct token, without padding. Attention works on `[B, S]`, so one long
+//! document beside forty short queries would pad all of them to its length. Two budgets bound a batch: tokens, and
+//! padded slots in proportion to tokens.
 
 /// Bounds of one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Tokens in a batch; a single longer text runs alone.
+    /// Maximum tokens in a batch. A single longer text runs alone.
     pub max_tokens: usize,
-    /// Slots of the padded attention input per token, at most.
+    /// Maximum slots of the padded attention input per token.
     pub max_padding: usize,
 }
 
@@ -22,14 +22,12 @@ impl Default for Limits {
     }
 }
 
-/// Slots that a batch may always have: below, padding costs less than another run of the graph.
+/// Slots that every batch may have: below this, padding costs less than another run of the graph.
 pub(crate) const FREE_SLOTS: usize = 1024;
 
-/// Chooses from the lengths of the waiting texts, given in the order in which they should be served; returns their
-/// positions in ascending order.
+/// Chooses texts from their lengths, given in serving order. Returns their positions in ascending order.
 ///
-/// The first is always chosen; others join while both budgets hold, and one that does not
-/// fit is passed over, not waited for.
+/// The first text is always chosen. Others are added while both budgets hold; a text that does not fit is skipped.
 pub fn select(lengths: impl IntoIterator<Item = usize>, limits: &Limits) -> Vec<usize> {
     let mut chosen = Vec::new();
     let (mut tokens, mut longest) = (0, 0);
@@ -48,8 +46,8 @@ pub fn select(lengths: impl IntoIterator<Item = usize>, limits: &Limits) -> Vec<
     chosen
 }
 
-/// Divides texts of these lengths, given in the order in which they should be served, into batches as [`select`] fills
-/// them; each is the positions of its texts in ascending order.
+/// Divides texts into batches as [`select`] fills them. `lengths` is in serving order; each batch lists the positions
+/// of its texts in ascending order.
 pub fn batches(lengths: &[usize], limits: &Limits) -> Vec<Vec<usize>> {
     let mut left: Vec<usize> = (0..lengths.len()).collect();
     let mut batches = Vec::new();

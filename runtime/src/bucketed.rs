@@ -1,7 +1,7 @@
-//! A network for TensorRT: a session for each range of text lengths (`shapes.rs`), opened when a text needs it.
+//! A network for TensorRT: one session per range of text lengths (`shapes.rs`), opened when a text first needs it.
 //!
-//! Engines are built before the first batch and kept on the disk (`engine_cache.rs`), so that opening a session later
-//! takes seconds. Each open session has its own copy of the weights on the device.
+//! Engines are built before the first batch and stored on disk (`engine_cache.rs`), so opening a session later takes
+//! seconds. Each open session has its own copy of the weights on the device.
 
 use crate::error::{Error, Result};
 use crate::network::{Network, States};
@@ -10,7 +10,7 @@ use crate::shapes::Bucket;
 /// Opens the network of a bucket.
 pub(crate) type OpenBucket = Box<dyn Fn(&Bucket) -> Result<Box<dyn Network>> + Send>;
 
-/// Networks by the length of texts.
+/// A network that sends each text to the session for its length.
 pub(crate) struct BucketedNetwork {
     buckets: Vec<(Bucket, Option<Box<dyn Network>>)>,
     open: OpenBucket,
@@ -32,7 +32,7 @@ impl BucketedNetwork {
         })
     }
 
-    /// The position of the bucket for a text.
+    /// The position of the bucket that accepts a text of this length.
     fn bucket(&self, tokens: usize) -> Result<usize> {
         let mut buckets = self.buckets.iter();
         let found = buckets.position(|(bucket, _)| bucket.takes(tokens));
@@ -83,7 +83,7 @@ impl Network for BucketedNetwork {
     }
 }
 
-/// Cuts the texts of a bucket into batches that it takes.
+/// Splits the texts of a bucket into batches that fit it.
 fn groups(members: &[usize], sequences: &[&[u32]], bucket: &Bucket) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     let mut tokens = 0;
@@ -109,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives each text its first token as its state, and notes the batches.
+    /// Returns each text's first token as its state and records the batches.
     struct Noting {
         bucket: Bucket,
         batches: Arc<Mutex<Vec<(usize, usize)>>>,

@@ -1,9 +1,9 @@
-//! Small batches as CUDA graphs: the kernels of a batch, captured once and launched with one call.
+//! Small batches as CUDA graphs: the kernels of a batch are captured once and launched with one call.
 //!
-//! A batch of a few tokens takes the device about as long as the host needs to launch its kernels one by one. A captured
-//! graph has fixed shapes and fixed addresses: batches are padded to the next of a few [`BUCKETS`], whose inputs and output
-//! lie in buffers that are kept. Nothing reads the padding, so that vectors are the same. ONNX Runtime captures at a
-//! bucket's first run, for the thread that runs it: [`Network::prepare`](crate::Network::prepare) runs each once.
+//! A device computes a batch of a few tokens about as fast as the host launches its kernels one by one. A captured
+//! graph has fixed shapes and addresses, so a batch is padded to the next of a few [`BUCKETS`], whose inputs and output
+//! are kept in buffers. Nothing reads the padding, so the vectors are the same. ONNX Runtime captures a bucket at its
+//! first run, for the thread that runs it: [`Network::prepare`](crate::Network::prepare) runs each bucket once.
 
 use std::fmt::{Debug, Formatter};
 
@@ -20,7 +20,7 @@ use crate::plan_inputs::fixed_input;
 pub(crate) const RUN_OPTION: &str = "gpu_graph_id";
 pub(crate) const NOT_CAPTURED: &str = "-1";
 
-/// Shapes, from the fewest tokens on: one text of so many tokens, or several short ones.
+/// Bucket shapes by ascending tokens: one text of that many tokens, or several short ones.
 const BUCKETS: [Shape; 14] = [
     shape(16, 1, 16),
     shape(32, 1, 32),
@@ -81,12 +81,12 @@ impl CudaGraphs {
         Ok(graphs)
     }
 
-    /// How many graphs there are.
+    /// The number of captured graphs.
     pub(crate) fn len(&self) -> usize {
         self.captured.len()
     }
 
-    /// The final states of a batch that fits into a bucket; `None` for a larger one.
+    /// Computes the states of a batch that fits into a bucket. Returns `None` for a larger batch.
     ///
     /// # Errors
     /// CUDA or ONNX Runtime fails.
@@ -128,7 +128,7 @@ fn bucket(shape: Shape) -> Option<usize> {
     BUCKETS.iter().position(|bucket| shape.fits(*bucket))
 }
 
-/// One bucket's buffers.
+/// The buffers of one captured bucket.
 struct Captured {
     shape: Shape,
     binding: IoBinding,
@@ -149,7 +149,7 @@ impl Captured {
         let mut inputs = Vec::new();
         for input in session.inputs() {
             let name = input.name();
-            // These are the same for all batches of a bucket.
+            // These inputs are the same for all batches of a bucket.
             if let Some(fixed) = fixed_input(name, shape)? {
                 binding.bind_input(name, &fixed)?;
                 continue;
@@ -172,8 +172,8 @@ impl Captured {
     }
 }
 
-/// A tensor on the device, and the pinned memory that it is copied from or to: copies of pageable memory may still be under
-/// way when they return.
+/// A device tensor and the pinned host memory that it is copied from or to. A copy of pageable memory may still be
+/// running when the call returns.
 #[derive(Debug)]
 struct Staged<T: PrimitiveTensorElementType + Debug> {
     host: Tensor<T>,
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(of(512, 64, 16), Some(shape(512, 64, 16)));
         assert_eq!(of(513, 1, 513), None);
         assert_eq!(of(300, 2, 200), None);
-        // As many texts as 512 tokens can have are too many for a bucket.
+        // 200 texts fit into a bucket by their tokens, but not by their number.
         assert_eq!(of(400, 200, 2), None);
     }
 

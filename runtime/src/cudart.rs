@@ -1,4 +1,4 @@
-//! The functions of CUDA's runtime library that ONNX Runtime's API has nothing for.
+//! The functions of CUDA's runtime library that ONNX Runtime's API does not offer.
 #![allow(unsafe_code)] // Calls into a C library.
 
 use std::ffi::{c_int, c_void};
@@ -21,7 +21,7 @@ impl Cudart {
     /// Loads the library.
     ///
     /// # Errors
-    /// It is not there.
+    /// The library is missing.
     pub(crate) fn load() -> Result<&'static Self, String> {
         static LOADED: OnceLock<Result<Cudart, String>> = OnceLock::new();
         let load = || {
@@ -32,11 +32,11 @@ impl Cudart {
         LOADED.get_or_init(load).as_ref().map_err(String::clone)
     }
 
-    /// Copies a tensor into another one of the same shape and type, either of them on the device or both in pinned memory.
-    /// Returns when the copy has ended.
+    /// Copies a tensor into another one of the same shape and type. One of them is on the device, or both are in pinned
+    /// memory. Returns when the copy is complete.
     ///
     /// # Errors
-    /// The shapes differ, or CUDA refuses.
+    /// The shapes differ, or CUDA reports an error.
     pub(crate) fn copy<T: PrimitiveTensorElementType + Debug>(
         &self,
         device: i32,
@@ -72,7 +72,7 @@ impl Cudart {
         }
     }
 
-    /// How many devices there are.
+    /// The number of devices.
     ///
     /// # Errors
     /// There is no driver, or no device.
@@ -90,10 +90,10 @@ impl Cudart {
         }
     }
 
-    /// Bytes that are free on a device, and all that it has.
+    /// Free and total bytes of a device.
     ///
     /// # Errors
-    /// There is no such device, or CUDA refuses.
+    /// The device does not exist, or CUDA reports an error.
     pub(crate) fn memory(&self, device: i32) -> Result<(usize, usize), String> {
         type SetDevice = unsafe extern "C" fn(c_int) -> c_int;
         type MemGetInfo = unsafe extern "C" fn(*mut usize, *mut usize) -> c_int;

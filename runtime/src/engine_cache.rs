@@ -1,7 +1,6 @@
-//! Where TensorRT's engines are kept: `CACHE/engines/KEY/`, and the timings of its kernels beside them.
+//! The folders of TensorRT's engines: `CACHE/engines/KEY/`, with the timings of kernels beside them.
 //!
-//! An engine serves the model, the libraries, the GPU and the options that it was built for. All of them are in the
-//! key, so that another combination never meets its files.
+//! An engine works only with the model, libraries, GPU and options that it was built for. The key covers all of them.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,12 +10,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::library::{Library, system_library};
 
-/// Folders for engines and timings.
+/// The folders of an engine and of kernel timings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EngineCache {
-    /// One engine's.
+    /// The engine's folder.
     pub(crate) engines: PathBuf,
-    /// The timings of kernels, which all models share.
+    /// The folder of kernel timings, which all models share.
     pub(crate) timings: PathBuf,
 }
 
@@ -54,7 +53,7 @@ impl EngineCache {
         }
     }
 
-    /// Whether an engine was built already.
+    /// Whether the engine is already built.
     pub(crate) fn is_built(&self) -> bool {
         let Ok(entries) = fs_err::read_dir(&self.engines) else {
             return false;
@@ -63,21 +62,21 @@ impl EngineCache {
         names.any(|path| path.extension().is_some_and(|kind| kind == "engine"))
     }
 
-    /// Makes the folders.
+    /// Creates the folders.
     pub(crate) fn create(&self) -> std::io::Result<()> {
         fs_err::create_dir_all(&self.engines)?;
         fs_err::create_dir_all(&self.timings)
     }
 }
 
-/// TensorRT's release, which its file name holds: `libnvinfer.so.10.13.3`.
+/// TensorRT's release, from its file name: `libnvinfer.so.10.13.3`.
 fn tensorrt() -> String {
     let file = system_library("libnvinfer.so.10").and_then(|p| fs_err::canonicalize(p).ok());
     let name = file.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
     name.unwrap_or_default()
 }
 
-/// The GPU's model, as its driver reports it. ONNX Runtime puts the architecture into file names as well.
+/// The GPU's model, as its driver reports it. ONNX Runtime adds the architecture to file names.
 fn gpu(folder: &Path, device: i32) -> String {
     let Ok(entries) = fs_err::read_dir(folder) else {
         return String::new();

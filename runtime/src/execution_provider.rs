@@ -1,8 +1,8 @@
 //! Execution providers: which one computes, and with which options.
 //!
-//! A provider that was asked for and does not start is an error, never a silent fall-back to the CPU. The same holds
-//! for a model that the provider cannot serve ([`crate::refusal()`]), and for nodes that ONNX Runtime placed on the CPU
-//! (`placement.rs`). What each provider is configured with is in `provider_config.rs`.
+//! A requested provider that does not start is an error, never a silent fallback to the CPU. The same holds for a model
+//! that the provider cannot serve ([`crate::refusal()`]), and for nodes that ONNX Runtime placed on the CPU
+//! (`placement.rs`). `provider_config.rs` holds each provider's configuration.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ pub(crate) mod rejection;
 
 pub use option::ProviderOption;
 
-/// Who computes.
+/// An execution provider of ONNX Runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Provider {
     /// ONNX Runtime's own kernels (MLAS).
@@ -29,7 +29,7 @@ pub enum Provider {
 }
 
 impl Provider {
-    /// All of them.
+    /// All providers.
     pub const ALL: [Self; 5] = [
         Self::Cpu,
         Self::Cuda,
@@ -38,7 +38,7 @@ impl Provider {
         Self::OpenVino,
     ];
 
-    /// The name on the command line.
+    /// The short name, such as `cuda`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -61,7 +61,7 @@ impl Provider {
         }
     }
 
-    /// Whether it computes on a GPU; OpenVINO computes on the CPU here.
+    /// Whether the provider computes on a GPU. OpenVINO computes on the CPU here.
     #[must_use]
     pub fn on_gpu(self) -> bool {
         match self {
@@ -70,17 +70,17 @@ impl Provider {
         }
     }
 
-    /// Whether it comes as a library of its own.
+    /// Whether the provider is a plugin library.
     pub(crate) fn is_plugin(self) -> bool {
         matches!(self, Self::TensorRtRtx | Self::OpenVino)
     }
 
-    /// Whether it is part of ONNX Runtime's GPU build.
+    /// Whether the provider is part of ONNX Runtime's GPU build.
     fn in_gpu_build(self) -> bool {
         matches!(self, Self::Cuda | Self::TensorRt)
     }
 
-    /// What a machine must have for it.
+    /// What the provider requires of a machine.
     fn needs(self) -> &'static str {
         match self {
             Self::Cpu => "nothing",
@@ -103,7 +103,7 @@ impl Provider {
         }
     }
 
-    /// The sentence for a provider that did not start.
+    /// The message for a provider that did not start.
     pub(crate) fn did_not_start(self, reason: &str) -> String {
         let happened = rejection::plain(reason);
         format!("it did not start: {happened}. It needs {}", self.needs())
@@ -131,15 +131,16 @@ impl FromStr for Provider {
 /// The providers of a session, in order of preference, and their options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderSettings {
-    /// In order: a node goes to the first that has a kernel for it. ONNX Runtime puts the CPU last by itself.
+    /// In order of preference: a node runs on the first provider that has a kernel for it. ONNX Runtime adds the CPU at
+    /// the end.
     pub order: Vec<Provider>,
     /// GPU number.
     pub device: i32,
-    /// Options in the providers' own words. They override what lexivec sets.
+    /// Options under the providers' own names. They override lexivec's.
     pub options: Vec<ProviderOption>,
-    /// The library of a provider that is a plugin; `None` to look for it where `make onnxruntime-openvino` puts it.
+    /// The library of a plugin provider; `None` to search for it where `make onnxruntime-openvino` installs it.
     pub library: Option<PathBuf>,
-    /// Whether nodes with real work may run on the CPU where a provider has no kernel for them.
+    /// Whether nodes with real work may run on the CPU if a provider has no kernel for them.
     pub allow_cpu_nodes: bool,
 }
 
@@ -156,19 +157,19 @@ impl Default for ProviderSettings {
 }
 
 impl ProviderSettings {
-    /// The provider that most of the graph runs on.
+    /// The provider that runs most of the graph.
     #[must_use]
     pub fn first(&self) -> Provider {
         self.order.first().copied().unwrap_or(Provider::Cpu)
     }
 
-    /// Whether a GPU is asked for.
+    /// Whether a GPU is requested.
     #[must_use]
     pub fn wants_gpu(&self) -> bool {
         self.order.iter().any(|p| p.on_gpu())
     }
 
-    /// Whether ONNX Runtime's GPU build is needed. Plugin providers work with the build for CPUs as well.
+    /// Whether ONNX Runtime's GPU build is needed. Plugin providers also work with the CPU build.
     #[must_use]
     pub fn wants_gpu_build(&self) -> bool {
         self.order.iter().any(|p| p.in_gpu_build())
@@ -184,7 +185,8 @@ impl ProviderSettings {
         self.wants_gpu() || self.options.iter().any(elsewhere)
     }
 
-    /// The order with CUDA right behind TensorRT: nodes that TensorRT declines would go to the CPU otherwise.
+    /// The providers in order, with CUDA right after TensorRT. Otherwise nodes that TensorRT declines would run on the
+    /// CPU.
     pub(crate) fn with_implied(&self) -> Vec<Provider> {
         with_implied(&self.order)
     }

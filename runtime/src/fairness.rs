@@ -1,24 +1,25 @@
-//! Whose text goes next: callers share the sessions, and each caller's requests finish as early as they can.
+//! Decides which text runs next: callers share the sessions, and each caller's requests finish as early as possible.
 //!
 //! # Between callers
-//! Each caller (an API key, or an address) is a *flow* of weighted fair queueing (Demers et al. 1989; start-time fair
-//! queueing, Goyal et al. 1996): the one that has been served least, by its weight, goes next. A caller who was idle starts
-//! with the others and has saved nothing up.
+//! Each caller (an API key or an address) is a *flow* of weighted fair queueing (Demers et al. 1989; start-time fair
+//! queueing, Goyal et al. 1996). The flow that has received the least service, relative to its weight, is next. A flow
+//! that was idle starts level with the others and has no credit.
 //!
-//! # Within a caller's share
-//! Requests go in the order in which they would finish if they shared equally: small ones before large ones, and equal
-//! ones one after another, because serving them in turns would finish all of them last. Each request gets a *tag* on
-//! entry: its cost, counted from the flow's virtual time, which grows by the computed cost divided by the requests that
-//! wait. A large request is therefore overtaken for a while only. With thousands of small requests that while is long, so
-//! every other batch begins with the request that came first. A text waits for at most two batches per text of its caller
-//! that came before it, and usually for two.
+//! # Within a flow
+//! Requests run in the order in which they would finish if they shared equally: small ones before large ones. Equal
+//! ones run one after another, because serving them in turns would finish all of them last. Each request gets a *tag*
+//! on entry: its cost, counted from the flow's virtual time. Virtual time grows by the computed cost divided by the
+//! number of waiting requests, so a large request can be overtaken only for a while. With thousands of small requests
+//! that while is long, so every other batch begins with the oldest request. A text waits for at most two batches per
+//! earlier text of its caller, and usually for two batches.
 //!
-//! # Before both
-//! A request was accepted because it can be answered before its deadline ([`crate::admission`]). Callers that come later may
-//! take the time that it needs. Requests that would be late otherwise therefore go first, by deadline, and leave an eighth of
-//! each batch to the callers whose turn it is.
+//! # Urgent requests
+//! A request was accepted because it can be answered before its deadline ([`crate::admission`]). Callers that come
+//! later may take the time that it needs. Requests that would otherwise be late therefore run first, by deadline. They
+//! leave an eighth of each batch to the flows that are next.
 //!
-//! Service is counted as *cost* ([`cost`](crate::admission::Load::cost)), not in texts or tokens: what a long text's token takes is more.
+//! Service is counted as *cost* ([`cost`](crate::admission::Load::cost)), not in texts or tokens, because a token of a
+//! long text costs more.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -26,20 +27,22 @@ use std::time::Instant;
 
 /// Steps of a flow's service per unit of cost at weight 1.
 const STEPS: u64 = 1024;
-/// A request is urgent when what is due up to its deadline, and a batch of others before it, take more than this part of the
-/// time until then. The rest is for errors of the estimate, and for what goes before urgent requests.
+/// A request is urgent if the work that is due by its deadline, plus one batch of other work, takes more than this
+/// fraction of the remaining time. The rest covers errors of the estimate, and the work that runs before urgent
+/// requests.
 const URGENT: f64 = 0.75;
-/// This part of a batch goes to the callers whose turn it is, whatever is urgent: small requests need not wait until nothing is.
+/// This fraction of a batch goes to the flows that are next, whatever is urgent, so that small requests need not wait
+/// until nothing is.
 const TURN_FRACTION: usize = 8;
 
-/// Who asks.
+/// The caller of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
-    /// Requests with the same number share one caller's part of the sessions.
+    /// The caller's number. Requests with the same number share one part of the sessions.
     pub flow: u64,
-    /// The size of that part, beside those of other callers; at least 1.
+    /// The weight of that part relative to other callers; at least 1.
     pub weight: u32,
-    /// When the answer is of no use any more.
+    /// The deadline, after which the answer is useless.
     pub deadline: Option<Instant>,
 }
 
@@ -53,49 +56,49 @@ impl Default for Caller {
     }
 }
 
-/// What the order depends on of a text that waits.
+/// The properties of a waiting text that decide its order.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
-    /// Who asked for it.
+    /// The caller that requested it.
     pub(crate) caller: Caller,
-    /// The texts of a request have the same number, and stand side by side.
+    /// The number of its request. The texts of a request are adjacent.
     pub(crate) request: u64,
-    /// See the module; 0 for texts that go before all others.
+    /// The request's tag (see the module's documentation); 0 for texts that run before all others.
     pub(crate) tag: u64,
-    /// Its length.
+    /// Its length in tokens.
     pub(crate) tokens: usize,
-    /// What it takes to compute; see [`crate::admission::Load::cost`].
+    /// Its cost to compute; see [`crate::admission::Load::cost`].
     pub(crate) cost: usize,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Flow {
-    /// Steps of service that its caller has got.
+    /// Steps of service that the caller has received.
     served: u64,
-    /// See the module; in units of cost.
+    /// Virtual time, in units of cost (see the module's documentation).
     virtual_time: u64,
-    /// The size of its caller's part.
+    /// The caller's weight.
     pub(crate) weight: u64,
-    /// Cost of what waits.
+    /// Cost of the waiting texts.
     pub(crate) waiting: usize,
-    /// When the last of the requests that were refused was told to come again.
+    /// The retry time of the last rejected request.
     pub(crate) next_retry_at: Option<Instant>,
 }
 
-/// The callers, and whose turn it is.
+/// All flows, and the order of service between them.
 #[derive(Debug, Default)]
 pub(crate) struct Fairness {
     pub(crate) flows: HashMap<u64, Flow>,
-    /// The least service among the callers that waited when the last batch was taken.
+    /// The least service among the flows that waited when the last batch was taken.
     now: u64,
-    /// Whether the next batch begins with the request that came first.
+    /// Whether the next batch begins with the oldest request.
     oldest_next: bool,
-    /// Cost of what waits, of all flows.
+    /// Cost of the waiting texts of all flows.
     waiting: usize,
 }
 
 impl Fairness {
-    /// Counts a request that enters; returns its tag.
+    /// Counts a request that enters and returns its tag.
     pub(crate) fn enter(&mut self, caller: Caller, cost: usize) -> u64 {
         let flow = self.flows.entry(caller.flow).or_default();
         flow.weight = u64::from(caller.weight.max(1));
@@ -113,13 +116,13 @@ impl Fairness {
         }
     }
 
-    /// Cost of what waits.
+    /// Cost of the waiting texts.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting
     }
 
-    /// Positions of `waiting` in the order in which a batch should consider them. `batch` is the cost of a batch at most, `speed`
-    /// the cost that is computed per second, if it is known.
+    /// Positions of `waiting` in the order in which a batch considers them. `batch` is the maximum cost of a batch,
+    /// `speed` the cost that is computed per second, if known.
     pub(crate) fn order(&self, waiting: &[Place], batch: usize, speed: Option<f64>) -> Vec<usize> {
         let (put_back, fresh): (Vec<usize>, Vec<usize>) =
             (0..waiting.len()).partition(|i| waiting[*i].tag == 0);
@@ -138,7 +141,7 @@ impl Fairness {
         let (mut due, rest): (Vec<usize>, Vec<usize>) =
             rest.into_iter().partition(|i| is_due(&waiting[*i], urgent));
         due.sort_by_key(|i| (waiting[*i].caller.deadline, *i));
-        // A long text that fits into no batch beside others is the first of every other one.
+        // A long text that fits into no batch with others starts every other batch.
         let is_long = |i: &usize| taken + waiting[*i].cost > batch;
         if self.oldest_next && due.first().is_some_and(is_long) {
             return [put_back, due, first, rest].concat();
@@ -146,7 +149,7 @@ impl Fairness {
         [put_back, first, due, rest].concat()
     }
 
-    /// Positions of `fresh` texts in the order in which it is their turn.
+    /// Positions of `fresh` texts in fair order.
     fn turns(&self, waiting: &[Place], fresh: Vec<usize>) -> Vec<usize> {
         let mut flows: HashMap<u64, Vec<usize>> = HashMap::new();
         for i in fresh {
@@ -155,7 +158,7 @@ impl Fairness {
         for texts in flows.values_mut() {
             let oldest = texts.first().filter(|_| self.oldest_next);
             let oldest = oldest.map(|i| waiting[*i].request);
-            // Stable: among equal tags the older first.
+            // The sort is stable: among equal tags, the older request comes first.
             texts.sort_by_key(|i| {
                 let Place { request, tag, .. } = waiting[*i];
                 (Some(request) != oldest, tag)
@@ -167,7 +170,7 @@ impl Fairness {
         }
     }
 
-    /// Takes a text at a time of the caller that has been served least.
+    /// Repeatedly takes a text of the flow with the least service.
     fn merge(&self, waiting: &[Place], flows: HashMap<u64, Vec<usize>>) -> Vec<usize> {
         let mut order = Vec::with_capacity(waiting.len());
         let mut next = BinaryHeap::new();
@@ -224,7 +227,7 @@ impl Fairness {
         self.oldest_next = !self.oldest_next;
     }
 
-    /// Forgets callers of whom nothing matters any more.
+    /// Drops the flows that no longer affect the order.
     fn forget(&mut self) {
         let (service, time) = (self.now, Instant::now());
         self.flows.retain(|_, flow| {
@@ -234,7 +237,7 @@ impl Fairness {
     }
 }
 
-/// A flow's texts in their order, of which those before `place` have been taken.
+/// A flow's texts in order. Those before `place` have been taken.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Next {
     served: Reverse<(u64, u64)>,
@@ -246,17 +249,17 @@ fn steps(place: &Place) -> u64 {
     place.cost as u64 * STEPS / u64::from(place.caller.weight.max(1))
 }
 
-/// The last deadline that is urgent; everything that is due earlier is urgent, too.
+/// The latest urgent deadline. Every earlier deadline is urgent, too.
 fn last_urgent(waiting: &[Place], batch: usize, speed: f64, now: Instant) -> Option<Instant> {
     let due = |place: &Place| Some((place.caller.deadline?, place.cost));
     let mut due: Vec<(Instant, usize)> = waiting.iter().filter_map(due).collect();
-    // Usually it is sorted already.
+    // Usually they are sorted already.
     due.sort();
     let mut before = batch;
     let urgent = due.into_iter().filter(|(deadline, cost)| {
         before += cost;
         let left = deadline.saturating_duration_since(now).as_secs_f64();
-        // A request whose time is up is not worth hurrying for.
+        // A request that is already late is not urgent.
         left > 0.0 && before as f64 > speed * left * URGENT
     });
     urgent.map(|(deadline, _)| deadline).last()
@@ -283,7 +286,8 @@ mod tests {
         }
     }
 
-    /// Serves callers with endless requests of ten tokens in batches of forty; tokens that each of them got.
+    /// Serves callers with endless requests of ten-token texts in batches of forty tokens. Returns the tokens that each
+    /// received.
     fn shares(callers: &[Caller], batches: usize) -> Vec<usize> {
         let mut fairness = Fairness::default();
         let mut waiting = Vec::new();
@@ -375,7 +379,7 @@ mod tests {
         let waiting = [text(1, 100, 65), text(2, 100, 10), text(3, 1000, 5)];
         let order = |speed| fairness.order(&waiting, 10, Some(speed));
         assert_eq!(order(1.0), [0, 1, 2]);
-        // What is small has its turn before that.
+        // A small request runs before that.
         let small = [waiting[0], waiting[1], waiting[2], text(4, 2000, 1)];
         assert_eq!(fairness.order(&small, 10, Some(1.0))[..2], [3, 0]);
         let urgent = |speed| last_urgent(&waiting, 10, speed, now);

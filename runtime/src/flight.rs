@@ -1,7 +1,7 @@
-//! A text on its way to its vector, and everybody who waits for it.
+//! A text in flight, and everyone who waits for it.
 //!
-//! Identical texts that are asked for while the first is still under way join it instead of being computed again.
-//! Whoever waits holds a receiver; a flight that nobody waits for any more is dropped before it costs anything.
+//! An identical text that is requested meanwhile is coalesced: it waits for the same result. Each waiter holds a
+//! receiver. A text that no one waits for any more is abandoned, and is dropped before it costs anything.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -17,37 +17,37 @@ use crate::sync::{Mutex, MutexGuard};
 pub enum Origin {
     /// This request had it computed.
     Computed,
-    /// Another request was having it computed already.
+    /// An identical text of another request was in flight.
     Joined,
-    /// The result cache knew it.
+    /// The response cache had it.
     Cached,
 }
 
-/// A state and what it took.
+/// A state, and how it was obtained.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// The state.
+    /// The pooled hidden state.
     pub state: State,
-    /// Where it came from.
+    /// Where the state came from.
     pub origin: Origin,
-    /// How long it waited for a session.
+    /// How long the text waited for a session.
     pub queued: Duration,
     /// How long its batch took.
     pub infer: Duration,
 }
 
-/// What everybody who waits for a text receives.
+/// The reply that every waiter receives.
 pub type Reply = Result<Answer>;
 
-/// See the module.
+/// A text in flight. Everyone who waits for it gets the same reply.
 #[derive(Debug)]
 pub struct Flight {
-    /// `None` once it has landed or was given up.
+    /// The waiters; `None` once the text is complete or abandoned.
     waiting: Mutex<Option<Vec<oneshot::Sender<Reply>>>>,
 }
 
 impl Flight {
-    /// A flight and its first passenger.
+    /// Creates a text in flight and its first receiver.
     #[must_use]
     pub fn new() -> (Arc<Self>, oneshot::Receiver<Reply>) {
         let (sender, receiver) = oneshot::channel();
@@ -57,7 +57,7 @@ impl Flight {
         (Arc::new(flight), receiver)
     }
 
-    /// Waits for this flight as well; `None` where it is over.
+    /// Adds a waiter. Returns `None` if the text is complete or abandoned.
     #[must_use]
     pub fn join(&self) -> Option<oneshot::Receiver<Reply>> {
         let mut waiting = self.lock();
@@ -66,12 +66,12 @@ impl Flight {
         Some(receiver)
     }
 
-    /// Ends the flight if everybody who waited has gone; true once it is over.
+    /// Abandons the text if no waiter is left. Returns whether the text is abandoned or complete.
     #[must_use]
     pub fn is_given_up(&self) -> bool {
         let mut waiting = self.lock();
         if let Some(senders) = &mut *waiting {
-            // Who has gone is forgotten, so that a text asked for again and again keeps no list of the departed.
+            // Waiters that left are removed, so that a text that is requested again and again keeps no list of them.
             senders.retain(|sender| !sender.is_closed());
             if senders.is_empty() {
                 *waiting = None;
@@ -80,7 +80,7 @@ impl Flight {
         waiting.is_none()
     }
 
-    /// Answers all who wait; those who did not ask first are told that they joined.
+    /// Sends the reply to every waiter. All but the first are told that their text was coalesced.
     pub fn land(&self, reply: &Reply) {
         let senders = self.lock().take().unwrap_or_default();
         for (place, sender) in senders.into_iter().enumerate() {
@@ -91,7 +91,7 @@ impl Flight {
             {
                 answer.origin = Origin::Joined;
             }
-            // Who has gone meanwhile wants no answer.
+            // A waiter that left meanwhile needs no reply.
             let _ = sender.send(reply);
         }
     }

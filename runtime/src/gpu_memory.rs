@@ -1,8 +1,8 @@
-//! Divides a GPU's memory: from what is free and the [`MemoryModel`] follow the arena's limit, the token budget, and the
-//! longest text.
+//! Divides a GPU's memory: derives the arena's limit, the token budget and the longest text from the free memory and
+//! the [`MemoryModel`].
 //!
-//! An engine's part is a share of the memory that was free when the process first looked, before it loaded a model.
-//! Engines on one GPU get room for their weights and equal parts of the rest; sessions of an engine get equal parts.
+//! An engine gets a share of the memory that was free when the process first looked, before it loaded a model. Engines
+//! on one GPU get room for their weights and equal parts of the rest. Sessions of an engine get equal parts.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,29 +19,29 @@ use crate::metrics;
 use crate::model::ModelInfo;
 use crate::worker::LEAST_BUDGET;
 
-/// Tokens of a batch on a GPU at most: RotaryEmbedding launches a grid with one block in y per row, and CUDA allows
-/// 65,535.
+/// Maximum tokens of a batch on a GPU: RotaryEmbedding launches a grid with one block in y per packed token, and CUDA
+/// allows 65,535.
 pub const MAX_GPU_TOKENS: usize = 65_535;
 
-/// Tokens of a batch that takes what the capture of CUDA graphs leaves in the arena: 1.9 times the activations of 512
-/// tokens, measured on the stand-in device at the 4B shape.
+/// Tokens of a batch that takes the memory that the capture of CUDA graphs leaves in the arena: 1.9 times the
+/// activations of 512 tokens, measured on the stand-in device at the 4B shape.
 const WITH_CUDA_GRAPHS: usize = 768;
 
-/// How a model takes less of a GPU's memory.
+/// How to fit a model into less GPU memory.
 const SMALLER: &str =
     "give it fewer --sessions or models, or convert to a smaller precision (int8 or int4-weight)";
 
-/// How much of a GPU's memory an engine may take.
+/// How much of a GPU's memory an engine may use.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GpuMemory {
-    /// The share, in (0, 1], of the free memory that all engines take together. The rest is for the CUDA context,
+    /// The share, in (0, 1], of the free memory that all engines use together. The rest is for the CUDA context,
     /// kernels and libraries.
     pub utilization: f64,
-    /// Engines on the same GPUs.
+    /// Number of engines on the same GPUs.
     pub engines: usize,
-    /// Bytes of weights of all these engines' sessions on one GPU; `None` where unknown: engines then get equal parts.
+    /// Bytes of the weights of all these engines' sessions on one GPU; `None` if unknown. Engines then get equal parts.
     pub weights: Option<usize>,
-    /// Keep [`Limits::max_tokens`](crate::batch::Limits) as it is, because a user gave it.
+    /// Keeps [`Limits::max_tokens`](crate::batch::Limits) as it is, because a user set it.
     pub keep_budget: bool,
 }
 
@@ -57,7 +57,7 @@ impl Default for GpuMemory {
 }
 
 impl GpuMemory {
-    /// Divides memory between the models of these directories, each with so many sessions per GPU.
+    /// Divides memory between the models of these directories, each with `sessions` sessions per GPU.
     ///
     /// # Errors
     /// A manifest cannot be read.
@@ -72,7 +72,7 @@ impl GpuMemory {
         Ok(())
     }
 
-    /// Bytes for one session of an engine with such weights, of so many free bytes.
+    /// Bytes for one session of an engine with these weights, out of the free bytes.
     fn for_session(&self, free: usize, weights: usize, sessions: usize) -> usize {
         let share = (free as f64 * self.utilization) as usize;
         let engine = match self.weights {
@@ -83,33 +83,33 @@ impl GpuMemory {
     }
 }
 
-/// Memory of a GPU.
+/// The memory of a GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceMemory {
-    /// Its number.
+    /// The GPU's number.
     pub device: i32,
-    /// Bytes that are free.
+    /// Free bytes.
     pub free: usize,
-    /// All bytes.
+    /// Total bytes.
     pub total: usize,
 }
 
-/// What was decided for an engine on GPUs.
+/// The decisions for an engine on GPUs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fit {
     /// The GPU with the least free memory.
     pub gpu: DeviceMemory,
-    /// Bytes that each session may take.
+    /// Bytes that each session may use.
     pub session: usize,
-    /// What the memory model says of the graph; `None` for graphs that it does not cover.
+    /// The memory model of the graph; `None` for graphs that it does not cover.
     pub model: Option<MemoryModel>,
-    /// Tokens of a batch at most.
+    /// Maximum tokens of a batch.
     pub max_tokens: usize,
-    /// Tokens of a text at most.
+    /// Maximum tokens of a text.
     pub max_length: usize,
 }
 
-/// The memory of all GPUs now.
+/// Reads the memory of all GPUs.
 ///
 /// # Errors
 /// CUDA's runtime library is missing, or there is no GPU.
@@ -118,7 +118,7 @@ pub fn gpus() -> Result<Vec<DeviceMemory>, String> {
     (0..cudart.devices()?).map(|d| read(cudart, d)).collect()
 }
 
-/// Shows the memory of these GPUs in the metrics. Does nothing where it is not known.
+/// Publishes the memory of these GPUs as metrics. Does nothing if it is unknown.
 pub(crate) fn sample(devices: &[i32]) {
     let Ok(cudart) = Cudart::load() else {
         return;
@@ -128,11 +128,11 @@ pub(crate) fn sample(devices: &[i32]) {
     }
 }
 
-/// Fits a model into the GPUs' memory: bounds the token budget, each session's arena, and the length of texts. Does
-/// nothing where the model does not compute on CUDA, or free memory is unknown.
+/// Fits a model into the GPUs' memory: limits the token budget, each session's arena, and the length of texts. Does
+/// nothing if the model does not compute on CUDA or the free memory is unknown.
 ///
 /// # Errors
-/// The weights and the smallest useful batch need more than there is.
+/// The weights and the smallest useful batch need more memory than there is.
 pub fn fit(dir: &Path, info: &mut ModelInfo, options: &mut EngineOptions) -> Result<Option<Fit>> {
     if options.session.providers.first() != Provider::Cuda {
         return Ok(None);
@@ -150,7 +150,7 @@ pub fn fit(dir: &Path, info: &mut ModelInfo, options: &mut EngineOptions) -> Res
             "longer texts do not fit into the GPU's memory and will be refused or truncated"
         );
     }
-    // The arena counts weights as well.
+    // The arena's limit includes the weights.
     options.session.memory_limit = Some(fit.session);
     options.limits.max_tokens = fit.max_tokens;
     info.max_length = fit.max_length;
@@ -241,7 +241,8 @@ fn too_little(
     )
 }
 
-/// The error for a session that got no memory for its CUDA graphs: no text is at fault. Other errors stay as they are.
+/// The error of a session that ran out of memory while it captured CUDA graphs, because no text is at fault. Other
+/// errors stay as they are.
 pub(crate) fn while_capturing(error: Error, model: &str, device: i32) -> Error {
     match error {
         Error::OutOfMemory { reason } => Error::DeviceMemory {
@@ -256,14 +257,14 @@ pub(crate) fn while_capturing(error: Error, model: &str, device: i32) -> Error {
     }
 }
 
-/// The arena's limit that a user gave.
+/// The arena limit that a user set.
 fn arena_limit(providers: &ProviderSettings) -> Option<usize> {
     let mut options = providers.options.iter().rev();
     let option = options.find(|o| o.provider == Provider::Cuda && o.key == "gpu_mem_limit")?;
     option.value.parse().ok()
 }
 
-/// The memory model of a directory's graph, if it covers it.
+/// The memory model of a directory's graph, if it covers the graph.
 fn model_of(dir: &Path) -> Result<Option<MemoryModel>> {
     if !Manifest::is_model_dir(dir) {
         return Ok(None);
@@ -274,7 +275,7 @@ fn model_of(dir: &Path) -> Result<Option<MemoryModel>> {
 /// The GPU that had the least free memory when this process first looked.
 fn least_free(devices: &[i32]) -> Option<DeviceMemory> {
     static FIRST: Mutex<BTreeMap<i32, DeviceMemory>> = Mutex::new(BTreeMap::new());
-    // What is missing is said when the execution provider does not start.
+    // The error of a provider that does not start says what is missing.
     let cudart = Cudart::load().ok()?;
     let mut first = FIRST.lock().unwrap_or_else(PoisonError::into_inner);
     for device in devices {

@@ -1,34 +1,34 @@
-//! Names and shapes of a graph's inputs, read from the file: TensorRT is told shapes before there is a session to ask.
+//! Reads the names and shapes of a graph's inputs from its file, because TensorRT needs shapes before there is a
+//! session to ask.
 //!
-//! The few fields of the ONNX protobuf messages that hold them, and a skip for the rest; field numbers are those of
-//! onnx.proto3.
+//! Decodes only the needed fields of ONNX's protobuf messages. Field numbers are those of onnx.proto3.
 
 use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// An input without a value in the graph itself.
+/// A graph input without an initial value in the graph itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GraphInput {
-    /// Its name.
+    /// The input's name.
     pub(crate) name: String,
-    /// Its dimensions.
+    /// The input's dimensions.
     pub(crate) shape: Vec<Dimension>,
 }
 
 /// A dimension of an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Dimension {
-    /// Always of this size.
+    /// A fixed size.
     Fixed(usize),
-    /// Of any size; its symbol may be empty.
+    /// Any size; the symbol may be empty.
     Dynamic(String),
 }
 
-/// The inputs of a graph file.
+/// Reads the inputs of a graph file.
 ///
 /// # Errors
-/// The file cannot be read, or is no ONNX model.
+/// The file cannot be read or is not an ONNX model.
 pub(crate) fn read(path: &Path) -> Result<Vec<GraphInput>> {
     let load = |reason: String| Error::Load {
         path: path.to_path_buf(),
@@ -97,7 +97,7 @@ enum Value<'a> {
     Other,
 }
 
-/// The last field of a number that holds bytes: a string or a message.
+/// The last field with this number that holds bytes: a string or a message.
 fn message(bytes: &[u8], number: u64) -> Option<&[u8]> {
     let all = fields(bytes)?.into_iter().rev();
     let mut bytes = all.filter_map(|field| match field {
@@ -107,7 +107,7 @@ fn message(bytes: &[u8], number: u64) -> Option<&[u8]> {
     bytes.next()
 }
 
-/// The fields of a message; none where the bytes are no message.
+/// The fields of a message; `None` if the bytes are not a message.
 fn fields(mut bytes: &[u8]) -> Option<Vec<(u64, Value<'_>)>> {
     let mut fields = Vec::new();
     while !bytes.is_empty() {

@@ -1,20 +1,20 @@
-//! Whether the threads that own sessions are alive and getting on.
+//! The health of the threads that own sessions.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Times are kept as milliseconds since the first use, in an atomic.
+/// Times are stored as milliseconds since this moment, in an atomic.
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// What a worker tells of itself.
+/// A worker's heartbeat: what it is doing, and whether it serves.
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
-    /// When its batch began, in milliseconds since [`EPOCH`], plus one; 0 between batches.
+    /// When the current batch began, in milliseconds since [`EPOCH`], plus one; 0 between batches.
     busy_since: AtomicU64,
-    /// It has no session: the last one failed and no new one opens.
+    /// The session failed and has not been recreated yet.
     lost: AtomicBool,
-    /// Its thread has ended.
+    /// The thread has ended.
     stopped: AtomicBool,
 }
 
@@ -54,12 +54,12 @@ impl Pulse {
     }
 }
 
-/// The state of a model's sessions.
+/// The health of a model's sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Health {
-    /// Sessions that the engine was opened with.
+    /// Number of sessions that the engine was opened with.
     pub sessions: usize,
-    /// Those that serve; the others failed and could not be opened again yet.
+    /// Number of sessions that serve. The others failed and could not be recreated yet.
     pub ready: usize,
     /// How long the slowest batch has been running.
     pub longest_batch: Duration,

@@ -4,12 +4,12 @@ use sysinfo::{
     CGroupLimits, MemoryRefreshKind, ProcessRefreshKind, ProcessesToUpdate, System, get_current_pid,
 };
 
-/// Bytes that this process may use: the machine's memory, or less where a control group limits it.
+/// Bytes that this process may use: the machine's memory, or less if a control group limits it.
 #[must_use]
 pub fn host_memory() -> usize {
     let mut system = System::new();
     system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
-    // A container's own group is at the root of what it sees; a service's is named by its process.
+    // A container sees its own group as the root. A service's group is found by its process.
     let groups = [system.cgroup_limits(), group_of_process(&mut system)];
     let limits = groups.into_iter().flatten().map(|group| group.total_memory);
     let bytes = limits

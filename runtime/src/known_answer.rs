@@ -1,6 +1,6 @@
-//! Known-answer test of a session: a text whose vector the conversion recorded must still have that vector.
+//! The known-answer test: a session must still compute the vector that the conversion recorded for a text.
 //!
-//! It finds what no digest of a file can: memory of a device that is damaged, or a kernel that computes wrongly.
+//! It detects faults that no digest of a file can: damaged memory of a device, or a kernel that computes wrongly.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::vector::cosine;
 
-/// A session is tested again after this time, before its next batch.
+/// Time between tests of a session.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(600);
-/// Other kernels and devices round otherwise: quantised models keep 0.99 and more. What is damaged is below 0.9.
+/// Other kernels and devices round differently, yet quantised models keep 0.99 and more. Damaged ones fall below 0.9.
 const LEAST_COSINE: f64 = 0.95;
 
 /// Computes the recorded text.
 ///
 /// # Errors
-/// [`Error::WrongAnswer`] where its vector is another one, or the error of the run.
+/// [`Error::WrongAnswer`] if its vector differs, or the error of the run.
 pub(crate) fn test(network: &mut dyn Network, known: &KnownAnswer) -> Result<()> {
     let states = network.embed(&[known.tokens.as_slice()])?;
     let found = states.values.get(..known.vector.len()).unwrap_or_default();
     let cosine = cosine(found, &known.vector);
-    // A NaN is wrong as well.
+    // A NaN also fails.
     if cosine >= LEAST_COSINE {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! Runs one decoder layer at a time, for calibration: rows in, rows out, with the inputs of its linear layers.
+//! Runs one decoder layer at a time, for calibration: packed tokens in and out, with the inputs of its linear layers.
 
 use std::path::Path;
 
@@ -14,16 +14,17 @@ use crate::prefix::Found;
 use crate::prefix_rows::{self, PrefixRows};
 use crate::session::{self, SessionSettings, Source};
 
-/// A graph of one layer of a packed decoder: the inputs of the whole graph, with `residual` in place of `input_ids`.
+/// A graph of one layer of a packed decoder. It takes the inputs of the whole graph, with `residual` in place of
+/// `input_ids`.
 #[derive(Debug)]
 pub struct LayerNetwork {
     session: Session,
-    /// Of which nothing is kept.
+    /// A KV cache that stays empty.
     prefixes: Box<dyn PrefixRows>,
 }
 
 impl LayerNetwork {
-    /// Opens a graph from memory; weights that it refers to lie in the files of a folder.
+    /// Opens a graph from memory. Its external weights are files in a folder.
     ///
     /// # Errors
     /// The graph does not load, or is not a layer of a packed one.
@@ -39,7 +40,7 @@ impl LayerNetwork {
         Ok(Self { session, prefixes })
     }
 
-    /// Computes the outputs of these names from the rows of a batch, `[rows, hidden]` each way.
+    /// Computes the outputs of these names from the packed tokens of a batch, `[packed tokens, hidden]` each way.
     ///
     /// # Errors
     /// The graph does not run, or has no such output.

@@ -1,4 +1,4 @@
-//! The longest text that an engine takes: the model's own limit, a user's, or what the memory of a CPU allows.
+//! The longest text that an engine accepts: the model's limit, a user's, or what the memory of a CPU allows.
 //!
 //! On a CPU, ONNX Runtime's attention keeps a score for each head and each pair of a text's tokens: 16 heads and 32,768
 //! tokens would take 69 GB.
@@ -8,12 +8,12 @@ use crate::execution_provider::Provider;
 use crate::host_memory::host_memory;
 use crate::model::ModelInfo;
 
-/// All sessions' scores together may take this part of the process's memory.
+/// The scores of all sessions together may take one part in this many of the process's memory.
 const PART: usize = 3;
 /// Bytes of a score: a float32, and half as much for what surrounds it. Measured: 8 heads and 12,000 tokens take 7.0 GB.
 const SCORE: usize = 6;
 
-/// Lowers the model's limit to what was asked for or, on a CPU where nothing was, to what fits into memory.
+/// Lowers the model's limit to the user's or, on a CPU without one, to what fits into memory.
 pub fn limit_length(model: &mut ModelInfo, options: &EngineOptions) {
     if let Some(asked) = options.max_length {
         model.max_length = model.max_length.min(asked);
@@ -34,7 +34,7 @@ pub fn limit_length(model: &mut ModelInfo, options: &EngineOptions) {
     }
 }
 
-/// Tokens whose scores take at most so many bytes.
+/// The longest text whose scores take at most this many bytes.
 fn longest_text(bytes: usize, heads: usize) -> usize {
     (bytes / (SCORE * heads.max(1))).isqrt()
 }

@@ -1,7 +1,7 @@
 //! Finds and loads the ONNX Runtime library.
 //!
-//! Looked for, in order: the path given (`--onnxruntime`, ORT_DYLIB_PATH), next to the executable, the cache folder
-//! that `make onnxruntime` fills, the system's library folders. Nothing is ever downloaded here.
+//! The search order is: the given path, the executable's folder, the cache folder that `make onnxruntime` fills, the
+//! system's library folders. Nothing is ever downloaded here.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -24,7 +24,7 @@ const SYSTEM_FOLDERS: [&str; 5] = [
     "/usr/lib",
 ];
 
-/// A loaded ONNX Runtime. A process has one: the environment is global in ONNX Runtime itself.
+/// A loaded ONNX Runtime. A process has only one, because ONNX Runtime's environment is global.
 #[derive(Debug)]
 pub struct Library {
     path: PathBuf,
@@ -36,11 +36,11 @@ static LOADED: OnceLock<Library> = OnceLock::new();
 static LOADING: Mutex<()> = Mutex::new(());
 
 impl Library {
-    /// Finds and loads the library, once per process; `gpu` prefers the build with CUDA. A second call returns what
-    /// the first loaded.
+    /// Finds and loads the library, once per process; `gpu` prefers the build with CUDA. Later calls return the library
+    /// that the first one loaded.
     ///
-    /// From 1.31 on the library sends telemetry before it can be told not to. The program `lexivec` switches that off; others
-    /// should set `ORT_DISABLE_TELEMETRY=1` before they start.
+    /// From 1.31 on the library sends telemetry before it can be told not to. The program `lexivec` disables that;
+    /// other programs should set `ORT_DISABLE_TELEMETRY=1` before they start.
     ///
     /// # Errors
     /// [`Error::LibraryNotFound`] and [`Error::LibraryUnusable`].
@@ -68,19 +68,19 @@ impl Library {
         Ok(LOADED.get_or_init(|| library))
     }
 
-    /// The file that was loaded.
+    /// The loaded file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its version, `1.32.0`; the file's name where the name does not tell.
+    /// Its version, such as `1.32.0`, or the file's name if that contains none.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// ONNX Runtime's environment, for sessions of the caller's own.
+    /// ONNX Runtime's environment, for a caller's own sessions.
     #[must_use]
     pub fn environment(&self) -> &Environment {
         &self.environment
@@ -112,8 +112,8 @@ fn locate(explicit: Option<&Path>, gpu: bool) -> Result<PathBuf> {
     }
 }
 
-/// The first `file` next to the executable, in a folder of the cache, or in the system's library folders; else the
-/// folders that were looked at.
+/// Searches for `file` in the executable's folder, a folder of the cache, and the system's library folders. Returns the
+/// searched folders if it is in none of them.
 pub(crate) fn find(file: &str, cached: Option<PathBuf>) -> Result<PathBuf, Vec<String>> {
     let folders: Vec<PathBuf> = executable_folder()
         .into_iter()
@@ -127,7 +127,7 @@ pub(crate) fn find(file: &str, cached: Option<PathBuf>) -> Result<PathBuf, Vec<S
     found.ok_or_else(|| folders.iter().map(|f| f.display().to_string()).collect())
 }
 
-/// A library in the folders that LD_LIBRARY_PATH names, or the system's.
+/// Finds a library in the folders of LD_LIBRARY_PATH or of the system.
 #[must_use]
 pub fn system_library(file: &str) -> Option<PathBuf> {
     let mut paths = system_folders().into_iter().map(|folder| folder.join(file));
@@ -149,7 +149,7 @@ fn search_path(gpu: bool) -> Vec<PathBuf> {
     if let Ok(cache) = lexivec_models::cache_dir() {
         let cpu = cache.join("onnxruntime").join(ONNXRUNTIME_VERSION);
         let cuda = cache.join("onnxruntime-gpu").join(ONNXRUNTIME_GPU_VERSION);
-        // The CUDA build serves CPUs as well, where it is the only one installed.
+        // The CUDA build also serves CPUs if it is the only one installed.
         folders.extend(if gpu { [cuda, cpu] } else { [cpu, cuda] });
     }
     folders.extend(system_folders());

@@ -1,9 +1,10 @@
 //! The memory model: how many bytes a model takes on a GPU. It does no I/O.
 //!
-//! It covers graphs of target `cuda`. ONNX Runtime's planner keeps one set of buffers for all layers: tensors of the same
-//! symbolic shape share buffers, and a buffer stays allocated from the first layer that uses it to the last. The peak is
-//! therefore a sum over shapes: bytes of a tensor, times how many of that shape are live at the same time. Shapes over
-//! *rows* (distinct tokens of the batch) and over *slots* (`[B, S]`, padding included) are different shapes.
+//! It covers graphs of target `cuda`. ONNX Runtime's planner keeps one set of buffers for all layers: tensors of the
+//! same symbolic shape share buffers, and a buffer stays allocated from the first layer that uses it to the last. The
+//! peak is therefore a sum over shapes: bytes of a tensor, times how many of that shape are live at the same time.
+//! Shapes over *packed tokens* (distinct tokens of the batch) and over *slots* (`[B, S]`, padding included) are
+//! different shapes.
 //!
 //! The model leaves out the CUDA context, kernels, and cuBLAS's handles, which are several hundred MB on a card.
 
@@ -13,13 +14,13 @@ use lexivec_models::{
 
 use crate::batch::{FREE_SLOTS, Limits};
 
-/// Batches of other shapes leave gaps in the arena, so that a batch may find only parts of what is free: after mixed
-/// batches, 1.5 times the largest one's activations were held.
+/// Batches of other shapes leave gaps in the arena: after mixed batches, it held 1.5 times the activations of the
+/// largest one.
 const ARENA_SLACK: f64 = 1.5;
 /// cuBLASLt's workspace, which GemmFloat8 allocates.
 const FLOAT8_WORKSPACE: usize = 32 << 20;
 
-/// What a model takes on a GPU.
+/// The memory that a model takes on a GPU.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MemoryModel {
     decoder: Decoder,
@@ -30,7 +31,7 @@ pub struct MemoryModel {
 /// The size of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSize {
-    /// Rows that the graph computes.
+    /// Number of packed tokens.
     pub tokens: usize,
     /// Sequences times the length of the longest: `B * S`.
     pub slots: usize,
@@ -39,7 +40,7 @@ pub struct BatchSize {
 }
 
 impl BatchSize {
-    /// One text alone.
+    /// A single text.
     #[must_use]
     pub fn text(tokens: usize) -> Self {
         Self {
@@ -49,7 +50,7 @@ impl BatchSize {
         }
     }
 
-    /// The batch of so many tokens that takes the most memory within the limits.
+    /// The batch of this many tokens that takes the most memory within the limits.
     #[must_use]
     pub fn worst(tokens: usize, max_padding: usize, max_length: usize) -> Self {
         Self {
@@ -61,7 +62,7 @@ impl BatchSize {
 }
 
 impl MemoryModel {
-    /// The model of a graph; `None` for targets that it does not cover.
+    /// Creates the model of a graph; `None` for targets that it does not cover.
     #[must_use]
     pub fn new(decoder: &Decoder, form: GraphForm) -> Option<Self> {
         (form.target == Target::Cuda).then(|| Self {
@@ -71,8 +72,8 @@ impl MemoryModel {
         })
     }
 
-    /// The model of a converted graph. Weights that the conversion wrote count as what their file takes, because a
-    /// quantised model may keep some products in another precision.
+    /// Creates the model of a converted graph. Weights that the conversion wrote count with the size of their file,
+    /// because a quantised model may keep some linear layers in another precision.
     #[must_use]
     pub fn of(manifest: &Manifest) -> Option<Self> {
         if manifest.layout != Layout::Packed {
@@ -97,12 +98,12 @@ impl MemoryModel {
         self.form.precision == Precision::Fp32 || self.form.compute == Some(Compute::Fp32)
     }
 
-    /// Bytes of an activation.
+    /// Bytes of one number of an activation.
     fn element(&self) -> usize {
         if self.computes_in_float32() { 4 } else { 2 }
     }
 
-    /// Bytes of everything else at the peak of a batch.
+    /// Peak bytes of a batch without the weights.
     #[must_use]
     pub fn activations(&self, batch: BatchSize) -> usize {
         let BatchSize {
@@ -113,11 +114,11 @@ impl MemoryModel {
         let d = &self.decoder;
         let (hidden, inner) = (d.hidden_size, d.intermediate_size);
         let (query, key) = (d.heads * d.head_dim, d.kv_heads * d.head_dim);
-        // Residual, its norm, a product's result and their sum; gate, up and their product.
+        // The residual, its norm, a linear layer's output and their sum; gate, up and their product.
         let mut row = 4 * hidden + 3 * inner;
         let slot = match self.form.attention {
             Attention::Standard => {
-                // Products of attention share the residual stream's buffers where they are as wide.
+                // Outputs of the attention's linear layers share the residual stream's buffers if they are as wide.
                 row += [query, key].iter().filter(|w| **w != hidden).sum::<usize>();
                 // Heads after their norm, and after the rotation.
                 row += (usize::from(d.qk_norm) + 1) * (query + key);
@@ -126,8 +127,9 @@ impl MemoryModel {
             }
             Attention::Grouped => {
                 row += query + 2 * key;
-                // The stacked product as sequences; the unpacked query, the attention's output, and its rows; and the keys
-                // and values of every layer, because ONNX Runtime does not release outputs that nobody reads.
+                // The stacked linear layer's output as sequences; the unpacked query, the attention's output, and its
+                // packed form; and the keys and values of every layer, because ONNX Runtime does not release outputs
+                // that nobody reads.
                 query + 2 * key + 3 * query + 2 * key * d.layers
             }
         };
@@ -155,21 +157,21 @@ impl MemoryModel {
         self.weights + self.activations(batch)
     }
 
-    /// The largest token budget, at most `limits.max_tokens`, whose batches fit into so many bytes beside the weights;
-    /// 0 where none fits.
+    /// The largest token budget, at most `limits.max_tokens`, whose batches fit into this many bytes together with the
+    /// weights; 0 if none fits.
     #[must_use]
     pub fn budget(&self, bytes: usize, limits: &Limits, max_length: usize) -> usize {
         let worst = |tokens| BatchSize::worst(tokens, limits.max_padding, max_length);
         self.most(bytes, limits.max_tokens, worst)
     }
 
-    /// The longest text, at most `max_length` tokens, that fits alone into so many bytes beside the weights.
+    /// The longest text, at most `max_length` tokens, that fits alone into this many bytes together with the weights.
     #[must_use]
     pub fn longest_text(&self, bytes: usize, max_length: usize) -> usize {
         self.most(bytes, max_length, BatchSize::text)
     }
 
-    /// An upper bound of what a batch needs, which includes gaps in the arena.
+    /// An upper bound of what a batch needs, gaps in the arena included.
     #[must_use]
     pub fn needed(&self, batch: BatchSize) -> usize {
         self.weights + (ARENA_SLACK * self.activations(batch) as f64) as usize
@@ -190,7 +192,7 @@ impl MemoryModel {
     }
 }
 
-/// Bytes of the weights, all products in the same precision, blocks of 32.
+/// Bytes of the weights with all linear layers in one precision, in blocks of 32.
 fn weights(d: &Decoder, precision: Precision) -> usize {
     let (query, key) = (d.heads * d.head_dim, d.kv_heads * d.head_dim);
     let products = d.hidden_size * (2 * query + 2 * key + 3 * d.intermediate_size);

@@ -1,7 +1,8 @@
-//! What the runtime counts, by the `metrics` facade: who embeds this crate chooses the exporter, or none.
+//! The metrics of the runtime, through the `metrics` facade: the program that uses this crate chooses the exporter, or
+//! none.
 //!
-//! Names are Prometheus's. Label values come from closed sets; `model` is the name that the engine was given. Handles
-//! are taken when an engine is opened, so a recorder has to be installed before.
+//! Names follow Prometheus's conventions. Label values come from closed sets; `model` is the name that the engine was
+//! given. Handles are created when an engine opens, so a recorder must be installed before.
 
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ const REBUILDS: &str = "lexivec_session_rebuilds_total";
 const GPU_MEMORY: &str = "lexivec_gpu_memory_bytes";
 /// Counter of keys looked up; labels `tier` (memory, redis) and `outcome` (hit, miss).
 pub const CACHE_LOOKUPS: &str = "lexivec_cache_lookups_total";
-/// Counter of texts that joined an identical one in flight.
+/// Counter of texts that were coalesced with an identical one in flight.
 pub const CACHE_JOINED: &str = "lexivec_cache_joined_total";
 /// Gauge of the memory tier's size in bytes.
 pub const CACHE_BYTES: &str = "lexivec_cache_bytes";
@@ -44,7 +45,7 @@ pub const CACHE_ERRORS: &str = "lexivec_cache_errors_total";
 /// Gauge of Redis caches (one per model) that are not in use.
 pub const CACHE_BREAKER_OPEN: &str = "lexivec_cache_breaker_open";
 
-/// Tells the installed recorder what each name means.
+/// Describes each metric to the installed recorder.
 pub fn describe() {
     describe_histogram!(
         STAGE,
@@ -124,7 +125,7 @@ pub fn describe() {
     );
 }
 
-/// A request's stages before and after its batch; the batch's own are recorded by the worker.
+/// A stage of a request whose duration is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// From text to token ids.
@@ -137,7 +138,7 @@ pub enum Stage {
     Respond,
 }
 
-/// The memory of a GPU, whichever models it serves.
+/// Publishes the memory of a GPU, whichever models use it.
 pub(crate) fn gpu_memory(memory: DeviceMemory) {
     let used = memory.total.saturating_sub(memory.free);
     for (kind, bytes) in [("used", used), ("free", memory.free)] {
@@ -146,7 +147,7 @@ pub(crate) fn gpu_memory(memory: DeviceMemory) {
     }
 }
 
-/// A model's handles.
+/// The metric handles of one model.
 #[derive(Debug)]
 pub struct Model {
     stages: [Histogram; 4],
@@ -170,7 +171,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Handles of the model that is served as `name`.
+    /// Creates the handles of the model that is served as `name`.
     #[must_use]
     pub fn new(name: &str) -> Self {
         let model = || ("model", name.to_owned());
@@ -199,7 +200,7 @@ impl Model {
         }
     }
 
-    /// A stage of one request.
+    /// Records the duration of a stage of one request.
     pub fn stage(&self, stage: Stage, took: Duration) {
         let place = match stage {
             Stage::Tokenize => 0,
@@ -210,7 +211,7 @@ impl Model {
         self.stages[place].record(took);
     }
 
-    /// Texts answered, and their tokens.
+    /// Counts answered texts and their tokens.
     pub fn answered(&self, texts: usize, tokens: usize) {
         self.texts.increment(texts as u64);
         self.tokens.increment(tokens as u64);
@@ -235,7 +236,7 @@ impl Model {
         self.outcomes[place].increment(1);
     }
 
-    /// A batch was planned before its turn.
+    /// Counts a batch that was planned before its turn.
     pub(crate) fn batch_prepared(&self) {
         self.prepared.increment(1);
     }
@@ -244,7 +245,7 @@ impl Model {
         self.budget.set(tokens as f64);
     }
 
-    /// A session opened, with so many captured graphs.
+    /// Counts the captured graphs of a session that opened.
     pub(crate) fn session_opened(&self, captured: usize) {
         self.graphs_captured.increment(captured as u64);
     }
@@ -253,7 +254,7 @@ impl Model {
         self.rebuilds.increment(1);
     }
 
-    /// What is read off from time to time: texts waiting and their limit, texts dropped since the start, sessions.
+    /// Records sampled values: waiting texts and their limit, texts dropped since the start, sessions that serve.
     pub(crate) fn sample(&self, waiting: usize, capacity: usize, dropped: u64, sessions: usize) {
         self.queue.set(waiting as f64);
         self.queue_capacity.set(capacity as f64);

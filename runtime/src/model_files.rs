@@ -1,7 +1,7 @@
-//! Detects changes to the files of a model while it is served. Sessions map them, so a write changes the vectors.
+//! Detects changes to a model's files while it is served. Sessions map the files, so a write changes the vectors.
 //!
-//! Files are told apart by inode, size and times. Where only a time has changed (`touch`, a new link, or a write that puts the
-//! old time back) the contents are read again and compared with their digest.
+//! Files are compared by inode, size and times. If only a time has changed (`touch`, a new link, or a write that
+//! restores the old time), the contents are read again and compared with their digest.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -11,28 +11,28 @@ use lexivec_models::{Error as ModelError, FileIdentity, FileRecord, MANIFEST_FIL
 
 use crate::error::{Error, Result};
 
-/// How often the files are looked at, whether or not texts come.
+/// Time between checks, whether or not requests come.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Folders within folders are looked into so far: links may form a circle.
+/// Maximum depth of nested folders, because links may form a cycle.
 const DEEPEST: usize = 8;
 
-/// The files of one model, and what has become of them.
+/// The files of one model, and the changes that were detected.
 #[derive(Debug, Default)]
 pub(crate) struct ModelFiles {
     files: Vec<Watched>,
-    /// The first file that was found written into.
+    /// The first file that was found modified in place.
     written: OnceLock<Change>,
-    /// The first file whose place was found taken by another.
+    /// The first file that was found replaced by another.
     replaced: OnceLock<Change>,
 }
 
-/// A file, as it was when it was opened.
+/// A file, as it was when the model was opened.
 #[derive(Debug)]
 struct Watched {
     path: PathBuf,
     /// `blake3:` and its digest.
     digest: String,
-    /// Held while the contents are compared, so that nobody uses the file meanwhile.
+    /// Locked while the contents are compared, so that no thread uses the file meanwhile.
     identity: Mutex<FileIdentity>,
 }
 
@@ -40,15 +40,15 @@ struct Watched {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) path: PathBuf,
-    /// The file that was opened has other contents now. Otherwise another file has taken its place, and the vectors are still
-    /// those of the model that was opened.
+    /// The file that was opened has other contents now. Otherwise another file has taken its place, and the vectors are
+    /// still those of the opened model.
     pub(crate) in_place: bool,
 }
 
 impl Watched {
-    /// What has become of the file, judged without reading it; `None` where it has not changed or only its times have.
+    /// Detects a change without reading the file; `None` if nothing or only its times have changed.
     fn obvious_change(&self) -> Option<Change> {
-        // Somebody compares the contents now.
+        // Another thread is comparing the contents.
         let opened = *self.identity.try_lock().ok()?;
         let now = FileIdentity::read(&self.path).ok();
         let in_place = now.is_some_and(|now| now.is_same_file(opened));
@@ -56,7 +56,7 @@ impl Watched {
         is_certain.then(|| self.change(in_place))
     }
 
-    /// What has become of the file. Its contents are compared where its times have changed.
+    /// Detects a change. Compares the contents if the times have changed.
     fn detect_change(&self) -> Option<Change> {
         if let Some(change) = self.obvious_change() {
             return Some(change);
@@ -91,7 +91,7 @@ impl Watched {
 }
 
 impl ModelFiles {
-    /// Remembers how the files of a model directory are now. To be called before they are read.
+    /// Records the current state of a model directory's files. Call it before the files are read.
     ///
     /// # Errors
     /// A file is missing.
@@ -133,13 +133,13 @@ impl ModelFiles {
             .map(|file| (file.path.as_path(), file.digest.as_str()))
     }
 
-    /// A change that was found, or that is found without reading a file. It is not forgotten.
+    /// A change that was found before, or can be found without reading a file. A change stays recorded.
     pub(crate) fn obvious_change(&self) -> Option<&Change> {
         self.note(Watched::obvious_change)
     }
 
-    /// Refuses vectors of a model whose files have other contents than it was opened with. It may take as long as reading the
-    /// model.
+    /// Rejects vectors of a model whose files have other contents than when it was opened. It may take as long as
+    /// reading the model.
     ///
     /// # Errors
     /// [`Error::ModelChanged`].
@@ -152,15 +152,15 @@ impl ModelFiles {
         }
     }
 
-    /// Looks at the files from time to time, on a thread that ends when they are no longer served.
+    /// Checks the files regularly, on a thread that ends when the model is no longer served.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system cannot start a thread.
     pub(crate) fn watch(self: &Arc<Self>) -> Result<()> {
         let watched = Arc::downgrade(self);
         let watch = move || {
             while let Some(files) = watched.upgrade() {
-                // What it finds is kept, and logged.
+                // The check records and logs what it finds.
                 let _ = files.check();
                 drop(files);
                 std::thread::sleep(INTERVAL);
@@ -173,7 +173,7 @@ impl ModelFiles {
         Ok(())
     }
 
-    /// Finds a file that has changed, one that was written into before one that was replaced.
+    /// Finds a changed file. One that was modified in place takes precedence over one that was replaced.
     fn note(&self, detect: impl Fn(&Watched) -> Option<Change>) -> Option<&Change> {
         if self.written.get().is_none() {
             for change in self.files.iter().filter_map(detect) {
@@ -182,7 +182,7 @@ impl ModelFiles {
                     false => &self.replaced,
                 };
                 let (path, in_place) = (change.path.clone(), change.in_place);
-                // Set already: it was found, and logged, before.
+                // If a change is set already, it was found and logged before.
                 if found.set(change).is_ok() {
                     tracing::error!(
                         path = %path.display(),
@@ -200,7 +200,7 @@ fn identity(path: &Path) -> Result<FileIdentity> {
     Ok(FileIdentity::read(path).map_err(|e| ModelError::io(path, e))?)
 }
 
-/// All files of a folder and of the folders in it, sorted; hidden ones are left out.
+/// All files of a folder and its subfolders, sorted, without hidden ones.
 ///
 /// # Errors
 /// A folder cannot be read.
@@ -235,7 +235,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder of another exporter's with a file in a folder.
+    /// Another exporter's model folder, with a file in a subfolder.
     fn model() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let weights = dir.path().join("onnx").join("model.onnx_data");
@@ -268,7 +268,7 @@ mod tests {
         let files = ModelFiles::snapshot(dir.path()).unwrap();
         set_modified(&weights, modified + Duration::from_secs(100));
         assert!(files.check().is_ok());
-        // What is known of it now is what it was found to be.
+        // The new time is the known one from now on.
         assert!(files.check().is_ok());
         fs_err::write(&weights, "heights").unwrap();
         set_modified(&weights, modified);

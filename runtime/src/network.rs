@@ -1,4 +1,4 @@
-//! The seam to ONNX Runtime: token sequences in, final states out.
+//! The interface to a loaded model: token sequences in, pooled hidden states out.
 
 use std::path::Path;
 
@@ -14,7 +14,8 @@ use crate::session::SessionSettings;
 use crate::stopper::Stopper;
 use crate::tensorrt;
 
-/// A loaded model. `&mut self`, for a session runs one batch at a time; a worker thread owns each.
+/// A loaded model. Methods take `&mut self` because a session runs one batch at a time. Each worker thread owns one
+/// network.
 pub trait Network: Send {
     /// Width of the vectors.
     fn hidden_size(&self) -> usize;
@@ -22,10 +23,10 @@ pub trait Network: Send {
     /// The final-norm state of each sequence's last token. Sequences are not empty.
     ///
     /// # Errors
-    /// ONNX Runtime fails; [`Error::OutOfMemory`](crate::Error::OutOfMemory) where fewer sequences may succeed.
+    /// ONNX Runtime fails; [`Error::OutOfMemory`](crate::Error::OutOfMemory) if fewer sequences may succeed.
     fn embed(&mut self, sequences: &[&[u32]]) -> Result<States>;
 
-    /// As [`embed`](Self::embed), with the plan of these sequences at hand.
+    /// As [`embed`](Self::embed), with a plan of these sequences that was made before.
     ///
     /// # Errors
     /// As [`embed`](Self::embed).
@@ -33,17 +34,17 @@ pub trait Network: Send {
         self.embed(sequences)
     }
 
-    /// Whether a device computes the batches, so that the host is idle meanwhile.
+    /// Whether a device computes the batches while the host is idle.
     fn on_device(&self) -> bool {
         false
     }
 
-    /// What ends a run that is under way; `None` where runs are short, or cannot be ended.
+    /// A handle that stops a running batch; `None` if runs are short or cannot be stopped.
     fn stopper(&self) -> Option<Stopper> {
         None
     }
 
-    /// Gets ready for the first batch, on the thread that will run them all.
+    /// Prepares for the first batch, on the thread that will run all of them.
     ///
     /// # Errors
     /// CUDA graphs cannot be captured.
@@ -51,7 +52,7 @@ pub trait Network: Send {
         Ok(())
     }
 
-    /// How many CUDA graphs were captured.
+    /// The number of captured CUDA graphs.
     fn captured(&self) -> usize {
         0
     }
@@ -76,7 +77,7 @@ pub struct Layer {
     pub width: usize,
 }
 
-/// What a batch gave.
+/// The pooled hidden states of a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct States {
     /// `[sequences, hidden_size]` row-major, neither cut nor normalised.

@@ -1,4 +1,4 @@
-//! Runs packed graphs: plan, feed, fetch.
+//! Runs packed graphs: plans a batch, feeds the inputs, fetches the outputs.
 
 use std::path::Path;
 
@@ -17,19 +17,19 @@ use crate::prefix_rows::{self, PrefixRows};
 use crate::session::{self, SessionSettings, Source};
 use crate::stopper::{HostRun, Stopper};
 
-/// A packed graph (see ARCHITECTURE.md).
+/// A session with a packed graph (see ARCHITECTURE.md).
 #[derive(Debug)]
 pub struct PackedNetwork {
     session: Session,
     hidden_size: usize,
-    /// None where the graph takes no rows of kept prefixes.
+    /// The KV cache; `None` if the graph has no inputs for cached prefixes.
     prefixes: Option<Box<dyn PrefixRows>>,
-    /// The device on which small batches are to be captured, where they are.
+    /// The device whose small batches are captured, if they are.
     captures: Option<i32>,
-    /// None where no batch is captured.
+    /// `None` if no batch is captured.
     graphs: Option<CudaGraphs>,
     on_gpu: bool,
-    /// Ends runs on the host. Those of a GPU are short.
+    /// Stops runs on the host. Those on a GPU are short.
     stopper: Stopper,
 }
 
@@ -43,7 +43,7 @@ impl PackedNetwork {
         Self::new(session, path, settings)
     }
 
-    /// Opens a graph from memory whose weights lie in the files of a folder.
+    /// Opens a graph from memory. Its external weights are files in a folder.
     ///
     /// # Errors
     /// The graph does not load, or is not a packed one.
@@ -76,7 +76,7 @@ impl PackedNetwork {
         })
     }
 
-    /// Runs a batch behind the prefixes that are kept, and keeps more.
+    /// Runs a batch with the KV cache, and stores more prefixes in it.
     fn run(&mut self, sequences: &[&[u32]]) -> ort::Result<States> {
         let Some(prefixes) = &mut self.prefixes else {
             return self.run_whole(&Plan::new(sequences));
@@ -105,7 +105,7 @@ impl PackedNetwork {
         })
     }
 
-    /// Runs a batch of a graph that takes no prefixes.
+    /// Runs a batch of a graph that takes no cached prefixes.
     fn run_whole(&mut self, plan: &Plan) -> ort::Result<States> {
         let rows = plan.rows();
         let graphs = self.graphs.as_mut();
@@ -139,7 +139,7 @@ impl PackedNetwork {
         widened(&outputs[EMBEDDING])
     }
 
-    /// The keys and values of every layer, each of this width; nothing where the graph does not give them.
+    /// Computes the keys and values of every layer, each of this width; empty if the graph has no such outputs.
     fn rows(&mut self, sequences: &[&[u32]]) -> ort::Result<(Vec<Vec<f32>>, usize)> {
         let Some(prefixes) = &self.prefixes else {
             return Ok((Vec::new(), 0));
@@ -151,7 +151,7 @@ impl PackedNetwork {
     }
 }
 
-/// What is said of a graph that is none of ours.
+/// The error for a graph that is not a packed one.
 pub(crate) fn unexpected(path: &Path) -> Error {
     Error::Signature {
         path: path.to_path_buf(),
@@ -169,7 +169,7 @@ fn not_captured(reason: &str) -> Error {
 
 pub(crate) const EMBEDDING: &str = "embedding";
 
-/// Runs a graph for the outputs of these names alone, in float32.
+/// Runs a graph and returns only the outputs of these names, in float32.
 pub(crate) fn fetch(
     session: &mut Session,
     inputs: Vec<Input<'_>>,
@@ -180,7 +180,7 @@ pub(crate) fn fetch(
     names.iter().map(|name| widened(&outputs[*name])).collect()
 }
 
-/// Options to compute the outputs of these names alone.
+/// Run options that compute only the outputs of these names.
 fn only(names: &[&str]) -> ort::Result<RunOptions<HasSelectedOutputs>> {
     let only = names
         .iter()
@@ -199,7 +199,7 @@ impl Network for PackedNetwork {
 
     fn embed_planned(&mut self, sequences: &[&[u32]], plan: &Plan) -> Result<States> {
         if self.prefixes.is_some() {
-            // The plan of a batch behind kept prefixes is another.
+            // A batch with cached prefixes has another plan.
             return self.embed(sequences);
         }
         self.run_whole(plan).map_err(|e| Error::of_run(e.message()))
@@ -238,7 +238,7 @@ impl Network for PackedNetwork {
     }
 }
 
-/// A tensor's values in float32, whichever float they are.
+/// Converts a tensor's values, of any float type, to float32.
 fn widened(value: &DynValue) -> ort::Result<Vec<f32>> {
     let kind = tensor(value.dtype()).map(|(kind, _)| kind);
     Ok(match kind {
@@ -254,7 +254,7 @@ fn widened(value: &DynValue) -> ort::Result<Vec<f32>> {
     })
 }
 
-/// Element type and last dimension.
+/// A tensor's element type and last dimension.
 pub(crate) fn tensor(kind: &ValueType) -> Option<(TensorElementType, usize)> {
     match kind {
         ValueType::Tensor { ty, shape, .. } => Some((*ty, usize::try_from(*shape.last()?).ok()?)),

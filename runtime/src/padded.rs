@@ -1,9 +1,9 @@
 //! Runs padded graphs, ours or another exporter's: `input_ids`, `attention_mask` [, `position_ids`] ->
 //! `last_hidden_state`, `token_embeddings` or `sentence_embedding`.
 //!
-//! States are pooled here, from right-padded batches: with causal attention no real token sees the padding then.
-//! A `sentence_embedding` is pooled inside the graph, which may expect padding on the left (it takes the last slot) or
-//! on the right; texts of equal length need none, so those are what run together.
+//! Hidden states are pooled here, from batches that are padded on the right: with causal attention no real token sees
+//! that padding. A `sentence_embedding` is pooled inside the graph, which may expect padding on the left (it takes the
+//! last slot) or on the right. Texts of equal length need no padding, so only those run together.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::network::{Network, States};
 use crate::packed::tensor;
 use crate::session::{self, SessionSettings, Source};
 
-/// Outputs that are understood, in order of preference: states first, for they can be batched freely.
+/// Supported outputs in order of preference: hidden states first, because they can be batched freely.
 const OUTPUTS: [&str; 3] = [
     "last_hidden_state",
     "token_embeddings",
@@ -25,7 +25,7 @@ const OUTPUTS: [&str; 3] = [
 ];
 const INPUTS: [&str; 3] = ["input_ids", "attention_mask", "position_ids"];
 
-/// A padded graph.
+/// A session with a padded graph.
 #[derive(Debug)]
 pub struct PaddedNetwork {
     session: Session,
@@ -39,14 +39,14 @@ impl PaddedNetwork {
     /// Opens the graph in a folder: `model.onnx` or `onnx/model.onnx`.
     ///
     /// # Errors
-    /// There is none, it does not load, or its inputs or outputs are unknown.
+    /// The folder has no graph, it does not load, or its inputs or outputs are unknown.
     pub fn open(library: &Library, dir: &Path, settings: &SessionSettings) -> Result<Self> {
         let path = find_graph(dir)?;
         let session = session::open(library, &Source::File(&path), settings)?;
         Self::new(session, &path, settings)
     }
 
-    /// Opens a graph from memory whose weights lie in the files of a folder.
+    /// Opens a graph from memory. Its external weights are files in a folder.
     ///
     /// # Errors
     /// It does not load, or its inputs or outputs are unknown.
@@ -191,7 +191,7 @@ impl Network for PaddedNetwork {
     }
 }
 
-/// The graph of a model directory.
+/// The graph file of a model directory.
 pub(crate) fn find_graph(dir: &Path) -> Result<PathBuf> {
     let candidates = ["model.onnx", "onnx/model.onnx"].map(|name| dir.join(name));
     let found = candidates.into_iter().find(|path| path.is_file());

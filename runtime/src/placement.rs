@@ -1,7 +1,7 @@
-//! Where ONNX Runtime placed a graph's nodes, read back from a session.
+//! Checks where ONNX Runtime placed a graph's nodes.
 //!
-//! A node without a kernel on the provider that was asked for runs on the CPU, with its inputs and outputs copied:
-//! correct and many times slower. ONNX Runtime puts arithmetic on shapes there by itself, which is right.
+//! A node without a kernel on the requested provider runs on the CPU, with its inputs and outputs copied: correct, but
+//! many times slower. ONNX Runtime itself places arithmetic on shapes there, which is right.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::execution_provider::Provider;
 use crate::session::SessionSettings;
 
-/// Operators that compute shapes and indices, or move nothing. All others are work for the provider.
+/// Operators that compute shapes and indices, or move nothing. All others are real work.
 #[rustfmt::skip]
 const LIGHT: [&str; 31] = [
     "Abs", "Add", "ArgMax", "Cast", "Concat", "Constant", "ConstantOfShape", "Div", "Equal", "Expand", "Gather",
@@ -19,7 +19,7 @@ const LIGHT: [&str; 31] = [
     "Reshape", "Shape", "Size", "Slice", "Squeeze", "Sub", "Unsqueeze", "Where",
 ];
 
-/// How many nodes an error names.
+/// The number of nodes that an error names.
 const NAMED: usize = 3;
 
 /// A node and the provider that runs it.
@@ -31,8 +31,8 @@ pub(crate) struct Node {
     operator: String,
 }
 
-/// Checks that ONNX Runtime's CPU kernels have no real work in a session for another device. On the CPU itself, where
-/// OpenVINO computes, sharing the work costs no copies and is only logged.
+/// Checks that ONNX Runtime's CPU kernels do no real work in a session for another device. If OpenVINO computes on the
+/// CPU, sharing the work costs no copies and is only logged.
 ///
 /// # Errors
 /// [`Error::Placement`] names the nodes.
@@ -67,7 +67,7 @@ pub(crate) fn check(session: &Session, path: &Path, settings: &SessionSettings) 
     })
 }
 
-/// Nodes with real work on the CPU.
+/// Nodes with real work that run on the CPU.
 fn strays(nodes: &[Node]) -> Vec<&Node> {
     let on_cpu = nodes
         .iter()
@@ -105,7 +105,7 @@ mod read {
 
     use super::Node;
 
-    /// Every node that was assigned; the session was opened with `session.record_ep_graph_assignment_info`.
+    /// All nodes with their provider. The session must have been opened with `session.record_ep_graph_assignment_info`.
     pub(super) fn nodes(session: &Session) -> Result<Vec<Node>> {
         let mut nodes = Vec::new();
         let (mut graphs, mut count): (*const *const OrtEpAssignedSubgraph, usize) =

@@ -1,27 +1,29 @@
-//! Merges the common prefixes of a batch: the rows that the packed graph computes, and the indices that spread them.
+//! Merges the common prefixes of a batch: finds the packed tokens that the graph computes, and the indices that
+//! distribute their results.
 //!
-//! The token sequences of a batch form a trie. A causal decoder's state at a token depends on the tokens before it
-//! alone, so every node of the trie is computed once, whoever shares it (RadixMLP, arXiv 2601.15013). Attention still
-//! runs per sequence; index tensors tell it which rows each sequence reads. Everything here is pure.
+//! The token sequences of a batch form a trie. In a causal decoder, a token's hidden state depends only on the tokens
+//! before it, so every node of the trie is computed once, however many texts share it (RadixMLP, arXiv 2601.15013). A
+//! node is a *packed token*. Attention still runs per sequence; index tensors say which packed tokens each sequence
+//! reads. This module is pure.
 
 use std::collections::HashMap;
 
-/// The packed graph's inputs; `T` computed rows, `B` sequences, `S` the longest one's length.
+/// The inputs of the packed graph: `T` packed tokens, `B` sequences, `S` the longest one's length.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// `[T]` token of each row.
+    /// `[T]` id of each packed token.
     pub input_ids: Vec<i64>,
-    /// `[T]` position of each row in its sequences.
+    /// `[T]` position of each packed token in its sequences.
     pub position_ids: Vec<i64>,
-    /// `[B, S]` row of (cached prefix, then computed rows) that holds each position's key and value.
+    /// `[B, S]` index, among the cached tokens and then the packed ones, of each position's key and value.
     pub kv_index: Vec<i64>,
-    /// `[B, S]` computed row whose query each position asks with; 0 where the position is padding or cached.
+    /// `[B, S]` packed token whose query each position uses; 0 if the position is padding or cached.
     pub query_index: Vec<i64>,
-    /// `[T]` place in the flat `[B * S]` attention output where each row finds its result.
+    /// `[T]` slot in the flat `[B * S]` attention output that holds each packed token's result.
     pub token_index: Vec<i64>,
-    /// `[B]` computed row of each sequence's last token.
+    /// `[B]` packed token at the end of each sequence.
     pub last_row: Vec<i64>,
-    /// `[B]` place of each sequence's last token in the flat attention output.
+    /// `[B]` slot of each sequence's last token in the flat attention output.
     pub last_slot: Vec<i64>,
     /// Length of the longest sequence, S.
     pub length: usize,
@@ -55,12 +57,13 @@ impl Shape {
     }
 }
 
-/// Which tokens of a batch need not be computed, for their keys and values are known already.
+/// The tokens of a batch whose keys and values are cached.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cached {
-    /// For each sequence, the cached rows of its first tokens, never of its last; nothing stands for none at all.
+    /// For each sequence, the cached tokens that it begins with, never its last token. An empty list stands for none at
+    /// all.
     pub paths: Vec<Vec<usize>>,
-    /// Distinct rows among them, P.
+    /// Number of distinct tokens among them, P.
     pub rows: usize,
 }
 
@@ -68,13 +71,13 @@ impl Plan {
     /// Plans a batch of non-empty sequences.
     ///
     /// # Panics
-    /// If a sequence is empty: the tokenizer appends at least one token to every text.
+    /// If a sequence is empty. The tokenizer adds at least one token to every text.
     #[must_use]
     pub fn new(sequences: &[&[u32]]) -> Self {
         Self::behind(&Cached::default(), sequences)
     }
 
-    /// Plans a batch of which some rows are cached.
+    /// Plans a batch of which some tokens are cached.
     ///
     /// # Panics
     /// As [`new`](Self::new).
@@ -103,10 +106,10 @@ impl Plan {
         for (b, path) in paths.iter().enumerate() {
             let last = *path.last().expect("a sequence has at least one token");
             plan.kv_index.extend(path.iter().map(|row| *row as i64));
-            // Padding on the right is read by nobody; any row will do.
+            // Nothing reads the padding on the right, so any token will do.
             plan.kv_index.resize((b + 1) * length, last as i64);
             for (s, row) in path.iter().enumerate() {
-                // The rows before are not computed here.
+                // Cached tokens are not computed here.
                 let Some(row) = row.checked_sub(cached.rows) else {
                     continue;
                 };
@@ -122,8 +125,8 @@ impl Plan {
         plan
     }
 
-    /// The same batch so many times over, every copy with rows of its own: for copies whose rows differ in value. The
-    /// plan has no cached prefix.
+    /// The same batch repeated, each copy with packed tokens of its own, for copies that differ in value. The plan must
+    /// have no cached tokens.
     #[must_use]
     pub fn repeated(&self, count: usize) -> Self {
         let (rows, slots) = (self.rows(), self.batch() * self.length);
@@ -145,8 +148,8 @@ impl Plan {
         }
     }
 
-    /// The same batch in a larger shape: rows, texts and positions that nobody reads are added behind. The plan has no
-    /// cached prefix.
+    /// The same batch in a larger shape: packed tokens, texts and positions that nothing reads are added behind. The
+    /// plan must have no cached tokens.
     ///
     /// # Panics
     /// If the plan does not [fit](Shape::fits).
@@ -155,7 +158,7 @@ impl Plan {
         assert!(self.shape().fits(to), "a plan is padded to a larger shape");
         let rows = |values: &[i64]| resized(values, to.rows);
         let texts = |values: &[i64]| resized(values, to.batch);
-        // Slots are counted through rows of the rectangle, which are longer now.
+        // Slots are counted along the `[B, S]` rectangle, whose rows are longer now.
         let slot = |slot: &i64| {
             let slot = *slot as usize;
             (slot / self.length * to.length + slot % self.length) as i64
@@ -177,7 +180,7 @@ impl Plan {
         }
     }
 
-    /// Its sizes.
+    /// The plan's sizes.
     #[must_use]
     pub fn shape(&self) -> Shape {
         Shape {
@@ -187,7 +190,7 @@ impl Plan {
         }
     }
 
-    /// The values of the graph's input of this name.
+    /// The values of the graph's input with this name.
     pub(crate) fn input(&self, name: &str) -> Option<&[i64]> {
         Some(match name {
             "input_ids" => &self.input_ids,
@@ -201,29 +204,29 @@ impl Plan {
         })
     }
 
-    /// Rows that the graph computes.
+    /// The number of packed tokens.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.input_ids.len()
     }
 
-    /// Sequences.
+    /// The number of sequences.
     #[must_use]
     pub fn batch(&self) -> usize {
         self.last_row.len()
     }
 }
 
-/// Indices with zeros behind them; row 0 is there in every plan.
+/// Indices, padded with zeros; packed token 0 exists in every plan.
 fn resized(values: &[i64], length: usize) -> Vec<i64> {
     let mut values = values.to_vec();
     values.resize(length, 0);
     values
 }
 
-/// The distinct prefixes met so far; a node's number is its row, cached ones first.
+/// The distinct prefixes found so far. A node's number is its token's index, cached tokens first.
 struct Trie {
-    /// (parent row, token) -> row. Roots have [`ROOT`] as parent.
+    /// (parent's index, token id) -> index. Roots have [`ROOT`] as parent.
     children: HashMap<(usize, u32), usize>,
     cached: usize,
     input_ids: Vec<i64>,
@@ -242,7 +245,7 @@ impl Trie {
         }
     }
 
-    /// The rows of a sequence's tokens, new ones where it leaves the trie; those of its first tokens are cached.
+    /// The indices of a sequence's tokens. Adds the tokens that are new; `cached` holds the first ones.
     fn insert(&mut self, cached: &[usize], sequence: &[u32]) -> Vec<usize> {
         let mut path = Vec::with_capacity(sequence.len());
         path.extend(cached);
@@ -266,7 +269,7 @@ mod tests {
 
     use super::*;
 
-    /// What is cached of these sequences where the rows of one prefix are known.
+    /// The cached tokens of these sequences if one prefix is cached.
     fn chain(prefix: &[u32], sequences: &[&[u32]]) -> Cached {
         let shared = |sequence: &&[u32]| {
             let inner = &sequence[..sequence.len() - 1];
@@ -322,7 +325,7 @@ mod tests {
         assert_eq!((twice.rows(), twice.batch()), (8, 4));
     }
 
-    /// A stand-in for a causal decoder: a state is a digest of the tokens read through the plan's indices.
+    /// A stand-in for a causal decoder: a state is the list of the tokens that are read through the plan's indices.
     fn states(plan: &Plan, prefix: &[u32]) -> Vec<Vec<(i64, i64)>> {
         let token = |row: i64| -> (i64, i64) {
             let row = usize::try_from(row).unwrap();
@@ -369,7 +372,7 @@ mod tests {
             for (row, slot) in plan.token_index.iter().enumerate() {
                 prop_assert_eq!(plan.query_index[usize::try_from(*slot).unwrap()], row as i64);
             }
-            // No two rows stand for the same prefix path.
+            // No two packed tokens stand for the same prefix.
             let mut paths = std::collections::HashSet::new();
             for text in &texts { for end in 1..=text.len() { paths.insert(&text[..end]); } }
             prop_assert!(plan.rows() <= paths.len());

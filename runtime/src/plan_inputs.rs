@@ -5,10 +5,10 @@ use ort::value::Tensor;
 
 use crate::plan::{Plan, Shape};
 
-/// An input of a graph, by its name.
+/// A graph's input, with its name.
 pub(crate) type Input<'a> = (&'a str, SessionInputValue<'static>);
 
-/// What a plan knows of. A graph takes some of them.
+/// The inputs that a plan provides. A graph takes some of them.
 const NAMES: [&str; 9] = [
     "input_ids",
     "position_ids",
@@ -25,8 +25,9 @@ const TOTAL: &str = "total_sequence_length";
 
 /// The inputs of a plan that a packed graph, or a layer of one, takes.
 ///
-/// They lie in pageable memory, on CUDA too: a batch costs one copy for each and a single synchronisation at its end.
-/// ONNX Runtime 1.31 does not copy inputs in page-locked memory, so that kernels read them over the bus in every layer.
+/// They are in pageable memory, on CUDA too: a batch costs one copy for each and a single synchronisation at its end.
+/// ONNX Runtime 1.31 does not copy inputs in page-locked memory, so kernels would read them over the bus in every
+/// layer.
 pub(crate) fn plan_inputs(session: &Session, plan: &Plan) -> ort::Result<Vec<Input<'static>>> {
     let shape = plan.shape();
     let taken = NAMES.into_iter().filter(|name| takes(session, name));
@@ -42,7 +43,7 @@ pub(crate) fn plan_inputs(session: &Session, plan: &Plan) -> ort::Result<Vec<Inp
 
 /// The inputs of GroupQueryAttention that follow from a batch's shape; ONNX Runtime reads them on the host.
 ///
-/// Every sequence counts as long as the longest: no real token sees the padding behind it.
+/// Every sequence counts as long as the longest, because no real token sees the padding behind it.
 fn lengths(name: &str, shape: Shape) -> ort::Result<Tensor<i32>> {
     let total = i32::try_from(shape.length).unwrap_or(i32::MAX);
     if name == TOTAL {
@@ -52,7 +53,7 @@ fn lengths(name: &str, shape: Shape) -> ort::Result<Tensor<i32>> {
     }
 }
 
-/// The value of an input that follows from a batch's shape alone; `None` for the others.
+/// The value of an input that follows from a batch's shape alone; `None` for the other inputs.
 pub(crate) fn fixed_input(name: &str, shape: Shape) -> ort::Result<Option<Tensor<i32>>> {
     let fixed = [SEQLENS, TOTAL].contains(&name);
     fixed.then(|| lengths(name, shape)).transpose()

@@ -1,6 +1,7 @@
-//! Execution providers that come as a library of their own: OpenVINO and TensorRT for RTX.
+//! Execution providers that are plugin libraries: OpenVINO and TensorRT for RTX.
 //!
-//! ONNX Runtime registers such a library once per process; a session then names the devices that the library offers.
+//! ONNX Runtime registers such a library once per process. A session then names one of the devices that the library
+//! offers.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -20,7 +21,7 @@ pub const OPENVINO_VERSION: &str = "1.8.1";
 /// The release that `make onnxruntime-tensorrt-rtx` installs.
 pub const TENSORRT_RTX_VERSION: &str = "0.5.0";
 
-/// Where a plugin is looked for.
+/// Where a plugin's library is searched for.
 struct Place {
     file: &'static str,
     /// Folder below the cache folder.
@@ -44,7 +45,7 @@ fn place(provider: Provider) -> Option<Place> {
     }
 }
 
-/// Adds a plugin provider to a session, registering its library first.
+/// Adds a plugin provider to a session, and registers its library first.
 pub(crate) fn attach(
     builder: SessionBuilder,
     library: &Library,
@@ -91,7 +92,7 @@ pub(crate) fn attach(
         .map_err(|e| unusable(e.message()))
 }
 
-/// The kind of hardware to compute on. OpenVINO's own option says it, which ONNX Runtime expresses by the device.
+/// The kind of hardware to compute on. OpenVINO has an option for it, which ONNX Runtime expresses by the device.
 fn device_kind(provider: Provider, options: &mut Vec<(String, String)>) -> Result<DeviceType> {
     if provider != Provider::OpenVino {
         return Ok(DeviceType::GPU);
@@ -112,7 +113,7 @@ fn device_kind(provider: Provider, options: &mut Vec<(String, String)>) -> Resul
     }
 }
 
-/// Registers a provider's library, once per process: the environment is global in ONNX Runtime itself.
+/// Registers a provider's library, once per process, because ONNX Runtime's environment is global.
 fn register(library: &Library, provider: Provider, explicit: Option<&Path>) -> Result<()> {
     static REGISTERED: Mutex<Vec<Provider>> = Mutex::new(Vec::new());
     let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -132,7 +133,7 @@ fn register(library: &Library, provider: Provider, explicit: Option<&Path>) -> R
     Ok(())
 }
 
-/// The library's file; else what was looked for, and where.
+/// Finds the library's file. The error names the file and the searched folders.
 fn locate(provider: Provider, explicit: Option<&Path>) -> Result<PathBuf, String> {
     let Some(Place {
         file,

@@ -1,61 +1,61 @@
-//! Remembers the prefixes that texts share, so that their rows are computed once and not once in every batch.
+//! A KV cache for prompt prefixes that texts share, so that they are not computed again in every batch.
 //!
-//! An instruction stands before thousands of queries, and terms begin alike. Kept prefixes form a trie; a batch reads
-//! the rows of those that its texts begin with, and what it computed for others is kept the second time that a text
-//! begins so. What has not been read for longest is forgotten first. Everything here is pure.
+//! Thousands of queries begin with one instruction, and many terms begin alike. Cached prefixes form a trie. A batch
+//! reads those that its texts begin with. A computed prefix is stored when it is seen for the second time. The least
+//! recently used prefixes are evicted first. This module is pure.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 
 use crate::plan::{Cached, Plan};
 
-/// The number of a kept prefix; never used again once it is forgotten.
+/// The number of a cached prefix. Numbers are never reused.
 pub(crate) type Node = u64;
 
 /// The empty prefix.
 const ROOT: Node = 0;
 
-/// Prefixes with what is kept of each: the rows of its last token.
+/// Cached prefixes, each with the keys and values of its last token.
 #[derive(Debug)]
 pub(crate) struct PrefixCache<R> {
     children: HashMap<(Node, u32), Node>,
     entries: HashMap<Node, Entry<R>>,
     met: Met,
-    /// Prefixes kept at most.
+    /// Maximum number of cached prefixes.
     capacity: usize,
-    /// Batches so far.
+    /// Number of batches so far.
     batch: u64,
     newest: Node,
 }
 
 #[derive(Debug)]
 struct Entry<R> {
-    /// Its key among the children.
+    /// Its key in `children`.
     key: (Node, u32),
-    /// The batch that read it last. A prefix is read with all before it, so it never was later than those.
+    /// The batch that read it last. A read includes all shorter prefixes, so none of those is older.
     used: u64,
     row: R,
 }
 
-/// What is kept of a batch's texts.
+/// The cached prefixes of a batch's texts.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) cached: Cached,
-    /// `[P]` the prefix of each cached row.
+    /// `[P]` the prefix of each cached token.
     pub(crate) nodes: Vec<Node>,
 }
 
-/// A prefix to keep. Rows are counted as in [`Plan::kv_index`].
+/// A prefix to store. Indices are those of [`Plan::kv_index`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wanted {
-    /// The row before; `None` where it begins.
+    /// The index of the token before; `None` at the beginning of a text.
     parent: Option<usize>,
     token: u32,
     row: usize,
 }
 
 impl<R> PrefixCache<R> {
-    /// Keeps so many prefixes at most; 0 keeps none.
+    /// A cache of at most this many prefixes; 0 disables it.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             children: HashMap::new(),
@@ -67,15 +67,16 @@ impl<R> PrefixCache<R> {
         }
     }
 
-    /// What is kept of a prefix that was found in this batch.
+    /// The keys and values of a prefix that was found in this batch.
     ///
     /// # Panics
-    /// If it was forgotten since.
+    /// If it was evicted since.
     pub(crate) fn row(&self, node: Node) -> &R {
         &self.entries[&node].row
     }
 
-    /// The longest kept prefix of each sequence, without its last token, whose state is asked for.
+    /// Finds the longest cached prefix of each sequence. The last token is never part of it, because its state is
+    /// needed.
     pub(crate) fn find(&mut self, sequences: &[&[u32]]) -> Found {
         self.batch += 1;
         let mut found = Found::default();
@@ -102,8 +103,9 @@ impl<R> PrefixCache<R> {
         found
     }
 
-    /// The prefixes that are worth keeping of a batch that is about to be computed: those that were met before, in this
-    /// batch or an earlier one. None of a batch with more rows than may be kept: to keep one, all are in memory at once.
+    /// Selects the prefixes to store of a batch that is about to be computed: those that were seen before, in this
+    /// batch or an earlier one. Selects none if the batch has more tokens than the capacity, because storing one keeps
+    /// the outputs of all in memory.
     pub(crate) fn wanted(
         &mut self,
         sequences: &[&[u32]],
@@ -136,7 +138,7 @@ impl<R> PrefixCache<R> {
         wanted
     }
 
-    /// Keeps what was computed for prefixes, as many as there is room for.
+    /// Stores what was computed for prefixes, as many as there is room for.
     pub(crate) fn keep(
         &mut self,
         found: &Found,
@@ -166,7 +168,7 @@ impl<R> PrefixCache<R> {
         }
     }
 
-    /// Forgets the older half of all where so many more do not fit, but nothing that this batch has read.
+    /// Evicts the less recently used half if `more` prefixes do not fit, but nothing that this batch has read.
     fn make_room(&mut self, more: usize) {
         if self.entries.len() + more <= self.capacity || self.entries.is_empty() {
             return;
@@ -190,7 +192,7 @@ fn inner(sequence: &[u32]) -> &[u32] {
     &sequence[..sequence.len().saturating_sub(1)]
 }
 
-/// Digests of the prefixes that were met of late. Two that share a digest do no harm: one is kept sooner.
+/// Digests of recently seen prefixes. A collision is harmless: it stores a prefix sooner.
 #[derive(Debug, Default)]
 struct Met {
     hasher: RandomState,
@@ -202,12 +204,12 @@ struct Met {
 const RECENT: usize = 1 << 16;
 
 impl Met {
-    /// The digest of a prefix from that of the prefix before.
+    /// The digest of a prefix, from that of the prefix before.
     fn digest(&self, before: u64, token: u32) -> u64 {
         self.hasher.hash_one((before, token))
     }
 
-    /// Whether it was met before; from now on it was.
+    /// Whether the prefix was seen before. From now on it was.
     fn again(&mut self, digest: u64) -> bool {
         if self.recent.contains(&digest) {
             return true;
@@ -226,7 +228,7 @@ mod tests {
 
     use super::*;
 
-    /// What stands for the rows of a prefix: its tokens.
+    /// Stands for the keys and values of a prefix: its tokens.
     type Tokens = Vec<u32>;
 
     /// Plans a batch over what is kept, and keeps what it wants of it: the tokens that each row stands for tell whether
@@ -268,7 +270,7 @@ mod tests {
         assert_eq!(run(&mut cache, &[&[1, 2, 4, 9]]), 4);
         // 1 and 2 are known; 5 and 9 are new.
         assert_eq!(run(&mut cache, &[&[1, 2, 5, 9]]), 2);
-        // Shared within one batch is met again.
+        // A prefix that is shared within one batch counts as seen before.
         assert_eq!(run(&mut cache, &[&[7, 8, 3, 9], &[7, 8, 4, 9]]), 6);
         assert_eq!(run(&mut cache, &[&[7, 8, 6, 9]]), 2);
     }

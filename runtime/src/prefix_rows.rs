@@ -1,4 +1,4 @@
-//! The inputs of a packed graph that take rows of kept prefixes, and the outputs that these rows come from.
+//! The KV cache of a session: the graph's inputs for cached keys and values, and the outputs that these come from.
 
 use std::fmt::Debug;
 
@@ -11,12 +11,12 @@ use crate::plan::Plan;
 use crate::plan_inputs::Input;
 use crate::prefix::{Found, PrefixCache, Wanted};
 
-/// The kept prefixes of one session, whichever float its rows are of.
+/// The KV cache of one session, for any float type.
 pub(crate) trait PrefixRows: Debug + Send {
-    /// What is kept of a batch's texts.
+    /// Finds the cached prefixes of a batch.
     fn find(&mut self, sequences: &[&[u32]]) -> Found;
 
-    /// Which prefixes to keep of a batch that is about to be computed.
+    /// Selects the prefixes to store of a batch that is about to be computed.
     fn wanted(&mut self, sequences: &[&[u32]], found: &Found, plan: &Plan) -> Vec<Wanted>;
 
     /// The graph's inputs, `[P, width]` each.
@@ -25,10 +25,10 @@ pub(crate) trait PrefixRows: Debug + Send {
     /// The graph's outputs, `[P + T, width]` each, in the order of the inputs: key and value of each layer in turn.
     fn outputs(&self) -> Vec<&str>;
 
-    /// The width of each.
+    /// The width of each tensor.
     fn width(&self) -> usize;
 
-    /// Keeps what the outputs hold of wanted prefixes.
+    /// Stores the keys and values of selected prefixes, from the graph's outputs.
     fn keep(
         &mut self,
         found: &Found,
@@ -37,7 +37,7 @@ pub(crate) trait PrefixRows: Debug + Send {
     ) -> ort::Result<()>;
 }
 
-/// The kept prefixes of a session, in at most so many bytes; `None` where the graph takes none.
+/// Creates the KV cache of a session, with at most this many bytes; `None` if the graph has no inputs for it.
 pub(crate) fn of_session(session: &Session, bytes: usize) -> Option<Box<dyn PrefixRows>> {
     let inputs = session
         .inputs()
@@ -52,14 +52,14 @@ pub(crate) fn of_session(session: &Session, bytes: usize) -> Option<Box<dyn Pref
     })
 }
 
-/// What the inputs' names begin with; the outputs are named by what follows.
+/// The beginning of the inputs' names. The outputs have the rest as names.
 const INPUT: &str = "prefix_";
 
 #[derive(Debug)]
 struct Typed<T> {
     names: Vec<String>,
     width: usize,
-    /// The rows of a prefix's last token, those of all inputs one after another.
+    /// The keys and values of a prefix's last token, those of all inputs one after another.
     cache: PrefixCache<Box<[T]>>,
 }
 

@@ -1,4 +1,4 @@
-//! Whether an execution provider really starts: opens a graph of one node on it.
+//! Tests whether an execution provider starts, by opening a graph of one node on it.
 
 use std::path::Path;
 

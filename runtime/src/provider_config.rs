@@ -1,20 +1,20 @@
-//! What sessions are configured with for each execution provider: the one place that knows their options and ONNX
-//! Runtime's session entries. Options that a user gives win.
+//! The configuration of sessions for each execution provider: the one place that knows the providers' options and ONNX
+//! Runtime's session entries. A user's options take precedence.
 
 use crate::execution_provider::Provider;
 use crate::session::SessionSettings;
 
-/// Multiplies by integer weights as they are, with CUTLASS, where the activations are float16 and blocks have 32 weights.
-/// Off unless a user asks for it: on an H200 writing the whole weight in float16 before each product is 1.6 times as fast in
-/// a full batch, and a seventh slower for one text of 16 tokens.
+/// Multiplies integer weights as they are, with CUTLASS, if activations are float16 and blocks have 32 weights. It is
+/// off unless a user enables it: on an H200, expanding the whole weight to float16 before each product is 1.6 times as
+/// fast in a full batch, and a seventh slower for one text of 16 tokens.
 const MULTIPLY_CODES: &str = "fpa_intb_gemm";
 
 /// Options of CUDA that ONNX Runtime reads from the session instead of the provider, as `ep.cuda.KEY`.
 const CUDA_SESSION_OPTIONS: [&str; 1] = [MULTIPLY_CODES];
 
-/// ONNX Runtime's flags of FlashAttention-2 (1), memory-efficient attention (2) and unfused attention (16): what CUDA may
-/// use. From compute capability 9.0 on it would take cuDNN's attention, which builds a plan for every new shape of a
-/// batch; on an H200 that took 220 ms per batch, more than the batch itself.
+/// ONNX Runtime's flags of FlashAttention-2 (1), memory-efficient attention (2) and unfused attention (16), which CUDA
+/// may use. From compute capability 9.0 on, it would use cuDNN's attention, which builds a plan for every new shape of
+/// a batch; on an H200 that took 220 ms per batch, more than the batch itself.
 const ATTENTION_WITHOUT_CUDNN: u32 = 1 | 2 | 16;
 
 /// The options for one provider: lexivec's, then the user's.
@@ -29,7 +29,7 @@ pub(crate) fn options(provider: Provider, settings: &SessionSettings) -> Vec<(St
             }
         }
         Provider::TensorRtRtx => {
-            // Otherwise the weights travel in one protobuf message, which holds at most 2 GB.
+            // Otherwise the weights are passed in one protobuf message, which holds at most 2 GB.
             set("nv_use_external_data_initializer", "1");
             if let Some(cache) = &settings.model.engines {
                 set("nv_runtime_cache_path", &cache.engines.to_string_lossy());
@@ -37,9 +37,9 @@ pub(crate) fn options(provider: Provider, settings: &SessionSettings) -> Vec<(St
         }
         Provider::Cuda => {
             set("device_id", &settings.providers.device.to_string());
-            // Sums of squares in float32: in float16 they overflow at 256 components of 16.
+            // Sums squares in float32. In float16 they overflow at 256 components of 16.
             set("enable_skip_layer_norm_strict_mode", "1");
-            // The default doubles each extension of the arena, and so may take twice what the largest batch needs.
+            // The default doubles each extension of the arena, and may take twice what the largest batch needs.
             set("arena_extend_strategy", "kSameAsRequested");
             set("sdpa_kernel", &ATTENTION_WITHOUT_CUDNN.to_string());
             if let Some(bytes) = settings.memory_limit {
@@ -51,7 +51,7 @@ pub(crate) fn options(provider: Provider, settings: &SessionSettings) -> Vec<(St
         }
         Provider::TensorRt => {
             set("device_id", &settings.providers.device.to_string());
-            // Otherwise the weights travel in one protobuf message, which holds at most 2 GB.
+            // Otherwise the weights are passed in one protobuf message, which holds at most 2 GB.
             set("trt_load_user_initializer", "1");
             if let Some(cache) = &settings.model.engines {
                 set("trt_engine_cache_enable", "1");
@@ -74,7 +74,7 @@ pub(crate) fn options(provider: Provider, settings: &SessionSettings) -> Vec<(St
     options
 }
 
-/// The options that bound the shapes of inputs: least, usual and largest.
+/// The options for the minimum, usual and maximum shapes of inputs.
 pub(crate) fn profile_options(provider: Provider) -> Option<[&'static str; 3]> {
     match provider {
         Provider::Cpu | Provider::Cuda | Provider::OpenVino => None,
@@ -103,7 +103,7 @@ pub(crate) fn session_entries(settings: &SessionSettings) -> Vec<(String, String
             continue;
         }
         if (key.as_str(), value.as_str()) == (MULTIPLY_CODES, "1") {
-            // These kernels repack weights. From the arena both copies would stay allocated.
+            // These kernels repack weights. In the arena, both copies would stay allocated.
             put(
                 &mut entries,
                 "session.use_device_allocator_for_initializers",
@@ -126,7 +126,7 @@ fn users(provider: Provider, settings: &SessionSettings) -> Vec<(String, String)
         .collect()
 }
 
-/// Sets a key, in place of an earlier value.
+/// Sets a key and replaces an earlier value.
 fn put(pairs: &mut Vec<(String, String)>, key: &str, value: &str) {
     pairs.retain(|(earlier, _)| earlier != key);
     pairs.push((key.to_owned(), value.to_owned()));

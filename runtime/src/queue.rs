@@ -1,8 +1,8 @@
 //! The bounded queue between requests and worker threads.
 //!
-//! A mutex and two condition variables, no channel: a worker chooses among what waits, which a channel cannot do. Texts of
-//! a request enter together or not at all; a text that nobody waits for any more is dropped before it costs anything.
-//! [`Fairness`] decides which texts go first.
+//! It is a mutex with two condition variables instead of a channel, because a worker chooses among the waiting texts.
+//! The texts of a request enter together or not at all. A text that no one waits for any more is dropped before it
+//! costs anything. [`Fairness`] decides which texts run first.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,29 +17,29 @@ use crate::fairness::{Caller, Fairness, Place};
 use crate::flight::Flight;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
-/// A text that waits.
+/// A text that waits to be computed.
 #[derive(Debug)]
 pub struct Entry {
     /// Its token ids.
     pub ids: Vec<u32>,
-    /// Under which its state is kept; `None` where nothing is kept.
+    /// The key of its cached state; `None` without a response cache.
     pub key: Option<Key>,
-    /// Who waits for it.
+    /// Everyone who waits for it.
     pub flight: Arc<Flight>,
-    /// When it was asked for.
+    /// When it was requested.
     pub since: Instant,
-    /// Who asked for it first.
+    /// The caller that requested it first.
     pub caller: Caller,
 }
 
 #[derive(Debug)]
 struct Waiting {
     entry: Entry,
-    /// Its place in the order of its caller's requests.
+    /// The tag of its request (see [`crate::fairness`]).
     tag: u64,
-    /// The texts of a request have the same number, and stand side by side.
+    /// The number of its request. The texts of a request are adjacent.
     request: u64,
-    /// What it takes to compute.
+    /// Its cost to compute.
     cost: usize,
 }
 
@@ -57,15 +57,15 @@ impl Waiting {
 
 #[derive(Debug, Default)]
 struct State {
-    /// In the order of their arrival.
+    /// In order of arrival.
     waiting: VecDeque<Waiting>,
     closed: bool,
-    /// Threads that wait for a batch.
+    /// Number of threads that wait for a batch.
     idle: usize,
-    /// Threads that wait for a full batch. They leave it to an idle one, which would compute it at once.
+    /// Number of threads that wait for a full batch. They leave it to an idle thread, which would compute it at once.
     preparing: usize,
     fairness: Fairness,
-    /// As it was when the last request came.
+    /// The load when the last request came.
     load: Load,
     /// The number of the next request.
     next_request: u64,
@@ -73,7 +73,7 @@ struct State {
 }
 
 impl State {
-    /// Drops what nobody waits for.
+    /// Drops abandoned texts.
     fn sweep(&mut self) {
         let before = self.waiting.len();
         let fairness = &mut self.fairness;
@@ -87,18 +87,18 @@ impl State {
         self.dropped += (before - self.waiting.len()) as u64;
     }
 
-    /// A number for a request.
+    /// Returns a number for a request.
     fn number(&mut self) -> u64 {
         self.next_request += 1;
         self.next_request
     }
 
-    /// What the order depends on.
+    /// The properties that decide the order.
     fn places(&self) -> Vec<Place> {
         self.waiting.iter().map(Waiting::place).collect()
     }
 
-    /// For each text that waits, whether it belongs to the next batch.
+    /// For each waiting text, whether it belongs to the next batch.
     fn choose(&self, limits: &Limits) -> Vec<bool> {
         let places = self.places();
         let most = self.batch_cost();
@@ -119,7 +119,7 @@ impl State {
         chosen
     }
 
-    /// Cost of a batch at most. It is not limited where no request has a deadline.
+    /// Maximum cost of a batch; unlimited if no request has a deadline.
     fn batch_cost(&self) -> usize {
         let is_due = |waiting: &Waiting| waiting.entry.caller.deadline.is_some();
         let limit = self.load.batch_cost;
@@ -143,7 +143,7 @@ impl State {
         batch
     }
 
-    /// The next batch, if texts that come later would hardly add to it.
+    /// Takes the next batch if it is so full that later texts would hardly add to it.
     fn take_full(&mut self, limits: &Limits) -> Option<Vec<Entry>> {
         if self.idle > 0 {
             return None;
@@ -168,13 +168,13 @@ impl State {
     }
 }
 
-/// See the module.
+/// The bounded queue of texts that wait for a session.
 #[derive(Debug)]
 pub struct Queue {
     state: Mutex<State>,
-    /// A batch can be taken, or the queue was closed.
+    /// Signals that a batch can be taken or that the queue was closed.
     changed: Condvar,
-    /// The same, for those who wait for full batches: a text that wakes one of them must wake a worker as well.
+    /// Signals the same to threads that wait for full batches. A text that wakes one of them must also wake a worker.
     filling: Condvar,
     capacity: usize,
 }
@@ -191,7 +191,7 @@ impl Queue {
         }
     }
 
-    /// Adds a request's texts, all or none.
+    /// Adds the texts of a request, all or none.
     ///
     /// # Errors
     /// [`Error::Overloaded`] where they do not all fit, [`Error::Busy`] or [`Error::TooMuchWork`] where they would not be
@@ -240,7 +240,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Puts a batch back that was taken and not computed. It goes first now.
+    /// Puts back a batch that was taken and not computed. It runs first.
     pub fn put_back(&self, entries: Vec<Entry>) {
         let mut state = self.lock();
         let request = state.number();
@@ -259,7 +259,7 @@ impl Queue {
         self.filling.notify_all();
     }
 
-    /// Waits for work and takes a batch; `None` once the queue is closed and empty.
+    /// Waits for work and takes a batch. Returns `None` once the queue is closed and empty.
     #[must_use]
     pub fn next_batch(&self, limits: &Limits) -> Option<Vec<Entry>> {
         let mut state = self.lock();
@@ -292,10 +292,10 @@ impl Queue {
         Some(batch)
     }
 
-    /// Waits until a full batch can be taken, for a worker that is still busy with another; `None` once it is no longer
+    /// Waits until a full batch can be taken, for a worker that is still busy. Returns `None` once it is no longer
     /// wanted (see [`Queue::cancel`]) or the queue is closed.
     ///
-    /// A batch taken early takes no text that comes later, so that only one with three quarters of its tokens is taken.
+    /// A batch that is taken early misses the texts that come later, so it must have three quarters of its tokens.
     #[must_use]
     pub fn next_full_batch(&self, limits: &Limits, wanted: &AtomicBool) -> Option<Vec<Entry>> {
         let mut state = self.lock();
@@ -321,7 +321,7 @@ impl Queue {
         self.filling.notify_all();
     }
 
-    /// Takes no more; what waits is still served.
+    /// Rejects new texts from now on. Waiting texts are still served.
     pub fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
@@ -334,22 +334,22 @@ impl Queue {
         self.lock().closed
     }
 
-    /// Texts waiting.
+    /// The number of waiting texts.
     #[must_use]
     pub fn len(&self) -> usize {
         self.lock().waiting.len()
     }
 
-    /// Whether nothing waits.
+    /// Whether no text waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether a request of texts of these lengths would be answered in time.
+    /// Checks whether a request with texts of these lengths would meet its deadline.
     ///
     /// # Errors
-    /// It would not.
+    /// The request would be late.
     pub fn admits(
         &self,
         caller: Caller,
@@ -364,19 +364,19 @@ impl Queue {
         self.lock().fairness.admit(caller, texts, cost, load)
     }
 
-    /// The cost of what waits.
+    /// The cost of the waiting texts.
     #[must_use]
     pub fn cost(&self) -> usize {
         self.lock().fairness.waiting()
     }
 
-    /// Texts that may wait.
+    /// The maximum number of waiting texts.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Texts dropped since the start because nobody waited for them any more.
+    /// Number of texts dropped since the start, because no one waited for them.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.lock().dropped

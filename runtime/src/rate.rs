@@ -1,4 +1,4 @@
-//! How fast a model's sessions compute, and what they are computing.
+//! Measures how fast a model's sessions compute, and tracks what they are computing.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -6,33 +6,34 @@ use std::time::{Duration, Instant};
 
 use crate::admission::Load;
 
-/// What a batch still counts for the rate after each later one.
+/// The weight that a batch keeps in the rate after each later batch.
 const DECAY: f64 = 0.8;
-/// The same for what long texts cost beside short ones. That hardly changes, and either kind may be missing for a while.
+/// The same for the growth of cost with length. It hardly changes, and long or short texts may be missing for a while.
 const SLOW_DECAY: f64 = 0.99;
-/// Batches with at least a quarter of the tokens that they may have show the rate. Smaller ones are slower per token.
+/// Batches with at least a quarter of their maximum tokens count for the rate, because smaller ones are slower per
+/// token.
 const LEAST_PART: usize = 4;
-/// So do batches of so many tokens.
+/// Batches with this many tokens always count.
 const LARGE_BATCH: usize = 2048;
-/// A text of so many tokens is taken to cost twice as much per token as a short one until batches have shown it, on a CPU, where
-/// ONNX Runtime's attention is slow.
+/// On a CPU, a token of a text this long is assumed to cost twice as much as one of a short text, until batches show
+/// it, because ONNX Runtime's attention is slow there.
 const KNEE_ON_CPU: f64 = 1300.0;
 /// The same on a GPU.
 const KNEE_ON_GPU: f64 = 16_384.0;
-/// How much that counts, as a part of all batches: enough where they are all alike, and little where they are not.
+/// The weight of that assumption, as a part of all batches: enough if all texts have one length, and little otherwise.
 const ASSUMPTION: f64 = 1e-4;
-/// No attention is slower than this.
+/// An upper bound of the growth.
 const MOST_GROWTH: f64 = 1.0 / 64.0;
 /// A rate that was measured longer ago is old.
 const RECENT: Duration = Duration::from_secs(60);
 
-/// A batch takes no longer where somebody waits for an answer. Larger ones are hardly faster per token on a processor, and a GPU
-/// computes its largest in less.
+/// Maximum duration of a batch while a client waits. Larger batches are hardly faster per token on a CPU, and a GPU
+/// computes its largest batch in less time.
 const LONGEST_BATCH: Duration = Duration::from_millis(400);
-/// But it may always cost so much, because smaller batches read the weights for too few tokens.
+/// Minimum of the maximum cost, because smaller batches read the weights for too few tokens.
 const SMALLEST_BATCH: usize = 256;
 
-/// The rate of one model's sessions.
+/// The measured rate of one model's sessions.
 #[derive(Debug)]
 pub(crate) struct Rate {
     sessions: usize,
@@ -41,7 +42,7 @@ pub(crate) struct Rate {
     measured: Mutex<Measured>,
 }
 
-/// Sums over batches, of which older ones have faded.
+/// Sums over batches, in which older ones decay.
 #[derive(Debug, Default, Clone, Copy)]
 struct Measured {
     cost: f64,
@@ -51,12 +52,12 @@ struct Measured {
 }
 
 impl Measured {
-    /// Of one session.
+    /// Cost per second of one session.
     fn cost_per_second(&self) -> Option<f64> {
         (self.seconds > 0.0).then(|| self.cost / self.seconds)
     }
 
-    /// What a session computes in the time that a batch may take.
+    /// Cost that a session computes in the maximum duration of a batch.
     fn batch_cost(&self) -> Option<usize> {
         let cost = self.cost_per_second()? * LONGEST_BATCH.as_secs_f64();
         Some((cost as usize).max(SMALLEST_BATCH))
@@ -87,8 +88,8 @@ impl Growth {
 
     /// `b / a`: how much a token's cost grows with each token of its text.
     fn value(&self, knee: f64) -> f64 {
-        // Batches of texts that are all of one length tell nothing of it: the assumption `b * knee = a` is one more
-        // equation.
+        // Batches whose texts all have one length say nothing about the growth, so the assumption `b * knee = a` is one
+        // more equation.
         let assumption = ASSUMPTION * self.tokens_tokens;
         let aa = self.tokens_tokens + assumption;
         let ab = self.tokens_squares - assumption * knee;
@@ -104,7 +105,7 @@ impl Growth {
 }
 
 impl Rate {
-    /// Nothing is known yet of so many sessions.
+    /// Creates the rate of this many sessions, without measurements.
     pub(crate) fn new(sessions: usize, on_gpu: bool) -> Self {
         Self {
             knee: if on_gpu { KNEE_ON_GPU } else { KNEE_ON_CPU },
@@ -114,17 +115,17 @@ impl Rate {
         }
     }
 
-    /// A batch begins.
+    /// Counts a batch that begins.
     pub(crate) fn begin(&self, cost: usize) {
         self.running.fetch_add(cost, Ordering::Relaxed);
     }
 
-    /// It has ended, with a result or without one.
+    /// Counts the end of a batch, with or without a result.
     pub(crate) fn end(&self, cost: usize) {
         self.running.fetch_sub(cost, Ordering::Relaxed);
     }
 
-    /// A batch of texts of these lengths was computed in this time, and might have had `most` tokens.
+    /// Records a batch of texts of these lengths that took this time and could have had `most` tokens.
     pub(crate) fn computed(&self, lengths: &[usize], most: usize, took: Duration) {
         let tokens: usize = lengths.iter().sum();
         let seconds = took.as_secs_f64();
@@ -143,7 +144,7 @@ impl Rate {
         measured.last = Some(Instant::now());
     }
 
-    /// What is known now.
+    /// The current load.
     pub(crate) fn load(&self) -> Load {
         let measured = *self.lock();
         let of_session = measured.cost_per_second();

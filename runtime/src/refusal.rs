@@ -1,4 +1,4 @@
-//! Which graphs there are, and which of them an execution provider can serve. `convert` refuses in these words as well.
+//! The forms of graphs, and which of them an execution provider can serve. `convert` uses the same messages.
 
 use lexivec_models::{Attention, Compute, GraphForm, Precision, Target};
 
@@ -8,7 +8,7 @@ use crate::execution_provider::{Provider, ProviderSettings};
 const INTEGER_ACTIVATIONS: &str = "CUDA has no fused kernel for integer activations: convert with `--precision int8 --ep \
                                    cuda` and no `--target`, which keeps weights of 8 bits and activations in float16";
 
-/// Why no execution provider could run a graph of this form, and what to convert to instead; `None` for forms that are
+/// Why no execution provider can run a graph of this form, and what to convert to instead; `None` for forms that are
 /// written.
 #[must_use]
 pub fn unservable(form: GraphForm) -> Option<&'static str> {
@@ -38,10 +38,10 @@ pub fn unservable(form: GraphForm) -> Option<&'static str> {
     }
 }
 
-/// Why a provider cannot serve a graph of this form, and what to do instead; `None` where it can.
+/// Why a provider cannot serve a graph of this form, and what to do instead; `None` if it can.
 ///
-/// A node without a kernel on a GPU would run on the CPU, with its inputs copied there and back: that is the silent
-/// fall-back that must not happen.
+/// A node without a kernel on a GPU would run on the CPU, with its inputs copied there and back. That silent fallback
+/// must not happen.
 #[must_use]
 pub fn refusal(provider: Provider, form: GraphForm) -> Option<&'static str> {
     unservable(form).or_else(|| match provider {
@@ -59,7 +59,7 @@ impl ProviderSettings {
     /// [`Error::Provider`] names the first that cannot.
     pub fn check(&self, form: GraphForm) -> Result<()> {
         for provider in &self.order {
-            // Behind another provider the CPU runs nothing of the graph; `placement` sees to that.
+            // Behind another provider, the CPU runs nothing of the graph; `placement` checks that.
             if *provider == Provider::Cpu && self.order.len() > 1 {
                 continue;
             }

@@ -1,7 +1,7 @@
-//! Who already knows a text's state, or is about to: the result caches, and identical texts in flight.
+//! The response cache: reuses cached states, and coalesces identical texts in flight.
 //!
-//! A state depends on the model and the token ids alone (not on the request, its dimensions or its batch), so that is
-//! what everything here is keyed by. Nothing here ever fails a request: what is not known is computed.
+//! A state depends only on the model and the token ids, not on the request, its dimensions or its batch, so these form
+//! the key. The cache never fails a request: a miss is computed.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -21,16 +21,16 @@ use crate::model::ModelInfo;
 use crate::queue::Entry;
 use crate::worker::Shared;
 
-/// What an engine remembers.
+/// The tiers of an engine's response cache.
 #[derive(Debug, Clone, Default)]
 pub struct CacheSettings {
-    /// States kept in process; engines may share it.
+    /// The in-process tier; engines may share it.
     pub memory: Option<MemoryCache>,
-    /// States shared with other servers.
+    /// The tier that is shared with other servers.
     pub redis: Option<RedisSettings>,
 }
 
-/// See the module.
+/// The response cache of one engine.
 #[derive(Debug)]
 pub(crate) struct Results {
     model_digest: String,
@@ -40,7 +40,7 @@ pub(crate) struct Results {
     joined: Counter,
 }
 
-/// From this many on, flights that are over are looked for and forgotten.
+/// From this many entries on, texts that are complete are removed from the map.
 const CROWDED: usize = 16_384;
 
 impl Results {
@@ -53,7 +53,7 @@ impl Results {
     ) -> Result<Self> {
         let width = model.hidden_size;
         Ok(Self {
-            // A CPU's bits and a GPU's are not the same.
+            // CPUs and GPUs compute different bits.
             model_digest: format!("{} {provider}", model.digest),
             memory: settings.memory.clone(),
             redis: settings
@@ -66,7 +66,8 @@ impl Results {
         })
     }
 
-    /// A receiver for each text; texts that nobody knows become entries to look up or compute.
+    /// Returns a receiver for each text. Texts that are neither in memory nor in flight become entries to look up or
+    /// compute.
     pub(crate) fn board(
         &self,
         sequences: Vec<Vec<u32>>,
@@ -99,7 +100,7 @@ impl Results {
         (fresh, receivers)
     }
 
-    /// Joins the flight of `key`, or begins one and hands it to `begun`.
+    /// Coalesces with the text in flight under `key`, or creates one and hands it to `begun`.
     fn fly(&self, key: Key, begun: impl FnOnce(Arc<Flight>)) -> oneshot::Receiver<Reply> {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         let under_way = flights.get(&key).and_then(Weak::upgrade);
@@ -116,10 +117,10 @@ impl Results {
         receiver
     }
 
-    /// Asks Redis for the states of `fresh`; what it has not got goes to the queue. Returns at once.
+    /// Looks `fresh` texts up in Redis and queues the misses. Returns at once.
     ///
     /// # Errors
-    /// The queue takes no more, and there is no Redis to ask.
+    /// The queue rejects the texts, and there is no Redis to ask.
     pub(crate) fn look_up(self: &Arc<Self>, fresh: Vec<Entry>, shared: &Arc<Shared>) -> Result<()> {
         let Some(redis) = self.redis.as_ref().filter(|_| !fresh.is_empty()) else {
             return shared.push(fresh);
@@ -134,7 +135,7 @@ impl Results {
                     _ => unknown.push(entry),
                 }
             }
-            // Whoever waits is told of an error by the push itself.
+            // The push itself tells those who wait of an error.
             let _ = shared.push(unknown);
         };
         redis.get(keys, Box::new(then));
@@ -149,7 +150,7 @@ impl Results {
         entry.flight.land(&Ok(cached(Arc::clone(state))));
     }
 
-    /// Keeps what was computed. To be called before the flights land, so that nobody computes it again in between.
+    /// Stores computed states. Call it before the texts complete, so that no request computes them again in between.
     pub(crate) fn keep(&self, computed: Vec<(Key, State)>) {
         if let Some(memory) = &self.memory {
             for (key, state) in &computed {
@@ -169,7 +170,7 @@ impl Results {
         }
     }
 
-    /// Sets the gauges.
+    /// Updates the gauges.
     pub(crate) fn sample(&self) {
         if let Some(memory) = &self.memory {
             memory.publish();
@@ -186,7 +187,7 @@ fn cached(state: State) -> Answer {
     }
 }
 
-/// A receiver whose answer is there already.
+/// A receiver that has its reply already.
 fn answered(state: State) -> oneshot::Receiver<Reply> {
     let (sender, receiver) = oneshot::channel();
     let _ = sender.send(Ok(cached(state)));

@@ -14,44 +14,43 @@ use crate::library::Library;
 use crate::shapes::Profile;
 use crate::{placement, plugin, provider_config};
 
-/// How a session computes.
+/// The settings of a session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SessionSettings {
-    /// Where it computes.
+    /// The execution providers.
     pub providers: ProviderSettings,
     /// Threads within an operator; `None` for one per physical core.
     pub threads: Option<usize>,
-    /// Keep weights where the file's map has them, and nothing folded or repacked: slower, and hardly any memory
-    /// beyond the map. For one-off runs over models larger than memory.
+    /// Reads weights from the file's map, and folds or repacks nothing: slower, with hardly any memory beyond the map.
+    /// For one-off runs of models that are larger than memory.
     pub lean: bool,
-    /// Bytes of keys and values kept of prefixes that texts share, for packed graphs; 0 keeps none. Vectors are the
+    /// Bytes of the KV cache for prompt prefixes that texts share, for packed graphs; 0 disables it. Vectors are the
     /// same, to the last bit on a CPU.
     pub prefix_bytes: usize,
-    /// Tokens that run together at most, which TensorRT's engines are built for; `None` for
+    /// Maximum tokens of a batch, which TensorRT's engines are built for; `None` for
     /// [`Limits::default`](crate::batch::Limits).
     pub max_tokens: Option<usize>,
-    /// Bytes that the session's arena may hold on a GPU; `None` for no limit.
+    /// Maximum bytes of the session's arena on a GPU; `None` for no limit.
     pub memory_limit: Option<usize>,
-    /// Whether small batches are captured as CUDA graphs, where the model allows it.
+    /// Whether small batches are captured as CUDA graphs, if the model allows it.
     pub cuda_graphs: bool,
-    /// The model, as far as it decides how the session is configured. [`open_network`](crate::open_network) fills it
-    /// in from the manifest.
+    /// The model's traits. [`open_network`](crate::open_network) fills them in from the manifest.
     pub model: ModelTraits,
 }
 
-/// What decides, besides a user's settings, how a model's sessions are configured.
+/// The traits of a model that decide how its sessions are configured.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ModelTraits {
-    /// Whether its graph can be captured on CUDA: all of its nodes run there, and none allocates by itself.
+    /// Whether the graph can be captured on CUDA: all of its nodes run there, and none allocates by itself.
     pub capturable: bool,
-    /// Bounds of the inputs' shapes, for TensorRT.
+    /// The bounds of the inputs' shapes, for TensorRT.
     pub profile: Option<Profile>,
-    /// Where TensorRT's engines are kept.
+    /// The folders of TensorRT's engines.
     pub(crate) engines: Option<EngineCache>,
 }
 
 impl SessionSettings {
-    /// Tokens that run together at most.
+    /// Maximum tokens of a batch.
     pub(crate) fn batch_tokens(&self) -> usize {
         let default = Limits::default().max_tokens;
         self.max_tokens.unwrap_or(default)
@@ -100,7 +99,7 @@ pub(crate) fn open(
     if let Some(threads) = settings.threads {
         builder = builder.with_intra_threads(threads).map_err(refused)?;
     }
-    // Patterns are kept per input shape, and here hardly two batches have the same.
+    // ONNX Runtime keeps patterns per input shape, and hardly two batches here have the same.
     builder = builder.with_memory_pattern(false).map_err(refused)?;
     if settings.lean {
         builder = builder.with_prepacking(false).map_err(refused)?;
@@ -133,10 +132,10 @@ pub(crate) fn open(
     Ok(session)
 }
 
-/// Texts from this length on leave so much in the arena of the CPU, which is kept otherwise, that it is freed after them.
+/// Texts from this length on leave so much memory in the CPU's arena that it is freed after them.
 const LONG: usize = 1024;
 
-/// Has a run over texts of this length give its memory back, where the CPU computes.
+/// Makes a run over texts of this length free its memory, if the CPU computes.
 pub(crate) fn free_after<O: SelectedOutputMarker>(
     options: &mut RunOptions<O>,
     length: usize,

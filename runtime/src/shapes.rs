@@ -1,7 +1,7 @@
-//! Shapes for TensorRT, which compiles a graph for ranges of them.
+//! Shape ranges for TensorRT, which compiles a graph for them.
 //!
-//! An engine's range bounds each dimension by itself, so its memory is that of the largest batch *and* the longest text at
-//! once. Buckets by length keep their product bounded: many short texts, or few long ones.
+//! An engine's range bounds each dimension by itself, so its memory is that of the largest batch *and* the longest text
+//! at once. Buckets by length bound their product: many short texts, or few long ones.
 //!
 //! TensorRT engines can hold several ranges (optimisation profiles), and ONNX Runtime's providers read several of them
 //! from their options, but its TensorRT provider always runs in the first (microsoft/onnxruntime#31624). So a bucket is
@@ -15,31 +15,31 @@ use crate::graph_inputs::{Dimension, GraphInput};
 /// Ranges of all dynamic inputs, as the providers' options write them: `input_ids:1,kv_index:1x1`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Profile {
-    /// The smallest shapes.
+    /// The minimum shapes.
     pub min: String,
     /// The shapes to choose kernels for.
     pub opt: String,
-    /// The largest shapes.
+    /// The maximum shapes.
     pub max: String,
 }
 
-/// The batches that one engine takes.
+/// The batches that one engine accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bucket {
-    /// Texts at most.
+    /// Maximum number of texts.
     pub(crate) sequences: usize,
-    /// Tokens of a text at most.
+    /// Maximum tokens of a text.
     pub(crate) length: usize,
-    /// Tokens of all texts together at most.
+    /// Maximum tokens of all texts together.
     pub(crate) tokens: usize,
 }
 
-/// Lengths that buckets end at, besides the longest text.
+/// The upper ends of the buckets, besides the longest text.
 const LENGTHS: [usize; 3] = [64, 512, 4096];
 /// Slots of a bucket for each token of the budget; as much padding as batches may have.
 const PADDING: usize = 2;
 
-/// Three or four buckets for a budget of tokens and a model's longest text.
+/// Three or four buckets, for a token budget and a model's longest text.
 pub(crate) fn buckets(max_tokens: usize, max_length: usize) -> Vec<Bucket> {
     let lengths = LENGTHS.into_iter().filter(|length| *length < max_length);
     lengths
@@ -57,7 +57,7 @@ impl Bucket {
     /// The ranges of a graph's inputs.
     ///
     /// # Errors
-    /// The name of an input whose dimensions are unknown.
+    /// The name of an input whose dimensions cannot be bounded.
     pub(crate) fn profile(&self, inputs: &[GraphInput]) -> Result<Profile, String> {
         let mut profile = Profile::default();
         for input in inputs {
@@ -84,7 +84,7 @@ impl Bucket {
         Ok(profile)
     }
 
-    /// Smallest, usual and largest size of a dimension.
+    /// The minimum, usual and maximum size of a dimension.
     fn range(&self, input: &GraphInput, axis: usize, symbol: &str) -> Option<[usize; 3]> {
         // Padded graphs of any exporter.
         let padded = ["input_ids", "attention_mask", "position_ids"].contains(&input.name.as_str())
@@ -98,7 +98,7 @@ impl Bucket {
             "B" => Some([1, self.sequences.div_ceil(PADDING), self.sequences]),
             "S" => Some([1, self.length, self.length]),
             "T" => Some([1, self.tokens, self.tokens]),
-            // No rows are kept of earlier batches.
+            // There are no cached prefixes.
             "P" => Some([0; 3]),
             _ => None,
         }

@@ -1,4 +1,4 @@
-//! Ends a run of ONNX Runtime that is under way.
+//! Stops a run of ONNX Runtime.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use crate::session::free_after;
 
 type Options = Arc<RunOptions<NoSelectedOutputs>>;
 
-/// See the module. Clones end the same network's run.
+/// A handle that stops the run of a network. Clones stop the same network.
 #[derive(Clone, Default)]
 pub struct Stopper(Arc<Mutex<Option<Options>>>);
 
@@ -22,15 +22,15 @@ impl fmt::Debug for Stopper {
 }
 
 impl Stopper {
-    /// Ends the run that is under way, if one is. It fails within the time of one operator.
+    /// Stops the current run, if there is one. It fails within the time of one operator.
     pub fn stop(&self) {
         if let Some(options) = &*self.lock() {
-            // It can only fail for options that are no longer there.
+            // This fails only for options that no longer exist.
             let _ = options.terminate();
         }
     }
 
-    /// Makes a run, so that [`Stopper::stop`] can end it.
+    /// Runs a batch that [`Stopper::stop`] can stop.
     pub(crate) fn run<'a>(
         &self,
         session: &'a mut Session,
@@ -48,7 +48,7 @@ impl Stopper {
     }
 }
 
-/// A run whose outputs lie in the host's memory. They are bound because ort lets no other thread see options that select
+/// A run whose outputs are in host memory. They are bound because ort lets no other thread use options that select
 /// outputs.
 pub(crate) struct HostRun {
     binding: IoBinding,

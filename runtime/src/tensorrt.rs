@@ -1,4 +1,4 @@
-//! Opens models on TensorRT: bounds for the shapes of all inputs, engines built ahead and kept.
+//! Opens models on TensorRT: bounds the shapes of all inputs, builds engines ahead, and stores them.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ use crate::shapes::{self, Bucket, buckets};
 /// Opens one session's network.
 pub(crate) type Open = fn(&'static Library, &Path, &SessionSettings) -> Result<Box<dyn Network>>;
 
-/// A model that TensorRT is to run.
+/// A model that TensorRT will run.
 pub(crate) struct Model<'a> {
     /// Its folder.
     pub(crate) dir: &'a Path,
@@ -39,7 +39,7 @@ pub(crate) fn bounds_shapes(settings: &SessionSettings) -> bool {
     !users.any(|option| option.provider == provider && options.contains(&option.key.as_str()))
 }
 
-/// Opens a model; engines that are missing are built first.
+/// Opens a model. Builds the missing engines first.
 ///
 /// # Errors
 /// An input's shape cannot be bounded, or a session does not open.
@@ -55,7 +55,7 @@ pub(crate) fn open(
         .map(|bucket| for_bucket(library, model, settings, bucket))
         .collect::<Result<Vec<_>>>()?;
     if each.iter().any(is_missing) {
-        // A machine without TensorRT or a GPU is known before anything is announced or written.
+        // Finds out that TensorRT or a GPU is missing before anything is announced or written.
         probe(library, settings.providers.first(), &settings.providers)?;
         build(library, model, &buckets, &each, open)?;
     }
@@ -71,14 +71,14 @@ pub(crate) fn open(
     Ok(Box::new(network))
 }
 
-/// Whether a session's engine has to be built.
+/// Whether a session's engine must be built.
 fn is_missing(settings: &SessionSettings) -> bool {
     let cache = settings.model.engines.as_ref();
     cache.is_some_and(|cache| !cache.is_built())
 }
 
-/// Builds the engines that are missing: a session builds its engine when it opens. TensorRT for RTX needs seconds for
-/// that, and keeps what it compiles by itself.
+/// Builds the missing engines: a session builds its engine when it opens. TensorRT for RTX needs only seconds for that,
+/// and stores what it compiles by itself.
 fn build(
     library: &'static Library,
     model: &Model<'_>,
@@ -120,7 +120,7 @@ fn for_bucket(
         .profile(&graph_inputs::read(&model.graph)?)
         .map_err(|input| shapes::unknown(&model.graph, &input, names))?;
     let mut settings = settings.clone();
-    // Its rows would be outside the bounds.
+    // Cached prefixes would be outside the bounds.
     settings.prefix_bytes = 0;
     settings.model.profile = Some(profile);
     let options = provider_config::options(provider, &settings);

@@ -1,8 +1,8 @@
-//! From a prompt to token ids.
+//! Turns a prompt into token ids.
 //!
-//! The special tokens are those that `tokenizer.json`'s post-processor adds, never tokenizer_config.json's: Qwen3-
-//! Embedding appends `<|endoftext|>` while its tokenizer_config names `<|im_end|>` as end of sequence. Truncation cuts
-//! the text and keeps the added tokens, for the last one's state is the embedding.
+//! The special tokens are those that `tokenizer.json`'s post-processor adds, never tokenizer_config.json's:
+//! Qwen3-Embedding appends `<|endoftext|>`, while its tokenizer_config names `<|im_end|>` as end of sequence.
+//! Truncation shortens the text and keeps the added tokens, because the last one's hidden state is the embedding.
 
 mod bound;
 mod prefix;
@@ -19,12 +19,12 @@ use prefix::Prefixes;
 use crate::error::{Error, Result};
 use crate::request::{Input, Prefix, Request, Truncate};
 
-/// A prompt's token ids.
+/// The token ids of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoding {
     /// The ids, with the added special tokens.
     pub ids: Vec<u32>,
-    /// Whether the text was cut to the maximum length.
+    /// Whether the text was truncated to the maximum length.
     pub truncated: bool,
 }
 
@@ -33,9 +33,9 @@ pub struct Encoding {
 pub struct Token {
     /// Its id.
     pub id: u32,
-    /// The part of the prompt that it stands for; its own name where it is a special token.
+    /// The part of the prompt that it stands for, or its name if it is a special token.
     pub text: String,
-    /// First character of that part and the one behind it; `None` for special tokens.
+    /// The range of that part in characters; `None` for special tokens.
     pub place: Option<(usize, usize)>,
 }
 
@@ -43,9 +43,9 @@ pub struct Token {
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     inner: Arc<Inner>,
-    /// Tokens put before every text.
+    /// The special tokens before every text.
     before: Vec<u32>,
-    /// Tokens put after it; the last is the one whose state is pooled.
+    /// The special tokens after every text. The last one's hidden state is pooled.
     after: Vec<u32>,
     vocabulary: usize,
     max_length: usize,
@@ -54,11 +54,11 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json`; `vocabulary` is the number of rows of the model's embedding table, `max_length` the
-    /// longest sequence in tokens.
+    /// Reads `tokenizer.json`. `vocabulary` is the number of rows of the model's embedding table, `max_length` the
+    /// maximum sequence length in tokens.
     ///
     /// # Errors
-    /// The file cannot be read or understood, or appends tokens that the model does not have.
+    /// The file cannot be read or parsed, or adds tokens that the model does not have.
     pub fn open(path: &Path, vocabulary: usize, max_length: usize) -> Result<Self> {
         let bad = |reason: String| Error::Tokenizer {
             path: path.to_path_buf(),
@@ -66,7 +66,7 @@ impl Tokenizer {
         };
         let bytes = fs_err::read(path).map_err(|e| lexivec_models::Error::io(path, e))?;
         let mut inner = Inner::from_bytes(bytes).map_err(|e| bad(e.to_string()))?;
-        // The file may carry a truncation and padding of its training run.
+        // The file may contain the truncation and padding of a training run.
         inner
             .with_truncation(None)
             .map_err(|e| bad(e.to_string()))?;
@@ -107,10 +107,10 @@ impl Tokenizer {
         })
     }
 
-    /// Token ids of a request's whole prompt, with exactly the special tokens that the tokenizer adds.
+    /// The token ids of a request's whole prompt, with exactly the special tokens that the tokenizer adds.
     ///
     /// # Errors
-    /// Empty text, ids out of the vocabulary, or a text that is too long and may not be cut.
+    /// The text is empty, an id is not in the vocabulary, or the text is too long and must not be truncated.
     pub fn encode(&self, request: &Request<'_>) -> Result<Encoding> {
         let (ids, shortened) = match &request.input {
             Input::Text(text) => {
@@ -146,13 +146,13 @@ impl Tokenizer {
         })
     }
 
-    /// Checks that a prefix leaves room for a text.
+    /// Checks that a prompt leaves room for a text.
     ///
     /// # Errors
-    /// It has more tokens than the model takes.
+    /// The prompt has more tokens than the model accepts.
     pub fn check_prefix(&self, prefix: &Prefix) -> Result<()> {
         let prompt = prefix.prompt("");
-        // No token is shorter than a byte.
+        // Every token has at least one byte.
         if prompt.len() < self.max_length {
             return Ok(());
         }
@@ -171,7 +171,7 @@ impl Tokenizer {
         })
     }
 
-    /// As many tokens from the beginning as the model takes, and the special tokens at the end.
+    /// As many tokens from the beginning as the model accepts, and the special tokens at the end.
     fn keep_beginning(&self, ids: &[u32]) -> Vec<u32> {
         [&ids[..self.max_length - self.after.len()], &self.after].concat()
     }
@@ -182,18 +182,18 @@ impl Tokenizer {
         [head, &text[text.len() - tail..], &self.after].concat()
     }
 
-    /// The tokens before a text whose beginning is cut: those of the prefix alone, because what is kept of the text may begin
-    /// anywhere.
+    /// The tokens before a text whose beginning is removed: those of the prompt alone, because the rest of the text may
+    /// begin anywhere.
     fn head(&self, prefix: &Prefix) -> Result<Vec<u32>> {
         let prompt = prefix.prompt("");
         let encoding = self.run(&prompt, |inner, text| inner.encode_fast(text, false))?;
         Ok([&self.before, encoding.get_ids()].concat())
     }
 
-    /// The tokens of a prompt, as a tokenizer's user wants to see them.
+    /// The tokens of a prompt, with the parts that they stand for.
     ///
     /// # Errors
-    /// The text cannot be tokenised, or is so long that this model could not take it whatever its tokens are.
+    /// The text cannot be tokenised, or is so long that this model could not accept it whatever its tokens are.
     pub fn tokens(&self, prompt: &str, special: bool) -> Result<Vec<Token>> {
         self.check_bytes(prompt)?;
         let encoding = self.run(prompt, |inner, text| {
@@ -216,7 +216,8 @@ impl Tokenizer {
         Ok((0..encoding.len()).map(token).collect())
     }
 
-    /// Token ids of a text's prompt. There may be too many, and then they may be only those that are kept and some more.
+    /// The token ids of a text with its prompt. If there are too many, they may be only those that truncation keeps and
+    /// some more.
     fn encode_text(&self, request: &Request<'_>, text: &str) -> Result<Vec<u32>> {
         let prompt = request.prefix.prompt(text);
         let ids = match self.encode_part(&prompt, request.truncate)? {
@@ -229,7 +230,7 @@ impl Tokenizer {
         }
     }
 
-    /// Token ids of a prompt that begins with `prefix`.
+    /// The token ids of a text whose prompt's tokens may be cached.
     fn encode_whole(&self, prefix: &Prefix, prompt: &str) -> Result<Vec<u32>> {
         let head = self.prefixes.head(&self.inner, &prefix.prompt(""));
         let Some(head) = head else {
@@ -241,7 +242,7 @@ impl Tokenizer {
         Ok([&self.before, &head.ids, rest.get_ids(), &self.after].concat())
     }
 
-    /// The part of a text that is tokenised: all of it, unless its bytes tell that it is too long.
+    /// The part of a text that is tokenised: all of it, unless its bytes show that it is too long.
     fn shorten<'a>(&self, request: &Request<'_>, text: &'a str) -> Result<&'a str> {
         if text.is_empty() {
             return Err(Error::InvalidInput {
@@ -283,7 +284,7 @@ impl Tokenizer {
         }
     }
 
-    /// Tokens from the end of a long prompt that is kept, where these are too many already.
+    /// The tokens of the part of a long prompt that truncation keeps, if these alone are too many.
     fn encode_part(&self, prompt: &str, truncate: Truncate) -> Result<Option<Vec<u32>>> {
         let part = match truncate {
             Truncate::Start => self.bound.ending(prompt, self.max_length),
@@ -309,7 +310,8 @@ impl Tokenizer {
         Ok(Some([&self.before, settled, &self.after].concat()))
     }
 
-    /// Tokenises. A panic of the library is the text's fault: its regular expressions give up on millions of blanks.
+    /// Tokenises. A panic of the library counts as the text's error, because its regular expressions give up on
+    /// millions of blanks.
     fn run(
         &self,
         text: &str,
@@ -356,13 +358,13 @@ impl Tokenizer {
         }
     }
 
-    /// The longest sequence in tokens.
+    /// The maximum sequence length in tokens.
     #[must_use]
     pub fn max_length(&self) -> usize {
         self.max_length
     }
 
-    /// The special tokens put before and after every text.
+    /// The special tokens before and after every text.
     #[must_use]
     pub fn added_tokens(&self) -> (&[u32], &[u32]) {
         (&self.before, &self.after)

@@ -1,25 +1,26 @@
-//! Survives files that are truncated while they are mapped into memory, and disks that fail then.
+//! Survives files that are truncated while they are mapped into memory, and disks that fail.
 //!
-//! A read behind the new end of a mapped file ends a process by SIGBUS, and so does a page that the system cannot read. Here such
-//! a read finds zeros, and is counted. Whoever reads mapped files compares [`count`] before and after: a batch with zeros gives no
-//! vectors and costs its session, and a conversion fails.
+//! A read beyond the new end of a mapped file ends a process by SIGBUS, and so does a page that the system cannot read.
+//! Here such a read returns zeros and is counted. Code that reads mapped files compares [`count`] before and after: a
+//! batch that read zeros gives no vectors and costs its session, and a conversion fails.
 #![allow(unsafe_code)] // A signal handler.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Pages that were read behind the end of their file.
+/// Pages that zeros replaced.
 static PAGES: AtomicU64 = AtomicU64::new(0);
 /// Bytes of a page.
 static PAGE: AtomicUsize = AtomicUsize::new(4096);
 
-/// Pages that were read behind the end of a mapped file since the process began. Their contents are zeros, not the file's.
+/// Number of pages that were read beyond the end of a mapped file since the process began. They contain zeros instead
+/// of the file's bytes.
 #[must_use]
 pub fn count() -> u64 {
     PAGES.load(Ordering::SeqCst)
 }
 
-/// Lets the process survive from now on; later calls do nothing.
+/// Installs the handler, which lets the process survive; later calls do nothing.
 pub fn survive() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
@@ -42,7 +43,7 @@ pub fn survive() {
     });
 }
 
-/// Puts a page of zeros where the file has none. Other bus errors end the process, as they would without a handler.
+/// Maps a page of zeros where the file has none. Other bus errors end the process, as they would without a handler.
 extern "C" fn on_bus_error(
     signal: libc::c_int,
     info: *mut libc::siginfo_t,
@@ -67,7 +68,7 @@ extern "C" fn on_bus_error(
                 return;
             }
         }
-        // The same instruction runs again, and meets the default action.
+        // The same instruction runs again and gets the default action.
         let mut default: libc::sigaction = std::mem::zeroed();
         default.sa_sigaction = libc::SIG_DFL;
         libc::sigaction(signal, &raw const default, std::ptr::null_mut());

@@ -1,7 +1,7 @@
-//! The threads that own sessions: take a batch, compute, answer, until the queue is closed.
+//! The threads that own sessions: each takes a batch, computes it, and completes its texts, until the queue is closed.
 //!
-//! A batch that fails or panics is answered with the error, and its session is recreated because the failure may have
-//! corrupted it. Where a device runs out of memory, the batch is halved and tried again, and later batches are smaller.
+//! A batch that fails or panics completes with the error, and its session is recreated because the failure may have
+//! corrupted it. If a device runs out of memory, the batch is halved and tried again, and later batches are smaller.
 
 mod abandoned;
 mod answers;
@@ -34,23 +34,23 @@ pub(crate) type Opener = Box<dyn FnMut() -> Result<Box<dyn Network>> + Send>;
 
 /// The batch budget never falls below this: smaller batches save no memory worth having.
 pub(crate) const LEAST_BUDGET: usize = 256;
-/// Wait between attempts to open a session anew: doubled from the first to the last.
+/// The first and the longest wait between attempts to recreate a session. It doubles with every attempt.
 const REOPEN_AFTER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
-/// A session is recreated this often at most because a text did not fit: loading a model stops it for seconds.
+/// Minimum time between recreations of a session because a text did not fit: loading a model takes seconds.
 const FRESH_MEMORY_EVERY: Duration = Duration::from_secs(600);
 
-/// A thread and what is known of it.
+/// A worker thread and its heartbeat.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) thread: JoinHandle<()>,
 }
 
-/// Starts a worker over a session of its own. The worker's thread opens it, and opens it again after a failure: what ONNX
-/// Runtime keeps of a CUDA session, captured graphs among it, belongs to the thread that runs it.
+/// Starts a worker with a session of its own. The worker's thread opens the session and recreates it after a failure,
+/// because what ONNX Runtime keeps of a CUDA session, such as captured graphs, belongs to the thread that runs it.
 ///
 /// # Errors
-/// The session does not open, or the system gives no thread.
+/// The session does not open, or the system cannot start a thread.
 pub(crate) fn spawn(open: Opener, shared: Arc<Shared>) -> Result<Worker> {
     let pulse = Arc::new(Pulse::default());
     let running = Running::watched()?;
@@ -72,7 +72,7 @@ pub(crate) fn spawn(open: Opener, shared: Arc<Shared>) -> Result<Worker> {
         .spawn(move || {
             let opened = session.open();
             let serves = opened.is_ok();
-            // Whoever started the worker waits for it.
+            // The caller of this function waits for it.
             let _ = report.send(opened);
             if serves {
                 session.serve();
@@ -83,19 +83,19 @@ pub(crate) fn spawn(open: Opener, shared: Arc<Shared>) -> Result<Worker> {
     Ok(Worker { pulse, thread })
 }
 
-/// Its end, by a panic too, is seen in its pulse.
+/// A worker's session. The heartbeat shows its end, even after a panic.
 struct Session {
     running: Arc<Running>,
-    /// `None` while it is being opened anew.
+    /// `None` while it is being recreated.
     network: Option<Box<dyn Network>>,
     open: Opener,
     shared: Arc<Shared>,
     pulse: Arc<Pulse>,
-    /// `None` where the host itself computes.
+    /// `None` if the host itself computes.
     assistant: Option<Assistant>,
     /// The batch that the assistant prepared during the last run.
     next: Option<Prepared>,
-    /// When the known text is computed again.
+    /// When the known-answer test runs again.
     next_test: Instant,
     /// When the session was last recreated because a text did not fit.
     fresh_memory: Option<Instant>,
@@ -154,7 +154,7 @@ impl Session {
         Ok(())
     }
 
-    /// Tests a network that is to serve.
+    /// Runs the known-answer test on a network.
     fn test(&mut self, network: &mut dyn Network) -> Result<()> {
         self.next_test = Instant::now() + known_answer::INTERVAL;
         match &self.shared.known_answer {
@@ -164,7 +164,7 @@ impl Session {
         }
     }
 
-    /// Tests the network from time to time, and gives it up where it fails.
+    /// Repeats the known-answer test when it is due, and drops the network if it fails.
     fn test_again(&mut self) {
         if Instant::now() < self.next_test {
             return;
@@ -177,10 +177,10 @@ impl Session {
         }
     }
 
-    /// Opens the session again, however often it takes; false once there is nothing left to serve.
+    /// Recreates the session, with as many attempts as it takes. Returns false once there is nothing left to serve.
     fn reopen(&mut self) -> bool {
         self.pulse.lost();
-        // Another session may serve it meanwhile.
+        // Another session may serve the batch meanwhile.
         if let Some(next) = self.next.take() {
             self.shared.queue.put_back(next.entries);
         }
@@ -198,7 +198,7 @@ impl Session {
                 }
             }
             if self.shared.queue.is_closed() {
-                // Nobody else might be left to answer what waits.
+                // This may be the last worker, so it completes what waits.
                 while let Some(batch) = self.shared.queue.next_batch(&self.shared.limits()) {
                     answer_all(&batch, &Err(Error::ShuttingDown));
                 }
@@ -209,17 +209,17 @@ impl Session {
         }
     }
 
-    /// Computes a batch, in halves where it does not fit, and answers it.
+    /// Computes a batch, in halves if it does not fit, and completes its texts.
     fn run(&mut self, entries: Vec<Entry>, plan: Option<&Plan>) {
         let Some(network) = &mut self.network else {
-            // A half of this batch failed, and the session with it.
+            // One half of this batch failed, and the session with it.
             answer_all(
                 &entries,
                 &Err(Error::Inference("the session was lost".to_owned())),
             );
             return;
         };
-        // What was written into since the last batch is not worth computing with.
+        // A model whose files were modified is not worth computing with.
         if let Err(changed) = self.shared.files.check() {
             return answer_all(&entries, &Err(changed));
         }
@@ -274,7 +274,7 @@ impl Session {
                 self.run(second, None);
             }
             Err(Error::OutOfMemory { .. }) if self.reset_memory() => self.run(entries, None),
-            // Nothing is computed any more, and a new session would read the same files.
+            // A new session would read the same files, so this one stays.
             Err(changed @ Error::ModelChanged { .. }) => answer_all(&entries, &Err(changed)),
             Err(Error::Stopped) => answer_all(&entries, &Err(Error::Stopped)),
             Err(error) => {
@@ -287,7 +287,7 @@ impl Session {
         }
     }
 
-    /// Answers a batch: during the next one where a device computes that, else now.
+    /// Completes a batch: during the next one if a device computes that, otherwise now.
     fn answer(&self, batch: Computed) {
         let more = self.next.is_some() || !self.shared.queue.is_empty();
         match &self.assistant {
@@ -296,8 +296,8 @@ impl Session {
         }
     }
 
-    /// Recreates the session of a device whose memory does not suffice for a single text: what ONNX Runtime's arena kept
-    /// of batches of other shapes may fill it. False where that was done lately, or does not succeed.
+    /// Recreates the session of a device whose memory does not suffice for a single text, because ONNX Runtime's arena
+    /// may be full of gaps that earlier batches left. Returns false if that was done recently, or does not succeed.
     fn reset_memory(&mut self) -> bool {
         let lately = |at: Instant| at.elapsed() < FRESH_MEMORY_EVERY;
         let on_device = self.network.as_ref().is_some_and(|n| n.on_device());
@@ -308,7 +308,7 @@ impl Session {
             "a single text does not fit into the device's memory: the session is recreated"
         );
         self.fresh_memory = Some(Instant::now());
-        // The memory of one session alone is there.
+        // The device has memory for one session only.
         self.network = None;
         let opened = self.open();
         match &opened {

@@ -1,13 +1,13 @@
-//! The promise that a lookup is answered.
+//! Guarantees that a lookup's callback runs exactly once.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::State;
 
-/// What a lookup calls, once, with one entry per key.
+/// The callback of a lookup. It receives one entry per key.
 pub type Then = Box<dyn FnOnce(Vec<Option<State>>) + Send>;
 
-/// Calls `then` exactly once: with what was found, or, where this is dropped, with nothing found.
+/// Calls the callback exactly once: with the states that were found or, when dropped, with none.
 pub(super) struct Answer {
     then: Option<Then>,
     keys: usize,
@@ -21,7 +21,7 @@ impl Answer {
         }
     }
 
-    /// Answers; keys beyond what was found are misses.
+    /// Calls the callback. Keys beyond `found` are misses.
     pub(super) fn give(mut self, found: Vec<Option<State>>) {
         self.call(found);
     }
@@ -29,7 +29,8 @@ impl Answer {
     fn call(&mut self, mut found: Vec<Option<State>>) {
         let Some(then) = self.then.take() else { return };
         found.resize(self.keys, None);
-        // It may run while a thread unwinds, or on the thread that serves everybody: its panic ends here.
+        // The callback may run while a thread unwinds, or on the thread that serves all lookups, so its panic must not
+        // spread.
         if catch_unwind(AssertUnwindSafe(|| then(found))).is_err() {
             tracing::error!("what was to follow a cache lookup panicked");
         }

@@ -1,4 +1,4 @@
-//! The thread's side of the Redis tier: connect, serve jobs, leave the server alone when it fails, connect again.
+//! The background task of the Redis cache: it connects, serves jobs, backs off after failures, and reconnects.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,12 +15,12 @@ use super::commands::{Commands, Failure};
 use super::meters::{Kind, Meters};
 use super::{Key, RedisSettings, State};
 
-/// Lookups under way at once, over the one connection.
+/// Maximum lookups in flight on the one connection.
 const CONCURRENT: usize = 64;
-/// How long connecting may take, TLS and authentication included. Nobody waits for it.
+/// Maximum time to connect, including TLS and authentication. No request waits for it.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// A lookup that waits.
+/// A queued lookup.
 pub(super) struct Lookup {
     pub(super) keys: Vec<Key>,
     pub(super) answer: Answer,
@@ -30,14 +30,14 @@ pub(super) struct Lookup {
 /// A batch of states to store.
 pub(super) struct Store(pub(super) Vec<(Key, State)>);
 
-/// What waits. Both channels end when the [`RedisCache`](super::RedisCache) is dropped.
+/// The queued jobs. Both channels close when the [`RedisCache`](super::RedisCache) is dropped.
 pub(super) struct Jobs {
     pub(super) lookups: Receiver<Lookup>,
     pub(super) stores: Receiver<Store>,
 }
 
 impl Jobs {
-    /// Answers whatever comes with nothing, until the jobs end.
+    /// Completes every job without a result until the channels close.
     async fn refuse(&mut self, meters: &Meters) {
         while tokio::select! {
             lookup = self.lookups.recv() => lookup.is_some(),
@@ -48,19 +48,19 @@ impl Jobs {
     }
 }
 
-/// Why the server is left alone, and for how long.
+/// Why the server is not used, and for how long.
 type Break = (Failure, Duration);
 /// How a job on the connection ended.
 type Outcome = Result<Result<(), Failure>, JoinError>;
 
-/// See the module.
+/// The background task that owns the connection to Redis.
 pub(super) struct Link {
     client: Client,
     commands: Arc<Commands>,
     meters: Arc<Meters>,
     timeout: Duration,
     breaker: Breaker,
-    /// Opens alone where lookups work and stores do not: Redis is full, or read-only.
+    /// Opens alone if lookups work but stores fail, because Redis is full or read-only.
     stores: Breaker,
     stores_rest_until: Instant,
 }
@@ -106,7 +106,7 @@ impl Link {
                     failure
                 }
             };
-            // Once per outage: it is tried again all the time.
+            // Warns once per outage, because the task retries all the time.
             if !told {
                 tracing::warn!(server, %failure, "the Redis cache is not in use; it is tried again in the background");
                 told = true;
@@ -114,13 +114,13 @@ impl Link {
         }
     }
 
-    /// Serves jobs over a connection, until it breaks or, with `None`, until the jobs end.
+    /// Serves jobs over a connection. Returns the failure that broke it, or `None` when the channels close.
     async fn serve(
         &mut self,
         connection: &MultiplexedConnection,
         jobs: &mut Jobs,
     ) -> Option<Break> {
-        // Dropping them answers the lookups under way.
+        // Dropping the set completes the lookups in flight.
         let mut lookups = JoinSet::new();
         let mut stores = JoinSet::new();
         loop {
@@ -140,7 +140,7 @@ impl Link {
                     let (commands, meters) = (Arc::clone(&self.commands), Arc::clone(&self.meters));
                     lookups.spawn(look_up(lookup?, connection.clone(), commands, meters));
                 }
-                // One at a time, so that lookups go between them.
+                // One store at a time, so that lookups run between stores.
                 store = jobs.stores.recv(), if stores.is_empty() => {
                     let store = store?;
                     if Instant::now() < self.stores_rest_until {
@@ -196,7 +196,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // The thread ends, by a panic perhaps.
+        // The thread ends, perhaps because of a panic.
         self.meters.set_open(true);
     }
 }
@@ -234,14 +234,14 @@ async fn look_up(
     let fetched = timeout_at(lookup.deadline.into(), fetching)
         .await
         .unwrap_or(Err(Failure::Timeout));
-    // Who is answered finds it counted.
+    // The failure is counted first, so that the caller sees it in the metrics.
     if let Err(failure) = &fetched {
         meters.error(failure.kind());
     }
     let came = !found.is_empty();
     lookup.answer.give(found);
     match fetched {
-        // A large lookup that was cut off while answers came speaks of a slow line, not of a server that hangs.
+        // Some replies arrived before the time-out, so the line is slow but the server works.
         Err(Failure::Timeout) if came => Ok(()),
         fetched => fetched,
     }

@@ -1,4 +1,4 @@
-//! The tier in process.
+//! The in-process tier.
 
 use metrics::{Counter, Gauge, counter, gauge};
 use moka::sync::Cache;
@@ -6,13 +6,12 @@ use moka::sync::Cache;
 use super::{Key, State};
 use crate::metrics::{CACHE_BYTES, CACHE_ENTRIES, CACHE_LOOKUPS};
 
-/// What an entry takes beside its vector: the key, and the cache's own nodes for order and frequency.
+/// Bytes of an entry beside its vector: the key, and the cache's nodes for order and frequency.
 const OVERHEAD: usize = 256;
 
-/// States in process, bounded in bytes. Cheap to clone; clones share the entries.
+/// An in-process cache of states, bounded in bytes. Clones are cheap and share the entries.
 ///
-/// Which entries stay is decided by how often and how recently they were asked for (TinyLFU), so that one pass over
-/// many rare texts does not drive out the frequent ones.
+/// It evicts by frequency and recency (TinyLFU), so one pass over many rare texts does not evict the frequent ones.
 #[derive(Debug, Clone)]
 pub struct MemoryCache {
     states: Cache<Key, State>,
@@ -23,7 +22,7 @@ pub struct MemoryCache {
 }
 
 impl MemoryCache {
-    /// A cache of at most `bytes`; 0 keeps nothing.
+    /// Creates a cache of at most `bytes`; 0 stores nothing.
     #[must_use]
     pub fn new(bytes: u64) -> Self {
         Self {
@@ -38,7 +37,7 @@ impl MemoryCache {
         }
     }
 
-    /// The state under a key.
+    /// The state stored under a key.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<State> {
         let found = self.states.get(key);
@@ -50,12 +49,12 @@ impl MemoryCache {
         found
     }
 
-    /// Keeps a state, and lets others go where there is no room.
+    /// Stores a state and evicts others if there is no room.
     pub fn insert(&self, key: Key, state: State) {
         self.states.insert(key, state);
     }
 
-    /// Bytes held, as counted against the bound.
+    /// Bytes held, as counted against the limit.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.states.run_pending_tasks();
@@ -69,7 +68,7 @@ impl MemoryCache {
         self.states.entry_count()
     }
 
-    /// Sets the gauges; to be called before metrics are read.
+    /// Updates the gauges. Call it before metrics are read.
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     pub fn publish(&self) {
         self.bytes.set(self.bytes() as f64);
@@ -141,7 +140,7 @@ mod tests {
                 .flat_map(|t| t.join().unwrap())
                 .collect()
         });
-        // Before housekeeping: what the cache has not looked at yet is bounded as well, by its logs of writes.
+        // Counted before maintenance runs: the cache's write log also bounds the entries that it has not processed yet.
         let held = states.iter().filter(|s| s.strong_count() > 0).count() * WIDTH * 4;
         assert!(held < BOUND + (6 << 20), "{held} bytes are held");
         assert!(cache.bytes() <= BOUND as u64);

@@ -1,4 +1,4 @@
-//! What the Redis tier counts, and whether it is in use.
+//! The Redis tier's counters, and whether it is in use.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,7 +6,7 @@ use metrics::{Counter, Gauge, counter, gauge};
 
 use crate::metrics::{CACHE_BREAKER_OPEN, CACHE_ERRORS, CACHE_LOOKUPS};
 
-/// Kinds of failure.
+/// The kinds of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Timeout,
@@ -28,7 +28,8 @@ impl Kind {
     ];
 }
 
-/// Shared by the callers' side and the thread. The handles belong to the recorder of the thread that made this.
+/// The metrics that callers and the background thread share. The handles belong to the recorder that is installed when
+/// this is created.
 #[derive(Debug)]
 pub(super) struct Meters {
     open: AtomicBool,

@@ -1,4 +1,4 @@
-//! The tier in Redis, as its callers see it.
+//! The Redis tier, as its callers see it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,17 +14,18 @@ use super::meters::{Kind, Meters};
 use super::{Key, RedisSettings, State};
 use crate::error::{Error, Result};
 
-/// Lookups that may wait.
+/// Maximum queued lookups.
 const LOOKUPS: usize = 1024;
-/// Stores that may wait; one holds up to [`STORE_BYTES`].
+/// Maximum queued stores; each holds up to [`STORE_BYTES`].
 const STORES: usize = 256;
-/// What one store writes at most, so that a lookup never waits behind much of it.
+/// Maximum bytes of one store, so that a lookup never waits long behind one.
 const STORE_BYTES: usize = 256 * 1024;
 
-/// States in Redis. No method blocks, and none fails: see [`crate::cache`].
+/// A cache of states in Redis. No method blocks or fails; see [`crate::cache`].
 ///
-/// A circuit breaker stops using a server that failed or was too slow several times in a row, and tries it again in the
-/// background, less and less often. Writes have one of their own: a server that is full still answers lookups.
+/// A circuit breaker stops using a server that failed or was too slow several times in a row, and retries it in the
+/// background with growing pauses. Stores have a breaker of their own, because a server that is full still answers
+/// lookups.
 pub struct RedisCache {
     lookups: Sender<Lookup>,
     stores: Sender<Store>,
@@ -34,14 +35,14 @@ pub struct RedisCache {
 }
 
 impl RedisCache {
-    /// Starts the thread, which connects in the background: a server that is down is no error, now or later.
+    /// Starts the thread, which connects in the background. A server that is down is not an error, now or later.
     ///
     /// # Errors
-    /// A setting cannot work, or the system gives no thread.
+    /// A setting is invalid, or the system cannot start a thread.
     pub fn start(settings: &RedisSettings) -> Result<Self> {
         let client = settings.client()?;
         if let ConnectionAddr::TcpTls { .. } = client.get_connection_info().addr() {
-            // rustls chooses by itself only as long as a single provider is compiled in. An installed one is kept.
+            // rustls chooses a provider by itself only if exactly one is compiled in. An installed provider is kept.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         }
         let (lookups, lookups_taken) = mpsc::channel(LOOKUPS);
@@ -74,17 +75,17 @@ impl RedisCache {
             .name("lexivec-redis".to_owned())
             .spawn(move || {
                 runtime.block_on(link.run(jobs));
-                // A name that is being resolved would hold a plain drop up.
+                // A pending name resolution would block a plain drop.
                 runtime.shutdown_background();
             })
             .map_err(no_thread)?;
         Ok(cache)
     }
 
-    /// Looks keys up, and calls `then` exactly once, in any case, with a state or `None` per key, in their order.
+    /// Looks keys up. Calls `then` exactly once with a state or `None` per key, in the order of the keys.
     ///
-    /// It is called within the time-out, on the cache's thread, which it must not hold up; or at once on the caller's,
-    /// where Redis is not in use or too many lookups wait. Dropping the cache answers what waits.
+    /// `then` runs within the time-out on the cache's thread, which it must not block. It runs at once on the caller's
+    /// thread if Redis is not in use or too many lookups are queued. Dropping the cache completes the queued lookups.
     pub fn get(&self, keys: Vec<Key>, then: Then) {
         let answer = Answer::new(keys.len(), then);
         if keys.is_empty() {
@@ -104,7 +105,7 @@ impl RedisCache {
         }
     }
 
-    /// Stores states in the background; where Redis is not in use or too much waits, they are dropped.
+    /// Stores states in the background. Drops them if Redis is not in use or too many are queued.
     pub fn put(&self, entries: Vec<(Key, State)>) {
         if entries.is_empty() {
             return;

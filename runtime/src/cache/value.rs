@@ -1,4 +1,4 @@
-//! A state as Redis holds it.
+//! The encoding of a state in Redis.
 //!
 //! | bytes | |
 //! |---|---|
@@ -7,30 +7,30 @@
 //! | 2..6 | CRC-32 (zlib's) of the key, the two bytes above and the values, little-endian |
 //! | 6.. | the values, little-endian |
 //!
-//! With the key under the checksum, a value that was stored for another text is as invalid as a truncated one.
+//! The checksum covers the key, so a value that was stored for another text is as invalid as a truncated one.
 //!
-//! Anybody can compute a checksum. Servers with a [`RedisSecret`] write version 2 and read nothing else: its bytes 2..34
-//! are a keyed BLAKE3 hash of the same parts in place of the checksum, and the values begin at byte 34.
+//! A checksum does not stop an attacker. Servers with a [`RedisSecret`] write version 2 and accept nothing else: its
+//! bytes 2..34 are a keyed BLAKE3 hash of the same parts in place of the checksum, and the values begin at byte 34.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use super::{Key, RedisSecret, State};
 
-/// Version and format.
+/// Bytes of the version and the format.
 const HEAD: usize = 2;
 const CHECKSUM: usize = 4;
 const MAC: usize = 32;
 
-/// The version of values that are written and read, by whether they are signed.
+/// The version that is written and accepted, with or without a secret.
 fn version(secret: Option<&RedisSecret>) -> u8 {
     if secret.is_some() { 2 } else { 1 }
 }
 
-/// Why a stored value is not used.
+/// Why a stored value is a miss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unusable {
-    /// It is not signed, or with another secret, or for another key, or it was changed.
+    /// The value is unsigned, was signed with another secret or for another key, or was changed.
     Signature,
     /// Anything else.
     Value,
@@ -39,7 +39,7 @@ pub(super) enum Unusable {
 /// How values are stored in Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ValueFormat {
-    /// 4 bytes a value: a hit is equal to the computed state to the last bit.
+    /// 4 bytes per number. A hit equals the computed state to the last bit.
     #[default]
     F32,
     /// 2 bytes a value: half the memory, and a relative error of up to 2^-11.
@@ -67,7 +67,8 @@ impl ValueFormat {
     }
 }
 
-/// Writes a state, signed if there is a secret; as float32 in any case where a value is beyond float16's range.
+/// Encodes a state and signs it if there is a secret. A state with a number beyond float16's range is always stored as
+/// float32.
 pub(super) fn encode(
     key: &Key,
     state: &[f32],
@@ -100,7 +101,8 @@ pub(super) fn encode(
     }
 }
 
-/// Reads a state of `width` values, none of them less precise than `format`, which `secret` has signed if there is one.
+/// Decodes a state of `width` numbers that is at least as precise as `format` and, with a secret, has a valid
+/// signature.
 ///
 /// # Errors
 /// The bytes are anything else.
@@ -119,7 +121,7 @@ pub(super) fn decode(
     state.ok_or(Unusable::Value)
 }
 
-/// The format's code and the values, if `secret` has signed them for `key`.
+/// Returns the format's code and the values if `secret` signed them for `key`.
 fn open_signed<'a>(key: &Key, bytes: &'a [u8], secret: &RedisSecret) -> Option<(u8, &'a [u8])> {
     let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
     let (mac, values) = rest.split_first_chunk::<MAC>()?;
@@ -127,7 +129,7 @@ fn open_signed<'a>(key: &Key, bytes: &'a [u8], secret: &RedisSecret) -> Option<(
     (head[0] == version(Some(secret)) && genuine).then_some((head[1], values))
 }
 
-/// The format's code and the values, if their checksum is right.
+/// Returns the format's code and the values if the checksum matches.
 fn open_plain<'a>(key: &Key, bytes: &'a [u8]) -> Option<(u8, &'a [u8])> {
     let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
     let (sum, values) = rest.split_first_chunk::<CHECKSUM>()?;
@@ -137,7 +139,7 @@ fn open_plain<'a>(key: &Key, bytes: &'a [u8]) -> Option<(u8, &'a [u8])> {
 fn read(stored: u8, values: &[u8], width: usize, format: ValueFormat) -> Option<State> {
     let stored = match stored {
         0 => ValueFormat::F32,
-        // Who asks for float32 is promised the computed bits.
+        // A caller that asks for float32 is promised the computed bits.
         1 if format == ValueFormat::F16 => ValueFormat::F16,
         _ => return None,
     };
@@ -189,7 +191,7 @@ mod tests {
         RedisSecret::new(text.as_bytes()).unwrap()
     }
 
-    // Most tests are about values that are not signed.
+    // Most tests use unsigned values.
     fn encode(key: &Key, state: &[f32], format: ValueFormat) -> Vec<u8> {
         super::encode(key, state, format, None)
     }
@@ -240,7 +242,7 @@ mod tests {
             assert_eq!(read(id, bytes, Some(secret)), Err(Unusable::Signature));
         }
         assert_eq!(read(1, &signed, None), Err(Unusable::Value));
-        // Signed, but not as precise as asked for: nobody forged it.
+        // The value is signed but less precise than asked for, so nobody forged it.
         let halves = super::encode(&key(1), &state, F16, Some(&ours));
         assert_eq!(read(1, &halves, Some(&ours)), Err(Unusable::Value));
     }

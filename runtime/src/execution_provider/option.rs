@@ -4,12 +4,12 @@ use std::fmt;
 
 use super::{Provider, with_implied};
 
-/// An option of one provider, in the provider's own words.
+/// An option of one provider, under the provider's own name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderOption {
-    /// Whose option it is.
+    /// The provider that the option belongs to.
     pub provider: Provider,
-    /// Its name without the provider's.
+    /// The option's name, without the provider's.
     pub key: String,
     /// Its value.
     pub value: String,

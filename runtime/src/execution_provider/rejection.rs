@@ -1,11 +1,11 @@
-//! What ONNX Runtime says where a provider rejects an option, or does not start.
+//! Interprets ONNX Runtime's messages when a provider rejects an option or does not start.
 
 use crate::error::Error;
 
 use super::{Provider, ProviderOption};
 
-/// The error of a provider that could not be added to a session, told from ONNX Runtime's words: a rejected option
-/// is the user's to correct; anything else is missing on the machine.
+/// The error of a provider that could not be added to a session, from ONNX Runtime's message. A user can correct a
+/// rejected option; any other message means that the machine lacks something.
 pub(crate) fn error(provider: Provider, options: &[ProviderOption], message: &str) -> Error {
     if NO_GPU.iter().any(|sign| message.contains(sign)) {
         return Error::Provider {
@@ -21,13 +21,14 @@ pub(crate) fn error(provider: Provider, options: &[ProviderOption], message: &st
     })
 }
 
-/// What CUDA (cudaErrorNoDevice), or ONNX Runtime's check of a device's number, says where there is no device at all.
+/// Messages that mean that there is no device: CUDA's (cudaErrorNoDevice), and that of ONNX Runtime's check of the
+/// device number.
 const NO_GPU: [&str; 2] = [
     "no CUDA-capable device is detected",
     "must be between 0 (inclusive) and 0 (exclusive)",
 ];
 
-/// The error for a message that names one of the user's options; none for other messages.
+/// The error for a message that names one of the user's options; `None` for other messages.
 pub(crate) fn rejected(
     provider: Provider,
     options: &[ProviderOption],
@@ -50,8 +51,8 @@ pub(crate) fn rejected(
     })
 }
 
-/// The error of a session that did not open, where its providers are the reason: plugins, and TensorRT, look at their
-/// options only then. None where it is the graph.
+/// The error of a session that did not open because of its providers: plugins and TensorRT check their options only
+/// then. `None` if the graph is the reason.
 pub(crate) fn at_load(
     order: &[Provider],
     options: &[ProviderOption],
@@ -78,7 +79,7 @@ pub(crate) fn at_load(
     })
 }
 
-/// Whether a message holds a word of its own that is `key`.
+/// Whether a message contains `key` as a word.
 fn names(message: &str, key: &str) -> bool {
     let part_of_word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
     message
@@ -86,7 +87,7 @@ fn names(message: &str, key: &str) -> bool {
         .any(|word| word.trim_end_matches('.') == key)
 }
 
-/// ONNX Runtime's words without what stands before them: source files, line numbers, functions and a status.
+/// ONNX Runtime's message without the source files, line numbers, functions and status in front of it.
 pub(crate) fn plain(message: &str) -> String {
     let message = message.rsplit(" : ").next().unwrap_or(message);
     let mut words = Vec::new();

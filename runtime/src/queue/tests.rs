@@ -1,4 +1,4 @@
-//! Which texts come out of the queue, and when.
+//! Which texts the queue returns, and when.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn entry(length: usize) -> (Entry, oneshot::Receiver<Reply>) {
     (entry, receiver)
 }
 
-/// Batches of so many tokens.
+/// Limits of this many tokens.
 fn limits(max_tokens: usize) -> Limits {
     Limits {
         max_tokens,
@@ -28,7 +28,7 @@ fn limits(max_tokens: usize) -> Limits {
     }
 }
 
-/// A request: texts of these lengths, the first token naming the request.
+/// A request with texts of these lengths. Their first token names the request.
 fn request(name: u32, lengths: &[usize]) -> (Vec<Entry>, Vec<oneshot::Receiver<Reply>>) {
     let texts = lengths.iter().map(|length| {
         let (mut entry, receiver) = entry(*length);
@@ -304,7 +304,7 @@ fn where_somebody_waits_a_batch_costs_no_more_than_it_may() {
     );
 }
 
-/// Batches until an urgent request is served, and what else was served meanwhile.
+/// Batches until an urgent request is served, and the small requests that were served meanwhile.
 fn batches_beside_small_requests(urgent: &[usize]) -> (usize, usize) {
     let queue = Queue::new(4096);
     // So slow that the urgent request stays urgent.

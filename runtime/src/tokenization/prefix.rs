@@ -1,7 +1,7 @@
-//! Tokenises what many texts begin with once.
+//! Caches the tokens of prompts, which many texts share.
 //!
-//! An instruction of fifty tokens stands before terms of three. Its tokens, but for the last ones, are the same whatever the
-//! text is, where a tokenizer splits texts into words by a regular expression and each word into tokens by itself.
+//! An instruction of fifty tokens stands before terms of three. All but its last tokens are the same whatever the text
+//! is, if the tokenizer splits texts into words by a regular expression and tokenises each word by itself.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -9,20 +9,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
 
-/// Prefixes that are remembered.
+/// Maximum number of cached prompts.
 const REMEMBERED: usize = 16;
-/// Bytes of the longest prefix that is remembered.
+/// Maximum bytes of a cached prompt.
 const LONGEST: usize = 4096;
-/// What texts may begin with: each kind of character that regular expressions of tokenizers tell apart.
+/// Possible beginnings of a text: one of each kind of character that regular expressions of tokenizers distinguish.
 const BEGINNINGS: [&str; 16] = [
     "a", "A", "1", " ", "  a", " a", "\n", "\n\n", "\r\n", "\t", ".", ":", "'s", "\u{301}", "中",
     "🩺",
 ];
 
-/// The prefixes that came lately.
+/// The tokens of recent prompts.
 #[derive(Debug)]
 pub(super) struct Prefixes {
-    /// Whether this tokenizer allows it.
+    /// Whether the tokenizer allows caching.
     is_possible: bool,
     recent: Mutex<VecDeque<Arc<Known>>>,
 }
@@ -30,14 +30,14 @@ pub(super) struct Prefixes {
 #[derive(Debug)]
 struct Known {
     prefix: String,
-    /// Found when the prefix comes for the second time.
+    /// Computed when the prompt comes for the second time.
     head: Option<Option<Arc<Head>>>,
 }
 
-/// The beginning of a prefix whose tokens do not depend on what comes after it.
+/// The beginning of a prompt whose tokens do not depend on what comes after it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// Its tokens, without special tokens.
+    /// Its tokens without special tokens.
     pub(super) ids: Vec<u32>,
     /// Its length.
     pub(super) bytes: usize,
@@ -51,7 +51,7 @@ impl Prefixes {
         }
     }
 
-    /// The known beginning of `prefix`; `None` where there is none, and when the prefix comes for the first time.
+    /// The cached beginning of `prefix`; `None` if there is none, or the prompt comes for the first time.
     pub(super) fn head(&self, tokenizer: &Tokenizer, prefix: &str) -> Option<Arc<Head>> {
         if !self.is_possible || prefix.is_empty() || prefix.len() > LONGEST {
             return None;
@@ -107,11 +107,11 @@ fn splits_into_words(tokenizer: &Tokenizer) -> bool {
     composes && by_words
 }
 
-/// Tokens and words that a prefix begins with whatever comes after it.
+/// Finds the tokens and words that a prompt begins with, whatever comes after it.
 fn find(tokenizer: &Tokenizer, prefix: &str) -> Option<Head> {
     let added = tokenizer.get_added_tokens_decoder();
     let mut added = added.values().map(|token| token.content.as_str());
-    // A special token is no word, and may be completed by the text.
+    // A special token is not a word, and the text may complete it.
     if added.any(|token| prefix.contains(token) || overlap(prefix, token)) {
         return None;
     }
@@ -122,11 +122,11 @@ fn find(tokenizer: &Tokenizer, prefix: &str) -> Option<Head> {
         let same = alone.iter().zip(&longer);
         common = common.min(same.take_while(|(a, b)| a == b).count());
     }
-    // The last word that they have in common ends where another one always begins.
+    // The last common word ends where another word always begins.
     let end = alone.get(common)?.bytes.start;
     let before = &alone[..common];
     let is_boundary = prefix.is_char_boundary(end) && before.last()?.word != alone[common].word;
-    // Blanks are split by what comes after them, however far away that is.
+    // What comes after blanks decides how they are split, however far away it is.
     let goes_on = prefix[end..].chars().any(|c| !c.is_whitespace());
     (is_boundary && goes_on).then(|| Head {
         ids: before.iter().map(|token| token.id).collect(),
@@ -134,7 +134,7 @@ fn find(tokenizer: &Tokenizer, prefix: &str) -> Option<Head> {
     })
 }
 
-/// Whether `token` may begin within `text` and end behind it.
+/// Whether `token` may begin within `text` and end after it.
 fn overlap(text: &str, token: &str) -> bool {
     let parts = token.char_indices().skip(1).map(|(end, _)| &token[..end]);
     parts.into_iter().any(|part| text.ends_with(part))
@@ -172,7 +172,7 @@ mod tests {
         Tokenizer::from_file(path).unwrap()
     });
 
-    /// Tokens of the whole, and the same in two parts.
+    /// The tokens of the whole, and those of its two parts.
     fn both(prefix: &str, text: &str) -> Option<(Vec<u32>, Vec<u32>)> {
         let ids = |text: &str| NANO.encode_fast(text, false).unwrap().get_ids().to_vec();
         let whole = format!("{prefix}{text}");

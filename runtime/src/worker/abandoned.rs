@@ -1,4 +1,4 @@
-//! Ends batches that nobody waits for any more: a long text may take minutes, and its client went after seconds.
+//! Stops batches that no one waits for any more: a long text may take minutes, and its client may leave after seconds.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -8,10 +8,10 @@ use crate::flight::Flight;
 use crate::queue::Entry;
 use crate::stopper::Stopper;
 
-/// How often batches are looked at.
+/// Time between checks.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// The batch of a session, as its watcher sees it.
+/// The batch that a session runs, as its watcher sees it.
 #[derive(Debug, Default)]
 pub(crate) struct Running(Mutex<State>);
 
@@ -19,15 +19,15 @@ pub(crate) struct Running(Mutex<State>);
 struct State {
     /// Empty between batches.
     flights: Vec<Arc<Flight>>,
-    /// `None` where runs cannot be ended.
+    /// `None` if runs cannot be stopped.
     stopper: Option<Stopper>,
 }
 
 impl Running {
-    /// Starts a thread that ends abandoned batches for as long as the session lives.
+    /// Starts a thread that stops abandoned batches for as long as the session lives.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system cannot start a thread.
     pub(crate) fn watched() -> Result<Arc<Self>> {
         let running = Arc::new(Self::default());
         let watched = Arc::downgrade(&running);
@@ -38,12 +38,12 @@ impl Running {
         Ok(running)
     }
 
-    /// The session's network was opened.
+    /// Records that the session's network was opened.
     pub(crate) fn opened(&self, stopper: Option<Stopper>) {
         self.lock().stopper = stopper;
     }
 
-    /// A batch begins.
+    /// Records a batch that begins.
     pub(crate) fn begin(&self, entries: &[Entry]) {
         let mut state = self.lock();
         if state.stopper.is_some() {
@@ -51,13 +51,13 @@ impl Running {
         }
     }
 
-    /// It is over: from now on it is not ended.
+    /// Records that the batch is over. It is not stopped from now on.
     pub(crate) fn end(&self) {
         self.lock().flights.clear();
     }
 
     fn end_if_abandoned(&self) {
-        // Held until the run was told, so that the next batch is never ended in its place.
+        // The lock is held until the run was told, so that the next batch is never stopped in its place.
         let state = self.lock();
         let abandoned = !state.flights.is_empty() && state.flights.iter().all(|f| f.is_given_up());
         if let (true, Some(stopper)) = (abandoned, &state.stopper) {

@@ -1,4 +1,4 @@
-//! Sends a batch's final states to those who wait for them.
+//! Sends a batch's pooled hidden states to those who wait for them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,9 +20,9 @@ pub(crate) struct Computed {
 }
 
 impl Computed {
-    /// Keeps the states in the response cache, then answers every text.
+    /// Stores the states in the response cache, then completes every text.
     pub(crate) fn answer(self, shared: &Shared) {
-        // Nobody may get, or keep, a vector of weights that are no longer the model's.
+        // A vector of weights that are no longer the model's must be neither sent nor cached.
         if let Err(changed) = shared.files.check() {
             return answer_all(&self.entries, &Err(changed));
         }
@@ -58,7 +58,7 @@ impl Computed {
     }
 }
 
-/// Checks that there is a state for every text. Otherwise nobody could tell whose they are.
+/// Checks that there is a state for every text. Otherwise they could not be assigned.
 pub(crate) fn complete(states: States, expected: usize) -> Result<States> {
     match states.values.len() {
         found if found == expected && expected > 0 => Ok(states),
@@ -68,7 +68,7 @@ pub(crate) fn complete(states: States, expected: usize) -> Result<States> {
     }
 }
 
-/// Gives every text of a batch the same reply.
+/// Completes every text of a batch with the same reply.
 pub(crate) fn answer_all(entries: &[Entry], reply: &Reply) {
     for entry in entries {
         entry.flight.land(reply);

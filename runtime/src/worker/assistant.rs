@@ -1,7 +1,7 @@
 //! The second thread of a worker whose batches a device computes.
 //!
-//! The host is idle while the device works, and the device while the host plans a batch or sends answers. The assistant
-//! does both during a run: it answers the batch before, and takes the next batch from the queue and plans it.
+//! The host is idle while the device computes, and the device while the host plans a batch or sends replies. During a
+//! run, the assistant completes the batch before, and takes the next batch from the queue and plans it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::queue::Entry;
 
-/// A batch that is ready to be computed.
+/// A batch that is planned and ready to be computed.
 pub(crate) struct Prepared {
     pub(crate) entries: Vec<Entry>,
     pub(crate) plan: Plan,
@@ -31,11 +31,11 @@ impl Prepared {
 
 enum Task {
     Answer(Computed),
-    /// Is answered once, through [`Assistant::prepared`].
+    /// Has one result, which [`Assistant::prepared`] returns.
     Prepare,
 }
 
-/// The thread, as its worker sees it. Dropping it waits until all its batches are answered.
+/// The handle of the assistant's thread. Dropping it waits until all batches are complete.
 pub(crate) struct Assistant {
     shared: Arc<Shared>,
     /// `None` once there are no more tasks.
@@ -50,7 +50,7 @@ impl Assistant {
     /// Starts the thread.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system cannot start a thread.
     pub(crate) fn start(shared: &Arc<Shared>) -> Result<Self> {
         let (tasks, to_do) = channel();
         let (sender, prepared) = channel();
@@ -70,26 +70,26 @@ impl Assistant {
         })
     }
 
-    /// Has the next batch prepared, if a full one waits before [`Assistant::prepared`] is called.
+    /// Prepares the next batch, if a full one waits before [`Assistant::prepared`] is called.
     pub(crate) fn prepare(&self) {
         self.wanted.store(true, Ordering::Relaxed);
         self.send(Task::Prepare);
     }
 
-    /// What became of [`Assistant::prepare`]; called once for each call of it.
+    /// The result of [`Assistant::prepare`]; called once for each call of it.
     pub(crate) fn prepared(&self) -> Option<Prepared> {
         self.shared.queue.cancel(&self.wanted);
         self.prepared.recv().ok().flatten()
     }
 
-    /// Answers a batch soon.
+    /// Completes a batch in the background.
     pub(crate) fn answer(&self, batch: Computed) {
         self.send(Task::Answer(batch));
     }
 
     fn send(&self, task: Task) {
         let sent = self.tasks.as_ref().map(|tasks| tasks.send(task));
-        // The thread outlives its tasks, unless something went wrong that nobody foresaw.
+        // The thread outlives its tasks, unless it panicked.
         if let Some(Err(unsent)) = sent
             && let Task::Answer(batch) = unsent.0
         {
@@ -116,7 +116,7 @@ fn work(
 ) {
     for task in tasks {
         match task {
-            // A panic costs a batch, whose texts are answered with an error when their entries are dropped.
+            // A panic costs a batch. Its texts get an error when their entries are dropped.
             Task::Answer(batch) => {
                 let _ = catch_unwind(AssertUnwindSafe(|| batch.answer(shared)));
             }
@@ -125,7 +125,7 @@ fn work(
                     let entries = shared.queue.next_full_batch(&shared.limits(), wanted)?;
                     Some(Prepared::new(entries))
                 }));
-                // The worker waits for one answer to each task.
+                // The worker waits for one result of each task.
                 let _ = prepared.send(next.unwrap_or(None));
             }
         }

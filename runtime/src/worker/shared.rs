@@ -1,4 +1,4 @@
-//! What the workers of a model share.
+//! The state that the workers of a model share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,30 +15,30 @@ use crate::queue::{Entry, Queue};
 use crate::rate::Rate;
 use crate::results::Results;
 
-/// What the workers of a model share.
+/// The state that the workers of a model share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) queue: Queue,
-    /// Tokens of a batch at most; lowered where memory runs out.
+    /// Maximum tokens of a batch; lowered if memory runs out.
     pub(crate) budget: AtomicUsize,
     pub(crate) max_padding: usize,
     pub(crate) rate: Rate,
-    /// What sessions map; nothing for networks of a caller's own.
+    /// The files that sessions map; empty for a caller's own networks.
     pub(crate) files: Arc<ModelFiles>,
-    /// What a session has to answer before it serves.
+    /// The answer that a session must give before it serves.
     pub(crate) known_answer: Option<KnownAnswer>,
-    /// What is kept of the results; `None` where nothing is.
+    /// The response cache, if there is one.
     pub(crate) results: Option<Arc<Results>>,
     pub(crate) metrics: metrics::Model,
 }
 
 impl Shared {
-    /// Queues texts, all or none.
+    /// Queues the texts of a request, all or none.
     ///
     /// # Errors
-    /// The queue is full or closed, or they would not be computed in time. The texts have been answered with the error.
+    /// The queue is full or closed, or the texts would be late. They have been completed with the error.
     pub(crate) fn push(&self, entries: Vec<Entry>) -> Result<()> {
-        // Everything was known: a worker need not wake up.
+        // The cache had everything, so no worker need wake up.
         if entries.is_empty() {
             return Ok(());
         }
@@ -56,7 +56,7 @@ impl Shared {
         }
     }
 
-    /// Lowers the budget below a batch that did not fit.
+    /// Lowers the token budget below a batch that did not fit.
     pub(super) fn lower_budget(&self, failed: usize) {
         let lowered = (failed / 2).max(LEAST_BUDGET);
         let before = self.budget.fetch_min(lowered, Ordering::Relaxed);

@@ -13,7 +13,7 @@ use crate::network::States;
 use crate::queue::Queue;
 use crate::rate::Rate;
 
-/// Answers each text with its first token; fails on 1, panics on 2, gives NaN on 3, nothing on 4, and has memory for
+/// Returns each text's first token; fails on 1, panics on 2, returns NaN on 3 and nothing on 4, and has memory for
 /// eight tokens.
 struct Fake;
 
@@ -161,7 +161,7 @@ fn where_memory_runs_out_the_batch_is_halved_and_the_budget_lowered() {
     assert_eq!(scene.opened.load(Ordering::SeqCst), 1);
 }
 
-/// A network on a device: says when a batch begins, and ends it when it is told how.
+/// A network on a device: tells when a batch begins, and ends it when told to.
 struct Device {
     /// First token of the batch, and whether it was planned before.
     begun: Sender<(u32, bool)>,
@@ -219,7 +219,7 @@ impl DeviceScene {
     }
 }
 
-/// The states that texts are answered with.
+/// The states that texts were completed with.
 fn states(receivers: Vec<oneshot::Receiver<Reply>>) -> Vec<f32> {
     let replies = receivers.into_iter().map(|r| r.blocking_recv().unwrap());
     replies.map(|reply| reply.unwrap().state[0]).collect()

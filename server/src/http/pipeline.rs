@@ -1,8 +1,8 @@
-//! From inputs to vectors, for every route that embeds.
+//! Embeds the inputs of a request, for every route that embeds.
 //!
-//! Room for all texts is taken first, or the request is refused at once; then they are tokenised, queued, and awaited.
-//! When the client goes or the time is up, the future is dropped, its receivers with it, and the queue discards what
-//! has not been computed.
+//! It reserves room for all texts first, or rejects the request at once. Then it tokenises, queues and awaits them.
+//! When the client disconnects or the deadline passes, the future is dropped, and the queue drops the texts that have
+//! not been computed.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -26,18 +26,18 @@ use super::keys::ApiKey;
 use super::log::Counts;
 use super::state::{AppState, ServedModel};
 
-/// Texts of at most this many bytes together, instructions included, are tokenised where they are: that takes less time than handing them to
-/// another thread.
+/// Texts of at most this many bytes together, prompts included, are tokenised on the connection's thread, because that
+/// takes less time than handing them to another thread.
 const SMALL_INPUT: usize = 512;
 
-/// Texts of at most this many bytes together are tokenised whatever the load is, because the response cache may have them: that takes
-/// about 3 ms.
+/// Texts of at most this many bytes together are tokenised whatever the load is, because the response cache may have
+/// them: that takes about 3 ms.
 const LOOKED_UP: usize = 16 << 10;
 
-/// Bytes that a number of an answer takes: as float32, and as 13 characters of JSON and a comma.
+/// Bytes of a number in a response: as float32, and as 13 characters of JSON and a comma.
 const NUMBER: usize = 4 + 14;
 
-/// What to embed, and how.
+/// The texts of a request, and how to embed them.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) input: Input,
@@ -45,7 +45,7 @@ pub(super) struct Job {
     pub(super) dimensions: Option<usize>,
     pub(super) truncate: Truncate,
     pub(super) normalize: bool,
-    /// Keeps what is cached of it apart from what requests with another salt, or none, ask for.
+    /// Separates cached states from those of requests with another salt, or none.
     pub(super) cache_salt: Option<String>,
 }
 
@@ -62,7 +62,7 @@ impl Job {
     }
 }
 
-/// Embeds; the result is in the order of the inputs. The answer's bytes are counted in `share`.
+/// Embeds the inputs; the result is in their order. The response's bytes are counted in `share`.
 ///
 /// # Errors
 /// The job is invalid, there is no room or no time for it, or the engine fails.
@@ -98,7 +98,7 @@ async fn within(
     if job.bytes() > LOOKED_UP {
         engine.check_load(caller, job.lengths())?;
     }
-    // Room and bytes go where the work goes, and are held until it ends even if this future is dropped.
+    // Room and bytes move with the work, and are held until it ends even if this future is dropped.
     let held = (model.admit(job.input.len(), caller)?, share);
     let (dimensions, normalize) = (job.dimensions, job.normalize);
     let cache_salt = job.cache_salt.clone();
@@ -153,10 +153,10 @@ async fn within(
     Ok((embeddings, share))
 }
 
-/// Takes tokens out of a key's allowance.
+/// Deducts tokens from a key's allowance.
 ///
 /// # Errors
-/// They are not there.
+/// The allowance does not have them.
 fn charge(request: &HttpRequest, allowance: &Allowance, tokens: usize) -> Result<(), ApiError> {
     match allowance.take(tokens) {
         Ok(left) => {
@@ -190,14 +190,14 @@ async fn collect(pending: Vec<oneshot::Receiver<Reply>>) -> Result<Vec<Answer>, 
     Ok(answers)
 }
 
-/// Says in the answer's headers what may still be asked for.
+/// Puts the remaining limits into the response's headers.
 fn tell_limits(request: &HttpRequest, left: Option<Left>) {
     if let Some(left) = left {
         request.extensions_mut().insert(left);
     }
 }
 
-/// What keeps cached results apart from others', by key and by request.
+/// The scope that separates cached states by key and by request.
 fn cache_scope(key: Option<&ApiKey>, salt: Option<&str>) -> Option<String> {
     let key = key.and_then(ApiKey::cache_scope);
     match (key, salt) {
@@ -210,12 +210,12 @@ fn cache_scope(key: Option<&ApiKey>, salt: Option<&str>) -> Option<String> {
     }
 }
 
-/// Whether nobody waits any more for work on another thread.
+/// Tells work on another thread that no one waits for it any more.
 #[derive(Debug, Clone)]
 pub(super) struct Canceled(Weak<()>);
 
 impl Canceled {
-    /// Checked between texts, so that a client who goes leaves no more than one text's work behind.
+    /// Checked between texts, so that a client that disconnects leaves at most one text's work behind.
     ///
     /// # Errors
     /// The future that waits was dropped; nobody sees the error.
@@ -227,7 +227,7 @@ impl Canceled {
     }
 }
 
-/// A guard for a future to hold, and what tells that it was dropped.
+/// A guard for a future to hold, and the flag that tells when it was dropped.
 pub(super) fn canceled_when_dropped() -> (Arc<()>, Canceled) {
     let wanted = Arc::new(());
     let canceled = Canceled(Arc::downgrade(&wanted));
@@ -266,16 +266,16 @@ fn encode(engine: &Engine, job: &Job, canceled: &Canceled) -> Result<Vec<Encodin
     }
 }
 
-/// Answers beyond this many numbers are written off the threads that serve connections: a large one takes longer than
-/// other requests should wait.
+/// Responses of more numbers than this are written off the threads that serve connections, because other requests
+/// should not wait that long.
 const LARGE_ANSWER: usize = 1 << 16;
 
-/// Numbers of all vectors.
+/// The number of components of all vectors.
 pub(super) fn numbers(embeddings: &[Embedding]) -> usize {
     embeddings.iter().map(|e| e.vector.len()).sum()
 }
 
-/// Writes an answer of so many numbers as JSON, and sends it as part of `share`.
+/// Writes a response of this many numbers as JSON, and sends it as part of `share`.
 ///
 /// # Errors
 /// It cannot be written.
@@ -295,7 +295,7 @@ pub(super) async fn respond(
         .body(share.body(json)))
 }
 
-/// Runs work that takes long off the threads that serve connections.
+/// Runs long work off the threads that serve connections.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {

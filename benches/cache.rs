@@ -166,7 +166,7 @@ fn savings(label: String, now: &Metrics, before: &Metrics, asked: u64, repeats: 
         not_computed: 1.0 - share("lexivec_batch_texts_sum", &[]),
         memory: hits("memory"),
         redis: hits("redis"),
-        joined: share("lexivec_cache_joined_total", &[]),
+        joined: share("lexivec_cache_coalesced_total", &[]),
     }
 }
 

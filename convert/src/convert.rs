@@ -7,7 +7,7 @@ use lexivec_models::{
     Checkpoint, Dimensions, Error as ModelError, FORMAT_VERSION, Manifest, Quantization, Source,
     Verification, WeightStorage,
 };
-use lexivec_runtime::{Library, truncation};
+use lexivec_runtime::{Library, mapped_files};
 
 use crate::calibrate::{self, Calibrated};
 use crate::error::{Error, Result};
@@ -55,7 +55,7 @@ pub fn convert(
     options: &ConvertOptions,
     progress: &dyn Progress,
 ) -> Result<Report> {
-    truncation::survive();
+    mapped_files::survive_truncation();
     let inputs = Inputs::snapshot(checkpoint)?;
     let converted = convert_inputs(checkpoint, &inputs, output, options, progress);
     if let Err(error) = &converted
@@ -78,7 +78,7 @@ fn convert_inputs(
     progress: &dyn Progress,
 ) -> Result<Report> {
     let started = Instant::now();
-    let truncated = truncation::count();
+    let truncated = mapped_files::zeroed_pages();
     options.check(&checkpoint.decoder)?;
     if options.provider.on_gpu() && (options.verify || options.calibration.is_some()) {
         // A process has one library: the CPU's would leave nothing to verify with. Whoever needs it reports that it is missing.
@@ -180,7 +180,7 @@ fn convert_inputs(
         .concat(),
     };
     inputs.check()?;
-    if truncation::count() != truncated {
+    if mapped_files::zeroed_pages() != truncated {
         return Err(Error::Unreadable {
             dir: checkpoint.dir.clone(),
         });

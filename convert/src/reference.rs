@@ -51,7 +51,7 @@ impl Reference {
         threads: Option<usize>,
     ) -> lexivec_runtime::Result<PackedNetwork> {
         let settings = SessionSettings {
-            lean: self.lean,
+            low_memory: self.lean,
             threads,
             ..SessionSettings::default()
         };

@@ -116,7 +116,7 @@ pub(crate) fn verify(
     let on_cpu = provider == Provider::Cpu;
     let settings = SessionSettings {
         providers,
-        lean: on_cpu && weight_bytes(subject.dir) > LEAN_FROM_BYTES,
+        low_memory: on_cpu && weight_bytes(subject.dir) > LEAN_FROM_BYTES,
         ..SessionSettings::default()
     };
     // The manifest is not written yet, so the directory is opened by its files.
@@ -140,7 +140,7 @@ pub(crate) fn verify(
     let of_known = texts.iter().position(|text| *text == known_text());
     let known = of_known.map(|i| KnownAnswer {
         tokens: sequences[i].clone(),
-        vector: vector::cut(&found[i], KNOWN_WIDTH, true),
+        vector: vector::truncate(&found[i], KNOWN_WIDTH, true),
     });
     Ok((verification, known))
 }

@@ -4,7 +4,7 @@
 //! seconds. Each open session has its own copy of the weights on the device.
 
 use crate::error::{Error, Result};
-use crate::network::{Network, States};
+use crate::network::{Network, PooledStates};
 use crate::shapes::Bucket;
 
 /// Opens the network of a bucket.
@@ -52,16 +52,16 @@ impl Network for BucketedNetwork {
             .any(|(_, network)| network.as_ref().is_some_and(|n| n.on_device()))
     }
 
-    fn embed(&mut self, sequences: &[&[u32]]) -> Result<States> {
+    fn embed(&mut self, sequences: &[&[u32]]) -> Result<PooledStates> {
         let mut members: Vec<Vec<usize>> = vec![Vec::new(); self.buckets.len()];
         for (position, sequence) in sequences.iter().enumerate() {
             members[self.bucket(sequence.len())?].push(position);
         }
         let hidden = self.hidden_size;
-        let mut all = States {
+        let mut all = PooledStates {
             values: vec![0.0; sequences.len() * hidden],
-            rows: 0,
-            cached: 0,
+            packed_tokens: 0,
+            cached_tokens: 0,
             replayed: false,
         };
         for ((bucket, network), members) in self.buckets.iter_mut().zip(members) {
@@ -72,8 +72,8 @@ impl Network for BucketedNetwork {
                 };
                 let texts: Vec<&[u32]> = group.iter().map(|i| sequences[*i]).collect();
                 let states = network.embed(&texts)?;
-                all.rows += states.rows;
-                all.cached += states.cached;
+                all.packed_tokens += states.packed_tokens;
+                all.cached_tokens += states.cached_tokens;
                 for (position, state) in group.iter().zip(states.values.chunks_exact(hidden)) {
                     all.values[position * hidden..(position + 1) * hidden].copy_from_slice(state);
                 }
@@ -120,15 +120,15 @@ mod tests {
             1
         }
 
-        fn embed(&mut self, sequences: &[&[u32]]) -> Result<States> {
+        fn embed(&mut self, sequences: &[&[u32]]) -> Result<PooledStates> {
             assert!(sequences.len() <= self.bucket.sequences);
             assert!(sequences.iter().map(|s| s.len()).sum::<usize>() <= self.bucket.tokens);
             let batch = (self.bucket.length, sequences.len());
             self.batches.lock().unwrap().push(batch);
-            Ok(States {
+            Ok(PooledStates {
                 values: sequences.iter().map(|s| s[0] as f32).collect(),
-                rows: 1,
-                cached: 0,
+                packed_tokens: 1,
+                cached_tokens: 0,
                 replayed: false,
             })
         }
@@ -161,7 +161,7 @@ mod tests {
         let texts: [&[u32]; 5] = [&[1, 0, 0], &[2, 0], &[3, 0], &[4], &[5, 0, 0, 0]];
         let states = network.embed(&texts).unwrap();
         assert_eq!(states.values, [1.0, 2.0, 3.0, 4.0, 5.0]);
-        assert_eq!(states.rows, 3);
+        assert_eq!(states.packed_tokens, 3);
         assert_eq!(*opened.lock().unwrap(), [2, 4]);
         assert_eq!(batches.lock().unwrap()[1..], [(2, 1), (2, 2), (4, 2)]);
 

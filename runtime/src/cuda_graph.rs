@@ -38,9 +38,9 @@ const BUCKETS: [Shape; 14] = [
     shape(512, 64, 16),
 ];
 
-const fn shape(rows: usize, batch: usize, length: usize) -> Shape {
+const fn shape(packed_tokens: usize, batch: usize, length: usize) -> Shape {
     Shape {
-        rows,
+        packed_tokens,
         batch,
         length,
     }
@@ -201,7 +201,9 @@ mod tests {
 
     #[test]
     fn the_smallest_bucket_is_taken() {
-        let of = |rows, batch, length| bucket(shape(rows, batch, length)).map(|n| BUCKETS[n]);
+        let of = |packed_tokens, batch, length| {
+            bucket(shape(packed_tokens, batch, length)).map(|n| BUCKETS[n])
+        };
         assert_eq!(of(5, 1, 5), Some(shape(16, 1, 16)));
         assert_eq!(of(16, 1, 16), Some(shape(16, 1, 16)));
         assert_eq!(of(10, 2, 5), Some(shape(32, 4, 16)));
@@ -215,8 +217,12 @@ mod tests {
 
     #[test]
     fn buckets_grow() {
-        let slots = |s: &Shape| (s.rows, s.batch * s.length);
-        assert!(BUCKETS.windows(2).all(|pair| pair[0].rows <= pair[1].rows));
+        let slots = |s: &Shape| (s.packed_tokens, s.batch * s.length);
+        assert!(
+            BUCKETS
+                .windows(2)
+                .all(|pair| pair[0].packed_tokens <= pair[1].packed_tokens)
+        );
         assert!(BUCKETS.iter().all(|s| slots(s).1 <= 2 * slots(s).0));
     }
 }

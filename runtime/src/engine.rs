@@ -13,9 +13,9 @@ use crate::admission::{Load, Refusal};
 use crate::batch::Limits;
 use crate::error::{Error, Result};
 use crate::fairness::Caller;
-use crate::flight::{Answer, Flight, Reply};
 use crate::gpu_memory::{self, GpuMemory};
 use crate::health::Health;
+use crate::in_flight::{Completed, InFlight, Reply};
 use crate::length_limit::limit_length;
 use crate::library::Library;
 use crate::metrics;
@@ -25,11 +25,11 @@ use crate::network::{Network, open_network};
 use crate::queue::{Entry, Queue};
 use crate::rate::Rate;
 use crate::request::{Embedding, Request};
-use crate::results::{CacheSettings, Results};
+use crate::response_cache::{CacheSettings, ResponseCache};
 use crate::session::SessionSettings;
 use crate::tokenization::{Encoding, Tokenizer};
 use crate::worker::{self, Shared, Worker};
-use crate::{truncation, vector};
+use crate::{mapped_files, vector};
 
 /// Texts seldom have more bytes than this per token, so that a request is not refused for tokens that it does not have.
 const BYTES_PER_TOKEN: usize = 8;
@@ -55,7 +55,7 @@ pub struct EngineOptions {
     pub gpu_memory: GpuMemory,
     /// Texts that may wait.
     pub queue: usize,
-    /// Results that are kept; `None` keeps none, and computes identical texts as often as they are asked for.
+    /// ResponseCache that are kept; `None` keeps none, and computes identical texts as often as they are asked for.
     pub cache: Option<CacheSettings>,
     /// The name in metrics; `None` for the model's own.
     pub name: Option<String>,
@@ -145,7 +145,7 @@ impl Engine {
     /// The library, the directory, its tokenizer or its graph cannot be used, or an execution provider does not start.
     pub fn open(dir: &Path, options: &EngineOptions) -> Result<Self> {
         // The sessions, and the digest, read mapped files.
-        truncation::survive();
+        mapped_files::survive_truncation();
         let files = ModelFiles::snapshot(dir)?;
         let mut model = ModelInfo::of_files(dir, &files)?;
         let mut options = options.clone();
@@ -209,11 +209,13 @@ impl Engine {
             ),
             files: Arc::new(files),
             known_answer: model.known_answer.clone(),
-            results: cache
-                .map(|settings| Results::new(&model, options.session.providers.first(), settings))
+            response_cache: cache
+                .map(|settings| {
+                    ResponseCache::new(&model, options.session.providers.first(), settings)
+                })
                 .transpose()?
                 .map(Arc::new),
-            metrics: metrics::Model::new(&name),
+            metrics: metrics::ModelMetrics::new(&name),
         });
         if watches {
             shared.files.watch()?;
@@ -301,23 +303,24 @@ impl Engine {
         scope: Option<&str>,
     ) -> Result<Vec<oneshot::Receiver<Reply>>> {
         let since = Instant::now();
-        if let Some(results) = &self.shared.results {
-            let (fresh, receivers) = results.board(sequences, scope, since, caller);
-            results.look_up(fresh, &self.shared)?;
+        if let Some(cache) = &self.shared.response_cache {
+            let (missing, receivers) = cache.resolve(sequences, scope, since, caller);
+            let shared = Arc::clone(&self.shared);
+            cache.look_up(missing, move |entries| shared.push(entries))?;
             return Ok(receivers);
         }
-        let boarded = sequences.into_iter().map(|ids| {
-            let (flight, receiver) = Flight::new();
+        let started = sequences.into_iter().map(|ids| {
+            let (in_flight, receiver) = InFlight::new();
             let entry = Entry {
                 ids,
                 key: None,
-                flight,
+                in_flight,
                 since,
                 caller,
             };
             (entry, receiver)
         });
-        let (entries, receivers) = boarded.unzip();
+        let (entries, receivers) = started.unzip();
         self.shared.push(entries)?;
         Ok(receivers)
     }
@@ -348,14 +351,14 @@ impl Engine {
     #[must_use]
     pub fn finish(
         &self,
-        answer: &Answer,
+        answer: &Completed,
         encoding: &Encoding,
         dimensions: Option<usize>,
         normalize: bool,
     ) -> Embedding {
         let dimensions = dimensions.unwrap_or(self.model.hidden_size);
         Embedding {
-            vector: vector::cut(&answer.state, dimensions, normalize),
+            vector: vector::truncate(&answer.state, dimensions, normalize),
             tokens: encoding.ids.len(),
             truncated: encoding.truncated,
             origin: answer.origin,
@@ -403,7 +406,7 @@ impl Engine {
     /// The sessions' state.
     #[must_use]
     pub fn health(&self) -> Health {
-        Health::of(self.workers.iter().map(|worker| worker.pulse.as_ref()))
+        Health::of(self.workers.iter().map(|worker| worker.heartbeat.as_ref()))
     }
 
     /// A file of the model that has changed since it was opened, by contents or because another took its place.
@@ -415,7 +418,7 @@ impl Engine {
 
     /// What is counted of this model.
     #[must_use]
-    pub fn metrics(&self) -> &metrics::Model {
+    pub fn metrics(&self) -> &metrics::ModelMetrics {
         &self.shared.metrics
     }
 
@@ -426,8 +429,8 @@ impl Engine {
         self.shared
             .metrics
             .sample(queue.len(), queue.capacity(), queue.dropped(), ready);
-        if let Some(results) = &self.shared.results {
-            results.sample();
+        if let Some(cache) = &self.shared.response_cache {
+            cache.sample();
         }
         gpu_memory::sample(&self.gpus);
     }
@@ -533,7 +536,7 @@ mod tests {
             fn hidden_size(&self) -> usize {
                 256
             }
-            fn embed(&mut self, _: &[&[u32]]) -> Result<crate::network::States> {
+            fn embed(&mut self, _: &[&[u32]]) -> Result<crate::network::PooledStates> {
                 Err(Error::ShuttingDown)
             }
             fn prepare(&mut self) -> Result<()> {

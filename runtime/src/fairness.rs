@@ -58,7 +58,7 @@ impl Default for Caller {
 
 /// The properties of a waiting text that decide its order.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct QueuedText {
     /// The caller that requested it.
     pub(crate) caller: Caller,
     /// The number of its request. The texts of a request are adjacent.
@@ -109,7 +109,7 @@ impl Fairness {
     }
 
     /// Counts a text that is dropped without being computed.
-    pub(crate) fn leave(&mut self, place: &Place) {
+    pub(crate) fn leave(&mut self, place: &QueuedText) {
         self.waiting -= place.cost;
         if let Some(flow) = self.flows.get_mut(&place.caller.flow) {
             flow.waiting -= place.cost;
@@ -123,7 +123,12 @@ impl Fairness {
 
     /// Positions of `waiting` in the order in which a batch considers them. `batch` is the maximum cost of a batch,
     /// `speed` the cost that is computed per second, if known.
-    pub(crate) fn order(&self, waiting: &[Place], batch: usize, speed: Option<f64>) -> Vec<usize> {
+    pub(crate) fn order(
+        &self,
+        waiting: &[QueuedText],
+        batch: usize,
+        speed: Option<f64>,
+    ) -> Vec<usize> {
         let (put_back, fresh): (Vec<usize>, Vec<usize>) =
             (0..waiting.len()).partition(|i| waiting[*i].tag == 0);
         let now = Instant::now();
@@ -150,7 +155,7 @@ impl Fairness {
     }
 
     /// Positions of `fresh` texts in fair order.
-    fn turns(&self, waiting: &[Place], fresh: Vec<usize>) -> Vec<usize> {
+    fn turns(&self, waiting: &[QueuedText], fresh: Vec<usize>) -> Vec<usize> {
         let mut flows: HashMap<u64, Vec<usize>> = HashMap::new();
         for i in fresh {
             flows.entry(waiting[i].caller.flow).or_default().push(i);
@@ -160,7 +165,7 @@ impl Fairness {
             let oldest = oldest.map(|i| waiting[*i].request);
             // The sort is stable: among equal tags, the older request comes first.
             texts.sort_by_key(|i| {
-                let Place { request, tag, .. } = waiting[*i];
+                let QueuedText { request, tag, .. } = waiting[*i];
                 (Some(request) != oldest, tag)
             });
         }
@@ -171,7 +176,7 @@ impl Fairness {
     }
 
     /// Repeatedly takes a text of the flow with the least service.
-    fn merge(&self, waiting: &[Place], flows: HashMap<u64, Vec<usize>>) -> Vec<usize> {
+    fn merge(&self, waiting: &[QueuedText], flows: HashMap<u64, Vec<usize>>) -> Vec<usize> {
         let mut order = Vec::with_capacity(waiting.len());
         let mut next = BinaryHeap::new();
         for (number, texts) in flows {
@@ -196,7 +201,7 @@ impl Fairness {
     }
 
     /// Counts a batch that is taken out of `waiting`.
-    pub(crate) fn serve(&mut self, waiting: &[Place], chosen: &[bool]) {
+    pub(crate) fn serve(&mut self, waiting: &[QueuedText], chosen: &[bool]) {
         let mut requests: HashMap<u64, (u64, u64)> = HashMap::new();
         for place in waiting {
             let (last, count) = requests.entry(place.caller.flow).or_default();
@@ -245,13 +250,13 @@ struct Next {
     texts: Vec<usize>,
 }
 
-fn steps(place: &Place) -> u64 {
+fn steps(place: &QueuedText) -> u64 {
     place.cost as u64 * STEPS / u64::from(place.caller.weight.max(1))
 }
 
 /// The latest urgent deadline. Every earlier deadline is urgent, too.
-fn last_urgent(waiting: &[Place], batch: usize, speed: f64, now: Instant) -> Option<Instant> {
-    let due = |place: &Place| Some((place.caller.deadline?, place.cost));
+fn last_urgent(waiting: &[QueuedText], batch: usize, speed: f64, now: Instant) -> Option<Instant> {
+    let due = |place: &QueuedText| Some((place.caller.deadline?, place.cost));
     let mut due: Vec<(Instant, usize)> = waiting.iter().filter_map(due).collect();
     // Usually they are sorted already.
     due.sort();
@@ -265,7 +270,7 @@ fn last_urgent(waiting: &[Place], batch: usize, speed: f64, now: Instant) -> Opt
     urgent.map(|(deadline, _)| deadline).last()
 }
 
-fn is_due(place: &Place, last: Instant) -> bool {
+fn is_due(place: &QueuedText, last: Instant) -> bool {
     place
         .caller
         .deadline
@@ -295,7 +300,7 @@ mod tests {
         for request in 0..batches as u64 {
             for (i, caller) in callers.iter().enumerate() {
                 let tag = fairness.enter(*caller, 100);
-                waiting.extend((0..10).map(|_| Place {
+                waiting.extend((0..10).map(|_| QueuedText {
                     caller: *caller,
                     request: request * 100 + i as u64,
                     tag,
@@ -326,7 +331,7 @@ mod tests {
     #[test]
     fn who_was_idle_has_saved_nothing_up() {
         let mut fairness = Fairness::default();
-        let place = |flow, request| Place {
+        let place = |flow, request| QueuedText {
             caller: caller(flow, 1),
             request,
             tag: 10,
@@ -348,7 +353,7 @@ mod tests {
     fn nothing_is_kept_of_callers_that_have_gone() {
         let mut fairness = Fairness::default();
         for flow in 0..1000 {
-            let place = Place {
+            let place = QueuedText {
                 caller: caller(flow, 1),
                 request: flow,
                 tag: 10,
@@ -364,7 +369,7 @@ mod tests {
     #[test]
     fn what_would_be_late_goes_first_and_what_is_late_does_not() {
         let now = Instant::now();
-        let text = |flow, seconds, cost| Place {
+        let text = |flow, seconds, cost| QueuedText {
             caller: Caller {
                 deadline: Some(now + Duration::from_secs(seconds)),
                 ..caller(flow, 1)

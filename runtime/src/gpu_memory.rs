@@ -17,7 +17,7 @@ use crate::execution_provider::{Provider, ProviderSettings};
 use crate::memory::{BatchSize, MemoryModel};
 use crate::metrics;
 use crate::model::ModelInfo;
-use crate::worker::LEAST_BUDGET;
+use crate::worker::MIN_TOKEN_BUDGET;
 
 /// Maximum tokens of a batch on a GPU: RotaryEmbedding launches a grid with one block in y per packed token, and CUDA
 /// allows 65,535.
@@ -190,7 +190,7 @@ fn decide(
     };
     let least = match options.session.cuda_graphs {
         true => WITH_CUDA_GRAPHS,
-        false => LEAST_BUDGET,
+        false => MIN_TOKEN_BUDGET,
     };
     let least = BatchSize::worst(least, limits.max_padding, max_length);
     if model.needed(least) > session {

@@ -9,7 +9,7 @@ static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// A worker's heartbeat: what it is doing, and whether it serves.
 #[derive(Debug, Default)]
-pub(crate) struct Pulse {
+pub(crate) struct Heartbeat {
     /// When the current batch began, in milliseconds since [`EPOCH`], plus one; 0 between batches.
     busy_since: AtomicU64,
     /// The session failed and has not been recreated yet.
@@ -18,25 +18,25 @@ pub(crate) struct Pulse {
     stopped: AtomicBool,
 }
 
-impl Pulse {
-    pub(crate) fn begin(&self) {
+impl Heartbeat {
+    pub(crate) fn batch_began(&self) {
         let now = u64::try_from(EPOCH.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
         self.busy_since.store(now + 1, Ordering::Relaxed);
     }
 
-    pub(crate) fn end(&self) {
+    pub(crate) fn batch_ended(&self) {
         self.busy_since.store(0, Ordering::Relaxed);
     }
 
-    pub(crate) fn lost(&self) {
+    pub(crate) fn session_lost(&self) {
         self.lost.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn found(&self) {
+    pub(crate) fn session_recreated(&self) {
         self.lost.store(false, Ordering::Relaxed);
     }
 
-    pub(crate) fn stop(&self) {
+    pub(crate) fn stopped(&self) {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
@@ -66,16 +66,16 @@ pub struct Health {
 }
 
 impl Health {
-    pub(crate) fn of<'a>(pulses: impl Iterator<Item = &'a Pulse>) -> Self {
+    pub(crate) fn of<'a>(heartbeats: impl Iterator<Item = &'a Heartbeat>) -> Self {
         let mut health = Self {
             sessions: 0,
             ready: 0,
             longest_batch: Duration::ZERO,
         };
-        for pulse in pulses {
+        for heartbeat in heartbeats {
             health.sessions += 1;
-            health.ready += usize::from(pulse.serves());
-            health.longest_batch = health.longest_batch.max(pulse.busy());
+            health.ready += usize::from(heartbeat.serves());
+            health.longest_batch = health.longest_batch.max(heartbeat.busy());
         }
         health
     }

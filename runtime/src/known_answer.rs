@@ -33,7 +33,7 @@ pub(crate) fn test(network: &mut dyn Network, known: &KnownAnswer) -> Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::States;
+    use crate::network::PooledStates;
 
     struct Fixed(Vec<f32>);
 
@@ -42,12 +42,12 @@ mod tests {
             self.0.len()
         }
 
-        fn embed(&mut self, sequences: &[&[u32]]) -> Result<States> {
+        fn embed(&mut self, sequences: &[&[u32]]) -> Result<PooledStates> {
             assert_eq!(sequences, [[7, 8]]);
-            Ok(States {
+            Ok(PooledStates {
                 values: self.0.clone(),
-                rows: 2,
-                cached: 0,
+                packed_tokens: 2,
+                cached_tokens: 0,
                 replayed: false,
             })
         }

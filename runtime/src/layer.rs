@@ -6,12 +6,12 @@ use ort::session::Session;
 use ort::value::Tensor;
 
 use crate::error::{Error, Result};
+use crate::kv_cache::FoundPrefixes;
+use crate::kv_tensors::{self, KvTensors};
 use crate::library::Library;
 use crate::packed;
 use crate::plan::Plan;
 use crate::plan_inputs::plan_inputs;
-use crate::prefix::Found;
-use crate::prefix_rows::{self, PrefixRows};
 use crate::session::{self, SessionSettings, Source};
 
 /// A graph of one layer of a packed decoder. It takes the inputs of the whole graph, with `residual` in place of
@@ -20,7 +20,7 @@ use crate::session::{self, SessionSettings, Source};
 pub struct LayerNetwork {
     session: Session,
     /// A KV cache that stays empty.
-    prefixes: Box<dyn PrefixRows>,
+    kv_cache: Box<dyn KvTensors>,
 }
 
 impl LayerNetwork {
@@ -35,9 +35,9 @@ impl LayerNetwork {
         settings: &SessionSettings,
     ) -> Result<Self> {
         let session = session::open(library, &Source::Memory { onnx, data }, settings)?;
-        let prefixes =
-            prefix_rows::of_session(&session, 0).ok_or_else(|| packed::unexpected(data))?;
-        Ok(Self { session, prefixes })
+        let kv_cache =
+            kv_tensors::of_session(&session, 0).ok_or_else(|| packed::unexpected(data))?;
+        Ok(Self { session, kv_cache })
     }
 
     /// Computes the outputs of these names from the packed tokens of a batch, `[packed tokens, hidden]` each way.
@@ -60,11 +60,12 @@ impl LayerNetwork {
         residual: &[f32],
         names: &[&str],
     ) -> ort::Result<Vec<Vec<f32>>> {
-        let rows = plan.rows();
-        let states = Tensor::<f32>::from_array(([rows, residual.len() / rows], residual.to_vec()))?;
+        let tokens = plan.packed_tokens();
+        let states =
+            Tensor::<f32>::from_array(([tokens, residual.len() / tokens], residual.to_vec()))?;
         let mut inputs = vec![("residual", states.into())];
         inputs.extend(plan_inputs(&self.session, plan)?);
-        inputs.extend(self.prefixes.inputs(&Found::default())?);
+        inputs.extend(self.kv_cache.inputs(&FoundPrefixes::default())?);
         packed::fetch(&mut self.session, inputs, names)
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! * [`Engine`] ties the stages together; everything else serves it.
 //! * [`tokenization`] turns a prompt into token ids, with the end-of-sequence token that `tokenizer.json` appends.
-//! * `results` knows what need not be computed: [`cache`]d states, and identical texts under way ([`Flight`]).
+//! * `results` knows what need not be computed: [`cache`]d states, and identical texts under way ([`InFlight`]).
 //! * [`batch`] chooses which waiting texts run together, [`plan`] merges their common prefixes: both are pure.
 //! * [`Network`] is the seam to ONNX Runtime: [`packed`](PackedNetwork) graphs, which this project writes, and
 //!   [`padded`](PaddedNetwork) ones, which other exporters write.
@@ -27,15 +27,18 @@ mod engine_cache;
 mod error;
 mod execution_provider;
 mod fairness;
-mod flight;
 mod gpu_memory;
 mod graph_inputs;
 mod health;
 mod host_memory;
+mod in_flight;
 mod known_answer;
+mod kv_cache;
+mod kv_tensors;
 mod layer;
 mod length_limit;
 mod library;
+pub mod mapped_files;
 pub mod memory;
 pub mod metrics;
 mod model;
@@ -47,22 +50,19 @@ mod placement;
 pub mod plan;
 mod plan_inputs;
 mod plugin;
-mod prefix;
-mod prefix_rows;
 mod probe;
 mod provider_config;
 mod queue;
 mod rate;
 mod refusal;
 mod request;
-mod results;
+mod response_cache;
 mod session;
 mod shapes;
 mod stopper;
 mod sync;
 mod tensorrt;
 pub mod tokenization;
-pub mod truncation;
 pub mod vector;
 mod worker;
 
@@ -71,23 +71,23 @@ pub use engine::{Engine, EngineOptions, OpenNetwork};
 pub use error::{Error, Result};
 pub use execution_provider::{Provider, ProviderOption, ProviderSettings};
 pub use fairness::Caller;
-pub use flight::{Answer, Flight, Origin, Reply};
 pub use gpu_memory::{DeviceMemory, Fit, GpuMemory, MAX_GPU_TOKENS, fit, gpus};
 pub use health::Health;
 pub use host_memory::host_memory;
+pub use in_flight::{Completed, InFlight, Origin, Reply};
 pub use layer::LayerNetwork;
 pub use length_limit::limit_length;
 pub use library::{Library, ONNXRUNTIME_GPU_VERSION, ONNXRUNTIME_VERSION, system_library};
 pub use model::ModelInfo;
-pub use network::{Layer, Network, States, open_network};
+pub use network::{Layer, Network, PooledStates, open_network};
 pub use packed::PackedNetwork;
 pub use padded::PaddedNetwork;
 pub use plugin::{OPENVINO_VERSION, TENSORRT_RTX_VERSION};
 pub use probe::probe;
 pub use queue::{Entry, Queue};
 pub use refusal::{refusal, unservable};
-pub use request::{Embedding, Input, Prefix, Request, Truncate};
-pub use results::CacheSettings;
+pub use request::{Embedding, Input, Prompt, Request, Truncate};
+pub use response_cache::CacheSettings;
 pub use session::{ModelTraits, SessionSettings};
 pub use shapes::Profile;
 pub use stopper::Stopper;

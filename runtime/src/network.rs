@@ -24,13 +24,13 @@ pub trait Network: Send {
     ///
     /// # Errors
     /// ONNX Runtime fails; [`Error::OutOfMemory`](crate::Error::OutOfMemory) if fewer sequences may succeed.
-    fn embed(&mut self, sequences: &[&[u32]]) -> Result<States>;
+    fn embed(&mut self, sequences: &[&[u32]]) -> Result<PooledStates>;
 
     /// As [`embed`](Self::embed), with a plan of these sequences that was made before.
     ///
     /// # Errors
     /// As [`embed`](Self::embed).
-    fn embed_planned(&mut self, sequences: &[&[u32]], _plan: &Plan) -> Result<States> {
+    fn embed_planned(&mut self, sequences: &[&[u32]], _plan: &Plan) -> Result<PooledStates> {
         self.embed(sequences)
     }
 
@@ -79,13 +79,13 @@ pub struct Layer {
 
 /// The pooled hidden states of a batch.
 #[derive(Debug, Clone, PartialEq)]
-pub struct States {
-    /// `[sequences, hidden_size]` row-major, neither cut nor normalised.
+pub struct PooledStates {
+    /// `[sequences, hidden_size]` row-major, neither truncated nor normalised.
     pub values: Vec<f32>,
-    /// Rows that the graph computed for it.
-    pub rows: usize,
-    /// Rows that it read from kept prefixes instead.
-    pub cached: usize,
+    /// Packed tokens that the graph computed.
+    pub packed_tokens: usize,
+    /// Packed tokens that the graph read from the KV cache instead.
+    pub cached_tokens: usize,
     /// Whether the batch was launched as a captured CUDA graph.
     pub replayed: bool,
 }
@@ -107,7 +107,7 @@ pub fn open_network(
         return open_session(library, dir, settings);
     }
     let info = ModelInfo::read(dir)?;
-    let model = tensorrt::Model {
+    let model = tensorrt::TensorRtModel {
         dir,
         graph: find_graph(dir)?,
         digest: &info.digest,

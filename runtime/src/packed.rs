@@ -8,12 +8,12 @@ use ort::value::{DynValue, TensorElementType, ValueType};
 
 use crate::cuda_graph::{self, CudaGraphs};
 use crate::error::{Error, Result};
+use crate::kv_cache::FoundPrefixes;
+use crate::kv_tensors::{self, KvTensors};
 use crate::library::Library;
-use crate::network::{Layer, Network, States};
+use crate::network::{Layer, Network, PooledStates};
 use crate::plan::Plan;
 use crate::plan_inputs::{Input, plan_inputs, takes};
-use crate::prefix::Found;
-use crate::prefix_rows::{self, PrefixRows};
 use crate::session::{self, SessionSettings, Source};
 use crate::stopper::{HostRun, Stopper};
 
@@ -23,7 +23,7 @@ pub struct PackedNetwork {
     session: Session,
     hidden_size: usize,
     /// The KV cache; `None` if the graph has no inputs for cached prefixes.
-    prefixes: Option<Box<dyn PrefixRows>>,
+    kv_cache: Option<Box<dyn KvTensors>>,
     /// The device whose small batches are captured, if they are.
     captures: Option<i32>,
     /// `None` if no batch is captured.
@@ -66,7 +66,7 @@ impl PackedNetwork {
             return Err(unexpected(path));
         }
         Ok(Self {
-            prefixes: prefix_rows::of_session(&session, settings.prefix_bytes),
+            kv_cache: kv_tensors::of_session(&session, settings.kv_cache_bytes),
             graphs: None,
             on_gpu: settings.providers.first().on_gpu(),
             captures: settings.captures().then_some(settings.providers.device),
@@ -77,47 +77,47 @@ impl PackedNetwork {
     }
 
     /// Runs a batch with the KV cache, and stores more prefixes in it.
-    fn run(&mut self, sequences: &[&[u32]]) -> ort::Result<States> {
-        let Some(prefixes) = &mut self.prefixes else {
+    fn run(&mut self, sequences: &[&[u32]]) -> ort::Result<PooledStates> {
+        let Some(kv_cache) = &mut self.kv_cache else {
             return self.run_whole(&Plan::new(sequences));
         };
-        let found = prefixes.find(sequences);
-        let plan = Plan::behind(&found.cached, sequences);
-        let wanted = prefixes.wanted(sequences, &found, &plan);
-        let (rows, cached) = (plan.rows(), found.cached.rows);
+        let found = kv_cache.find(sequences);
+        let plan = Plan::with_cached(&found.cached, sequences);
+        let new = kv_cache.select_new(sequences, &found, &plan);
+        let (packed_tokens, cached_tokens) = (plan.packed_tokens(), found.cached.count);
         let mut names = vec![EMBEDDING];
-        if !wanted.is_empty() {
-            names.extend(prefixes.outputs());
+        if !new.is_empty() {
+            names.extend(kv_cache.outputs());
         }
         let mut inputs = plan_inputs(&self.session, &plan)?;
-        inputs.extend(prefixes.inputs(&found)?);
+        inputs.extend(kv_cache.inputs(&found)?);
         let run = HostRun::new(&self.session, &inputs, &names, plan.length, self.on_gpu)?;
         let outputs = self.stopper.run(&mut self.session, &run)?;
         let values = widened(&outputs[EMBEDDING])?;
-        if !wanted.is_empty() {
-            prefixes.keep(&found, &wanted, &outputs)?;
+        if !new.is_empty() {
+            kv_cache.store(&found, &new, &outputs)?;
         }
-        Ok(States {
+        Ok(PooledStates {
             values,
-            rows,
-            cached,
+            packed_tokens,
+            cached_tokens,
             replayed: false,
         })
     }
 
     /// Runs a batch of a graph that takes no cached prefixes.
-    fn run_whole(&mut self, plan: &Plan) -> ort::Result<States> {
-        let rows = plan.rows();
+    fn run_whole(&mut self, plan: &Plan) -> ort::Result<PooledStates> {
+        let packed_tokens = plan.packed_tokens();
         let graphs = self.graphs.as_mut();
         let replayed = graphs.and_then(|graphs| graphs.embed(&mut self.session, plan));
         let (values, replayed) = match replayed {
             Some(values) => (values?, true),
             None => (self.launch(plan)?, false),
         };
-        Ok(States {
+        Ok(PooledStates {
             values,
-            rows,
-            cached: 0,
+            packed_tokens,
+            cached_tokens: 0,
             replayed,
         })
     }
@@ -140,14 +140,14 @@ impl PackedNetwork {
     }
 
     /// Computes the keys and values of every layer, each of this width; empty if the graph has no such outputs.
-    fn rows(&mut self, sequences: &[&[u32]]) -> ort::Result<(Vec<Vec<f32>>, usize)> {
-        let Some(prefixes) = &self.prefixes else {
+    fn keys_and_values(&mut self, sequences: &[&[u32]]) -> ort::Result<(Vec<Vec<f32>>, usize)> {
+        let Some(kv_cache) = &self.kv_cache else {
             return Ok((Vec::new(), 0));
         };
         let mut inputs = plan_inputs(&self.session, &Plan::new(sequences))?;
-        inputs.extend(prefixes.inputs(&Found::default())?);
-        let rows = fetch(&mut self.session, inputs, &prefixes.outputs())?;
-        Ok((rows, prefixes.width()))
+        inputs.extend(kv_cache.inputs(&FoundPrefixes::default())?);
+        let values = fetch(&mut self.session, inputs, &kv_cache.outputs())?;
+        Ok((values, kv_cache.width()))
     }
 }
 
@@ -193,12 +193,12 @@ impl Network for PackedNetwork {
         self.hidden_size
     }
 
-    fn embed(&mut self, sequences: &[&[u32]]) -> Result<States> {
+    fn embed(&mut self, sequences: &[&[u32]]) -> Result<PooledStates> {
         self.run(sequences).map_err(|e| Error::of_run(e.message()))
     }
 
-    fn embed_planned(&mut self, sequences: &[&[u32]], plan: &Plan) -> Result<States> {
-        if self.prefixes.is_some() {
+    fn embed_planned(&mut self, sequences: &[&[u32]], plan: &Plan) -> Result<PooledStates> {
+        if self.kv_cache.is_some() {
             // A batch with cached prefixes has another plan.
             return self.embed(sequences);
         }
@@ -227,7 +227,7 @@ impl Network for PackedNetwork {
 
     fn layers(&mut self, sequences: &[&[u32]]) -> Result<Vec<Layer>> {
         let (outputs, width) = self
-            .rows(sequences)
+            .keys_and_values(sequences)
             .map_err(|e| Error::of_run(e.message()))?;
         let layer = |[key, value]: &[Vec<f32>; 2]| Layer {
             key: key.clone(),

@@ -13,7 +13,7 @@ use ort::value::Tensor;
 
 use crate::error::{Error, Result};
 use crate::library::Library;
-use crate::network::{Network, States};
+use crate::network::{Network, PooledStates};
 use crate::packed::tensor;
 use crate::session::{self, SessionSettings, Source};
 
@@ -161,7 +161,7 @@ impl Network for PaddedNetwork {
         self.hidden_size
     }
 
-    fn embed(&mut self, sequences: &[&[u32]]) -> Result<States> {
+    fn embed(&mut self, sequences: &[&[u32]]) -> Result<PooledStates> {
         let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (i, sequence) in sequences.iter().enumerate() {
             let key = if self.output == "sentence_embedding" {
@@ -173,19 +173,19 @@ impl Network for PaddedNetwork {
         }
         let hidden = self.hidden_size;
         let mut values = vec![0f32; sequences.len() * hidden];
-        let mut rows = 0;
+        let mut packed_tokens = 0;
         for members in groups.into_values() {
             let group: Vec<&[u32]> = members.iter().map(|i| sequences[*i]).collect();
             let states = self.run(&group).map_err(|e| Error::of_run(e.message()))?;
-            rows += group.len() * group.iter().map(|s| s.len()).max().unwrap_or(0);
+            packed_tokens += group.len() * group.iter().map(|s| s.len()).max().unwrap_or(0);
             for (i, state) in members.iter().zip(states.chunks_exact(hidden)) {
                 values[i * hidden..(i + 1) * hidden].copy_from_slice(state);
             }
         }
-        Ok(States {
+        Ok(PooledStates {
             values,
-            rows,
-            cached: 0,
+            packed_tokens,
+            cached_tokens: 0,
             replayed: false,
         })
     }

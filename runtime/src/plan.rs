@@ -32,9 +32,9 @@ pub struct Plan {
 /// The sizes of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
-    /// Rows that the graph computes, T.
-    pub rows: usize,
-    /// Sequences, B.
+    /// Number of packed tokens, T.
+    pub packed_tokens: usize,
+    /// Number of sequences, B.
     pub batch: usize,
     /// Length of the longest sequence, S.
     pub length: usize,
@@ -44,7 +44,9 @@ impl Shape {
     /// Whether a plan of this shape can be padded to another one.
     #[must_use]
     pub fn fits(self, other: Self) -> bool {
-        self.rows <= other.rows && self.batch <= other.batch && self.length <= other.length
+        self.packed_tokens <= other.packed_tokens
+            && self.batch <= other.batch
+            && self.length <= other.length
     }
 
     /// The shape of a graph's input.
@@ -52,19 +54,19 @@ impl Shape {
         match name {
             "kv_index" | "query_index" => vec![self.batch, self.length],
             "last_row" | "last_slot" => vec![self.batch],
-            _ => vec![self.rows],
+            _ => vec![self.packed_tokens],
         }
     }
 }
 
 /// The tokens of a batch whose keys and values are cached.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cached {
+pub struct CachedTokens {
     /// For each sequence, the cached tokens that it begins with, never its last token. An empty list stands for none at
     /// all.
     pub paths: Vec<Vec<usize>>,
     /// Number of distinct tokens among them, P.
-    pub rows: usize,
+    pub count: usize,
 }
 
 impl Plan {
@@ -74,7 +76,7 @@ impl Plan {
     /// If a sequence is empty. The tokenizer adds at least one token to every text.
     #[must_use]
     pub fn new(sequences: &[&[u32]]) -> Self {
-        Self::behind(&Cached::default(), sequences)
+        Self::with_cached(&CachedTokens::default(), sequences)
     }
 
     /// Plans a batch of which some tokens are cached.
@@ -82,8 +84,8 @@ impl Plan {
     /// # Panics
     /// As [`new`](Self::new).
     #[must_use]
-    pub fn behind(cached: &Cached, sequences: &[&[u32]]) -> Self {
-        let mut trie = Trie::new(cached.rows);
+    pub fn with_cached(cached: &CachedTokens, sequences: &[&[u32]]) -> Self {
+        let mut trie = Trie::new(cached.count);
         let paths: Vec<Vec<usize>> = sequences
             .iter()
             .enumerate()
@@ -105,21 +107,21 @@ impl Plan {
         };
         for (b, path) in paths.iter().enumerate() {
             let last = *path.last().expect("a sequence has at least one token");
-            plan.kv_index.extend(path.iter().map(|row| *row as i64));
+            plan.kv_index.extend(path.iter().map(|index| *index as i64));
             // Nothing reads the padding on the right, so any token will do.
             plan.kv_index.resize((b + 1) * length, last as i64);
-            for (s, row) in path.iter().enumerate() {
-                // Cached tokens are not computed here.
-                let Some(row) = row.checked_sub(cached.rows) else {
+            for (s, index) in path.iter().enumerate() {
+                // CachedTokens tokens are not computed here.
+                let Some(index) = index.checked_sub(cached.count) else {
                     continue;
                 };
                 let slot = b * length + s;
-                plan.query_index[slot] = row as i64;
-                if plan.token_index[row] < 0 {
-                    plan.token_index[row] = slot as i64;
+                plan.query_index[slot] = index as i64;
+                if plan.token_index[index] < 0 {
+                    plan.token_index[index] = slot as i64;
                 }
             }
-            plan.last_row.push((last - cached.rows) as i64);
+            plan.last_row.push((last - cached.count) as i64);
             plan.last_slot.push((b * length + path.len() - 1) as i64);
         }
         plan
@@ -129,7 +131,7 @@ impl Plan {
     /// have no cached tokens.
     #[must_use]
     pub fn repeated(&self, count: usize) -> Self {
-        let (rows, slots) = (self.rows(), self.batch() * self.length);
+        let (tokens, slots) = (self.packed_tokens(), self.batch() * self.length);
         let shifted = |indices: &[i64], by: usize| -> Vec<i64> {
             let copies = (0..count).map(|copy| (copy * by) as i64);
             copies
@@ -139,10 +141,10 @@ impl Plan {
         Self {
             input_ids: self.input_ids.repeat(count),
             position_ids: self.position_ids.repeat(count),
-            kv_index: shifted(&self.kv_index, rows),
-            query_index: shifted(&self.query_index, rows),
+            kv_index: shifted(&self.kv_index, tokens),
+            query_index: shifted(&self.query_index, tokens),
             token_index: shifted(&self.token_index, slots),
-            last_row: shifted(&self.last_row, rows),
+            last_row: shifted(&self.last_row, tokens),
             last_slot: shifted(&self.last_slot, slots),
             length: self.length,
         }
@@ -156,7 +158,7 @@ impl Plan {
     #[must_use]
     pub fn padded(&self, to: Shape) -> Self {
         assert!(self.shape().fits(to), "a plan is padded to a larger shape");
-        let rows = |values: &[i64]| resized(values, to.rows);
+        let tokens = |values: &[i64]| resized(values, to.packed_tokens);
         let texts = |values: &[i64]| resized(values, to.batch);
         // Slots are counted along the `[B, S]` rectangle, whose rows are longer now.
         let slot = |slot: &i64| {
@@ -169,11 +171,11 @@ impl Plan {
             resized(&texts.collect::<Vec<_>>(), to.batch * to.length)
         };
         Self {
-            input_ids: rows(&self.input_ids),
-            position_ids: rows(&self.position_ids),
+            input_ids: tokens(&self.input_ids),
+            position_ids: tokens(&self.position_ids),
             kv_index: rectangle(&self.kv_index),
             query_index: rectangle(&self.query_index),
-            token_index: rows(&self.token_index.iter().map(slot).collect::<Vec<_>>()),
+            token_index: tokens(&self.token_index.iter().map(slot).collect::<Vec<_>>()),
             last_row: texts(&self.last_row),
             last_slot: texts(&self.last_slot.iter().map(slot).collect::<Vec<_>>()),
             length: to.length,
@@ -184,7 +186,7 @@ impl Plan {
     #[must_use]
     pub fn shape(&self) -> Shape {
         Shape {
-            rows: self.rows(),
+            packed_tokens: self.packed_tokens(),
             batch: self.batch(),
             length: self.length,
         }
@@ -206,7 +208,7 @@ impl Plan {
 
     /// The number of packed tokens.
     #[must_use]
-    pub fn rows(&self) -> usize {
+    pub fn packed_tokens(&self) -> usize {
         self.input_ids.len()
     }
 
@@ -252,12 +254,12 @@ impl Trie {
         for (position, token) in sequence.iter().enumerate().skip(cached.len()) {
             let parent = path.last().copied().unwrap_or(ROOT);
             let next = self.cached + self.input_ids.len();
-            let row = *self.children.entry((parent, *token)).or_insert(next);
-            if row == next {
+            let index = *self.children.entry((parent, *token)).or_insert(next);
+            if index == next {
                 self.input_ids.push(i64::from(*token));
                 self.position_ids.push(position as i64);
             }
-            path.push(row);
+            path.push(index);
         }
         path
     }
@@ -270,15 +272,15 @@ mod tests {
     use super::*;
 
     /// The cached tokens of these sequences if one prefix is cached.
-    fn chain(prefix: &[u32], sequences: &[&[u32]]) -> Cached {
+    fn chain(prefix: &[u32], sequences: &[&[u32]]) -> CachedTokens {
         let shared = |sequence: &&[u32]| {
             let inner = &sequence[..sequence.len() - 1];
             let equal = inner.iter().zip(prefix).take_while(|(a, b)| a == b);
             (0..equal.count()).collect()
         };
-        Cached {
+        CachedTokens {
             paths: sequences.iter().map(shared).collect(),
-            rows: prefix.len(),
+            count: prefix.len(),
         }
     }
 
@@ -296,7 +298,7 @@ mod tests {
     #[test]
     fn a_cached_prefix_is_not_computed_again() {
         let texts: [&[u32]; 2] = [&[7, 8, 1], &[7, 5]];
-        let plan = Plan::behind(&chain(&[7, 8], &texts), &texts);
+        let plan = Plan::with_cached(&chain(&[7, 8], &texts), &texts);
         assert_eq!(plan.input_ids, [1, 5]);
         assert_eq!(plan.position_ids, [2, 1]);
         assert_eq!(plan.kv_index, [0, 1, 2, 0, 3, 3]);
@@ -306,7 +308,7 @@ mod tests {
     #[test]
     fn a_text_that_is_the_prefix_itself_still_computes_its_last_token() {
         let texts: [&[u32]; 1] = [&[7, 8]];
-        let plan = Plan::behind(&chain(&[7, 8], &texts), &texts);
+        let plan = Plan::with_cached(&chain(&[7, 8], &texts), &texts);
         assert_eq!(
             (plan.input_ids, plan.last_row, plan.kv_index),
             (vec![8], vec![0], vec![0, 2])
@@ -314,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_of_a_batch_have_rows_of_their_own() {
+    fn copies_of_a_batch_have_packed_tokens_of_their_own() {
         let plan = Plan::new(&[&[7, 8, 1], &[7, 9]]);
         let twice = plan.repeated(2);
         assert_eq!(twice.input_ids, [7, 8, 1, 9, 7, 8, 1, 9]);
@@ -322,22 +324,22 @@ mod tests {
         assert_eq!(states(&twice, &[]), [own.clone(), own].concat());
         assert_eq!(twice.kv_index[6..], [4, 5, 6, 4, 7, 7]);
         assert_eq!(twice.token_index[4..], [6, 7, 8, 10]);
-        assert_eq!((twice.rows(), twice.batch()), (8, 4));
+        assert_eq!((twice.packed_tokens(), twice.batch()), (8, 4));
     }
 
     /// A stand-in for a causal decoder: a state is the list of the tokens that are read through the plan's indices.
     fn states(plan: &Plan, prefix: &[u32]) -> Vec<Vec<(i64, i64)>> {
-        let token = |row: i64| -> (i64, i64) {
-            let row = usize::try_from(row).unwrap();
-            match row.checked_sub(prefix.len()) {
-                Some(row) => (plan.input_ids[row], plan.position_ids[row]),
-                None => (i64::from(prefix[row]), row as i64),
+        let token = |index: i64| -> (i64, i64) {
+            let index = usize::try_from(index).unwrap();
+            match index.checked_sub(prefix.len()) {
+                Some(index) => (plan.input_ids[index], plan.position_ids[index]),
+                None => (i64::from(prefix[index]), index as i64),
             }
         };
         (0..plan.batch())
             .map(|b| {
                 let slot = usize::try_from(plan.last_slot[b]).unwrap();
-                // The last query is the last row's, and it reads the keys of every position up to its own.
+                // The last query is the last index's, and it reads the keys of every position up to its own.
                 assert_eq!(plan.query_index[slot], plan.last_row[b]);
                 (b * plan.length..=slot)
                     .map(|s| token(plan.kv_index[s]))
@@ -353,29 +355,29 @@ mod tests {
             prefix in prop::collection::vec(0u32..4, 0..5),
         ) {
             let sequences: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
-            let plan = Plan::behind(&chain(&prefix, &sequences), &sequences);
+            let plan = Plan::with_cached(&chain(&prefix, &sequences), &sequences);
             for (b, text) in texts.iter().enumerate() {
                 let expected: Vec<(i64, i64)> = text.iter().enumerate().map(|(p, t)| (i64::from(*t), p as i64)).collect();
                 prop_assert_eq!(&states(&plan, &prefix)[b], &expected);
             }
             // Padding adds rows, texts and positions, and changes nothing that is read.
-            let to = Shape { rows: plan.rows() + 3, batch: plan.batch() + 2, length: plan.length + 4 };
+            let to = Shape { packed_tokens: plan.packed_tokens() + 3, batch: plan.batch() + 2, length: plan.length + 4 };
             if prefix.is_empty() {
                 let padded = plan.padded(to);
                 prop_assert_eq!(padded.shape(), to);
                 prop_assert_eq!(&states(&padded, &[])[..plan.batch()], &states(&plan, &[])[..]);
-                for (row, slot) in padded.token_index.iter().take(plan.rows()).enumerate() {
-                    prop_assert_eq!(padded.query_index[usize::try_from(*slot).unwrap()], row as i64);
+                for (index, slot) in padded.token_index.iter().take(plan.packed_tokens()).enumerate() {
+                    prop_assert_eq!(padded.query_index[usize::try_from(*slot).unwrap()], index as i64);
                 }
             }
-            // Every row's attention result is read where that row itself asked.
-            for (row, slot) in plan.token_index.iter().enumerate() {
-                prop_assert_eq!(plan.query_index[usize::try_from(*slot).unwrap()], row as i64);
+            // Every index's attention result is read where that index itself asked.
+            for (index, slot) in plan.token_index.iter().enumerate() {
+                prop_assert_eq!(plan.query_index[usize::try_from(*slot).unwrap()], index as i64);
             }
             // No two packed tokens stand for the same prefix.
             let mut paths = std::collections::HashSet::new();
             for text in &texts { for end in 1..=text.len() { paths.insert(&text[..end]); } }
-            prop_assert!(plan.rows() <= paths.len());
+            prop_assert!(plan.packed_tokens() <= paths.len());
         }
     }
 }

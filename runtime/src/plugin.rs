@@ -22,22 +22,22 @@ pub const OPENVINO_VERSION: &str = "1.8.1";
 pub const TENSORRT_RTX_VERSION: &str = "0.5.0";
 
 /// Where a plugin's library is searched for.
-struct Place {
+struct PluginFile {
     file: &'static str,
     /// Folder below the cache folder.
     folder: &'static str,
     version: &'static str,
 }
 
-fn place(provider: Provider) -> Option<Place> {
+fn place(provider: Provider) -> Option<PluginFile> {
     match provider {
         Provider::Cpu | Provider::Cuda | Provider::TensorRt => None,
-        Provider::OpenVino => Some(Place {
+        Provider::OpenVino => Some(PluginFile {
             file: "libonnxruntime_providers_openvino_plugin.so",
             folder: "onnxruntime-openvino",
             version: OPENVINO_VERSION,
         }),
-        Provider::TensorRtRtx => Some(Place {
+        Provider::TensorRtRtx => Some(PluginFile {
             file: "libonnxruntime_providers_nv_tensorrt_rtx.so",
             folder: "onnxruntime-tensorrt-rtx",
             version: TENSORRT_RTX_VERSION,
@@ -135,7 +135,7 @@ fn register(library: &Library, provider: Provider, explicit: Option<&Path>) -> R
 
 /// Finds the library's file. The error names the file and the searched folders.
 fn locate(provider: Provider, explicit: Option<&Path>) -> Result<PathBuf, String> {
-    let Some(Place {
+    let Some(PluginFile {
         file,
         folder,
         version,

@@ -13,8 +13,8 @@ use crate::admission::{Load, Refusal};
 use crate::batch::{Limits, select};
 use crate::cache::Key;
 use crate::error::{Error, Result};
-use crate::fairness::{Caller, Fairness, Place};
-use crate::flight::Flight;
+use crate::fairness::{Caller, Fairness, QueuedText};
+use crate::in_flight::InFlight;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// A text that waits to be computed.
@@ -25,7 +25,7 @@ pub struct Entry {
     /// The key of its cached state; `None` without a response cache.
     pub key: Option<Key>,
     /// Everyone who waits for it.
-    pub flight: Arc<Flight>,
+    pub in_flight: Arc<InFlight>,
     /// When it was requested.
     pub since: Instant,
     /// The caller that requested it first.
@@ -44,8 +44,8 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn place(&self) -> Place {
-        Place {
+    fn place(&self) -> QueuedText {
+        QueuedText {
             caller: self.entry.caller,
             request: self.request,
             tag: self.tag,
@@ -78,11 +78,11 @@ impl State {
         let before = self.waiting.len();
         let fairness = &mut self.fairness;
         self.waiting.retain(|waiting| {
-            let given_up = waiting.entry.flight.is_given_up();
-            if given_up {
+            let abandoned = waiting.entry.in_flight.is_abandoned();
+            if abandoned {
                 fairness.leave(&waiting.place());
             }
-            !given_up
+            !abandoned
         });
         self.dropped += (before - self.waiting.len()) as u64;
     }
@@ -94,7 +94,7 @@ impl State {
     }
 
     /// The properties that decide the order.
-    fn places(&self) -> Vec<Place> {
+    fn places(&self) -> Vec<QueuedText> {
         self.waiting.iter().map(Waiting::place).collect()
     }
 
@@ -196,7 +196,7 @@ impl Queue {
     /// # Errors
     /// [`Error::Overloaded`] where they do not all fit, [`Error::Busy`] or [`Error::TooMuchWork`] where they would not be
     /// answered in time,
-    /// [`Error::ShuttingDown`] after [`Queue::close`]; the entries come back, for their flights to be told.
+    /// [`Error::ShuttingDown`] after [`Queue::close`]; the entries come back, for their in_flight to be told.
     pub fn push(&self, entries: Vec<Entry>, load: Load) -> Result<(), (Error, Vec<Entry>)> {
         let mut state = self.lock();
         if state.closed {

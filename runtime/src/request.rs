@@ -2,30 +2,30 @@
 
 use std::borrow::Cow;
 
-use crate::flight::Origin;
+use crate::in_flight::Origin;
 
 /// The prompt before a text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Prefix {
+pub enum Prompt {
     /// No prompt: documents are embedded without one.
     #[default]
     None,
     /// An instruction, written as Qwen3-Embedding was trained with it: `Instruct: {instruction}\nQuery:{text}`.
     Instruction(String),
     /// A prompt of the checkpoint, put before the text as it is (sentence-transformers' `prompts`).
-    Prompt(String),
+    Verbatim(String),
 }
 
-impl Prefix {
+impl Prompt {
     /// The text with its prompt before it.
     #[must_use]
-    pub fn prompt<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    pub fn apply<'a>(&self, text: &'a str) -> Cow<'a, str> {
         match self {
             Self::None => Cow::Borrowed(text),
             Self::Instruction(instruction) => {
                 Cow::Owned(lexivec_models::with_instruction(instruction, text))
             }
-            Self::Prompt(prompt) => Cow::Owned(format!("{prompt}{text}")),
+            Self::Verbatim(prompt) => Cow::Owned(format!("{prompt}{text}")),
         }
     }
 }
@@ -56,8 +56,8 @@ pub enum Truncate {
 pub struct Request<'a> {
     /// What to embed.
     pub input: Input<'a>,
-    /// The prompt before the text; must be [`Prefix::None`] with token ids.
-    pub prefix: Prefix,
+    /// The prompt before the text; must be [`Prompt::None`] with token ids.
+    pub prompt: Prompt,
     /// Width of the vector, from 1 to the model's hidden size, which is the default.
     pub dimensions: Option<usize>,
     /// Whether and where a text that is too long is truncated.
@@ -71,7 +71,7 @@ impl<'a> Request<'a> {
     pub fn text(text: impl Into<Cow<'a, str>>) -> Self {
         Self {
             input: Input::Text(text.into()),
-            prefix: Prefix::None,
+            prompt: Prompt::None,
             dimensions: None,
             truncate: Truncate::Refuse,
             normalize: true,

@@ -23,10 +23,10 @@ pub struct SessionSettings {
     pub threads: Option<usize>,
     /// Reads weights from the file's map, and folds or repacks nothing: slower, with hardly any memory beyond the map.
     /// For one-off runs of models that are larger than memory.
-    pub lean: bool,
+    pub low_memory: bool,
     /// Bytes of the KV cache for prompt prefixes that texts share, for packed graphs; 0 disables it. Vectors are the
     /// same, to the last bit on a CPU.
-    pub prefix_bytes: usize,
+    pub kv_cache_bytes: usize,
     /// Maximum tokens of a batch, which TensorRT's engines are built for; `None` for
     /// [`Limits::default`](crate::batch::Limits).
     pub max_tokens: Option<usize>,
@@ -101,7 +101,7 @@ pub(crate) fn open(
     }
     // ONNX Runtime keeps patterns per input shape, and hardly two batches here have the same.
     builder = builder.with_memory_pattern(false).map_err(refused)?;
-    if settings.lean {
+    if settings.low_memory {
         builder = builder.with_prepacking(false).map_err(refused)?;
         // Each of these would widen every weight at once.
         builder = builder

@@ -18,7 +18,7 @@ use crate::shapes::{self, Bucket, buckets};
 pub(crate) type Open = fn(&'static Library, &Path, &SessionSettings) -> Result<Box<dyn Network>>;
 
 /// A model that TensorRT will run.
-pub(crate) struct Model<'a> {
+pub(crate) struct TensorRtModel<'a> {
     /// Its folder.
     pub(crate) dir: &'a Path,
     /// Its graph.
@@ -45,7 +45,7 @@ pub(crate) fn bounds_shapes(settings: &SessionSettings) -> bool {
 /// An input's shape cannot be bounded, or a session does not open.
 pub(crate) fn open(
     library: &'static Library,
-    model: &Model<'_>,
+    model: &TensorRtModel<'_>,
     settings: &SessionSettings,
     open: Open,
 ) -> Result<Box<dyn Network>> {
@@ -81,7 +81,7 @@ fn is_missing(settings: &SessionSettings) -> bool {
 /// and stores what it compiles by itself.
 fn build(
     library: &'static Library,
-    model: &Model<'_>,
+    model: &TensorRtModel<'_>,
     buckets: &[Bucket],
     each: &[SessionSettings],
     open: Open,
@@ -110,7 +110,7 @@ fn build(
 /// The settings of a bucket's session.
 fn for_bucket(
     library: &Library,
-    model: &Model<'_>,
+    model: &TensorRtModel<'_>,
     settings: &SessionSettings,
     bucket: &Bucket,
 ) -> Result<SessionSettings> {
@@ -121,7 +121,7 @@ fn for_bucket(
         .map_err(|input| shapes::unknown(&model.graph, &input, names))?;
     let mut settings = settings.clone();
     // Cached prefixes would be outside the bounds.
-    settings.prefix_bytes = 0;
+    settings.kv_cache_bytes = 0;
     settings.model.profile = Some(profile);
     let options = provider_config::options(provider, &settings);
     let device = settings.providers.device;

@@ -5,7 +5,7 @@
 //! Truncation shortens the text and keeps the added tokens, because the last one's hidden state is the embedding.
 
 mod bound;
-mod prefix;
+mod prompt;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -14,10 +14,10 @@ use std::sync::Arc;
 use tokenizers::Tokenizer as Inner;
 
 use bound::Bound;
-use prefix::Prefixes;
+use prompt::PromptCache;
 
 use crate::error::{Error, Result};
-use crate::request::{Input, Prefix, Request, Truncate};
+use crate::request::{Input, Prompt, Request, Truncate};
 
 /// The token ids of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub struct Tokenizer {
     vocabulary: usize,
     max_length: usize,
     bound: Bound,
-    prefixes: Arc<Prefixes>,
+    prompt_cache: Arc<PromptCache>,
 }
 
 impl Tokenizer {
@@ -98,7 +98,7 @@ impl Tokenizer {
         }
         Ok(Self {
             bound: Bound::of(&inner),
-            prefixes: Arc::new(Prefixes::of(&inner)),
+            prompt_cache: Arc::new(PromptCache::of(&inner)),
             inner: Arc::new(inner),
             before,
             after,
@@ -133,8 +133,8 @@ impl Tokenizer {
             Truncate::Refuse => return Err(too_long),
             Truncate::End => self.keep_beginning(&ids),
             Truncate::Start => {
-                // An instruction says how to read the text: it stays when the text's beginning goes.
-                let head = self.head(&request.prefix)?;
+                // An instruction says how to read the text, so it stays when the beginning of the text is removed.
+                let head = self.head(&request.prompt)?;
                 let room = self.max_length - self.after.len();
                 let tail = room.checked_sub(head.len()).filter(|t| *t > 0);
                 self.keep_end(&ids, &head, tail.ok_or(too_long)?)
@@ -150,8 +150,8 @@ impl Tokenizer {
     ///
     /// # Errors
     /// The prompt has more tokens than the model accepts.
-    pub fn check_prefix(&self, prefix: &Prefix) -> Result<()> {
-        let prompt = prefix.prompt("");
+    pub fn check_prompt(&self, prompt: &Prompt) -> Result<()> {
+        let prompt = prompt.apply("");
         // Every token has at least one byte.
         if prompt.len() < self.max_length {
             return Ok(());
@@ -184,8 +184,8 @@ impl Tokenizer {
 
     /// The tokens before a text whose beginning is removed: those of the prompt alone, because the rest of the text may
     /// begin anywhere.
-    fn head(&self, prefix: &Prefix) -> Result<Vec<u32>> {
-        let prompt = prefix.prompt("");
+    fn head(&self, prompt: &Prompt) -> Result<Vec<u32>> {
+        let prompt = prompt.apply("");
         let encoding = self.run(&prompt, |inner, text| inner.encode_fast(text, false))?;
         Ok([&self.before, encoding.get_ids()].concat())
     }
@@ -219,10 +219,10 @@ impl Tokenizer {
     /// The token ids of a text with its prompt. If there are too many, they may be only those that truncation keeps and
     /// some more.
     fn encode_text(&self, request: &Request<'_>, text: &str) -> Result<Vec<u32>> {
-        let prompt = request.prefix.prompt(text);
+        let prompt = request.prompt.apply(text);
         let ids = match self.encode_part(&prompt, request.truncate)? {
             Some(ids) => ids,
-            None => self.encode_whole(&request.prefix, &prompt)?,
+            None => self.encode_whole(&request.prompt, &prompt)?,
         };
         match ids.iter().find(|id| **id as usize >= self.vocabulary) {
             Some(id) => Err(self.out_of_vocabulary(*id)),
@@ -231,13 +231,13 @@ impl Tokenizer {
     }
 
     /// The token ids of a text whose prompt's tokens may be cached.
-    fn encode_whole(&self, prefix: &Prefix, prompt: &str) -> Result<Vec<u32>> {
-        let head = self.prefixes.head(&self.inner, &prefix.prompt(""));
+    fn encode_whole(&self, prompt: &Prompt, whole: &str) -> Result<Vec<u32>> {
+        let head = self.prompt_cache.head(&self.inner, &prompt.apply(""));
         let Some(head) = head else {
-            let encoding = self.run(prompt, |inner, text| inner.encode_fast(text, true))?;
+            let encoding = self.run(whole, |inner, text| inner.encode_fast(text, true))?;
             return Ok(encoding.get_ids().to_vec());
         };
-        let rest = &prompt[head.bytes..];
+        let rest = &whole[head.bytes..];
         let rest = self.run(rest, |inner, text| inner.encode_fast(text, false))?;
         Ok([&self.before, &head.ids, rest.get_ids(), &self.after].concat())
     }
@@ -250,7 +250,7 @@ impl Tokenizer {
                 reason: "the text is empty: there is nothing to embed".to_owned(),
             });
         }
-        let prompt = request.prefix.prompt("");
+        let prompt = request.prompt.apply("");
         let most = self.bound.most_bytes(text, self.max_length);
         if prompt.len() + text.len() <= most {
             return Ok(text);
@@ -381,7 +381,7 @@ fn untokenizable(reason: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::Prefix;
+    use crate::request::Prompt;
 
     fn tokenizer(max_length: usize) -> Tokenizer {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/nano/tokenizer.json");
@@ -390,7 +390,7 @@ mod tests {
 
     fn request(truncate: Truncate) -> Request<'static> {
         Request {
-            prefix: Prefix::Instruction("Name the organ:".to_owned()),
+            prompt: Prompt::Instruction("Name the organ:".to_owned()),
             truncate,
             ..Request::text("one two three four five six seven eight nine ten")
         }
@@ -413,7 +413,7 @@ mod tests {
         assert_eq!(end.ids, [&whole[..last - 3], &whole[last..]].concat());
 
         let start = short.encode(&request(Truncate::Start)).unwrap().ids;
-        let prompt = request(Truncate::Refuse).prefix.prompt("").into_owned();
+        let prompt = request(Truncate::Refuse).prompt.apply("").into_owned();
         let head = short.tokens(&prompt, false).unwrap().len();
         assert_eq!(start, [&whole[..head], &whole[head + 3..]].concat());
         let tiny = tokenizer(head);
@@ -427,7 +427,7 @@ mod tests {
     fn token_ids_are_cut_as_texts_are() {
         let tokens = |truncate| Request {
             input: Input::Tokens(vec![10, 11, 12, 13].into()),
-            prefix: Prefix::None,
+            prompt: Prompt::None,
             truncate,
             ..Request::text("")
         };

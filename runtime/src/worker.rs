@@ -22,18 +22,18 @@ use assistant::{Assistant, Prepared};
 pub(crate) use shared::Shared;
 
 use crate::error::{Error, Result};
-use crate::health::Pulse;
+use crate::health::Heartbeat;
 use crate::known_answer;
+use crate::mapped_files;
 use crate::network::Network;
 use crate::plan::Plan;
 use crate::queue::Entry;
-use crate::truncation;
 
 /// Opens a session on the thread that will run it; called again after a failure.
 pub(crate) type Opener = Box<dyn FnMut() -> Result<Box<dyn Network>> + Send>;
 
 /// The batch budget never falls below this: smaller batches save no memory worth having.
-pub(crate) const LEAST_BUDGET: usize = 256;
+pub(crate) const MIN_TOKEN_BUDGET: usize = 256;
 /// The first and the longest wait between attempts to recreate a session. It doubles with every attempt.
 const REOPEN_AFTER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 /// Minimum time between recreations of a session because a text did not fit: loading a model takes seconds.
@@ -42,7 +42,7 @@ const FRESH_MEMORY_EVERY: Duration = Duration::from_secs(600);
 /// A worker thread and its heartbeat.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) heartbeat: Arc<Heartbeat>,
     pub(crate) thread: JoinHandle<()>,
 }
 
@@ -52,14 +52,14 @@ pub(crate) struct Worker {
 /// # Errors
 /// The session does not open, or the system cannot start a thread.
 pub(crate) fn spawn(open: Opener, shared: Arc<Shared>) -> Result<Worker> {
-    let pulse = Arc::new(Pulse::default());
+    let heartbeat = Arc::new(Heartbeat::default());
     let running = Running::watched()?;
     let mut session = Session {
         running,
         network: None,
         open,
         shared,
-        pulse: Arc::clone(&pulse),
+        heartbeat: Arc::clone(&heartbeat),
         assistant: None,
         next: None,
         next_test: Instant::now(),
@@ -80,7 +80,7 @@ pub(crate) fn spawn(open: Opener, shared: Arc<Shared>) -> Result<Worker> {
         })
         .map_err(no_thread)?;
     opened.recv().unwrap_or(Err(Error::Panicked))?;
-    Ok(Worker { pulse, thread })
+    Ok(Worker { heartbeat, thread })
 }
 
 /// A worker's session. The heartbeat shows its end, even after a panic.
@@ -90,7 +90,7 @@ struct Session {
     network: Option<Box<dyn Network>>,
     open: Opener,
     shared: Arc<Shared>,
-    pulse: Arc<Pulse>,
+    heartbeat: Arc<Heartbeat>,
     /// `None` if the host itself computes.
     assistant: Option<Assistant>,
     /// The batch that the assistant prepared during the last run.
@@ -103,7 +103,7 @@ struct Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.pulse.stop();
+        self.heartbeat.stopped();
     }
 }
 
@@ -121,9 +121,9 @@ impl Session {
                 self.shared.queue.put_back(entries);
                 continue;
             }
-            self.pulse.begin();
+            self.heartbeat.batch_began();
             self.run(entries, plan.as_ref());
-            self.pulse.end();
+            self.heartbeat.batch_ended();
         }
     }
 
@@ -138,11 +138,11 @@ impl Session {
     }
 
     fn open(&mut self) -> Result<()> {
-        let zeros = truncation::count();
+        let zeros = mapped_files::zeroed_pages();
         let opened = catch_unwind(AssertUnwindSafe(|| (self.open)()));
         let mut network = opened.unwrap_or_else(|_| Err(Error::Panicked))?;
         self.test(network.as_mut())?;
-        if truncation::count() != zeros {
+        if mapped_files::zeroed_pages() != zeros {
             return Err(Error::Unreadable);
         }
         if network.on_device() && self.assistant.is_none() {
@@ -179,7 +179,7 @@ impl Session {
 
     /// Recreates the session, with as many attempts as it takes. Returns false once there is nothing left to serve.
     fn reopen(&mut self) -> bool {
-        self.pulse.lost();
+        self.heartbeat.session_lost();
         // Another session may serve the batch meanwhile.
         if let Some(next) = self.next.take() {
             self.shared.queue.put_back(next.entries);
@@ -189,8 +189,8 @@ impl Session {
             match self.open() {
                 Ok(()) => {
                     tracing::warn!("the session was recreated after a failure");
-                    self.shared.metrics.session_rebuilt();
-                    self.pulse.found();
+                    self.shared.metrics.session_recreated();
+                    self.heartbeat.session_recreated();
                     return true;
                 }
                 Err(error) => {
@@ -235,7 +235,7 @@ impl Session {
         let cost = lengths.iter().map(|length| load.cost(*length)).sum();
         self.shared.rate.begin(cost);
         self.running.begin(&entries);
-        let zeros = truncation::count();
+        let zeros = mapped_files::zeroed_pages();
         // A panic inside a binding must cost a batch, not the service.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let states = match plan {
@@ -245,7 +245,7 @@ impl Session {
             complete(states?, sequences.len() * network.hidden_size())
         }));
         let mut outcome = outcome.unwrap_or_else(|_| Err(Error::Panicked));
-        if truncation::count() != zeros {
+        if mapped_files::zeroed_pages() != zeros {
             outcome = Err(self.shared.files.check().err().unwrap_or(Error::Unreadable));
         }
         self.running.end();
@@ -312,7 +312,7 @@ impl Session {
         self.network = None;
         let opened = self.open();
         match &opened {
-            Ok(()) => self.shared.metrics.session_rebuilt(),
+            Ok(()) => self.shared.metrics.session_recreated(),
             Err(error) => tracing::error!(%error, "the session could not be opened again"),
         }
         opened.is_ok()

@@ -67,7 +67,7 @@ impl Batches {
 
     /// Rows of all batches.
     pub(super) fn rows(&self) -> usize {
-        self.plans.iter().map(Plan::rows).sum()
+        self.plans.iter().map(Plan::packed_tokens).sum()
     }
 
     /// Texts.
@@ -157,7 +157,7 @@ impl<'a> Walk<'a> {
             .get("embed_tokens.weight", &[d.vocab_size, d.hidden_size])?;
         let mut states = Vec::new();
         for plan in &batches.plans {
-            let mut rows = vec![0f32; plan.rows() * d.hidden_size];
+            let mut rows = vec![0f32; plan.packed_tokens() * d.hidden_size];
             for (row, id) in rows.chunks_exact_mut(d.hidden_size).zip(&plan.input_ids) {
                 cast::read_f32(
                     &table,
@@ -182,7 +182,7 @@ impl<'a> Walk<'a> {
         let model = graph::layer(&self.decoder, &weights, layer, products, self.residual)?;
         let onnx = external::in_memory(model)?;
         let settings = SessionSettings {
-            lean: true,
+            low_memory: true,
             ..SessionSettings::default()
         };
         Ok(LayerNetwork::from_memory(

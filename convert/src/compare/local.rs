@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lexivec_models::{Checkpoint, Dimensions, Error as ModelError, Manifest, cache_dir};
 use lexivec_runtime::{
     Caller, Encoding, Engine, EngineOptions, Error as RuntimeError, Layer, Library, ModelInfo,
-    Network, OpenNetwork, Provider, Request, Result as RuntimeResult, SessionSettings, States,
-    Tokenizer, Truncate, fit, open_network,
+    Network, OpenNetwork, PooledStates, Provider, Request, Result as RuntimeResult,
+    SessionSettings, Tokenizer, Truncate, fit, open_network,
 };
 use tempfile::TempDir;
 
@@ -300,7 +300,7 @@ impl Network for Shared {
         lock(&self.0).as_ref().map_or(0, |n| n.hidden_size())
     }
 
-    fn embed(&mut self, sequences: &[&[u32]]) -> RuntimeResult<States> {
+    fn embed(&mut self, sequences: &[&[u32]]) -> RuntimeResult<PooledStates> {
         match &mut *lock(&self.0) {
             Some(network) => network.embed(sequences),
             None => Err(RuntimeError::ShuttingDown),

@@ -1,10 +1,11 @@
 //! Pairs of texts that people have scored: whether a model's similarities follow the scores.
 
+use lexivec_runtime::vector::cosine;
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Bootstrap, Interval};
 use super::statistics::{pearson, spearman};
-use super::vectors::{Vectors, cosine};
+use super::vectors::Vectors;
 
 /// Two texts and how alike people find them.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +33,7 @@ pub struct PairMeasures {
 #[must_use]
 pub(super) fn pair_cosines(a: &Vectors, b: &Vectors, width: usize) -> Vec<f64> {
     (0..a.len())
-        .map(|i| cosine(a.row(i), b.row(i), width))
+        .map(|i| cosine(a.first(i, width), b.first(i, width)))
         .collect()
 }
 

@@ -1,12 +1,13 @@
 //! How alike the vectors of two models are, at each width.
 
+use lexivec_runtime::vector::cosine;
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Bootstrap, Interval};
 use super::groups::{Axis, Group};
 use super::neighbours::{nearest, overlap};
 use super::statistics::{mean, quantile, spearman};
-use super::vectors::{Similarities, Vectors, cosine};
+use super::vectors::{Similarities, Vectors};
 
 /// How many nearest neighbours are compared.
 pub const NEIGHBOURS: [usize; 3] = [1, 10, 100];
@@ -80,7 +81,7 @@ impl Cosines {
 #[must_use]
 pub(super) fn cosines(baseline: &Vectors, candidate: &Vectors, width: usize) -> Vec<f64> {
     (0..baseline.len())
-        .map(|i| cosine(baseline.row(i), candidate.row(i), width))
+        .map(|i| cosine(baseline.first(i, width), candidate.first(i, width)))
         .collect()
 }
 

@@ -1,12 +1,13 @@
 //! A search: queries, documents, and which document serves which query.
 
+use lexivec_runtime::vector::dot;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Bootstrap, Interval};
 use super::ranking::{ndcg, recall, reciprocal_rank};
 use super::statistics::mean;
-use super::vectors::{Vectors, dot};
+use super::vectors::Vectors;
 
 /// Results that are looked at.
 const RESULTS: usize = 100;

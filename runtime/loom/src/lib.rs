@@ -11,8 +11,8 @@ pub mod admission;
 pub mod batch;
 #[path = "../../src/fairness.rs"]
 pub mod fairness;
-#[path = "../../src/flight.rs"]
-pub mod flight;
+#[path = "../../src/in_flight.rs"]
+pub mod in_flight;
 #[path = "../../src/queue.rs"]
 pub mod queue;
 #[path = "../../src/sync.rs"]

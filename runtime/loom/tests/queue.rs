@@ -11,7 +11,7 @@ use lexivec_loom::admission::Load;
 use lexivec_loom::batch::Limits;
 use lexivec_loom::error::Error;
 use lexivec_loom::fairness::Caller;
-use lexivec_loom::flight::{Answer, Flight, Origin, Reply};
+use lexivec_loom::in_flight::{Completed, InFlight, Origin, Reply};
 use lexivec_loom::queue::{Entry, Queue};
 use loom::sync::Arc;
 use loom::thread;
@@ -31,11 +31,11 @@ fn model(check: impl Fn() + Send + Sync + 'static) {
 }
 
 fn entry(id: u32) -> (Entry, Receiver<Reply>) {
-    let (flight, receiver) = Flight::new();
+    let (in_flight, receiver) = InFlight::new();
     let entry = Entry {
         ids: vec![id],
         key: None,
-        flight,
+        in_flight,
         since: Instant::now(),
         caller: Caller::default(),
     };
@@ -48,7 +48,7 @@ fn request(ids: &[u32]) -> (Vec<Entry>, Vec<Receiver<Reply>>) {
 
 /// The answer to text `id`.
 fn answer(id: u32) -> Reply {
-    Ok(Answer {
+    Ok(Completed {
         state: [id as f32].into(),
         origin: Origin::Computed,
         queued: Duration::ZERO,
@@ -62,7 +62,7 @@ fn serve(queue: &Queue) -> Vec<u32> {
     while let Some(batch) = queue.next_batch(&ONE) {
         for entry in batch {
             taken.push(entry.ids[0]);
-            entry.flight.land(&answer(entry.ids[0]));
+            entry.in_flight.complete(&answer(entry.ids[0]));
         }
     }
     taken
@@ -120,7 +120,7 @@ fn a_full_batch_is_taken_early_or_left_and_nobody_sleeps_through() {
         let mut taken = Vec::new();
         for entry in early.join().unwrap().unwrap_or_default() {
             taken.push(entry.ids[0]);
-            entry.flight.land(&answer(entry.ids[0]));
+            entry.in_flight.complete(&answer(entry.ids[0]));
         }
         queue.close();
         taken.extend(worker.join().unwrap());
@@ -209,12 +209,12 @@ fn who_joins_a_flight_is_answered_unless_it_is_over() {
         let queue = Arc::new(Queue::new(4));
         let worker = worker(&queue);
         let (entry, first) = entry(1);
-        let flight = std::sync::Arc::clone(&entry.flight);
+        let in_flight = std::sync::Arc::clone(&entry.in_flight);
         queue.push(vec![entry], Load::default()).unwrap();
         // The first to ask goes while another joins, and the worker looks for those who have gone.
         let going = thread::spawn(move || drop(first));
-        let joined = flight.join();
-        drop(flight);
+        let joined = in_flight.coalesce();
+        drop(in_flight);
         queue.close();
         going.join().unwrap();
         let taken = worker.join().unwrap();

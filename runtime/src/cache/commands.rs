@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, Value};
 
-use super::meters::{Kind, Meters};
+use super::redis_metrics::{FailureKind, RedisMetrics};
 use super::value::{Unusable, decode, encode};
-use super::{Key, RedisSecret, RedisSettings, State, ValueFormat};
+use super::{Key, PooledState, RedisSecret, RedisSettings, ValueFormat};
 
 /// Target size of one MGET's reply. A lookup that times out keeps the replies that arrived before, in steps of this
 /// size.
@@ -32,13 +32,13 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> FailureKind {
         match self {
-            Self::Timeout => Kind::Timeout,
-            Self::Reply => Kind::Server,
-            Self::Redis(error) if error.is_timeout() => Kind::Timeout,
-            Self::Redis(error) if error.kind() == ErrorKind::Io => Kind::Connection,
-            Self::Redis(_) => Kind::Server,
+            Self::Timeout => FailureKind::Timeout,
+            Self::Reply => FailureKind::Server,
+            Self::Redis(error) if error.is_timeout() => FailureKind::Timeout,
+            Self::Redis(error) if error.kind() == ErrorKind::Io => FailureKind::Connection,
+            Self::Redis(_) => FailureKind::Server,
         }
     }
 
@@ -56,9 +56,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Timeout => f.write_str("no answer in time"),
+            Self::Timeout => f.write_str("no reply in time"),
             Self::Redis(error) => error.fmt(f),
-            Self::Reply => f.write_str("an answer that is none of Redis's"),
+            Self::Reply => f.write_str("an unexpected reply"),
         }
     }
 }
@@ -110,8 +110,8 @@ impl Commands {
         &self,
         connection: &mut MultiplexedConnection,
         keys: &[Key],
-        meters: &Meters,
-    ) -> Result<Vec<Option<State>>, Failure> {
+        metrics: &RedisMetrics,
+    ) -> Result<Vec<Option<PooledState>>, Failure> {
         let mut command = redis::cmd("MGET");
         for key in keys {
             command.arg(self.name(key));
@@ -128,20 +128,20 @@ impl Commands {
                     let secret = self.secret.as_ref();
                     let state = decode(key, &bytes, self.width, self.format, secret);
                     if let Err(reason) = state {
-                        meters.error(Kind::Value);
+                        metrics.error(FailureKind::Value);
                         self.warn(reason);
                     }
                     state.ok()
                 }
                 _ => {
-                    meters.error(Kind::Value);
+                    metrics.error(FailureKind::Value);
                     None
                 }
             };
             if state.is_some() {
-                meters.hit();
+                metrics.hit();
             } else {
-                meters.miss();
+                metrics.miss();
             }
             state
         });
@@ -152,7 +152,7 @@ impl Commands {
     pub(super) async fn store(
         &self,
         connection: &mut MultiplexedConnection,
-        entries: &[(Key, State)],
+        entries: &[(Key, PooledState)],
     ) -> Result<(), Failure> {
         let mut pipeline = redis::pipe();
         for (key, state) in entries {

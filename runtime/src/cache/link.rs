@@ -9,11 +9,11 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout, timeout_at};
 
-use super::answer::Answer;
 use super::breaker::Breaker;
+use super::callback::LookupCallback;
 use super::commands::{Commands, Failure};
-use super::meters::{Kind, Meters};
-use super::{Key, RedisSettings, State};
+use super::redis_metrics::{FailureKind, RedisMetrics};
+use super::{Key, PooledState, RedisSettings};
 
 /// Maximum lookups in flight on the one connection.
 const CONCURRENT: usize = 64;
@@ -23,12 +23,12 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// A queued lookup.
 pub(super) struct Lookup {
     pub(super) keys: Vec<Key>,
-    pub(super) answer: Answer,
+    pub(super) callback: LookupCallback,
     pub(super) deadline: Instant,
 }
 
 /// A batch of states to store.
-pub(super) struct Store(pub(super) Vec<(Key, State)>);
+pub(super) struct Store(pub(super) Vec<(Key, PooledState)>);
 
 /// The queued jobs. Both channels close when the [`RedisCache`](super::RedisCache) is dropped.
 pub(super) struct Jobs {
@@ -38,12 +38,12 @@ pub(super) struct Jobs {
 
 impl Jobs {
     /// Completes every job without a result until the channels close.
-    async fn refuse(&mut self, meters: &Meters) {
+    async fn refuse(&mut self, metrics: &RedisMetrics) {
         while tokio::select! {
             lookup = self.lookups.recv() => lookup.is_some(),
             store = self.stores.recv() => store.is_some(),
         } {
-            meters.error(Kind::Unavailable);
+            metrics.error(FailureKind::Unavailable);
         }
     }
 }
@@ -57,7 +57,7 @@ type Outcome = Result<Result<(), Failure>, JoinError>;
 pub(super) struct Link {
     client: Client,
     commands: Arc<Commands>,
-    meters: Arc<Meters>,
+    metrics: Arc<RedisMetrics>,
     timeout: Duration,
     breaker: Breaker,
     /// Opens alone if lookups work but stores fail, because Redis is full or read-only.
@@ -66,12 +66,16 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(client: Client, settings: &RedisSettings, meters: Arc<Meters>) -> Self {
+    pub(super) fn new(
+        client: Client,
+        settings: &RedisSettings,
+        metrics: Arc<RedisMetrics>,
+    ) -> Self {
         let breaker = || Breaker::new(settings.back_off, settings.back_off_limit);
         Self {
             client,
             commands: Arc::new(Commands::new(settings)),
-            meters,
+            metrics,
             timeout: settings.timeout,
             breaker: breaker(),
             stores: breaker(),
@@ -86,22 +90,22 @@ impl Link {
         let mut told = false;
         loop {
             let connected = tokio::select! {
-                () = jobs.refuse(&self.meters) => return,
+                () = jobs.refuse(&self.metrics) => return,
                 connected = connect(&self.client, wait) => connected,
             };
             let failure = match connected {
                 Ok(connection) => {
                     tracing::info!(server, "the Redis cache is in use");
                     told = false;
-                    self.meters.set_open(false);
+                    self.metrics.set_open(false);
                     let end = self.serve(&connection, &mut jobs).await;
-                    self.meters.set_open(true);
+                    self.metrics.set_open(true);
                     let Some((failure, rest)) = end else { return };
                     wait = rest;
                     failure
                 }
                 Err(failure) => {
-                    self.meters.error(failure.kind());
+                    self.metrics.error(failure.kind());
                     wait = self.breaker.open();
                     failure
                 }
@@ -137,14 +141,14 @@ impl Link {
                     }
                 }
                 lookup = jobs.lookups.recv(), if lookups.len() < CONCURRENT => {
-                    let (commands, meters) = (Arc::clone(&self.commands), Arc::clone(&self.meters));
-                    lookups.spawn(look_up(lookup?, connection.clone(), commands, meters));
+                    let (commands, metrics) = (Arc::clone(&self.commands), Arc::clone(&self.metrics));
+                    lookups.spawn(look_up(lookup?, connection.clone(), commands, metrics));
                 }
                 // One store at a time, so that lookups run between stores.
                 store = jobs.stores.recv(), if stores.is_empty() => {
                     let store = store?;
                     if Instant::now() < self.stores_rest_until {
-                        self.meters.error(Kind::Unavailable);
+                        self.metrics.error(FailureKind::Unavailable);
                     } else {
                         let commands = Arc::clone(&self.commands);
                         stores.spawn(store_all(store, connection.clone(), commands, self.timeout));
@@ -179,7 +183,7 @@ impl Link {
         match outcome {
             Ok(Ok(())) => self.stores.succeeded(),
             Ok(Err(failure)) => {
-                self.meters.error(failure.kind());
+                self.metrics.error(failure.kind());
                 if failure.lost() {
                     return Some((failure, self.breaker.open()));
                 }
@@ -197,7 +201,7 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         // The thread ends, perhaps because of a panic.
-        self.meters.set_open(true);
+        self.metrics.set_open(true);
     }
 }
 
@@ -222,12 +226,12 @@ async fn look_up(
     lookup: Lookup,
     mut connection: MultiplexedConnection,
     commands: Arc<Commands>,
-    meters: Arc<Meters>,
+    metrics: Arc<RedisMetrics>,
 ) -> Result<(), Failure> {
     let mut found = Vec::with_capacity(lookup.keys.len());
     let fetching = async {
         for keys in lookup.keys.chunks(commands.keys_at_once()) {
-            found.extend(commands.fetch(&mut connection, keys, &meters).await?);
+            found.extend(commands.fetch(&mut connection, keys, &metrics).await?);
         }
         Ok(())
     };
@@ -236,10 +240,10 @@ async fn look_up(
         .unwrap_or(Err(Failure::Timeout));
     // The failure is counted first, so that the caller sees it in the metrics.
     if let Err(failure) = &fetched {
-        meters.error(failure.kind());
+        metrics.error(failure.kind());
     }
     let came = !found.is_empty();
-    lookup.answer.give(found);
+    lookup.callback.run(found);
     match fetched {
         // Some replies arrived before the time-out, so the line is slow but the server works.
         Err(Failure::Timeout) if came => Ok(()),

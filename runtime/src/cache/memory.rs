@@ -3,7 +3,7 @@
 use metrics::{Counter, Gauge, counter, gauge};
 use moka::sync::Cache;
 
-use super::{Key, State};
+use super::{Key, PooledState};
 use crate::metrics::{CACHE_BYTES, CACHE_ENTRIES, CACHE_LOOKUPS};
 
 /// Bytes of an entry beside its vector: the key, and the cache's nodes for order and frequency.
@@ -14,7 +14,7 @@ const OVERHEAD: usize = 256;
 /// It evicts by frequency and recency (TinyLFU), so one pass over many rare texts does not evict the frequent ones.
 #[derive(Debug, Clone)]
 pub struct MemoryCache {
-    states: Cache<Key, State>,
+    states: Cache<Key, PooledState>,
     hits: Counter,
     misses: Counter,
     bytes: Gauge,
@@ -28,7 +28,7 @@ impl MemoryCache {
         Self {
             states: Cache::builder()
                 .max_capacity(bytes)
-                .weigher(|_, state: &State| weight(state))
+                .weigher(|_, state: &PooledState| weight(state))
                 .build(),
             hits: counter!(CACHE_LOOKUPS, "tier" => "memory", "outcome" => "hit"),
             misses: counter!(CACHE_LOOKUPS, "tier" => "memory", "outcome" => "miss"),
@@ -39,7 +39,7 @@ impl MemoryCache {
 
     /// The state stored under a key.
     #[must_use]
-    pub fn get(&self, key: &Key) -> Option<State> {
+    pub fn get(&self, key: &Key) -> Option<PooledState> {
         let found = self.states.get(key);
         if found.is_some() {
             self.hits.increment(1);
@@ -50,7 +50,7 @@ impl MemoryCache {
     }
 
     /// Stores a state and evicts others if there is no room.
-    pub fn insert(&self, key: Key, state: State) {
+    pub fn insert(&self, key: Key, state: PooledState) {
         self.states.insert(key, state);
     }
 
@@ -76,7 +76,7 @@ impl MemoryCache {
     }
 }
 
-fn weight(state: &State) -> u32 {
+fn weight(state: &PooledState) -> u32 {
     u32::try_from(size_of_val::<[f32]>(state) + OVERHEAD).unwrap_or(u32::MAX)
 }
 
@@ -93,7 +93,7 @@ mod tests {
         Key::new("model", &[id])
     }
 
-    fn state(width: usize, value: f32) -> State {
+    fn state(width: usize, value: f32) -> PooledState {
         vec![value; width].into()
     }
 
@@ -127,7 +127,7 @@ mod tests {
                     let ids = thread * 5000..(thread + 1) * 5000;
                     ids.map(|id| {
                         let state = state(WIDTH, 1.0);
-                        let weak = State::downgrade(&state);
+                        let weak = PooledState::downgrade(&state);
                         cache.insert(key(id), state);
                         weak
                     })

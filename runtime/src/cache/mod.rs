@@ -9,19 +9,19 @@
 //!
 //! A hit returns exactly what was stored, unless [`ValueFormat::F16`] was chosen to halve Redis's memory.
 
-mod answer;
 mod breaker;
+mod callback;
 mod commands;
 mod key;
 mod link;
 mod memory;
-mod meters;
 mod redis;
+mod redis_metrics;
 mod secret;
 mod settings;
 mod value;
 
-pub use self::answer::Then;
+pub use self::callback::Callback;
 pub use self::key::Key;
 pub use self::memory::MemoryCache;
 pub use self::redis::RedisCache;
@@ -30,4 +30,4 @@ pub use self::settings::RedisSettings;
 pub use self::value::ValueFormat;
 
 /// A text's pooled hidden state at full width, neither truncated nor normalised.
-pub type State = std::sync::Arc<[f32]>;
+pub type PooledState = std::sync::Arc<[f32]>;

@@ -8,10 +8,10 @@ use redis::ConnectionAddr;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Sender};
 
-use super::answer::{Answer, Then};
+use super::callback::{Callback, LookupCallback};
 use super::link::{Jobs, Link, Lookup, Store};
-use super::meters::{Kind, Meters};
-use super::{Key, RedisSettings, State};
+use super::redis_metrics::{FailureKind, RedisMetrics};
+use super::{Key, PooledState, RedisSettings};
 use crate::error::{Error, Result};
 
 /// Maximum queued lookups.
@@ -29,7 +29,7 @@ const STORE_BYTES: usize = 256 * 1024;
 pub struct RedisCache {
     lookups: Sender<Lookup>,
     stores: Sender<Store>,
-    meters: Arc<Meters>,
+    metrics: Arc<RedisMetrics>,
     timeout: Duration,
     store_entries: usize,
 }
@@ -47,11 +47,11 @@ impl RedisCache {
         }
         let (lookups, lookups_taken) = mpsc::channel(LOOKUPS);
         let (stores, stores_taken) = mpsc::channel(STORES);
-        let meters = Arc::new(Meters::new());
+        let metrics = Arc::new(RedisMetrics::new());
         let cache = Self {
             lookups,
             stores,
-            meters: Arc::clone(&meters),
+            metrics: Arc::clone(&metrics),
             timeout: settings.timeout,
             store_entries: (STORE_BYTES
                 / settings
@@ -70,7 +70,7 @@ impl RedisCache {
             .enable_all()
             .build()
             .map_err(no_thread)?;
-        let link = Link::new(client, settings, meters);
+        let link = Link::new(client, settings, metrics);
         std::thread::Builder::new()
             .name("lexivec-redis".to_owned())
             .spawn(move || {
@@ -86,55 +86,55 @@ impl RedisCache {
     ///
     /// `then` runs within the time-out on the cache's thread, which it must not block. It runs at once on the caller's
     /// thread if Redis is not in use or too many lookups are queued. Dropping the cache completes the queued lookups.
-    pub fn get(&self, keys: Vec<Key>, then: Then) {
-        let answer = Answer::new(keys.len(), then);
+    pub fn get(&self, keys: Vec<Key>, then: Callback) {
+        let callback = LookupCallback::new(keys.len(), then);
         if keys.is_empty() {
             return;
         }
-        if self.meters.is_open() {
-            self.meters.error(Kind::Unavailable);
+        if self.metrics.is_open() {
+            self.metrics.error(FailureKind::Unavailable);
             return;
         }
         let lookup = Lookup {
             keys,
-            answer,
+            callback,
             deadline: Instant::now() + self.timeout,
         };
         if let Err(error) = self.lookups.try_send(lookup) {
-            self.meters.error(not_taken(&error));
+            self.metrics.error(not_taken(&error));
         }
     }
 
     /// Stores states in the background. Drops them if Redis is not in use or too many are queued.
-    pub fn put(&self, entries: Vec<(Key, State)>) {
+    pub fn put(&self, entries: Vec<(Key, PooledState)>) {
         if entries.is_empty() {
             return;
         }
-        if self.meters.is_open() {
-            self.meters.error(Kind::Unavailable);
+        if self.metrics.is_open() {
+            self.metrics.error(FailureKind::Unavailable);
             return;
         }
         let mut entries = entries.into_iter().peekable();
         while entries.peek().is_some() {
             let batch = entries.by_ref().take(self.store_entries).collect();
             if let Err(error) = self.stores.try_send(Store(batch)) {
-                self.meters.error(not_taken(&error));
+                self.metrics.error(not_taken(&error));
             }
         }
     }
 }
 
-fn not_taken<T>(error: &TrySendError<T>) -> Kind {
+fn not_taken<T>(error: &TrySendError<T>) -> FailureKind {
     match error {
-        TrySendError::Full(_) => Kind::Overflow,
-        TrySendError::Closed(_) => Kind::Unavailable,
+        TrySendError::Full(_) => FailureKind::Overflow,
+        TrySendError::Closed(_) => FailureKind::Unavailable,
     }
 }
 
 impl fmt::Debug for RedisCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisCache")
-            .field("open", &self.meters.is_open())
+            .field("open", &self.metrics.is_open())
             .finish_non_exhaustive()
     }
 }

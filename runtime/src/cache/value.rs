@@ -15,7 +15,7 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use super::{Key, RedisSecret, State};
+use super::{Key, PooledState, RedisSecret};
 
 /// Bytes of the version and the format.
 const HEAD: usize = 2;
@@ -42,7 +42,7 @@ pub enum ValueFormat {
     /// 4 bytes per number. A hit equals the computed state to the last bit.
     #[default]
     F32,
-    /// 2 bytes a value: half the memory, and a relative error of up to 2^-11.
+    /// 2 bytes per number: half the memory, and a relative error of up to 2^-11.
     F16,
 }
 
@@ -112,7 +112,7 @@ pub(super) fn decode(
     width: usize,
     format: ValueFormat,
     secret: Option<&RedisSecret>,
-) -> Result<State, Unusable> {
+) -> Result<PooledState, Unusable> {
     let (stored, values) = match secret {
         Some(secret) => open_signed(key, bytes, secret).ok_or(Unusable::Signature)?,
         None => open_plain(key, bytes).ok_or(Unusable::Value)?,
@@ -136,7 +136,7 @@ fn open_plain<'a>(key: &Key, bytes: &'a [u8]) -> Option<(u8, &'a [u8])> {
     (head[0] == version(None) && checksum(key, *head, values) == *sum).then_some((head[1], values))
 }
 
-fn read(stored: u8, values: &[u8], width: usize, format: ValueFormat) -> Option<State> {
+fn read(stored: u8, values: &[u8], width: usize, format: ValueFormat) -> Option<PooledState> {
     let stored = match stored {
         0 => ValueFormat::F32,
         // A caller that asks for float32 is promised the computed bits.
@@ -146,7 +146,7 @@ fn read(stored: u8, values: &[u8], width: usize, format: ValueFormat) -> Option<
     if values.len() != width * stored.value_bytes() {
         return None;
     }
-    let state: State = match stored {
+    let state: PooledState = match stored {
         ValueFormat::F32 => values
             .chunks_exact(4)
             .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
@@ -196,7 +196,7 @@ mod tests {
         super::encode(key, state, format, None)
     }
 
-    fn decode(key: &Key, bytes: &[u8], width: usize, format: ValueFormat) -> Option<State> {
+    fn decode(key: &Key, bytes: &[u8], width: usize, format: ValueFormat) -> Option<PooledState> {
         super::decode(key, bytes, width, format, None).ok()
     }
 

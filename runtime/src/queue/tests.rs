@@ -6,14 +6,14 @@ use proptest::prelude::*;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::flight::Reply;
+use crate::in_flight::Reply;
 
 fn entry(length: usize) -> (Entry, oneshot::Receiver<Reply>) {
-    let (flight, receiver) = Flight::new();
+    let (in_flight, receiver) = InFlight::new();
     let entry = Entry {
         ids: vec![0; length],
         key: None,
-        flight,
+        in_flight,
         since: Instant::now(),
         caller: Caller::default(),
     };

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::flight::Flight;
+use crate::in_flight::InFlight;
 use crate::queue::Entry;
 use crate::stopper::Stopper;
 
@@ -18,7 +18,7 @@ pub(crate) struct Running(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     /// Empty between batches.
-    flights: Vec<Arc<Flight>>,
+    in_flight: Vec<Arc<InFlight>>,
     /// `None` if runs cannot be stopped.
     stopper: Option<Stopper>,
 }
@@ -47,19 +47,20 @@ impl Running {
     pub(crate) fn begin(&self, entries: &[Entry]) {
         let mut state = self.lock();
         if state.stopper.is_some() {
-            state.flights = entries.iter().map(|e| Arc::clone(&e.flight)).collect();
+            state.in_flight = entries.iter().map(|e| Arc::clone(&e.in_flight)).collect();
         }
     }
 
     /// Records that the batch is over. It is not stopped from now on.
     pub(crate) fn end(&self) {
-        self.lock().flights.clear();
+        self.lock().in_flight.clear();
     }
 
     fn end_if_abandoned(&self) {
         // The lock is held until the run was told, so that the next batch is never stopped in its place.
         let state = self.lock();
-        let abandoned = !state.flights.is_empty() && state.flights.iter().all(|f| f.is_given_up());
+        let abandoned =
+            !state.in_flight.is_empty() && state.in_flight.iter().all(|f| f.is_abandoned());
         if let (true, Some(stopper)) = (abandoned, &state.stopper) {
             stopper.stop();
         }

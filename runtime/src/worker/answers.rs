@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use super::Shared;
 use crate::error::{Error, Result};
-use crate::flight::{Answer, Origin, Reply};
-use crate::network::States;
+use crate::in_flight::{Completed, Origin, Reply};
+use crate::network::PooledStates;
 use crate::queue::Entry;
 
 /// A batch that a session has computed.
 pub(crate) struct Computed {
     pub(crate) entries: Vec<Entry>,
     /// One for each entry.
-    pub(crate) states: States,
+    pub(crate) states: PooledStates,
     pub(crate) started: Instant,
     /// How long the session took.
     pub(crate) infer: Duration,
@@ -27,16 +27,16 @@ impl Computed {
             return answer_all(&self.entries, &Err(changed));
         }
         let replies = self.replies();
-        if let Some(results) = &shared.results {
+        if let Some(cache) = &shared.response_cache {
             let computed = self.entries.iter().zip(&replies);
             let computed = computed.filter_map(|(entry, reply)| {
                 let answer = reply.as_ref().ok()?;
                 Some((entry.key?, Arc::clone(&answer.state)))
             });
-            results.keep(computed.collect());
+            cache.store(computed.collect());
         }
         for (entry, reply) in self.entries.iter().zip(&replies) {
-            entry.flight.land(reply);
+            entry.in_flight.complete(reply);
         }
     }
 
@@ -47,7 +47,7 @@ impl Computed {
             if !state.iter().all(|v| v.is_finite()) {
                 return Err(Error::NonFinite);
             }
-            Ok(Answer {
+            Ok(Completed {
                 state: state.into(),
                 origin: Origin::Computed,
                 queued: self.started.saturating_duration_since(entry.since),
@@ -59,7 +59,7 @@ impl Computed {
 }
 
 /// Checks that there is a state for every text. Otherwise they could not be assigned.
-pub(crate) fn complete(states: States, expected: usize) -> Result<States> {
+pub(crate) fn complete(states: PooledStates, expected: usize) -> Result<PooledStates> {
     match states.values.len() {
         found if found == expected && expected > 0 => Ok(states),
         found => Err(Error::Inference(format!(
@@ -71,6 +71,6 @@ pub(crate) fn complete(states: States, expected: usize) -> Result<States> {
 /// Completes every text of a batch with the same reply.
 pub(crate) fn answer_all(entries: &[Entry], reply: &Reply) {
     for entry in entries {
-        entry.flight.land(reply);
+        entry.in_flight.complete(reply);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lexivec_models::KnownAnswer;
 
-use super::LEAST_BUDGET;
+use super::MIN_TOKEN_BUDGET;
 use super::answers::answer_all;
 use crate::batch::Limits;
 use crate::error::Result;
@@ -13,7 +13,7 @@ use crate::metrics;
 use crate::model_files::ModelFiles;
 use crate::queue::{Entry, Queue};
 use crate::rate::Rate;
-use crate::results::Results;
+use crate::response_cache::ResponseCache;
 
 /// The state that the workers of a model share.
 #[derive(Debug)]
@@ -28,8 +28,8 @@ pub(crate) struct Shared {
     /// The answer that a session must give before it serves.
     pub(crate) known_answer: Option<KnownAnswer>,
     /// The response cache, if there is one.
-    pub(crate) results: Option<Arc<Results>>,
-    pub(crate) metrics: metrics::Model,
+    pub(crate) response_cache: Option<Arc<ResponseCache>>,
+    pub(crate) metrics: metrics::ModelMetrics,
 }
 
 impl Shared {
@@ -58,7 +58,7 @@ impl Shared {
 
     /// Lowers the token budget below a batch that did not fit.
     pub(super) fn lower_budget(&self, failed: usize) {
-        let lowered = (failed / 2).max(LEAST_BUDGET);
+        let lowered = (failed / 2).max(MIN_TOKEN_BUDGET);
         let before = self.budget.fetch_min(lowered, Ordering::Relaxed);
         if lowered < before {
             tracing::warn!(

@@ -7,9 +7,9 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::fairness::Caller;
-use crate::flight::{Flight, Reply};
+use crate::in_flight::{InFlight, Reply};
 use crate::metrics;
-use crate::network::States;
+use crate::network::PooledStates;
 use crate::queue::Queue;
 use crate::rate::Rate;
 
@@ -22,9 +22,9 @@ impl Network for Fake {
         1
     }
 
-    fn embed(&mut self, sequences: &[&[u32]]) -> Result<States> {
-        let rows = sequences.iter().map(|s| s.len()).sum();
-        if rows > 8 {
+    fn embed(&mut self, sequences: &[&[u32]]) -> Result<PooledStates> {
+        let packed_tokens = sequences.iter().map(|s| s.len()).sum();
+        if packed_tokens > 8 {
             return Err(Error::of_run(
                 "Failed to allocate memory for requested buffer of size 9",
             ));
@@ -37,10 +37,10 @@ impl Network for Fake {
         };
         let mut values = sequences.iter().map(state).collect::<Result<Vec<f32>>>()?;
         values.retain(|value| *value != 4.0);
-        Ok(States {
+        Ok(PooledStates {
             values,
-            rows,
-            cached: 0,
+            packed_tokens,
+            cached_tokens: 0,
             replayed: false,
         })
     }
@@ -60,8 +60,8 @@ fn shared(budget: usize) -> Arc<Shared> {
         rate: Rate::new(1, false),
         files: Arc::default(),
         known_answer: None,
-        results: None,
-        metrics: metrics::Model::new("fake"),
+        response_cache: None,
+        metrics: metrics::ModelMetrics::new("fake"),
     })
 }
 
@@ -93,11 +93,11 @@ impl Scene {
 
 fn push(shared: &Shared, texts: &[&[u32]]) -> Vec<oneshot::Receiver<Reply>> {
     let text = |ids: &&[u32]| {
-        let (flight, receiver) = Flight::new();
+        let (in_flight, receiver) = InFlight::new();
         let entry = Entry {
             ids: ids.to_vec(),
             key: None,
-            flight,
+            in_flight,
             since: Instant::now(),
             caller: Caller::default(),
         };
@@ -155,7 +155,10 @@ fn where_memory_runs_out_the_batch_is_halved_and_the_budget_lowered() {
         .map(|r| r.as_ref().unwrap().state[0])
         .collect();
     assert_eq!(found, [10.0, 11.0, 12.0, 13.0]);
-    assert_eq!(scene.shared.budget.load(Ordering::Relaxed), LEAST_BUDGET);
+    assert_eq!(
+        scene.shared.budget.load(Ordering::Relaxed),
+        MIN_TOKEN_BUDGET
+    );
     let alone = scene.ask(&[&[10; 9]]);
     assert!(matches!(alone[0], Err(Error::OutOfMemory { .. })));
     assert_eq!(scene.opened.load(Ordering::SeqCst), 1);
@@ -169,13 +172,13 @@ struct Device {
 }
 
 impl Device {
-    fn compute(&mut self, sequences: &[&[u32]], planned: bool) -> Result<States> {
+    fn compute(&mut self, sequences: &[&[u32]], planned: bool) -> Result<PooledStates> {
         self.begun.send((sequences[0][0], planned)).unwrap();
         self.end.lock().unwrap().recv().unwrap()?;
-        Ok(States {
+        Ok(PooledStates {
             values: sequences.iter().map(|s| s[0] as f32).collect(),
-            rows: 1,
-            cached: 0,
+            packed_tokens: 1,
+            cached_tokens: 0,
             replayed: false,
         })
     }
@@ -186,11 +189,11 @@ impl Network for Device {
         1
     }
 
-    fn embed(&mut self, sequences: &[&[u32]]) -> Result<States> {
+    fn embed(&mut self, sequences: &[&[u32]]) -> Result<PooledStates> {
         self.compute(sequences, false)
     }
 
-    fn embed_planned(&mut self, sequences: &[&[u32]], plan: &Plan) -> Result<States> {
+    fn embed_planned(&mut self, sequences: &[&[u32]], plan: &Plan) -> Result<PooledStates> {
         assert_eq!(*plan, Plan::new(sequences));
         self.compute(sequences, true)
     }
@@ -330,7 +333,7 @@ fn a_network_that_no_longer_gives_the_known_answer_is_given_up() {
         network: None,
         open: Box::new(|| Ok(Box::new(Fake))),
         shared: Arc::clone(shared),
-        pulse: Arc::default(),
+        heartbeat: Arc::default(),
         assistant: None,
         next: None,
         next_test: Instant::now(),

@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let gates = args.gates.checked()?;
     let mut options = args.compute.engine_options(CHUNK)?;
     // Speed is that of texts that are new, and here the same ones come round after round.
-    options.session.prefix_bytes = 0;
+    options.session.kv_cache_bytes = 0;
     // A candidate runs beside the baseline.
     options.gpu_memory.engines = 2;
     let given: Vec<String> = std::iter::once(&args.baseline)

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
-use lexivec_runtime::{Caller, Engine, Error, Input, Request};
+use lexivec_runtime::{Caller, Engine, Error, Input, Prompt, Request};
 
 use super::errors::{Reject, Rejects};
 use super::output::beside;
@@ -237,7 +237,7 @@ impl Job {
         let dimensions = template.dimensions.unwrap_or(model.hidden_size);
         let settings = [
             ("model", format!("{} {}", model.name, model.digest)),
-            ("prompt", format!("{:?}", template.prefix)),
+            ("prompt", recorded_prompt(&template.prompt)),
             ("dimensions", dimensions.to_string()),
             ("maximum length", model.max_length.to_string()),
             ("truncation", format!("{:?}", template.truncate)),
@@ -383,6 +383,15 @@ impl Job {
             text: text.row.text.clone(),
         });
         Ok(())
+    }
+}
+
+/// The prompt as records of unfinished jobs contain it.
+fn recorded_prompt(prompt: &Prompt) -> String {
+    match prompt {
+        Prompt::None => "None".to_owned(),
+        Prompt::Instruction(text) => format!("Instruction({text:?})"),
+        Prompt::Verbatim(text) => format!("Prompt({text:?})"),
     }
 }
 

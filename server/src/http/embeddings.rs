@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use lexivec_runtime::Prefix;
+use lexivec_runtime::Prompt;
 use lexivec_runtime::metrics::Stage;
 
 use super::answer;
@@ -35,7 +35,7 @@ pub(super) async fn create(
     let format = asked.encoding_format;
     let job = Job {
         input: asked.input,
-        prefix,
+        prompt: prefix,
         dimensions: asked.dimensions,
         truncate: asked.truncate.into(),
         normalize: asked.normalize,
@@ -59,7 +59,7 @@ fn prefix(
     asked: &EmbeddingsRequest,
     model: &ServedModel,
     state: &AppState,
-) -> Result<Prefix, ApiError> {
+) -> Result<Prompt, ApiError> {
     let choice = Choice {
         instruction: asked.instruction.as_deref(),
         domain: asked.domain.as_deref(),
@@ -72,7 +72,7 @@ fn prefix(
                           (LangChain: check_embedding_ctx_length=False)";
             Err(ApiError::invalid("input", reason))
         }
-        (Input::Tokens(_), None) => Ok(Prefix::None),
+        (Input::Tokens(_), None) => Ok(Prompt::None),
         (Input::Tokens(_), Some(field)) => {
             let reason = format!(
                 "`{field}` goes before a text, and `input` is token ids: send text instead"

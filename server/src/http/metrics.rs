@@ -1,5 +1,7 @@
 //! The metrics of the HTTP server, and `GET /metrics`.
 
+mod renamed;
+
 use std::time::Duration;
 
 use actix_web::HttpResponse;
@@ -12,6 +14,7 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
+use renamed::with_former_names;
 
 use super::error::Code;
 use super::log::Counts;
@@ -153,7 +156,7 @@ pub(super) async fn show(state: Data<AppState>) -> HttpResponse {
     }
     let text = state.exporter.as_ref().map(|exporter| {
         exporter.process.collect();
-        exporter.prometheus.render()
+        with_former_names(exporter.prometheus.render())
     });
     HttpResponse::Ok()
         .insert_header((

@@ -12,7 +12,7 @@ use actix_web::rt::time::timeout;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use lexivec_runtime::metrics::Stage;
 use lexivec_runtime::{
-    self as runtime, Answer, Caller, Embedding, Encoding, Engine, Origin, Prefix, Reply, Request,
+    self as runtime, Caller, Completed, Embedding, Encoding, Engine, Origin, Prompt, Reply, Request,
 };
 use lexivec_runtime::{Error as RuntimeError, Truncate};
 use tokio::sync::oneshot;
@@ -41,7 +41,7 @@ const NUMBER: usize = 4 + 14;
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) input: Input,
-    pub(super) prefix: Prefix,
+    pub(super) prompt: Prompt,
     pub(super) dimensions: Option<usize>,
     pub(super) truncate: Truncate,
     pub(super) normalize: bool,
@@ -52,8 +52,8 @@ pub(super) struct Job {
 impl Job {
     /// Bytes of each prompt.
     fn lengths(&self) -> impl Iterator<Item = usize> {
-        let prefix = self.prefix.prompt("").len();
-        self.input.lengths().map(move |bytes| bytes + prefix)
+        let prompt = self.prompt.apply("").len();
+        self.input.lengths().map(move |bytes| bytes + prompt)
     }
 
     /// Bytes of all prompts.
@@ -177,7 +177,7 @@ fn charge(request: &HttpRequest, allowance: &Allowance, tokens: usize) -> Result
 ///
 /// # Errors
 /// That of the first text that has none.
-async fn collect(pending: Vec<oneshot::Receiver<Reply>>) -> Result<Vec<Answer>, ApiError> {
+async fn collect(pending: Vec<oneshot::Receiver<Reply>>) -> Result<Vec<Completed>, ApiError> {
     let several = pending.len() > 1;
     let mut answers = Vec::with_capacity(pending.len());
     for (index, reply) in pending.into_iter().enumerate() {
@@ -235,12 +235,12 @@ pub(super) fn canceled_when_dropped() -> (Arc<()>, Canceled) {
 }
 
 fn encode(engine: &Engine, job: &Job, canceled: &Canceled) -> Result<Vec<Encoding>, ApiError> {
-    engine.tokenizer().check_prefix(&job.prefix)?;
+    engine.tokenizer().check_prompt(&job.prompt)?;
     let encode = |index, input| {
         canceled.check()?;
         let request = Request {
             input,
-            prefix: job.prefix.clone(),
+            prompt: job.prompt.clone(),
             dimensions: job.dimensions,
             truncate: job.truncate,
             normalize: job.normalize,

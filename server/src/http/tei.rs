@@ -11,7 +11,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use lexivec_models::Precision;
 use lexivec_runtime::metrics::Stage;
-use lexivec_runtime::{Prefix, Truncate};
+use lexivec_runtime::{Prompt, Truncate};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
@@ -77,7 +77,7 @@ pub(super) async fn embed(
     let (Some(Format::Float) | None) = asked.encoding_format;
     let model = state.first_model()?;
     let prefix = match (&asked.inputs, &asked.prompt_name) {
-        (Input::Tokens(_), None) => Prefix::None,
+        (Input::Tokens(_), None) => Prompt::None,
         (Input::Tokens(_), Some(_)) => {
             let reason =
                 "a prompt goes before a text, and `inputs` is token ids: send text instead";
@@ -87,7 +87,7 @@ pub(super) async fn embed(
     };
     let job = Job {
         input: asked.inputs,
-        prefix,
+        prompt: prefix,
         dimensions: asked.dimensions.map(|Whole(width)| width as usize),
         truncate: match (asked.truncate, asked.truncation_direction) {
             (None | Some(false), _) => Truncate::Refuse,
@@ -125,7 +125,7 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>, ApiError> {
     serde_json::to_vec(value).map_err(|error| ApiError::Internal(error.to_string()))
 }
 
-fn prompt(state: &AppState, model: &ServedModel, name: Option<&str>) -> Result<Prefix, ApiError> {
+fn prompt(state: &AppState, model: &ServedModel, name: Option<&str>) -> Result<Prompt, ApiError> {
     let choice = Choice {
         prompt_name: name,
         ..Choice::default()
@@ -198,7 +198,7 @@ pub(super) async fn tokenize(
     let room = model.admit(texts.len(), caller)?;
     let prefix = prompt(&state, model, asked.prompt_name.as_deref())?;
     // A token has at least a byte.
-    let most = bytes + prefix.prompt("").len() * texts.len();
+    let most = bytes + prefix.apply("").len() * texts.len();
     share.add(most.saturating_mul(TOKEN))?;
     let special = asked.add_special_tokens.unwrap_or(true);
     let engine = model.engine.clone();
@@ -207,7 +207,7 @@ pub(super) async fn tokenize(
         let _room = room;
         let tokens = texts.iter().map(|text| {
             canceled.check()?;
-            let tokens = engine.tokenizer().tokens(&prefix.prompt(text), special)?;
+            let tokens = engine.tokenizer().tokens(&prefix.apply(text), special)?;
             let simple = tokens.into_iter().map(|token| SimpleToken {
                 id: token.id,
                 text: token.text,

@@ -6,21 +6,26 @@ use half::{bf16, f16};
 use ort::session::{Session, SessionOutputs};
 use ort::value::{PrimitiveTensorElementType, Tensor, TensorElementType};
 
+use crate::kv_cache::{FoundPrefixes, KvCache, NewPrefix};
 use crate::packed::tensor;
 use crate::plan::Plan;
 use crate::plan_inputs::Input;
-use crate::prefix::{Found, PrefixCache, Wanted};
 
 /// The KV cache of one session, for any float type.
-pub(crate) trait PrefixRows: Debug + Send {
+pub(crate) trait KvTensors: Debug + Send {
     /// Finds the cached prefixes of a batch.
-    fn find(&mut self, sequences: &[&[u32]]) -> Found;
+    fn find(&mut self, sequences: &[&[u32]]) -> FoundPrefixes;
 
     /// Selects the prefixes to store of a batch that is about to be computed.
-    fn wanted(&mut self, sequences: &[&[u32]], found: &Found, plan: &Plan) -> Vec<Wanted>;
+    fn select_new(
+        &mut self,
+        sequences: &[&[u32]],
+        found: &FoundPrefixes,
+        plan: &Plan,
+    ) -> Vec<NewPrefix>;
 
     /// The graph's inputs, `[P, width]` each.
-    fn inputs(&self, found: &Found) -> ort::Result<Vec<Input<'_>>>;
+    fn inputs(&self, found: &FoundPrefixes) -> ort::Result<Vec<Input<'_>>>;
 
     /// The graph's outputs, `[P + T, width]` each, in the order of the inputs: key and value of each layer in turn.
     fn outputs(&self) -> Vec<&str>;
@@ -29,16 +34,16 @@ pub(crate) trait PrefixRows: Debug + Send {
     fn width(&self) -> usize;
 
     /// Stores the keys and values of selected prefixes, from the graph's outputs.
-    fn keep(
+    fn store(
         &mut self,
-        found: &Found,
-        wanted: &[Wanted],
+        found: &FoundPrefixes,
+        new: &[NewPrefix],
         outputs: &SessionOutputs<'_>,
     ) -> ort::Result<()>;
 }
 
 /// Creates the KV cache of a session, with at most this many bytes; `None` if the graph has no inputs for it.
-pub(crate) fn of_session(session: &Session, bytes: usize) -> Option<Box<dyn PrefixRows>> {
+pub(crate) fn of_session(session: &Session, bytes: usize) -> Option<Box<dyn KvTensors>> {
     let inputs = session
         .inputs()
         .iter()
@@ -60,43 +65,48 @@ struct Typed<T> {
     names: Vec<String>,
     width: usize,
     /// The keys and values of a prefix's last token, those of all inputs one after another.
-    cache: PrefixCache<Box<[T]>>,
+    cache: KvCache<Box<[T]>>,
 }
 
 impl<T: PrimitiveTensorElementType + Debug + Copy + Send + 'static> Typed<T> {
-    fn boxed(names: Vec<String>, width: usize, bytes: usize) -> Box<dyn PrefixRows> {
-        let row = names.len() * width * size_of::<T>();
+    fn boxed(names: Vec<String>, width: usize, bytes: usize) -> Box<dyn KvTensors> {
+        let entry = names.len() * width * size_of::<T>();
         Box::new(Self {
             names,
             width,
-            cache: PrefixCache::new(bytes.checked_div(row).unwrap_or(0)),
+            cache: KvCache::new(bytes.checked_div(entry).unwrap_or(0)),
         })
     }
 }
 
-impl<T: PrimitiveTensorElementType + Debug + Copy + Send + 'static> PrefixRows for Typed<T> {
-    fn find(&mut self, sequences: &[&[u32]]) -> Found {
+impl<T: PrimitiveTensorElementType + Debug + Copy + Send + 'static> KvTensors for Typed<T> {
+    fn find(&mut self, sequences: &[&[u32]]) -> FoundPrefixes {
         self.cache.find(sequences)
     }
 
-    fn wanted(&mut self, sequences: &[&[u32]], found: &Found, plan: &Plan) -> Vec<Wanted> {
-        self.cache.wanted(sequences, found, plan)
+    fn select_new(
+        &mut self,
+        sequences: &[&[u32]],
+        found: &FoundPrefixes,
+        plan: &Plan,
+    ) -> Vec<NewPrefix> {
+        self.cache.select_new(sequences, found, plan)
     }
 
-    fn inputs(&self, found: &Found) -> ort::Result<Vec<Input<'_>>> {
-        let shape = [found.nodes.len(), self.width];
-        let rows: Vec<&[T]> = found
-            .nodes
+    fn inputs(&self, found: &FoundPrefixes) -> ort::Result<Vec<Input<'_>>> {
+        let shape = [found.prefixes.len(), self.width];
+        let values: Vec<&[T]> = found
+            .prefixes
             .iter()
-            .map(|node| &**self.cache.row(*node))
+            .map(|prefix| &**self.cache.values(*prefix))
             .collect();
         let input = |(number, name)| {
             let part = number * self.width..(number + 1) * self.width;
-            let mut values = Vec::with_capacity(rows.len() * self.width);
-            for row in &rows {
-                values.extend_from_slice(&row[part.clone()]);
+            let mut tensor = Vec::with_capacity(values.len() * self.width);
+            for entry in &values {
+                tensor.extend_from_slice(&entry[part.clone()]);
             }
-            Ok((name, Tensor::<T>::from_array((shape, values))?.into()))
+            Ok((name, Tensor::<T>::from_array((shape, tensor))?.into()))
         };
         let names = self.names.iter().map(String::as_str);
         names.enumerate().map(input).collect()
@@ -110,24 +120,24 @@ impl<T: PrimitiveTensorElementType + Debug + Copy + Send + 'static> PrefixRows f
         self.width
     }
 
-    fn keep(
+    fn store(
         &mut self,
-        found: &Found,
-        wanted: &[Wanted],
+        found: &FoundPrefixes,
+        new: &[NewPrefix],
         outputs: &SessionOutputs<'_>,
     ) -> ort::Result<()> {
         let width = self.width;
-        let rows: Vec<&[T]> = self
+        let values: Vec<&[T]> = self
             .outputs()
             .iter()
             .map(|name| Ok(outputs[*name].try_extract_tensor::<T>()?.1))
             .collect::<ort::Result<_>>()?;
-        self.cache.keep(found, wanted, |row| {
-            let mut kept = Vec::with_capacity(rows.len() * width);
-            for output in &rows {
-                kept.extend_from_slice(&output[row * width..(row + 1) * width]);
+        self.cache.store(found, new, |index| {
+            let mut entry = Vec::with_capacity(values.len() * width);
+            for output in &values {
+                entry.extend_from_slice(&output[index * width..(index + 1) * width]);
             }
-            kept.into()
+            entry.into()
         });
         Ok(())
     }

@@ -1,66 +1,66 @@
 //! A KV cache for prompt prefixes that texts share, so that they are not computed again in every batch.
 //!
-//! Thousands of queries begin with one instruction, and many terms begin alike. Cached prefixes form a trie. A batch
+//! Thousands of queries begin with one instruction, and many terms begin alike. CachedTokens prefixes form a trie. A batch
 //! reads those that its texts begin with. A computed prefix is stored when it is seen for the second time. The least
 //! recently used prefixes are evicted first. This module is pure.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 
-use crate::plan::{Cached, Plan};
+use crate::plan::{CachedTokens, Plan};
 
 /// The number of a cached prefix. Numbers are never reused.
-pub(crate) type Node = u64;
+pub(crate) type PrefixId = u64;
 
 /// The empty prefix.
-const ROOT: Node = 0;
+const ROOT: PrefixId = 0;
 
-/// Cached prefixes, each with the keys and values of its last token.
+/// CachedTokens prefixes, each with the keys and values of its last token.
 #[derive(Debug)]
-pub(crate) struct PrefixCache<R> {
-    children: HashMap<(Node, u32), Node>,
-    entries: HashMap<Node, Entry<R>>,
-    met: Met,
+pub(crate) struct KvCache<V> {
+    children: HashMap<(PrefixId, u32), PrefixId>,
+    entries: HashMap<PrefixId, Entry<V>>,
+    seen: SeenPrefixes,
     /// Maximum number of cached prefixes.
     capacity: usize,
     /// Number of batches so far.
     batch: u64,
-    newest: Node,
+    newest: PrefixId,
 }
 
 #[derive(Debug)]
-struct Entry<R> {
+struct Entry<V> {
     /// Its key in `children`.
-    key: (Node, u32),
+    key: (PrefixId, u32),
     /// The batch that read it last. A read includes all shorter prefixes, so none of those is older.
     used: u64,
-    row: R,
+    values: V,
 }
 
 /// The cached prefixes of a batch's texts.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
-    pub(crate) cached: Cached,
+pub(crate) struct FoundPrefixes {
+    pub(crate) cached: CachedTokens,
     /// `[P]` the prefix of each cached token.
-    pub(crate) nodes: Vec<Node>,
+    pub(crate) prefixes: Vec<PrefixId>,
 }
 
 /// A prefix to store. Indices are those of [`Plan::kv_index`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct NewPrefix {
     /// The index of the token before; `None` at the beginning of a text.
     parent: Option<usize>,
     token: u32,
-    row: usize,
+    index: usize,
 }
 
-impl<R> PrefixCache<R> {
+impl<V> KvCache<V> {
     /// A cache of at most this many prefixes; 0 disables it.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             children: HashMap::new(),
             entries: HashMap::new(),
-            met: Met::default(),
+            seen: SeenPrefixes::default(),
             capacity,
             batch: 0,
             newest: ROOT,
@@ -71,50 +71,50 @@ impl<R> PrefixCache<R> {
     ///
     /// # Panics
     /// If it was evicted since.
-    pub(crate) fn row(&self, node: Node) -> &R {
-        &self.entries[&node].row
+    pub(crate) fn values(&self, prefix: PrefixId) -> &V {
+        &self.entries[&prefix].values
     }
 
     /// Finds the longest cached prefix of each sequence. The last token is never part of it, because its state is
     /// needed.
-    pub(crate) fn find(&mut self, sequences: &[&[u32]]) -> Found {
+    pub(crate) fn find(&mut self, sequences: &[&[u32]]) -> FoundPrefixes {
         self.batch += 1;
-        let mut found = Found::default();
-        let mut rows = HashMap::new();
+        let mut found = FoundPrefixes::default();
+        let mut indices = HashMap::new();
         for sequence in sequences {
             let mut path = Vec::new();
-            let mut node = ROOT;
+            let mut prefix = ROOT;
             for token in inner(sequence) {
-                let Some(child) = self.children.get(&(node, *token)) else {
+                let Some(child) = self.children.get(&(prefix, *token)) else {
                     break;
                 };
-                node = *child;
-                path.push(*rows.entry(node).or_insert_with(|| {
-                    if let Some(entry) = self.entries.get_mut(&node) {
+                prefix = *child;
+                path.push(*indices.entry(prefix).or_insert_with(|| {
+                    if let Some(entry) = self.entries.get_mut(&prefix) {
                         entry.used = self.batch;
                     }
-                    found.nodes.push(node);
-                    found.nodes.len() - 1
+                    found.prefixes.push(prefix);
+                    found.prefixes.len() - 1
                 }));
             }
             found.cached.paths.push(path);
         }
-        found.cached.rows = found.nodes.len();
+        found.cached.count = found.prefixes.len();
         found
     }
 
     /// Selects the prefixes to store of a batch that is about to be computed: those that were seen before, in this
     /// batch or an earlier one. Selects none if the batch has more tokens than the capacity, because storing one keeps
     /// the outputs of all in memory.
-    pub(crate) fn wanted(
+    pub(crate) fn select_new(
         &mut self,
         sequences: &[&[u32]],
-        found: &Found,
+        found: &FoundPrefixes,
         plan: &Plan,
-    ) -> Vec<Wanted> {
-        let mut wanted = Vec::new();
-        if found.cached.rows + plan.rows() > self.capacity {
-            return wanted;
+    ) -> Vec<NewPrefix> {
+        let mut new = Vec::new();
+        if found.cached.count + plan.packed_tokens() > self.capacity {
+            return new;
         }
         let mut seen = HashSet::new();
         for (b, sequence) in sequences.iter().enumerate() {
@@ -123,35 +123,38 @@ impl<R> PrefixCache<R> {
             let mut digest = 0;
             let mut parent = None;
             for (position, token) in inner(sequence).iter().enumerate() {
-                let row = path[position] as usize;
-                digest = self.met.digest(digest, *token);
-                if position >= known && self.met.again(digest) && seen.insert(row) {
-                    wanted.push(Wanted {
+                let index = path[position] as usize;
+                digest = self.seen.digest(digest, *token);
+                if position >= known && self.seen.was_seen(digest) && seen.insert(index) {
+                    new.push(NewPrefix {
                         parent,
                         token: *token,
-                        row,
+                        index,
                     });
                 }
-                parent = Some(row);
+                parent = Some(index);
             }
         }
-        wanted
+        new
     }
 
     /// Stores what was computed for prefixes, as many as there is room for.
-    pub(crate) fn keep(
+    pub(crate) fn store(
         &mut self,
-        found: &Found,
-        wanted: &[Wanted],
-        mut row_of: impl FnMut(usize) -> R,
+        found: &FoundPrefixes,
+        new: &[NewPrefix],
+        mut values_of: impl FnMut(usize) -> V,
     ) {
-        self.make_room(wanted.len());
-        let mut nodes: HashMap<usize, Node> = found.nodes.iter().copied().enumerate().collect();
-        for prefix in wanted {
+        self.make_room(new.len());
+        let mut prefixes: HashMap<usize, PrefixId> =
+            found.prefixes.iter().copied().enumerate().collect();
+        for prefix in new {
             if self.entries.len() >= self.capacity {
                 break;
             }
-            let parent = prefix.parent.map_or(Some(&ROOT), |row| nodes.get(&row));
+            let parent = prefix
+                .parent
+                .map_or(Some(&ROOT), |index| prefixes.get(&index));
             let Some(parent) = parent.copied() else {
                 continue;
             };
@@ -161,10 +164,10 @@ impl<R> PrefixCache<R> {
             let entry = Entry {
                 key,
                 used: self.batch,
-                row: row_of(prefix.row),
+                values: values_of(prefix.index),
             };
             self.entries.insert(self.newest, entry);
-            nodes.insert(prefix.row, self.newest);
+            prefixes.insert(prefix.index, self.newest);
         }
     }
 
@@ -194,7 +197,7 @@ fn inner(sequence: &[u32]) -> &[u32] {
 
 /// Digests of recently seen prefixes. A collision is harmless: it stores a prefix sooner.
 #[derive(Debug, Default)]
-struct Met {
+struct SeenPrefixes {
     hasher: RandomState,
     recent: HashSet<u64>,
     before: HashSet<u64>,
@@ -203,14 +206,14 @@ struct Met {
 /// Digests in each of the two sets: some ten thousand texts, two megabytes.
 const RECENT: usize = 1 << 16;
 
-impl Met {
+impl SeenPrefixes {
     /// The digest of a prefix, from that of the prefix before.
     fn digest(&self, before: u64, token: u32) -> u64 {
         self.hasher.hash_one((before, token))
     }
 
     /// Whether the prefix was seen before. From now on it was.
-    fn again(&mut self, digest: u64) -> bool {
+    fn was_seen(&mut self, digest: u64) -> bool {
         if self.recent.contains(&digest) {
             return true;
         }
@@ -231,27 +234,27 @@ mod tests {
     /// Stands for the keys and values of a prefix: its tokens.
     type Tokens = Vec<u32>;
 
-    /// Plans a batch over what is kept, and keeps what it wants of it: the tokens that each row stands for tell whether
-    /// it is read by the right texts. Returns the rows computed.
-    fn run(cache: &mut PrefixCache<Tokens>, sequences: &[&[u32]]) -> usize {
+    /// Plans a batch with the cache, and stores the prefixes that it selects. The tokens that each index stands for tell
+    /// whether the right texts read it. Returns the number of packed tokens.
+    fn run(cache: &mut KvCache<Tokens>, sequences: &[&[u32]]) -> usize {
         let found = cache.find(sequences);
-        let plan = Plan::behind(&found.cached, sequences);
-        let mut rows: Vec<Option<Tokens>> = found
-            .nodes
+        let plan = Plan::with_cached(&found.cached, sequences);
+        let mut contents: Vec<Option<Tokens>> = found
+            .prefixes
             .iter()
-            .map(|node| Some(cache.row(*node).clone()))
+            .map(|prefix| Some(cache.values(*prefix).clone()))
             .collect();
-        rows.resize(found.nodes.len() + plan.rows(), None);
+        contents.resize(found.prefixes.len() + plan.packed_tokens(), None);
         for (b, sequence) in sequences.iter().enumerate() {
             for end in 1..=sequence.len() {
-                let row = usize::try_from(plan.kv_index[b * plan.length + end - 1]).unwrap();
+                let index = usize::try_from(plan.kv_index[b * plan.length + end - 1]).unwrap();
                 let expected = &sequence[..end];
-                let stands_for = rows[row].get_or_insert_with(|| expected.to_vec());
+                let stands_for = contents[index].get_or_insert_with(|| expected.to_vec());
                 assert_eq!(stands_for, expected);
             }
         }
-        let wanted = cache.wanted(sequences, &found, &plan);
-        cache.keep(&found, &wanted, |row| rows[row].clone().unwrap());
+        let new = cache.select_new(sequences, &found, &plan);
+        cache.store(&found, &new, |index| contents[index].clone().unwrap());
         assert!(cache.entries.len() <= cache.capacity);
         assert_eq!(cache.entries.len(), cache.children.len());
         let parents = cache.entries.values().map(|entry| entry.key.0);
@@ -260,12 +263,12 @@ mod tests {
                 .filter(|p| *p != ROOT)
                 .all(|p| cache.entries.contains_key(&p))
         );
-        plan.rows()
+        plan.packed_tokens()
     }
 
     #[test]
     fn a_prefix_is_kept_when_it_is_met_again() {
-        let mut cache = PrefixCache::new(10);
+        let mut cache = KvCache::new(10);
         assert_eq!(run(&mut cache, &[&[1, 2, 3, 9]]), 4);
         assert_eq!(run(&mut cache, &[&[1, 2, 4, 9]]), 4);
         // 1 and 2 are known; 5 and 9 are new.
@@ -277,7 +280,7 @@ mod tests {
 
     #[test]
     fn the_last_token_is_always_computed() {
-        let mut cache = PrefixCache::new(10);
+        let mut cache = KvCache::new(10);
         for _ in 0..3 {
             run(&mut cache, &[&[1, 2, 3]]);
         }
@@ -287,8 +290,8 @@ mod tests {
 
     #[test]
     fn what_was_not_read_for_longest_is_forgotten_first() {
-        let mut cache = PrefixCache::new(4);
-        let twice = |cache: &mut PrefixCache<Tokens>, a, b| {
+        let mut cache = KvCache::new(4);
+        let twice = |cache: &mut KvCache<Tokens>, a, b| {
             run(cache, &[&[a, b, 9], &[a, b, 9]]);
         };
         twice(&mut cache, 1, 2);
@@ -301,7 +304,7 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_without_room() {
-        let mut cache = PrefixCache::new(0);
+        let mut cache = KvCache::new(0);
         for _ in 0..3 {
             assert_eq!(run(&mut cache, &[&[1, 2, 9]]), 3);
         }
@@ -309,14 +312,14 @@ mod tests {
 
     #[test]
     fn what_was_met_long_ago_is_new_again() {
-        let mut met = Met::default();
-        assert!(!met.again(1));
-        assert!(met.again(1));
+        let mut seen = SeenPrefixes::default();
+        assert!(!seen.was_seen(1));
+        assert!(seen.was_seen(1));
         (2..).take(2 * RECENT).for_each(|digest| {
-            met.again(digest);
+            seen.was_seen(digest);
         });
-        assert!(!met.again(1));
-        assert!(met.recent.len() <= RECENT && met.before.len() <= RECENT);
+        assert!(!seen.was_seen(1));
+        assert!(seen.recent.len() <= RECENT && seen.before.len() <= RECENT);
     }
 
     proptest! {
@@ -326,7 +329,7 @@ mod tests {
                 prop::collection::vec(prop::collection::vec(0u32..3, 1..7), 1..6), 1..12),
             capacity in 0usize..20,
         ) {
-            let mut cache = PrefixCache::new(capacity);
+            let mut cache = KvCache::new(capacity);
             for batch in &batches {
                 let sequences: Vec<&[u32]> = batch.iter().map(Vec::as_slice).collect();
                 run(&mut cache, &sequences);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::cache::State;
+use crate::cache::PooledState;
 use crate::error::Result;
 use crate::sync::{Mutex, MutexGuard};
 
@@ -18,16 +18,16 @@ pub enum Origin {
     /// This request had it computed.
     Computed,
     /// An identical text of another request was in flight.
-    Joined,
+    Coalesced,
     /// The response cache had it.
     Cached,
 }
 
 /// A state, and how it was obtained.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct Completed {
     /// The pooled hidden state.
-    pub state: State,
+    pub state: PooledState,
     /// Where the state came from.
     pub origin: Origin,
     /// How long the text waited for a session.
@@ -37,29 +37,29 @@ pub struct Answer {
 }
 
 /// The reply that every waiter receives.
-pub type Reply = Result<Answer>;
+pub type Reply = Result<Completed>;
 
 /// A text in flight. Everyone who waits for it gets the same reply.
 #[derive(Debug)]
-pub struct Flight {
+pub struct InFlight {
     /// The waiters; `None` once the text is complete or abandoned.
     waiting: Mutex<Option<Vec<oneshot::Sender<Reply>>>>,
 }
 
-impl Flight {
+impl InFlight {
     /// Creates a text in flight and its first receiver.
     #[must_use]
     pub fn new() -> (Arc<Self>, oneshot::Receiver<Reply>) {
         let (sender, receiver) = oneshot::channel();
-        let flight = Self {
+        let in_flight = Self {
             waiting: Mutex::new(Some(vec![sender])),
         };
-        (Arc::new(flight), receiver)
+        (Arc::new(in_flight), receiver)
     }
 
     /// Adds a waiter. Returns `None` if the text is complete or abandoned.
     #[must_use]
-    pub fn join(&self) -> Option<oneshot::Receiver<Reply>> {
+    pub fn coalesce(&self) -> Option<oneshot::Receiver<Reply>> {
         let mut waiting = self.lock();
         let (sender, receiver) = oneshot::channel();
         waiting.as_mut()?.push(sender);
@@ -68,7 +68,7 @@ impl Flight {
 
     /// Abandons the text if no waiter is left. Returns whether the text is abandoned or complete.
     #[must_use]
-    pub fn is_given_up(&self) -> bool {
+    pub fn is_abandoned(&self) -> bool {
         let mut waiting = self.lock();
         if let Some(senders) = &mut *waiting {
             // Waiters that left are removed, so that a text that is requested again and again keeps no list of them.
@@ -81,7 +81,7 @@ impl Flight {
     }
 
     /// Sends the reply to every waiter. All but the first are told that their text was coalesced.
-    pub fn land(&self, reply: &Reply) {
+    pub fn complete(&self, reply: &Reply) {
         let senders = self.lock().take().unwrap_or_default();
         for (place, sender) in senders.into_iter().enumerate() {
             let mut reply = reply.clone();
@@ -89,7 +89,7 @@ impl Flight {
                 && place > 0
                 && answer.origin == Origin::Computed
             {
-                answer.origin = Origin::Joined;
+                answer.origin = Origin::Coalesced;
             }
             // A waiter that left meanwhile needs no reply.
             let _ = sender.send(reply);
@@ -108,7 +108,7 @@ mod tests {
     use crate::error::Error;
 
     fn answer() -> Reply {
-        Ok(Answer {
+        Ok(Completed {
             state: vec![1.0].into(),
             origin: Origin::Computed,
             queued: Duration::ZERO,
@@ -118,29 +118,29 @@ mod tests {
 
     #[test]
     fn all_who_wait_are_answered_once_and_know_whether_they_joined() {
-        let (flight, first) = Flight::new();
-        let second = flight.join().unwrap();
-        flight.land(&answer());
+        let (in_flight, first) = InFlight::new();
+        let second = in_flight.coalesce().unwrap();
+        in_flight.complete(&answer());
         assert_eq!(
             first.blocking_recv().unwrap().unwrap().origin,
             Origin::Computed
         );
         assert_eq!(
             second.blocking_recv().unwrap().unwrap().origin,
-            Origin::Joined
+            Origin::Coalesced
         );
-        assert!(flight.join().is_none());
-        flight.land(&Err(Error::ShuttingDown));
+        assert!(in_flight.coalesce().is_none());
+        in_flight.complete(&Err(Error::ShuttingDown));
     }
 
     #[test]
     fn it_is_given_up_when_the_last_has_gone() {
-        let (flight, first) = Flight::new();
-        let second = flight.join().unwrap();
+        let (in_flight, first) = InFlight::new();
+        let second = in_flight.coalesce().unwrap();
         drop(first);
-        assert!(!flight.is_given_up());
+        assert!(!in_flight.is_abandoned());
         drop(second);
-        assert!(flight.is_given_up());
-        assert!(flight.join().is_none());
+        assert!(in_flight.is_abandoned());
+        assert!(in_flight.coalesce().is_none());
     }
 }

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
 
 /// Maximum number of cached prompts.
-const REMEMBERED: usize = 16;
+const MAX_PROMPTS: usize = 16;
 /// Maximum bytes of a cached prompt.
-const LONGEST: usize = 4096;
+const MAX_BYTES: usize = 4096;
 /// Possible beginnings of a text: one of each kind of character that regular expressions of tokenizers distinguish.
 const BEGINNINGS: [&str; 16] = [
     "a", "A", "1", " ", "  a", " a", "\n", "\n\n", "\r\n", "\t", ".", ":", "'s", "\u{301}", "中",
@@ -21,15 +21,15 @@ const BEGINNINGS: [&str; 16] = [
 
 /// The tokens of recent prompts.
 #[derive(Debug)]
-pub(super) struct Prefixes {
+pub(super) struct PromptCache {
     /// Whether the tokenizer allows caching.
     is_possible: bool,
-    recent: Mutex<VecDeque<Arc<Known>>>,
+    recent: Mutex<VecDeque<Arc<CachedPrompt>>>,
 }
 
 #[derive(Debug)]
-struct Known {
-    prefix: String,
+struct CachedPrompt {
+    prompt: String,
     /// Computed when the prompt comes for the second time.
     head: Option<Option<Arc<Head>>>,
 }
@@ -43,7 +43,7 @@ pub(super) struct Head {
     pub(super) bytes: usize,
 }
 
-impl Prefixes {
+impl PromptCache {
     pub(super) fn of(tokenizer: &Tokenizer) -> Self {
         Self {
             is_possible: splits_into_words(tokenizer),
@@ -51,17 +51,17 @@ impl Prefixes {
         }
     }
 
-    /// The cached beginning of `prefix`; `None` if there is none, or the prompt comes for the first time.
-    pub(super) fn head(&self, tokenizer: &Tokenizer, prefix: &str) -> Option<Arc<Head>> {
-        if !self.is_possible || prefix.is_empty() || prefix.len() > LONGEST {
+    /// The cached beginning of `prompt`; `None` if there is none, or the prompt comes for the first time.
+    pub(super) fn head(&self, tokenizer: &Tokenizer, prompt: &str) -> Option<Arc<Head>> {
+        if !self.is_possible || prompt.is_empty() || prompt.len() > MAX_BYTES {
             return None;
         }
         let known = {
             let mut recent = self.lock();
-            let known = recent.iter().position(|known| known.prefix == prefix);
+            let known = recent.iter().position(|known| known.prompt == prompt);
             let known = known.and_then(|place| recent.remove(place));
             let Some(known) = known else {
-                remember(&mut recent, prefix, None);
+                insert(&mut recent, prompt, None);
                 return None;
             };
             recent.push_front(Arc::clone(&known));
@@ -70,23 +70,23 @@ impl Prefixes {
         if let Some(head) = &known.head {
             return head.clone();
         }
-        let head = find(tokenizer, prefix).map(Arc::new);
+        let head = find(tokenizer, prompt).map(Arc::new);
         let mut recent = self.lock();
-        recent.retain(|known| known.prefix != prefix);
-        remember(&mut recent, prefix, Some(head.clone()));
+        recent.retain(|known| known.prompt != prompt);
+        insert(&mut recent, prompt, Some(head.clone()));
         head
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<Known>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<CachedPrompt>>> {
         // Nothing under the lock leaves the list half-changed.
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn remember(recent: &mut VecDeque<Arc<Known>>, prefix: &str, head: Option<Option<Arc<Head>>>) {
-    let prefix = prefix.to_owned();
-    recent.push_front(Arc::new(Known { prefix, head }));
-    recent.truncate(REMEMBERED);
+fn insert(recent: &mut VecDeque<Arc<CachedPrompt>>, prompt: &str, head: Option<Option<Arc<Head>>>) {
+    let prompt = prompt.to_owned();
+    recent.push_front(Arc::new(CachedPrompt { prompt, head }));
+    recent.truncate(MAX_PROMPTS);
 }
 
 /// Whether words are split off from left to right, and tokenised each by itself.
@@ -108,26 +108,26 @@ fn splits_into_words(tokenizer: &Tokenizer) -> bool {
 }
 
 /// Finds the tokens and words that a prompt begins with, whatever comes after it.
-fn find(tokenizer: &Tokenizer, prefix: &str) -> Option<Head> {
+fn find(tokenizer: &Tokenizer, prompt: &str) -> Option<Head> {
     let added = tokenizer.get_added_tokens_decoder();
     let mut added = added.values().map(|token| token.content.as_str());
     // A special token is not a word, and the text may complete it.
-    if added.any(|token| prefix.contains(token) || overlap(prefix, token)) {
+    if added.any(|token| prompt.contains(token) || overlap(prompt, token)) {
         return None;
     }
-    let alone = encode(tokenizer, prefix)?;
+    let alone = encode(tokenizer, prompt)?;
     let mut common = alone.len();
     for beginning in BEGINNINGS {
-        let longer = encode(tokenizer, &format!("{prefix}{beginning}"))?;
+        let longer = encode(tokenizer, &format!("{prompt}{beginning}"))?;
         let same = alone.iter().zip(&longer);
         common = common.min(same.take_while(|(a, b)| a == b).count());
     }
     // The last common word ends where another word always begins.
     let end = alone.get(common)?.bytes.start;
     let before = &alone[..common];
-    let is_boundary = prefix.is_char_boundary(end) && before.last()?.word != alone[common].word;
+    let is_boundary = prompt.is_char_boundary(end) && before.last()?.word != alone[common].word;
     // What comes after blanks decides how they are split, however far away it is.
-    let goes_on = prefix[end..].chars().any(|c| !c.is_whitespace());
+    let goes_on = prompt[end..].chars().any(|c| !c.is_whitespace());
     (is_boundary && goes_on).then(|| Head {
         ids: before.iter().map(|token| token.id).collect(),
         bytes: end,
@@ -173,19 +173,19 @@ mod tests {
     });
 
     /// The tokens of the whole, and those of its two parts.
-    fn both(prefix: &str, text: &str) -> Option<(Vec<u32>, Vec<u32>)> {
+    fn both(prompt: &str, text: &str) -> Option<(Vec<u32>, Vec<u32>)> {
         let ids = |text: &str| NANO.encode_fast(text, false).unwrap().get_ids().to_vec();
-        let whole = format!("{prefix}{text}");
-        let head = find(&NANO, prefix)?;
+        let whole = format!("{prompt}{text}");
+        let head = find(&NANO, prompt)?;
         let rest = ids(&whole[head.bytes..]);
         Some((ids(&whole), [head.ids, rest].concat()))
     }
 
     #[test]
     fn an_instruction_is_known_but_for_its_last_word() {
-        let prefix = lexivec_models::with_instruction("Retrieve similar medical terms", "");
-        let head = find(&NANO, &prefix).unwrap();
-        assert!(prefix[head.bytes..].len() <= "Query:".len(), "{head:?}");
+        let prompt = lexivec_models::with_instruction("Retrieve similar medical terms", "");
+        let head = find(&NANO, &prompt).unwrap();
+        assert!(prompt[head.bytes..].len() <= "Query:".len(), "{head:?}");
         for text in [
             "heart",
             " heart",
@@ -195,7 +195,7 @@ mod tests {
             "<|endoftext|>",
             "e\u{301}",
         ] {
-            let (whole, parts) = both(&prefix, text).unwrap();
+            let (whole, parts) = both(&prompt, text).unwrap();
             assert_eq!(whole, parts, "{text:?}");
         }
     }
@@ -209,17 +209,17 @@ mod tests {
 
     #[test]
     fn a_prefix_is_known_from_its_second_time_on_until_others_came() {
-        let prefixes = Prefixes::of(&NANO);
-        let head = |prefix: &str| prefixes.head(&NANO, prefix);
+        let cache = PromptCache::of(&NANO);
+        let head = |prompt: &str| cache.head(&NANO, prompt);
         assert_eq!(head("one two three:"), None);
         assert!(head("one two three:").is_some());
         assert!(head("one two three:").is_some());
-        for i in 0..REMEMBERED {
+        for i in 0..MAX_PROMPTS {
             assert_eq!(head(&format!("{i} two three:")), None);
         }
         assert_eq!(head("one two three:"), None);
-        assert_eq!(head(&"a ".repeat(LONGEST)), None);
-        assert!(prefixes.lock().len() <= REMEMBERED);
+        assert_eq!(head(&"a ".repeat(MAX_BYTES)), None);
+        assert!(cache.lock().len() <= MAX_PROMPTS);
     }
 
     const PARTS: &str = "([ \t\r\n]{1,3}|[a-zA-Z]{1,4}|[0-9.,:;!'()<|-]{1,3}|é|e\u{301}|ñ|\u{301}|\u{327}|각|\u{1100}\u{1161}|\
@@ -228,8 +228,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
         #[test]
-        fn parts_have_the_tokens_of_the_whole(prefix in PARTS, text in PARTS) {
-            if let Some((whole, parts)) = both(&prefix, &text) {
+        fn parts_have_the_tokens_of_the_whole(prompt in PARTS, text in PARTS) {
+            if let Some((whole, parts)) = both(&prompt, &text) {
                 prop_assert_eq!(whole, parts);
             }
         }

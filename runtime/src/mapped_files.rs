@@ -1,7 +1,7 @@
 //! Survives files that are truncated while they are mapped into memory, and disks that fail.
 //!
 //! A read beyond the new end of a mapped file ends a process by SIGBUS, and so does a page that the system cannot read.
-//! Here such a read returns zeros and is counted. Code that reads mapped files compares [`count`] before and after: a
+//! Here such a read returns zeros and is counted. Code that reads mapped files compares [`zeroed_pages`] before and after: a
 //! batch that read zeros gives no vectors and costs its session, and a conversion fails.
 #![allow(unsafe_code)] // A signal handler.
 
@@ -9,19 +9,19 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Pages that zeros replaced.
-static PAGES: AtomicU64 = AtomicU64::new(0);
+static ZEROED_PAGES: AtomicU64 = AtomicU64::new(0);
 /// Bytes of a page.
 static PAGE: AtomicUsize = AtomicUsize::new(4096);
 
 /// Number of pages that were read beyond the end of a mapped file since the process began. They contain zeros instead
 /// of the file's bytes.
 #[must_use]
-pub fn count() -> u64 {
-    PAGES.load(Ordering::SeqCst)
+pub fn zeroed_pages() -> u64 {
+    ZEROED_PAGES.load(Ordering::SeqCst)
 }
 
 /// Installs the handler, which lets the process survive; later calls do nothing.
-pub fn survive() {
+pub fn survive_truncation() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         // SAFETY: sysconf reads a constant of the system.
@@ -38,7 +38,7 @@ pub fn survive() {
             libc::sigaction(libc::SIGBUS, &raw const action, std::ptr::null_mut())
         };
         if installed != 0 {
-            tracing::warn!("the process ends if a file of a model is truncated while it is read");
+            tracing::warn!("no SIGBUS handler: the process ends if a model's file is truncated while it is read");
         }
     });
 }
@@ -64,7 +64,7 @@ extern "C" fn on_bus_error(
                 0,
             );
             if zeros != libc::MAP_FAILED {
-                PAGES.fetch_add(1, Ordering::SeqCst);
+                ZEROED_PAGES.fetch_add(1, Ordering::SeqCst);
                 return;
             }
         }
@@ -82,8 +82,8 @@ mod tests {
     /// Maps a file of three pages, and truncates it to one.
     #[test]
     fn what_was_truncated_reads_as_zeros_and_is_counted() {
-        survive();
-        survive();
+        survive_truncation();
+        survive_truncation();
         let page = PAGE.load(Ordering::SeqCst);
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("mapped");
@@ -110,10 +110,10 @@ mod tests {
             unsafe { byte.read_volatile() }
         };
         assert_eq!(read(2 * page), 7);
-        let before = count();
+        let before = zeroed_pages();
         file.set_len(page as u64).unwrap();
         assert_eq!((read(2 * page), read(2 * page + 1), read(page)), (0, 0, 0));
         assert_eq!(read(0), 7);
-        assert_eq!(count(), before + 2);
+        assert_eq!(zeroed_pages(), before + 2);
     }
 }

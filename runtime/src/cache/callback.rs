@@ -2,19 +2,19 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::State;
+use super::PooledState;
 
 /// The callback of a lookup. It receives one entry per key.
-pub type Then = Box<dyn FnOnce(Vec<Option<State>>) + Send>;
+pub type Callback = Box<dyn FnOnce(Vec<Option<PooledState>>) + Send>;
 
 /// Calls the callback exactly once: with the states that were found or, when dropped, with none.
-pub(super) struct Answer {
-    then: Option<Then>,
+pub(super) struct LookupCallback {
+    then: Option<Callback>,
     keys: usize,
 }
 
-impl Answer {
-    pub(super) fn new(keys: usize, then: Then) -> Self {
+impl LookupCallback {
+    pub(super) fn new(keys: usize, then: Callback) -> Self {
         Self {
             then: Some(then),
             keys,
@@ -22,22 +22,22 @@ impl Answer {
     }
 
     /// Calls the callback. Keys beyond `found` are misses.
-    pub(super) fn give(mut self, found: Vec<Option<State>>) {
+    pub(super) fn run(mut self, found: Vec<Option<PooledState>>) {
         self.call(found);
     }
 
-    fn call(&mut self, mut found: Vec<Option<State>>) {
+    fn call(&mut self, mut found: Vec<Option<PooledState>>) {
         let Some(then) = self.then.take() else { return };
         found.resize(self.keys, None);
         // The callback may run while a thread unwinds, or on the thread that serves all lookups, so its panic must not
         // spread.
         if catch_unwind(AssertUnwindSafe(|| then(found))).is_err() {
-            tracing::error!("what was to follow a cache lookup panicked");
+            tracing::error!("the cache lookup's callback panicked");
         }
     }
 }
 
-impl Drop for Answer {
+impl Drop for LookupCallback {
     fn drop(&mut self) {
         self.call(Vec::new());
     }
@@ -49,17 +49,17 @@ mod tests {
 
     use super::*;
 
-    fn answer(keys: usize) -> (Answer, mpsc::Receiver<Vec<Option<State>>>) {
+    fn callback(keys: usize) -> (LookupCallback, mpsc::Receiver<Vec<Option<PooledState>>>) {
         let (sender, receiver) = mpsc::channel();
         let then = Box::new(move |found| sender.send(found).unwrap());
-        (Answer::new(keys, then), receiver)
+        (LookupCallback::new(keys, then), receiver)
     }
 
     #[test]
     fn what_was_found_is_given_once_and_the_rest_is_a_miss() {
-        let (answer, calls) = answer(3);
-        let state: State = [1.0].into();
-        answer.give(vec![Some(state.clone())]);
+        let (callback, calls) = callback(3);
+        let state: PooledState = [1.0].into();
+        callback.run(vec![Some(state.clone())]);
         assert_eq!(
             calls.iter().collect::<Vec<_>>(),
             [vec![Some(state), None, None]]
@@ -68,16 +68,16 @@ mod tests {
 
     #[test]
     fn a_dropped_answer_finds_nothing() {
-        let (answer, calls) = answer(2);
-        drop(answer);
+        let (callback, calls) = callback(2);
+        drop(callback);
         assert_eq!(calls.iter().collect::<Vec<_>>(), [vec![None, None]]);
     }
 
     #[test]
     fn a_panicking_thread_answers() {
-        let (answer, calls) = answer(1);
+        let (callback, calls) = callback(1);
         let thread = std::thread::spawn(move || {
-            let _answer = answer;
+            let _callback = callback;
             panic!("asked to");
         });
         assert!(thread.join().is_err());
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_panic_of_what_follows_does_not_spread() {
-        Answer::new(1, Box::new(|_| panic!("asked to"))).give(Vec::new());
-        drop(Answer::new(1, Box::new(|_| panic!("asked to"))));
+        LookupCallback::new(1, Box::new(|_| panic!("asked to"))).run(Vec::new());
+        drop(LookupCallback::new(1, Box::new(|_| panic!("asked to"))));
     }
 }

@@ -8,7 +8,7 @@ use crate::metrics::{CACHE_BREAKER_OPEN, CACHE_ERRORS, CACHE_LOOKUPS};
 
 /// The kinds of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FailureKind {
     Timeout,
     Connection,
     Server,
@@ -17,7 +17,7 @@ pub(super) enum Kind {
     Unavailable,
 }
 
-impl Kind {
+impl FailureKind {
     const ALL: [(Self, &'static str); 6] = [
         (Self::Timeout, "timeout"),
         (Self::Connection, "connection"),
@@ -31,15 +31,15 @@ impl Kind {
 /// The metrics that callers and the background thread share. The handles belong to the recorder that is installed when
 /// this is created.
 #[derive(Debug)]
-pub(super) struct Meters {
+pub(super) struct RedisMetrics {
     open: AtomicBool,
     breaker: Gauge,
-    errors: [Counter; Kind::ALL.len()],
+    errors: [Counter; FailureKind::ALL.len()],
     hits: Counter,
     misses: Counter,
 }
 
-impl Meters {
+impl RedisMetrics {
     pub(super) fn new() -> Self {
         let breaker = gauge!(CACHE_BREAKER_OPEN);
         // Caches of several models share the gauge, so each adds its own part.
@@ -47,7 +47,7 @@ impl Meters {
         Self {
             open: AtomicBool::new(true),
             breaker,
-            errors: Kind::ALL.map(|(_, name)| counter!(CACHE_ERRORS, "kind" => name)),
+            errors: FailureKind::ALL.map(|(_, name)| counter!(CACHE_ERRORS, "kind" => name)),
             hits: counter!(CACHE_LOOKUPS, "tier" => "redis", "outcome" => "hit"),
             misses: counter!(CACHE_LOOKUPS, "tier" => "redis", "outcome" => "miss"),
         }
@@ -65,7 +65,7 @@ impl Meters {
         self.open.load(Ordering::Relaxed)
     }
 
-    pub(super) fn error(&self, kind: Kind) {
+    pub(super) fn error(&self, kind: FailureKind) {
         self.errors[kind as usize].increment(1);
     }
 
@@ -78,7 +78,7 @@ impl Meters {
     }
 }
 
-impl Drop for Meters {
+impl Drop for RedisMetrics {
     fn drop(&mut self) {
         self.set_open(false);
     }

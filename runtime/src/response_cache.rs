@@ -11,15 +11,14 @@ use std::time::{Duration, Instant};
 use metrics::{Counter, counter};
 use tokio::sync::oneshot;
 
-use crate::cache::{Key, MemoryCache, RedisCache, RedisSettings, State};
+use crate::cache::{Key, MemoryCache, PooledState, RedisCache, RedisSettings};
 use crate::error::Result;
 use crate::execution_provider::Provider;
 use crate::fairness::Caller;
-use crate::flight::{Answer, Flight, Origin, Reply};
-use crate::metrics::CACHE_JOINED;
+use crate::in_flight::{Completed, InFlight, Origin, Reply};
+use crate::metrics::CACHE_COALESCED;
 use crate::model::ModelInfo;
 use crate::queue::Entry;
-use crate::worker::Shared;
 
 /// The tiers of an engine's response cache.
 #[derive(Debug, Clone, Default)]
@@ -32,18 +31,18 @@ pub struct CacheSettings {
 
 /// The response cache of one engine.
 #[derive(Debug)]
-pub(crate) struct Results {
+pub(crate) struct ResponseCache {
     model_digest: String,
     memory: Option<MemoryCache>,
     redis: Option<RedisCache>,
-    flights: Mutex<HashMap<Key, Weak<Flight>>>,
-    joined: Counter,
+    running: Mutex<HashMap<Key, Weak<InFlight>>>,
+    coalesced: Counter,
 }
 
 /// From this many entries on, texts that are complete are removed from the map.
-const CROWDED: usize = 16_384;
+const PRUNE_FROM: usize = 16_384;
 
-impl Results {
+impl ResponseCache {
     /// # Errors
     /// The Redis address cannot be read. A Redis that is down is no error.
     pub(crate) fn new(
@@ -61,14 +60,14 @@ impl Results {
                 .clone()
                 .map(|redis| RedisCache::start(&RedisSettings { width, ..redis }))
                 .transpose()?,
-            flights: Mutex::default(),
-            joined: counter!(CACHE_JOINED),
+            running: Mutex::default(),
+            coalesced: counter!(CACHE_COALESCED),
         })
     }
 
     /// Returns a receiver for each text. Texts that are neither in memory nor in flight become entries to look up or
     /// compute.
-    pub(crate) fn board(
+    pub(crate) fn resolve(
         &self,
         sequences: Vec<Vec<u32>>,
         scope: Option<&str>,
@@ -79,94 +78,102 @@ impl Results {
             None => Cow::Borrowed(&self.model_digest),
             Some(scope) => Cow::Owned(format!("{} {scope}", self.model_digest)),
         };
-        let mut fresh = Vec::new();
+        let mut missing = Vec::new();
         let mut receivers = Vec::with_capacity(sequences.len());
         for ids in sequences {
             let key = Key::new(&of, &ids);
-            let known = self.memory.as_ref().and_then(|memory| memory.get(&key));
-            receivers.push(match known {
+            let cached = self.memory.as_ref().and_then(|memory| memory.get(&key));
+            receivers.push(match cached {
                 Some(state) => answered(state),
-                None => self.fly(key, |flight| {
-                    fresh.push(Entry {
+                None => self.coalesce_or_start(key, |in_flight| {
+                    missing.push(Entry {
                         ids,
                         key: Some(key),
-                        flight,
+                        in_flight,
                         since,
                         caller,
                     });
                 }),
             });
         }
-        (fresh, receivers)
+        (missing, receivers)
     }
 
-    /// Coalesces with the text in flight under `key`, or creates one and hands it to `begun`.
-    fn fly(&self, key: Key, begun: impl FnOnce(Arc<Flight>)) -> oneshot::Receiver<Reply> {
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        let under_way = flights.get(&key).and_then(Weak::upgrade);
-        if let Some(receiver) = under_way.and_then(|flight| flight.join()) {
-            self.joined.increment(1);
+    /// Coalesces with the text in flight under `key`, or creates one and hands it to `started`.
+    fn coalesce_or_start(
+        &self,
+        key: Key,
+        started: impl FnOnce(Arc<InFlight>),
+    ) -> oneshot::Receiver<Reply> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let identical = running.get(&key).and_then(Weak::upgrade);
+        if let Some(receiver) = identical.and_then(|in_flight| in_flight.coalesce()) {
+            self.coalesced.increment(1);
             return receiver;
         }
-        if flights.len() >= CROWDED {
-            flights.retain(|_, flight| flight.strong_count() > 0);
+        if running.len() >= PRUNE_FROM {
+            running.retain(|_, in_flight| in_flight.strong_count() > 0);
         }
-        let (flight, receiver) = Flight::new();
-        flights.insert(key, Arc::downgrade(&flight));
-        begun(flight);
+        let (in_flight, receiver) = InFlight::new();
+        running.insert(key, Arc::downgrade(&in_flight));
+        started(in_flight);
         receiver
     }
 
-    /// Looks `fresh` texts up in Redis and queues the misses. Returns at once.
+    /// Looks `missing` texts up in Redis and hands those that it does not have to `queue`. Returns at once.
     ///
     /// # Errors
-    /// The queue rejects the texts, and there is no Redis to ask.
-    pub(crate) fn look_up(self: &Arc<Self>, fresh: Vec<Entry>, shared: &Arc<Shared>) -> Result<()> {
-        let Some(redis) = self.redis.as_ref().filter(|_| !fresh.is_empty()) else {
-            return shared.push(fresh);
+    /// That of `queue`, if there is no Redis to ask. Otherwise `queue` itself has to complete the texts that it rejects.
+    pub(crate) fn look_up(
+        self: &Arc<Self>,
+        missing: Vec<Entry>,
+        queue: impl FnOnce(Vec<Entry>) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let Some(redis) = self.redis.as_ref().filter(|_| !missing.is_empty()) else {
+            return queue(missing);
         };
-        let keys = fresh.iter().filter_map(|entry| entry.key).collect();
-        let (results, shared) = (Arc::clone(self), Arc::clone(shared));
-        let then = move |found: Vec<Option<State>>| {
+        let keys = missing.iter().filter_map(|entry| entry.key).collect();
+        let cache = Arc::clone(self);
+        let then = move |found: Vec<Option<PooledState>>| {
             let mut unknown = Vec::new();
-            for (entry, found) in fresh.into_iter().zip(found) {
+            for (entry, found) in missing.into_iter().zip(found) {
                 match (found, entry.key) {
-                    (Some(state), Some(key)) => results.landed_from_redis(key, &state, &entry),
+                    (Some(state), Some(key)) => cache.complete_from_redis(key, &state, &entry),
                     _ => unknown.push(entry),
                 }
             }
-            // The push itself tells those who wait of an error.
-            let _ = shared.push(unknown);
+            // Those who wait get the error from `queue`.
+            let _ = queue(unknown);
         };
         redis.get(keys, Box::new(then));
         Ok(())
     }
 
-    fn landed_from_redis(&self, key: Key, state: &State, entry: &Entry) {
+    fn complete_from_redis(&self, key: Key, state: &PooledState, entry: &Entry) {
         if let Some(memory) = &self.memory {
             memory.insert(key, Arc::clone(state));
         }
-        self.forget([key]);
-        entry.flight.land(&Ok(cached(Arc::clone(state))));
+        self.remove_in_flight([key]);
+        entry.in_flight.complete(&Ok(from_cache(Arc::clone(state))));
     }
 
     /// Stores computed states. Call it before the texts complete, so that no request computes them again in between.
-    pub(crate) fn keep(&self, computed: Vec<(Key, State)>) {
+    pub(crate) fn store(&self, computed: Vec<(Key, PooledState)>) {
         if let Some(memory) = &self.memory {
             for (key, state) in &computed {
                 memory.insert(*key, Arc::clone(state));
             }
         }
-        self.forget(computed.iter().map(|(key, _)| *key));
+        self.remove_in_flight(computed.iter().map(|(key, _)| *key));
         if let Some(redis) = &self.redis {
             redis.put(computed);
         }
     }
 
-    fn forget(&self, keys: impl IntoIterator<Item = Key>) {
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+    fn remove_in_flight(&self, keys: impl IntoIterator<Item = Key>) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         for key in keys {
-            flights.remove(&key);
+            running.remove(&key);
         }
     }
 
@@ -178,8 +185,8 @@ impl Results {
     }
 }
 
-fn cached(state: State) -> Answer {
-    Answer {
+fn from_cache(state: PooledState) -> Completed {
+    Completed {
         state,
         origin: Origin::Cached,
         queued: Duration::ZERO,
@@ -188,8 +195,8 @@ fn cached(state: State) -> Answer {
 }
 
 /// A receiver that has its reply already.
-fn answered(state: State) -> oneshot::Receiver<Reply> {
+fn answered(state: PooledState) -> oneshot::Receiver<Reply> {
     let (sender, receiver) = oneshot::channel();
-    let _ = sender.send(Ok(cached(state)));
+    let _ = sender.send(Ok(from_cache(state)));
     receiver
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::admission::Refusal;
+use crate::scheduling::admission::Refusal;
 
 /// An error of this crate. It is `Clone` because one failed batch is the result of many texts.
 #[derive(Debug, Clone, thiserror::Error)]

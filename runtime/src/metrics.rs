@@ -10,7 +10,7 @@ use metrics::{Counter, Gauge, Histogram, Unit};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use crate::error::{Error, Result};
-use crate::gpu_memory::DeviceMemory;
+use crate::memory::gpu_memory::DeviceMemory;
 use crate::network::PooledStates;
 
 const STAGE: &str = "lexivec_stage_duration_seconds";

@@ -9,7 +9,7 @@ use lexivec_models::{
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Result;
-use crate::model_files::ModelFiles;
+use crate::integrity::model_files::ModelFiles;
 
 /// A served model's properties.
 #[derive(Debug, Clone)]

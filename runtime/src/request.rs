@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::in_flight::Origin;
+use crate::scheduling::in_flight::Origin;
 
 /// The prompt before a text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

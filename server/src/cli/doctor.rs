@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lexivec_models::{Manifest, cache_dir, endpoint, hub_cache, reachable};
 use lexivec_runtime::{
-    Library, ModelInfo, Provider, ProviderSettings, fit, limit_length, memory::BatchSize, probe,
+    BatchSize, Library, ModelInfo, Provider, ProviderSettings, fit, limit_length, probe,
 };
 use serde::Serialize;
 

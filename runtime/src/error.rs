@@ -11,11 +11,7 @@ use crate::scheduling::admission::Refusal;
 #[non_exhaustive]
 pub enum Error {
     /// No ONNX Runtime library was found.
-    #[error(
-        "no ONNX Runtime library was found (looked at: {}). Run `make onnxruntime` in the project, which puts one into \
-         the cache folder, or name one with `--onnxruntime PATH` or ORT_DYLIB_PATH",
-        .looked.join(", ")
-    )]
+    #[error("no ONNX Runtime library was found (looked at: {})", .looked.join(", "))]
     LibraryNotFound {
         /// The places looked at, in order.
         looked: Vec<String>,
@@ -58,9 +54,7 @@ pub enum Error {
         reason: String,
     },
     /// Small batches could not be captured as CUDA graphs.
-    #[error(
-        "small batches could not be captured as CUDA graphs: {0}. `--cuda-graphs off` serves without them"
-    )]
+    #[error("small batches could not be captured as CUDA graphs: {0}")]
     CudaGraphs(String),
     /// The requested execution provider cannot serve this model. There is no silent fallback to another.
     #[error("the execution provider `{provider}` cannot be used: {reason}")]
@@ -226,7 +220,7 @@ impl Error {
         if message.contains("cuDNN is unavailable") {
             return Self::Inference(format!(
                 "this graph needs cuDNN 9 on CUDA, and libcudnn.so is not on LD_LIBRARY_PATH: install it, or convert the \
-                 checkpoint with `--ep cuda`, which needs none. {message}"
+                 checkpoint for the execution provider cuda, which needs none. {message}"
             ));
         }
         if message.contains("terminate flag") {

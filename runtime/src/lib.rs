@@ -32,10 +32,12 @@ mod scheduling;
 pub mod tokenization;
 pub mod vector;
 
-pub use engine::{Engine, EngineOptions, OpenNetwork};
+pub use engine::open_network::{open_for_inspection, open_network};
+pub use engine::{EmbeddingStream, EncodedRequest, Engine, EngineOptions, OpenNetwork};
 pub use error::{Error, Result};
 pub use integrity::mapped_files;
-pub use memory::gpu_memory::{DeviceMemory, Fit, GpuMemory, MAX_GPU_TOKENS, fit, gpus};
+pub use memory::fit::{Fit, MAX_GPU_TOKENS, fit};
+pub use memory::gpu_memory::{DeviceMemory, GpuMemory, gpus};
 pub use memory::host_memory::host_memory;
 pub use memory::length_limit::limit_length;
 pub use memory::memory_model::{BatchSize, MemoryModel};
@@ -45,7 +47,7 @@ pub use network::packed::PackedNetwork;
 pub use network::padded::PaddedNetwork;
 pub use network::plan;
 pub use network::shapes::Profile;
-pub use network::{Layer, Network, PooledStates, open_network};
+pub use network::{InspectNetwork, Layer, Network, PooledStates};
 pub use onnxruntime::execution_provider::{Provider, ProviderOption, ProviderSettings};
 pub use onnxruntime::library::{
     Library, ONNXRUNTIME_GPU_VERSION, ONNXRUNTIME_VERSION, system_library,
@@ -60,7 +62,7 @@ pub use scheduling::admission::{Load, Refusal};
 pub use scheduling::batch;
 pub use scheduling::fairness::Caller;
 pub use scheduling::health::Health;
-pub use scheduling::in_flight::{Completed, InFlight, Origin, Reply};
-pub use scheduling::queue::{Entry, Queue};
+pub use scheduling::in_flight::Origin;
+pub use scheduling::queue::Queue;
 pub use scheduling::response_cache::CacheSettings;
 pub use tokenization::{Encoding, Token, Tokenizer};

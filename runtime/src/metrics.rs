@@ -10,7 +10,6 @@ use metrics::{Counter, Gauge, Histogram, Unit};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use crate::error::{Error, Result};
-use crate::memory::gpu_memory::DeviceMemory;
 use crate::network::PooledStates;
 
 const STAGE: &str = "lexivec_stage_duration_seconds";
@@ -142,10 +141,9 @@ pub enum Stage {
 }
 
 /// Publishes the memory of a GPU, whichever models use it.
-pub(crate) fn gpu_memory(memory: DeviceMemory) {
-    let used = memory.total.saturating_sub(memory.free);
-    for (kind, bytes) in [("used", used), ("free", memory.free)] {
-        let device = memory.device.to_string();
+pub(crate) fn gpu_memory(device: i32, used: usize, free: usize) {
+    for (kind, bytes) in [("used", used), ("free", free)] {
+        let device = device.to_string();
         gauge!(GPU_MEMORY, "device" => device, "kind" => kind).set(bytes as f64);
     }
 }

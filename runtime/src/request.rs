@@ -1,6 +1,7 @@
 //! The requests of the engine, and its results.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use crate::scheduling::in_flight::Origin;
 
@@ -90,4 +91,8 @@ pub struct Embedding {
     pub truncated: bool,
     /// Whether the vector was computed for this request.
     pub origin: Origin,
+    /// How long the text waited for a session.
+    pub queued: Duration,
+    /// How long its batch took.
+    pub infer: Duration,
 }

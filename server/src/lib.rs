@@ -13,6 +13,7 @@
 pub mod cli;
 pub mod compare;
 pub mod embed;
+mod hints;
 pub mod http;
 mod interrupt;
 mod links;

@@ -118,7 +118,7 @@ fn the_same_text_twice_in_a_batch_is_computed_once_and_equal() {
     assert_ne!(found[0].vector, found[1].vector);
     let ids: Vec<Vec<u32>> = texts
         .iter()
-        .map(|t| engine.encode(t).unwrap().ids)
+        .map(|t| engine.encode(t).unwrap().ids().to_vec())
         .collect();
     let sequences: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
     assert_eq!(

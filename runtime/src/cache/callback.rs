@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_is_given_once_and_the_rest_is_a_miss() {
+    fn found_states_are_passed_once_and_the_rest_are_misses() {
         let (callback, calls) = callback(3);
         let state: PooledState = [1.0].into();
         callback.run(vec![Some(state.clone())]);
@@ -67,14 +67,14 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_answer_finds_nothing() {
+    fn a_dropped_callback_finds_nothing() {
         let (callback, calls) = callback(2);
         drop(callback);
         assert_eq!(calls.iter().collect::<Vec<_>>(), [vec![None, None]]);
     }
 
     #[test]
-    fn a_panicking_thread_answers() {
+    fn a_panicking_thread_calls_the_callback() {
         let (callback, calls) = callback(1);
         let thread = std::thread::spawn(move || {
             let _callback = callback;
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_of_what_follows_does_not_spread() {
+    fn a_panic_of_the_callback_does_not_spread() {
         LookupCallback::new(1, Box::new(|_| panic!("asked to"))).run(Vec::new());
         drop(LookupCallback::new(1, Box::new(|_| panic!("asked to"))));
     }

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_is_found_and_nothing_else() {
+    fn only_stored_states_are_found() {
         let cache = MemoryCache::new(1 << 20);
         cache.insert(key(1), state(8, 1.0));
         assert_eq!(cache.get(&key(1)), Some(state(8, 1.0)));
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_of_no_bytes_keeps_nothing() {
+    fn a_cache_of_no_bytes_stores_nothing() {
         let cache = MemoryCache::new(0);
         cache.insert(key(1), state(8, 1.0));
         assert_eq!(cache.entries(), 0);

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused() {
+    fn invalid_settings_are_rejected() {
         let good = RedisSettings::new("redis://127.0.0.1", 8);
         assert!(good.client().is_ok());
         let bad = [

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_is_a_miss() {
+    fn a_value_that_is_not_finite_is_a_miss() {
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for format in [F32, F16] {
                 let bytes = encode(&key(1), &[1.0, value], format);
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn float16_does_not_do_where_float32_is_asked_for() {
+    fn float16_is_a_miss_if_float32_is_required() {
         let state = [1.0, 2.0];
         assert!(decode(&key(1), &encode(&key(1), &state, F16), 2, F32).is_none());
         assert!(decode(&key(1), &encode(&key(1), &state, F32), 2, F16).is_some());

@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vector_that_has_turned_is_found() {
+    fn a_vector_that_differs_is_detected() {
         let known = KnownAnswer {
             tokens: vec![7, 8],
             vector: vec![0.6, 0.8],

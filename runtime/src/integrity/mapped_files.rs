@@ -81,7 +81,7 @@ mod tests {
 
     /// Maps a file of three pages, and truncates it to one.
     #[test]
-    fn what_was_truncated_reads_as_zeros_and_is_counted() {
+    fn truncated_pages_read_as_zeros_and_are_counted() {
         survive_truncation();
         survive_truncation();
         let page = PAGE.load(Ordering::SeqCst);

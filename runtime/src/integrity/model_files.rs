@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_into_a_file_is_noticed_and_refused() {
+    fn a_file_modified_in_place_is_detected_and_rejected() {
         let (dir, weights) = model();
         let files = ModelFiles::snapshot(dir.path()).unwrap();
         assert!(files.check().is_ok());
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_takes_the_place_of_another_is_noticed_and_the_old_one_serves_on() {
+    fn a_replaced_file_is_detected_and_the_old_one_still_serves() {
         let (dir, weights) = model();
         let files = ModelFiles::snapshot(dir.path()).unwrap();
         let other = dir.path().join("other");
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_replaced_does_not_hide_one_that_is_written_into() {
+    fn a_replaced_file_does_not_hide_a_modified_one() {
         let (dir, weights) = model();
         let config = dir.path().join("config.json");
         let other = dir.path().join("other");

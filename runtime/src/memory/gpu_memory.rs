@@ -1,8 +1,7 @@
-//! Divides a GPU's memory: derives the arena's limit, the token budget and the longest text from the free memory and
-//! the [`MemoryModel`].
+//! What GPUs have, and how engines divide it.
 //!
-//! An engine gets a share of the memory that was free when the process first looked, before it loaded a model. Engines
-//! on one GPU get room for their weights and equal parts of the rest. Sessions of an engine get equal parts.
+//! An engine gets a share of the memory that was free when the process first looked, before it loaded a model. Engines on
+//! one GPU get room for their weights and equal parts of the rest. Sessions of an engine get equal parts.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,26 +9,10 @@ use std::sync::{Mutex, PoisonError};
 
 use lexivec_models::Manifest;
 
-use crate::engine::EngineOptions;
-use crate::error::{Error, Result};
-use crate::memory::memory_model::{BatchSize, MemoryModel};
+use super::memory_model::MemoryModel;
+use crate::error::Result;
 use crate::metrics;
-use crate::model::ModelInfo;
 use crate::onnxruntime::cudart::Cudart;
-use crate::onnxruntime::execution_provider::{Provider, ProviderSettings};
-use crate::scheduling::worker::MIN_TOKEN_BUDGET;
-
-/// Maximum tokens of a batch on a GPU: RotaryEmbedding launches a grid with one block in y per packed token, and CUDA
-/// allows 65,535.
-pub const MAX_GPU_TOKENS: usize = 65_535;
-
-/// Tokens of a batch that takes the memory that the capture of CUDA graphs leaves in the arena: 1.9 times the
-/// activations of 512 tokens, measured on the stand-in device at the 4B shape.
-const WITH_CUDA_GRAPHS: usize = 768;
-
-/// How to fit a model into less GPU memory.
-const SMALLER: &str =
-    "give it fewer --sessions or models, or convert to a smaller precision (int8 or int4-weight)";
 
 /// How much of a GPU's memory an engine may use.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,7 +56,7 @@ impl GpuMemory {
     }
 
     /// Bytes for one session of an engine with these weights, out of the free bytes.
-    fn for_session(&self, free: usize, weights: usize, sessions: usize) -> usize {
+    pub(crate) fn for_session(&self, free: usize, weights: usize, sessions: usize) -> usize {
         let share = (free as f64 * self.utilization) as usize;
         let engine = match self.weights {
             Some(all) => share.saturating_sub(all) / self.engines + weights * sessions,
@@ -94,21 +77,6 @@ pub struct DeviceMemory {
     pub total: usize,
 }
 
-/// The decisions for an engine on GPUs.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Fit {
-    /// The GPU with the least free memory.
-    pub gpu: DeviceMemory,
-    /// Bytes that each session may use.
-    pub session: usize,
-    /// The memory model of the graph; `None` for graphs that it does not cover.
-    pub model: Option<MemoryModel>,
-    /// Maximum tokens of a batch.
-    pub max_tokens: usize,
-    /// Maximum tokens of a text.
-    pub max_length: usize,
-}
-
 /// Reads the memory of all GPUs.
 ///
 /// # Errors
@@ -124,156 +92,16 @@ pub(crate) fn sample(devices: &[i32]) {
         return;
     };
     for memory in devices.iter().filter_map(|d| read(cudart, *d).ok()) {
-        metrics::gpu_memory(memory);
-    }
-}
-
-/// Fits a model into the GPUs' memory: limits the token budget, each session's arena, and the length of texts. Does
-/// nothing if the model does not compute on CUDA or the free memory is unknown.
-///
-/// # Errors
-/// The weights and the smallest useful batch need more memory than there is.
-pub fn fit(dir: &Path, info: &mut ModelInfo, options: &mut EngineOptions) -> Result<Option<Fit>> {
-    if options.session.providers.first() != Provider::Cuda {
-        return Ok(None);
-    }
-    let Some(gpu) = least_free(&options.devices) else {
-        return Ok(None);
-    };
-    let model = model_of(dir)?;
-    let fit = decide(gpu, model, info, options)?;
-    if fit.max_length < info.max_length {
-        tracing::warn!(
-            gpu = gpu.device,
-            max_length = fit.max_length,
-            of = info.max_length,
-            "longer texts do not fit into the GPU's memory and will be refused or truncated"
+        metrics::gpu_memory(
+            memory.device,
+            memory.total - memory.free.min(memory.total),
+            memory.free,
         );
     }
-    // The arena's limit includes the weights.
-    options.session.memory_limit = Some(fit.session);
-    options.limits.max_tokens = fit.max_tokens;
-    info.max_length = fit.max_length;
-    tracing::info!(
-        gpu = gpu.device,
-        free = gpu.free,
-        session = fit.session,
-        max_tokens = fit.max_tokens,
-        "GPU memory"
-    );
-    Ok(Some(fit))
-}
-
-fn decide(
-    gpu: DeviceMemory,
-    model: Option<MemoryModel>,
-    info: &ModelInfo,
-    options: &EngineOptions,
-) -> Result<Fit> {
-    let max_length = info.max_length;
-    let (limits, memory) = (&options.limits, &options.gpu_memory);
-    let weights = model.as_ref().map_or(0, MemoryModel::weights);
-    let mut session = memory.for_session(gpu.free, weights, options.sessions);
-    let given = arena_limit(&options.session.providers);
-    if let Some(bytes) = given {
-        session = bytes.min(gpu.free);
-    }
-    let mut fit = Fit {
-        gpu,
-        session,
-        max_tokens: limits.max_tokens.min(MAX_GPU_TOKENS),
-        max_length,
-        model,
-    };
-    let Some(model) = fit.model.clone() else {
-        return Ok(fit);
-    };
-    let least = match options.session.cuda_graphs {
-        true => WITH_CUDA_GRAPHS,
-        false => MIN_TOKEN_BUDGET,
-    };
-    let least = BatchSize::worst(least, limits.max_padding, max_length);
-    if model.needed(least) > session {
-        let reason = too_little(gpu, &model, least, session, given.is_some(), memory);
-        return Err(Error::DeviceMemory {
-            model: options.name_of(info).to_owned(),
-            device: gpu.device,
-            reason,
-        });
-    }
-    fit.max_length = model.longest_text(session, max_length);
-    let budget = model.budget(session, limits, max_length);
-    if !memory.keep_budget {
-        fit.max_tokens = fit.max_tokens.min(budget);
-    } else if budget < limits.max_tokens {
-        tracing::warn!(
-            gpu = gpu.device,
-            given = limits.max_tokens,
-            fits = budget,
-            "--max-batch-tokens may exceed the GPU's memory: batches that do not fit are halved"
-        );
-    }
-    Ok(fit)
-}
-
-fn too_little(
-    gpu: DeviceMemory,
-    model: &MemoryModel,
-    least: BatchSize,
-    session: usize,
-    given: bool,
-    memory: &GpuMemory,
-) -> String {
-    let gb = |bytes: usize| format!("{:.2} GB", bytes as f64 / 1e9);
-    let because = match given {
-        true => "cuda.gpu_mem_limit".to_owned(),
-        false => format!("--gpu-memory-utilization {}", memory.utilization),
-    };
-    format!(
-        "a session needs {} ({} of weights and a batch of {} tokens), and may take {} ({} of {} are free; {because}). \
-         Free memory on the GPU, raise the limit, {SMALLER}",
-        gb(model.needed(least)),
-        gb(model.weights()),
-        least.tokens,
-        gb(session),
-        gb(gpu.free),
-        gb(gpu.total),
-    )
-}
-
-/// The error of a session that ran out of memory while it captured CUDA graphs, because no text is at fault. Other
-/// errors stay as they are.
-pub(crate) fn while_capturing(error: Error, model: &str, device: i32) -> Error {
-    match error {
-        Error::OutOfMemory { reason } => Error::DeviceMemory {
-            model: model.to_owned(),
-            device,
-            reason: format!(
-                "memory ran out while small batches were captured as CUDA graphs. Free memory on the GPU, give \
-                 `--cuda-graphs off`, {SMALLER}. {reason}"
-            ),
-        },
-        error => error,
-    }
-}
-
-/// The arena limit that a user set.
-fn arena_limit(providers: &ProviderSettings) -> Option<usize> {
-    let mut options = providers.options.iter().rev();
-    let option = options.find(|o| o.provider == Provider::Cuda && o.key == "gpu_mem_limit")?;
-    option.value.parse().ok()
-}
-
-/// The memory model of a directory's graph, if it covers the graph.
-fn model_of(dir: &Path) -> Result<Option<MemoryModel>> {
-    if !Manifest::is_model_dir(dir) {
-        return Ok(None);
-    }
-    Ok(MemoryModel::of(&Manifest::read(dir)?))
 }
 
 /// The GPU that had the least free memory when this process first looked.
-fn least_free(devices: &[i32]) -> Option<DeviceMemory> {
+pub(crate) fn least_free(devices: &[i32]) -> Option<DeviceMemory> {
     static FIRST: Mutex<BTreeMap<i32, DeviceMemory>> = Mutex::new(BTreeMap::new());
     // The error of a provider that does not start says what is missing.
     let cudart = Cudart::load().ok()?;
@@ -294,4 +122,12 @@ fn read(cudart: &Cudart, device: i32) -> Result<DeviceMemory, String> {
         free,
         total,
     })
+}
+
+/// The memory model of a directory's graph, if it covers the graph.
+pub(crate) fn model_of(dir: &Path) -> Result<Option<MemoryModel>> {
+    if !Manifest::is_model_dir(dir) {
+        return Ok(None);
+    }
+    Ok(MemoryModel::of(&Manifest::read(dir)?))
 }

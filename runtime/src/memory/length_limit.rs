@@ -3,8 +3,8 @@
 //! On a CPU, ONNX Runtime's attention keeps a score for each head and each pair of a text's tokens: 16 heads and 32,768
 //! tokens would take 69 GB.
 
-use crate::engine::EngineOptions;
-use crate::memory::host_memory::host_memory;
+use super::host_memory::host_memory;
+use crate::engine::options::EngineOptions;
 use crate::model::ModelInfo;
 use crate::onnxruntime::execution_provider::Provider;
 
@@ -28,7 +28,7 @@ pub fn limit_length(model: &mut ModelInfo, options: &EngineOptions) {
         tracing::warn!(
             max_length = fits,
             of = model.max_length,
-            "longer texts do not fit into memory and will be refused or truncated (--max-length)"
+            "longer texts do not fit into memory and will be rejected or truncated"
         );
         model.max_length = fits;
     }

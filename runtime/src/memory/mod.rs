@@ -4,6 +4,7 @@
 //!   of an engine from both.
 //! * [`host_memory`] reads what the process may use; [`length_limit`] derives the longest text on a CPU.
 
+pub(crate) mod fit;
 pub(crate) mod gpu_memory;
 pub(crate) mod host_memory;
 pub(crate) mod length_limit;

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::network::shapes::Bucket;
-use crate::network::{Network, PooledStates};
+use crate::network::{InspectNetwork, Network, PooledStates};
 
 /// Opens the network of a bucket.
 pub(crate) type OpenBucket = Box<dyn Fn(&Bucket) -> Result<Box<dyn Network>> + Send>;
@@ -82,6 +82,8 @@ impl Network for BucketedNetwork {
         Ok(all)
     }
 }
+
+impl InspectNetwork for BucketedNetwork {}
 
 /// Splits the texts of a bucket into batches that fit it.
 fn groups(members: &[usize], sequences: &[&[u32]], bucket: &Bucket) -> Vec<Vec<usize>> {

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_model_is_none() {
+    fn bytes_that_are_no_model_give_none() {
         assert_eq!(parse(b"not a model"), None);
         assert_eq!(parse(&[0x3a, 0xff, 0xff]), None);
     }

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_is_kept_when_it_is_met_again() {
+    fn a_prefix_is_stored_when_it_is_seen_again() {
         let mut cache = KvCache::new(10);
         assert_eq!(run(&mut cache, &[&[1, 2, 3, 9]]), 4);
         assert_eq!(run(&mut cache, &[&[1, 2, 4, 9]]), 4);
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_read_for_longest_is_forgotten_first() {
+    fn the_least_recently_used_prefix_is_evicted_first() {
         let mut cache = KvCache::new(4);
         let twice = |cache: &mut KvCache<Tokens>, a, b| {
             run(cache, &[&[a, b, 9], &[a, b, 9]]);
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_without_room() {
+    fn nothing_is_stored_without_room() {
         let mut cache = KvCache::new(0);
         for _ in 0..3 {
             assert_eq!(run(&mut cache, &[&[1, 2, 9]]), 3);
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_met_long_ago_is_new_again() {
+    fn a_prefix_seen_long_ago_counts_as_new() {
         let mut seen = SeenPrefixes::default();
         assert!(!seen.was_seen(1));
         assert!(seen.was_seen(1));
@@ -324,7 +324,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_text_reads_the_rows_of_its_own_prefixes(
+        fn every_text_reads_the_values_of_its_own_prefixes(
             batches in prop::collection::vec(
                 prop::collection::vec(prop::collection::vec(0u32..3, 1..7), 1..6), 1..12),
             capacity in 0usize..20,

@@ -7,9 +7,9 @@ use ort::session::{Session, SessionOutputs};
 use ort::value::{PrimitiveTensorElementType, Tensor, TensorElementType};
 
 use crate::network::kv_cache::{FoundPrefixes, KvCache, NewPrefix};
-use crate::network::packed::tensor;
 use crate::network::plan::Plan;
 use crate::network::plan_inputs::Input;
+use crate::network::tensors::tensor;
 
 /// The KV cache of one session, for any float type.
 pub(crate) trait KvTensors: Debug + Send {

@@ -8,9 +8,9 @@ use ort::value::Tensor;
 use crate::error::{Error, Result};
 use crate::network::kv_cache::FoundPrefixes;
 use crate::network::kv_tensors::{self, KvTensors};
-use crate::network::packed;
 use crate::network::plan::Plan;
 use crate::network::plan_inputs::plan_inputs;
+use crate::network::tensors::{fetch, unexpected};
 use crate::onnxruntime::library::Library;
 use crate::onnxruntime::session::{self, SessionSettings, Source};
 
@@ -35,8 +35,7 @@ impl LayerNetwork {
         settings: &SessionSettings,
     ) -> Result<Self> {
         let session = session::open(library, &Source::Memory { onnx, data }, settings)?;
-        let kv_cache =
-            kv_tensors::of_session(&session, 0).ok_or_else(|| packed::unexpected(data))?;
+        let kv_cache = kv_tensors::of_session(&session, 0).ok_or_else(|| unexpected(data))?;
         Ok(Self { session, kv_cache })
     }
 
@@ -66,6 +65,6 @@ impl LayerNetwork {
         let mut inputs = vec![("residual", states.into())];
         inputs.extend(plan_inputs(&self.session, plan)?);
         inputs.extend(self.kv_cache.inputs(&FoundPrefixes::default())?);
-        packed::fetch(&mut self.session, inputs, names)
+        fetch(&mut self.session, inputs, names)
     }
 }

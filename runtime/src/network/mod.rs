@@ -1,4 +1,12 @@
-//! The interface to a loaded model: token sequences in, pooled hidden states out.
+//! Networks: loaded models that turn token sequences into pooled hidden states.
+//!
+//! * [`Network`] is the interface that the engine uses; [`InspectNetwork`] adds what comparisons need.
+//! * [`packed`] runs the graphs that lexivec writes: [`plan`] merges the common prefixes of a batch, [`plan_inputs`] turns the
+//!   plan into tensors, [`kv_cache`] remembers prefixes between batches and [`kv_tensors`] connects it to the graph.
+//! * [`padded`] runs graphs with padding, ours or another exporter's; [`tensors`] reads their outputs.
+//! * [`bucketed`] runs a session per range of text lengths, for TensorRT; [`shapes`] has the ranges and [`graph_inputs`] reads
+//!   the inputs that they bound.
+//! * [`layer`] runs a single decoder layer, for calibration.
 
 pub(crate) mod bucketed;
 pub(crate) mod graph_inputs;
@@ -10,20 +18,11 @@ pub(crate) mod padded;
 pub mod plan;
 pub(crate) mod plan_inputs;
 pub(crate) mod shapes;
-
-use std::path::Path;
-
-use lexivec_models::{Layout, Manifest, Precision, Target};
+pub(crate) mod tensors;
 
 use crate::error::Result;
-use crate::model::ModelInfo;
-use crate::network::packed::PackedNetwork;
-use crate::network::padded::{PaddedNetwork, find_graph};
-use crate::network::plan::Plan;
-use crate::onnxruntime::library::Library;
-use crate::onnxruntime::session::SessionSettings;
 use crate::onnxruntime::stopper::Stopper;
-use crate::onnxruntime::tensorrt;
+use plan::Plan;
 
 /// A loaded model. Methods take `&mut self` because a session runs one batch at a time. Each worker thread owns one
 /// network.
@@ -67,24 +66,27 @@ pub trait Network: Send {
     fn captured(&self) -> usize {
         0
     }
+}
 
-    /// The keys and values of every layer for these sequences as one batch; none where the graph does not give them.
+/// A network that shows what its layers compute, for comparisons. The engine does not use it.
+pub trait InspectNetwork: Network {
+    /// The keys and values of every layer for these sequences as one batch; empty if the graph has no such outputs.
     ///
     /// # Errors
-    /// As [`embed`](Self::embed).
+    /// As [`embed`](Network::embed).
     fn layers(&mut self, _sequences: &[&[u32]]) -> Result<Vec<Layer>> {
         Ok(Vec::new())
     }
 }
 
-/// A layer's keys and values: `[rows, width]` row-major, a row for each distinct prefix of the batch.
+/// A layer's keys and values: `[packed tokens, width]` row-major.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layer {
-    /// After their norm and rotation.
+    /// The keys, after their norm and rotation.
     pub key: Vec<f32>,
-    /// As attention sums them.
+    /// The values, as attention sums them.
     pub value: Vec<f32>,
-    /// Key and value heads times their size.
+    /// The number of key and value heads times their size.
     pub width: usize,
 }
 
@@ -99,54 +101,4 @@ pub struct PooledStates {
     pub cached_tokens: usize,
     /// Whether the batch was launched as a captured CUDA graph.
     pub replayed: bool,
-}
-
-/// Opens the graph of a model directory: one of ours (packed or padded), or another exporter's.
-///
-/// # Errors
-/// The provider cannot serve this precision, or the graph does not load.
-pub fn open_network(
-    library: &'static Library,
-    dir: &Path,
-    settings: &SessionSettings,
-) -> Result<Box<dyn Network>> {
-    if Manifest::is_model_dir(dir) {
-        let form = Manifest::read(dir)?.form();
-        settings.providers.check(form)?;
-    }
-    if !tensorrt::bounds_shapes(settings) {
-        return open_session(library, dir, settings);
-    }
-    let info = ModelInfo::read(dir)?;
-    let model = tensorrt::TensorRtModel {
-        dir,
-        graph: find_graph(dir)?,
-        digest: &info.digest,
-        max_length: info.max_length,
-    };
-    tensorrt::open(library, &model, settings, open_session)
-}
-
-/// A network of one session.
-fn open_session(
-    library: &'static Library,
-    dir: &Path,
-    settings: &SessionSettings,
-) -> Result<Box<dyn Network>> {
-    if !Manifest::is_model_dir(dir) {
-        return Ok(Box::new(PaddedNetwork::open(library, dir, settings)?));
-    }
-    let manifest = Manifest::read(dir)?;
-    let mut settings = settings.clone();
-    // GemmFloat8 allocates while it runs, which no capture allows.
-    settings.model.capturable =
-        manifest.target == Target::Cuda && manifest.precision != Precision::Fp8;
-    Ok(match manifest.layout {
-        Layout::Packed => Box::new(PackedNetwork::open(
-            library,
-            &dir.join("model.onnx"),
-            &settings,
-        )?),
-        Layout::Padded => Box::new(PaddedNetwork::open(library, dir, &settings)?),
-    })
 }

@@ -2,16 +2,15 @@
 
 use std::path::Path;
 
-use half::{bf16, f16};
-use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session};
-use ort::value::{DynValue, TensorElementType, ValueType};
+use ort::session::Session;
 
 use crate::error::{Error, Result};
 use crate::network::kv_cache::FoundPrefixes;
 use crate::network::kv_tensors::{self, KvTensors};
 use crate::network::plan::Plan;
-use crate::network::plan_inputs::{Input, plan_inputs, takes};
-use crate::network::{Layer, Network, PooledStates};
+use crate::network::plan_inputs::{plan_inputs, takes};
+use crate::network::tensors::{EMBEDDING, fetch, only, tensor, unexpected, widened};
+use crate::network::{InspectNetwork, Layer, Network, PooledStates};
 use crate::onnxruntime::cuda_graph::{self, CudaGraphs};
 use crate::onnxruntime::library::Library;
 use crate::onnxruntime::session::{self, SessionSettings, Source};
@@ -151,41 +150,11 @@ impl PackedNetwork {
     }
 }
 
-/// The error for a graph that is not a packed one.
-pub(crate) fn unexpected(path: &Path) -> Error {
-    Error::Signature {
-        path: path.to_path_buf(),
-        reason: "the graph has not the inputs and outputs of a packed graph: convert the checkpoint again"
-            .to_owned(),
-    }
-}
-
 fn not_captured(reason: &str) -> Error {
     match Error::of_run(reason) {
         full @ Error::OutOfMemory { .. } => full,
         _ => Error::CudaGraphs(reason.to_owned()),
     }
-}
-
-pub(crate) const EMBEDDING: &str = "embedding";
-
-/// Runs a graph and returns only the outputs of these names, in float32.
-pub(crate) fn fetch(
-    session: &mut Session,
-    inputs: Vec<Input<'_>>,
-    names: &[&str],
-) -> ort::Result<Vec<Vec<f32>>> {
-    let options = only(names)?;
-    let outputs = session.run_with_options(inputs, &options)?;
-    names.iter().map(|name| widened(&outputs[*name])).collect()
-}
-
-/// Run options that compute only the outputs of these names.
-fn only(names: &[&str]) -> ort::Result<RunOptions<HasSelectedOutputs>> {
-    let only = names
-        .iter()
-        .fold(OutputSelector::no_default(), |s, n| s.with(*n));
-    Ok(RunOptions::new()?.with_outputs(only))
 }
 
 impl Network for PackedNetwork {
@@ -224,7 +193,9 @@ impl Network for PackedNetwork {
     fn captured(&self) -> usize {
         self.graphs.as_ref().map_or(0, CudaGraphs::len)
     }
+}
 
+impl InspectNetwork for PackedNetwork {
     fn layers(&mut self, sequences: &[&[u32]]) -> Result<Vec<Layer>> {
         let (outputs, width) = self
             .keys_and_values(sequences)
@@ -235,29 +206,5 @@ impl Network for PackedNetwork {
             width,
         };
         Ok(outputs.as_chunks().0.iter().map(layer).collect())
-    }
-}
-
-/// Converts a tensor's values, of any float type, to float32.
-fn widened(value: &DynValue) -> ort::Result<Vec<f32>> {
-    let kind = tensor(value.dtype()).map(|(kind, _)| kind);
-    Ok(match kind {
-        Some(TensorElementType::Float16) => {
-            let (_, data) = value.try_extract_tensor::<f16>()?;
-            data.iter().map(|v| v.to_f32()).collect()
-        }
-        Some(TensorElementType::Bfloat16) => {
-            let (_, data) = value.try_extract_tensor::<bf16>()?;
-            data.iter().map(|v| v.to_f32()).collect()
-        }
-        _ => value.try_extract_tensor::<f32>()?.1.to_vec(),
-    })
-}
-
-/// A tensor's element type and last dimension.
-pub(crate) fn tensor(kind: &ValueType) -> Option<(TensorElementType, usize)> {
-    match kind {
-        ValueType::Tensor { ty, shape, .. } => Some((*ty, usize::try_from(*shape.last()?).ok()?)),
-        _ => None,
     }
 }

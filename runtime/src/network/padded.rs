@@ -12,8 +12,8 @@ use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::Tensor;
 
 use crate::error::{Error, Result};
-use crate::network::packed::tensor;
-use crate::network::{Network, PooledStates};
+use crate::network::tensors::tensor;
+use crate::network::{InspectNetwork, Network, PooledStates};
 use crate::onnxruntime::library::Library;
 use crate::onnxruntime::session::{self, SessionSettings, Source};
 
@@ -69,7 +69,7 @@ impl PaddedNetwork {
             if input.name().starts_with("past_key_values") {
                 return Err(bad(
                     "the graph was exported for text generation, with a key/value cache (past_key_values inputs). Convert the \
-                     original checkpoint with `lexivec convert`"
+                     original checkpoint with lexivec"
                         .to_owned(),
                 ));
             }
@@ -190,6 +190,8 @@ impl Network for PaddedNetwork {
         })
     }
 }
+
+impl InspectNetwork for PaddedNetwork {}
 
 /// The graph file of a model directory.
 pub(crate) fn find_graph(dir: &Path) -> Result<PathBuf> {

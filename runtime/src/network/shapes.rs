@@ -115,7 +115,7 @@ pub(crate) fn unknown(path: &std::path::Path, input: &str, options: [&str; 3]) -
     Error::Signature {
         path: path.to_path_buf(),
         reason: format!(
-            "TensorRT needs bounds for every input, and those of `{input}` are not known: give {}, {} and {} with --ep-option",
+            "TensorRT needs bounds for every input, and those of `{input}` are not known: set the provider's options {}, {} and {}",
             options[0], options[1], options[2]
         ),
     }

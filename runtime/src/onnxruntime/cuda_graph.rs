@@ -11,9 +11,9 @@ use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, Memory
 use ort::session::{IoBinding, NoSelectedOutputs, RunOptions, Session};
 use ort::value::{PrimitiveTensorElementType, Tensor};
 
-use crate::network::packed::EMBEDDING;
 use crate::network::plan::{Plan, Shape};
 use crate::network::plan_inputs::fixed_input;
+use crate::network::tensors::EMBEDDING;
 use crate::onnxruntime::cudart::Cudart;
 
 /// The run option that names a capture, and its value for batches that are not captured.

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_changes_an_engine_changes_its_folder() {
+    fn everything_that_changes_an_engine_changes_its_folder() {
         let options = |opt: &str| [("trt_profile_opt_shapes".to_owned(), opt.to_owned())];
         let folder = |model: &str, gpu: &str, opt: &str| {
             EngineCache::below(Path::new("/c"), model, &[gpu.to_owned()], &options(opt)).engines

@@ -94,11 +94,11 @@ impl Provider {
             }
             Self::TensorRtRtx => {
                 "an NVIDIA RTX GPU (compute capability 8.6, 8.9, or 12.0 and newer; not A100, H100 or H200) with its \
-                 driver, and the provider's library (`make onnxruntime-tensorrt-rtx`, or `--ep-library PATH`) with its folder \
+                 driver, and the provider's library (`make onnxruntime-tensorrt-rtx`) with its folder \
                  on LD_LIBRARY_PATH"
             }
             Self::OpenVino => {
-                "the provider's library (`make onnxruntime-openvino`, or `--ep-library PATH`) and an x86-64 CPU"
+                "the provider's library (`make onnxruntime-openvino`) and an x86-64 CPU"
             }
         }
     }
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn cuda_stands_behind_tensorrt() {
+    fn cuda_follows_tensorrt() {
         use Provider::{Cpu, Cuda, TensorRt};
         assert_eq!(with_implied(&[TensorRt]), [TensorRt, Cuda]);
         assert_eq!(with_implied(&[TensorRt, Cpu]), [TensorRt, Cuda, Cpu]);
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_that_did_not_start_says_what_is_missing_and_no_more() {
+    fn a_provider_that_did_not_start_says_only_what_is_missing() {
         let reason = "/onnxruntime_src/provider_bridge_ort.cc:2043 onnxruntime::Provider& Get() [ONNXRuntimeError] : 1 : \
                       FAIL : Failed to load library /opt/libonnxruntime_providers_cuda.so with error: libcublasLt.so.13: \
                       cannot open shared object file: No such file or directory\n";

@@ -61,7 +61,7 @@ pub(crate) fn check(session: &Session, path: &Path, settings: &SessionSettings) 
     Err(Error::Placement {
         path: path.to_path_buf(),
         reason: format!(
-            "{reason}. Convert the checkpoint with `lexivec convert --ep {}`, or accept slow batches with --allow-cpu-nodes",
+            "{reason}. Convert the checkpoint for the execution provider {}, or allow nodes on the CPU, which makes batches slow",
             providers.first()
         ),
     })

@@ -150,10 +150,7 @@ fn locate(provider: Provider, explicit: Option<&Path>) -> Result<PathBuf, String
         };
         return match path.is_file() {
             true => Ok(path),
-            false => Err(format!(
-                "{}: there is no such file (--ep-library)",
-                path.display()
-            )),
+            false => Err(format!("{}: there is no such file", path.display())),
         };
     }
     let cached = lexivec_models::cache_dir().map(|cache| cache.join(folder).join(version));
@@ -168,10 +165,7 @@ mod tests {
     #[test]
     fn a_missing_library_is_named() {
         let reason = locate(Provider::OpenVino, Some(Path::new("/nowhere/ov.so"))).unwrap_err();
-        assert_eq!(
-            reason,
-            "/nowhere/ov.so: there is no such file (--ep-library)"
-        );
+        assert_eq!(reason, "/nowhere/ov.so: there is no such file");
         let folder = tempfile::tempdir().unwrap();
         let reason = locate(Provider::OpenVino, Some(folder.path())).unwrap_err();
         assert!(

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn tensorrt_is_told_shapes_and_where_engines_are() {
+    fn tensorrt_gets_shapes_and_the_folders_of_its_engines() {
         use crate::network::shapes::Profile;
         use crate::onnxruntime::engine_cache::EngineCache;
         let given = SessionSettings {
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_in_blocks_are_multiplied_as_codes_only_if_a_user_asks() {
+    fn weights_in_blocks_are_multiplied_as_codes_only_if_a_user_enables_it() {
         let entries = |given: &[(&str, &str)]| {
             let settings = settings(&[Provider::Cuda], given);
             assert_eq!(

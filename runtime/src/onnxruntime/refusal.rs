@@ -5,8 +5,9 @@ use lexivec_models::{Attention, Compute, GraphForm, Precision, Target};
 use crate::error::{Error, Result};
 use crate::onnxruntime::execution_provider::{Provider, ProviderSettings};
 
-const INTEGER_ACTIVATIONS: &str = "CUDA has no fused kernel for integer activations: convert with `--precision int8 --ep \
-                                   cuda` and no `--target`, which keeps weights of 8 bits and activations in float16";
+const INTEGER_ACTIVATIONS: &str = "CUDA has no fused kernel for integer activations: convert with precision int8 for the \
+                                   execution provider cuda and without a target, which keeps weights of 8 bits and \
+                                   activations in float16";
 
 /// Why no execution provider can run a graph of this form, and what to convert to instead; `None` for forms that are
 /// written.
@@ -15,20 +16,20 @@ pub fn unservable(form: GraphForm) -> Option<&'static str> {
     let blocks = form.precision.weight_bits().is_some();
     match (form.target, form.precision) {
         (Target::Standard | Target::TensorRt, _) if blocks => Some(
-            "only ONNX Runtime's own operators read weights in blocks: convert with `--ep cpu` or `--ep cuda`, or with \
-             `--precision int8`",
+            "only ONNX Runtime's own operators read weights in blocks: convert with the execution provider cpu or cuda, or \
+             with precision int8",
         ),
         (Target::Standard | Target::TensorRt, Precision::Fp8) => Some(
-            "only an operator of ONNX Runtime's own multiplies 8-bit floats: convert with `--ep cuda`, or with `--precision \
-             int8`",
+            "only an operator of ONNX Runtime's own multiplies 8-bit floats: convert with the execution provider cuda, or with \
+             precision int8",
         ),
         (Target::Cuda, Precision::Int8) => Some(INTEGER_ACTIVATIONS),
         (target, precision) if form.attention == Attention::Grouped => {
             if target != Target::Cuda {
-                Some("`--attention grouped` is for CUDA: convert with `--ep cuda`")
+                Some("grouped attention is for CUDA: convert with the execution provider cuda")
             } else if precision == Precision::Fp32 || form.compute == Some(Compute::Fp32) {
                 Some(
-                    "GroupQueryAttention has no float32 kernel on CUDA: convert with `--attention standard`",
+                    "GroupQueryAttention has no float32 kernel on CUDA: convert with standard attention",
                 )
             } else {
                 None
@@ -80,13 +81,13 @@ impl ProviderSettings {
 fn on_a_cpu(form: GraphForm) -> Option<&'static str> {
     match (form.precision, form.target, form.attention) {
         (Precision::Bf16, ..) => Some(
-            "ONNX Runtime has no bfloat16 kernels for CPUs: convert with `--precision int8` or `--precision fp32`",
+            "ONNX Runtime has no bfloat16 kernels for CPUs: convert with precision int8 or fp32",
         ),
         (Precision::Fp8, Target::Cuda, _) => Some(
-            "CPUs have no kernels for 8-bit floats: convert with `--ep cpu` for a simulation of this precision",
+            "CPUs have no kernels for 8-bit floats: convert with the execution provider cpu for a simulation of this precision",
         ),
         (_, Target::Cuda, Attention::Grouped) => Some(
-            "GroupQueryAttention normalises queries and keys on CUDA only: convert without `--ep cuda`",
+            "GroupQueryAttention normalises queries and keys on CUDA only: convert with the execution provider cpu",
         ),
         _ => None,
     }
@@ -96,7 +97,7 @@ fn on_cuda(form: GraphForm) -> Option<&'static str> {
     match (form.target, form.precision) {
         (Target::Ort, _) => Some(
             "its operators are those that ONNX Runtime's CPU kernels need, and some have none on CUDA: convert with \
-             `--ep cuda`",
+             the execution provider cuda",
         ),
         (Target::Cuda | Target::Standard | Target::TensorRt, Precision::Int8) => {
             Some(INTEGER_ACTIVATIONS)
@@ -108,10 +109,10 @@ fn on_cuda(form: GraphForm) -> Option<&'static str> {
 fn on_tensorrt(form: GraphForm) -> Option<&'static str> {
     match (form.target, form.precision) {
         (Target::Ort | Target::Cuda, _) => Some(
-            "TensorRT does not know ONNX Runtime's own operators: convert with `--ep tensorrt`",
+            "TensorRT does not know ONNX Runtime's own operators: convert with the execution provider tensorrt",
         ),
         (Target::Standard, Precision::Fp32 | Precision::Int8) => Some(
-            "TensorRT has no kernel for attention in float32: convert with `--ep tensorrt`, which computes attention in \
+            "TensorRT has no kernel for attention in float32: convert with the execution provider tensorrt, which computes attention in \
              float16",
         ),
         (Target::Standard | Target::TensorRt, _) => None,
@@ -121,9 +122,9 @@ fn on_tensorrt(form: GraphForm) -> Option<&'static str> {
 fn on_openvino(form: GraphForm) -> Option<&'static str> {
     match form.target {
         Target::Standard => None,
-        Target::Ort | Target::Cuda | Target::TensorRt => {
-            Some("its operators are another execution provider's: convert with `--ep openvino`")
-        }
+        Target::Ort | Target::Cuda | Target::TensorRt => Some(
+            "its operators are another execution provider's: convert with the execution provider openvino",
+        ),
     }
 }
 
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn each_provider_runs_what_is_written_for_it() {
+    fn each_provider_runs_the_graphs_that_are_written_for_it() {
         let runs =
             |provider, precision, target| refusal(provider, form(precision, target)).is_none();
         assert!(runs(Provider::Cpu, Precision::Int8, Target::Ort));
@@ -177,7 +178,7 @@ mod tests {
         assert!(!runs(Provider::TensorRt, Precision::Fp32, Target::Standard));
     }
     #[test]
-    fn a_form_that_nobody_serves_is_not_written() {
+    fn a_form_that_no_provider_serves_is_not_written() {
         for &precision in Precision::ALL {
             for &target in Target::ALL {
                 let form = form(precision, target);
@@ -210,7 +211,7 @@ mod tests {
             "{message}"
         );
         assert!(
-            message.contains("convert with `--ep tensorrt`"),
+            message.contains("convert with the execution provider tensorrt"),
             "{message}"
         );
     }

@@ -48,7 +48,7 @@ pub(crate) fn open(
     model: &TensorRtModel<'_>,
     settings: &SessionSettings,
     open: Open,
-) -> Result<Box<dyn Network>> {
+) -> Result<BucketedNetwork> {
     let buckets = buckets(settings.batch_tokens(), model.max_length);
     let each = buckets
         .iter()
@@ -61,14 +61,13 @@ pub(crate) fn open(
     }
     let dir = model.dir.to_path_buf();
     let lengths: Vec<usize> = buckets.iter().map(|bucket| bucket.length).collect();
-    let network = BucketedNetwork::open(
+    BucketedNetwork::open(
         buckets,
         Box::new(move |bucket| {
             let number = lengths.iter().position(|length| *length == bucket.length);
             open(library, &dir, &each[number.unwrap_or(0)])
         }),
-    )?;
-    Ok(Box::new(network))
+    )
 }
 
 /// Whether a session's engine must be built.

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_in_time_is_told_how_long_to_stay_away() {
+    fn a_request_that_would_be_late_is_told_when_to_retry() {
         let mut fairness = Fairness::default();
         let asks = |seconds| caller(1, seconds);
         // Nothing waits: what is too much by the estimate alone may try.
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn another_caller_is_not_held_to_what_the_first_one_has_waiting() {
+    fn a_caller_is_not_limited_by_what_another_has_waiting() {
         let mut fairness = Fairness::default();
         fairness.enter(caller(1, 24), 1000);
         assert_eq!(fairness.admit(caller(2, 15), 8, 40, LOAD), Ok(()));
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn however_many_callers_come_together_they_are_in_time() {
+    fn however_many_callers_come_accepted_requests_are_in_time() {
         let mut fairness = Fairness::default();
         fairness.enter(caller(0, 20), 1000);
         let accepted = (1..200).filter(|flow| {
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_never_in_time_is_told_so_unless_it_is_one_text_or_the_rate_is_old() {
+    fn a_request_that_can_never_be_in_time_is_told_so_unless_it_is_one_text_or_the_rate_is_old() {
         let mut fairness = Fairness::default();
         let asks = caller(1, 10);
         let never = fairness.admit(asks, 8, 2000, LOAD);

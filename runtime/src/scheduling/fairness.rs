@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_idle_has_saved_nothing_up() {
+    fn an_idle_caller_has_no_credit() {
         let mut fairness = Fairness::default();
         let place = |flow, request| QueuedText {
             caller: caller(flow, 1),
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_of_callers_that_have_gone() {
+    fn callers_that_have_gone_leave_no_state() {
         let mut fairness = Fairness::default();
         for flow in 0..1000 {
             let place = QueuedText {
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_late_goes_first_and_what_is_late_does_not() {
+    fn urgent_requests_go_first_and_late_ones_do_not() {
         let now = Instant::now();
         let text = |flow, seconds, cost| QueuedText {
             caller: Caller {

@@ -25,23 +25,23 @@ pub enum Origin {
 
 /// A state, and how it was obtained.
 #[derive(Debug, Clone)]
-pub struct Completed {
+pub(crate) struct Completed {
     /// The pooled hidden state.
-    pub state: PooledState,
+    pub(crate) state: PooledState,
     /// Where the state came from.
-    pub origin: Origin,
+    pub(crate) origin: Origin,
     /// How long the text waited for a session.
-    pub queued: Duration,
+    pub(crate) queued: Duration,
     /// How long its batch took.
-    pub infer: Duration,
+    pub(crate) infer: Duration,
 }
 
 /// The reply that every waiter receives.
-pub type Reply = Result<Completed>;
+pub(crate) type Reply = Result<Completed>;
 
 /// A text in flight. Everyone who waits for it gets the same reply.
 #[derive(Debug)]
-pub struct InFlight {
+pub(crate) struct InFlight {
     /// The waiters; `None` once the text is complete or abandoned.
     waiting: Mutex<Option<Vec<oneshot::Sender<Reply>>>>,
 }
@@ -49,7 +49,7 @@ pub struct InFlight {
 impl InFlight {
     /// Creates a text in flight and its first receiver.
     #[must_use]
-    pub fn new() -> (Arc<Self>, oneshot::Receiver<Reply>) {
+    pub(crate) fn new() -> (Arc<Self>, oneshot::Receiver<Reply>) {
         let (sender, receiver) = oneshot::channel();
         let in_flight = Self {
             waiting: Mutex::new(Some(vec![sender])),
@@ -59,7 +59,7 @@ impl InFlight {
 
     /// Adds a waiter. Returns `None` if the text is complete or abandoned.
     #[must_use]
-    pub fn coalesce(&self) -> Option<oneshot::Receiver<Reply>> {
+    pub(crate) fn coalesce(&self) -> Option<oneshot::Receiver<Reply>> {
         let mut waiting = self.lock();
         let (sender, receiver) = oneshot::channel();
         waiting.as_mut()?.push(sender);
@@ -68,7 +68,7 @@ impl InFlight {
 
     /// Abandons the text if no waiter is left. Returns whether the text is abandoned or complete.
     #[must_use]
-    pub fn is_abandoned(&self) -> bool {
+    pub(crate) fn is_abandoned(&self) -> bool {
         let mut waiting = self.lock();
         if let Some(senders) = &mut *waiting {
             // Waiters that left are removed, so that a text that is requested again and again keeps no list of them.
@@ -81,7 +81,7 @@ impl InFlight {
     }
 
     /// Sends the reply to every waiter. All but the first are told that their text was coalesced.
-    pub fn complete(&self, reply: &Reply) {
+    pub(crate) fn complete(&self, reply: &Reply) {
         let senders = self.lock().take().unwrap_or_default();
         for (place, sender) in senders.into_iter().enumerate() {
             let mut reply = reply.clone();
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn all_who_wait_are_answered_once_and_know_whether_they_joined() {
+    fn every_waiter_gets_one_reply_and_knows_whether_it_was_coalesced() {
         let (in_flight, first) = InFlight::new();
         let second = in_flight.coalesce().unwrap();
         in_flight.complete(&answer());
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_given_up_when_the_last_has_gone() {
+    fn it_is_abandoned_when_the_last_waiter_has_gone() {
         let (in_flight, first) = InFlight::new();
         let second = in_flight.coalesce().unwrap();
         drop(first);

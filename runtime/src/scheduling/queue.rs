@@ -19,17 +19,17 @@ use crate::scheduling::sync::{Condvar, Mutex, MutexGuard};
 
 /// A text that waits to be computed.
 #[derive(Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Its token ids.
-    pub ids: Vec<u32>,
+    pub(crate) ids: Vec<u32>,
     /// The key of its cached state; `None` without a response cache.
-    pub key: Option<Key>,
+    pub(crate) key: Option<Key>,
     /// Everyone who waits for it.
-    pub in_flight: Arc<InFlight>,
+    pub(crate) in_flight: Arc<InFlight>,
     /// When it was requested.
-    pub since: Instant,
+    pub(crate) since: Instant,
     /// The caller that requested it first.
-    pub caller: Caller,
+    pub(crate) caller: Caller,
 }
 
 #[derive(Debug)]
@@ -182,7 +182,7 @@ pub struct Queue {
 impl Queue {
     /// A queue of at most `capacity` texts.
     #[must_use]
-    pub fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self {
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -197,7 +197,7 @@ impl Queue {
     /// [`Error::Overloaded`] where they do not all fit, [`Error::Busy`] or [`Error::TooMuchWork`] where they would not be
     /// answered in time,
     /// [`Error::ShuttingDown`] after [`Queue::close`]; the entries come back, for their in_flight to be told.
-    pub fn push(&self, entries: Vec<Entry>, load: Load) -> Result<(), (Error, Vec<Entry>)> {
+    pub(crate) fn push(&self, entries: Vec<Entry>, load: Load) -> Result<(), (Error, Vec<Entry>)> {
         let mut state = self.lock();
         if state.closed {
             return Err((Error::ShuttingDown, entries));
@@ -241,7 +241,7 @@ impl Queue {
     }
 
     /// Puts back a batch that was taken and not computed. It runs first.
-    pub fn put_back(&self, entries: Vec<Entry>) {
+    pub(crate) fn put_back(&self, entries: Vec<Entry>) {
         let mut state = self.lock();
         let request = state.number();
         for entry in entries.into_iter().rev() {
@@ -261,7 +261,7 @@ impl Queue {
 
     /// Waits for work and takes a batch. Returns `None` once the queue is closed and empty.
     #[must_use]
-    pub fn next_batch(&self, limits: &Limits) -> Option<Vec<Entry>> {
+    pub(crate) fn next_batch(&self, limits: &Limits) -> Option<Vec<Entry>> {
         let mut state = self.lock();
         loop {
             state.sweep();
@@ -297,7 +297,11 @@ impl Queue {
     ///
     /// A batch that is taken early misses the texts that come later, so it must have three quarters of its tokens.
     #[must_use]
-    pub fn next_full_batch(&self, limits: &Limits, wanted: &AtomicBool) -> Option<Vec<Entry>> {
+    pub(crate) fn next_full_batch(
+        &self,
+        limits: &Limits,
+        wanted: &AtomicBool,
+    ) -> Option<Vec<Entry>> {
         let mut state = self.lock();
         while wanted.load(Ordering::Relaxed) && !state.closed {
             if let Some(batch) = state.take_full(limits) {
@@ -314,7 +318,7 @@ impl Queue {
     }
 
     /// Ends the wait of [`Queue::next_full_batch`].
-    pub fn cancel(&self, wanted: &AtomicBool) {
+    pub(crate) fn cancel(&self, wanted: &AtomicBool) {
         let state = self.lock();
         wanted.store(false, Ordering::Relaxed);
         drop(state);
@@ -350,7 +354,7 @@ impl Queue {
     ///
     /// # Errors
     /// The request would be late.
-    pub fn admits(
+    pub(crate) fn admits(
         &self,
         caller: Caller,
         lengths: impl Iterator<Item = usize>,
@@ -388,5 +392,7 @@ impl Queue {
     }
 }
 
-#[cfg(all(test, not(lexivec_loom)))]
+#[cfg(all(test, feature = "loom"))]
+mod loom_tests;
+#[cfg(all(test, not(feature = "loom")))]
 mod tests;

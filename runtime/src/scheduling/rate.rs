@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_long_texts_cost_is_learned_and_kept() {
+    fn the_cost_of_long_texts_is_learned_and_kept() {
         let rate = Rate::new(1, false);
         let takes = |length| {
             let load = rate.load();

@@ -1,8 +1,8 @@
-//! Locks: the standard library's, or, under `--cfg lexivec_loom`, those of loom, which tries the orders of events one
-//! after another (`make test-loom`).
+//! Locks: the standard library's or, with the feature `loom`, those of loom, which tries the possible orders of events
+//! (`make test-loom`).
 
-#[cfg(not(lexivec_loom))]
+#[cfg(not(feature = "loom"))]
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
 
-#[cfg(lexivec_loom)]
+#[cfg(feature = "loom")]
 pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};

@@ -32,8 +32,6 @@ use crate::scheduling::queue::Entry;
 /// Opens a session on the thread that will run it; called again after a failure.
 pub(crate) type Opener = Box<dyn FnMut() -> Result<Box<dyn Network>> + Send>;
 
-/// The batch budget never falls below this: smaller batches save no memory worth having.
-pub(crate) const MIN_TOKEN_BUDGET: usize = 256;
 /// The first and the longest wait between attempts to recreate a session. It doubles with every attempt.
 const REOPEN_AFTER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 /// Minimum time between recreations of a session because a text did not fit: loading a model takes seconds.

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instruction_is_known_but_for_its_last_word() {
+    fn all_but_the_last_word_of_an_instruction_is_cached() {
         let prompt = lexivec_models::with_instruction("Retrieve similar medical terms", "");
         let head = find(&NANO, &prompt).unwrap();
         assert!(prompt[head.bytes..].len() <= "Query:".len(), "{head:?}");
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_is_known_from_its_second_time_on_until_others_came() {
+    fn a_prompt_is_cached_from_its_second_time_until_others_evict_it() {
         let cache = PromptCache::of(&NANO);
         let head = |prompt: &str| cache.head(&NANO, prompt);
         assert_eq!(head("one two three:"), None);

@@ -313,36 +313,31 @@ impl Job {
         part: &[Numbered],
         rejected: &mut Vec<Reject>,
     ) -> anyhow::Result<()> {
-        let mut encodings = vec![None; part.len()];
-        for (text, encoding) in part.iter().zip(&mut encodings) {
+        let mut encoded = vec![None; part.len()];
+        for (text, encoded) in part.iter().zip(&mut encoded) {
             let request = Request {
                 input: Input::Text(text.row.text.as_str().into()),
                 ..template.clone()
             };
             match engine.encode(&request) {
-                Ok(encoded) => *encoding = Some(encoded),
+                Ok(request) => *encoded = Some(request),
                 Err(error) => self.reject(text, error, rejected)?,
             }
         }
         let mut order: Vec<usize> = (0..part.len()).collect();
-        order.retain(|i| encodings[*i].is_some());
+        order.retain(|i| encoded[*i].is_some());
         if order.is_empty() {
             return Ok(());
         }
         order.sort_by_key(|i| part[*i].row.text.len());
-        let ids = order.iter().filter_map(|i| encodings[*i].as_ref());
-        let sequences = ids.map(|encoding| encoding.ids.clone()).collect();
+        let requests = order.iter().filter_map(|i| encoded[*i].take()).collect();
         let mut embeddings = vec![None; part.len()];
-        let replies = engine.submit(sequences, Caller::default(), None)?;
-        for (i, reply) in order.iter().zip(replies) {
-            let answer = reply.blocking_recv().unwrap_or(Err(Error::ShuttingDown));
-            match (answer, &encodings[*i]) {
-                (Ok(answer), Some(encoding)) => {
-                    let embedding = engine.finish(&answer, encoding, template.dimensions, true);
-                    embeddings[*i] = Some(embedding);
-                }
-                (Err(error), _) => self.reject(&part[*i], error, rejected)?,
-                (Ok(_), None) => {}
+        let mut stream = engine.submit(requests, Caller::default(), None)?;
+        for i in order {
+            match stream.blocking_next() {
+                Some(Ok(embedding)) => embeddings[i] = Some(embedding),
+                Some(Err(error)) => self.reject(&part[i], error, rejected)?,
+                None => break,
             }
         }
         for (text, embedding) in part.iter().zip(&embeddings) {

@@ -12,10 +12,9 @@ use actix_web::rt::time::timeout;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use lexivec_runtime::metrics::Stage;
 use lexivec_runtime::{
-    self as runtime, Caller, Completed, Embedding, Encoding, Engine, Origin, Prompt, Reply, Request,
+    self as runtime, Caller, Embedding, EmbeddingStream, EncodedRequest, Engine, Origin, Prompt,
+    Request, Truncate,
 };
-use lexivec_runtime::{Error as RuntimeError, Truncate};
-use tokio::sync::oneshot;
 
 use super::allowance::{Allowance, Left};
 use super::budget::Share;
@@ -100,11 +99,11 @@ async fn within(
     }
     // Room and bytes move with the work, and are held until it ends even if this future is dropped.
     let held = (model.admit(job.input.len(), caller)?, share);
-    let (dimensions, normalize) = (job.dimensions, job.normalize);
+    let texts = job.input.len();
     let cache_salt = job.cache_salt.clone();
     let started = Instant::now();
     let (wanted, canceled) = canceled_when_dropped();
-    let (encodings, (_room, share)) = if job.bytes() <= SMALL_INPUT {
+    let (encoded, (_room, share)) = if job.bytes() <= SMALL_INPUT {
         (encode(engine, &job, &canceled)?, held)
     } else {
         let tokenizing = Arc::clone(engine);
@@ -115,34 +114,31 @@ async fn within(
 
     let key = caller::key(request);
     let allowance = key.as_ref().and_then(|key| key.allowance.as_ref());
-    let tokens = encodings.iter().map(|e| e.ids.len()).sum();
+    let tokens = encoded.iter().map(|request| request.ids().len()).sum();
     if let Some(allowance) = allowance {
         charge(request, allowance, tokens)?;
     }
     let scope = cache_scope(key.as_deref(), cache_salt.as_deref());
-    let sequences = encodings.iter().map(|e| e.ids.clone()).collect();
-    let submitted = engine.submit(sequences, caller, scope.as_deref());
-    let answers = match submitted {
-        Ok(pending) => collect(pending).await,
+    let submitted = engine.submit(encoded, caller, scope.as_deref());
+    let embeddings = match submitted {
+        Ok(stream) => collect(stream, texts).await,
         Err(error) => Err(error.into()),
     };
-    if let (Some(allowance), Err(error)) = (allowance, &answers)
+    if let (Some(allowance), Err(error)) = (allowance, &embeddings)
         && error.is_refusal()
     {
         allowance.give_back(tokens);
     }
-    let answers = answers?;
+    let embeddings = embeddings?;
     let mut counts = Counts {
-        texts: answers.len(),
+        texts: embeddings.len(),
         tokens,
         ..Counts::default()
     };
-    let mut embeddings = Vec::with_capacity(answers.len());
-    for (answer, encoding) in answers.iter().zip(&encodings) {
-        counts.cached += usize::from(answer.origin != Origin::Computed);
-        counts.queued = counts.queued.max(answer.queued);
-        counts.infer = counts.infer.max(answer.infer);
-        embeddings.push(engine.finish(answer, encoding, dimensions, normalize));
+    for embedding in &embeddings {
+        counts.cached += usize::from(embedding.origin != Origin::Computed);
+        counts.queued = counts.queued.max(embedding.queued);
+        counts.infer = counts.infer.max(embedding.infer);
     }
     if counts.infer > Duration::ZERO {
         engine.metrics().stage(Stage::Queue, counts.queued);
@@ -173,21 +169,17 @@ fn charge(request: &HttpRequest, allowance: &Allowance, tokens: usize) -> Result
     }
 }
 
-/// Waits for all answers of a request.
+/// Waits for all embeddings of a request.
 ///
 /// # Errors
 /// That of the first text that has none.
-async fn collect(pending: Vec<oneshot::Receiver<Reply>>) -> Result<Vec<Completed>, ApiError> {
-    let several = pending.len() > 1;
-    let mut answers = Vec::with_capacity(pending.len());
-    for (index, reply) in pending.into_iter().enumerate() {
-        let answer = reply.await.unwrap_or(Err(RuntimeError::ShuttingDown));
-        answers.push(answer.map_err(|source| ApiError::Runtime {
-            item: several.then_some(index),
-            source,
-        })?);
+async fn collect(mut stream: EmbeddingStream, texts: usize) -> Result<Vec<Embedding>, ApiError> {
+    let mut embeddings = Vec::with_capacity(texts);
+    while let Some(embedding) = stream.next().await {
+        let item = (texts > 1).then_some(embeddings.len());
+        embeddings.push(embedding.map_err(|source| ApiError::Runtime { item, source })?);
     }
-    Ok(answers)
+    Ok(embeddings)
 }
 
 /// Puts the remaining limits into the response's headers.
@@ -234,7 +226,11 @@ pub(super) fn canceled_when_dropped() -> (Arc<()>, Canceled) {
     (wanted, canceled)
 }
 
-fn encode(engine: &Engine, job: &Job, canceled: &Canceled) -> Result<Vec<Encoding>, ApiError> {
+fn encode(
+    engine: &Engine,
+    job: &Job,
+    canceled: &Canceled,
+) -> Result<Vec<EncodedRequest>, ApiError> {
     engine.tokenizer().check_prompt(&job.prompt)?;
     let encode = |index, input| {
         canceled.check()?;

@@ -4,6 +4,9 @@ use std::fmt;
 
 use super::{Provider, with_implied};
 
+/// The option of CUDA and TensorRT that selects the GPU. lexivec sets it.
+pub(super) const DEVICE: &str = "device_id";
+
 /// An option of one provider, under the provider's own name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderOption {
@@ -63,19 +66,21 @@ impl ProviderOption {
         });
         if usable.is_empty() || named == Ok(Some(Provider::Cpu)) {
             return Err(format!(
-                "the CPU provider has no options, so `{key}` has no use: give --ep cuda, tensorrt, tensorrt-rtx or openvino, \
-                 and an option of theirs"
+                "the CPU provider has no options, so `{key}` has no use: choose cuda, tensorrt, tensorrt-rtx or openvino, and \
+                 an option of theirs"
             ));
         }
-        if name == "device_id" {
-            return Err(format!("`{key}` is what --devices sets: use that"));
+        if name == DEVICE {
+            return Err(format!(
+                "`{key}` cannot be set as an option: the session's device sets it"
+            ));
         }
         let provider = match (named?, asked.as_slice()) {
             _ if name.is_empty() => return Err(format!("`{key}` names no option")),
             (Some(provider), _) if usable.contains(&provider) => provider,
             (Some(provider), _) => {
                 return Err(format!(
-                    "`{key}` is an option of {provider}, which --ep does not name; accepted here: {prefixes}"
+                    "`{key}` is an option of {provider}, which is not in use; accepted here: {prefixes}"
                 ));
             }
             (None, [only]) => *only,
@@ -120,18 +125,18 @@ mod tests {
     }
 
     #[test]
-    fn without_a_prefix_it_is_the_only_providers() {
+    fn a_key_without_a_prefix_belongs_to_the_only_provider() {
         assert_eq!(read(&[Cuda], "tf32").unwrap(), "cuda.tf32=1");
         // CUDA is behind TensorRT, but only TensorRT was named.
         assert_eq!(read(&[TensorRt], "trt_x").unwrap(), "tensorrt.trt_x=1");
     }
 
     #[test]
-    fn a_key_of_nobody_is_answered_with_the_accepted_prefixes() {
+    fn an_error_for_an_unknown_key_names_the_accepted_prefixes() {
         let message = read(&[TensorRt, Cuda], "tf32").unwrap_err();
         assert!(message.contains("one of `tensorrt.`, `cuda.`"), "{message}");
         let message = read(&[Cuda], "tensorrt.trt_x").unwrap_err();
-        assert!(message.contains("which --ep does not name"), "{message}");
+        assert!(message.contains("which is not in use"), "{message}");
         assert!(message.contains("accepted here: `cuda.`"), "{message}");
         assert!(read(&[Cpu], "threads").is_err());
         assert!(read(&[Cuda], "cuda.").is_err());
@@ -144,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_given_twice_is_refused_with_both_values() {
+    fn a_key_given_twice_is_rejected_with_both_values() {
         let all = |given: [(&str, &str); 2]| {
             let given = given.map(|(key, value)| (key.to_owned(), value.to_owned()));
             ProviderOption::all(&[TensorRt], given.iter())

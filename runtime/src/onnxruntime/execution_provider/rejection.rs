@@ -1,5 +1,6 @@
 //! Interprets ONNX Runtime's messages when a provider rejects an option or does not start.
 
+use super::option::DEVICE;
 use crate::error::Error;
 
 use super::{Provider, ProviderOption};
@@ -40,8 +41,8 @@ pub(crate) fn rejected(
     let mut own = options.iter().filter(|option| option.provider == provider);
     let option = match own.find(|option| names(message, &option.key)) {
         Some(option) => option.to_string(),
-        // lexivec sets this one from --devices.
-        None if names(message, "device_id") => "--devices".to_owned(),
+        // lexivec sets this one, from the session's device.
+        None if names(message, DEVICE) => DEVICE.to_owned(),
         None => return None,
     };
     Some(Error::ProviderOption {
@@ -155,12 +156,12 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_device_is_the_flags() {
+    fn a_wrong_device_is_named_as_an_option() {
         let message = said(
             "Failed to parse provider option \"device_id\": cuda_execution_provider_info.cc:71 operator() Invalid device ID: \
              7, must be between 0 (inclusive) and 1 (exclusive).",
         );
-        assert!(message.contains("the option `--devices`"), "{message}");
+        assert!(message.contains("the option `device_id`"), "{message}");
     }
 
     #[test]
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_no_option() {
+    fn a_missing_library_is_not_an_option_error() {
         let message =
             said("Failed to load library libcublasLt.so.13: cannot open shared object file");
         assert!(message.contains("It needs an NVIDIA GPU"), "{message}");

@@ -61,7 +61,7 @@ fn a_full_queue_takes_all_or_none() {
 }
 
 #[test]
-fn who_has_gone_is_not_served_and_makes_room() {
+fn abandoned_texts_are_not_served_and_make_room() {
     let queue = Queue::new(1);
     let (a, ra) = entry(1);
     queue.push(vec![a], Load::default()).unwrap();
@@ -214,7 +214,7 @@ fn a_large_request_is_overtaken_for_a_while_only() {
 }
 
 #[test]
-fn a_stream_of_short_texts_does_not_hold_a_long_document_back() {
+fn a_stream_of_short_texts_does_not_delay_a_long_document() {
     let queue = Queue::new(4096);
     let limits = Limits::default();
     let mut receivers = Vec::new();
@@ -237,7 +237,7 @@ fn a_stream_of_short_texts_does_not_hold_a_long_document_back() {
 
 proptest! {
     #[test]
-    fn every_entry_comes_out_exactly_once_and_nobody_starves(
+    fn every_entry_is_served_exactly_once_and_none_starves(
         requests in prop::collection::vec(prop::collection::vec(1usize..3000, 1..12), 1..12),
         max_tokens in 1usize..5000,
     ) {
@@ -273,7 +273,7 @@ proptest! {
 }
 
 #[test]
-fn where_somebody_waits_a_batch_costs_no_more_than_it_may() {
+fn a_batch_costs_no_more_than_the_limit_while_a_client_waits() {
     let queue = Queue::new(4096);
     let load = Load {
         batch_cost: Some(100),

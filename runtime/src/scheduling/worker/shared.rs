@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lexivec_models::KnownAnswer;
 
-use super::MIN_TOKEN_BUDGET;
 use super::answers::answer_all;
 use crate::error::Result;
 use crate::integrity::model_files::ModelFiles;
 use crate::metrics;
-use crate::scheduling::batch::Limits;
+use crate::scheduling::batch::{Limits, MIN_TOKEN_BUDGET};
 use crate::scheduling::queue::{Entry, Queue};
 use crate::scheduling::rate::Rate;
 use crate::scheduling::response_cache::ResponseCache;

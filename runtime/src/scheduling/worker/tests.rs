@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::metrics;
 use crate::network::PooledStates;
+use crate::scheduling::batch::MIN_TOKEN_BUDGET;
 use crate::scheduling::fairness::Caller;
 use crate::scheduling::in_flight::{InFlight, Reply};
 use crate::scheduling::queue::Queue;
@@ -116,7 +117,7 @@ impl Drop for Scene {
 }
 
 #[test]
-fn a_failed_or_panicked_batch_is_answered_and_the_next_is_served_by_a_new_session() {
+fn a_failed_or_panicked_batch_is_completed_and_the_next_is_served_by_a_new_session() {
     let scene = scene();
     assert!(matches!(scene.ask(&[&[1]])[0], Err(Error::Inference(_))));
     assert_eq!(scene.ask(&[&[7]])[0].as_ref().unwrap().state[..], [7.0]);
@@ -145,7 +146,7 @@ fn a_batch_with_too_few_states_is_an_error_for_all_of_it() {
 }
 
 #[test]
-fn where_memory_runs_out_the_batch_is_halved_and_the_budget_lowered() {
+fn if_memory_runs_out_the_batch_is_halved_and_the_budget_lowered() {
     let scene = scene();
     let texts: Vec<[u32; 5]> = (10..14).map(|t| [t; 5]).collect();
     let texts: Vec<&[u32]> = texts.iter().map(<[u32; 5]>::as_slice).collect();
@@ -266,7 +267,7 @@ fn wait_until(what: &str, met: impl Fn() -> bool) {
 }
 
 #[test]
-fn while_a_device_computes_the_next_batch_is_planned_and_the_last_one_answered() {
+fn while_a_device_computes_the_next_batch_is_planned_and_the_last_one_completed() {
     let device = device_scene(|_| true);
     let [first, second] = device.prepare_behind_a_batch();
     device.end.send(Ok(())).unwrap();
@@ -320,7 +321,7 @@ fn a_session_whose_memory_does_not_suffice_for_one_text_is_recreated_once() {
 }
 
 #[test]
-fn a_network_that_no_longer_gives_the_known_answer_is_given_up() {
+fn a_network_that_no_longer_gives_the_known_answer_is_dropped() {
     let mut shared = shared(4096);
     let known = |token| {
         Some(KnownAnswer {

@@ -1,24 +1,19 @@
-//! Threads that push, take, close and go away, in every order that a bounded number of preemptions allows.
+//! Threads that push, take, close and leave, in every order that a bounded number of preemptions allows.
 //!
 //! loom itself fails a model in which a thread is never woken.
-#![cfg(lexivec_loom)]
-#![allow(clippy::unwrap_used)]
 
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use lexivec_loom::admission::Load;
-use lexivec_loom::batch::Limits;
-use lexivec_loom::error::Error;
-use lexivec_loom::fairness::Caller;
-use lexivec_loom::in_flight::{Completed, InFlight, Origin, Reply};
-use lexivec_loom::queue::{Entry, Queue};
 use loom::sync::Arc;
 use loom::thread;
 use tokio::sync::oneshot::Receiver;
 use tokio::sync::oneshot::error::TryRecvError;
 
-/// A batch per text, so that who takes one has to wake another for the next.
+use super::*;
+use crate::scheduling::in_flight::{Completed, InFlight, Origin, Reply};
+
+/// One text per batch, so that a thread that takes one must wake another for the next.
 const ONE: Limits = Limits {
     max_tokens: 1,
     max_padding: 1,
@@ -46,8 +41,8 @@ fn request(ids: &[u32]) -> (Vec<Entry>, Vec<Receiver<Reply>>) {
     ids.iter().map(|id| entry(*id)).unzip()
 }
 
-/// The answer to text `id`.
-fn answer(id: u32) -> Reply {
+/// The reply to text `id`.
+fn reply(id: u32) -> Reply {
     Ok(Completed {
         state: [id as f32].into(),
         origin: Origin::Computed,
@@ -56,13 +51,13 @@ fn answer(id: u32) -> Reply {
     })
 }
 
-/// Takes and answers until the queue is closed and empty; what it took.
+/// Takes and completes texts until the queue is closed and empty. Returns the ids that it took.
 fn serve(queue: &Queue) -> Vec<u32> {
     let mut taken = Vec::new();
     while let Some(batch) = queue.next_batch(&ONE) {
         for entry in batch {
             taken.push(entry.ids[0]);
-            entry.in_flight.complete(&answer(entry.ids[0]));
+            entry.in_flight.complete(&reply(entry.ids[0]));
         }
     }
     taken
@@ -73,7 +68,7 @@ fn worker(queue: &Arc<Queue>) -> thread::JoinHandle<Vec<u32>> {
     thread::spawn(move || serve(&queue))
 }
 
-/// Whether the text was answered, with what was computed for it.
+/// Whether the text was completed. Checks that it got its own state.
 fn answered(receiver: &mut Receiver<Reply>, id: u32) -> bool {
     match receiver.try_recv() {
         Ok(Ok(answer)) => {
@@ -82,7 +77,7 @@ fn answered(receiver: &mut Receiver<Reply>, id: u32) -> bool {
         }
         Ok(Err(error)) => panic!("{error:?}"),
         Err(TryRecvError::Closed) => false,
-        Err(TryRecvError::Empty) => panic!("text {id} still waits"),
+        Err(TryRecvError::Empty) => panic!("text {id} is not complete"),
     }
 }
 
@@ -105,7 +100,7 @@ fn two_workers_serve_every_text_once_and_end_when_the_queue_is_closed() {
 }
 
 #[test]
-fn a_full_batch_is_taken_early_or_left_and_nobody_sleeps_through() {
+fn a_full_batch_is_taken_early_or_left_and_no_thread_sleeps_forever() {
     model(|| {
         let queue = Arc::new(Queue::new(4));
         let wanted = Arc::new(AtomicBool::new(true));
@@ -120,7 +115,7 @@ fn a_full_batch_is_taken_early_or_left_and_nobody_sleeps_through() {
         let mut taken = Vec::new();
         for entry in early.join().unwrap().unwrap_or_default() {
             taken.push(entry.ids[0]);
-            entry.in_flight.complete(&answer(entry.ids[0]));
+            entry.in_flight.complete(&reply(entry.ids[0]));
         }
         queue.close();
         taken.extend(worker.join().unwrap());
@@ -131,7 +126,7 @@ fn a_full_batch_is_taken_early_or_left_and_nobody_sleeps_through() {
 }
 
 #[test]
-fn of_two_requests_that_do_not_both_fit_one_may_be_refused_and_none_is_cut() {
+fn of_two_requests_that_do_not_both_fit_one_may_be_rejected_and_none_is_split() {
     model(|| {
         let queue = Arc::new(Queue::new(3));
         let pushing = Arc::clone(&queue);
@@ -164,7 +159,7 @@ fn of_two_requests_that_do_not_both_fit_one_may_be_refused_and_none_is_cut() {
 }
 
 #[test]
-fn what_is_pushed_while_the_queue_closes_is_served_or_comes_back() {
+fn texts_pushed_while_the_queue_closes_are_served_or_returned() {
     model(|| {
         let queue = Arc::new(Queue::new(4));
         let worker = worker(&queue);
@@ -186,7 +181,7 @@ fn what_is_pushed_while_the_queue_closes_is_served_or_comes_back() {
 }
 
 #[test]
-fn who_goes_is_dropped_or_served_and_the_others_are_served() {
+fn an_abandoned_text_is_dropped_or_served_and_the_others_are_served() {
     model(|| {
         let queue = Arc::new(Queue::new(4));
         let worker = worker(&queue);
@@ -204,14 +199,14 @@ fn who_goes_is_dropped_or_served_and_the_others_are_served() {
 }
 
 #[test]
-fn who_joins_a_flight_is_answered_unless_it_is_over() {
+fn a_coalesced_text_is_completed_unless_the_first_one_was_dropped() {
     model(|| {
         let queue = Arc::new(Queue::new(4));
         let worker = worker(&queue);
         let (entry, first) = entry(1);
         let in_flight = std::sync::Arc::clone(&entry.in_flight);
         queue.push(vec![entry], Load::default()).unwrap();
-        // The first to ask goes while another joins, and the worker looks for those who have gone.
+        // The first waiter leaves while another coalesces, and the worker drops abandoned texts.
         let going = thread::spawn(move || drop(first));
         let joined = in_flight.coalesce();
         drop(in_flight);

@@ -7,8 +7,6 @@ PRECISIONS ?= fp32 fp16 fp8 int8 int8-weight int4-weight
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 export CARGO_TERM_PROGRESS_WHEN ?= never
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-# Apart, for its flags would have everything else built anew.
-LOOM_TARGET := $(TARGET)/loom
 
 .PHONY: help serve build wheel test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page test-gpu test-tensorrt test-values test-wheel check-deploy test-loom check-dependencies sbom suites precision-report bench-gpu-kit bench-gpu-dry
 
@@ -35,7 +33,7 @@ else
 endif
 
 test-loom:  ## The queue in every order of events that loom tries; two minutes
-	RUSTFLAGS="--cfg lexivec_loom" cargo test --release --locked --package lexivec-loom --target-dir $(LOOM_TARGET)
+	cargo test --locked --package lexivec-runtime --features loom --config 'profile.dev.package.lexivec-runtime.opt-level=3' --lib loom_tests
 
 lint:  ## Format, clippy, documentation, each without a warning
 	cargo fmt --all --check

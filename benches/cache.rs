@@ -177,7 +177,7 @@ fn savings(
         not_computed: 1.0 - share("lexivec_batch_texts_sum", &[]),
         memory: hits("memory"),
         redis: hits("redis"),
-        coalesced: share("lexivec_cache_joined_total", &[]),
+        coalesced: share("lexivec_cache_coalesced_total", &[]),
     }
 }
 

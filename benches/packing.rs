@@ -152,7 +152,8 @@ async fn main() -> anyhow::Result<()> {
                     let grown = |name| now.grown(&before, name, &[]);
                     computed_shares.push((
                         label,
-                        grown("lexivec_rows_computed_total") / grown("lexivec_rows_asked_total"),
+                        grown("lexivec_packed_tokens_computed_total")
+                            / grown("lexivec_batch_input_tokens_total"),
                     ));
                     most_requests = most_requests.max(row.statuses.values().sum());
                     rows.push(row);

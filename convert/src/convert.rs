@@ -7,7 +7,7 @@ use lexivec_models::{
     Checkpoint, Dimensions, Error as ModelError, FORMAT_VERSION, Manifest, Quantization, Source,
     Verification, WeightStorage,
 };
-use lexivec_runtime::{Library, truncation};
+use lexivec_runtime::{Library, mapped_files};
 
 use crate::calibrate::{self, CalibrationInput, CalibrationResult};
 use crate::error::{Error, Result};
@@ -56,7 +56,7 @@ pub fn convert(
     options: &ConvertOptions,
     progress: &dyn Progress,
 ) -> Result<ConversionReport> {
-    truncation::survive();
+    mapped_files::survive_truncation();
     let inputs = InputFiles::snapshot(checkpoint)?;
     let converted = convert_inputs(checkpoint, &inputs, output, options, progress);
     if let Err(error) = &converted
@@ -79,7 +79,7 @@ fn convert_inputs(
     progress: &dyn Progress,
 ) -> Result<ConversionReport> {
     let started = Instant::now();
-    let truncated = truncation::count();
+    let truncated = mapped_files::zeroed_pages();
     options.check(&checkpoint.decoder)?;
     if options.provider.on_gpu() && (options.verify || options.calibration.is_some()) {
         // A process can load only one library. Loading the GPU's now keeps verification from loading the CPU's. If the library
@@ -182,7 +182,7 @@ fn convert_inputs(
         .concat(),
     };
     inputs.check()?;
-    if truncation::count() != truncated {
+    if mapped_files::zeroed_pages() != truncated {
         return Err(Error::Unreadable {
             dir: checkpoint.dir.clone(),
         });

@@ -76,7 +76,7 @@ impl Reference {
         threads: Option<usize>,
     ) -> lexivec_runtime::Result<PackedNetwork> {
         let settings = SessionSettings {
-            lean: self.low_memory,
+            low_memory: self.low_memory,
             threads,
             ..SessionSettings::default()
         };

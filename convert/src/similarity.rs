@@ -20,7 +20,13 @@ impl Similarity {
         for (i, (expected, found)) in expected.iter().zip(found).enumerate() {
             let cosine = cosine(expected.as_ref(), found.as_ref());
             // A vector of zeros, or one that is not finite, has no direction. It counts as the opposite direction.
-            let cosine = if cosine.is_nan() { -1.0 } else { cosine };
+            let is_zero = |vector: &[f32]| vector.iter().all(|v| *v == 0.0);
+            let is_lost = is_zero(expected.as_ref()) || is_zero(found.as_ref());
+            let cosine = if cosine.is_nan() || is_lost {
+                -1.0
+            } else {
+                cosine
+            };
             if i == 0 || cosine < min {
                 (worst, min) = (i, cosine);
             }

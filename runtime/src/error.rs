@@ -1,33 +1,29 @@
-//! What can go wrong between a text and its vector; variants follow what the caller can do about it.
+//! The errors of this crate. Variants follow what a caller can do about them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::admission::Refusal;
+use crate::scheduling::admission::Refusal;
 
-/// An error of this crate. It is `Clone`, for one failed batch answers many texts.
+/// An error of this crate. It is `Clone` because one failed batch is the result of many texts.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// No ONNX Runtime library was found.
-    #[error(
-        "no ONNX Runtime library was found (looked at: {}). Run `make onnxruntime` in the project, which puts one into \
-         the cache folder, or name one with `--onnxruntime PATH` or ORT_DYLIB_PATH",
-        .looked.join(", ")
-    )]
+    #[error("no ONNX Runtime library was found (looked at: {})", .looked.join(", "))]
     LibraryNotFound {
         /// The places looked at, in order.
         looked: Vec<String>,
     },
-    /// A file is there, but it is not a library that serves.
+    /// The file exists but is not a usable library.
     #[error(
         "{path}: not a usable ONNX Runtime library: {reason}. lexivec needs 1.24 or newer: run `make onnxruntime`"
     )]
     LibraryUnusable {
         /// The library.
         path: PathBuf,
-        /// The loader's words.
+        /// The loader's message.
         reason: String,
     },
     /// The model directory or one of its files cannot be used.
@@ -41,7 +37,7 @@ pub enum Error {
         /// What the tokenizer library said.
         reason: String,
     },
-    /// The graph's inputs and outputs are none that the runtime knows how to feed.
+    /// The runtime cannot feed the graph's inputs, or does not know its outputs.
     #[error("{path}: {reason}")]
     Signature {
         /// The graph.
@@ -49,7 +45,7 @@ pub enum Error {
         /// What is unexpected about it, and what to do.
         reason: String,
     },
-    /// ONNX Runtime refused the graph.
+    /// ONNX Runtime rejected the graph.
     #[error("{path}: ONNX Runtime could not load the model: {reason}")]
     Load {
         /// The graph.
@@ -58,14 +54,12 @@ pub enum Error {
         reason: String,
     },
     /// Small batches could not be captured as CUDA graphs.
-    #[error(
-        "small batches could not be captured as CUDA graphs: {0}. `--cuda-graphs off` serves without them"
-    )]
+    #[error("small batches could not be captured as CUDA graphs: {0}")]
     CudaGraphs(String),
-    /// An execution provider was asked for and cannot serve this model; there is no silent fall-back to another.
+    /// The requested execution provider cannot serve this model. There is no silent fallback to another.
     #[error("the execution provider `{provider}` cannot be used: {reason}")]
     Provider {
-        /// Its name on the command line.
+        /// The provider's name.
         provider: &'static str,
         /// What is missing, and what to do.
         reason: String,
@@ -73,14 +67,14 @@ pub enum Error {
     /// An execution provider rejects an option that the user gave.
     #[error("the execution provider `{provider}` rejects the option `{option}`: {reason}")]
     ProviderOption {
-        /// The provider's name on the command line.
+        /// The provider's name.
         provider: &'static str,
         /// The option as it was given.
         option: String,
-        /// The provider's own words.
+        /// The provider's message.
         reason: String,
     },
-    /// ONNX Runtime placed nodes with real work on the CPU, though another provider was asked for.
+    /// ONNX Runtime placed nodes with real work on the CPU although another provider was requested.
     #[error("{path}: {reason}")]
     Placement {
         /// The graph.
@@ -98,21 +92,21 @@ pub enum Error {
         /// Bytes needed and free, and what to do.
         reason: String,
     },
-    /// The Redis cache's settings cannot work; a server that is down is no error.
+    /// The Redis cache's settings are invalid. A server that is down is not an error.
     #[error("the Redis cache cannot be used: {reason}")]
     Cache {
-        /// What is wrong and what would be right; never the URL, which may hold a password.
+        /// What is wrong and how to fix it; never the URL, which may contain a password.
         reason: String,
     },
-    /// The request's fault: says which field.
+    /// The request is invalid.
     #[error("{reason}")]
     InvalidInput {
-        /// The request field to blame.
+        /// The request's field that is wrong.
         field: &'static str,
-        /// What is wrong and what would be right.
+        /// What is wrong and how to fix it.
         reason: String,
     },
-    /// A text is longer than the model takes.
+    /// The text is longer than the model accepts.
     #[error(
         "this model's maximum context length is {limit} tokens, however the text has {tokens}: shorten it, or allow it \
          to be truncated"
@@ -123,13 +117,13 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
-    /// A text is so much longer than the model takes that its tokens were not counted to the end.
+    /// The text is so long that its tokens were not counted to the end.
     #[error(
         "this model's maximum context length is {limit} tokens, however the text has at least {tokens}: shorten it, or \
          allow it to be truncated"
     )]
     MuchTooLong {
-        /// Fewest tokens that it may have.
+        /// A lower bound of its tokens.
         tokens: usize,
         /// The limit.
         limit: usize,
@@ -142,16 +136,16 @@ pub enum Error {
         /// The queue's capacity.
         limit: usize,
     },
-    /// The texts would not be computed in the time that they have; nothing was computed.
+    /// The texts would miss their deadline; nothing was computed.
     #[error(
         "the server is busy, and would not answer in time: try again in {} s",
         retry_after.as_secs_f64().ceil()
     )]
     Busy {
-        /// When a request of this size would be answered in time, if no others came.
+        /// After this time, a request of this size would be answered in time if no others came.
         retry_after: Duration,
     },
-    /// The texts take longer to compute than a request may take, even if nothing else is computed.
+    /// The texts take longer than a request may take, even if nothing else is computed.
     #[error(
         "the texts of this request take about {} s to compute, which is more time than a request has here: send fewer texts \
          at a time",
@@ -161,27 +155,27 @@ pub enum Error {
         /// How long they take.
         needed: Duration,
     },
-    /// Somebody wrote into a file of the model while it was served.
+    /// A file of the model was modified while the model was served.
     #[error("{path}: the file was changed while the model was served: restart the server")]
     ModelChanged {
         /// The file.
         path: PathBuf,
     },
-    /// Zeros were read in place of a mapped file.
+    /// A mapped file was truncated or could not be read, so zeros were read in its place.
     #[error(
         "a file of the model could not be read while it was in use: it was truncated, or its disk fails"
     )]
     Unreadable,
-    /// A session computes another vector for its known text than the conversion did.
+    /// A session's vector for the known text differs from the recorded one.
     #[error(
         "the model does not compute the vector that its conversion recorded (cosine {cosine:.4}): the device, its driver or the \
          model is damaged. Try another device or execution provider, or convert the checkpoint again"
     )]
     WrongAnswer {
-        /// Between the two.
+        /// The cosine between the two vectors.
         cosine: f64,
     },
-    /// The run was ended, because nobody waited for it any more.
+    /// The run was stopped because no caller waits for it any more.
     #[error("the run was ended: nobody waited for it any more")]
     Stopped,
     /// The engine is shutting down.
@@ -193,7 +187,7 @@ pub enum Error {
          conversion instead"
     )]
     NonFinite,
-    /// The device has not enough memory for this text, even alone.
+    /// The device has too little memory for this text, even alone.
     #[error(
         "the device ran out of memory on this text: send a shorter one, or serve the model with a smaller precision"
     )]
@@ -204,19 +198,19 @@ pub enum Error {
     /// ONNX Runtime failed while computing.
     #[error("inference failed: {0}")]
     Inference(String),
-    /// The thread that computes panicked; it goes on with a new session.
+    /// The computing thread panicked; it continues with a new session.
     #[error("the worker panicked on this batch; the log has the details")]
     Panicked,
 }
 
 impl Error {
-    /// The error of a failed run, told from ONNX Runtime's words: an allocation that failed is a matter of size, and a
-    /// smaller batch may succeed; anything else is not.
+    /// Classifies the error of a failed run by ONNX Runtime's message: after a failed allocation a smaller batch may
+    /// succeed, after any other error it cannot.
     pub(crate) fn of_run(message: &str) -> Self {
         // BFCArena::AllocateRawInternal, cudaMalloc, cuBLAS and cuDNN handles, std::bad_alloc.
         const SIGNS: [&str; 6] = [
             "Failed to allocate memory",
-            // The arena's limit.
+            // The message of the arena's limit.
             "is smaller than requested bytes of",
             "out of memory",
             "ALLOC_FAILED",
@@ -226,7 +220,7 @@ impl Error {
         if message.contains("cuDNN is unavailable") {
             return Self::Inference(format!(
                 "this graph needs cuDNN 9 on CUDA, and libcudnn.so is not on LD_LIBRARY_PATH: install it, or convert the \
-                 checkpoint with `--ep cuda`, which needs none. {message}"
+                 checkpoint for the execution provider cuda, which needs none. {message}"
             ));
         }
         if message.contains("terminate flag") {

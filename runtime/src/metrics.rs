@@ -1,7 +1,8 @@
-//! What the runtime counts, by the `metrics` facade: who embeds this crate chooses the exporter, or none.
+//! The metrics of the runtime, through the `metrics` facade: the program that uses this crate chooses the exporter, or
+//! none.
 //!
-//! Names are Prometheus's. Label values come from closed sets; `model` is the name that the engine was given. Handles
-//! are taken when an engine is opened, so a recorder has to be installed before.
+//! Names follow Prometheus's conventions. Label values come from closed sets; `model` is the name that the engine was
+//! given. Handles are created when an engine opens, so a recorder must be installed before.
 
 use std::time::Duration;
 
@@ -9,15 +10,14 @@ use metrics::{Counter, Gauge, Histogram, Unit};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use crate::error::{Error, Result};
-use crate::gpu_memory::DeviceMemory;
-use crate::network::States;
+use crate::network::PooledStates;
 
 const STAGE: &str = "lexivec_stage_duration_seconds";
 const TEXTS: &str = "lexivec_texts_total";
 const TOKENS: &str = "lexivec_tokens_total";
-const ROWS_ASKED: &str = "lexivec_rows_asked_total";
-const ROWS_COMPUTED: &str = "lexivec_rows_computed_total";
-const ROWS_CACHED: &str = "lexivec_rows_cached_total";
+const BATCH_INPUT_TOKENS: &str = "lexivec_batch_input_tokens_total";
+const PACKED_TOKENS_COMPUTED: &str = "lexivec_packed_tokens_computed_total";
+const PACKED_TOKENS_CACHED: &str = "lexivec_packed_tokens_cached_total";
 const GRAPHS_CAPTURED: &str = "lexivec_cuda_graphs_captured_total";
 const GRAPHS_REPLAYED: &str = "lexivec_cuda_graphs_replayed_total";
 const BATCHES: &str = "lexivec_batches_total";
@@ -29,12 +29,12 @@ const QUEUE: &str = "lexivec_queue_texts";
 const QUEUE_CAPACITY: &str = "lexivec_queue_capacity_texts";
 const DROPPED: &str = "lexivec_texts_dropped_total";
 const SESSIONS: &str = "lexivec_sessions_ready";
-const REBUILDS: &str = "lexivec_session_rebuilds_total";
+const RECREATIONS: &str = "lexivec_session_recreations_total";
 const GPU_MEMORY: &str = "lexivec_gpu_memory_bytes";
 /// Counter of keys looked up; labels `tier` (memory, redis) and `outcome` (hit, miss).
 pub const CACHE_LOOKUPS: &str = "lexivec_cache_lookups_total";
-/// Counter of texts that joined an identical one in flight.
-pub const CACHE_JOINED: &str = "lexivec_cache_joined_total";
+/// Counter of texts that were coalesced with an identical one in flight.
+pub const CACHE_COALESCED: &str = "lexivec_cache_coalesced_total";
 /// Gauge of the memory tier's size in bytes.
 pub const CACHE_BYTES: &str = "lexivec_cache_bytes";
 /// Gauge of the memory tier's entries.
@@ -44,7 +44,7 @@ pub const CACHE_ERRORS: &str = "lexivec_cache_errors_total";
 /// Gauge of Redis caches (one per model) that are not in use.
 pub const CACHE_BREAKER_OPEN: &str = "lexivec_cache_breaker_open";
 
-/// Tells the installed recorder what each name means.
+/// Describes each metric to the installed recorder.
 pub fn describe() {
     describe_histogram!(
         STAGE,
@@ -53,14 +53,17 @@ pub fn describe() {
     );
     describe_counter!(TEXTS, "Texts answered with a vector");
     describe_counter!(TOKENS, "Tokens of the texts answered");
-    describe_counter!(ROWS_ASKED, "Tokens of the texts in batches");
     describe_counter!(
-        ROWS_COMPUTED,
-        "Rows that graphs computed; fewer than asked where texts share prefixes"
+        BATCH_INPUT_TOKENS,
+        "Tokens of the texts in batches, before shared prefixes are merged"
     );
     describe_counter!(
-        ROWS_CACHED,
-        "Rows that graphs read from kept prefixes and did not compute"
+        PACKED_TOKENS_COMPUTED,
+        "Packed tokens that graphs computed; fewer than batch input tokens if texts share prefixes"
+    );
+    describe_counter!(
+        PACKED_TOKENS_CACHED,
+        "Packed tokens that graphs read from the KV cache and did not compute"
     );
     describe_counter!(
         GRAPHS_CAPTURED,
@@ -72,7 +75,7 @@ pub fn describe() {
     );
     describe_counter!(
         BATCHES,
-        "Batches by outcome: ok, error, panic, out_of_memory, stopped (nobody waited any more)"
+        "Batches by outcome: ok, error, panic, out_of_memory, stopped (no caller waited any more)"
     );
     describe_counter!(
         BATCHES_PREPARED,
@@ -82,16 +85,16 @@ pub fn describe() {
     describe_histogram!(BATCH_TEXTS, "Texts of a batch");
     describe_gauge!(
         BUDGET,
-        "Tokens that a batch may have; falls when a device runs out of memory"
+        "Maximum tokens of a batch; falls when a device runs out of memory"
     );
     describe_gauge!(QUEUE, "Texts waiting for a session");
-    describe_gauge!(QUEUE_CAPACITY, "Texts that may wait");
+    describe_gauge!(QUEUE_CAPACITY, "Maximum number of waiting texts");
     describe_counter!(
         DROPPED,
-        "Texts whose callers had gone before they were computed"
+        "Texts dropped because their callers disconnected before they were computed"
     );
     describe_gauge!(SESSIONS, "Sessions that serve");
-    describe_counter!(REBUILDS, "Sessions opened anew after a failure");
+    describe_counter!(RECREATIONS, "Sessions recreated after a failure");
     describe_gauge!(
         GPU_MEMORY,
         Unit::Bytes,
@@ -99,32 +102,32 @@ pub fn describe() {
     );
     describe_counter!(
         CACHE_LOOKUPS,
-        "Keys that a cache tier was asked for and answered, by tier and outcome."
+        "Keys that were looked up in a cache tier, by tier and outcome."
     );
     describe_counter!(
-        CACHE_JOINED,
-        "Texts that joined an identical text already in flight instead of being computed."
+        CACHE_COALESCED,
+        "Texts coalesced with an identical text in flight instead of being computed."
     );
     describe_gauge!(
         CACHE_BYTES,
         Unit::Bytes,
-        "Bytes that the cache in process holds."
+        "Bytes in the in-process response cache."
     );
-    describe_gauge!(CACHE_ENTRIES, "Vectors that the cache in process holds.");
+    describe_gauge!(CACHE_ENTRIES, "Vectors in the in-process response cache.");
     describe_counter!(
         CACHE_ERRORS,
-        "Failures of the Redis cache, by kind: timeout (no answer in time), connection (refused or lost), server (an \
-         error, or an answer that is none of Redis's), value (a stored value that is corrupt or foreign), overflow \
-         (not tried: too much waits), unavailable (not tried: the breaker is open)."
+        "Failures of the Redis cache, by kind: timeout (no reply in time), connection (refused or lost), server (an \
+         error, or an unexpected reply), value (a stored value is invalid), overflow \
+         (not tried: the queue is full), unavailable (not tried: the breaker is open)."
     );
     describe_gauge!(
         CACHE_BREAKER_OPEN,
-        "Redis caches, one per model, that are not in use because Redis failed or is not connected yet; 0 when all is \
-         well."
+        "Redis caches, one per model, that are not in use because Redis failed or is not connected yet; 0 when all \
+         are in use."
     );
 }
 
-/// A request's stages before and after its batch; the batch's own are recorded by the worker.
+/// A stage of a request whose duration is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// From text to token ids.
@@ -137,24 +140,23 @@ pub enum Stage {
     Respond,
 }
 
-/// The memory of a GPU, whichever models it serves.
-pub(crate) fn gpu_memory(memory: DeviceMemory) {
-    let used = memory.total.saturating_sub(memory.free);
-    for (kind, bytes) in [("used", used), ("free", memory.free)] {
-        let device = memory.device.to_string();
+/// Publishes the memory of a GPU, whichever models use it.
+pub(crate) fn gpu_memory(device: i32, used: usize, free: usize) {
+    for (kind, bytes) in [("used", used), ("free", free)] {
+        let device = device.to_string();
         gauge!(GPU_MEMORY, "device" => device, "kind" => kind).set(bytes as f64);
     }
 }
 
-/// A model's handles.
+/// The metric handles of one model.
 #[derive(Debug)]
-pub struct Model {
+pub struct ModelMetrics {
     stages: [Histogram; 4],
     texts: Counter,
     tokens: Counter,
-    rows_asked: Counter,
-    rows_computed: Counter,
-    rows_cached: Counter,
+    batch_input_tokens: Counter,
+    packed_tokens_computed: Counter,
+    packed_tokens_cached: Counter,
     graphs_captured: Counter,
     graphs_replayed: Counter,
     outcomes: [Counter; 5],
@@ -166,11 +168,11 @@ pub struct Model {
     queue_capacity: Gauge,
     dropped: Counter,
     sessions: Gauge,
-    rebuilds: Counter,
+    recreations: Counter,
 }
 
-impl Model {
-    /// Handles of the model that is served as `name`.
+impl ModelMetrics {
+    /// Creates the handles of the model that is served as `name`.
     #[must_use]
     pub fn new(name: &str) -> Self {
         let model = || ("model", name.to_owned());
@@ -181,9 +183,9 @@ impl Model {
             stages: ["tokenize", "queue", "infer", "respond"].map(stage),
             texts: counter!(TEXTS, &[model()]),
             tokens: counter!(TOKENS, &[model()]),
-            rows_asked: counter!(ROWS_ASKED, &[model()]),
-            rows_computed: counter!(ROWS_COMPUTED, &[model()]),
-            rows_cached: counter!(ROWS_CACHED, &[model()]),
+            batch_input_tokens: counter!(BATCH_INPUT_TOKENS, &[model()]),
+            packed_tokens_computed: counter!(PACKED_TOKENS_COMPUTED, &[model()]),
+            packed_tokens_cached: counter!(PACKED_TOKENS_CACHED, &[model()]),
             graphs_captured: counter!(GRAPHS_CAPTURED, &[model()]),
             graphs_replayed: counter!(GRAPHS_REPLAYED, &[model()]),
             outcomes: ["ok", "error", "panic", "out_of_memory", "stopped"].map(outcome),
@@ -195,11 +197,11 @@ impl Model {
             queue_capacity: gauge!(QUEUE_CAPACITY, &[model()]),
             dropped: counter!(DROPPED, &[model()]),
             sessions: gauge!(SESSIONS, &[model()]),
-            rebuilds: counter!(REBUILDS, &[model()]),
+            recreations: counter!(RECREATIONS, &[model()]),
         }
     }
 
-    /// A stage of one request.
+    /// Records the duration of a stage of one request.
     pub fn stage(&self, stage: Stage, took: Duration) {
         let place = match stage {
             Stage::Tokenize => 0,
@@ -210,20 +212,22 @@ impl Model {
         self.stages[place].record(took);
     }
 
-    /// Texts answered, and their tokens.
+    /// Counts answered texts and their tokens.
     pub fn answered(&self, texts: usize, tokens: usize) {
         self.texts.increment(texts as u64);
         self.tokens.increment(tokens as u64);
     }
 
-    pub(crate) fn batch(&self, texts: usize, tokens: usize, outcome: &Result<States>) {
+    pub(crate) fn batch(&self, texts: usize, tokens: usize, outcome: &Result<PooledStates>) {
         let place = match outcome {
             Ok(states) => {
                 self.batch_texts.record(texts as f64);
                 self.batch_tokens.record(tokens as f64);
-                self.rows_asked.increment(tokens as u64);
-                self.rows_computed.increment(states.rows as u64);
-                self.rows_cached.increment(states.cached as u64);
+                self.batch_input_tokens.increment(tokens as u64);
+                self.packed_tokens_computed
+                    .increment(states.packed_tokens as u64);
+                self.packed_tokens_cached
+                    .increment(states.cached_tokens as u64);
                 self.graphs_replayed.increment(u64::from(states.replayed));
                 0
             }
@@ -235,7 +239,7 @@ impl Model {
         self.outcomes[place].increment(1);
     }
 
-    /// A batch was planned before its turn.
+    /// Counts a batch that was planned before its turn.
     pub(crate) fn batch_prepared(&self) {
         self.prepared.increment(1);
     }
@@ -244,16 +248,16 @@ impl Model {
         self.budget.set(tokens as f64);
     }
 
-    /// A session opened, with so many captured graphs.
+    /// Counts the captured graphs of a session that opened.
     pub(crate) fn session_opened(&self, captured: usize) {
         self.graphs_captured.increment(captured as u64);
     }
 
-    pub(crate) fn session_rebuilt(&self) {
-        self.rebuilds.increment(1);
+    pub(crate) fn session_recreated(&self) {
+        self.recreations.increment(1);
     }
 
-    /// What is read off from time to time: texts waiting and their limit, texts dropped since the start, sessions.
+    /// Records sampled values: waiting texts and their limit, texts dropped since the start, sessions that serve.
     pub(crate) fn sample(&self, waiting: usize, capacity: usize, dropped: u64, sessions: usize) {
         self.queue.set(waiting as f64);
         self.queue_capacity.set(capacity as f64);

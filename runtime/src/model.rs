@@ -1,4 +1,4 @@
-//! What a model directory says of itself, whoever wrote it.
+//! The properties of a model directory, ours or another exporter's.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,32 +9,32 @@ use lexivec_models::{
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Result;
-use crate::model_files::ModelFiles;
+use crate::integrity::model_files::ModelFiles;
 
 /// A served model's properties.
 #[derive(Debug, Clone)]
 pub struct ModelInfo {
     /// The source's name: a hub id or a folder's name.
     pub name: String,
-    /// Width of the full vector.
+    /// Width of a full vector.
     pub hidden_size: usize,
     /// Rows of the embedding table.
     pub vocabulary: usize,
     /// Query heads of attention.
     pub heads: usize,
-    /// The longest sequence in tokens.
+    /// Maximum sequence length in tokens.
     pub max_length: usize,
     /// Widths that the model was trained for.
     pub dimensions: Dimensions,
     /// Named prompts of the checkpoint, put before a text as they are.
     pub prompts: BTreeMap<String, String>,
-    /// The prompt used where none is asked for.
+    /// The prompt that is used if a request names none.
     pub default_prompt: Option<String>,
     /// `None` for another exporter's model.
     pub precision: Option<Precision>,
     /// `None` for another exporter's model.
     pub target: Option<Target>,
-    /// What a session has to answer before it serves; `None` for another exporter's model.
+    /// The answer that a session must give before it serves; `None` for another exporter's model.
     pub known_answer: Option<KnownAnswer>,
     /// Identifies the exact weights and graph, as hexadecimal.
     pub digest: String,
@@ -44,9 +44,9 @@ impl ModelInfo {
     /// Reads a model directory: lexivec.json, or, for another exporter's, config.json and sentence-transformers' files.
     ///
     /// # Errors
-    /// A file is missing, damaged, or describes what cannot be served.
+    /// A file is missing or damaged, or describes a model that cannot be served.
     pub fn read(dir: &Path) -> Result<Self> {
-        // A manifest has the digests.
+        // The manifest already contains the digests.
         let files = match Manifest::is_model_dir(dir) {
             true => ModelFiles::default(),
             false => ModelFiles::snapshot(dir)?,
@@ -54,7 +54,7 @@ impl ModelInfo {
         Self::of_files(dir, &files)
     }
 
-    /// The same, of files that were looked at.
+    /// As [`read`](Self::read), for files that were recorded before.
     pub(crate) fn of_files(dir: &Path, files: &ModelFiles) -> Result<Self> {
         if Manifest::is_model_dir(dir) {
             let manifest = Manifest::read(dir)?;
@@ -99,8 +99,8 @@ impl ModelInfo {
     }
 }
 
-/// A digest of another exporter's model, which has no manifest: of every file in its folder and the folders below, because
-/// two exports of one checkpoint may differ in any of them.
+/// The digest of another exporter's model, which has no manifest. It covers every file in its folder and the folders
+/// below, because two exports of one checkpoint may differ in any of them.
 fn digest_of_files(dir: &Path, files: &ModelFiles) -> String {
     let mut all = Sha256::new();
     for (path, digest) in files.digests() {

@@ -1,31 +1,32 @@
-//! What is asked of the engine and what it answers.
+//! The requests of the engine, and its results.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
-use crate::flight::Origin;
+use crate::scheduling::in_flight::Origin;
 
-/// What stands before a text.
+/// The prompt before a text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Prefix {
-    /// Nothing: documents are embedded bare.
+pub enum Prompt {
+    /// No prompt: documents are embedded without one.
     #[default]
     None,
     /// An instruction, written as Qwen3-Embedding was trained with it: `Instruct: {instruction}\nQuery:{text}`.
     Instruction(String),
-    /// A prompt of the checkpoint's, put before the text as it is (sentence-transformers' `prompts`).
-    Prompt(String),
+    /// A prompt of the checkpoint, put before the text as it is (sentence-transformers' `prompts`).
+    Verbatim(String),
 }
 
-impl Prefix {
-    /// The whole prompt of a text.
+impl Prompt {
+    /// The text with its prompt before it.
     #[must_use]
-    pub fn prompt<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    pub fn apply<'a>(&self, text: &'a str) -> Cow<'a, str> {
         match self {
             Self::None => Cow::Borrowed(text),
             Self::Instruction(instruction) => {
                 Cow::Owned(lexivec_models::with_instruction(instruction, text))
             }
-            Self::Prompt(prompt) => Cow::Owned(format!("{prompt}{text}")),
+            Self::Verbatim(prompt) => Cow::Owned(format!("{prompt}{text}")),
         }
     }
 }
@@ -39,15 +40,15 @@ pub enum Input<'a> {
     Tokens(Cow<'a, [u32]>),
 }
 
-/// What to do with a text that is longer than the model takes.
+/// What to do with a text that is longer than the model accepts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Truncate {
-    /// Refuse it.
+    /// Reject it.
     #[default]
     Refuse,
-    /// Cut its end: keep the beginning.
+    /// Truncate its end: keep the beginning.
     End,
-    /// Cut its start: keep the end.
+    /// Truncate its start: keep the end.
     Start,
 }
 
@@ -56,22 +57,22 @@ pub enum Truncate {
 pub struct Request<'a> {
     /// What to embed.
     pub input: Input<'a>,
-    /// What stands before a text; must be [`Prefix::None`] with token ids.
-    pub prefix: Prefix,
-    /// Width of the vector, 1 to the model's hidden size, which is the default.
+    /// The prompt before the text; must be [`Prompt::None`] with token ids.
+    pub prompt: Prompt,
+    /// Width of the vector, from 1 to the model's hidden size, which is the default.
     pub dimensions: Option<usize>,
-    /// Whether a too long text may be cut, and where.
+    /// Whether and where a text that is too long is truncated.
     pub truncate: Truncate,
     /// Whether the vector is scaled to unit length; on by default.
     pub normalize: bool,
 }
 
 impl<'a> Request<'a> {
-    /// A bare text at full width, refused if too long.
+    /// A text without a prompt, at full width, rejected if it is too long.
     pub fn text(text: impl Into<Cow<'a, str>>) -> Self {
         Self {
             input: Input::Text(text.into()),
-            prefix: Prefix::None,
+            prompt: Prompt::None,
             dimensions: None,
             truncate: Truncate::Refuse,
             normalize: true,
@@ -82,12 +83,16 @@ impl<'a> Request<'a> {
 /// A text's vector.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embedding {
-    /// As wide as asked; unit length unless asked otherwise.
+    /// The vector, as wide as requested; unit length unless the request says otherwise.
     pub vector: Vec<f32>,
-    /// Tokens computed for it, the instruction's and the end-of-sequence token included.
+    /// Number of tokens, those of the prompt and the end-of-sequence token included.
     pub tokens: usize,
-    /// Whether the text was cut.
+    /// Whether the text was truncated.
     pub truncated: bool,
-    /// Whether it was computed for this request or known already.
+    /// Whether the vector was computed for this request.
     pub origin: Origin,
+    /// How long the text waited for a session.
+    pub queued: Duration,
+    /// How long its batch took.
+    pub infer: Duration,
 }

@@ -11,6 +11,7 @@
 
 pub mod cli;
 pub mod embed;
+mod hints;
 pub mod http;
 mod interrupt;
 mod links;

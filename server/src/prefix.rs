@@ -4,7 +4,7 @@
 //! applies, as it does in sentence-transformers; most have none, and a text is then embedded bare, as documents are.
 
 use lexivec_models::Instructions;
-use lexivec_runtime::{Error, ModelInfo, Prefix, Result};
+use lexivec_runtime::{Error, ModelInfo, Prompt, Result};
 
 /// What a caller asked for; the names are those of the request's fields.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Choice<'_> {
     ///
     /// # Errors
     /// [`Error::InvalidInput`]: more than one is given, a name is unknown, or an instruction cannot be used.
-    pub fn resolve(&self, model: &ModelInfo, instructions: &Instructions) -> Result<Prefix> {
+    pub fn resolve(&self, model: &ModelInfo, instructions: &Instructions) -> Result<Prompt> {
         match *self {
             Self {
                 instruction: None,
@@ -43,19 +43,19 @@ impl Choice<'_> {
                 prompt_name: None,
             } => match &model.default_prompt {
                 Some(name) => prompt(model, name),
-                None => Ok(Prefix::None),
+                None => Ok(Prompt::None),
             },
             Self {
                 instruction: Some(text),
                 domain: None,
                 prompt_name: None,
-            } => Ok(Prefix::Instruction(instruction(text)?)),
+            } => Ok(Prompt::Instruction(instruction(text)?)),
             Self {
                 instruction: None,
                 domain: Some(domain),
                 prompt_name: None,
             } => match instructions.get(domain) {
-                Ok(text) => Ok(Prefix::Instruction(text.to_owned())),
+                Ok(text) => Ok(Prompt::Instruction(text.to_owned())),
                 Err(error) => Err(invalid(
                     "domain",
                     format!("{error} (GET /v1/domains lists their wording)"),
@@ -102,10 +102,10 @@ pub(crate) fn instruction(text: &str) -> Result<String> {
     Ok(text.to_owned())
 }
 
-fn prompt(model: &ModelInfo, name: &str) -> Result<Prefix> {
+fn prompt(model: &ModelInfo, name: &str) -> Result<Prompt> {
     match model.prompts.get(name) {
-        Some(text) if text.is_empty() => Ok(Prefix::None),
-        Some(text) => Ok(Prefix::Prompt(text.clone())),
+        Some(text) if text.is_empty() => Ok(Prompt::None),
+        Some(text) => Ok(Prompt::Verbatim(text.clone())),
         None if model.prompts.is_empty() => Err(invalid(
             "prompt_name",
             "this model's checkpoint names no prompts: use `instruction` or `domain`".to_owned(),
@@ -128,11 +128,11 @@ mod tests {
     use super::*;
     use crate::http::tests::model_info;
 
-    fn resolve(choice: Choice<'_>) -> Result<Prefix> {
+    fn resolve(choice: Choice<'_>) -> Result<Prompt> {
         choice.resolve(&model_info(), &Instructions::builtin())
     }
 
-    fn field(result: Result<Prefix>) -> &'static str {
+    fn field(result: Result<Prompt>) -> &'static str {
         match result {
             Err(Error::InvalidInput { field, .. }) => field,
             other => panic!("{other:?}"),
@@ -148,27 +148,27 @@ mod tests {
         .unwrap();
         assert_eq!(
             by_domain,
-            Prefix::Instruction("Represent the medical concept:".to_owned())
+            Prompt::Instruction("Represent the medical concept:".to_owned())
         );
         let by_words = resolve(Choice {
             instruction: Some("As a verb:"),
             ..Choice::default()
         })
         .unwrap();
-        assert_eq!(by_words, Prefix::Instruction("As a verb:".to_owned()));
+        assert_eq!(by_words, Prompt::Instruction("As a verb:".to_owned()));
         let by_prompt = resolve(Choice {
             prompt_name: Some("query"),
             ..Choice::default()
         })
         .unwrap();
-        assert_eq!(by_prompt, Prefix::Prompt("Query: ".to_owned()));
+        assert_eq!(by_prompt, Prompt::Verbatim("Query: ".to_owned()));
         let empty_prompt = resolve(Choice {
             prompt_name: Some("document"),
             ..Choice::default()
         })
         .unwrap();
-        assert_eq!(empty_prompt, Prefix::None);
-        assert_eq!(resolve(Choice::default()).unwrap(), Prefix::None);
+        assert_eq!(empty_prompt, Prompt::None);
+        assert_eq!(resolve(Choice::default()).unwrap(), Prompt::None);
     }
 
     #[test]
@@ -180,7 +180,7 @@ mod tests {
         let prefix = Choice::default()
             .resolve(&model, &Instructions::builtin())
             .unwrap();
-        assert_eq!(prefix, Prefix::Prompt("Query: ".to_owned()));
+        assert_eq!(prefix, Prompt::Verbatim("Query: ".to_owned()));
     }
 
     #[test]

@@ -40,7 +40,7 @@ def test_a_model_for_another_provider_is_not_ok(device: Device, tmp_path: Path) 
     device.run("convert", checkpoints.nano().folder, "-o", model, "--no-verify")
     code, found = findings(device, model)
     status, value = found["model"]
-    assert (code, status) == (1, "failed") and "convert with `--ep cuda`" in value, value
+    assert (code, status) == (1, "failed") and "convert with the execution provider cuda" in value, value
 
 
 def test_without_visible_devices_the_error_says_what_to_do(models: Models, device: Device, tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ def test_a_model_beyond_the_cards_memory_is_rejected_with_numbers(models: Models
     done = lexivec(device, "embed", model, source, "--ep", "cuda", memory_gb=8.5)
     assert done.returncode != 0
     assert f"the model `{models.checkpoint('4B').folder.name}` does not fit on GPU 0" in done.stderr
-    assert "8.05 GB of weights" in done.stderr and "--gpu-memory-utilization 0.9" in done.stderr
+    assert "8.05 GB of weights" in done.stderr and "a memory utilization of 0.9" in done.stderr
+    assert "--gpu-memory-utilization" in done.stderr
 
 
 def test_a_batch_beyond_the_grid_is_rejected(models: Models, device: Device) -> None:

@@ -29,7 +29,7 @@ def text(tmp_path: Path) -> Path:
         (["--ep-option", "nonsense=1"], "`cuda.nonsense=1`", 'Unknown provider option: "nonsense"'),
         (["--ep-option", "cuda.gpu_mem_limit=much"], "`cuda.gpu_mem_limit=much`", "Failed to parse"),
         (["--devices", "7"], "`--devices`", "Invalid device ID: 7"),
-        (["--ep-option", "tensorrt.trt_fp16_enable=1"], "tensorrt, which --ep does not name", "`cuda.`"),
+        (["--ep-option", "tensorrt.trt_fp16_enable=1"], "tensorrt, which is not in use", "`cuda.`"),
     ],
 )
 def test_a_wrong_option_is_named(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lexivec_convert::Calibration;
 use lexivec_models::{Blocks, Compute, Layout, Precision, Target};
 use lexivec_runtime::vector::cosine;
-use lexivec_runtime::{Engine, Prefix, Request};
+use lexivec_runtime::{Engine, Prompt, Request};
 use lexivec_tests::surgery::Surgery;
 use serde::Deserialize;
 
@@ -26,10 +26,10 @@ struct Matryoshka {
 
 fn request(case: &Case) -> Request<'_> {
     Request {
-        prefix: case
+        prompt: case
             .instruction
             .clone()
-            .map_or(Prefix::None, Prefix::Instruction),
+            .map_or(Prompt::None, Prompt::Instruction),
         ..Request::text(case.text.as_str())
     }
 }

@@ -23,11 +23,11 @@ static INT8X2: LazyLock<Converted> = LazyLock::new(|| {
 static INT4: LazyLock<Converted> =
     LazyLock::new(|| converted(&nano(), &options(Precision::Int4Weight)));
 
-fn network(model: &Converted, prefix_bytes: usize) -> Box<dyn Network> {
+fn network(model: &Converted, kv_cache_bytes: usize) -> Box<dyn Network> {
     let library = Library::load(None, false).unwrap();
     let settings = SessionSettings {
         threads: Some(2),
-        prefix_bytes,
+        kv_cache_bytes,
         ..SessionSettings::default()
     };
     open_network(library, &model.report.dir, &settings).unwrap()
@@ -85,8 +85,8 @@ fn vectors_behind_kept_prefixes_are_the_same_to_the_last_bit() {
                 let found = keeping.borrow_mut().embed(&sequences).unwrap();
                 prop_assert!(found.values == expected.values, "{batch:?}");
                 let mut rows = computed.borrow_mut();
-                rows.0 += found.rows;
-                rows.1 += expected.rows;
+                rows.0 += found.packed_tokens;
+                rows.1 += expected.packed_tokens;
                 Ok(())
             })
             .unwrap();
@@ -101,7 +101,7 @@ fn an_instruction_is_computed_once() {
     let instruction: Vec<u32> = (40..60).collect();
     let mut ask = |text: &[u32]| {
         let query = [&instruction, text, &[16_381]].concat();
-        network.embed(&[&query]).unwrap().rows
+        network.embed(&[&query]).unwrap().packed_tokens
     };
     assert_eq!(ask(&[300]), 22);
     assert_eq!(ask(&[301]), 22);
@@ -118,10 +118,13 @@ fn the_same_text_twice_in_a_batch_is_computed_once_and_equal() {
     assert_ne!(found[0].vector, found[1].vector);
     let ids: Vec<Vec<u32>> = texts
         .iter()
-        .map(|t| engine.encode(t).unwrap().ids)
+        .map(|t| engine.encode(t).unwrap().ids().to_vec())
         .collect();
     let sequences: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
-    assert_eq!(Plan::new(&sequences).rows(), ids[0].len() + ids[1].len());
+    assert_eq!(
+        Plan::new(&sequences).packed_tokens(),
+        ids[0].len() + ids[1].len()
+    );
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn a_graph_for_other_providers_is_refused() {
     let model = converted(&nano(), &options(Precision::Fp32));
     let message = open(&model.report.dir, &[]).unwrap_err().to_string();
     assert!(
-        message.contains("convert with `--ep openvino`"),
+        message.contains("convert with the execution provider openvino"),
         "{message}"
     );
 }

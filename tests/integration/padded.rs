@@ -107,7 +107,7 @@ fn our_padded_graphs_take_padding_on_either_side() {
                 };
                 let start = (i * length + last) * width;
                 let state =
-                    lexivec_runtime::vector::cut(&states[start..start + width], width, true);
+                    lexivec_runtime::vector::truncate(&states[start..start + width], width, true);
                 assert!(
                     max_difference(&case.embedding, &state) <= 2e-5,
                     "{target}, left {left}"

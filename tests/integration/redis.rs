@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
-use lexivec_runtime::cache::{Key, RedisCache, RedisSettings, State, ValueFormat};
+use lexivec_runtime::cache::{Key, PooledState, RedisCache, RedisSettings, ValueFormat};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 
 use crate::redis_server::{RedisServer, answer_lookups_with, peer, slow_line};
@@ -36,17 +36,17 @@ fn keys(ids: std::ops::Range<usize>) -> Vec<Key> {
     ids.map(key).collect()
 }
 
-fn state(id: usize) -> State {
+fn state(id: usize) -> PooledState {
     (0..WIDTH).map(|i| (id * WIDTH + i) as f32 / 3.0).collect()
 }
 
-fn entries(ids: std::ops::Range<usize>) -> Vec<(Key, State)> {
+fn entries(ids: std::ops::Range<usize>) -> Vec<(Key, PooledState)> {
     ids.map(|id| (key(id), state(id))).collect()
 }
 
 /// What came of a lookup.
 struct Answer {
-    found: Vec<Option<State>>,
+    found: Vec<Option<PooledState>>,
     after: Duration,
     by: ThreadId,
 }
@@ -105,8 +105,8 @@ impl Cache {
     }
 
     /// Stores, and waits until it is found.
-    fn put_and_wait(&self, entries: &[(Key, State)]) {
-        let (keys, states): (Vec<Key>, Vec<State>) = entries.iter().cloned().unzip();
+    fn put_and_wait(&self, entries: &[(Key, PooledState)]) {
+        let (keys, states): (Vec<Key>, Vec<PooledState>) = entries.iter().cloned().unzip();
         eventually("what was stored is found", || {
             self.cache.put(entries.to_vec());
             let answer = self.get(keys.clone());
@@ -204,7 +204,7 @@ fn a_second_server_finds_what_the_first_has_stored() {
         ..settings(&server.url())
     };
     let first = Cache::connected(&settings);
-    let written: State = (0..WIDTH).map(|i| 0.1 + i as f32).collect();
+    let written: PooledState = (0..WIDTH).map(|i| 0.1 + i as f32).collect();
     first.cache.put(vec![(key(1), written.clone())]);
     let second = Cache::connected(&settings);
     let mut found = Vec::new();
@@ -446,7 +446,7 @@ fn ten_thousand_keys_in_one_lookup() {
         timeout: Duration::from_secs(10),
         ..settings(&server.url())
     });
-    let even: Vec<(Key, State)> = (0..10_000)
+    let even: Vec<(Key, PooledState)> = (0..10_000)
         .step_by(2)
         .map(|id| (key(id), state(id)))
         .collect();
@@ -472,7 +472,7 @@ fn a_slow_line_brings_what_it_can_in_time_and_is_still_used() {
         timeout: Duration::from_millis(800),
         ..settings(&server.url())
     };
-    let states: Vec<State> = (0..KEYS).map(|id| vec![id as f32; WIDTH].into()).collect();
+    let states: Vec<PooledState> = (0..KEYS).map(|id| vec![id as f32; WIDTH].into()).collect();
     let direct = Cache::connected(&settings);
     direct
         .cache
@@ -512,7 +512,7 @@ fn dropping_the_cache_answers_whatever_waits() {
     let (sender, receiver) = mpsc::channel();
     for id in 0..2000 {
         let sender = sender.clone();
-        let then = move |found: Vec<Option<State>>| sender.send((id, found)).unwrap();
+        let then = move |found: Vec<Option<PooledState>>| sender.send((id, found)).unwrap();
         cache.cache.get(vec![key(id)], Box::new(then));
     }
     drop(sender);

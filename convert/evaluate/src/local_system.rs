@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lexivec_convert::Reference;
 use lexivec_models::{Checkpoint, Dimensions, Manifest};
 use lexivec_runtime::{
-    Caller, Encoding, Engine, EngineOptions, Error as RuntimeError, Layer, Library, ModelInfo,
-    Network, OpenNetwork, Provider, Request, Result as RuntimeResult, SessionSettings, States,
-    Tokenizer, Truncate, fit, open_network,
+    Caller, EncodedRequest, Engine, EngineOptions, Error as RuntimeError, InspectNetwork, Layer,
+    Library, ModelInfo, Network, OpenNetwork, PooledStates, Provider, Request,
+    Result as RuntimeResult, SessionSettings, Tokenizer, Truncate, fit, open_for_inspection,
 };
 
 use crate::error::{Error, Result};
@@ -50,7 +50,7 @@ pub fn open_model(dir: &Path, name: String, options: &EngineOptions) -> Result<S
     };
     let tokenizer = dir.join("tokenizer.json");
     let dir = dir.to_path_buf();
-    let open = move |settings: &SessionSettings| open_network(library, &dir, settings);
+    let open = move |settings: &SessionSettings| open_for_inspection(library, &dir, settings);
     LocalEmbedder::open(facts, info, &tokenizer, open, &options)
 }
 
@@ -105,7 +105,7 @@ pub fn open_checkpoint(
         devices: vec![0],
         ..options.clone()
     };
-    let open = move |_: &SessionSettings| -> RuntimeResult<Box<dyn Network>> {
+    let open = move |_: &SessionSettings| -> RuntimeResult<Box<dyn InspectNetwork>> {
         Ok(Box::new(reference.open(library, threads)?))
     };
     LocalEmbedder::open(facts, info, &checkpoint.tokenizer, open, &options)
@@ -146,7 +146,7 @@ fn source_bytes(checkpoint: &Checkpoint) -> Result<u64> {
 
 /// The network of a model, shared between the engine, which embeds as a server does, and the comparison of layers. `None`
 /// until the engine has opened it.
-type Slot = Arc<Mutex<Option<Box<dyn Network>>>>;
+type Slot = Arc<Mutex<Option<Box<dyn InspectNetwork>>>>;
 
 /// An embedder that runs a model in this process.
 struct LocalEmbedder {
@@ -160,7 +160,10 @@ impl LocalEmbedder {
         facts: SystemFacts,
         info: ModelInfo,
         tokenizer: &Path,
-        open: impl Fn(&SessionSettings) -> RuntimeResult<Box<dyn Network>> + Send + Sync + 'static,
+        open: impl Fn(&SessionSettings) -> RuntimeResult<Box<dyn InspectNetwork>>
+        + Send
+        + Sync
+        + 'static,
         options: &EngineOptions,
     ) -> Result<System> {
         let tokenizer = Tokenizer::open(tokenizer, info.vocabulary, info.max_length)?;
@@ -189,10 +192,11 @@ impl LocalEmbedder {
         })
     }
 
-    fn encode(&self, texts: &[&str]) -> Result<Vec<Encoding>> {
+    fn encode(&self, texts: &[&str]) -> Result<Vec<EncodedRequest>> {
         let request = |text: &&str| {
             let request = Request {
                 truncate: Truncate::End,
+                normalize: false,
                 ..Request::text(text.to_string())
             };
             self.engine
@@ -211,8 +215,8 @@ impl Embedder for LocalEmbedder {
         let encodings = self.encode(texts)?;
         // Texts of similar length run together.
         let mut order: Vec<usize> = (0..texts.len()).collect();
-        order.sort_by_key(|i| encodings[*i].ids.len());
-        let sequences = order.iter().map(|i| encodings[*i].ids.clone()).collect();
+        order.sort_by_key(|i| encodings[*i].ids().len());
+        let requests = order.iter().map(|i| encodings[*i].clone()).collect();
         let width = self.engine.model().hidden_size;
         let mut rows = vec![Vec::new(); texts.len()];
         let mut not_finite = Vec::new();
@@ -220,16 +224,16 @@ impl Embedder for LocalEmbedder {
             system: self.name.clone(),
             source: Box::new(source),
         };
-        let replies = self
+        let mut stream = self
             .engine
-            .submit(sequences, Caller::default(), None)
+            .submit(requests, Caller::default(), None)
             .map_err(failed)?;
-        for (i, reply) in order.into_iter().zip(replies) {
-            match reply
-                .blocking_recv()
+        for i in order {
+            match stream
+                .blocking_next()
                 .unwrap_or(Err(RuntimeError::ShuttingDown))
             {
-                Ok(answer) => rows[i] = answer.state.to_vec(),
+                Ok(embedding) => rows[i] = embedding.vector,
                 // Reported as a result instead of an error, because a comparison should find it.
                 Err(RuntimeError::NonFinite) => {
                     rows[i] = vec![0.0; width];
@@ -241,19 +245,19 @@ impl Embedder for LocalEmbedder {
         not_finite.sort_unstable();
         let mut vectors = Vectors::new(width);
         rows.iter().for_each(|row| vectors.push(row));
-        let lengths: Vec<usize> = encodings.iter().map(|e| e.ids.len()).collect();
+        let lengths: Vec<usize> = encodings.iter().map(|e| e.ids().len()).collect();
         Ok(Embedded {
             vectors,
             tokens: Some(lengths.iter().sum()),
             lengths,
-            truncated: encodings.iter().filter(|e| e.truncated).count(),
+            truncated: encodings.iter().filter(|e| e.is_truncated()).count(),
             not_finite,
         })
     }
 
     fn layers(&mut self, texts: &[&str]) -> Result<Vec<Layer>> {
         let encodings = self.encode(texts)?;
-        let sequences: Vec<&[u32]> = encodings.iter().map(|e| e.ids.as_slice()).collect();
+        let sequences: Vec<&[u32]> = encodings.iter().map(EncodedRequest::ids).collect();
         match &mut *lock(&self.network) {
             Some(network) => Ok(network.layers(&sequences)?),
             None => Ok(Vec::new()),
@@ -274,7 +278,7 @@ impl Network for Shared {
         lock(&self.0).as_ref().map_or(0, |n| n.hidden_size())
     }
 
-    fn embed(&mut self, sequences: &[&[u32]]) -> RuntimeResult<States> {
+    fn embed(&mut self, sequences: &[&[u32]]) -> RuntimeResult<PooledStates> {
         match &mut *lock(&self.0) {
             Some(network) => network.embed(sequences),
             None => Err(RuntimeError::ShuttingDown),

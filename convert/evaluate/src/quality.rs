@@ -1,12 +1,13 @@
 //! How similar the vectors of two systems are, at each width.
 
+use lexivec_runtime::vector::cosine;
 use serde::{Deserialize, Serialize};
 
 use crate::bootstrap::{Bootstrap, Interval};
 use crate::neighbours::{nearest, overlap};
 use crate::statistics::{mean, quantile, spearman};
 use crate::text_groups::{Axis, TextGroup};
-use crate::vectors::{Similarities, Vectors, cosine};
+use crate::vectors::{Similarities, Vectors};
 
 /// The numbers of nearest neighbours that are compared.
 pub const NEIGHBOURS: [usize; 3] = [1, 10, 100];
@@ -80,7 +81,7 @@ impl Cosines {
 #[must_use]
 pub(super) fn cosines(baseline: &Vectors, candidate: &Vectors, width: usize) -> Vec<f64> {
     (0..baseline.len())
-        .map(|i| cosine(baseline.row(i), candidate.row(i), width))
+        .map(|i| cosine(baseline.first(i, width), candidate.first(i, width)))
         .collect()
 }
 

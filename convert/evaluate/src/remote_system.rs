@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use lexivec_runtime::vector::cosine;
 use reqwest::blocking::{Client, RequestBuilder};
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
@@ -264,7 +265,8 @@ impl Server {
         let mut reason = String::new();
         for width in dimensions.iter().copied().filter(|d| *d < full.width()) {
             match self.request(&[PROBE], Some(width)) {
-                Ok(found) if cosine(found.vectors.row(0), full.row(0), width) > SAME => {}
+                Ok(found) if cosine(found.vectors.first(0, width), full.first(0, width)) > SAME => {
+                }
                 Ok(_) => different.push(width.to_string()),
                 Err(error) => {
                     reason = error.to_string();

@@ -1,12 +1,13 @@
 //! Retrieval: queries, documents, judgements of which document is relevant to which query, and the scores of a search.
 
+use lexivec_runtime::vector::dot;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::bootstrap::{Bootstrap, Interval};
 use crate::ranking::{ndcg, recall, reciprocal_rank};
 use crate::statistics::mean;
-use crate::vectors::{Vectors, dot};
+use crate::vectors::Vectors;
 
 /// The number of results that are scored.
 const RESULTS: usize = 100;

@@ -1,10 +1,11 @@
 //! Pairs of texts that people have scored, and how well a system's similarities follow the scores.
 
+use lexivec_runtime::vector::cosine;
 use serde::{Deserialize, Serialize};
 
 use crate::bootstrap::{Bootstrap, Interval};
 use crate::statistics::{pearson, spearman};
-use crate::vectors::{Vectors, cosine};
+use crate::vectors::Vectors;
 
 /// Two texts and a human similarity score.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +33,7 @@ pub struct PairMeasures {
 #[must_use]
 pub(super) fn pair_cosines(a: &Vectors, b: &Vectors, width: usize) -> Vec<f64> {
     (0..a.len())
-        .map(|i| cosine(a.row(i), b.row(i), width))
+        .map(|i| cosine(a.first(i, width), b.first(i, width)))
         .collect()
 }
 

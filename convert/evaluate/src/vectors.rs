@@ -1,6 +1,6 @@
 //! Vectors of many texts, and their similarities.
 
-use lexivec_runtime::vector;
+use lexivec_runtime::vector::{dot, truncate};
 use rayon::prelude::*;
 
 /// The vectors of texts, all of one width.
@@ -66,6 +66,12 @@ impl Vectors {
         &self.values[i * self.width..(i + 1) * self.width]
     }
 
+    /// The first `width` components of the vector of text `i`.
+    #[must_use]
+    pub fn first(&self, i: usize, width: usize) -> &[f32] {
+        &self.row(i)[..width.min(self.width)]
+    }
+
     /// The vectors that a server returns for `dimensions`: truncated to their first components, then scaled to unit length. A
     /// vector of zeros remains zero.
     #[must_use]
@@ -75,7 +81,7 @@ impl Vectors {
         Self {
             width,
             values: rows
-                .flat_map_iter(|row| vector::cut(row, width, true))
+                .flat_map_iter(|row| truncate(row, width, true))
                 .collect(),
         }
     }
@@ -89,39 +95,6 @@ impl Vectors {
             values: rows.copied().collect(),
         }
     }
-}
-
-/// The scalar product, in float64 over eight running sums, so that the compiler vectorises it.
-#[must_use]
-pub fn dot(a: &[f32], b: &[f32]) -> f64 {
-    let (heads_a, rest_a) = a.as_chunks::<8>();
-    let (heads_b, rest_b) = b.as_chunks::<8>();
-    let mut sums = [0f64; 8];
-    for (a, b) in heads_a.iter().zip(heads_b) {
-        for lane in 0..8 {
-            sums[lane] += f64::from(a[lane]) * f64::from(b[lane]);
-        }
-    }
-    let rest: f64 = rest_a
-        .iter()
-        .zip(rest_b)
-        .map(|(a, b)| f64::from(*a) * f64::from(*b))
-        .sum();
-    sums.iter().sum::<f64>() + rest
-}
-
-/// The cosine of the angle between the first `width` components of two vectors, −1 to 1.
-///
-/// The cosine of a vector with itself is exactly 1, because the root of a square is exact in binary floating point. A vector
-/// of zeros has no direction; its cosine to any vector is 0, as in scikit-learn.
-#[must_use]
-pub fn cosine(a: &[f32], b: &[f32], width: usize) -> f64 {
-    let (a, b) = (&a[..width.min(a.len())], &b[..width.min(b.len())]);
-    let length = (dot(a, a) * dot(b, b)).sqrt();
-    if length == 0.0 {
-        return 0.0;
-    }
-    (dot(a, b) / length).clamp(-1.0, 1.0)
 }
 
 /// The similarities of all pairs of texts: scalar products of unit vectors, `n × n` row-major.
@@ -177,33 +150,14 @@ mod tests {
     }
 
     #[test]
-    fn a_vector_has_a_cosine_of_exactly_1_with_itself_at_every_width() {
-        let row: Vec<f32> = (0..1024)
-            .map(|i| ((i * 37 % 101) as f32 - 50.0) * 1e-3)
-            .collect();
-        for width in [1, 7, 32, 1000, 1024] {
-            assert_eq!(cosine(&row, &row, width), 1.0, "{width}");
-        }
-    }
-
-    #[test]
-    fn a_known_angle_has_its_cosine() {
-        // Rotated by 30 and 60 degrees in the plane of the first two components.
-        let base = [1.0, 0.0, 0.0];
-        for degrees in [30f64, 60.0] {
-            let (sin, cos) = degrees.to_radians().sin_cos();
-            let turned = [cos as f32, sin as f32, 0.0];
-            assert!((cosine(&base, &turned, 3) - cos).abs() < 1e-7);
-            // With one component left, both point the same way.
-            assert_eq!(cosine(&base, &turned, 1), 1.0);
-        }
-        assert_eq!(cosine(&[1.0, 2.0], &[-2.0, -4.0], 2), -1.0);
+    fn the_first_components_of_a_vector_are_its_beginning() {
+        let turned = vectors(&[&[0.5, 0.75, 0.0]]);
+        assert_eq!(turned.first(0, 1), [0.5]);
+        assert_eq!(turned.first(0, 9), turned.row(0));
     }
 
     #[test]
     fn a_vector_of_zeros_is_similar_to_nothing() {
-        assert_eq!(cosine(&[0.0; 4], &[1.0; 4], 4), 0.0);
-        assert_eq!(cosine(&[0.0; 4], &[0.0; 4], 4), 0.0);
         let zero = vectors(&[&[0.0, 0.0], &[3.0, 4.0]]).truncated(2);
         assert_eq!(Similarities::of(&zero).row(0), [0.0, 0.0]);
     }

@@ -65,7 +65,7 @@ impl Batches {
 
     /// Number of rows of all batches.
     pub(super) fn rows(&self) -> usize {
-        self.plans.iter().map(Plan::rows).sum()
+        self.plans.iter().map(Plan::packed_tokens).sum()
     }
 
     /// Number of texts.
@@ -159,7 +159,7 @@ impl<'a> LayerPass<'a> {
             .get("embed_tokens.weight", &[d.vocab_size, d.hidden_size])?;
         let mut states = Vec::new();
         for plan in &batches.plans {
-            let mut rows = vec![0f32; plan.rows() * d.hidden_size];
+            let mut rows = vec![0f32; plan.packed_tokens() * d.hidden_size];
             for (row, id) in rows.chunks_exact_mut(d.hidden_size).zip(&plan.input_ids) {
                 let token = usize::try_from(*id).unwrap_or(0);
                 table.read_f32(token * d.hidden_size, row)?;
@@ -181,7 +181,7 @@ impl<'a> LayerPass<'a> {
         let model = graph::layer(&self.decoder, &weights, layer, quantized, self.residual)?;
         let onnx = external_data::in_memory(model)?;
         let settings = SessionSettings {
-            lean: true,
+            low_memory: true,
             ..SessionSettings::default()
         };
         Ok(LayerNetwork::from_memory(

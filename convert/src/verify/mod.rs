@@ -120,7 +120,7 @@ pub(crate) fn verify(
     let on_cpu = provider == Provider::Cpu;
     let settings = SessionSettings {
         providers,
-        lean: on_cpu && weight_bytes(input.dir) > LOW_MEMORY_FROM_BYTES,
+        low_memory: on_cpu && weight_bytes(input.dir) > LOW_MEMORY_FROM_BYTES,
         ..SessionSettings::default()
     };
     // Opens the files directly, because the manifest is not written yet.
@@ -144,7 +144,7 @@ pub(crate) fn verify(
     let of_known = texts.iter().position(|text| *text == known_text());
     let known = of_known.map(|i| KnownAnswer {
         tokens: sequences[i].clone(),
-        vector: vector::cut(&found[i], KNOWN_WIDTH, true),
+        vector: vector::truncate(&found[i], KNOWN_WIDTH, true),
     });
     Ok((verification, known))
 }

@@ -1,14 +1,14 @@
-//! When to leave a failing server alone, and for how long.
+//! A circuit breaker: decides when to stop using a failing server, and for how long.
 
 use std::time::Duration;
 
 /// Consecutive failures that open the breaker.
 const THRESHOLD: u32 = 3;
 
-/// A circuit breaker's state, without a clock: who uses it waits as long as it says, then tries.
+/// The state of a circuit breaker. It has no clock: its user waits as long as it says, then tries.
 ///
-/// The first try after a wait is a trial: a failure opens the breaker again at once, for twice as long, up to a limit.
-/// A success makes everything as it was.
+/// The first attempt after a wait is a trial. If it fails, the breaker opens again at once for twice as long, up to a
+/// limit. A success resets the breaker.
 #[derive(Debug)]
 pub(super) struct Breaker {
     failures: u32,
@@ -30,13 +30,13 @@ impl Breaker {
         }
     }
 
-    /// Counts a failure; the wait where it opens the breaker.
+    /// Counts a failure. Returns the wait if this failure opens the breaker.
     pub(super) fn failed(&mut self) -> Option<Duration> {
         self.failures += 1;
         (self.trial || self.failures >= THRESHOLD).then(|| self.open())
     }
 
-    /// Opens the breaker whatever went before, and says for how long.
+    /// Opens the breaker unconditionally and returns the wait.
     pub(super) fn open(&mut self) -> Duration {
         let wait = self.wait;
         self.failures = 0;
@@ -45,7 +45,7 @@ impl Breaker {
         wait
     }
 
-    /// A success.
+    /// Records a success, which resets the breaker.
     pub(super) fn succeeded(&mut self) {
         self.failures = 0;
         self.trial = false;

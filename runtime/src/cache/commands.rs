@@ -1,4 +1,4 @@
-//! What is said to Redis: MGET and SETEX, of whole batches.
+//! The Redis commands: MGET and SETEX of whole batches.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -7,46 +7,47 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, Value};
 
-use super::meters::{Kind, Meters};
+use super::redis_metrics::{FailureKind, RedisMetrics};
 use super::value::{Unusable, decode, encode};
-use super::{Key, RedisSecret, RedisSettings, State, ValueFormat};
+use super::{Key, PooledState, RedisSecret, RedisSettings, ValueFormat};
 
-/// What one MGET should bring at most: a lookup that is cut off keeps what came before, in steps of this size.
+/// Target size of one MGET's reply. A lookup that times out keeps the replies that arrived before, in steps of this
+/// size.
 const REPLY_BYTES: usize = 1024 * 1024;
-/// Keys of one MGET at most: Redis serves nobody else meanwhile.
+/// Maximum keys of one MGET, because Redis serves no other client meanwhile.
 const KEYS: usize = 1024;
 
-/// How often values without a valid signature are warned about.
+/// Minimum time between warnings about values without a valid signature.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
-/// Why an exchange failed.
+/// Why an exchange with Redis failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// No answer in time.
+    /// Redis did not reply in time.
     Timeout,
-    /// The library's error.
+    /// The redis crate's error.
     Redis(RedisError),
-    /// An answer that Redis does not give to this command.
+    /// Redis sent a reply that does not belong to the command.
     Reply,
 }
 
 impl Failure {
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> FailureKind {
         match self {
-            Self::Timeout => Kind::Timeout,
-            Self::Reply => Kind::Server,
-            Self::Redis(error) if error.is_timeout() => Kind::Timeout,
-            Self::Redis(error) if error.kind() == ErrorKind::Io => Kind::Connection,
-            Self::Redis(_) => Kind::Server,
+            Self::Timeout => FailureKind::Timeout,
+            Self::Reply => FailureKind::Server,
+            Self::Redis(error) if error.is_timeout() => FailureKind::Timeout,
+            Self::Redis(error) if error.kind() == ErrorKind::Io => FailureKind::Connection,
+            Self::Redis(_) => FailureKind::Server,
         }
     }
 
-    /// Whether nothing more can be said over this connection.
+    /// Whether the connection is unusable from now on.
     pub(super) fn lost(&self) -> bool {
         match self {
             Self::Timeout => false,
             Self::Redis(error) => error.is_unrecoverable_error(),
-            // Answers may have slipped by one: no later one can be trusted.
+            // Replies may be shifted by one, so no later reply can be trusted.
             Self::Reply => true,
         }
     }
@@ -55,9 +56,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Timeout => f.write_str("no answer in time"),
+            Self::Timeout => f.write_str("no reply in time"),
             Self::Redis(error) => error.fmt(f),
-            Self::Reply => f.write_str("an answer that is none of Redis's"),
+            Self::Reply => f.write_str("an unexpected reply"),
         }
     }
 }
@@ -68,7 +69,7 @@ impl From<RedisError> for Failure {
     }
 }
 
-/// The commands, with the settings that shape them.
+/// The commands and the settings that shape them.
 #[derive(Debug)]
 pub(super) struct Commands {
     prefix: String,
@@ -91,12 +92,12 @@ impl Commands {
         }
     }
 
-    /// Keys that one MGET should ask for.
+    /// The number of keys for one MGET.
     pub(super) fn keys_at_once(&self) -> usize {
         (REPLY_BYTES / self.format.stored_bytes(self.width, self.secret.is_some())).clamp(1, KEYS)
     }
 
-    /// Whether a Redis is there, and lets us in.
+    /// Checks that the server is Redis and accepts the credentials.
     pub(super) async fn ping(connection: &mut MultiplexedConnection) -> Result<(), Failure> {
         match connection.send_packed_command(&redis::cmd("PING")).await? {
             Value::SimpleString(pong) if pong == "PONG" => Ok(()),
@@ -104,13 +105,13 @@ impl Commands {
         }
     }
 
-    /// The states under keys, in their order. A value that is not ours is a miss.
+    /// Fetches the states of keys, in their order. An invalid value counts as a miss.
     pub(super) async fn fetch(
         &self,
         connection: &mut MultiplexedConnection,
         keys: &[Key],
-        meters: &Meters,
-    ) -> Result<Vec<Option<State>>, Failure> {
+        metrics: &RedisMetrics,
+    ) -> Result<Vec<Option<PooledState>>, Failure> {
         let mut command = redis::cmd("MGET");
         for key in keys {
             command.arg(self.name(key));
@@ -120,38 +121,38 @@ impl Commands {
             other => return Err(unexpected(other)),
         };
         let states = keys.iter().zip(values).map(|(key, value)| {
-            // Under another type's key, too, Redis finds nil.
+            // Redis also returns nil for a key of another type.
             let state = match value {
                 Value::Nil => None,
                 Value::BulkString(bytes) => {
                     let secret = self.secret.as_ref();
                     let state = decode(key, &bytes, self.width, self.format, secret);
                     if let Err(reason) = state {
-                        meters.error(Kind::Value);
+                        metrics.error(FailureKind::Value);
                         self.warn(reason);
                     }
                     state.ok()
                 }
                 _ => {
-                    meters.error(Kind::Value);
+                    metrics.error(FailureKind::Value);
                     None
                 }
             };
             if state.is_some() {
-                meters.hit();
+                metrics.hit();
             } else {
-                meters.miss();
+                metrics.miss();
             }
             state
         });
         Ok(states.collect())
     }
 
-    /// Stores states for as long as the settings say.
+    /// Stores states with the configured time to live.
     pub(super) async fn store(
         &self,
         connection: &mut MultiplexedConnection,
-        entries: &[(Key, State)],
+        entries: &[(Key, PooledState)],
     ) -> Result<(), Failure> {
         let mut pipeline = redis::pipe();
         for (key, state) in entries {

@@ -1,13 +1,13 @@
-//! What a state is stored under.
+//! The key of a cached state.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-/// Keeps these digests apart from any other use of SHA-256, and from those of a later encoding.
+/// Separates these digests from other uses of SHA-256, and from those of a later encoding.
 const DOMAIN: &[u8] = b"lexivec cache key 1\0";
 
-/// The digest of a model and token ids; texts that tokenise alike share it.
+/// The digest of a model and token ids. Texts with the same tokens share a key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key([u8; 32]);
 
@@ -17,7 +17,7 @@ impl Key {
     pub fn new(model_digest: &str, ids: &[u32]) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(DOMAIN);
-        // With its length before it the digest cannot run into the ids, which take the rest.
+        // The length in front of the digest keeps it from running into the ids.
         hasher.update((model_digest.len() as u64).to_le_bytes());
         hasher.update(model_digest);
         for id in ids {

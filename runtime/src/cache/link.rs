@@ -1,4 +1,4 @@
-//! The thread's side of the Redis tier: connect, serve jobs, leave the server alone when it fails, connect again.
+//! The background task of the Redis cache: it connects, serves jobs, backs off after failures, and reconnects.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,69 +9,73 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout, timeout_at};
 
-use super::answer::Answer;
 use super::breaker::Breaker;
+use super::callback::LookupCallback;
 use super::commands::{Commands, Failure};
-use super::meters::{Kind, Meters};
-use super::{Key, RedisSettings, State};
+use super::redis_metrics::{FailureKind, RedisMetrics};
+use super::{Key, PooledState, RedisSettings};
 
-/// Lookups under way at once, over the one connection.
+/// Maximum lookups in flight on the one connection.
 const CONCURRENT: usize = 64;
-/// How long connecting may take, TLS and authentication included. Nobody waits for it.
+/// Maximum time to connect, including TLS and authentication. No request waits for it.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// A lookup that waits.
+/// A queued lookup.
 pub(super) struct Lookup {
     pub(super) keys: Vec<Key>,
-    pub(super) answer: Answer,
+    pub(super) callback: LookupCallback,
     pub(super) deadline: Instant,
 }
 
 /// A batch of states to store.
-pub(super) struct Store(pub(super) Vec<(Key, State)>);
+pub(super) struct Store(pub(super) Vec<(Key, PooledState)>);
 
-/// What waits. Both channels end when the [`RedisCache`](super::RedisCache) is dropped.
+/// The queued jobs. Both channels close when the [`RedisCache`](super::RedisCache) is dropped.
 pub(super) struct Jobs {
     pub(super) lookups: Receiver<Lookup>,
     pub(super) stores: Receiver<Store>,
 }
 
 impl Jobs {
-    /// Answers whatever comes with nothing, until the jobs end.
-    async fn refuse(&mut self, meters: &Meters) {
+    /// Completes every job without a result until the channels close.
+    async fn refuse(&mut self, metrics: &RedisMetrics) {
         while tokio::select! {
             lookup = self.lookups.recv() => lookup.is_some(),
             store = self.stores.recv() => store.is_some(),
         } {
-            meters.error(Kind::Unavailable);
+            metrics.error(FailureKind::Unavailable);
         }
     }
 }
 
-/// Why the server is left alone, and for how long.
+/// Why the server is not used, and for how long.
 type Break = (Failure, Duration);
 /// How a job on the connection ended.
 type Outcome = Result<Result<(), Failure>, JoinError>;
 
-/// See the module.
+/// The background task that owns the connection to Redis.
 pub(super) struct Link {
     client: Client,
     commands: Arc<Commands>,
-    meters: Arc<Meters>,
+    metrics: Arc<RedisMetrics>,
     timeout: Duration,
     breaker: Breaker,
-    /// Opens alone where lookups work and stores do not: Redis is full, or read-only.
+    /// Opens alone if lookups work but stores fail, because Redis is full or read-only.
     stores: Breaker,
     stores_rest_until: Instant,
 }
 
 impl Link {
-    pub(super) fn new(client: Client, settings: &RedisSettings, meters: Arc<Meters>) -> Self {
+    pub(super) fn new(
+        client: Client,
+        settings: &RedisSettings,
+        metrics: Arc<RedisMetrics>,
+    ) -> Self {
         let breaker = || Breaker::new(settings.back_off, settings.back_off_limit);
         Self {
             client,
             commands: Arc::new(Commands::new(settings)),
-            meters,
+            metrics,
             timeout: settings.timeout,
             breaker: breaker(),
             stores: breaker(),
@@ -86,27 +90,27 @@ impl Link {
         let mut told = false;
         loop {
             let connected = tokio::select! {
-                () = jobs.refuse(&self.meters) => return,
+                () = jobs.refuse(&self.metrics) => return,
                 connected = connect(&self.client, wait) => connected,
             };
             let failure = match connected {
                 Ok(connection) => {
                     tracing::info!(server, "the Redis cache is in use");
                     told = false;
-                    self.meters.set_open(false);
+                    self.metrics.set_open(false);
                     let end = self.serve(&connection, &mut jobs).await;
-                    self.meters.set_open(true);
+                    self.metrics.set_open(true);
                     let Some((failure, rest)) = end else { return };
                     wait = rest;
                     failure
                 }
                 Err(failure) => {
-                    self.meters.error(failure.kind());
+                    self.metrics.error(failure.kind());
                     wait = self.breaker.open();
                     failure
                 }
             };
-            // Once per outage: it is tried again all the time.
+            // Warns once per outage, because the task retries all the time.
             if !told {
                 tracing::warn!(server, %failure, "the Redis cache is not in use; it is tried again in the background");
                 told = true;
@@ -114,13 +118,13 @@ impl Link {
         }
     }
 
-    /// Serves jobs over a connection, until it breaks or, with `None`, until the jobs end.
+    /// Serves jobs over a connection. Returns the failure that broke it, or `None` when the channels close.
     async fn serve(
         &mut self,
         connection: &MultiplexedConnection,
         jobs: &mut Jobs,
     ) -> Option<Break> {
-        // Dropping them answers the lookups under way.
+        // Dropping the set completes the lookups in flight.
         let mut lookups = JoinSet::new();
         let mut stores = JoinSet::new();
         loop {
@@ -137,14 +141,14 @@ impl Link {
                     }
                 }
                 lookup = jobs.lookups.recv(), if lookups.len() < CONCURRENT => {
-                    let (commands, meters) = (Arc::clone(&self.commands), Arc::clone(&self.meters));
-                    lookups.spawn(look_up(lookup?, connection.clone(), commands, meters));
+                    let (commands, metrics) = (Arc::clone(&self.commands), Arc::clone(&self.metrics));
+                    lookups.spawn(look_up(lookup?, connection.clone(), commands, metrics));
                 }
-                // One at a time, so that lookups go between them.
+                // One store at a time, so that lookups run between stores.
                 store = jobs.stores.recv(), if stores.is_empty() => {
                     let store = store?;
                     if Instant::now() < self.stores_rest_until {
-                        self.meters.error(Kind::Unavailable);
+                        self.metrics.error(FailureKind::Unavailable);
                     } else {
                         let commands = Arc::clone(&self.commands);
                         stores.spawn(store_all(store, connection.clone(), commands, self.timeout));
@@ -179,7 +183,7 @@ impl Link {
         match outcome {
             Ok(Ok(())) => self.stores.succeeded(),
             Ok(Err(failure)) => {
-                self.meters.error(failure.kind());
+                self.metrics.error(failure.kind());
                 if failure.lost() {
                     return Some((failure, self.breaker.open()));
                 }
@@ -196,8 +200,8 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // The thread ends, by a panic perhaps.
-        self.meters.set_open(true);
+        // The thread ends, perhaps because of a panic.
+        self.metrics.set_open(true);
     }
 }
 
@@ -222,26 +226,26 @@ async fn look_up(
     lookup: Lookup,
     mut connection: MultiplexedConnection,
     commands: Arc<Commands>,
-    meters: Arc<Meters>,
+    metrics: Arc<RedisMetrics>,
 ) -> Result<(), Failure> {
     let mut found = Vec::with_capacity(lookup.keys.len());
     let fetching = async {
         for keys in lookup.keys.chunks(commands.keys_at_once()) {
-            found.extend(commands.fetch(&mut connection, keys, &meters).await?);
+            found.extend(commands.fetch(&mut connection, keys, &metrics).await?);
         }
         Ok(())
     };
     let fetched = timeout_at(lookup.deadline.into(), fetching)
         .await
         .unwrap_or(Err(Failure::Timeout));
-    // Who is answered finds it counted.
+    // The failure is counted first, so that the caller sees it in the metrics.
     if let Err(failure) = &fetched {
-        meters.error(failure.kind());
+        metrics.error(failure.kind());
     }
     let came = !found.is_empty();
-    lookup.answer.give(found);
+    lookup.callback.run(found);
     match fetched {
-        // A large lookup that was cut off while answers came speaks of a slow line, not of a server that hangs.
+        // Some replies arrived before the time-out, so the line is slow but the server works.
         Err(Failure::Timeout) if came => Ok(()),
         fetched => fetched,
     }

@@ -1,21 +1,20 @@
-//! The tier in process.
+//! The in-process tier.
 
 use metrics::{Counter, Gauge, counter, gauge};
 use moka::sync::Cache;
 
-use super::{Key, State};
+use super::{Key, PooledState};
 use crate::metrics::{CACHE_BYTES, CACHE_ENTRIES, CACHE_LOOKUPS};
 
-/// What an entry takes beside its vector: the key, and the cache's own nodes for order and frequency.
+/// Bytes of an entry beside its vector: the key, and the cache's nodes for order and frequency.
 const OVERHEAD: usize = 256;
 
-/// States in process, bounded in bytes. Cheap to clone; clones share the entries.
+/// An in-process cache of states, bounded in bytes. Clones are cheap and share the entries.
 ///
-/// Which entries stay is decided by how often and how recently they were asked for (TinyLFU), so that one pass over
-/// many rare texts does not drive out the frequent ones.
+/// It evicts by frequency and recency (TinyLFU), so one pass over many rare texts does not evict the frequent ones.
 #[derive(Debug, Clone)]
 pub struct MemoryCache {
-    states: Cache<Key, State>,
+    states: Cache<Key, PooledState>,
     hits: Counter,
     misses: Counter,
     bytes: Gauge,
@@ -23,13 +22,13 @@ pub struct MemoryCache {
 }
 
 impl MemoryCache {
-    /// A cache of at most `bytes`; 0 keeps nothing.
+    /// Creates a cache of at most `bytes`; 0 stores nothing.
     #[must_use]
     pub fn new(bytes: u64) -> Self {
         Self {
             states: Cache::builder()
                 .max_capacity(bytes)
-                .weigher(|_, state: &State| weight(state))
+                .weigher(|_, state: &PooledState| weight(state))
                 .build(),
             hits: counter!(CACHE_LOOKUPS, "tier" => "memory", "outcome" => "hit"),
             misses: counter!(CACHE_LOOKUPS, "tier" => "memory", "outcome" => "miss"),
@@ -38,9 +37,9 @@ impl MemoryCache {
         }
     }
 
-    /// The state under a key.
+    /// The state stored under a key.
     #[must_use]
-    pub fn get(&self, key: &Key) -> Option<State> {
+    pub fn get(&self, key: &Key) -> Option<PooledState> {
         let found = self.states.get(key);
         if found.is_some() {
             self.hits.increment(1);
@@ -50,12 +49,12 @@ impl MemoryCache {
         found
     }
 
-    /// Keeps a state, and lets others go where there is no room.
-    pub fn insert(&self, key: Key, state: State) {
+    /// Stores a state and evicts others if there is no room.
+    pub fn insert(&self, key: Key, state: PooledState) {
         self.states.insert(key, state);
     }
 
-    /// Bytes held, as counted against the bound.
+    /// Bytes held, as counted against the limit.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.states.run_pending_tasks();
@@ -69,7 +68,7 @@ impl MemoryCache {
         self.states.entry_count()
     }
 
-    /// Sets the gauges; to be called before metrics are read.
+    /// Updates the gauges. Call it before metrics are read.
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     pub fn publish(&self) {
         self.bytes.set(self.bytes() as f64);
@@ -77,7 +76,7 @@ impl MemoryCache {
     }
 }
 
-fn weight(state: &State) -> u32 {
+fn weight(state: &PooledState) -> u32 {
     u32::try_from(size_of_val::<[f32]>(state) + OVERHEAD).unwrap_or(u32::MAX)
 }
 
@@ -94,12 +93,12 @@ mod tests {
         Key::new("model", &[id])
     }
 
-    fn state(width: usize, value: f32) -> State {
+    fn state(width: usize, value: f32) -> PooledState {
         vec![value; width].into()
     }
 
     #[test]
-    fn what_was_kept_is_found_and_nothing_else() {
+    fn only_stored_states_are_found() {
         let cache = MemoryCache::new(1 << 20);
         cache.insert(key(1), state(8, 1.0));
         assert_eq!(cache.get(&key(1)), Some(state(8, 1.0)));
@@ -109,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_of_no_bytes_keeps_nothing() {
+    fn a_cache_of_no_bytes_stores_nothing() {
         let cache = MemoryCache::new(0);
         cache.insert(key(1), state(8, 1.0));
         assert_eq!(cache.entries(), 0);
@@ -128,7 +127,7 @@ mod tests {
                     let ids = thread * 5000..(thread + 1) * 5000;
                     ids.map(|id| {
                         let state = state(WIDTH, 1.0);
-                        let weak = State::downgrade(&state);
+                        let weak = PooledState::downgrade(&state);
                         cache.insert(key(id), state);
                         weak
                     })
@@ -141,7 +140,7 @@ mod tests {
                 .flat_map(|t| t.join().unwrap())
                 .collect()
         });
-        // Before housekeeping: what the cache has not looked at yet is bounded as well, by its logs of writes.
+        // Counted before maintenance runs: the cache's write log also bounds the entries that it has not processed yet.
         let held = states.iter().filter(|s| s.strong_count() > 0).count() * WIDTH * 4;
         assert!(held < BOUND + (6 << 20), "{held} bytes are held");
         assert!(cache.bytes() <= BOUND as u64);

@@ -1,27 +1,27 @@
-//! Results kept for texts that come again.
+//! The storage of the response cache: states of texts that were embedded before.
 //!
-//! An entry is a text's full-width state under a [`Key`] of the model and the token ids; `dimensions` cuts it
+//! An entry is a text's full-width state under a [`Key`] of the model and the token ids. `dimensions` is applied
 //! afterwards, so one entry serves every width. There are two tiers, each usable alone:
 //!
 //! * [`MemoryCache`], in process, bounded in bytes;
 //! * [`RedisCache`], shared between servers. It owns a thread, never blocks its caller, and never fails a request:
-//!   whatever Redis does, a lookup is answered within a time-out, and while Redis is away it is answered at once.
+//!   whatever Redis does, a lookup completes within a time-out, and at once while Redis is down.
 //!
-//! What is found is exactly what was stored, except where [`ValueFormat::F16`] was chosen to halve Redis's memory.
+//! A hit returns exactly what was stored, unless [`ValueFormat::F16`] was chosen to halve Redis's memory.
 
-mod answer;
 mod breaker;
+mod callback;
 mod commands;
 mod key;
 mod link;
 mod memory;
-mod meters;
 mod redis;
+mod redis_metrics;
 mod secret;
 mod settings;
 mod value;
 
-pub use self::answer::Then;
+pub use self::callback::Callback;
 pub use self::key::Key;
 pub use self::memory::MemoryCache;
 pub use self::redis::RedisCache;
@@ -29,5 +29,5 @@ pub use self::secret::RedisSecret;
 pub use self::settings::RedisSettings;
 pub use self::value::ValueFormat;
 
-/// A text's full-width state, neither cut nor normalised.
-pub type State = std::sync::Arc<[f32]>;
+/// A text's pooled hidden state at full width, neither truncated nor normalised.
+pub type PooledState = std::sync::Arc<[f32]>;

@@ -1,4 +1,4 @@
-//! The tier in Redis, as its callers see it.
+//! The Redis tier, as its callers see it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,49 +8,50 @@ use redis::ConnectionAddr;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Sender};
 
-use super::answer::{Answer, Then};
+use super::callback::{Callback, LookupCallback};
 use super::link::{Jobs, Link, Lookup, Store};
-use super::meters::{Kind, Meters};
-use super::{Key, RedisSettings, State};
+use super::redis_metrics::{FailureKind, RedisMetrics};
+use super::{Key, PooledState, RedisSettings};
 use crate::error::{Error, Result};
 
-/// Lookups that may wait.
+/// Maximum queued lookups.
 const LOOKUPS: usize = 1024;
-/// Stores that may wait; one holds up to [`STORE_BYTES`].
+/// Maximum queued stores; each holds up to [`STORE_BYTES`].
 const STORES: usize = 256;
-/// What one store writes at most, so that a lookup never waits behind much of it.
+/// Maximum bytes of one store, so that a lookup never waits long behind one.
 const STORE_BYTES: usize = 256 * 1024;
 
-/// States in Redis. No method blocks, and none fails: see [`crate::cache`].
+/// A cache of states in Redis. No method blocks or fails; see [`crate::cache`].
 ///
-/// A circuit breaker stops using a server that failed or was too slow several times in a row, and tries it again in the
-/// background, less and less often. Writes have one of their own: a server that is full still answers lookups.
+/// A circuit breaker stops using a server that failed or was too slow several times in a row, and retries it in the
+/// background with growing pauses. Stores have a breaker of their own, because a server that is full still answers
+/// lookups.
 pub struct RedisCache {
     lookups: Sender<Lookup>,
     stores: Sender<Store>,
-    meters: Arc<Meters>,
+    metrics: Arc<RedisMetrics>,
     timeout: Duration,
     store_entries: usize,
 }
 
 impl RedisCache {
-    /// Starts the thread, which connects in the background: a server that is down is no error, now or later.
+    /// Starts the thread, which connects in the background. A server that is down is not an error, now or later.
     ///
     /// # Errors
-    /// A setting cannot work, or the system gives no thread.
+    /// A setting is invalid, or the system cannot start a thread.
     pub fn start(settings: &RedisSettings) -> Result<Self> {
         let client = settings.client()?;
         if let ConnectionAddr::TcpTls { .. } = client.get_connection_info().addr() {
-            // rustls chooses by itself only as long as a single provider is compiled in. An installed one is kept.
+            // rustls chooses a provider by itself only if exactly one is compiled in. An installed provider is kept.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         }
         let (lookups, lookups_taken) = mpsc::channel(LOOKUPS);
         let (stores, stores_taken) = mpsc::channel(STORES);
-        let meters = Arc::new(Meters::new());
+        let metrics = Arc::new(RedisMetrics::new());
         let cache = Self {
             lookups,
             stores,
-            meters: Arc::clone(&meters),
+            metrics: Arc::clone(&metrics),
             timeout: settings.timeout,
             store_entries: (STORE_BYTES
                 / settings
@@ -69,71 +70,71 @@ impl RedisCache {
             .enable_all()
             .build()
             .map_err(no_thread)?;
-        let link = Link::new(client, settings, meters);
+        let link = Link::new(client, settings, metrics);
         std::thread::Builder::new()
             .name("lexivec-redis".to_owned())
             .spawn(move || {
                 runtime.block_on(link.run(jobs));
-                // A name that is being resolved would hold a plain drop up.
+                // A pending name resolution would block a plain drop.
                 runtime.shutdown_background();
             })
             .map_err(no_thread)?;
         Ok(cache)
     }
 
-    /// Looks keys up, and calls `then` exactly once, in any case, with a state or `None` per key, in their order.
+    /// Looks keys up. Calls `then` exactly once with a state or `None` per key, in the order of the keys.
     ///
-    /// It is called within the time-out, on the cache's thread, which it must not hold up; or at once on the caller's,
-    /// where Redis is not in use or too many lookups wait. Dropping the cache answers what waits.
-    pub fn get(&self, keys: Vec<Key>, then: Then) {
-        let answer = Answer::new(keys.len(), then);
+    /// `then` runs within the time-out on the cache's thread, which it must not block. It runs at once on the caller's
+    /// thread if Redis is not in use or too many lookups are queued. Dropping the cache completes the queued lookups.
+    pub fn get(&self, keys: Vec<Key>, then: Callback) {
+        let callback = LookupCallback::new(keys.len(), then);
         if keys.is_empty() {
             return;
         }
-        if self.meters.is_open() {
-            self.meters.error(Kind::Unavailable);
+        if self.metrics.is_open() {
+            self.metrics.error(FailureKind::Unavailable);
             return;
         }
         let lookup = Lookup {
             keys,
-            answer,
+            callback,
             deadline: Instant::now() + self.timeout,
         };
         if let Err(error) = self.lookups.try_send(lookup) {
-            self.meters.error(not_taken(&error));
+            self.metrics.error(not_taken(&error));
         }
     }
 
-    /// Stores states in the background; where Redis is not in use or too much waits, they are dropped.
-    pub fn put(&self, entries: Vec<(Key, State)>) {
+    /// Stores states in the background. Drops them if Redis is not in use or too many are queued.
+    pub fn put(&self, entries: Vec<(Key, PooledState)>) {
         if entries.is_empty() {
             return;
         }
-        if self.meters.is_open() {
-            self.meters.error(Kind::Unavailable);
+        if self.metrics.is_open() {
+            self.metrics.error(FailureKind::Unavailable);
             return;
         }
         let mut entries = entries.into_iter().peekable();
         while entries.peek().is_some() {
             let batch = entries.by_ref().take(self.store_entries).collect();
             if let Err(error) = self.stores.try_send(Store(batch)) {
-                self.meters.error(not_taken(&error));
+                self.metrics.error(not_taken(&error));
             }
         }
     }
 }
 
-fn not_taken<T>(error: &TrySendError<T>) -> Kind {
+fn not_taken<T>(error: &TrySendError<T>) -> FailureKind {
     match error {
-        TrySendError::Full(_) => Kind::Overflow,
-        TrySendError::Closed(_) => Kind::Unavailable,
+        TrySendError::Full(_) => FailureKind::Overflow,
+        TrySendError::Closed(_) => FailureKind::Unavailable,
     }
 }
 
 impl fmt::Debug for RedisCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisCache")
-            .field("open", &self.meters.is_open())
+            .field("open", &self.metrics.is_open())
             .finish_non_exhaustive()
     }
 }

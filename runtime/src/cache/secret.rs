@@ -1,4 +1,4 @@
-//! What servers that share a Redis sign their values with.
+//! The secret that the servers of a deployment sign their values in Redis with.
 
 use std::fmt;
 
@@ -12,11 +12,11 @@ const CONTEXT: &str = "lexivec 2026-11 message authentication of values in Redis
 pub struct RedisSecret([u8; 32]);
 
 impl RedisSecret {
-    /// Bytes of a secret at least: 128 bits, as of the output of `openssl rand -hex 16`, which has twice as many characters.
+    /// Minimum bytes of a secret: 128 bits. `openssl rand -hex 16` prints twice as many characters.
     pub const SHORTEST: usize = 16;
 
-    /// Derives a key from `secret`; `None` where it is shorter than [`Self::SHORTEST`], because anybody who reads a value of Redis
-    /// could guess it.
+    /// Derives a key from `secret`. Returns `None` if it is shorter than [`Self::SHORTEST`], because anyone who can
+    /// read a value in Redis could guess it.
     #[must_use]
     pub fn new(secret: &[u8]) -> Option<Self> {
         (secret.len() >= Self::SHORTEST).then(|| Self(blake3::derive_key(CONTEXT, secret)))

@@ -1,4 +1,4 @@
-//! How the Redis tier runs.
+//! The settings of the Redis tier.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,19 +16,20 @@ pub struct RedisSettings {
     /// `redis://[user:password@]host[:port][/database]`; `rediss://` for TLS, `redis+unix:///path` for a socket. One
     /// server: a cluster refuses lookups of many keys.
     pub url: String,
-    /// Width of a full state: the model's hidden size.
+    /// Width of a state: the model's hidden size.
     pub width: usize,
-    /// How long a value is kept after it was stored; at least a second, whole seconds count.
+    /// Time to live of a value: at least a second, in whole seconds.
     pub ttl: Duration,
-    /// What every key begins with.
+    /// The prefix of every key.
     pub prefix: String,
-    /// How long a lookup may take, waiting included, and a store of one batch; at most a minute.
+    /// Time-out of a lookup, its time in the queue included, and of one store; at most a minute.
     pub timeout: Duration,
-    /// How values are stored.
+    /// The format of stored values.
     pub format: ValueFormat,
-    /// What values are signed with. Values without a valid signature are misses then; without a secret nothing is signed.
+    /// The secret that signs values. With one, a value without a valid signature is a miss; without one, nothing is
+    /// signed.
     pub secret: Option<RedisSecret>,
-    /// How long Redis is left alone after it failed; it doubles with every failed try, up to the limit.
+    /// How long Redis is not used after a failure. It doubles with every failed attempt, up to the limit.
     pub back_off: Duration,
     /// The longest back-off, at most an hour.
     pub back_off_limit: Duration,
@@ -51,7 +52,7 @@ impl RedisSettings {
         }
     }
 
-    /// Checks everything that can be without the server.
+    /// Checks all settings that need no connection.
     pub(super) fn client(&self) -> Result<Client> {
         let refuse = |reason: String| Err(Error::Cache { reason });
         if self.width == 0 {
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused() {
+    fn invalid_settings_are_rejected() {
         let good = RedisSettings::new("redis://127.0.0.1", 8);
         assert!(good.client().is_ok());
         let bad = [

@@ -1,4 +1,4 @@
-//! A state as Redis holds it.
+//! The encoding of a state in Redis.
 //!
 //! | bytes | |
 //! |---|---|
@@ -7,30 +7,30 @@
 //! | 2..6 | CRC-32 (zlib's) of the key, the two bytes above and the values, little-endian |
 //! | 6.. | the values, little-endian |
 //!
-//! With the key under the checksum, a value that was stored for another text is as invalid as a truncated one.
+//! The checksum covers the key, so a value that was stored for another text is as invalid as a truncated one.
 //!
-//! Anybody can compute a checksum. Servers with a [`RedisSecret`] write version 2 and read nothing else: its bytes 2..34
-//! are a keyed BLAKE3 hash of the same parts in place of the checksum, and the values begin at byte 34.
+//! A checksum does not stop an attacker. Servers with a [`RedisSecret`] write version 2 and accept nothing else: its
+//! bytes 2..34 are a keyed BLAKE3 hash of the same parts in place of the checksum, and the values begin at byte 34.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use super::{Key, RedisSecret, State};
+use super::{Key, PooledState, RedisSecret};
 
-/// Version and format.
+/// Bytes of the version and the format.
 const HEAD: usize = 2;
 const CHECKSUM: usize = 4;
 const MAC: usize = 32;
 
-/// The version of values that are written and read, by whether they are signed.
+/// The version that is written and accepted, with or without a secret.
 fn version(secret: Option<&RedisSecret>) -> u8 {
     if secret.is_some() { 2 } else { 1 }
 }
 
-/// Why a stored value is not used.
+/// Why a stored value is a miss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unusable {
-    /// It is not signed, or with another secret, or for another key, or it was changed.
+    /// The value is unsigned, was signed with another secret or for another key, or was changed.
     Signature,
     /// Anything else.
     Value,
@@ -39,10 +39,10 @@ pub(super) enum Unusable {
 /// How values are stored in Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ValueFormat {
-    /// 4 bytes a value: a hit is equal to the computed state to the last bit.
+    /// 4 bytes per number. A hit equals the computed state to the last bit.
     #[default]
     F32,
-    /// 2 bytes a value: half the memory, and a relative error of up to 2^-11.
+    /// 2 bytes per number: half the memory, and a relative error of up to 2^-11.
     F16,
 }
 
@@ -67,7 +67,8 @@ impl ValueFormat {
     }
 }
 
-/// Writes a state, signed if there is a secret; as float32 in any case where a value is beyond float16's range.
+/// Encodes a state and signs it if there is a secret. A state with a number beyond float16's range is always stored as
+/// float32.
 pub(super) fn encode(
     key: &Key,
     state: &[f32],
@@ -100,7 +101,8 @@ pub(super) fn encode(
     }
 }
 
-/// Reads a state of `width` values, none of them less precise than `format`, which `secret` has signed if there is one.
+/// Decodes a state of `width` numbers that is at least as precise as `format` and, with a secret, has a valid
+/// signature.
 ///
 /// # Errors
 /// The bytes are anything else.
@@ -110,7 +112,7 @@ pub(super) fn decode(
     width: usize,
     format: ValueFormat,
     secret: Option<&RedisSecret>,
-) -> Result<State, Unusable> {
+) -> Result<PooledState, Unusable> {
     let (stored, values) = match secret {
         Some(secret) => open_signed(key, bytes, secret).ok_or(Unusable::Signature)?,
         None => open_plain(key, bytes).ok_or(Unusable::Value)?,
@@ -119,7 +121,7 @@ pub(super) fn decode(
     state.ok_or(Unusable::Value)
 }
 
-/// The format's code and the values, if `secret` has signed them for `key`.
+/// Returns the format's code and the values if `secret` signed them for `key`.
 fn open_signed<'a>(key: &Key, bytes: &'a [u8], secret: &RedisSecret) -> Option<(u8, &'a [u8])> {
     let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
     let (mac, values) = rest.split_first_chunk::<MAC>()?;
@@ -127,24 +129,24 @@ fn open_signed<'a>(key: &Key, bytes: &'a [u8], secret: &RedisSecret) -> Option<(
     (head[0] == version(Some(secret)) && genuine).then_some((head[1], values))
 }
 
-/// The format's code and the values, if their checksum is right.
+/// Returns the format's code and the values if the checksum matches.
 fn open_plain<'a>(key: &Key, bytes: &'a [u8]) -> Option<(u8, &'a [u8])> {
     let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
     let (sum, values) = rest.split_first_chunk::<CHECKSUM>()?;
     (head[0] == version(None) && checksum(key, *head, values) == *sum).then_some((head[1], values))
 }
 
-fn read(stored: u8, values: &[u8], width: usize, format: ValueFormat) -> Option<State> {
+fn read(stored: u8, values: &[u8], width: usize, format: ValueFormat) -> Option<PooledState> {
     let stored = match stored {
         0 => ValueFormat::F32,
-        // Who asks for float32 is promised the computed bits.
+        // A caller that asks for float32 is promised the computed bits.
         1 if format == ValueFormat::F16 => ValueFormat::F16,
         _ => return None,
     };
     if values.len() != width * stored.value_bytes() {
         return None;
     }
-    let state: State = match stored {
+    let state: PooledState = match stored {
         ValueFormat::F32 => values
             .chunks_exact(4)
             .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
@@ -189,12 +191,12 @@ mod tests {
         RedisSecret::new(text.as_bytes()).unwrap()
     }
 
-    // Most tests are about values that are not signed.
+    // Most tests use unsigned values.
     fn encode(key: &Key, state: &[f32], format: ValueFormat) -> Vec<u8> {
         super::encode(key, state, format, None)
     }
 
-    fn decode(key: &Key, bytes: &[u8], width: usize, format: ValueFormat) -> Option<State> {
+    fn decode(key: &Key, bytes: &[u8], width: usize, format: ValueFormat) -> Option<PooledState> {
         super::decode(key, bytes, width, format, None).ok()
     }
 
@@ -239,13 +241,13 @@ mod tests {
             assert_eq!(read(id, bytes, Some(secret)), Err(Unusable::Signature));
         }
         assert_eq!(read(1, &signed, None), Err(Unusable::Value));
-        // Signed, but not as precise as asked for: nobody forged it.
+        // The value is signed but less precise than asked for, so nobody forged it.
         let halves = super::encode(&key(1), &state, F16, Some(&ours));
         assert_eq!(read(1, &halves, Some(&ours)), Err(Unusable::Value));
     }
 
     #[test]
-    fn what_is_not_finite_is_a_miss() {
+    fn a_value_that_is_not_finite_is_a_miss() {
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for format in [F32, F16] {
                 let bytes = encode(&key(1), &[1.0, value], format);
@@ -262,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn float16_does_not_do_where_float32_is_asked_for() {
+    fn float16_is_a_miss_if_float32_is_required() {
         let state = [1.0, 2.0];
         assert!(decode(&key(1), &encode(&key(1), &state, F16), 2, F32).is_none());
         assert!(decode(&key(1), &encode(&key(1), &state, F32), 2, F16).is_some());

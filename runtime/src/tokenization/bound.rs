@@ -1,21 +1,22 @@
-//! How many tokens a text has at least, judged by its bytes: a text that is much too long is recognised before it is
-//! tokenised, which takes a hundred bytes of memory for each of its own.
+//! A lower bound of a text's tokens, from its bytes. A text that is much too long is rejected before it is tokenised,
+//! which takes a hundred bytes of memory per byte.
 
 use tokenizers::{DecoderWrapper, NormalizerWrapper, Tokenizer};
 
-/// Normalisation form C makes a text at most three times shorter (Unicode Standard Annex 15: three Hangul letters become one
-/// syllable). ASCII stays as it is.
+/// Normalisation form C makes a text at most three times shorter (Unicode Standard Annex 15: three Hangul letters
+/// become one syllable). ASCII does not change.
 const COMPOSITION: usize = 3;
-/// Few texts have more bytes per token. Whether a longer one is too long usually shows in so many bytes per allowed token.
+/// Few texts have more bytes per token. This many bytes per allowed token usually show whether a longer text is too
+/// long.
 const DENSE: usize = 16;
-/// Where a text is cut, its last tokens may differ from the whole text's: those of the last word, and parts of a special
-/// token, which are shorter than this.
+/// The last tokens of a text that was cut may differ from the whole text's: those of the last word, and parts of a
+/// special token, which are shorter than this.
 const MARGIN: usize = 64;
 
-/// What the bytes of a text say about its tokens.
+/// The bytes of a tokenizer's longest token, which bound the tokens of a text.
 ///
-/// Nothing is concluded for tokenizers whose tokens do not stand for all bytes of a text: those with an unknown token, or with
-/// a normaliser that shortens texts more than form C does.
+/// There is no bound for tokenizers whose tokens do not stand for all bytes of a text: those with an unknown token, or
+/// with a normaliser that shortens texts more than form C does.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bound {
     /// Bytes of the longest token.
@@ -34,7 +35,7 @@ impl Bound {
                 longest: usize::MAX,
             };
         }
-        // A byte-level vocabulary writes each byte as one character; added tokens are written as they are.
+        // A byte-level vocabulary writes each byte as one character. Added tokens are written as they are.
         let vocabulary = tokenizer.get_vocab(false);
         let learned = vocabulary.keys().map(|token| token.chars().count());
         let added = tokenizer.get_added_tokens_decoder();
@@ -44,7 +45,7 @@ impl Bound {
         }
     }
 
-    /// Most bytes of a text like this one that has at most so many tokens.
+    /// The maximum bytes of a text like this one with at most this many tokens.
     pub(super) fn most_bytes(self, text: &str, tokens: usize) -> usize {
         let most = tokens.saturating_mul(self.longest);
         if text.is_ascii() {
@@ -54,13 +55,13 @@ impl Bound {
         }
     }
 
-    /// Fewest tokens that this text may have.
+    /// The minimum tokens of this text.
     pub(super) fn least_tokens(self, text: &str) -> usize {
         text.len().div_ceil(self.most_bytes(text, 1))
     }
 
-    /// The beginning of a text that shows, for most texts that are longer, that they have more than so many tokens; `None`
-    /// for shorter texts.
+    /// The beginning of a text that usually shows whether the text has more than this many tokens; `None` for shorter
+    /// texts.
     pub(super) fn beginning(self, text: &str, tokens: usize) -> Option<&str> {
         let end = tokens.saturating_mul(DENSE).saturating_add(MARGIN);
         (text.len() > end).then(|| &text[..text.floor_char_boundary(end)])
@@ -74,7 +75,7 @@ impl Bound {
     }
 }
 
-/// The tokens of a text's ending that the whole text ends with, too.
+/// The last tokens of a text's ending that are also the last tokens of the whole text.
 pub(super) fn settled_ending(ending: &tokenizers::Encoding) -> &[u32] {
     let words = ending.get_word_ids();
     let first = words.first().copied().flatten();
@@ -83,7 +84,7 @@ pub(super) fn settled_ending(ending: &tokenizers::Encoding) -> &[u32] {
     &ending.get_ids()[open.count()..]
 }
 
-/// The tokens of a text's beginning that the whole text begins with, too.
+/// The first tokens of a text's beginning that are also the first tokens of the whole text.
 pub(super) fn settled(beginning: &tokenizers::Encoding) -> &[u32] {
     let words = beginning.get_word_ids();
     let last = words.last().copied().flatten();

@@ -128,7 +128,7 @@ impl ComputeArgs {
             session: SessionSettings {
                 providers,
                 threads: self.threads,
-                prefix_bytes: self.prefix_bytes(),
+                kv_cache_bytes: self.kv_cache_bytes(),
                 cuda_graphs: self.cuda_graphs,
                 ..SessionSettings::default()
             },
@@ -204,7 +204,7 @@ impl ComputeArgs {
     }
 
     /// Bytes that are kept of the prefixes that texts share, where no flag says it.
-    fn prefix_bytes(&self) -> usize {
+    fn kv_cache_bytes(&self) -> usize {
         match self.gpu() {
             true => 0,
             false => CPU_PREFIX_BYTES,

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use lexivec_models::{Manifest, cache_dir, endpoint, hub_cache, reachable};
 use lexivec_runtime::{
-    Library, ModelInfo, Provider, ProviderSettings, fit, limit_length, memory::BatchSize, probe,
+    BatchSize, Library, ModelInfo, Provider, ProviderSettings, fit, limit_length, probe,
 };
 use serde::Serialize;
 
 use super::compute_args::ComputeArgs;
 use super::machine;
+use crate::hints::with_hint;
 use crate::stdio::print;
 
 #[derive(Debug, clap::Args)]
@@ -98,7 +99,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(model) = &args.model {
         let (status, value) = match look_at_model(model, &args.compute, &providers) {
             Ok(finding) => finding,
-            Err(error) => (Status::Failed, error.to_string()),
+            Err(error) => (Status::Failed, with_hint(&error)),
         };
         found.add("model", status, value);
     }
@@ -127,7 +128,7 @@ fn look_at_providers(compute: &ComputeArgs, providers: &ProviderSettings, found:
     let library = Library::load(compute.library().as_deref(), providers.wants_gpu_build());
     let library = match library {
         Ok(library) => library,
-        Err(error) => return found.add("onnxruntime", Status::Failed, error.to_string()),
+        Err(error) => return found.add("onnxruntime", Status::Failed, with_hint(&error.into())),
     };
     let value = format!(
         "{} at {} ({})",
@@ -158,7 +159,7 @@ fn look_at_providers(compute: &ComputeArgs, providers: &ProviderSettings, found:
             };
             match probe(library, provider, &on_device) {
                 Ok(()) => found.add(&what, Status::Ok, "starts".to_owned()),
-                Err(error) => found.add(&what, missing, error.to_string()),
+                Err(error) => found.add(&what, missing, with_hint(&error.into())),
             }
         }
     }

@@ -141,7 +141,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     let prefix = choice.resolve(engine.model(), &args.domains.load()?)?;
     let template = Request {
-        prefix,
+        prompt: prefix,
         dimensions: args.dimensions,
         truncate: if args.truncate {
             Truncate::End

@@ -33,8 +33,8 @@ mod switches;
 pub(crate) use common::SourceArgs;
 pub(crate) use resolve::{Kind, checkpoint, has_graph, kind};
 
-use crate::interrupt;
 use crate::stdio::{Closed, say};
+use crate::{hints, interrupt};
 
 /// Text embeddings with Qwen3-Embedding on ONNX Runtime: convert, serve, embed, compare.
 ///
@@ -87,6 +87,9 @@ pub fn main() -> ExitCode {
         Err(error) if error.downcast_ref::<Closed>().is_some() => ExitCode::SUCCESS,
         Err(error) => {
             say!("error: {}", chain(&error));
+            if let Some(hint) = hints::of_cause(&error) {
+                say!("hint: {hint}");
+            }
             let usage = error.downcast_ref::<Usage>().is_some();
             // A command that a signal stopped in good order says so, as one that it ended at once does.
             let failed = interrupt::status().unwrap_or(1);

@@ -111,7 +111,7 @@ impl Args {
         let mut options = self.compute.engine_options(self.queue)?;
         options.sessions = self.sessions;
         if let Some(bytes) = self.cache.prefix_cache_bytes {
-            options.session.prefix_bytes = bytes;
+            options.session.kv_cache_bytes = bytes;
         }
         Ok(options)
     }

@@ -1,13 +1,13 @@
-//! The work of `lexivec embed`: rows in, vectors out, part by part.
+//! The work of `lexivec embed`: reads rows, embeds them part by part, and writes vectors.
 //!
-//! Texts of a part are sorted by length and run together. Memory holds one part, however long the input is. After each part
-//! a job that writes to a file can be resumed.
+//! The texts of a part are sorted by length and run together. Memory holds one part, however long the input is. After
+//! each part, a job that writes to a file can be resumed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
-use lexivec_runtime::{Caller, Engine, Error, Input, Request};
+use lexivec_runtime::{Caller, Engine, Error, Input, Prompt, Request};
 
 use super::errors::{Reject, Rejects};
 use super::output::beside;
@@ -17,28 +17,28 @@ use super::write::{Format, Writer};
 use crate::links::check_output;
 use crate::stdio::Closed;
 
-/// Most texts of a part, and most bytes of texts. A megabyte fills many batches. A larger part would lose more work when a
-/// job ends early.
+/// Maximum texts and bytes of a part. A megabyte fills many batches. A larger part would lose more work when a job ends
+/// early.
 pub const MOST_TEXTS: usize = 1024;
 const MOST_BYTES: usize = 1 << 20;
 
-/// What happens when a row cannot be embedded.
+/// What to do when a row cannot be embedded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum OnError {
-    /// The job ends; what was written to a file is kept.
+    /// End the job; what was written to a file is kept.
     Stop,
-    /// The row is left out.
+    /// Leave the row out.
     Skip,
 }
 
-/// What a job did.
+/// The result of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Done {
     /// Vectors written, those of an earlier run included.
     pub texts: usize,
     /// Vectors of an earlier run.
     pub resumed: usize,
-    /// Texts that were cut.
+    /// Texts that were truncated.
     pub truncated: u64,
     /// Empty rows that were left out.
     pub empty: u64,
@@ -68,14 +68,14 @@ struct Numbered {
     row: Text,
 }
 
-/// How a job is done.
+/// The settings of a job.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings<'a> {
     /// The output; `None` is standard output.
     pub output: Option<&'a Path>,
     /// The file of rows that are left out. Default: OUTPUT.errors.jsonl.
     pub errors: Option<&'a Path>,
-    /// What happens when a row cannot be embedded.
+    /// What to do when a row cannot be embedded.
     pub on_error: OnError,
     /// Whether empty rows are left out.
     pub skip_empty: bool,
@@ -146,13 +146,14 @@ impl Job {
         let resumed = match result {
             Ok(resumed) => resumed,
             Err(error) if error.is::<Closed>() => {
-                // Whoever read the vectors has had enough of them, which is a good end.
+                // The reader of the vectors closed the pipe, which is a normal end.
                 self.rejects.finish()?;
                 return Err(error);
             }
             Err(error) => {
                 let kept = self.writer.kept();
-                // Vectors that went to a pipe stay written, and so do the rows between them that were left out.
+                // Vectors in a pipe cannot be taken back, so the list of rows that were left out between them stays as
+                // well.
                 let stays = kept.is_some() || !self.writer.is_file();
                 let listed = self.rejects.abandon(stays);
                 return Err(match (kept, listed) {
@@ -230,13 +231,13 @@ impl Job {
         }
     }
 
-    /// What decides the vectors and which rows have one.
+    /// The settings that decide the vectors and which rows have one.
     fn settings(&self, engine: &Engine, template: &Request<'_>) -> BTreeMap<String, String> {
         let model = engine.model();
         let dimensions = template.dimensions.unwrap_or(model.hidden_size);
         let settings = [
             ("model", format!("{} {}", model.name, model.digest)),
-            ("prompt", format!("{:?}", template.prefix)),
+            ("prompt", recorded_prompt(&template.prompt)),
             ("dimensions", dimensions.to_string()),
             ("maximum length", model.max_length.to_string()),
             ("truncation", format!("{:?}", template.truncate)),
@@ -251,7 +252,7 @@ impl Job {
             .collect()
     }
 
-    /// Reads the rows that an earlier run read.
+    /// Reads the rows again that an earlier run read.
     fn read_again(&mut self, found: &Record) -> anyhow::Result<()> {
         for _ in 0..found.read {
             let Some(row) = self.reader.next() else { break };
@@ -266,7 +267,7 @@ impl Job {
         Ok(())
     }
 
-    /// Rows to embed, rows that cannot be, and the error that ends the job behind them.
+    /// Reads the rows to embed, the rows that cannot be embedded, and the error that ends the job after them.
     #[allow(clippy::type_complexity)]
     fn next_part(&mut self) -> anyhow::Result<(Vec<Numbered>, Vec<Reject>, Option<anyhow::Error>)> {
         let (mut part, mut rejected, mut bytes) = (Vec::new(), Vec::new(), 0);
@@ -304,7 +305,7 @@ impl Job {
         Ok((part, rejected, None))
     }
 
-    /// Embeds a part; texts of like length run together, and are written in the order they were read.
+    /// Embeds a part. Texts of similar length run together; vectors are written in the order of the rows.
     fn embed(
         &mut self,
         engine: &Engine,
@@ -312,36 +313,31 @@ impl Job {
         part: &[Numbered],
         rejected: &mut Vec<Reject>,
     ) -> anyhow::Result<()> {
-        let mut encodings = vec![None; part.len()];
-        for (text, encoding) in part.iter().zip(&mut encodings) {
+        let mut encoded = vec![None; part.len()];
+        for (text, encoded) in part.iter().zip(&mut encoded) {
             let request = Request {
                 input: Input::Text(text.row.text.as_str().into()),
                 ..template.clone()
             };
             match engine.encode(&request) {
-                Ok(encoded) => *encoding = Some(encoded),
+                Ok(request) => *encoded = Some(request),
                 Err(error) => self.reject(text, error, rejected)?,
             }
         }
         let mut order: Vec<usize> = (0..part.len()).collect();
-        order.retain(|i| encodings[*i].is_some());
+        order.retain(|i| encoded[*i].is_some());
         if order.is_empty() {
             return Ok(());
         }
         order.sort_by_key(|i| part[*i].row.text.len());
-        let ids = order.iter().filter_map(|i| encodings[*i].as_ref());
-        let sequences = ids.map(|encoding| encoding.ids.clone()).collect();
+        let requests = order.iter().filter_map(|i| encoded[*i].take()).collect();
         let mut embeddings = vec![None; part.len()];
-        let replies = engine.submit(sequences, Caller::default(), None)?;
-        for (i, reply) in order.iter().zip(replies) {
-            let answer = reply.blocking_recv().unwrap_or(Err(Error::ShuttingDown));
-            match (answer, &encodings[*i]) {
-                (Ok(answer), Some(encoding)) => {
-                    let embedding = engine.finish(&answer, encoding, template.dimensions, true);
-                    embeddings[*i] = Some(embedding);
-                }
-                (Err(error), _) => self.reject(&part[*i], error, rejected)?,
-                (Ok(_), None) => {}
+        let mut stream = engine.submit(requests, Caller::default(), None)?;
+        for i in order {
+            match stream.blocking_next() {
+                Some(Ok(embedding)) => embeddings[i] = Some(embedding),
+                Some(Err(error)) => self.reject(&part[i], error, rejected)?,
+                None => break,
             }
         }
         for (text, embedding) in part.iter().zip(&embeddings) {
@@ -382,6 +378,15 @@ impl Job {
             text: text.row.text.clone(),
         });
         Ok(())
+    }
+}
+
+/// The prompt as records of unfinished jobs contain it.
+fn recorded_prompt(prompt: &Prompt) -> String {
+    match prompt {
+        Prompt::None => "None".to_owned(),
+        Prompt::Instruction(text) => format!("Instruction({text:?})"),
+        Prompt::Verbatim(text) => format!("Prompt({text:?})"),
     }
 }
 

@@ -1,4 +1,6 @@
-//! What the HTTP side counts, and `GET /metrics`.
+//! The metrics of the HTTP server, and `GET /metrics`.
+
+mod renamed;
 
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
+use renamed::with_former_names;
 
 use super::errors::ErrorCode;
 use super::middleware::log::Counts;
@@ -35,10 +38,10 @@ const SIZES: [f64; 17] = [
     1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0,
     16_384.0, 32_768.0, 65_536.0,
 ];
-/// Between these, samples of histograms are sorted into their buckets, as the exporter's documentation asks for.
+/// Samples of histograms are sorted into their buckets at this interval, as the exporter's documentation requires.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Collects what the process counts, for `GET /metrics`.
+/// Collects the metrics of the process, for `GET /metrics`.
 #[derive(Clone)]
 pub struct Exporter {
     prometheus: PrometheusHandle,
@@ -52,10 +55,10 @@ impl std::fmt::Debug for Exporter {
 }
 
 impl Exporter {
-    /// Begins to collect; to be called once, before an engine is opened.
+    /// Starts to collect. Call it once, before an engine opens.
     ///
     /// # Errors
-    /// Something collects already, or the system gives no thread.
+    /// A recorder is installed already, or the system cannot start a thread.
     pub fn install(onnxruntime: &str) -> anyhow::Result<Self> {
         let prometheus = builder()?.install_recorder()?;
         runtime_metrics::describe();
@@ -130,7 +133,7 @@ pub(super) fn of_key(key: &str, counts: &Counts, status: u16) {
     counter!(KEY_TOKENS, &[key()]).increment(counts.tokens as u64);
 }
 
-/// The method, or `other`: whoever asks may invent as many as they like.
+/// The method, or `other`, because clients may invent any number of methods.
 pub(super) fn known(method: &Method) -> &str {
     match *method {
         Method::GET
@@ -153,7 +156,7 @@ pub(super) async fn show(state: Data<AppState>) -> HttpResponse {
     }
     let text = state.exporter.as_ref().map(|exporter| {
         exporter.process.collect();
-        exporter.prometheus.render()
+        with_former_names(exporter.prometheus.render())
     });
     HttpResponse::Ok()
         .insert_header((

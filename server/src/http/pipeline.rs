@@ -1,8 +1,8 @@
-//! From inputs to vectors, for every route that embeds.
+//! Embeds the inputs of a request, for every route that embeds.
 //!
-//! Room for all texts is taken first, or the request is refused at once; then they are tokenised, queued, and awaited.
-//! When the client goes or the time is up, the future is dropped, its receivers with it, and the queue discards what
-//! has not been computed.
+//! It reserves room for all texts first, or rejects the request at once. Then it tokenises, queues and awaits them.
+//! When the client disconnects or the deadline passes, the future is dropped, and the queue drops the texts that have
+//! not been computed.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -12,10 +12,9 @@ use actix_web::rt::time::timeout;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use lexivec_runtime::metrics::Stage;
 use lexivec_runtime::{
-    self as runtime, Answer, Caller, Embedding, Encoding, Engine, Origin, Prefix, Reply, Request,
+    self as runtime, Caller, Embedding, EmbeddingStream, EncodedRequest, Engine, Origin, Prompt,
+    Request, Truncate,
 };
-use lexivec_runtime::{Error as RuntimeError, Truncate};
-use tokio::sync::oneshot;
 
 use super::errors::ApiError;
 use super::limits::caller;
@@ -26,34 +25,34 @@ use super::middleware::log::Counts;
 use super::state::{AppState, ServedModel};
 use super::types::input::Input;
 
-/// Texts of at most this many bytes together, instructions included, are tokenised where they are: that takes less time than handing them to
-/// another thread.
+/// Texts of at most this many bytes together, prompts included, are tokenised on the connection's thread, because that
+/// takes less time than handing them to another thread.
 const SMALL_INPUT: usize = 512;
 
-/// Texts of at most this many bytes together are tokenised whatever the load is, because the response cache may have them: that takes
-/// about 3 ms.
+/// Texts of at most this many bytes together are tokenised whatever the load is, because the response cache may have
+/// them: that takes about 3 ms.
 const LOOKED_UP: usize = 16 << 10;
 
-/// Bytes that a number of an answer takes: as float32, and as 13 characters of JSON and a comma.
+/// Bytes of a number in a response: as float32, and as 13 characters of JSON and a comma.
 const NUMBER: usize = 4 + 14;
 
-/// What to embed, and how.
+/// The texts of a request, and how to embed them.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) input: Input,
-    pub(super) prefix: Prefix,
+    pub(super) prompt: Prompt,
     pub(super) dimensions: Option<usize>,
     pub(super) truncate: Truncate,
     pub(super) normalize: bool,
-    /// Keeps what is cached of it apart from what requests with another salt, or none, ask for.
+    /// Separates cached states from those of requests with another salt, or none.
     pub(super) cache_salt: Option<String>,
 }
 
 impl Job {
     /// Bytes of each prompt.
     fn lengths(&self) -> impl Iterator<Item = usize> {
-        let prefix = self.prefix.prompt("").len();
-        self.input.lengths().map(move |bytes| bytes + prefix)
+        let prompt = self.prompt.apply("").len();
+        self.input.lengths().map(move |bytes| bytes + prompt)
     }
 
     /// Bytes of all prompts.
@@ -62,7 +61,7 @@ impl Job {
     }
 }
 
-/// Embeds; the result is in the order of the inputs. The answer's bytes are counted in `share`.
+/// Embeds the inputs; the result is in their order. The response's bytes are counted in `share`.
 ///
 /// # Errors
 /// The job is invalid, there is no room or no time for it, or the engine fails.
@@ -98,13 +97,13 @@ async fn within(
     if job.bytes() > LOOKED_UP {
         engine.check_load(caller, job.lengths())?;
     }
-    // Room and bytes go where the work goes, and are held until it ends even if this future is dropped.
+    // Room and bytes move with the work, and are held until it ends even if this future is dropped.
     let held = (model.admit(job.input.len(), caller)?, share);
-    let (dimensions, normalize) = (job.dimensions, job.normalize);
+    let texts = job.input.len();
     let cache_salt = job.cache_salt.clone();
     let started = Instant::now();
     let (wanted, canceled) = canceled_when_dropped();
-    let (encodings, (_room, share)) = if job.bytes() <= SMALL_INPUT {
+    let (encoded, (_room, share)) = if job.bytes() <= SMALL_INPUT {
         (encode(engine, &job, &canceled)?, held)
     } else {
         let tokenizing = Arc::clone(engine);
@@ -115,34 +114,31 @@ async fn within(
 
     let key = caller::key(request);
     let allowance = key.as_ref().and_then(|key| key.rate_limit.as_ref());
-    let tokens = encodings.iter().map(|e| e.ids.len()).sum();
+    let tokens = encoded.iter().map(|request| request.ids().len()).sum();
     if let Some(allowance) = allowance {
         charge(request, allowance, tokens)?;
     }
     let scope = cache_scope(key.as_deref(), cache_salt.as_deref());
-    let sequences = encodings.iter().map(|e| e.ids.clone()).collect();
-    let submitted = engine.submit(sequences, caller, scope.as_deref());
-    let answers = match submitted {
-        Ok(pending) => collect(pending).await,
+    let submitted = engine.submit(encoded, caller, scope.as_deref());
+    let embeddings = match submitted {
+        Ok(stream) => collect(stream, texts).await,
         Err(error) => Err(error.into()),
     };
-    if let (Some(allowance), Err(error)) = (allowance, &answers)
+    if let (Some(allowance), Err(error)) = (allowance, &embeddings)
         && error.is_refusal()
     {
         allowance.refund(tokens);
     }
-    let answers = answers?;
+    let embeddings = embeddings?;
     let mut counts = Counts {
-        texts: answers.len(),
+        texts: embeddings.len(),
         tokens,
         ..Counts::default()
     };
-    let mut embeddings = Vec::with_capacity(answers.len());
-    for (answer, encoding) in answers.iter().zip(&encodings) {
-        counts.cached += usize::from(answer.origin != Origin::Computed);
-        counts.queued = counts.queued.max(answer.queued);
-        counts.infer = counts.infer.max(answer.infer);
-        embeddings.push(engine.finish(answer, encoding, dimensions, normalize));
+    for embedding in &embeddings {
+        counts.cached += usize::from(embedding.origin != Origin::Computed);
+        counts.queued = counts.queued.max(embedding.queued);
+        counts.infer = counts.infer.max(embedding.infer);
     }
     if counts.infer > Duration::ZERO {
         engine.metrics().stage(Stage::Queue, counts.queued);
@@ -153,10 +149,10 @@ async fn within(
     Ok((embeddings, share))
 }
 
-/// Takes tokens out of a key's allowance.
+/// Deducts tokens from a key's allowance.
 ///
 /// # Errors
-/// They are not there.
+/// The key's bucket does not have them.
 fn charge(request: &HttpRequest, allowance: &TokenBucket, tokens: usize) -> Result<(), ApiError> {
     match allowance.take(tokens) {
         Ok(left) => {
@@ -173,31 +169,27 @@ fn charge(request: &HttpRequest, allowance: &TokenBucket, tokens: usize) -> Resu
     }
 }
 
-/// Waits for all answers of a request.
+/// Waits for all embeddings of a request.
 ///
 /// # Errors
 /// That of the first text that has none.
-async fn collect(pending: Vec<oneshot::Receiver<Reply>>) -> Result<Vec<Answer>, ApiError> {
-    let several = pending.len() > 1;
-    let mut answers = Vec::with_capacity(pending.len());
-    for (index, reply) in pending.into_iter().enumerate() {
-        let answer = reply.await.unwrap_or(Err(RuntimeError::ShuttingDown));
-        answers.push(answer.map_err(|source| ApiError::Runtime {
-            item: several.then_some(index),
-            source,
-        })?);
+async fn collect(mut stream: EmbeddingStream, texts: usize) -> Result<Vec<Embedding>, ApiError> {
+    let mut embeddings = Vec::with_capacity(texts);
+    while let Some(embedding) = stream.next().await {
+        let item = (texts > 1).then_some(embeddings.len());
+        embeddings.push(embedding.map_err(|source| ApiError::Runtime { item, source })?);
     }
-    Ok(answers)
+    Ok(embeddings)
 }
 
-/// Says in the answer's headers what may still be asked for.
+/// Puts the remaining limits into the response's headers.
 fn tell_limits(request: &HttpRequest, left: Option<RateLimitStatus>) {
     if let Some(left) = left {
         request.extensions_mut().insert(left);
     }
 }
 
-/// What keeps cached results apart from others', by key and by request.
+/// The scope that separates cached states by key and by request.
 fn cache_scope(key: Option<&ApiKey>, salt: Option<&str>) -> Option<String> {
     let key = key.and_then(ApiKey::cache_scope);
     match (key, salt) {
@@ -210,12 +202,12 @@ fn cache_scope(key: Option<&ApiKey>, salt: Option<&str>) -> Option<String> {
     }
 }
 
-/// Whether nobody waits any more for work on another thread.
+/// Tells work on another thread that no one waits for it any more.
 #[derive(Debug, Clone)]
 pub(super) struct Canceled(Weak<()>);
 
 impl Canceled {
-    /// Checked between texts, so that a client who goes leaves no more than one text's work behind.
+    /// Checked between texts, so that a client that disconnects leaves at most one text's work behind.
     ///
     /// # Errors
     /// The future that waits was dropped; nobody sees the error.
@@ -227,20 +219,24 @@ impl Canceled {
     }
 }
 
-/// A guard for a future to hold, and what tells that it was dropped.
+/// A guard for a future to hold, and the flag that tells when it was dropped.
 pub(super) fn canceled_when_dropped() -> (Arc<()>, Canceled) {
     let wanted = Arc::new(());
     let canceled = Canceled(Arc::downgrade(&wanted));
     (wanted, canceled)
 }
 
-fn encode(engine: &Engine, job: &Job, canceled: &Canceled) -> Result<Vec<Encoding>, ApiError> {
-    engine.tokenizer().check_prefix(&job.prefix)?;
+fn encode(
+    engine: &Engine,
+    job: &Job,
+    canceled: &Canceled,
+) -> Result<Vec<EncodedRequest>, ApiError> {
+    engine.tokenizer().check_prompt(&job.prompt)?;
     let encode = |index, input| {
         canceled.check()?;
         let request = Request {
             input,
-            prefix: job.prefix.clone(),
+            prompt: job.prompt.clone(),
             dimensions: job.dimensions,
             truncate: job.truncate,
             normalize: job.normalize,
@@ -266,16 +262,16 @@ fn encode(engine: &Engine, job: &Job, canceled: &Canceled) -> Result<Vec<Encodin
     }
 }
 
-/// Answers beyond this many numbers are written off the threads that serve connections: a large one takes longer than
-/// other requests should wait.
+/// Responses of more numbers than this are written off the threads that serve connections, because other requests
+/// should not wait that long.
 const LARGE_ANSWER: usize = 1 << 16;
 
-/// Numbers of all vectors.
+/// The number of components of all vectors.
 pub(super) fn numbers(embeddings: &[Embedding]) -> usize {
     embeddings.iter().map(|e| e.vector.len()).sum()
 }
 
-/// Writes an answer of so many numbers as JSON, and sends it as part of `share`.
+/// Writes a response of this many numbers as JSON, and sends it as part of `share`.
 ///
 /// # Errors
 /// It cannot be written.
@@ -295,7 +291,7 @@ pub(super) async fn respond(
         .body(share.body(json)))
 }
 
-/// Runs work that takes long off the threads that serve connections.
+/// Runs long work off the threads that serve connections.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {

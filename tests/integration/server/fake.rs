@@ -1,13 +1,13 @@
 //! A network that computes each batch as the test decides.
 //!
-//! States are a digest of the token ids, so that a vector tells for which text it was computed.
+//! A pooled state is a digest of the token ids, so that a vector tells for which text it was computed.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use lexivec_runtime::{Error, Network, Result, States};
+use lexivec_runtime::{Error, Network, PooledStates, Result};
 
 use super::client::TIMEOUT;
 
@@ -180,10 +180,10 @@ impl Network for Fake {
         self.width
     }
 
-    fn embed(&mut self, sequences: &[&[u32]]) -> Result<States> {
+    fn embed(&mut self, sequences: &[&[u32]]) -> Result<PooledStates> {
         let (outcome, memory) = self.control.begin(sequences);
-        let rows = sequences.iter().map(|s| s.len()).sum();
-        if rows > memory || matches!(outcome, BatchOutcome::OutOfMemory) {
+        let packed_tokens = sequences.iter().map(|s| s.len()).sum();
+        if packed_tokens > memory || matches!(outcome, BatchOutcome::OutOfMemory) {
             let reason = "Failed to allocate memory for requested buffer".to_owned();
             return Err(Error::OutOfMemory { reason });
         }
@@ -197,10 +197,10 @@ impl Network for Fake {
             BatchOutcome::Panicked => std::panic::resume_unwind(Box::new("wanted")),
             BatchOutcome::NotFinite => values.fill(f32::NAN),
         }
-        Ok(States {
+        Ok(PooledStates {
             values,
-            rows,
-            cached: 0,
+            packed_tokens,
+            cached_tokens: 0,
             replayed: false,
         })
     }
@@ -223,5 +223,5 @@ pub(crate) fn vector(ids: &[u32]) -> Vec<f32> {
 
 /// The same, of fewer dimensions.
 pub(crate) fn truncated_vector(ids: &[u32], dimensions: usize) -> Vec<f32> {
-    lexivec_runtime::vector::cut(&state(ids), dimensions, true)
+    lexivec_runtime::vector::truncate(&state(ids), dimensions, true)
 }

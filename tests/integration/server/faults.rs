@@ -44,7 +44,10 @@ fn a_panic_and_a_failure_cost_one_response_each_and_the_session_is_recreated() {
         let count = format!("lexivec_batches_total{{model=\"rebuilt\",outcome=\"{outcome}\"}}");
         assert_eq!(metric(&local, &count), 1.0);
         assert_eq!(
-            metric(&local, "lexivec_session_rebuilds_total{model=\"rebuilt\"}"),
+            metric(
+                &local,
+                "lexivec_session_recreations_total{model=\"rebuilt\"}"
+            ),
             rebuilds
         );
     }

@@ -74,9 +74,9 @@ fn every_documented_metric_exists_with_its_labels() {
         &format!("lexivec_stage_duration_seconds_count{{{model},stage=\"respond\"}}"),
         &format!("lexivec_texts_total{{{model}}}"),
         &format!("lexivec_tokens_total{{{model}}}"),
-        &format!("lexivec_rows_asked_total{{{model}}}"),
-        &format!("lexivec_rows_computed_total{{{model}}}"),
-        &format!("lexivec_rows_cached_total{{{model}}}"),
+        &format!("lexivec_batch_input_tokens_total{{{model}}}"),
+        &format!("lexivec_packed_tokens_computed_total{{{model}}}"),
+        &format!("lexivec_packed_tokens_cached_total{{{model}}}"),
         &format!("lexivec_batches_total{{{model},outcome=\"ok\"}}"),
         &format!("lexivec_batches_total{{{model},outcome=\"error\"}}"),
         &format!("lexivec_batches_total{{{model},outcome=\"panic\"}}"),
@@ -88,10 +88,10 @@ fn every_documented_metric_exists_with_its_labels() {
         &format!("lexivec_queue_capacity_texts{{{model}}}"),
         &format!("lexivec_texts_dropped_total{{{model}}}"),
         &format!("lexivec_sessions_ready{{{model}}}"),
-        &format!("lexivec_session_rebuilds_total{{{model}}}"),
+        &format!("lexivec_session_recreations_total{{{model}}}"),
         "lexivec_cache_lookups_total{tier=\"memory\",outcome=\"hit\"}",
         "lexivec_cache_lookups_total{tier=\"memory\",outcome=\"miss\"}",
-        "lexivec_cache_joined_total",
+        "lexivec_cache_coalesced_total",
         "lexivec_cache_bytes",
         "lexivec_cache_entries",
         "lexivec_build_info{version=\"0.1.0\",onnxruntime=\"none\"}",
@@ -106,10 +106,26 @@ fn every_documented_metric_exists_with_its_labels() {
     assert_eq!(
         metric(
             &local,
-            &format!("lexivec_session_rebuilds_total{{{model}}}")
+            &format!("lexivec_session_recreations_total{{{model}}}")
         ),
         1.0
     );
+    for (former, current) in [
+        ("rows_asked", "batch_input_tokens"),
+        ("rows_computed", "packed_tokens_computed"),
+        ("rows_cached", "packed_tokens_cached"),
+        ("session_rebuilds", "session_recreations"),
+    ] {
+        let [former, current] =
+            [former, current].map(|name| format!("lexivec_{name}_total{{{model}}}"));
+        assert!(found.contains(&former), "{former}");
+        assert_eq!(
+            metric(&local, &former),
+            metric(&local, &current),
+            "{former}"
+        );
+    }
+    assert!(found.contains("lexivec_cache_joined_total"));
 }
 
 #[test]

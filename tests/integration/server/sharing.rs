@@ -10,7 +10,7 @@ use super::metrics::{eventually, metric, metric_of};
 use super::program::Program;
 
 const CACHE: Option<u64> = Some(1 << 20);
-const JOINED: &str = "lexivec_cache_joined_total";
+const JOINED: &str = "lexivec_cache_coalesced_total";
 
 fn serve(models: &'static [&'static str], cache: Option<u64>) -> Local {
     let setup = Setup {

@@ -64,8 +64,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let settings = args.measures.settings()?;
     let gates = args.gates.checked()?;
     let mut options = args.compute.engine_options(CHUNK)?;
-    // The same texts are embedded round after round. A prefix cache would make them faster than new texts.
-    options.session.prefix_bytes = 0;
+    // The same texts are embedded round after round. A KV cache for prefixes would make them faster than new texts.
+    options.session.kv_cache_bytes = 0;
     // A candidate runs beside the baseline.
     options.gpu_memory.engines = 2;
     let given: Vec<String> = std::iter::once(&args.baseline)

@@ -15,7 +15,7 @@ use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::web::Data;
 use lexivec_models::{Dimensions, Instructions};
 use lexivec_runtime::{
-    Engine, EngineOptions, Error, ModelInfo, Network, OpenNetwork, Result, States, Tokenizer,
+    Engine, EngineOptions, Error, ModelInfo, Network, OpenNetwork, Result, PooledStates, Tokenizer,
 };
 use serde_json::Value;
 
@@ -51,7 +51,7 @@ impl Network for Fake {
         WIDTH
     }
 
-    fn embed(&mut self, sequences: &[&[u32]]) -> Result<States> {
+    fn embed(&mut self, sequences: &[&[u32]]) -> Result<PooledStates> {
         let mut values = Vec::new();
         for s in sequences {
             match s[0] {
@@ -69,11 +69,11 @@ impl Network for Fake {
                 ]),
             }
         }
-        let rows = sequences.iter().map(|s| s.len()).sum();
-        Ok(States {
+        let packed_tokens = sequences.iter().map(|s| s.len()).sum();
+        Ok(PooledStates {
             values,
-            rows,
-            cached: 0,
+            packed_tokens,
+            cached_tokens: 0,
             replayed: false,
         })
     }

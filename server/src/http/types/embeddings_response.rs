@@ -166,6 +166,8 @@ mod tests {
             tokens: 3,
             truncated,
             origin: lexivec_runtime::Origin::Computed,
+            queued: std::time::Duration::ZERO,
+            infer: std::time::Duration::ZERO,
         }
     }
 

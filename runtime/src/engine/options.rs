@@ -1,0 +1,92 @@
+//! The options of an engine.
+
+use std::path::PathBuf;
+
+use crate::memory::gpu_memory::GpuMemory;
+use crate::model::ModelInfo;
+use crate::onnxruntime::session::SessionSettings;
+use crate::scheduling::batch::Limits;
+use crate::scheduling::response_cache::CacheSettings;
+
+/// The options of an [`Engine`](crate::Engine).
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// The ONNX Runtime library; `None` to search for it.
+    pub onnxruntime: Option<PathBuf>,
+    /// The settings of each session.
+    pub session: SessionSettings,
+    /// Sessions per device. Each has a copy of the weights; on a CPU they share its cores.
+    pub sessions: usize,
+    /// GPUs by number, with a set of sessions on each; one number for a CPU.
+    pub devices: Vec<i32>,
+    /// The limits of one batch.
+    pub limits: Limits,
+    /// Maximum tokens of a text; `None` for the model's limit, or less if memory is short.
+    pub max_length: Option<usize>,
+    /// Whether the model's files are compared with the digests in its manifest while sessions load.
+    pub verify_files: bool,
+    /// How much of a GPU's memory the engine may use; bounds `limits` and each session's arena.
+    pub gpu_memory: GpuMemory,
+    /// Maximum number of waiting texts.
+    pub queue: usize,
+    /// The response cache; `None` computes identical texts as often as they are requested.
+    pub cache: Option<CacheSettings>,
+    /// The name in metrics; `None` for the model's own.
+    pub name: Option<String>,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            onnxruntime: None,
+            session: SessionSettings::default(),
+            sessions: 1,
+            devices: vec![0],
+            limits: Limits::default(),
+            max_length: None,
+            verify_files: true,
+            gpu_memory: GpuMemory::default(),
+            queue: 10_240,
+            cache: None,
+            name: None,
+        }
+    }
+}
+
+impl EngineOptions {
+    /// The settings of session `number`.
+    pub(super) fn session(&self, number: usize) -> SessionSettings {
+        let mut settings = self.session.clone();
+        settings.providers.device = self.device(number);
+        settings.max_tokens = Some(self.limits.max_tokens);
+        let together = self.total_sessions();
+        if settings.threads.is_none() && together > 1 && !settings.providers.wants_gpu() {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            settings.threads = Some((cores / together).max(1));
+        }
+        settings
+    }
+
+    /// The GPU of session `number`.
+    pub(super) fn device(&self, number: usize) -> i32 {
+        self.devices[number % self.devices.len()]
+    }
+
+    /// The name of a model in metrics and errors.
+    pub(crate) fn name_of<'a>(&'a self, model: &'a ModelInfo) -> &'a str {
+        self.name.as_deref().unwrap_or(&model.name)
+    }
+
+    /// The GPUs whose memory the metrics show.
+    pub(super) fn gpus(&self) -> Vec<i32> {
+        match self.session.providers.wants_gpu() {
+            true => self.devices.clone(),
+            false => Vec::new(),
+        }
+    }
+
+    /// The number of sessions on all devices.
+    pub(crate) fn total_sessions(&self) -> usize {
+        self.sessions * self.devices.len()
+    }
+}

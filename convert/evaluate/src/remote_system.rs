@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::system::{Embedded, Embedder, System, SystemFacts, SystemKind};
-use crate::vectors::{Vectors, cosine};
+use crate::vectors::Vectors;
 
 /// Texts per request. Vendors' limits are higher, but larger requests would gain little.
 const TEXTS_PER_REQUEST: usize = 64;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use lexivec_runtime::Prefix;
+use lexivec_runtime::Prompt;
 use lexivec_runtime::metrics::Stage;
 
 use crate::http::body::{self, Parsed};
@@ -33,12 +33,12 @@ pub(crate) async fn create(
         reservation,
     } = body::json::<EmbeddingsRequest>(&state, &request, payload).await?;
     let model = state.model(&params.model)?;
-    let prefix = prefix(&params, model, &state)?;
+    let prompt = prompt(&params, model, &state)?;
     let format = params.encoding_format.unwrap_or_default();
     Counts::record_texts(&request, params.input.len());
     let job = Job {
         input: params.input,
-        prefix,
+        prompt,
         dimensions: params.dimensions.map(|Integer(width)| width as usize),
         truncate: params.truncate.unwrap_or_default().into(),
         normalize: params.normalize.unwrap_or(true),
@@ -58,12 +58,12 @@ pub(crate) async fn create(
     Ok(response)
 }
 
-/// The prefix of the texts. Token ids are a complete prompt already.
-fn prefix(
+/// The prompt of the texts. Token ids are a complete prompt already.
+fn prompt(
     params: &EmbeddingsRequest,
     model: &ServedModel,
     state: &AppState,
-) -> Result<Prefix, ApiError> {
+) -> Result<Prompt, ApiError> {
     let choice = Choice {
         instruction: params.instruction.as_deref(),
         domain: params.domain.as_deref(),
@@ -76,7 +76,7 @@ fn prefix(
                           (LangChain: check_embedding_ctx_length=False)";
             Err(ApiError::invalid("input", reason))
         }
-        (Input::Tokens(_), None) => Ok(Prefix::None),
+        (Input::Tokens(_), None) => Ok(Prompt::None),
         (Input::Tokens(_), Some(field)) => {
             let reason = format!(
                 "`{field}` is put before a text, but `input` has token ids: send text instead"

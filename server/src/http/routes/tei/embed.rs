@@ -6,7 +6,7 @@ use actix_web::http::header::HeaderName;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use lexivec_runtime::metrics::Stage;
-use lexivec_runtime::{Prefix, Truncate};
+use lexivec_runtime::{Prompt, Truncate};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -70,8 +70,8 @@ pub(crate) async fn embed(
     } = body::json::<EmbedRequest>(&state, &request, payload).await?;
     let (Some(FloatFormat::Float) | None) = params.encoding_format;
     let model = state.first_model()?;
-    let prefix = match (&params.inputs, &params.prompt_name) {
-        (Input::Tokens(_), None) => Prefix::None,
+    let prompt = match (&params.inputs, &params.prompt_name) {
+        (Input::Tokens(_), None) => Prompt::None,
         (Input::Tokens(_), Some(_)) => {
             let reason =
                 "a prompt is put before a text, but `inputs` has token ids: send text instead";
@@ -82,7 +82,7 @@ pub(crate) async fn embed(
     Counts::record_texts(&request, params.inputs.len());
     let job = Job {
         input: params.inputs,
-        prefix,
+        prompt,
         dimensions: params.dimensions.map(|Integer(width)| width as usize),
         truncate: match (params.truncate, params.truncation_direction) {
             (None | Some(false), _) => Truncate::Refuse,

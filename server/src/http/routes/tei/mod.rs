@@ -3,7 +3,7 @@
 //! Requests name no model: they use the first. Unsupported features fail by name: an `encoding_format` other than
 //! float, and the routes of [other tasks](OTHER_TASKS).
 
-use lexivec_runtime::Prefix;
+use lexivec_runtime::Prompt;
 use serde::Serialize;
 
 use crate::http::errors::ApiError;
@@ -31,8 +31,8 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>, ApiError> {
     serde_json::to_vec(value).map_err(|error| ApiError::Internal(error.to_string()))
 }
 
-/// The prefix of each text: one of the checkpoint's prompts, or its default.
-fn prompt(state: &AppState, model: &ServedModel, name: Option<&str>) -> Result<Prefix, ApiError> {
+/// The prompt of each text: one of the checkpoint's prompts, or its default.
+fn prompt(state: &AppState, model: &ServedModel, name: Option<&str>) -> Result<Prompt, ApiError> {
     let choice = Choice {
         prompt_name: name,
         ..Choice::default()

@@ -78,9 +78,9 @@ pub(crate) async fn tokenize(
     }
     let caller = caller::caller(&request, state.request_timeout);
     let permit = model.admit(texts.len(), caller)?;
-    let prefix = prompt(&state, model, params.prompt_name.as_deref())?;
+    let prompt = prompt(&state, model, params.prompt_name.as_deref())?;
     // A token has at least one byte.
-    let max_tokens = bytes + prefix.prompt("").len() * texts.len();
+    let max_tokens = bytes + prompt.apply("").len() * texts.len();
     reservation.add(max_tokens.saturating_mul(TOKEN_BYTES))?;
     let special = params.add_special_tokens.unwrap_or(true);
     let engine = model.engine.clone();
@@ -89,7 +89,7 @@ pub(crate) async fn tokenize(
         let _permit = permit;
         let tokens = texts.iter().map(|text| {
             canceled.check()?;
-            let tokens = engine.tokenizer().tokens(&prefix.prompt(text), special)?;
+            let tokens = engine.tokenizer().tokens(&prompt.apply(text), special)?;
             let simple = tokens.into_iter().map(|token| SimpleToken {
                 id: token.id,
                 text: token.text,

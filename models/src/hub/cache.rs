@@ -6,11 +6,15 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use hf_hub::{CacheRepo, Repo, RepoType};
+
 use super::stated::{Stated, is_commit};
 
 /// The cache of one model.
 #[derive(Debug, Clone)]
 pub(super) struct Cache {
+    hub: hf_hub::Cache,
+    id: String,
     model: PathBuf,
     locks: PathBuf,
 }
@@ -18,27 +22,33 @@ pub(super) struct Cache {
 impl Cache {
     /// Returns the cache of the model `id`, which must have the form of a hub id.
     pub(super) fn new(cache: &Path, id: &str) -> Self {
-        let folder = format!("models--{}", id.replace('/', "--"));
+        let folder = Repo::model(id.to_owned()).folder_name();
         Self {
+            hub: hf_hub::Cache::new(cache.to_path_buf()),
+            id: id.to_owned(),
             model: cache.join(&folder),
             locks: cache.join(".locks").join(folder),
         }
     }
 
+    fn at(&self, revision: &str) -> CacheRepo {
+        let revision = revision.to_owned();
+        let repo = Repo::with_revision(self.id.clone(), RepoType::Model, revision);
+        self.hub.repo(repo)
+    }
+
     /// The path of the link for the file `name` of a commit.
     pub(super) fn pointer(&self, commit: &str, name: &str) -> PathBuf {
-        self.model.join("snapshots").join(commit).join(name)
+        self.at(commit).pointer_path(commit).join(name)
     }
 
     /// Finds the file `name` of a commit, or of the last known commit of a branch or tag.
     pub(super) fn find(&self, revision: &str, name: &str) -> Option<PathBuf> {
-        let commit = if is_commit(revision) {
-            revision.to_owned()
+        if is_commit(revision) {
+            Some(self.pointer(revision, name)).filter(|pointer| pointer.exists())
         } else {
-            let text = fs_err::read_to_string(self.model.join("refs").join(revision)).ok()?;
-            text.trim().to_owned()
-        };
-        Some(self.pointer(&commit, name)).filter(|pointer| pointer.exists())
+            self.at(revision).get(name)
+        }
     }
 
     /// The path of a file's contents.
@@ -78,7 +88,7 @@ impl Cache {
         stated: &Stated,
     ) -> io::Result<PathBuf> {
         if let Some(revision) = revision.filter(|revision| *revision != stated.commit) {
-            write(&self.model.join("refs").join(revision), &stated.commit)?;
+            self.at(revision).create_ref(&stated.commit)?;
         }
         let pointer = self.pointer(&stated.commit, name);
         let folders = name.split('/').count() + 1;
@@ -96,13 +106,6 @@ impl Cache {
             _ => Ok(pointer),
         }
     }
-}
-
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs_err::create_dir_all(folder)?;
-    }
-    fs_err::write(path, text)
 }
 
 /// An incomplete download.

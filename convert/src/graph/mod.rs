@@ -19,7 +19,7 @@ mod integer_linear;
 mod layout;
 mod linear;
 mod ops;
-pub(crate) mod precision;
+mod precision;
 mod variant;
 mod wiring;
 

@@ -10,7 +10,7 @@
 //! has left in a file (`code_source`).
 //!
 //! To add a precision: add its format here, a variant of [`QuantizedLinear`], the operators that compute it
-//! ([`crate::graph::linear`]), and the choice of both ([`crate::graph::precision`]).
+//! (`graph/linear.rs`), and the choice of both (`graph/precision.rs`).
 
 mod block_format;
 mod blocks;

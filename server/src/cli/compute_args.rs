@@ -21,13 +21,14 @@ const MOST_THREADS: usize = 1024;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Computation")]
 pub(crate) struct ComputeArgs {
-    /// ONNX Runtime's library, or its folder. Default: ORT_DYLIB_PATH, next to this program, the cache folder that
-    /// `make onnxruntime` fills, the system's library folders
+    /// ONNX Runtime's library, or its folder. Default: ORT_DYLIB_PATH, next to this program, the cache folder that `make
+    /// onnxruntime` fills, the system's library folders
     #[arg(long, env = "LEXIVEC_ONNXRUNTIME", value_name = "PATH")]
     pub(crate) onnxruntime: Option<PathBuf>,
 
-    /// Execution provider: cpu, cuda, tensorrt, tensorrt-rtx or openvino. Several are an order of preference; tensorrt
-    /// always falls back to cuda for nodes that it does not support. One that does not start is an error; nothing falls back to the CPU by itself
+    /// Execution provider: cpu, cuda, tensorrt, tensorrt-rtx or openvino. Several, separated by commas, are an order of
+    /// preference; tensorrt always falls back to cuda for nodes that it does not support. A provider that does not start is an
+    /// error: nothing falls back to the CPU by itself
     #[arg(
         long,
         env = "LEXIVEC_EP",
@@ -37,33 +38,32 @@ pub(crate) struct ComputeArgs {
     )]
     pub(crate) ep: Vec<Provider>,
 
-    /// An option of an execution provider, in its own words: cuda.gpu_mem_limit=8589934592,
-    /// tensorrt.trt_builder_optimization_level=5. The provider's name may be left out where --ep has one only. May be
-    /// repeated, or hold several, separated by commas
+    /// Option of an execution provider, such as cuda.gpu_mem_limit=8589934592; may be repeated. One flag may hold several
+    /// options, separated by commas. The provider's name may be left out if --ep names only one
     #[arg(long, env = "LEXIVEC_EP_OPTION", value_name = "EP.KEY=VALUE", value_parser = ep_options)]
     pub(crate) ep_option: Vec<EpOptions>,
 
-    /// Library of --ep openvino or tensorrt-rtx, or its folder. Default: next to this program, the cache folder that
-    /// `make onnxruntime-openvino` fills, the system's library folders
+    /// Library of --ep openvino or tensorrt-rtx, or its folder. Default: next to this program, the cache folder that `make
+    /// onnxruntime-openvino` fills, the system's library folders
     #[arg(long, env = "LEXIVEC_EP_LIBRARY", value_name = "PATH")]
     pub(crate) ep_library: Option<PathBuf>,
 
-    /// Run unsupported nodes on the CPU instead of refusing the model; for graphs of other exporters. Slow: each batch copies
-    /// data between devices
+    /// Run nodes that --ep does not support on the CPU instead of refusing the model. Graphs of other exporters may need it. It
+    /// is slow, because each batch copies data between devices
     #[arg(long, env = "LEXIVEC_ALLOW_CPU_NODES")]
     pub(crate) allow_cpu_nodes: bool,
 
-    /// Replay small batches (most of up to 512 tokens) as CUDA graphs, for --ep cuda: one launch instead of several hundred.
-    /// They are captured when a model opens
+    /// Replay small batches as CUDA graphs with --ep cuda: one launch instead of several hundred. Most batches of up to 512
+    /// tokens are replayed. The graphs are captured when a model opens
     #[arg(long, env = "LEXIVEC_CUDA_GRAPHS", value_name = "on|off", default_value = "on", hide_possible_values = true, action = ArgAction::Set, value_parser = BoolishValueParser::new())]
     pub(crate) cuda_graphs: bool,
 
-    /// Start sooner: do not verify a conversion on first use against fp32, nor the files of a model against the digests in
-    /// its manifest
+    /// Skip verification to start sooner. A conversion on first use is then not compared with fp32, and the files of a model
+    /// are not compared with the digests in its manifest
     #[arg(long, env = "LEXIVEC_NO_VERIFY")]
     pub(crate) no_verify: bool,
 
-    /// GPUs by number, 0,1,… ; each gets the model and a share of the batches
+    /// Numbers of the GPUs to use. Each GPU gets a copy of the model and a share of the batches
     #[arg(
         long,
         visible_alias = "device",
@@ -75,29 +75,38 @@ pub(crate) struct ComputeArgs {
     )]
     pub(crate) devices: Vec<i32>,
 
-    /// Threads within an operator. Default: one per physical core, which is fastest where nothing else runs
+    /// Threads that compute an operator. Lower it where other programs need the CPU. Default: one per physical core
     #[arg(long, env = "LEXIVEC_THREADS", value_name = "N")]
     pub(crate) threads: Option<usize>,
 
-    /// Share of each GPU's free memory that all models take together, for --ep cuda. The largest batch and the longest text
-    /// follow from it. Lower it where other programs use the GPU
+    /// Share of each GPU's free memory that all models may take together, with --ep cuda. The largest batch and the longest
+    /// text follow from it. Lower it if other programs use the GPU
     #[arg(long, env = "LEXIVEC_GPU_MEMORY_UTILIZATION", value_name = "SHARE", default_value_t = 0.9, value_parser = share)]
     gpu_memory_utilization: f64,
 
-    /// Tokens of a text at most, instruction included; longer texts are refused or truncated. Default: the model's limit, or
-    /// what fits into memory. On a CPU the memory grows with the square of the length
+    /// Longest text in tokens, instruction included. Longer texts are refused or truncated. On a CPU the memory grows with the
+    /// square of the length. Default: the model's limit, or what fits into memory
     #[arg(long, env = "LEXIVEC_MAX_LENGTH", value_name = "TOKENS")]
     max_length: Option<usize>,
 
-    /// Tokens that run together at most. More means more memory and a longer wait behind a full batch. Default: 2048 on a
-    /// CPU, which has nothing more to gain there; on GPUs 16384, which keeps one busy with the 4B model, or fewer where
-    /// memory is short
-    #[arg(long, env = "LEXIVEC_MAX_BATCH_TOKENS", value_name = "N")]
+    #[arg(
+        long,
+        env = "LEXIVEC_MAX_BATCH_TOKENS",
+        value_name = "N",
+        long_help = format!(
+            "Tokens of a batch at most. More tokens take more memory, and requests wait longer behind a full batch. On a CPU larger batches \
+             are not faster; on GPUs the default keeps one busy with the 4B model. Default: {CPU_BATCH_TOKENS} on a CPU; on GPUs {}, \
+             or fewer if memory is short",
+            Limits::default().max_tokens
+        )
+    )]
     max_batch_tokens: Option<usize>,
 }
 
+/// Tokens of a batch on a CPU, which computes larger batches no faster.
 const CPU_BATCH_TOKENS: usize = 2048;
-const CPU_PREFIX_BYTES: usize = 64 << 20;
+/// Bytes of cached prefixes on a CPU.
+pub(super) const CPU_PREFIX_BYTES: usize = 64 << 20;
 
 impl ComputeArgs {
     /// Checks the flags.

@@ -30,15 +30,15 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Logs and traces")]
 pub(crate) struct LogArgs {
-    /// What is logged: error, warn, info (a line per request), debug
+    /// Log level: error, warn, info (a line per request) or debug
     #[arg(long, env = "LEXIVEC_LOG", default_value = "info")]
     log: String,
 
-    /// Lines for people, or a JSON object per line for log collectors
+    /// Format of the log. Choose json for log collectors: it writes an object per line
     #[arg(long, env = "LEXIVEC_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
 
-    /// OpenTelemetry collector for traces (OTLP over HTTP), such as `http://localhost:4318`. Default: no traces
+    /// OpenTelemetry collector that receives traces (OTLP over HTTP), such as `http://localhost:4318`. Default: no traces
     #[arg(long, env = "LEXIVEC_OTLP_ENDPOINT", value_name = "URL")]
     otlp_endpoint: Option<String>,
 }

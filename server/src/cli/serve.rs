@@ -26,12 +26,13 @@ const LAST_BATCH: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Model directory, checkpoint folder, or hub id such as Qwen/Qwen3-Embedding-0.6B. A checkpoint is converted on
-    /// first use into the cache folder
+    /// Model directory, checkpoint folder, or hub id such as Qwen/Qwen3-Embedding-0.6B. A checkpoint is converted on first use,
+    /// and the result is kept in the cache folder
     #[arg(env = "LEXIVEC_MODEL", required_unless_present = "models")]
     model: Option<String>,
 
-    /// A further model under a name of its own; may be repeated. Each has its own queue and sessions
+    /// Further model, under a name of its own; may be repeated. Each model has its own queue and sessions. In the configuration
+    /// file the key is `models`
     #[arg(long = "model", env = "LEXIVEC_MODELS", value_name = "NAME=MODEL", value_delimiter = ',', value_parser = named)]
     models: Vec<(String, String)>,
 
@@ -44,16 +45,18 @@ pub(crate) struct Args {
     )]
     served_model_name: Option<String>,
 
-    /// Precision of a conversion on first use. Default: fp32 on cpu and openvino; fp16 on GPUs
+    /// Precision that a checkpoint is converted to on first use. Choose int8 for the fastest answers on a CPU; fp16 or bf16 on
+    /// a GPU. Default: fp32 on cpu and openvino, fp16 on GPUs
     #[arg(short, long, env = "LEXIVEC_PRECISION")]
     precision: Option<Precision>,
 
-    /// Sessions per device. More keep a large GPU busy with a small model; each has a copy of the weights
+    /// Sessions per device. More than one keeps a large GPU busy with a small model; each session has a copy of the weights
     #[arg(long, env = "LEXIVEC_SESSIONS", value_name = "N", default_value_t = 1)]
     sessions: usize,
 
-    /// Texts of a model that may be accepted and not yet answered; a request beyond gets 429 at once. A request of more than
-    /// an eighth leaves an eighth to smaller ones. 10240 holds four requests of the largest size and many small ones
+    /// Texts of a model that may wait or be computed at a time. A request that does not fit gets 429 at once. A request of more
+    /// than an eighth of the queue must leave an eighth free for smaller ones. The default holds four requests of the largest
+    /// size and many small ones
     #[arg(
         long,
         env = "LEXIVEC_QUEUE",
@@ -62,17 +65,16 @@ pub(crate) struct Args {
     )]
     queue: usize,
 
-    /// Seconds that a request may take in the server, waiting included, before it is answered 503; clients wait longer.
-    /// Default: what one text of the maximum length takes, estimated when a model is loaded and printed at the start; at
-    /// least 60
+    /// Seconds that a request may take, waiting included, before it gets 503. Give clients a longer timeout than this. Default:
+    /// the time that one text of the maximum length takes, as estimated when a model is loaded, and at least 60
     #[arg(long, env = "LEXIVEC_REQUEST_TIMEOUT", value_name = "SECONDS")]
     request_timeout: Option<u64>,
 
-    /// Seconds after which a running batch counts as stuck, and /readyz answers 503. Default: twice --request-timeout
+    /// Seconds after which a running batch counts as stuck and /readyz answers 503. Default: twice --request-timeout
     #[arg(long, env = "LEXIVEC_STUCK_AFTER", value_name = "SECONDS")]
     stuck_after: Option<u64>,
 
-    /// Refuse token ids as `input`: a client that tokenises for another model gets wrong vectors, not an error
+    /// Refuse token ids as `input`. A client that tokenises for another model then gets an error instead of wrong vectors
     #[arg(long, env = "LEXIVEC_REFUSE_TOKEN_IDS")]
     refuse_token_ids: bool,
 

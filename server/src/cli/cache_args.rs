@@ -11,7 +11,7 @@ use lexivec_runtime::cache::{MemoryCache, RedisSecret, RedisSettings, ValueForma
 use super::Usage;
 use super::compute_args::CPU_PREFIX_BYTES;
 
-/// What is remembered, and where.
+/// The flags of the caches.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Caches")]
 pub(crate) struct CacheArgs {
@@ -92,7 +92,7 @@ pub(crate) struct CacheArgs {
 }
 
 impl CacheArgs {
-    /// Checks the flags and reads the secret; to be called once a metrics recorder is installed.
+    /// Checks the flags and reads the secret. The metrics recorder must be installed.
     ///
     /// # Errors
     /// [`Usage`]; the file cannot be read, or is empty.
@@ -119,7 +119,7 @@ impl CacheArgs {
     }
 }
 
-/// Reads a secret. Editors and `echo` end a file with a line break, which is not a part of it.
+/// Reads a secret. The line break with which editors and `echo` end a file is not part of it.
 fn secret(path: &Path) -> anyhow::Result<RedisSecret> {
     let bytes = fs_err::read(path)?;
     let secret = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
@@ -138,6 +138,6 @@ fn format(text: &str) -> Result<ValueFormat, String> {
     match text {
         "f32" => Ok(ValueFormat::F32),
         "f16" => Ok(ValueFormat::F16),
-        other => Err(format!("`{other}` is no format; there are f32 and f16")),
+        other => Err(format!("`{other}` is not a format; there are f32 and f16")),
     }
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use lexivec_models::{HubOptions, Instructions};
 
 use super::Usage;
-use crate::embed::{Kind, Reader, RowError, Text};
+use crate::embed::{InputFormat, Reader, RowError, Text};
 use crate::stdio::say;
 
 /// The path of ONNX Runtime's library: `--onnxruntime`, else ORT_DYLIB_PATH.
@@ -87,7 +87,7 @@ pub(crate) struct TextArgs {
         value_name = "FORMAT",
         hide_possible_values = true
     )]
-    input_format: Option<Kind>,
+    input_format: Option<InputFormat>,
 }
 
 impl TextArgs {

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use lexivec_convert::compare::{CHUNK, Comparison, Measured, REPORT_FORMAT, Report, Side};
 
-use super::bars::ConversionBar;
 use super::common::SourceArgs;
 use super::compare_args::{DataArgs, EndpointArgs, GateArgs, MeasureArgs, OutputArgs};
 use super::compute_args::ComputeArgs;
 use super::machine;
+use super::progress::ConversionBar;
 use crate::compare::{Sides, footprint, terminal};
 use crate::stdio::{print, say};
 

@@ -12,7 +12,7 @@ use lexivec_convert::compare::{
 use super::Usage;
 use super::common::{DomainArgs, TextArgs, all_texts};
 use crate::compare::{beir, html, markdown, pairs};
-use crate::links::check_output;
+use crate::paths::check_output;
 use crate::prefix::instruction;
 use crate::stdio::say;
 

@@ -1,4 +1,4 @@
-//! Flags that say where and how a model computes.
+//! The flags that say where and how a model runs.
 
 use std::path::PathBuf;
 
@@ -14,10 +14,10 @@ use super::Usage;
 use super::common::library;
 use super::ep_option::{EpOptions, ep_options};
 
-/// Threads of a session at most: ONNX Runtime starts all of them, and no processor has more cores.
+/// Threads of a session at most. ONNX Runtime starts all of them, and no processor has more cores.
 const MOST_THREADS: usize = 1024;
 
-/// Where and how a model computes.
+/// The flags that say where and how a model runs.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Computation")]
 pub(crate) struct ComputeArgs {
@@ -119,7 +119,7 @@ impl ComputeArgs {
         }
         if self.gpu() && self.max_batch_tokens > Some(MAX_GPU_TOKENS) {
             return Err(Usage(format!(
-                "--max-batch-tokens may be {MAX_GPU_TOKENS} on a GPU at most: CUDA launches no larger grid of rows"
+                "--max-batch-tokens may be at most {MAX_GPU_TOKENS} on a GPU, because CUDA cannot launch a larger grid"
             )));
         }
         if self.max_length == Some(0) {
@@ -168,8 +168,8 @@ impl ComputeArgs {
         }
         if self.ep.len() > 1 && self.ep.contains(&Provider::Cpu) {
             return Err(Usage(
-                "--ep cpu stands alone: leave `cpu` out, and add --allow-cpu-nodes if nodes that another provider does not \
-                 support may run on the CPU"
+                "--ep cpu stands alone: leave `cpu` out. --allow-cpu-nodes runs nodes on the CPU that another provider does not \
+                 support"
                     .to_owned(),
             ));
         }
@@ -178,7 +178,7 @@ impl ComputeArgs {
         }
         if !self.gpu() && self.devices != [0] {
             return Err(Usage(
-                "--devices are GPUs: give --ep cuda, tensorrt or tensorrt-rtx as well, or --sessions for several on the CPU"
+                "--devices are GPUs: give --ep cuda, tensorrt or tensorrt-rtx as well. For several sessions on the CPU, give --sessions"
                     .to_owned(),
             ));
         }
@@ -193,7 +193,7 @@ impl ComputeArgs {
         })
     }
 
-    /// Starts every execution provider on every device, as `doctor` does, before work is spent on a model for them.
+    /// Starts every execution provider on every device, as `doctor` does. A failure then comes before a download or a conversion.
     ///
     /// # Errors
     /// ONNX Runtime's library is missing, or a provider does not start.
@@ -212,7 +212,7 @@ impl ComputeArgs {
         Ok(())
     }
 
-    /// Bytes that are kept of the prefixes that texts share, where no flag says it.
+    /// Bytes of cached prefixes without a flag.
     fn prefix_bytes(&self) -> usize {
         match self.gpu() {
             true => 0,
@@ -224,7 +224,7 @@ impl ComputeArgs {
         self.ep.iter().any(|p| p.on_gpu())
     }
 
-    /// Tokens that run together at most.
+    /// Tokens of a batch at most.
     pub(crate) fn batch_tokens(&self) -> usize {
         let default = match self.gpu() {
             true => Limits::default().max_tokens,
@@ -233,13 +233,13 @@ impl ComputeArgs {
         self.max_batch_tokens.unwrap_or(default)
     }
 
-    /// The library asked for, here or in ort's own variable.
+    /// The path of ONNX Runtime's library, from the flag or ort's own variable.
     pub(crate) fn library(&self) -> Option<PathBuf> {
         library(self.onnxruntime.as_ref())
     }
 }
 
-/// Reads a share of something: more than 0, at most 1.
+/// Reads a share: more than 0, at most 1.
 fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
@@ -253,7 +253,7 @@ fn device(text: &str) -> Result<i32, String> {
     number.ok_or_else(|| format!("`{text}` is not the number of a GPU: 0 is the first"))
 }
 
-/// The first value that is given again.
+/// The first value that is given twice.
 fn twice<T: PartialEq>(values: &[T]) -> Option<&T> {
     let mut numbered = values.iter().enumerate();
     let found = numbered.find(|(position, value)| values[..*position].contains(value))?;

@@ -10,12 +10,12 @@ use lexivec_models::{
 };
 use lexivec_runtime::Provider;
 
-use super::bars::ConversionBar;
 use super::common::{CheckpointArgs, all_texts, library};
+use super::progress::ConversionBar;
 use super::{Usage, engines, resolve};
 use crate::embed::Reader;
 use crate::interrupt;
-use crate::links::followed;
+use crate::paths::resolve_links;
 use crate::stdio::{self, say};
 
 #[derive(Debug, clap::Args)]
@@ -134,7 +134,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             None if provider == Provider::Cpu => PathBuf::from(format!("{name}-{precision}")),
             None => PathBuf::from(format!("{name}-{precision}-{provider}")),
         };
-        let output = followed(&output)?;
+        let output = resolve_links(&output)?;
         let options = ConvertOptions {
             calibration: calibration.clone(),
             ..args.options(provider, *precision)

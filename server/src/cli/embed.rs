@@ -7,11 +7,11 @@ use std::time::Instant;
 use lexivec_models::Precision;
 use lexivec_runtime::{Engine, Request, Truncate};
 
-use super::bars;
 use super::common::{DomainArgs, SourceArgs, TextArgs, counted};
 use super::compute_args::ComputeArgs;
+use super::progress;
 use super::{Usage, resolve};
-use crate::embed::{Done, Format, Job, Kind, MOST_TEXTS, OnError, Settings};
+use crate::embed::{Done, InputFormat, Job, MOST_TEXTS, OnError, OutputFormat, Settings};
 use crate::prefix::Choice;
 use crate::stdio::say;
 
@@ -107,7 +107,7 @@ pub(crate) struct Args {
 
 /// Whether an argument names a file of texts, or standard input, and not a model.
 pub(super) fn is_file_of_texts(path: &Path) -> bool {
-    !path.is_dir() && (path.exists() || Kind::of(path).is_ok())
+    !path.is_dir() && (path.exists() || InputFormat::of(path).is_ok())
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -119,7 +119,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         .into());
     }
     let options = args.compute.engine_options(MOST_TEXTS)?;
-    let format = Format::of(args.output.as_deref()).map_err(Usage)?;
+    let format = OutputFormat::of(args.output.as_deref()).map_err(Usage)?;
     if args.errors.is_some() && args.on_error == OnError::Stop {
         return Err(Usage("--errors needs --on-error skip: add it".to_owned()).into());
     }
@@ -168,7 +168,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         ..Request::text("")
     };
     let errors = job.errors().map(|path| path.display().to_string());
-    let bar = bars::texts(job.rows);
+    let bar = progress::text_bar(job.rows);
     let started = Instant::now();
     let done = job.run(&engine, &template, |count| bar.set_position(count as u64));
     bar.finish_and_clear();

@@ -1,4 +1,4 @@
-//! The flags of the HTTP side.
+//! The flags of the HTTP server.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::Usage;
 use super::address::{Port, host, port};
 use crate::http::{AllowedHosts, ApiKeys, HttpSettings, Tls, tls};
 
-/// Who may connect, how, and for how long.
+/// The flags of the HTTP server.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "HTTP")]
 pub(crate) struct HttpArgs {
@@ -164,7 +164,7 @@ pub(crate) struct HttpArgs {
 }
 
 impl HttpArgs {
-    /// Checks the flags; `keyed` says whether requests need an API key.
+    /// Checks the flags. `keyed` says whether requests need an API key.
     ///
     /// # Errors
     /// [`Usage`].
@@ -199,8 +199,8 @@ impl HttpArgs {
             .unwrap_or(defaults.request_memory.max(least));
         if request_memory < least {
             return Err(Usage(format!(
-                "--body-limit {} needs --request-memory of at least {least}, and it is {request_memory}: lower the one or \
-                 raise the other",
+                "--request-memory is {request_memory}, and --body-limit {} needs at least {least}: raise --request-memory or lower \
+                 --body-limit",
                 self.body_limit
             )));
         }
@@ -224,7 +224,7 @@ impl HttpArgs {
         })
     }
 
-    /// The names that requests may be sent to.
+    /// The host names that requests may be sent to.
     fn allowed_hosts(&self, keyed: bool) -> Result<AllowedHosts, Usage> {
         let open_to_browsers = !keyed && self.host.to_canonical().is_loopback();
         if self.allowed_host.is_empty() && !open_to_browsers {
@@ -234,10 +234,10 @@ impl HttpArgs {
         AllowedHosts::only(names).map_err(|reason| Usage(format!("--allowed-host: {reason}")))
     }
 
-    /// All keys, of flags and file.
+    /// All keys, from flags and file.
     ///
     /// # Errors
-    /// The file cannot be read, names no key, or a key cannot be one.
+    /// The file cannot be read or has no key, or a key is malformed.
     pub(crate) fn keys(&self) -> anyhow::Result<ApiKeys> {
         let mut keys = ApiKeys::new(self.api_key.iter().map(String::as_str))
             .map_err(|reason| Usage(format!("--api-key: {reason}")))?;
@@ -246,7 +246,7 @@ impl HttpArgs {
             let added = keys
                 .add_lines(&text)
                 .map_err(|reason| Usage(format!("{}: {reason}", path.display())))?;
-            // A file that a deployment forgot to fill must not open the server to everybody.
+            // A file that a deployment forgot to fill must not open the server to everyone.
             anyhow::ensure!(
                 added > 0,
                 "{}: there is no key in this file",
@@ -256,7 +256,7 @@ impl HttpArgs {
         Ok(keys)
     }
 
-    /// Certificate and key, where https is wanted.
+    /// Certificate and key; `None` to serve http.
     ///
     /// # Errors
     /// See [`tls`].

@@ -11,9 +11,9 @@ use lexivec_models::{
 };
 use lexivec_runtime::Provider;
 
-use super::bars::{ConversionBar, DownloadBars};
 use super::common::{CheckpointArgs, HubArgs, SourceArgs};
 use super::compute_args::ComputeArgs;
+use super::progress::{ConversionBar, DownloadBars};
 use super::{Usage, conversion_cache};
 use crate::interrupt;
 use crate::stdio::say;

@@ -12,9 +12,9 @@ use anyhow::{Context as _, bail, ensure};
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use serde::Serialize;
 
-use super::kind::is_special;
+use super::file_format::is_special;
 use super::output::{READ_AND_WRITE, beside, replace};
-use crate::links::{absolute, folder_of, followed, same};
+use crate::paths::{absolute, is_same_file, parent_folder, resolve_links};
 use crate::stdio::say;
 
 /// A row that was left out.
@@ -51,7 +51,7 @@ struct List {
 impl Rejects {
     /// Lines on standard error.
     #[must_use]
-    pub fn told() -> Self {
+    pub fn to_stderr() -> Self {
         Self(None)
     }
 
@@ -71,9 +71,9 @@ impl Rejects {
                 file: None,
             })));
         }
-        let target = followed(name)?;
+        let target = resolve_links(name)?;
         ensure!(!target.is_dir(), "{shown}: this is a folder, not a file");
-        let folder = folder_of(&target);
+        let folder = parent_folder(&target);
         ensure!(
             folder.is_dir(),
             "{shown}: cannot be written, because there is no folder {}",
@@ -82,7 +82,7 @@ impl Rejects {
         let partial = beside(&target, ".partial");
         for ours in [&target, &partial] {
             for (other, role) in others {
-                if same(ours, other) {
+                if is_same_file(ours, other) {
                     bail!(
                         "{}: the rows that are left out cannot be written there, because it is {role}: name another file with \
                          --errors",

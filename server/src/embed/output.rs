@@ -14,7 +14,7 @@ use fs_err::os::unix::fs::OpenOptionsExt as _;
 
 use super::record::Record;
 use crate::interrupt;
-use crate::links::followed;
+use crate::paths::resolve_links;
 
 /// The mode of a new file, before the umask.
 pub(super) const READ_AND_WRITE: u32 = 0o666;
@@ -38,7 +38,7 @@ impl Partial {
     /// # Errors
     /// It cannot be written, another process writes it, or it is unfinished and `resume` is not set.
     pub(super) fn open(output: &Path, resume: bool) -> anyhow::Result<(Self, Option<Record>)> {
-        let target = followed(output)?;
+        let target = resolve_links(output)?;
         let replaced = target
             .exists()
             .then(|| fs_err::metadata(&target))

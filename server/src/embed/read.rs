@@ -12,12 +12,12 @@ use csv::ByteRecord;
 use lexivec_models::text::without_mark;
 use serde_json::Value;
 
-use super::kind::{Kind, is_special, is_stdin};
+use super::file_format::{InputFormat, is_special, is_stdin};
 use super::table::{Row, Table};
 use crate::surrogate;
 
 /// The most bytes of a line, or of a row of a table. Without a limit, one damaged file could fill the memory.
-pub(super) const LONGEST: usize = 64 << 20;
+pub(super) const MAX_ROW_BYTES: usize = 64 << 20;
 
 /// A text and where it stands, for messages: `terms.csv:12`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +60,8 @@ type Rows = Box<dyn Iterator<Item = Result<Text, RowError>>>;
 /// Where texts come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Source {
-    Stdin(Kind),
-    File(PathBuf, Kind),
+    Stdin(InputFormat),
+    File(PathBuf, InputFormat),
 }
 
 /// The rows of several files, one file after another; a file is opened when it is reached.
@@ -88,13 +88,13 @@ impl Reader {
     /// A file's ending is none that is known, or standard input is named twice.
     pub fn new(
         files: &[PathBuf],
-        kind: Option<Kind>,
+        kind: Option<InputFormat>,
         field: &str,
         column: &str,
     ) -> Result<Self, String> {
         let mut sources = VecDeque::new();
         for file in files {
-            let kind = kind.map_or_else(|| Kind::of(file), Ok)?;
+            let kind = kind.map_or_else(|| InputFormat::of(file), Ok)?;
             sources.push_back(if is_stdin(file) {
                 Source::Stdin(kind)
             } else {
@@ -102,7 +102,7 @@ impl Reader {
             });
         }
         if files.is_empty() {
-            sources.push_back(Source::Stdin(kind.unwrap_or(Kind::Lines)));
+            sources.push_back(Source::Stdin(kind.unwrap_or(InputFormat::Lines)));
         }
         let is_stdin = |source: &&Source| matches!(source, Source::Stdin(_));
         if sources.iter().filter(is_stdin).count() > 1 {
@@ -180,12 +180,17 @@ impl Reader {
         }
     }
 
-    fn rows(&self, source: impl Read + 'static, name: String, kind: Kind) -> anyhow::Result<Rows> {
+    fn rows(
+        &self,
+        source: impl Read + 'static,
+        name: String,
+        kind: InputFormat,
+    ) -> anyhow::Result<Rows> {
         let source = without_mark(source).with_context(|| name.clone())?;
         match kind {
-            Kind::Lines => Ok(Box::new(Lines::new(source, name))),
-            Kind::JsonLines => Ok(json_lines(source, name, self.field.clone())),
-            Kind::Csv => csv_column(source, name, &self.column),
+            InputFormat::Lines => Ok(Box::new(Lines::new(source, name))),
+            InputFormat::JsonLines => Ok(json_lines(source, name, self.field.clone())),
+            InputFormat::Csv => csv_column(source, name, &self.column),
         }
     }
 }
@@ -233,11 +238,14 @@ impl<R: BufRead> Iterator for Lines<R> {
         self.line.clear();
         self.count += 1;
         let place = format!("{}:{}", self.name, self.count);
-        let mut bounded = self.source.by_ref().take(LONGEST as u64 + 1);
+        let mut bounded = self.source.by_ref().take(MAX_ROW_BYTES as u64 + 1);
         match bounded.read_until(b'\n', &mut self.line) {
             Ok(0) => return None,
-            Ok(_) if self.line.len() > LONGEST => {
-                let reason = format!("{place}: the line is longer than {} MiB", LONGEST >> 20);
+            Ok(_) if self.line.len() > MAX_ROW_BYTES => {
+                let reason = format!(
+                    "{place}: the line is longer than {} MiB",
+                    MAX_ROW_BYTES >> 20
+                );
                 return Some(Err(RowError::File(anyhow!(reason))));
             }
             Ok(_) => {}

@@ -1,7 +1,7 @@
 //! Rows of CSV and TSV files, each with its line.
 //!
 //! The `csv` crate skips blank lines, and reads an unterminated quote as a field that reaches to the end of the file. Both
-//! would silently shift or swallow rows. So [`Watch`] tracks the quotes in the bytes that the crate reads, and records where
+//! would silently shift or swallow rows. So [`TrackingReader`] tracks the quotes in the bytes that the crate reads, and records where
 //! each row begins.
 
 use std::cell::RefCell;
@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use csv::{ByteRecord, ErrorKind};
 
-use super::read::LONGEST;
+use super::read::MAX_ROW_BYTES;
 
 /// A row below the names of the columns.
 #[derive(Debug)]
@@ -27,8 +27,8 @@ pub enum Row {
 /// The rows of a table, in their order, each with the number of its first line.
 #[derive(Debug)]
 pub struct Table<R> {
-    reader: csv::Reader<Watch<R>>,
-    shape: Rc<RefCell<Shape>>,
+    reader: csv::Reader<TrackingReader<R>>,
+    tracker: Rc<RefCell<RowTracker>>,
     /// A record that was read and not yet returned, because blank lines come before it.
     next: Option<(ByteRecord, csv::Result<()>)>,
     columns: Vec<String>,
@@ -40,19 +40,19 @@ impl<R: BufRead> Table<R> {
     /// # Errors
     /// There are none, or they cannot be read.
     pub fn new(source: R, delimiter: u8) -> anyhow::Result<Self> {
-        let shape = Rc::new(RefCell::new(Shape::new(delimiter)));
-        let watch = Watch {
+        let tracker = Rc::new(RefCell::new(RowTracker::new(delimiter)));
+        let watch = TrackingReader {
             source,
-            shape: Rc::clone(&shape),
+            tracker: Rc::clone(&tracker),
         };
         let mut reader = csv::ReaderBuilder::new()
             .delimiter(delimiter)
             .from_reader(watch);
         let columns: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
         {
-            let mut shape = shape.borrow_mut();
-            while shape.starts.pop_front().is_some_and(|start| start.blank) {}
-            if let Some(error) = shape.unterminated() {
+            let mut tracker = tracker.borrow_mut();
+            while tracker.starts.pop_front().is_some_and(|start| start.blank) {}
+            if let Some(error) = tracker.unterminated() {
                 return Err(error);
             }
         }
@@ -62,7 +62,7 @@ impl<R: BufRead> Table<R> {
         );
         Ok(Self {
             reader,
-            shape,
+            tracker,
             next: None,
             columns,
         })
@@ -97,18 +97,18 @@ impl<R: BufRead> Iterator for Table<R> {
     type Item = anyhow::Result<(u64, Row)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.next.is_none() && !self.shape.borrow().begins_blank() {
+        if self.next.is_none() && !self.tracker.borrow().begins_blank() {
             self.next = self.read();
         }
-        let mut shape = self.shape.borrow_mut();
-        let line = match shape.starts.pop_front() {
+        let mut tracker = self.tracker.borrow_mut();
+        let line = match tracker.starts.pop_front() {
             Some(Start { line, blank: true }) => return Some(Ok((line, Row::Blank))),
             Some(Start { line, .. }) => line,
             // An error of the file itself may come before any row.
-            None => shape.line,
+            None => tracker.line,
         };
         let (record, judged) = self.next.take()?;
-        if let Some(error) = shape.unterminated() {
+        if let Some(error) = tracker.unterminated() {
             return Some(Err(error));
         }
         Some(match judged {
@@ -129,22 +129,24 @@ impl<R: BufRead> Iterator for Table<R> {
 
 /// Passes bytes on to the `csv` crate, and tracks their structure.
 #[derive(Debug)]
-struct Watch<R> {
+struct TrackingReader<R> {
     source: R,
-    shape: Rc<RefCell<Shape>>,
+    tracker: Rc<RefCell<RowTracker>>,
 }
 
-impl<R: Read> Read for Watch<R> {
+impl<R: Read> Read for TrackingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read(buffer)?;
-        let mut shape = self.shape.borrow_mut();
-        shape.ended |= count == 0 && !buffer.is_empty();
-        buffer[..count].iter().for_each(|byte| shape.follow(*byte));
-        if shape.bytes > LONGEST {
-            let line = shape.row;
+        let mut tracker = self.tracker.borrow_mut();
+        tracker.ended |= count == 0 && !buffer.is_empty();
+        buffer[..count]
+            .iter()
+            .for_each(|byte| tracker.follow(*byte));
+        if tracker.bytes > MAX_ROW_BYTES {
+            let line = tracker.row;
             let reason = format!(
                 "line {line}: the row that begins here is longer than {} MiB: is a quote in it never closed?",
-                LONGEST >> 20
+                MAX_ROW_BYTES >> 20
             );
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }
@@ -170,7 +172,7 @@ struct Start {
 
 /// Tracks where rows begin and quotes are open, by the rules of the `csv` crate.
 #[derive(Debug)]
-struct Shape {
+struct RowTracker {
     delimiter: u8,
     state: State,
     line: u64,
@@ -185,7 +187,7 @@ struct Shape {
     ended: bool,
 }
 
-impl Shape {
+impl RowTracker {
     fn new(delimiter: u8) -> Self {
         Self {
             delimiter,

@@ -6,21 +6,21 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use serde::Serialize;
 
-use super::kind::{ending, is_special, is_stdout};
+use super::file_format::{ending, is_special, is_stdout};
 use super::output::Partial;
 use super::record::Record;
 use crate::stdio::Closed;
 
 /// How vectors are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum OutputFormat {
     /// One JSON object per line: index, text, embedding.
     JsonLines,
     /// A float32 matrix, one row per text.
     Npy,
 }
 
-impl Format {
+impl OutputFormat {
     /// By the output file's ending, in upper or lower case; standard output, pipes and devices get JSON lines.
     ///
     /// # Errors
@@ -63,7 +63,7 @@ enum Sink {
 #[derive(Debug)]
 pub struct Writer {
     sink: Sink,
-    format: Format,
+    format: OutputFormat,
     rows: usize,
     width: usize,
 }
@@ -82,14 +82,14 @@ impl Writer {
     /// The output cannot be written, or is unfinished and `resume` is not set.
     pub(super) fn create(
         path: Option<&Path>,
-        format: Format,
+        format: OutputFormat,
         resume: bool,
     ) -> anyhow::Result<(Self, Option<Record>)> {
         let mut found = None;
         let sink = match path.filter(|path| !is_stdout(path)) {
             None => Sink::Stdout(BufWriter::new(std::io::stdout())),
             Some(path) if is_special(path) => {
-                if format == Format::Npy {
+                if format == OutputFormat::Npy {
                     bail!(
                         "{}: .npy needs a file, because its header is written last",
                         path.display()
@@ -111,7 +111,7 @@ impl Writer {
             rows: found.as_ref().map_or(0, |record| record.rows),
             width: found.as_ref().map_or(0, |record| record.width),
         };
-        if format == Format::Npy && found.is_none() {
+        if format == OutputFormat::Npy && found.is_none() {
             writer.put(&[0; HEADER])?;
         }
         Ok((writer, found))
@@ -168,7 +168,7 @@ impl Writer {
     /// The output cannot be written; [`Closed`] if its reader has closed the pipe.
     pub(super) fn write(&mut self, index: u64, text: &str, vector: &[f32]) -> anyhow::Result<()> {
         let bytes = match self.format {
-            Format::JsonLines => {
+            OutputFormat::JsonLines => {
                 let line = Line {
                     index,
                     text,
@@ -178,7 +178,7 @@ impl Writer {
                 bytes.push(b'\n');
                 bytes
             }
-            Format::Npy => vector.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            OutputFormat::Npy => vector.iter().flat_map(|v| v.to_le_bytes()).collect(),
         };
         self.put(&bytes)?;
         self.rows += 1;
@@ -227,8 +227,8 @@ impl Writer {
         self.judge(flushed)?;
         match self.sink {
             Sink::File(partial) => match self.format {
-                Format::Npy => partial.finish(&header(self.rows, self.width)),
-                Format::JsonLines => partial.finish(&[]),
+                OutputFormat::Npy => partial.finish(&header(self.rows, self.width)),
+                OutputFormat::JsonLines => partial.finish(&[]),
             },
             Sink::Stdout(_) | Sink::Special(_) => Ok(()),
         }
@@ -260,7 +260,7 @@ mod tests {
     fn files_appear_when_they_are_finished() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("vectors.NPY");
-        let format = Format::of(Some(&path)).unwrap();
+        let format = OutputFormat::of(Some(&path)).unwrap();
         let (mut writer, _) = Writer::create(Some(&path), format, false).unwrap();
         writer.write(0, "a", &[1.0, 2.0]).unwrap();
         writer.write(1, "b", &[3.0, 4.0]).unwrap();
@@ -275,13 +275,16 @@ mod tests {
     #[test]
     fn devices_are_written_to_and_never_replaced() {
         let null = Path::new("/dev/null");
-        assert_eq!(Format::of(Some(null)), Ok(Format::JsonLines));
-        let (mut writer, _) = Writer::create(Some(null), Format::JsonLines, false).unwrap();
+        assert_eq!(OutputFormat::of(Some(null)), Ok(OutputFormat::JsonLines));
+        let (mut writer, _) = Writer::create(Some(null), OutputFormat::JsonLines, false).unwrap();
         writer.write(0, "a", &[1.0]).unwrap();
         writer.finish().unwrap();
         assert!(is_special(null));
-        assert!(Writer::create(Some(null), Format::Npy, false).is_err());
-        assert_eq!(Format::of(Some(Path::new("-"))), Ok(Format::JsonLines));
-        assert!(Format::of(Some(Path::new("a.txt"))).is_err());
+        assert!(Writer::create(Some(null), OutputFormat::Npy, false).is_err());
+        assert_eq!(
+            OutputFormat::of(Some(Path::new("-"))),
+            Ok(OutputFormat::JsonLines)
+        );
+        assert!(OutputFormat::of(Some(Path::new("a.txt"))).is_err());
     }
 }

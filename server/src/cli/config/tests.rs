@@ -155,7 +155,7 @@ fn an_error_in_the_file_names_its_line_and_the_nearest_flag() {
 }
 
 #[test]
-fn what_is_printed_says_where_each_value_comes_from_and_can_be_read_again() {
+fn the_printed_configuration_names_its_sources_and_can_be_read_again() {
     let folder = Folder::with(
         "[serve]\nmodel = 'here'\napi-key = ['sk-secret']\nport = 31000\nep = 'cpu'\n",
     );
@@ -178,7 +178,7 @@ fn what_is_printed_says_where_each_value_comes_from_and_can_be_read_again() {
         "port = 31000  # lexivec.toml:4",
         "api-key = [\"***\"]  # flag",
         "ep = [\"cpu\"]  # flag",
-        "# tls-cert: not set",
+        "# tls-key: not set",
     ] {
         assert!(
             printed.lines().any(|printed| printed == line),

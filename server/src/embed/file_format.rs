@@ -4,7 +4,7 @@ use std::path::Path;
 
 /// How a file holds its texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Kind {
+pub enum InputFormat {
     /// A text per line.
     #[value(name = "txt")]
     Lines,
@@ -15,7 +15,7 @@ pub enum Kind {
     Csv,
 }
 
-impl Kind {
+impl InputFormat {
     /// By the file's ending, in upper or lower case. Standard input, pipes and devices hold a text per line.
     ///
     /// # Errors
@@ -66,19 +66,19 @@ mod tests {
     #[test]
     fn endings_count_in_any_case_and_streams_need_none() {
         for (name, kind) in [
-            ("a.txt", Kind::Lines),
-            ("A.TXT", Kind::Lines),
-            ("a.JsonL", Kind::JsonLines),
-            ("a.ndjson", Kind::JsonLines),
-            ("a.CSV", Kind::Csv),
-            ("-", Kind::Lines),
-            ("/dev/stdin", Kind::Lines),
-            ("/dev/null", Kind::Lines),
+            ("a.txt", InputFormat::Lines),
+            ("A.TXT", InputFormat::Lines),
+            ("a.JsonL", InputFormat::JsonLines),
+            ("a.ndjson", InputFormat::JsonLines),
+            ("a.CSV", InputFormat::Csv),
+            ("-", InputFormat::Lines),
+            ("/dev/stdin", InputFormat::Lines),
+            ("/dev/null", InputFormat::Lines),
         ] {
-            assert_eq!(Kind::of(Path::new(name)), Ok(kind), "{name}");
+            assert_eq!(InputFormat::of(Path::new(name)), Ok(kind), "{name}");
         }
         for name in ["a.pdf", "a", "csv", "."] {
-            assert!(Kind::of(Path::new(name)).is_err(), "{name}");
+            assert!(InputFormat::of(Path::new(name)).is_err(), "{name}");
         }
     }
 }

@@ -1,14 +1,14 @@
-//! Returns memory to the system after a peak.
+//! Gives memory back to the system after a peak.
 //!
-//! The C library keeps the memory that Rust and ONNX Runtime free: gigabytes after one long text.
+//! The C library keeps freed memory for later, both Rust's and ONNX Runtime's: gigabytes after one long text.
 #![allow(unsafe_code)] // A call into the C library.
 
 use std::thread;
 use std::time::Duration;
 
-/// Time between two measurements of the process's size.
+/// How often the process looks at its size.
 const EVERY: Duration = Duration::from_secs(10);
-/// Growth since the last trim that makes another one worthwhile.
+/// Growth since the last time that is worth returning.
 const GROWTH: usize = 128 << 20;
 
 /// Starts the thread that trims the heap when the process has grown.
@@ -17,7 +17,7 @@ pub(crate) fn start() {
         let mut trimmed = resident();
         loop {
             thread::sleep(EVERY);
-            // A measurement during a peak must not raise the threshold for later ones.
+            // A look during a peak must not set the measure for what comes after it.
             trimmed = trimmed.min(resident());
             if resident() > trimmed.saturating_add(GROWTH) {
                 trim();
@@ -29,7 +29,7 @@ pub(crate) fn start() {
         .name("lexivec-trim".to_owned())
         .spawn(work);
     if let Err(error) = started {
-        tracing::warn!(%error, "cannot start the thread that returns memory to the system");
+        tracing::warn!(%error, "no thread to return memory to the system");
     }
 }
 
@@ -44,7 +44,7 @@ fn trim() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn trim() {}
 
-/// Bytes of this process in memory; 0 if the system does not report them.
+/// Bytes of this process in memory; 0 where the system does not say.
 fn resident() -> usize {
     let statm = fs_err::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split(' ').nth(1).and_then(|n| n.parse().ok());

@@ -1,4 +1,4 @@
-//! Files of texts in, files of vectors out.
+//! Embeds files: reads texts, and writes vectors.
 
 mod errors;
 mod file_format;

@@ -1,8 +1,8 @@
 //! Rows of CSV and TSV files, each with its line.
 //!
-//! The `csv` crate skips blank lines, and reads an unterminated quote as a field that reaches to the end of the file. Both
-//! would silently shift or swallow rows. So [`TrackingReader`] tracks the quotes in the bytes that the crate reads, and records where
-//! each row begins.
+//! The `csv` crate skips blank lines, and reads an unterminated quote as a field that extends to the end of the file. Both would
+//! silently shift or lose rows. So [`TrackingReader`] tracks the quotes in the bytes that the crate reads, and records where each row
+//! begins.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -16,11 +16,11 @@ use super::read::MAX_ROW_BYTES;
 /// A row below the names of the columns.
 #[derive(Debug)]
 pub enum Row {
-    /// A line without anything.
+    /// An empty line.
     Blank,
     /// Fields, as many as there are columns.
     Fields(ByteRecord),
-    /// A row of another number of fields, and what is wrong with it.
+    /// A row with another number of fields, and the error.
     Uneven(ByteRecord, String),
 }
 
@@ -38,7 +38,7 @@ impl<R: BufRead> Table<R> {
     /// Reads the names of the columns.
     ///
     /// # Errors
-    /// There are none, or they cannot be read.
+    /// The file has none, or they cannot be read.
     pub fn new(source: R, delimiter: u8) -> anyhow::Result<Self> {
         let tracker = Rc::new(RefCell::new(RowTracker::new(delimiter)));
         let watch = TrackingReader {
@@ -68,10 +68,10 @@ impl<R: BufRead> Table<R> {
         })
     }
 
-    /// The place of a column.
+    /// The index of a column.
     ///
     /// # Errors
-    /// There is none of that name; the message names those that there are.
+    /// No column has that name; the message lists the columns.
     pub fn column(&self, name: &str) -> anyhow::Result<usize> {
         let found = self.columns.iter().position(|column| column == name);
         found.ok_or_else(|| {
@@ -82,7 +82,7 @@ impl<R: BufRead> Table<R> {
         })
     }
 
-    /// A record, and what is wrong with it.
+    /// A record, and its error if there is one.
     fn read(&mut self) -> Option<(ByteRecord, csv::Result<()>)> {
         let mut record = ByteRecord::new();
         match self.reader.read_byte_record(&mut record) {
@@ -104,7 +104,7 @@ impl<R: BufRead> Iterator for Table<R> {
         let line = match tracker.starts.pop_front() {
             Some(Start { line, blank: true }) => return Some(Ok((line, Row::Blank))),
             Some(Start { line, .. }) => line,
-            // An error of the file itself may come before any row.
+            // An error of the file may come before any row.
             None => tracker.line,
         };
         let (record, judged) = self.next.take()?;
@@ -154,6 +154,7 @@ impl<R: Read> Read for TrackingReader<R> {
     }
 }
 
+/// The position within a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     RowStart,
@@ -164,6 +165,7 @@ enum State {
     Closed,
 }
 
+/// The beginning of a row or a blank line.
 #[derive(Debug, Clone, Copy)]
 struct Start {
     line: u64,
@@ -179,7 +181,7 @@ struct RowTracker {
     after_return: bool,
     /// Rows and blank lines that were read and not yet returned.
     starts: VecDeque<Start>,
-    /// The line where the row began, and the bytes since.
+    /// The line where the row began, and the bytes since then.
     row: u64,
     bytes: usize,
     /// The line of the last quote that opened a field.
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_have_their_lines_whatever_is_in_quotes_and_between_them() {
+    fn rows_have_their_line_numbers_despite_quotes_and_blank_lines() {
         let text = "a,b\n1,one\n\n2,\"t\n\"\"wo\"\n\r\n3,5\" pipe\r\n\"4\",\"\"";
         let expected = [
             "2 1|one",
@@ -310,7 +312,7 @@ mod tests {
         assert!(rows("a\n\"x\"\"\n")[0].starts_with("line 2: the quote"));
     }
 
-    /// Pieces of a text, the last of them without end.
+    /// A beginning, and a text that repeats without end.
     struct Endless(&'static [u8], &'static [u8]);
 
     impl Read for Endless {
@@ -339,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_another_length_is_told_and_the_next_one_read() {
+    fn a_row_of_another_length_is_reported_and_the_next_one_read() {
         assert_eq!(
             rows("a,b\n1\n2,3\n"),
             [

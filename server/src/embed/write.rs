@@ -11,7 +11,7 @@ use super::output::Partial;
 use super::record::Record;
 use crate::stdio::Closed;
 
-/// How vectors are written.
+/// The format of a file of vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputFormat {
     /// One JSON object per line: index, text, embedding.
@@ -21,7 +21,7 @@ pub enum OutputFormat {
 }
 
 impl OutputFormat {
-    /// By the output file's ending, in upper or lower case; standard output, pipes and devices get JSON lines.
+    /// The format by the file's ending, in upper or lower case. Standard output, pipes and devices get JSON lines.
     ///
     /// # Errors
     /// The ending is unknown.
@@ -48,7 +48,7 @@ impl OutputFormat {
     }
 }
 
-/// Bytes of an .npy header, padded: the number of rows is written into it when it is known.
+/// Bytes of an .npy header, with padding. The number of rows is written into it at the end.
 const HEADER: usize = 128;
 
 #[derive(Debug)]
@@ -117,12 +117,12 @@ impl Writer {
         Ok((writer, found))
     }
 
-    /// Whether the output is a file, whose name others can be derived from.
+    /// Whether the output is a file, from whose name others can be derived.
     pub(super) fn is_file(&self) -> bool {
         matches!(self.sink, Sink::File(_))
     }
 
-    /// The files that it writes, whatever they are called, and what each is.
+    /// The files that it writes, each with its role.
     pub(super) fn files(&self) -> Vec<(PathBuf, &'static str)> {
         let roles = [
             "the output",
@@ -139,7 +139,7 @@ impl Writer {
         }
     }
 
-    /// Vectors written.
+    /// The number of vectors written.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows
@@ -151,18 +151,18 @@ impl Writer {
             Sink::Special(out) => out.write_all(bytes),
             Sink::File(out) => out.write_all(bytes),
         };
-        self.judge(written)
+        self.checked(written)
     }
 
-    /// The reader of a pipe may close it (`lexivec embed … | head`), which is not a failure.
-    fn judge(&self, written: std::io::Result<()>) -> anyhow::Result<()> {
+    /// Turns a broken pipe into [`Closed`]: a reader may close the pipe (`lexivec embed … | head`), which is not a failure.
+    fn checked(&self, written: std::io::Result<()>) -> anyhow::Result<()> {
         match written {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Closed.into()),
             other => Ok(other?),
         }
     }
 
-    /// Adds a text's vector, under the number of its row.
+    /// Adds the vector of a text. `index` is the number of its row.
     ///
     /// # Errors
     /// The output cannot be written; [`Closed`] if its reader has closed the pipe.
@@ -186,7 +186,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Flushes what was written so far. A file can be resumed from here.
+    /// Flushes the output. A file can be resumed from here.
     ///
     /// # Errors
     /// The output cannot be written.
@@ -203,7 +203,7 @@ impl Writer {
                 });
             }
         };
-        self.judge(flushed)
+        self.checked(flushed)
     }
 
     /// The unfinished file, if it can be resumed.
@@ -224,7 +224,7 @@ impl Writer {
             Sink::Special(out) => out.flush(),
             Sink::File(_) => Ok(()),
         };
-        self.judge(flushed)?;
+        self.checked(flushed)?;
         match self.sink {
             Sink::File(partial) => match self.format {
                 OutputFormat::Npy => partial.finish(&header(self.rows, self.width)),
@@ -249,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_npy_header_is_whole_and_says_its_length() {
+    fn an_npy_header_is_complete_and_states_its_length() {
         let bytes = header(123_456_789, 2560);
         assert_eq!(bytes.len(), HEADER);
         assert_eq!(usize::from(bytes[8]), HEADER - 10);

@@ -79,6 +79,11 @@ fn a_kubernetes_service_link_is_ignored_and_explained() {
     );
     let wrong = command.env("LEXIVEC_PORT", "http").output().unwrap();
     assert_eq!(wrong.status.code(), Some(2));
+    let said = text(&wrong.stderr);
+    assert!(
+        said.starts_with("error: environment variable LEXIVEC_PORT: invalid value 'http'"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -6,20 +6,36 @@ use clap::{Arg, Command};
 
 use super::{command, help};
 
-const INTRODUCTION: &str = "# Flags
+const INTRODUCTION: &str = "\
+# Flags
 
-Generated from the program; `lexivec COMMAND --help` has the whole text of each flag. A flag wins over its environment variable, the \
-                            variable over the file that `--config` names, and the file over the default. In the file, each command \
-                            has a table (`[serve]`), a key is the flag's name without dashes in front, flags that may be repeated take \
-                            arrays, and switches take `true` or `false`. A variable holds several values separated by commas. \
-                            `--print-config` shows each value and its source.
+This page is generated from the program. `lexivec COMMAND --help` has the whole text of each flag.
+
+A flag wins over its environment variable, the variable over the file that `--config` names, and the file over the default.
+`--print-config` shows each value and its source.
+
+In the file each command has a table, such as `[serve]`. A key is the flag's name without dashes in front. Flags that may be repeated take
+arrays, and switches take `true` or `false`. The key of `serve --model` is `models`, because `model` is the argument.
+
+```toml
+[serve]
+model = \"Qwen/Qwen3-Embedding-0.6B\"
+max-batch-tokens = 4096
+cors-allow-origin = [\"https://app.example.com\"]
+offline = true
+```
+
+A variable holds several values separated by commas. The variable of a switch takes 1/0, true/false, yes/no, on/off. An empty variable
+counts as unset; an empty `LEXIVEC_API_KEY` is an error.
 ";
 
 /// The page, in Markdown.
 fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
-    let command = command(false);
-    for command in command.get_subcommands().filter(|c| !c.is_hide_set()) {
+    let mut command = command(false);
+    command.build();
+    let documented = |command: &&Command| !command.is_hide_set() && command.get_name() != "help";
+    for command in command.get_subcommands().filter(documented) {
         let about = command.get_about().map(ToString::to_string);
         // Writing into a string cannot fail.
         let _ = write!(
@@ -28,12 +44,14 @@ fn page() -> String {
             command.get_name(),
             about.unwrap_or_default()
         );
-        let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());
-        for arg in shown {
+        let shown = |arg: &&Arg| {
+            !arg.is_hide_set() && !["help", "version"].contains(&arg.get_id().as_str())
+        };
+        for arg in command.get_arguments().filter(shown) {
             let _ = writeln!(
                 page,
                 "| {} | {} | {} | {} |",
-                code(&name(command, arg)),
+                code(&name(arg)),
                 code(&arg.get_env().unwrap_or_default().to_string_lossy()),
                 cell(&default(arg)),
                 cell(&help::summary(arg))
@@ -43,20 +61,16 @@ fn page() -> String {
     page
 }
 
-fn name(command: &Command, arg: &Arg) -> String {
-    let shown = arg.to_string();
-    match arg.get_short().filter(|_| !arg.is_positional()) {
-        Some(short) => format!("-{short}, {shown}"),
-        None if arg.is_positional() && arg.get_value_names().is_none() => {
-            format!("[{}]", command.get_name().to_uppercase())
-        }
-        None => shown,
+fn name(arg: &Arg) -> String {
+    match arg.get_short() {
+        Some(short) => format!("-{short}, {arg}"),
+        None => arg.to_string(),
     }
 }
 
 fn default(arg: &Arg) -> String {
     let values = arg.get_default_values();
-    if values.is_empty() || arg.get_action().takes_values().eq(&false) {
+    if values.is_empty() || !arg.get_action().takes_values() {
         return help::computed_default(arg).unwrap_or_default();
     }
     let values: Vec<_> = values.iter().map(|value| value.to_string_lossy()).collect();

@@ -169,7 +169,9 @@ impl Reader {
 
     fn open(&self, source: &Source) -> anyhow::Result<Rows> {
         match source {
-            Source::Stdin(format) => self.rows(std::io::stdin(), "standard input".to_owned(), *format),
+            Source::Stdin(format) => {
+                self.rows(std::io::stdin(), "standard input".to_owned(), *format)
+            }
             Source::File(path, format) => {
                 let file = fs_err::File::open(path)?;
                 if file.metadata()?.is_dir() {
@@ -184,7 +186,7 @@ impl Reader {
         &self,
         source: impl Read + 'static,
         name: String,
-        kind: InputFormat,
+        format: InputFormat,
     ) -> anyhow::Result<Rows> {
         let source = without_mark(source).with_context(|| name.clone())?;
         match format {

@@ -93,13 +93,14 @@ pub(super) fn read(
         None => Vec::new(),
     };
     let (merged, inserted) = merge(arguments, subcommand, given, path, settings);
-    let print_config = given.get_flag("print_config");
+    // clap has no value for a switch if it stopped at an error before.
+    let print_config = given.get_one("print_config").copied().unwrap_or(false);
     let matches = match command.clone().try_get_matches_from(&merged) {
         Err(error) if print_config && error.kind() == ErrorKind::MissingRequiredArgument => command
             .clone()
             .ignore_errors(true)
             .try_get_matches_from(&merged)?,
-        other => other.map_err(|error| placed(error, &inserted))?,
+        other => other.map_err(|error| placed(error, subcommand, &inserted))?,
     };
     if let Some((name, given)) = matches.subcommand().filter(|_| print_config) {
         print(print::as_toml(name, subcommand, given, &inserted).trim_end())?;
@@ -179,8 +180,9 @@ fn merge(
 
 /// The model argument of `embed`, if the first argument is a file of texts: the model then comes from the environment or the file.
 fn omitted_model<'a>(command: &'a Command, given: &ArgMatches) -> Option<&'a Arg> {
-    let on_command_line = given.value_source("model") == Some(ValueSource::CommandLine);
-    if command.get_name() != embed::NAME || !on_command_line {
+    if command.get_name() != embed::NAME
+        || given.value_source("model") != Some(ValueSource::CommandLine)
+    {
         return None;
     }
     let first = given.get_one::<String>("model")?;
@@ -195,19 +197,29 @@ fn variable_of(arg: &Arg) -> String {
     format!("environment variable {name}")
 }
 
-/// An error over a value of the file, with the place of that value.
-fn placed(error: clap::Error, inserted: &[Inserted]) -> anyhow::Error {
+/// Adds the place of a wrong value to an error, if the value comes from the file or an environment variable.
+fn placed(error: clap::Error, command: &Command, inserted: &[Inserted]) -> anyhow::Error {
     let named = |shown: &str| match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(arg)) => arg == shown,
         Some(ContextValue::Strings(args)) => args.iter().any(|arg| arg == shown),
         _ => false,
     };
-    let Some(found) = inserted.iter().find(|value| named(&value.shown)) else {
+    let in_file = inserted.iter().find(|value| named(&value.shown));
+    let place = in_file.map(|value| value.source.clone()).or_else(|| {
+        let mut arguments = command.get_arguments();
+        let arg = arguments.find(|arg| named(&arg.to_string()))?;
+        let Some(ContextValue::String(invalid)) = error.get(ContextKind::InvalidValue) else {
+            return None;
+        };
+        let value = std::env::var(arg.get_env()?).ok()?;
+        value.contains(invalid).then(|| variable_of(arg))
+    });
+    let Some(place) = place else {
         return error.into();
     };
     let text = error.to_string();
     let reason = text.trim().trim_start_matches("error: ");
-    Usage(format!("{}: {reason}", found.source)).into()
+    Usage(format!("{place}: {reason}")).into()
 }
 
 #[cfg(test)]

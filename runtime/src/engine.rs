@@ -61,24 +61,6 @@ pub struct EngineOptions {
     pub name: Option<String>,
 }
 
-impl Default for EngineOptions {
-    fn default() -> Self {
-        Self {
-            onnxruntime: None,
-            session: SessionSettings::default(),
-            sessions: 1,
-            devices: vec![0],
-            limits: Limits::default(),
-            max_length: None,
-            verify_files: true,
-            gpu_memory: GpuMemory::default(),
-            queue: 10_240,
-            cache: None,
-            name: None,
-        }
-    }
-}
-
 impl EngineOptions {
     /// The settings of session `number`.
     fn session(&self, number: usize) -> SessionSettings {

@@ -22,6 +22,7 @@ mod bucketed;
 pub mod cache;
 mod cuda_graph;
 mod cudart;
+mod defaults;
 mod engine;
 mod engine_cache;
 mod error;

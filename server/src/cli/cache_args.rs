@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use lexivec_runtime::CacheSettings;
 use lexivec_runtime::cache::{MemoryCache, RedisSecret, RedisSettings, ValueFormat};
+use lexivec_runtime::{CacheSettings, EngineOptions, Provider};
 
 use super::Usage;
-use super::compute_args::CPU_PREFIX_BYTES;
 
 /// The flags of the caches.
 #[derive(Debug, Clone, Args)]
@@ -26,8 +25,9 @@ pub(crate) struct CacheArgs {
         value_name = "BYTES",
         long_help = format!(
             "Bytes of keys and values cached per session for shared prompt prefixes, such as instructions. A text behind a cached prefix takes \
-             hardly longer than the text alone. 64 MiB hold 220 tokens of the 4B model. Default: {CPU_PREFIX_BYTES} on a CPU; 0 on \
-             GPUs, to which the cache would be copied for each batch"
+             hardly longer than the text alone. 64 MiB hold 220 tokens of the 4B model. Default: {} on a CPU; 0 on \
+             GPUs, to which the cache would be copied for each batch",
+            EngineOptions::for_provider(Provider::Cpu).session.prefix_bytes
         )
     )]
     pub(crate) prefix_cache_bytes: Option<usize>,

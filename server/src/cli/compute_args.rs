@@ -6,8 +6,8 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 use lexivec_runtime::batch::Limits;
 use lexivec_runtime::{
-    EngineOptions, GpuMemory, Library, MAX_GPU_TOKENS, Provider, ProviderOption, ProviderSettings,
-    SessionSettings, probe,
+    EngineOptions, GpuMemory, MAX_GPU_TOKENS, Provider, ProviderOption, ProviderSettings,
+    SessionSettings,
 };
 
 use super::Usage;
@@ -95,18 +95,14 @@ pub(crate) struct ComputeArgs {
         value_name = "N",
         long_help = format!(
             "Tokens of a batch at most. More tokens take more memory, and requests wait longer behind a full batch. On a CPU larger batches \
-             are not faster; on GPUs the default keeps one busy with the 4B model. Default: {CPU_BATCH_TOKENS} on a CPU; on GPUs {}, \
+             are not faster; on GPUs the default keeps one busy with the 4B model. Default: {} on a CPU; on GPUs {}, \
              or fewer if memory is short",
-            Limits::default().max_tokens
+            EngineOptions::for_provider(Provider::Cpu).limits.max_tokens,
+            EngineOptions::for_provider(Provider::Cuda).limits.max_tokens
         )
     )]
     max_batch_tokens: Option<usize>,
 }
-
-/// Tokens of a batch on a CPU, which computes larger batches no faster.
-const CPU_BATCH_TOKENS: usize = 2048;
-/// Bytes of cached prefixes on a CPU.
-pub(super) const CPU_PREFIX_BYTES: usize = 64 << 20;
 
 impl ComputeArgs {
     /// Checks the flags.
@@ -132,18 +128,19 @@ impl ComputeArgs {
             return Err(Usage(format!("--threads must be 1 to {MOST_THREADS}")));
         }
         let providers = self.providers()?;
+        let on_gpu = self.ep.iter().find(|provider| provider.on_gpu());
+        let defaults = EngineOptions::for_provider(on_gpu.copied().unwrap_or(providers.first()));
         Ok(EngineOptions {
             onnxruntime: self.library(),
             session: SessionSettings {
                 providers,
                 threads: self.threads,
-                prefix_bytes: self.prefix_bytes(),
                 cuda_graphs: self.cuda_graphs,
-                ..SessionSettings::default()
+                ..defaults.session
             },
             limits: Limits {
-                max_tokens: self.batch_tokens(),
-                ..Limits::default()
+                max_tokens: self.max_batch_tokens.unwrap_or(defaults.limits.max_tokens),
+                ..defaults.limits
             },
             max_length: self.max_length,
             verify_files: !self.no_verify,
@@ -154,7 +151,7 @@ impl ComputeArgs {
                 ..GpuMemory::default()
             },
             queue,
-            ..EngineOptions::default()
+            ..defaults
         })
     }
 
@@ -193,44 +190,8 @@ impl ComputeArgs {
         })
     }
 
-    /// Starts every execution provider on every device, as `doctor` does. A failure then comes before a download or a conversion.
-    ///
-    /// # Errors
-    /// ONNX Runtime's library is missing, or a provider does not start.
-    pub(crate) fn start(&self) -> anyhow::Result<()> {
-        let providers = self.providers()?;
-        let library = Library::load(self.library().as_deref(), providers.wants_gpu_build())?;
-        for device in &self.devices {
-            let on_device = ProviderSettings {
-                device: *device,
-                ..providers.clone()
-            };
-            for provider in &self.ep {
-                probe(library, *provider, &on_device)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Bytes of cached prefixes without a flag.
-    fn prefix_bytes(&self) -> usize {
-        match self.gpu() {
-            true => 0,
-            false => CPU_PREFIX_BYTES,
-        }
-    }
-
     fn gpu(&self) -> bool {
         self.ep.iter().any(|p| p.on_gpu())
-    }
-
-    /// Tokens of a batch at most.
-    pub(crate) fn batch_tokens(&self) -> usize {
-        let default = match self.gpu() {
-            true => Limits::default().max_tokens,
-            false => CPU_BATCH_TOKENS,
-        };
-        self.max_batch_tokens.unwrap_or(default)
     }
 
     /// The path of ONNX Runtime's library, from the flag or ort's own variable.

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
+use lexivec::default_calibration;
 use lexivec_convert::{Calibration, ConvertOptions, Goal, Report, convert};
 use lexivec_models::{
     Attention, Blocks, Compute, Layout, LinearPrecision, Precision, Quantization, Target,
-    Verification, WeightStorage, cache_dir,
+    Verification, WeightStorage,
 };
 use lexivec_runtime::Provider;
 
@@ -192,7 +193,7 @@ impl Args {
         }
         let mut calibration = Calibration {
             goal: self.min_cosine.map(Goal::at_least),
-            ..calibration()
+            ..default_calibration()
         };
         if let Some(file) = &self.calibration {
             let texts =
@@ -212,14 +213,6 @@ fn block_size(text: &str) -> Result<usize, String> {
     let sizes = Blocks::SIZES;
     size.filter(|size| sizes.contains(size))
         .ok_or_else(|| format!("a block has {sizes:?} weights"))
-}
-
-/// A calibration as it is done unasked, kept in the cache folder where there is one.
-pub(crate) fn calibration() -> Calibration {
-    Calibration {
-        cache: cache_dir().ok().map(|dir| dir.join("calibrations")),
-        ..Calibration::default()
-    }
 }
 
 fn print(precision: Precision, report: &Report) -> anyhow::Result<()> {

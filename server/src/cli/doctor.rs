@@ -172,7 +172,7 @@ fn look_at_model(
     if !dir.is_dir() {
         return Ok(missing_folder(&name.to_string()));
     }
-    if let super::Kind::Checkpoint { .. } = super::kind(&name.to_string(), false)? {
+    if let super::SourceKind::Checkpoint { .. } = super::source_kind(&name.to_string(), false)? {
         let value = format!("{name}: not a model directory; `serve` converts a checkpoint first");
         return Ok((Status::Note, value));
     }

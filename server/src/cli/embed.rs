@@ -139,8 +139,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         resume: args.resume,
     };
     let job = Job::open(texts, format, &settings)?;
-    let found = resolve::model(&args.model, args.precision, &args.compute, &args.source)?;
-    if let Some(note) = &found.note {
+    let found = resolve::model(&args.model, args.precision, &options, &args.source)?;
+    if let Some(note) = resolve::note(&args.model, &found) {
         say!("note: {note}");
     }
     let engine = Engine::open(&found.dir, &options)?;

@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
         quantization.clone_from(&manifest.quantization);
         model(&manifest, args.verify)
-    } else if super::has_graph(&args.dir) && !Checkpoint::is_checkpoint(&args.dir) {
+    } else if super::has_export(&args.dir) && !Checkpoint::is_checkpoint(&args.dir) {
         bail!(
             "{}: this is the ONNX export of another tool, about which `lexivec doctor` says more",
             args.dir.display()

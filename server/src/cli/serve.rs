@@ -165,10 +165,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let sources = args.sources();
     let found = sources
         .iter()
-        .map(|(_, source)| resolve::model(source, args.precision, &args.compute, &args.source));
+        .map(|(_, source)| resolve::model(source, args.precision, &options, &args.source));
     let found = found.collect::<anyhow::Result<Vec<_>>>()?;
     let dirs: Vec<PathBuf> = found.iter().map(|found| found.dir.clone()).collect();
-    let notes: Vec<&str> = found.iter().filter_map(|f| f.note.as_deref()).collect();
+    let notes = sources.iter().zip(&found);
+    let notes: Vec<String> = notes
+        .filter_map(|((_, source), found)| resolve::note(source, found))
+        .collect();
     options.gpu_memory.divide(&dirs, options.sessions)?;
     let mut models: Vec<ServedModel> = Vec::new();
     for ((name, source), dir) in sources.into_iter().zip(&dirs) {
@@ -286,7 +289,7 @@ fn name_and_model(text: &str) -> Result<(String, String), String> {
 
 fn banner(
     models: &[ServedModel],
-    notes: &[&str],
+    notes: &[String],
     url: &str,
     keyed: bool,
     request_timeout: Duration,

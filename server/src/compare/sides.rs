@@ -9,7 +9,7 @@ use lexivec_models::Checkpoint;
 use lexivec_runtime::EngineOptions;
 
 use super::remote::Endpoint;
-use crate::cli::{EndpointArgs, Kind, SourceArgs, Usage, checkpoint, kind};
+use crate::cli::{EndpointArgs, SourceArgs, SourceKind, Usage, checkpoint, source_kind};
 
 enum Named {
     Model(PathBuf),
@@ -122,9 +122,9 @@ impl Sides {
 }
 
 fn local(given: &str, source: &SourceArgs) -> anyhow::Result<Named> {
-    Ok(match kind(given, source.onnx)? {
-        Kind::Model | Kind::Export => Named::Model(PathBuf::from(given)),
-        Kind::Checkpoint { .. } => {
+    Ok(match source_kind(given, source.onnx)? {
+        SourceKind::Model | SourceKind::Export => Named::Model(PathBuf::from(given)),
+        SourceKind::Checkpoint { .. } => {
             Named::Checkpoint(Box::new(checkpoint(given, &source.checkpoint)?))
         }
     })

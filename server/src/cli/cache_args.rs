@@ -47,7 +47,7 @@ pub(crate) struct CacheArgs {
         long,
         env = "LEXIVEC_REDIS_TTL",
         value_name = "SECONDS",
-        default_value_t = 86_400
+        default_value_t = redis_defaults().ttl.as_secs()
     )]
     redis_ttl: u64,
 
@@ -56,7 +56,7 @@ pub(crate) struct CacheArgs {
         long,
         env = "LEXIVEC_REDIS_PREFIX",
         value_name = "TEXT",
-        default_value = "lexivec:"
+        default_value_t = redis_defaults().prefix
     )]
     redis_prefix: String,
 
@@ -65,7 +65,7 @@ pub(crate) struct CacheArgs {
         long,
         env = "LEXIVEC_REDIS_TIMEOUT_MS",
         value_name = "MS",
-        default_value_t = 50
+        default_value_t = redis_defaults().timeout.as_millis() as u64
     )]
     redis_timeout_ms: u64,
 
@@ -89,6 +89,11 @@ pub(crate) struct CacheArgs {
         requires = "redis_url"
     )]
     redis_secret_file: Option<PathBuf>,
+}
+
+/// The defaults of the Redis cache, which the engine defines.
+fn redis_defaults() -> RedisSettings {
+    RedisSettings::new("", 1)
 }
 
 impl CacheArgs {

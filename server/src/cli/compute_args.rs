@@ -81,7 +81,7 @@ pub(crate) struct ComputeArgs {
 
     /// Share of each GPU's free memory that all models may take together, with --ep cuda. The largest batch and the longest
     /// text follow from it. Lower it if other programs use the GPU
-    #[arg(long, env = "LEXIVEC_GPU_MEMORY_UTILIZATION", value_name = "SHARE", default_value_t = 0.9, value_parser = share)]
+    #[arg(long, env = "LEXIVEC_GPU_MEMORY_UTILIZATION", value_name = "SHARE", default_value_t = GpuMemory::default().utilization, value_parser = share)]
     gpu_memory_utilization: f64,
 
     /// Longest text in tokens, instruction included. Longer texts are refused or truncated. On a CPU the memory grows with the

@@ -51,7 +51,7 @@ pub(crate) struct Args {
     precision: Option<Precision>,
 
     /// Sessions per device. More than one keeps a large GPU busy with a small model; each session has a copy of the weights
-    #[arg(long, env = "LEXIVEC_SESSIONS", value_name = "N", default_value_t = 1)]
+    #[arg(long, env = "LEXIVEC_SESSIONS", value_name = "N", default_value_t = EngineOptions::default().sessions)]
     sessions: usize,
 
     /// Texts of a model that may wait or be computed at a time. A request that does not fit gets 429 at once. A request of more
@@ -61,7 +61,7 @@ pub(crate) struct Args {
         long,
         env = "LEXIVEC_QUEUE",
         value_name = "TEXTS",
-        default_value_t = 10_240
+        default_value_t = EngineOptions::default().queue
     )]
     queue: usize,
 

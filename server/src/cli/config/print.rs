@@ -53,10 +53,10 @@ fn value(arg: &Arg, given: &ArgMatches) -> Option<Value> {
         return given.get_one::<bool>(id).map(|on| Value::Boolean(*on));
     }
     let raw = given.get_raw(id)?;
-    let values = raw.map(|raw| scalar(arg, &raw.to_string_lossy()));
+    let mut values = raw.map(|raw| scalar(arg, &raw.to_string_lossy()));
     match takes_several(arg) {
         true => Some(Value::Array(values.collect())),
-        false => values.last(),
+        false => values.next(),
     }
 }
 

@@ -9,16 +9,29 @@
 //!
 //! What is found is exactly what was stored, except where [`ValueFormat::F16`] was chosen to halve Redis's memory.
 
+#[cfg_attr(not(feature = "redis"), allow(dead_code))]
 mod answer;
+#[cfg(feature = "redis")]
 mod breaker;
+#[cfg(feature = "redis")]
 mod commands;
+#[cfg_attr(not(feature = "redis"), allow(dead_code))]
 mod key;
+#[cfg(feature = "redis")]
 mod link;
 mod memory;
+#[cfg(feature = "redis")]
 mod meters;
+#[cfg(feature = "redis")]
 mod redis;
+#[cfg(not(feature = "redis"))]
+#[path = "without_redis.rs"]
+mod redis;
+#[cfg_attr(not(feature = "redis"), allow(dead_code))]
 mod secret;
+#[cfg_attr(not(feature = "redis"), allow(dead_code))]
 mod settings;
+#[cfg_attr(not(feature = "redis"), allow(dead_code))]
 mod value;
 
 pub use self::answer::Then;

@@ -21,6 +21,14 @@ pub enum Error {
         /// Hub ids that this version was tested with.
         known: Vec<String>,
     },
+    /// A name is not a folder, and this build cannot download.
+    #[error(
+        "{name}: there is no such folder, and this program is built without downloads (feature `hub`)"
+    )]
+    WithoutHub {
+        /// The name.
+        name: String,
+    },
     /// The export of another tool was asked for, and the folder has none.
     #[error("{name}: there is no ONNX export ({})", EXPORTS.join(", "))]
     NoExport {

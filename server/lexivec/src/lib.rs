@@ -33,6 +33,8 @@
 //!
 //! ONNX Runtime's library is loaded when a model opens. It is looked for in ORT_DYLIB_PATH, next to the program, in the cache folder,
 //! and in the system's library folders.
+//!
+//! Feature `hub` downloads models, and feature `redis` shares vectors between processes. Both are on by default.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -47,7 +49,9 @@ mod source;
 pub use builder::{ModelBuilder, Resolved};
 pub use conversion::default_calibration;
 pub use error::{Error, Result};
-pub use lexivec_models::{HubOptions, Instructions, Precision};
+#[cfg(feature = "hub")]
+pub use lexivec_models::HubOptions;
+pub use lexivec_models::{Instructions, Precision};
 pub use lexivec_runtime::{
     CacheSettings, Embedding, Engine, EngineOptions, ModelInfo, Prefix, Provider, ProviderOption,
     ProviderSettings, Request, Truncate, cache, vector::cosine,

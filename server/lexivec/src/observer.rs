@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+#[cfg(feature = "hub")]
 use std::sync::Arc;
 
 use lexivec_models::Precision;
@@ -66,6 +67,7 @@ pub trait Observer: Sync {
     }
 
     /// Receives the progress of a download.
+    #[cfg(feature = "hub")]
     fn download(&self) -> Option<Arc<dyn lexivec_models::Progress>> {
         None
     }

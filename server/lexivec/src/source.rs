@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use lexivec_models::{
-    Adapter, Checkpoint, HubOptions, Manifest, catalog, download, find, is_hub_id,
-};
+use lexivec_models::{Adapter, Checkpoint, Manifest};
+#[cfg(feature = "hub")]
+use lexivec_models::{HubOptions, catalog, download, find, is_hub_id};
 
 use crate::error::{Error, Result};
 use crate::observer::Observer;
@@ -62,6 +62,7 @@ pub struct CheckpointOptions {
     /// Whether the weight files may hold tensors that config.json does not describe.
     pub allow_unused_tensors: bool,
     /// How it is downloaded.
+    #[cfg(feature = "hub")]
     pub hub: HubOptions,
 }
 
@@ -77,11 +78,11 @@ pub fn open_checkpoint(
     let folder = Path::new(name);
     let folder = match folder.exists() {
         true => folder.to_path_buf(),
-        false => downloaded(name, &options.hub, observer)?,
+        false => downloaded(name, options, observer)?,
     };
     let mut checkpoint = match Adapter::find(&folder)? {
         Some(adapter) if Adapter::is_alone(&folder) => {
-            let base = base_of(&adapter, &options.hub, observer)?;
+            let base = base_of(&adapter, options, observer)?;
             Checkpoint::open_adapted(adapter, &base)?
         }
         _ => Checkpoint::open(&folder)?,
@@ -91,28 +92,36 @@ pub fn open_checkpoint(
 }
 
 /// The folder of an adapter's base. The adapter names a path, relative to the working directory or to its own folder, or a hub id.
-fn base_of(adapter: &Adapter, hub: &HubOptions, observer: &dyn Observer) -> Result<PathBuf> {
+fn base_of(
+    adapter: &Adapter,
+    options: &CheckpointOptions,
+    observer: &dyn Observer,
+) -> Result<PathBuf> {
     let named = Path::new(&adapter.base);
     let places = [named.to_path_buf(), adapter.dir.join(named)];
     if let Some(folder) = places.into_iter().find(|place| place.is_dir()) {
         return Ok(folder);
     }
-    if !is_hub_id(&adapter.base) {
-        return Err(Error::AdapterBase {
+    #[cfg_attr(not(feature = "hub"), allow(unused_mut))]
+    let mut options = options.clone();
+    #[cfg(feature = "hub")]
+    {
+        // The revision that the caller names is that of the adapter.
+        options.hub.revision.clone_from(&adapter.revision);
+    }
+    let missing = |error| match error {
+        Error::UnknownModel { .. } => Error::AdapterBase {
             adapter: adapter.dir.clone(),
             base: adapter.base.clone(),
-        });
-    }
-    // The revision that the caller names is that of the adapter.
-    let hub = HubOptions {
-        revision: adapter.revision.clone(),
-        ..hub.clone()
+        },
+        other => other,
     };
-    downloaded(&adapter.base, &hub, observer)
+    downloaded(&adapter.base, &options, observer).map_err(missing)
 }
 
 /// The folder of a hub id, or of a name in the catalog.
-fn downloaded(name: &str, hub: &HubOptions, observer: &dyn Observer) -> Result<PathBuf> {
+#[cfg(feature = "hub")]
+fn downloaded(name: &str, options: &CheckpointOptions, observer: &dyn Observer) -> Result<PathBuf> {
     let known = find(name);
     if !is_hub_id(name) && known.is_none() {
         return Err(Error::UnknownModel {
@@ -122,9 +131,17 @@ fn downloaded(name: &str, hub: &HubOptions, observer: &dyn Observer) -> Result<P
     }
     // The catalog expands an alias (`qwen3-embedding-4b`), and has the revision that was tested.
     let id = known.map_or(name, |entry| entry.id.as_str());
-    let mut options = hub.clone();
-    options.revision = options
+    let mut hub = options.hub.clone();
+    hub.revision = hub
         .revision
         .or_else(|| known.map(|entry| entry.revision.clone()));
-    Ok(download(id, &options, observer.download())?)
+    Ok(download(id, &hub, observer.download())?)
+}
+
+/// Without feature `hub` nothing is downloaded.
+#[cfg(not(feature = "hub"))]
+fn downloaded(name: &str, _: &CheckpointOptions, _: &dyn Observer) -> Result<PathBuf> {
+    Err(Error::WithoutHub {
+        name: name.to_owned(),
+    })
 }

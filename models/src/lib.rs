@@ -6,6 +6,8 @@
 //! Nothing in this crate runs a model or talks to clients.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+// Some checks of files only serve downloads.
+#![cfg_attr(not(feature = "hub"), allow(dead_code))]
 
 mod adapter;
 mod catalog;
@@ -14,6 +16,7 @@ mod decoder;
 mod digest;
 mod error;
 mod files;
+#[cfg(feature = "hub")]
 mod hub;
 mod identity;
 mod instructions;
@@ -30,6 +33,7 @@ pub use checkpoint::{Checkpoint, SourceId};
 pub use decoder::{Decoder, Family};
 pub use digest::FileRecord;
 pub use error::{Error, Result};
+#[cfg(feature = "hub")]
 pub use hub::{HubOptions, Progress, download, endpoint, hub_cache, is_hub_id, reachable};
 pub use identity::FileIdentity;
 pub use instructions::{Instruction, Instructions};

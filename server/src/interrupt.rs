@@ -1,10 +1,10 @@
 //! Ctrl-C, SIGTERM and SIGHUP, for the whole process.
 //!
-//! Code that can stop in good order calls [`listen`]; the first signal then only sets a flag and wakes [`wait`].
-//! A second signal, or one that nobody listens for, ends the process at once with the status that shells give for the
-//! signal (130 for Ctrl-C, 143 for SIGTERM), after removing the file registered with [`remove_on_exit`].
+//! Code that can stop in good order calls [`listen`]. The first signal then only sets a flag and wakes [`wait`]. A second signal, or a
+//! signal without a listener, removes the file that [`remove_on_exit`] registered, and ends the process at once. The exit status is
+//! the one that shells report for the signal (130 for Ctrl-C, 143 for SIGTERM).
 //!
-//! After [`take_hangups`], SIGHUP ends nothing: it wakes [`hangup`], as daemons use it.
+//! After [`take_hangups`], SIGHUP wakes [`hangup`] instead of ending the process, as is usual for daemons.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
-/// The exit status for the first signal; 0 before it.
+/// The exit status for the first signal; 0 before a signal.
 static STATUS: AtomicU8 = AtomicU8::new(0);
 static LISTENERS: AtomicUsize = AtomicUsize::new(0);
 static WAKE: Notify = Notify::const_new();
@@ -22,13 +22,13 @@ static HANGUPS_TAKEN: AtomicBool = AtomicBool::new(false);
 static HANGUP: Notify = Notify::const_new();
 static PARTIAL: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// Shells report a process that a signal ended with this and the signal's number.
+/// Shells add this to the number of the signal that ended a process.
 const BY_SIGNAL: u8 = 128;
 
-/// Takes over the signals. To be called once, before any thread waits.
+/// Installs the handlers. The program calls it once, before any thread waits for a signal.
 ///
 /// # Errors
-/// The system gives no thread, or refuses a handler.
+/// The system cannot start a thread, or refuses a handler.
 pub(crate) fn install() -> std::io::Result<()> {
     let runtime = Builder::new_current_thread().enable_io().build()?;
     let entered = runtime.enter();
@@ -66,15 +66,15 @@ fn on_signal(status: u8) {
     leave(status)
 }
 
-/// Ends the process without its exit handlers: those of ONNX Runtime destroy what threads that load or run a model still
-/// use, and a crash or an invented error would be the last thing that a user sees.
+/// Ends the process without its exit handlers. Those of ONNX Runtime destroy objects that threads still use while they load or run a
+/// model, and the user would see a crash or a misleading error last.
 pub(crate) fn leave(status: u8) -> ! {
     if let Some(path) = PARTIAL
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .take()
     {
-        // The process ends either way; there is nobody to tell of a failure.
+        // The process ends either way, so a failure cannot be reported.
         let _ = fs_err::remove_file(path);
     }
     // SAFETY: the function has no precondition. Standard error is not buffered, and what standard output still
@@ -85,11 +85,11 @@ pub(crate) fn leave(status: u8) -> ! {
     }
 }
 
-/// While this lives, the first signal is left to its holder.
+/// A listener. While it exists, the first signal does not end the process.
 #[derive(Debug)]
 pub(crate) struct Listening(());
 
-/// Promises to look at [`requested`] or [`wait`] until the result is dropped.
+/// Registers a listener, which checks [`requested`] or [`wait`] until the result is dropped.
 pub(crate) fn listen() -> Listening {
     LISTENERS.fetch_add(1, Ordering::SeqCst);
     Listening(())
@@ -101,7 +101,7 @@ impl Drop for Listening {
     }
 }
 
-/// The exit status of a command that a signal stopped; `None` where no signal has come.
+/// The exit status of a command that a signal stopped; `None` without a signal.
 pub(crate) fn status() -> Option<u8> {
     Some(STATUS.load(Ordering::SeqCst)).filter(|status| *status != 0)
 }
@@ -130,7 +130,7 @@ pub(crate) async fn hangup() {
     HANGUP.notified().await;
 }
 
-/// The file to remove where a signal ends the process; `None` once it is complete.
+/// Registers the file that a signal removes when it ends the process; `None` once the file is complete.
 pub(crate) fn remove_on_exit(path: Option<&Path>) {
     *PARTIAL.lock().unwrap_or_else(PoisonError::into_inner) = path.map(Path::to_path_buf);
 }

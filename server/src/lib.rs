@@ -1,12 +1,12 @@
 //! The `lexivec` program: command line and HTTP.
 //!
-//! * [`cli`] has a file per subcommand; each turns its flags into checked settings and calls what does the work.
-//! * [`http`] is the server: one [`configure`](http::configure) for the program and its tests, one table of errors.
+//! * [`cli`] has a file per command, which checks the flags and starts the work.
+//! * [`http`] is the server. The program and its tests share one [`configure`](http::configure).
 //! * [`embed`] reads texts from files and writes their vectors.
-//! * [`prefix`] decides what stands before a text, for both.
+//! * [`prefix`] resolves the prompt before a text, for `cli` and `http`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
-// These macros panic when the reader has closed the pipe; `stdio` has replacements.
+// These macros panic if the reader has closed the pipe; `stdio` has replacements.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod cli;
@@ -14,8 +14,8 @@ pub mod embed;
 mod hints;
 pub mod http;
 mod interrupt;
-mod links;
 mod memory_trim;
+mod paths;
 pub mod prefix;
 mod stdio;
 mod surrogate;

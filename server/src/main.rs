@@ -1,4 +1,4 @@
-//! The `lexivec` program; all of it is in the library, where tests and benchmarks reach it.
+//! The `lexivec` program. Its code is in the library, where tests and benchmarks can use it.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 

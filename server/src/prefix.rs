@@ -1,12 +1,12 @@
-//! What stands before a text: an instruction, a domain's instruction, or one of the checkpoint's prompts.
+//! The prompt before a text: an instruction, a domain's instruction, or one of the checkpoint's prompts.
 //!
-//! At most one may be asked for, since each fixes the whole prompt. Where none is, the checkpoint's default prompt
-//! applies, as it does in sentence-transformers; most have none, and a text is then embedded bare, as documents are.
+//! A caller may name one of them, because each fixes the whole prompt. If a caller names none, the checkpoint's default prompt
+//! applies, as in sentence-transformers. Most checkpoints have no default prompt; the text is then embedded alone, as documents are.
 
 use lexivec_models::Instructions;
 use lexivec_runtime::{Error, ModelInfo, Prompt, Result};
 
-/// What a caller asked for; the names are those of the request's fields.
+/// A caller's choice of a prompt. The names are those of the request's fields.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Choice<'a> {
     /// An instruction in the caller's words.
@@ -31,7 +31,7 @@ impl Choice<'_> {
             .find_map(|(given, name)| given.then_some(name))
     }
 
-    /// Turns the choice into what stands before each text.
+    /// Returns the prompt before each text.
     ///
     /// # Errors
     /// [`Error::InvalidInput`]: more than one is given, a name is unknown, or an instruction cannot be used.
@@ -56,10 +56,7 @@ impl Choice<'_> {
                 prompt_name: None,
             } => match instructions.get(domain) {
                 Ok(text) => Ok(Prompt::Instruction(text.to_owned())),
-                Err(error) => Err(invalid(
-                    "domain",
-                    format!("{error} (GET /v1/domains lists their wording)"),
-                )),
+                Err(error) => Err(invalid("domain", error.to_string())),
             },
             Self {
                 instruction: None,
@@ -96,7 +93,7 @@ pub(crate) fn instruction(text: &str) -> Result<String> {
     if text.contains(char::is_control) {
         // The prompt's next line is the query, so a line feed here would end the instruction.
         let reason = "`instruction` has a line feed or another control character: give the sentence alone, without \
-                      `Instruct:` and `Query:`, which are added";
+                      `Instruct:` and `Query:`, which lexivec adds";
         return Err(invalid("instruction", reason.to_owned()));
     }
     Ok(text.to_owned())
@@ -140,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_leads_to_its_prefix() {
+    fn each_choice_resolves_to_its_prefix() {
         let by_domain = resolve(Choice {
             domain: Some("medical"),
             ..Choice::default()
@@ -172,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_checkpoints_default_prompt_applies_where_nothing_is_asked_for() {
+    fn the_checkpoints_default_prompt_applies_without_a_choice() {
         let model = ModelInfo {
             default_prompt: Some("query".to_owned()),
             ..model_info()
@@ -184,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_names_its_field() {
+    fn an_unusable_choice_names_its_field() {
         let choice = |instruction, domain, prompt_name| Choice {
             instruction,
             domain,

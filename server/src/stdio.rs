@@ -1,7 +1,7 @@
 //! Standard output and standard error, whose readers may close them before the program ends.
 //!
-//! `println!` and `eprintln!` panic when that happens (`lexivec inspect DIR | true`). A report that nobody reads is not a
-//! failure, and must not hide the exit code of the work that it is about.
+//! `println!` and `eprintln!` panic in that case (`lexivec inspect DIR | true`). A report without a reader is not a failure, and must not
+//! replace the exit code of the command.
 
 use std::io::{ErrorKind, Write as _};
 
@@ -32,7 +32,7 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 macro_rules! say {
     ($($words:tt)*) => {{
         use std::io::Write as _;
-        // There is no other place to tell it.
+        // A failure to write to standard error cannot be reported.
         let _ = writeln!(std::io::stderr(), $($words)*);
     }};
 }

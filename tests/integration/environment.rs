@@ -79,4 +79,65 @@ fn a_kubernetes_service_link_is_ignored_and_explained() {
     );
     let wrong = command.env("LEXIVEC_PORT", "http").output().unwrap();
     assert_eq!(wrong.status.code(), Some(2));
+    let said = text(&wrong.stderr);
+    assert!(
+        said.starts_with("error: environment variable LEXIVEC_PORT: invalid value 'http'"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset() {
+    let output = serve(&["--print-config"])
+        .env("LEXIVEC_THREADS", "")
+        .env("LEXIVEC_QUEUE", "")
+        .env("LEXIVEC_TLS_CERT", "")
+        .env("LEXIVEC_EP", "")
+        .output()
+        .unwrap();
+    let printed = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for line in [
+        "queue = 10240  # default",
+        "ep = [\"cpu\"]  # default",
+        "# tls-cert: ",
+    ] {
+        assert!(printed.contains(line), "{line}\n{printed}");
+    }
+}
+
+#[test]
+fn the_model_of_embed_may_come_from_its_variable() {
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::write(dir.path().join("a.txt"), "heart\n").unwrap();
+    let embed = |model: Option<&std::path::Path>| {
+        let mut command = lexivec();
+        command.current_dir(dir.path()).args(["embed", "a.txt"]);
+        if let Some(model) = model {
+            command.env("LEXIVEC_MODEL", model);
+        }
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    let output = embed(Some(&model()));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).lines().count(), 1);
+    let output = embed(None);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("a.txt is a file of texts, not a model") && said.contains("LEXIVEC_MODEL"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_unknown_domain_is_answered_with_the_known_ones() {
+    let mut command = lexivec();
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::write(dir.path().join("a.txt"), "heart\n").unwrap();
+    command.current_dir(dir.path()).arg("embed").arg(model());
+    let output = command.args(["a.txt", "--domain", "astrology"]).output();
+    let said = text(&output.unwrap().stderr);
+    assert!(said.contains("medical") && said.contains("legal"), "{said}");
+    assert!(!said.contains("GET /"), "{said}");
 }

@@ -128,11 +128,19 @@ fn doctor_says_whether_a_provider_can_serve_a_model() {
         assert_eq!(doctor.status.code(), Some(code), "{found}");
         assert!(found.contains(said), "{found}");
     }
-    let found = text(&run(dir.path(), &["doctor", "nowhere"]).stdout);
-    assert!(
-        found.contains("nowhere: no folder of this machine"),
-        "{found}"
-    );
+    for (name, code, said) in [
+        (
+            "owner/nowhere",
+            0,
+            "owner/nowhere: not a folder on this machine",
+        ),
+        ("/nowhere", 1, "/nowhere: there is no such folder"),
+    ] {
+        let doctor = run(dir.path(), &["doctor", name]);
+        let found = text(&doctor.stdout);
+        assert_eq!(doctor.status.code(), Some(code), "{found}");
+        assert!(found.contains(said), "{found}");
+    }
 }
 
 #[test]

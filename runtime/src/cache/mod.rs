@@ -9,16 +9,29 @@
 //!
 //! A hit returns exactly what was stored, unless [`ValueFormat::F16`] was chosen to halve Redis's memory.
 
+#[cfg(feature = "redis")]
 mod breaker;
+#[cfg_attr(not(feature = "redis"), allow(dead_code))]
 mod callback;
+#[cfg(feature = "redis")]
 mod commands;
+#[cfg_attr(not(feature = "redis"), allow(dead_code))]
 mod key;
+#[cfg(feature = "redis")]
 mod link;
 mod memory;
+#[cfg(feature = "redis")]
 mod redis;
+#[cfg(not(feature = "redis"))]
+#[path = "without_redis.rs"]
+mod redis;
+#[cfg(feature = "redis")]
 mod redis_metrics;
+#[cfg_attr(not(feature = "redis"), allow(dead_code))]
 mod secret;
+#[cfg_attr(not(feature = "redis"), allow(dead_code))]
 mod settings;
+#[cfg_attr(not(feature = "redis"), allow(dead_code))]
 mod value;
 
 pub use self::callback::Callback;

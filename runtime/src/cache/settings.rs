@@ -3,9 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+#[cfg(feature = "redis")]
 use redis::{Client, IntoConnectionInfo};
 
 use super::{RedisSecret, ValueFormat};
+#[cfg(feature = "redis")]
 use crate::error::{Error, Result};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -53,6 +55,7 @@ impl RedisSettings {
     }
 
     /// Checks all settings that need no connection.
+    #[cfg(feature = "redis")]
     pub(super) fn client(&self) -> Result<Client> {
         let refuse = |reason: String| Err(Error::Cache { reason });
         if self.width == 0 {
@@ -89,10 +92,8 @@ impl RedisSettings {
 
 impl fmt::Debug for RedisSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let server = self.url.as_str().into_connection_info();
-        let server = server.map_or("(not a URL)".to_owned(), |info| info.addr().to_string());
         f.debug_struct("RedisSettings")
-            .field("server", &server)
+            .field("server", &address(&self.url))
             .field("width", &self.width)
             .field("ttl", &self.ttl)
             .field("prefix", &self.prefix)
@@ -105,7 +106,19 @@ impl fmt::Debug for RedisSettings {
     }
 }
 
-#[cfg(test)]
+/// The address in a URL, without user and password.
+#[cfg(feature = "redis")]
+fn address(url: &str) -> String {
+    let info = url.into_connection_info();
+    info.map_or("(not a URL)".to_owned(), |info| info.addr().to_string())
+}
+
+#[cfg(not(feature = "redis"))]
+fn address(_url: &str) -> &'static str {
+    "(unknown without feature `redis`)"
+}
+
+#[cfg(all(test, feature = "redis"))]
 mod tests {
     use super::*;
 

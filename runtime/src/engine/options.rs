@@ -4,9 +4,15 @@ use std::path::PathBuf;
 
 use crate::memory::gpu_memory::GpuMemory;
 use crate::model::ModelInfo;
+use crate::onnxruntime::execution_provider::{Provider, ProviderSettings};
 use crate::onnxruntime::session::SessionSettings;
 use crate::scheduling::batch::Limits;
 use crate::scheduling::response_cache::CacheSettings;
+
+/// Tokens of a batch on a CPU, which computes larger batches no faster.
+const CPU_BATCH_TOKENS: usize = 2048;
+/// Bytes of each session's KV cache on a CPU.
+const CPU_KV_CACHE_BYTES: usize = 64 << 20;
 
 /// The options of an [`Engine`](crate::Engine).
 #[derive(Debug, Clone)]
@@ -35,14 +41,43 @@ pub struct EngineOptions {
     pub name: Option<String>,
 }
 
+/// The defaults for a CPU.
 impl Default for EngineOptions {
     fn default() -> Self {
+        Self::for_provider(Provider::Cpu)
+    }
+}
+
+impl EngineOptions {
+    /// The defaults for an execution provider.
+    ///
+    /// On a CPU a batch has at most 2,048 tokens, and each session has a KV cache of 64 MiB for shared prompt prefixes. On a GPU a
+    /// batch has at most 16,384 tokens, or fewer if memory is short, and there is no KV cache, because it would be copied to the
+    /// device for each batch.
+    #[must_use]
+    pub fn for_provider(provider: Provider) -> Self {
+        let on_gpu = provider.on_gpu();
+        let limits = Limits::default();
         Self {
             onnxruntime: None,
-            session: SessionSettings::default(),
+            session: SessionSettings {
+                providers: ProviderSettings {
+                    order: vec![provider],
+                    ..ProviderSettings::default()
+                },
+                kv_cache_bytes: if on_gpu { 0 } else { CPU_KV_CACHE_BYTES },
+                ..SessionSettings::default()
+            },
             sessions: 1,
             devices: vec![0],
-            limits: Limits::default(),
+            limits: Limits {
+                max_tokens: if on_gpu {
+                    limits.max_tokens
+                } else {
+                    CPU_BATCH_TOKENS
+                },
+                ..limits
+            },
             max_length: None,
             verify_files: true,
             gpu_memory: GpuMemory::default(),
@@ -51,9 +86,7 @@ impl Default for EngineOptions {
             name: None,
         }
     }
-}
 
-impl EngineOptions {
     /// The settings of session `number`.
     pub(super) fn session(&self, number: usize) -> SessionSettings {
         let mut settings = self.session.clone();

@@ -1,8 +1,8 @@
-//! `--host` and `--port`.
+//! Values of `--host` and `--port`.
 
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs as _};
 
-/// Where to listen, by `--port`.
+/// The value of `--port`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Port {
     Number(u16),
@@ -11,17 +11,17 @@ pub(crate) enum Port {
 }
 
 impl Port {
-    /// Without a flag.
+    /// The port without a flag.
     pub(crate) const DEFAULT: u16 = 30_000;
 
-    /// The number; says so where the variable holds none.
+    /// The port number. A service link is reported and replaced by the default.
     pub(crate) fn number(&self) -> u16 {
         match self {
             Self::Number(number) => *number,
             Self::ServiceLink(url) => {
                 tracing::warn!(
-                    "LEXIVEC_PORT={url} is no port, but what Kubernetes sets for a Service named lexivec: it is ignored, and the \
-                     port is {}. Set `enableServiceLinks: false` in the pod's spec, or give --port",
+                    "LEXIVEC_PORT={url} is not a port. Kubernetes sets it for a Service named lexivec. It is ignored, and the port \
+                     is {}. Set `enableServiceLinks: false` in the pod's spec, or give --port",
                     Self::DEFAULT
                 );
                 Self::DEFAULT
@@ -51,14 +51,14 @@ pub(crate) fn host(text: &str) -> Result<IpAddr, String> {
     if let Ok(address) = bare.unwrap_or(text).parse() {
         return Ok(address);
     }
-    // Where it means both 127.0.0.1 and ::1, clients that find nobody at the one try the other.
+    // If the name means both 127.0.0.1 and ::1, clients that cannot connect to one try the other.
     if text.eq_ignore_ascii_case("localhost") {
         return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
     let unknown = |reason: &str| {
         format!(
-            "`{text}` is no IP address and no name of this machine{reason}: give 0.0.0.0 to listen on all addresses, or \
-             localhost for this machine alone"
+            "`{text}` is neither an IP address nor a name of this machine{reason}: give 0.0.0.0 to listen on all addresses, or \
+             localhost to accept connections from this machine only"
         )
     };
     let found = (text, 0)
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_link_is_no_port_and_no_error() {
+    fn a_service_link_is_accepted_and_gives_the_default_port() {
         assert_eq!(port("0"), Ok(Port::Number(0)));
         assert_eq!(port("30001"), Ok(Port::Number(30_001)));
         let link = port("tcp://10.96.0.12:30000").unwrap();

@@ -5,27 +5,35 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use lexivec_runtime::CacheSettings;
 use lexivec_runtime::cache::{MemoryCache, RedisSecret, RedisSettings, ValueFormat};
+use lexivec_runtime::{CacheSettings, EngineOptions, Provider};
 
 use super::Usage;
 
-/// What is remembered, and where.
+/// The flags of the caches.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Caches")]
 pub(crate) struct CacheArgs {
-    /// Bytes of vectors kept in process; 0 keeps none. 256 MiB holds 25,000 vectors of the 4B model
+    /// Bytes of vectors cached in this process; 0 turns the cache off. The default of 256 MiB holds 25,000 vectors of the 4B
+    /// model
     #[arg(long, env = "LEXIVEC_CACHE_BYTES", value_name = "BYTES", default_value_t = 256 << 20)]
     cache_bytes: u64,
 
-    /// Bytes of keys and values kept of what texts begin with alike, such as instructions, so that it is not computed
-    /// again; per session. Default: 64 MiB on a CPU, which holds 220 tokens of the 4B model; 0 on GPUs, to which they
-    /// would be copied for each batch
-    #[arg(long, env = "LEXIVEC_PREFIX_CACHE_BYTES", value_name = "BYTES")]
+    #[arg(
+        long,
+        env = "LEXIVEC_PREFIX_CACHE_BYTES",
+        value_name = "BYTES",
+        long_help = format!(
+            "Bytes of keys and values cached per session for shared prompt prefixes, such as instructions. A text behind a cached prefix takes \
+             hardly longer than the text alone. 64 MiB hold 220 tokens of the 4B model. Default: {} on a CPU; 0 on \
+             GPUs, to which the cache would be copied for each batch",
+            EngineOptions::for_provider(Provider::Cpu).session.kv_cache_bytes
+        )
+    )]
     pub(crate) prefix_cache_bytes: Option<usize>,
 
-    /// Redis that servers share vectors through: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS.
-    /// When it is slow or away, requests go on without it. Default: none
+    /// Redis in which servers share vectors: `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS. While
+    /// Redis is slow or down, requests proceed without it. Default: none
     #[arg(
         long,
         env = "LEXIVEC_REDIS_URL",
@@ -39,29 +47,29 @@ pub(crate) struct CacheArgs {
         long,
         env = "LEXIVEC_REDIS_TTL",
         value_name = "SECONDS",
-        default_value_t = 86_400
+        default_value_t = redis_defaults().ttl.as_secs()
     )]
     redis_ttl: u64,
 
-    /// What each key in Redis begins with
+    /// Text that every key in Redis begins with
     #[arg(
         long,
         env = "LEXIVEC_REDIS_PREFIX",
         value_name = "TEXT",
-        default_value = "lexivec:"
+        default_value_t = redis_defaults().prefix
     )]
     redis_prefix: String,
 
-    /// Milliseconds that a request waits for Redis at most before it goes on without
+    /// Milliseconds that a request waits for Redis before it proceeds without
     #[arg(
         long,
         env = "LEXIVEC_REDIS_TIMEOUT_MS",
         value_name = "MS",
-        default_value_t = 50
+        default_value_t = redis_defaults().timeout.as_millis() as u64
     )]
     redis_timeout_ms: u64,
 
-    /// How Redis stores vectors: f32 gives back the same bits, f16 takes half the memory
+    /// Number format of vectors in Redis: f32 is exact, f16 takes half the memory
     #[arg(
         long,
         env = "LEXIVEC_REDIS_FORMAT",
@@ -71,9 +79,9 @@ pub(crate) struct CacheArgs {
     )]
     redis_format: ValueFormat,
 
-    /// File with a secret, such as the output of `openssl rand -hex 32`, with which vectors in Redis are signed. Vectors
-    /// without a valid signature are computed again, so that nobody else who can write to Redis chooses them. Give all
-    /// servers that share vectors the same secret. Default: vectors are not signed
+    /// File with the secret that signs vectors in Redis, such as the output of `openssl rand -hex 32`. Vectors without a valid
+    /// signature are computed again, so that others who can write to Redis cannot choose them. Give all servers that share
+    /// vectors the same secret. Default: vectors are not signed
     #[arg(
         long,
         env = "LEXIVEC_REDIS_SECRET_FILE",
@@ -83,8 +91,13 @@ pub(crate) struct CacheArgs {
     redis_secret_file: Option<PathBuf>,
 }
 
+/// The defaults of the Redis cache, which the engine defines.
+fn redis_defaults() -> RedisSettings {
+    RedisSettings::new("", 1)
+}
+
 impl CacheArgs {
-    /// Checks the flags and reads the secret; to be called once a metrics recorder is installed.
+    /// Checks the flags and reads the secret. The metrics recorder must be installed.
     ///
     /// # Errors
     /// [`Usage`]; the file cannot be read, or is empty.
@@ -111,7 +124,7 @@ impl CacheArgs {
     }
 }
 
-/// Reads a secret. Editors and `echo` end a file with a line break, which is not a part of it.
+/// Reads a secret. The line break with which editors and `echo` end a file is not part of it.
 fn secret(path: &Path) -> anyhow::Result<RedisSecret> {
     let bytes = fs_err::read(path)?;
     let secret = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
@@ -130,6 +143,6 @@ fn format(text: &str) -> Result<ValueFormat, String> {
     match text {
         "f32" => Ok(ValueFormat::F32),
         "f16" => Ok(ValueFormat::F16),
-        other => Err(format!("`{other}` is no format; there are f32 and f16")),
+        other => Err(format!("`{other}` is not a format; there are f32 and f16")),
     }
 }

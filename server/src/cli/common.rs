@@ -6,10 +6,10 @@ use clap::Args;
 use lexivec_models::{HubOptions, Instructions};
 
 use super::Usage;
-use crate::embed::{Kind, Reader, RowError, Text};
+use crate::embed::{InputFormat, Reader, RowError, Text};
 use crate::stdio::say;
 
-/// `--onnxruntime`, else ORT_DYLIB_PATH.
+/// The path of ONNX Runtime's library: `--onnxruntime`, else ORT_DYLIB_PATH.
 pub(crate) fn library(flag: Option<&PathBuf>) -> Option<PathBuf> {
     let variable = || {
         std::env::var_os("ORT_DYLIB_PATH")
@@ -19,15 +19,16 @@ pub(crate) fn library(flag: Option<&PathBuf>) -> Option<PathBuf> {
     flag.cloned().or_else(variable)
 }
 
-/// Where checkpoints come from. HF_TOKEN, HF_HOME and HF_ENDPOINT are honoured as everywhere.
+/// The flags for downloads. HF_TOKEN, HF_HOME and HF_ENDPOINT have their usual meaning.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Hugging Face hub")]
 pub(crate) struct HubArgs {
-    /// Branch, tag or commit to download. Default: the catalog's, else main
+    /// Branch, tag or commit of the hub's repository. Default: the one that this version was tested with, for models that it
+    /// knows; main for others
     #[arg(long, env = "LEXIVEC_REVISION", value_name = "REVISION")]
     pub(crate) revision: Option<String>,
 
-    /// Use what the hub cache holds, and no network
+    /// Use the hub's cache only, without the network
     #[arg(long, env = "LEXIVEC_OFFLINE")]
     pub(crate) offline: bool,
 }
@@ -41,11 +42,12 @@ impl HubArgs {
     }
 }
 
-/// How a checkpoint is read.
+/// The flags that decide how a checkpoint is read.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Checkpoints")]
 pub(crate) struct CheckpointArgs {
-    /// Convert a checkpoint whose files hold tensors that its config.json has no use for, such as those of more layers than it
-    /// names. Without this flag they are an error, because the weights and config.json then rarely belong together
+    /// Convert a checkpoint whose files hold tensors that config.json does not describe. Without this flag they are an error,
+    /// because the weights and config.json then rarely belong together
     #[arg(long, env = "LEXIVEC_ALLOW_UNUSED_TENSORS")]
     pub(crate) allow_unused_tensors: bool,
 
@@ -53,11 +55,12 @@ pub(crate) struct CheckpointArgs {
     pub(crate) hub: HubArgs,
 }
 
-/// What a folder is taken as.
+/// The flags that decide what is read from a folder.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Checkpoints")]
 pub(crate) struct SourceArgs {
-    /// Use the ONNX export of another tool (model.onnx or onnx/model.onnx) of a folder that holds a checkpoint as well. Without
-    /// this flag the checkpoint is converted
+    /// Use the ONNX export of another tool in a folder that also holds a checkpoint. The export is model.onnx or
+    /// onnx/model.onnx. Without this flag the checkpoint is converted
     #[arg(long, env = "LEXIVEC_ONNX")]
     pub(crate) onnx: bool,
 
@@ -65,7 +68,7 @@ pub(crate) struct SourceArgs {
     pub(crate) checkpoint: CheckpointArgs,
 }
 
-/// Where files hold their texts.
+/// The flags that say where a file holds its texts.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TextArgs {
     /// Field of a .jsonl line that holds the text
@@ -76,15 +79,15 @@ pub(crate) struct TextArgs {
     #[arg(long, env = "LEXIVEC_COLUMN", default_value = "text")]
     column: String,
 
-    /// What the files hold, whatever they are called: txt (a text per line), jsonl or csv. Default: by each file's ending;
-    /// standard input and pipes hold a text per line
+    /// Format of all input files: txt (a text per line), jsonl or csv. Default: by each file's ending; txt for standard input
+    /// and pipes
     #[arg(
         long,
         env = "LEXIVEC_INPUT_FORMAT",
         value_name = "FORMAT",
         hide_possible_values = true
     )]
-    input_format: Option<Kind>,
+    input_format: Option<InputFormat>,
 }
 
 impl TextArgs {
@@ -105,7 +108,7 @@ pub(crate) fn counted(count: u64, noun: &str) -> String {
     }
 }
 
-/// All texts of a reader whose rows need not keep their numbers; says how many empty ones were left out.
+/// Reads all texts. Empty rows are left out and their number is reported, so callers must not need row numbers.
 ///
 /// # Errors
 /// A file or a row cannot be read.
@@ -125,10 +128,11 @@ pub(crate) fn all_texts(reader: Reader) -> anyhow::Result<Vec<Text>> {
     Ok(texts)
 }
 
-/// The registry of domain instructions.
+/// The flag of the domain instructions.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Instructions")]
 pub(crate) struct DomainArgs {
-    /// A TOML file of domain instructions, added to the built-in ones, or in their place if it says `replace = true`
+    /// TOML file of domain instructions. They are added to the built-in ones, or replace them if the file says `replace = true`
     #[arg(long, env = "LEXIVEC_DOMAINS", value_name = "FILE")]
     pub(crate) domains: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! Flags that say where and how a model computes.
+//! The flags that say where and how a model runs.
 
 use std::path::PathBuf;
 
@@ -6,28 +6,29 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 use lexivec_runtime::batch::Limits;
 use lexivec_runtime::{
-    EngineOptions, GpuMemory, Library, MAX_GPU_TOKENS, Provider, ProviderOption, ProviderSettings,
-    SessionSettings, probe,
+    EngineOptions, GpuMemory, MAX_GPU_TOKENS, Provider, ProviderOption, ProviderSettings,
+    SessionSettings,
 };
 
 use super::Usage;
 use super::common::library;
 use super::ep_option::{EpOptions, ep_options};
 
-/// Threads of a session at most: ONNX Runtime starts all of them, and no processor has more cores.
+/// Threads of a session at most. ONNX Runtime starts all of them, and no processor has more cores.
 const MOST_THREADS: usize = 1024;
 
-/// Where and how a model computes.
+/// The flags that say where and how a model runs.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Computation")]
 pub(crate) struct ComputeArgs {
-    /// ONNX Runtime's library, or its folder. Default: ORT_DYLIB_PATH, next to this program, the cache folder that
-    /// `make onnxruntime` fills, the system's library folders
+    /// ONNX Runtime's library, or its folder. Default: ORT_DYLIB_PATH, next to this program, the cache folder that `make
+    /// onnxruntime` fills, the system's library folders
     #[arg(long, env = "LEXIVEC_ONNXRUNTIME", value_name = "PATH")]
     pub(crate) onnxruntime: Option<PathBuf>,
 
-    /// Execution provider: cpu, cuda, tensorrt, tensorrt-rtx or openvino. Several are an order of preference; tensorrt
-    /// always falls back to cuda for nodes that it does not support. One that does not start is an error; nothing falls back to the CPU by itself
+    /// Execution provider: cpu, cuda, tensorrt, tensorrt-rtx or openvino. Several, separated by commas, are an order of
+    /// preference; tensorrt always falls back to cuda for nodes that it does not support. A provider that does not start is an
+    /// error: nothing falls back to the CPU by itself
     #[arg(
         long,
         env = "LEXIVEC_EP",
@@ -37,33 +38,32 @@ pub(crate) struct ComputeArgs {
     )]
     pub(crate) ep: Vec<Provider>,
 
-    /// An option of an execution provider, in its own words: cuda.gpu_mem_limit=8589934592,
-    /// tensorrt.trt_builder_optimization_level=5. The provider's name may be left out where --ep has one only. May be
-    /// repeated, or hold several, separated by commas
+    /// Option of an execution provider, such as cuda.gpu_mem_limit=8589934592; may be repeated. One flag may hold several
+    /// options, separated by commas. The provider's name may be left out if --ep names only one
     #[arg(long, env = "LEXIVEC_EP_OPTION", value_name = "EP.KEY=VALUE", value_parser = ep_options)]
     pub(crate) ep_option: Vec<EpOptions>,
 
-    /// Library of --ep openvino or tensorrt-rtx, or its folder. Default: next to this program, the cache folder that
-    /// `make onnxruntime-openvino` fills, the system's library folders
+    /// Library of --ep openvino or tensorrt-rtx, or its folder. Default: next to this program, the cache folder that `make
+    /// onnxruntime-openvino` fills, the system's library folders
     #[arg(long, env = "LEXIVEC_EP_LIBRARY", value_name = "PATH")]
     pub(crate) ep_library: Option<PathBuf>,
 
-    /// Run unsupported nodes on the CPU instead of refusing the model; for graphs of other exporters. Slow: each batch copies
-    /// data between devices
+    /// Run nodes that --ep does not support on the CPU instead of refusing the model. Graphs of other exporters may need it. It
+    /// is slow, because each batch copies data between devices
     #[arg(long, env = "LEXIVEC_ALLOW_CPU_NODES")]
     pub(crate) allow_cpu_nodes: bool,
 
-    /// Replay small batches (most of up to 512 tokens) as CUDA graphs, for --ep cuda: one launch instead of several hundred.
-    /// They are captured when a model opens
+    /// Replay small batches as CUDA graphs with --ep cuda: one launch instead of several hundred. Most batches of up to 512
+    /// tokens are replayed. The graphs are captured when a model opens
     #[arg(long, env = "LEXIVEC_CUDA_GRAPHS", value_name = "on|off", default_value = "on", hide_possible_values = true, action = ArgAction::Set, value_parser = BoolishValueParser::new())]
     pub(crate) cuda_graphs: bool,
 
-    /// Start sooner: do not verify a conversion on first use against fp32, nor the files of a model against the digests in
-    /// its manifest
+    /// Skip verification to start sooner. A conversion on first use is then not compared with fp32, and the files of a model
+    /// are not compared with the digests in its manifest
     #[arg(long, env = "LEXIVEC_NO_VERIFY")]
     pub(crate) no_verify: bool,
 
-    /// GPUs by number, 0,1,… ; each gets the model and a share of the batches
+    /// Numbers of the GPUs to use. Each GPU gets a copy of the model and a share of the batches
     #[arg(
         long,
         visible_alias = "device",
@@ -75,29 +75,34 @@ pub(crate) struct ComputeArgs {
     )]
     pub(crate) devices: Vec<i32>,
 
-    /// Threads within an operator. Default: one per physical core, which is fastest where nothing else runs
+    /// Threads that compute an operator. Lower it where other programs need the CPU. Default: one per physical core
     #[arg(long, env = "LEXIVEC_THREADS", value_name = "N")]
     pub(crate) threads: Option<usize>,
 
-    /// Share of each GPU's free memory that all models take together, for --ep cuda. The largest batch and the longest text
-    /// follow from it. Lower it where other programs use the GPU
-    #[arg(long, env = "LEXIVEC_GPU_MEMORY_UTILIZATION", value_name = "SHARE", default_value_t = 0.9, value_parser = share)]
+    /// Share of each GPU's free memory that all models may take together, with --ep cuda. The largest batch and the longest
+    /// text follow from it. Lower it if other programs use the GPU
+    #[arg(long, env = "LEXIVEC_GPU_MEMORY_UTILIZATION", value_name = "SHARE", default_value_t = GpuMemory::default().utilization, value_parser = share)]
     gpu_memory_utilization: f64,
 
-    /// Tokens of a text at most, instruction included; longer texts are refused or truncated. Default: the model's limit, or
-    /// what fits into memory. On a CPU the memory grows with the square of the length
+    /// Longest text in tokens, instruction included. Longer texts are refused or truncated. On a CPU the memory grows with the
+    /// square of the length. Default: the model's limit, or what fits into memory
     #[arg(long, env = "LEXIVEC_MAX_LENGTH", value_name = "TOKENS")]
     max_length: Option<usize>,
 
-    /// Tokens that run together at most. More means more memory and a longer wait behind a full batch. Default: 2048 on a
-    /// CPU, which has nothing more to gain there; on GPUs 16384, which keeps one busy with the 4B model, or fewer where
-    /// memory is short
-    #[arg(long, env = "LEXIVEC_MAX_BATCH_TOKENS", value_name = "N")]
+    #[arg(
+        long,
+        env = "LEXIVEC_MAX_BATCH_TOKENS",
+        value_name = "N",
+        long_help = format!(
+            "Tokens of a batch at most. More tokens take more memory, and requests wait longer behind a full batch. On a CPU larger batches \
+             are not faster; on GPUs the default keeps one busy with the 4B model. Default: {} on a CPU; on GPUs {}, \
+             or fewer if memory is short",
+            EngineOptions::for_provider(Provider::Cpu).limits.max_tokens,
+            EngineOptions::for_provider(Provider::Cuda).limits.max_tokens
+        )
+    )]
     max_batch_tokens: Option<usize>,
 }
-
-const CPU_BATCH_TOKENS: usize = 2048;
-const CPU_PREFIX_BYTES: usize = 64 << 20;
 
 impl ComputeArgs {
     /// Checks the flags.
@@ -110,7 +115,7 @@ impl ComputeArgs {
         }
         if self.gpu() && self.max_batch_tokens > Some(MAX_GPU_TOKENS) {
             return Err(Usage(format!(
-                "--max-batch-tokens may be {MAX_GPU_TOKENS} on a GPU at most: CUDA launches no larger grid of rows"
+                "--max-batch-tokens may be at most {MAX_GPU_TOKENS} on a GPU, because CUDA cannot launch a larger grid"
             )));
         }
         if self.max_length == Some(0) {
@@ -123,18 +128,19 @@ impl ComputeArgs {
             return Err(Usage(format!("--threads must be 1 to {MOST_THREADS}")));
         }
         let providers = self.providers()?;
+        let on_gpu = self.ep.iter().find(|provider| provider.on_gpu());
+        let defaults = EngineOptions::for_provider(on_gpu.copied().unwrap_or(providers.first()));
         Ok(EngineOptions {
             onnxruntime: self.library(),
             session: SessionSettings {
                 providers,
                 threads: self.threads,
-                kv_cache_bytes: self.kv_cache_bytes(),
                 cuda_graphs: self.cuda_graphs,
-                ..SessionSettings::default()
+                ..defaults.session
             },
             limits: Limits {
-                max_tokens: self.batch_tokens(),
-                ..Limits::default()
+                max_tokens: self.max_batch_tokens.unwrap_or(defaults.limits.max_tokens),
+                ..defaults.limits
             },
             max_length: self.max_length,
             verify_files: !self.no_verify,
@@ -145,7 +151,7 @@ impl ComputeArgs {
                 ..GpuMemory::default()
             },
             queue,
-            ..EngineOptions::default()
+            ..defaults
         })
     }
 
@@ -159,8 +165,8 @@ impl ComputeArgs {
         }
         if self.ep.len() > 1 && self.ep.contains(&Provider::Cpu) {
             return Err(Usage(
-                "--ep cpu stands alone: leave `cpu` out, and add --allow-cpu-nodes if nodes that another provider does not \
-                 support may run on the CPU"
+                "--ep cpu stands alone: leave `cpu` out. --allow-cpu-nodes runs nodes on the CPU that another provider does not \
+                 support"
                     .to_owned(),
             ));
         }
@@ -169,7 +175,7 @@ impl ComputeArgs {
         }
         if !self.gpu() && self.devices != [0] {
             return Err(Usage(
-                "--devices are GPUs: give --ep cuda, tensorrt or tensorrt-rtx as well, or --sessions for several on the CPU"
+                "--devices are GPUs: give --ep cuda, tensorrt or tensorrt-rtx as well. For several sessions on the CPU, give --sessions"
                     .to_owned(),
             ));
         }
@@ -184,53 +190,17 @@ impl ComputeArgs {
         })
     }
 
-    /// Starts every execution provider on every device, as `doctor` does, before work is spent on a model for them.
-    ///
-    /// # Errors
-    /// ONNX Runtime's library is missing, or a provider does not start.
-    pub(crate) fn start(&self) -> anyhow::Result<()> {
-        let providers = self.providers()?;
-        let library = Library::load(self.library().as_deref(), providers.wants_gpu_build())?;
-        for device in &self.devices {
-            let on_device = ProviderSettings {
-                device: *device,
-                ..providers.clone()
-            };
-            for provider in &self.ep {
-                probe(library, *provider, &on_device)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Bytes that are kept of the prefixes that texts share, where no flag says it.
-    fn kv_cache_bytes(&self) -> usize {
-        match self.gpu() {
-            true => 0,
-            false => CPU_PREFIX_BYTES,
-        }
-    }
-
     fn gpu(&self) -> bool {
         self.ep.iter().any(|p| p.on_gpu())
     }
 
-    /// Tokens that run together at most.
-    pub(crate) fn batch_tokens(&self) -> usize {
-        let default = match self.gpu() {
-            true => Limits::default().max_tokens,
-            false => CPU_BATCH_TOKENS,
-        };
-        self.max_batch_tokens.unwrap_or(default)
-    }
-
-    /// The library asked for, here or in ort's own variable.
+    /// The path of ONNX Runtime's library, from the flag or ort's own variable.
     pub(crate) fn library(&self) -> Option<PathBuf> {
         library(self.onnxruntime.as_ref())
     }
 }
 
-/// Reads a share of something: more than 0, at most 1.
+/// Reads a share: more than 0, at most 1.
 fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
@@ -244,7 +214,7 @@ fn device(text: &str) -> Result<i32, String> {
     number.ok_or_else(|| format!("`{text}` is not the number of a GPU: 0 is the first"))
 }
 
-/// The first value that is given again.
+/// The first value that is given twice.
 fn twice<T: PartialEq>(values: &[T]) -> Option<&T> {
     let mut numbered = values.iter().enumerate();
     let found = numbered.find(|(position, value)| values[..*position].contains(value))?;

@@ -3,20 +3,21 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
+use lexivec::default_calibration;
 use lexivec_convert::{AccuracyTarget, Calibration, ConversionReport, ConvertOptions, convert};
 use lexivec_models::{
     Attention, Blocks, Compute, Layout, LinearPrecision, Precision, Quantization, Target,
-    Verification, WeightStorage, cache_dir,
+    Verification, WeightStorage,
 };
 use lexivec_runtime::Provider;
 
-use super::bars::ConversionBar;
 use super::common::{CheckpointArgs, all_texts, library};
 use super::conversion_hints::with_hint;
+use super::progress::ConversionBar;
 use super::{Usage, engines, resolve};
 use crate::embed::Reader;
 use crate::interrupt;
-use crate::links::followed;
+use crate::paths::resolve_links;
 use crate::stdio::{self, say};
 
 #[derive(Debug, clap::Args)]
@@ -137,7 +138,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             None if provider == Provider::Cpu => PathBuf::from(format!("{name}-{precision}")),
             None => PathBuf::from(format!("{name}-{precision}-{provider}")),
         };
-        let output = followed(&output)?;
+        let output = resolve_links(&output)?;
         let options = ConvertOptions {
             calibration: calibration.clone(),
             ..args.options(provider, *precision)
@@ -198,7 +199,7 @@ impl Args {
         }
         let mut calibration = Calibration {
             accuracy_target: self.min_cosine.map(AccuracyTarget::at_least),
-            ..calibration()
+            ..default_calibration()
         };
         if let Some(file) = &self.calibration {
             let texts =
@@ -218,14 +219,6 @@ fn block_size(text: &str) -> Result<usize, String> {
     let sizes = Blocks::SIZES;
     size.filter(|size| sizes.contains(size))
         .ok_or_else(|| format!("a block has {sizes:?} weights"))
-}
-
-/// The default calibration, which is kept in the cache folder if there is one.
-pub(crate) fn calibration() -> Calibration {
-    Calibration {
-        cache: cache_dir().ok().map(|dir| dir.join("calibrations")),
-        ..Calibration::default()
-    }
 }
 
 fn print(precision: Precision, report: &ConversionReport) -> anyhow::Result<()> {

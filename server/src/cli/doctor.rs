@@ -1,10 +1,10 @@
-//! `lexivec doctor`: what was found, and what to do about what is missing.
+//! `lexivec doctor`: reports the state of the machine, and says how to install what is missing.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use lexivec_models::{Manifest, cache_dir, endpoint, hub_cache, reachable};
+use lexivec_models::{Manifest, cache_dir, endpoint, find, hub_cache, is_hub_id, reachable};
 use lexivec_runtime::{
     BatchSize, Library, ModelInfo, Provider, ProviderSettings, fit, limit_length, probe,
 };
@@ -17,7 +17,8 @@ use crate::stdio::print;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A model directory: says whether --ep can serve it and, with --ep cuda, what it will take of the GPUs' memory
+    /// Model directory to check. The report says whether --ep can serve it and, with --ep cuda, how much memory of the GPUs it
+    /// will take
     #[arg(env = "LEXIVEC_MODEL")]
     model: Option<PathBuf>,
 
@@ -29,16 +30,18 @@ pub(crate) struct Args {
     compute: ComputeArgs,
 }
 
+/// The outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Status {
     Ok,
-    /// For information.
+    /// Information only.
     Note,
     /// Serving would fail.
     Failed,
 }
 
+/// A line of the report.
 #[derive(Debug, Serialize)]
 struct Finding {
     what: String,
@@ -46,7 +49,7 @@ struct Finding {
     value: String,
 }
 
-/// All that was found, in the order in which it is shown.
+/// The findings, in the order in which they are printed.
 #[derive(Debug, Default)]
 struct Findings(Vec<Finding>);
 
@@ -123,7 +126,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Whether ONNX Runtime loads and its providers start: those of --ep on every GPU of --devices.
+/// Checks that ONNX Runtime loads and its providers start: those of --ep on every GPU of --devices.
 fn look_at_providers(compute: &ComputeArgs, providers: &ProviderSettings, found: &mut Findings) {
     let library = Library::load(compute.library().as_deref(), providers.wants_gpu_build());
     let library = match library {
@@ -138,7 +141,7 @@ fn look_at_providers(compute: &ComputeArgs, providers: &ProviderSettings, found:
     );
     found.add("onnxruntime", Status::Ok, value);
     for provider in Provider::ALL {
-        // One that was not asked for and does not start is no fault.
+        // A provider that --ep does not name may be missing.
         let asked = compute.ep.contains(&provider);
         let missing = match asked {
             true => Status::Failed,
@@ -165,7 +168,7 @@ fn look_at_providers(compute: &ComputeArgs, providers: &ProviderSettings, found:
     }
 }
 
-/// Whether the providers can serve what lies in a folder, and what one session takes of a GPU's memory.
+/// Checks that the providers can serve the model in a folder, and predicts its memory on a GPU.
 fn look_at_model(
     dir: &Path,
     compute: &ComputeArgs,
@@ -173,15 +176,13 @@ fn look_at_model(
 ) -> anyhow::Result<(Status, String)> {
     let name = dir.display();
     if !dir.is_dir() {
-        // A server's environment may name a model that the hub has.
-        let value = format!("{name}: no folder of this machine; `serve` looks for it on the hub");
+        return Ok(missing_folder(&name.to_string()));
+    }
+    if let super::SourceKind::Checkpoint { .. } = super::source_kind(&name.to_string(), false)? {
+        let value = format!("{name}: not a model directory; `serve` converts a checkpoint first");
         return Ok((Status::Note, value));
     }
-    if let super::Kind::Checkpoint { .. } = super::kind(&name.to_string(), false)? {
-        let value = format!("{name}: no model directory; `serve` converts a checkpoint first");
-        return Ok((Status::Note, value));
-    }
-    let mut value = "another exporter's".to_owned();
+    let mut value = "ONNX export of another tool".to_owned();
     if Manifest::is_model_dir(dir) {
         let form = Manifest::read(dir)?.form();
         providers.check(form)?;
@@ -198,7 +199,23 @@ fn look_at_model(
     Ok((Status::Ok, value))
 }
 
-/// What one session of a model takes of a GPU's memory, and what follows from it.
+/// A model that is not a folder: the environment of a server may name one that `serve` downloads.
+fn missing_folder(name: &str) -> (Status, String) {
+    match is_hub_id(name) || find(name).is_some() {
+        true => (
+            Status::Note,
+            format!("{name}: not a folder on this machine; `serve` looks for it on the hub"),
+        ),
+        false => (
+            Status::Failed,
+            format!(
+                "{name}: there is no such folder, and it is not a hub id such as Qwen/Qwen3-Embedding-0.6B"
+            ),
+        ),
+    }
+}
+
+/// Predicts the GPU memory of one session of a model, and the limits that follow from it.
 fn prediction(dir: &Path, compute: &ComputeArgs) -> anyhow::Result<String> {
     let mut options = compute.engine_options(1)?;
     let mut info = ModelInfo::read(dir)?;

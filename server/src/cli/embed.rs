@@ -1,32 +1,36 @@
 //! `lexivec embed`.
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use lexivec_models::Precision;
 use lexivec_runtime::{Engine, Request, Truncate};
 
-use super::bars;
 use super::common::{DomainArgs, SourceArgs, TextArgs, counted};
 use super::compute_args::ComputeArgs;
+use super::progress;
 use super::{Usage, resolve};
-use crate::embed::{Done, Format, Job, MOST_TEXTS, OnError, Settings};
+use crate::embed::{Done, InputFormat, Job, MOST_TEXTS, OnError, OutputFormat, Settings};
 use crate::prefix::Choice;
 use crate::stdio::say;
 
+/// The command's name.
+pub(super) const NAME: &str = "embed";
+
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Each row of the input gets one row of the output, in the same order: a row without a text, or one that cannot \
-                  be read, is an error that names its line, unless --skip-empty or --on-error skip leaves it out. Files are \
-                  checked before a model is loaded.\n\
-                  A job that ends early (Ctrl-C, a crash, a bad row on standard input) leaves OUTPUT.partial, in \
-                  OUTPUT.partial.json how far it is, and the list of --errors as ERRORS.partial. The same command \
-                  with --resume continues there, if model, settings and the rows that were read are the same; what \
-                  was computed since the last 1,024 texts is lost."
+    after_help = "Each row of the input gives one row of the output, in the same order. A row without a text, or one that cannot be \
+                  read, is an error that names its line; --skip-empty and --on-error skip leave such rows out. Files are checked \
+                  before a model is loaded.\n\
+                  A job that ends early (Ctrl-C, a crash, a bad row on standard input) leaves three files: OUTPUT.partial; \
+                  OUTPUT.partial.json, which records how far the job came; and ERRORS.partial, if rows were left out. The same \
+                  command with --resume continues the job if the model, the settings and the rows read so far are the same. The \
+                  job loses at most the last 1,024 texts."
 )]
 pub(crate) struct Args {
-    /// Model directory, checkpoint folder, or hub id
+    /// Model directory, checkpoint folder, or hub id. A first argument that is a file of texts is read as input, if
+    /// LEXIVEC_MODEL or the configuration file names the model
     #[arg(env = "LEXIVEC_MODEL")]
     model: String,
 
@@ -37,17 +41,17 @@ pub(crate) struct Args {
     #[arg(short, long, env = "LEXIVEC_OUTPUT", value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Continue the unfinished job that left OUTPUT.partial; without one, begin at the first row
+    /// Continue the unfinished job that left OUTPUT.partial. If there is none, the job starts at the first row
     #[arg(long, env = "LEXIVEC_RESUME")]
     resume: bool,
 
-    /// Leave out rows whose text is empty, white space or null, and say how many. The rows behind them
-    /// move up. Default: an empty row is an error
+    /// Leave out rows whose text is empty, white space or null, and report their number. The rows after them move up. Default:
+    /// an empty row is an error
     #[arg(long, env = "LEXIVEC_SKIP_EMPTY")]
     skip_empty: bool,
 
-    /// What to do with a row that cannot be read, is empty, or is too long: `stop`, or `skip`, which leaves it out and writes
-    /// it to --errors. `index` in .jsonl counts such rows, too
+    /// What happens to a row that cannot be read, is empty, or is too long: `stop` ends the job, `skip` leaves the row out.
+    /// Rows that are left out go to --errors. `index` in .jsonl counts them, too
     #[arg(
         long,
         env = "LEXIVEC_ON_ERROR",
@@ -57,36 +61,37 @@ pub(crate) struct Args {
     )]
     on_error: OnError,
 
-    /// File of the rows that --on-error skip leaves out: a JSON object per line with index, place, error and text. Default:
-    /// OUTPUT.errors.jsonl; where the output is no file, lines on standard error. It is written as FILE.partial until the job ends,
-    /// and an older one stays where no row is left out
+    /// File of the rows that --on-error skip leaves out: a JSON object per line with index, place, error and text. It is
+    /// written as FILE.partial until the job ends, and an older file stays if no row is left out. Default: OUTPUT.errors.jsonl;
+    /// lines on standard error if the output is no file
     #[arg(long, env = "LEXIVEC_ERRORS", value_name = "FILE")]
     errors: Option<PathBuf>,
 
     #[command(flatten)]
     places: TextArgs,
 
-    /// Instruction put before each text, in your words
+    /// Instruction put before each text, in your words. Use one for queries; embed documents without
     #[arg(long, env = "LEXIVEC_INSTRUCTION", conflicts_with_all = ["domain", "prompt_name"])]
     instruction: Option<String>,
 
-    /// Domain whose instruction is put before each text: general, medical, legal, finance, engineering, code
+    /// Domain whose instruction is put before each text, such as medical. --domains adds your own. An unknown name is answered
+    /// with a list of all
     #[arg(long, env = "LEXIVEC_DOMAIN", conflicts_with = "prompt_name")]
     domain: Option<String>,
 
-    /// A prompt of the checkpoint's, put before each text
+    /// Name of one of the checkpoint's prompts, which is put before each text
     #[arg(long, env = "LEXIVEC_PROMPT_NAME")]
     prompt_name: Option<String>,
 
-    /// Width of the vectors, 1 to the model's; cut, then normalised. Default: the model's
+    /// Width of the vectors: they are truncated to it, then normalised. Default: the model's
     #[arg(short, long, env = "LEXIVEC_DIMENSIONS")]
     dimensions: Option<usize>,
 
-    /// Cut texts that are too long instead of refusing them
+    /// Truncate texts that are too long instead of refusing them
     #[arg(long, env = "LEXIVEC_TRUNCATE")]
     truncate: bool,
 
-    /// Precision a checkpoint is converted to on first use. Default: fp32 on cpu and openvino, fp16 on GPUs
+    /// Precision that a checkpoint is converted to on first use. Default: fp32 on cpu and openvino, fp16 on GPUs
     #[arg(short, long, env = "LEXIVEC_PRECISION")]
     precision: Option<Precision>,
 
@@ -100,11 +105,23 @@ pub(crate) struct Args {
     source: SourceArgs,
 }
 
+/// Whether an argument names a file of texts, or standard input, and not a model.
+pub(super) fn is_file_of_texts(path: &Path) -> bool {
+    !path.is_dir() && (path.exists() || InputFormat::of(path).is_ok())
+}
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if is_file_of_texts(Path::new(&args.model)) {
+        return Err(Usage(format!(
+            "{0} is a file of texts, not a model: name the model before it, as in `lexivec embed MODEL {0}`, or set LEXIVEC_MODEL",
+            args.model
+        ))
+        .into());
+    }
     let options = args.compute.engine_options(MOST_TEXTS)?;
-    let format = Format::of(args.output.as_deref()).map_err(Usage)?;
+    let format = OutputFormat::of(args.output.as_deref()).map_err(Usage)?;
     if args.errors.is_some() && args.on_error == OnError::Stop {
-        return Err(Usage("--errors is for --on-error skip: give that as well".to_owned()).into());
+        return Err(Usage("--errors needs --on-error skip: add it".to_owned()).into());
     }
     if args.resume && args.output.is_none() {
         let reason = "--resume continues a file: name it with --output";
@@ -122,8 +139,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         resume: args.resume,
     };
     let job = Job::open(texts, format, &settings)?;
-    let found = resolve::model(&args.model, args.precision, &args.compute, &args.source)?;
-    if let Some(note) = &found.note {
+    let found = resolve::model(&args.model, args.precision, &options, &args.source)?;
+    if let Some(note) = resolve::note(&args.model, &found) {
         say!("note: {note}");
     }
     let engine = Engine::open(&found.dir, &options)?;
@@ -131,7 +148,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let least = engine.model().dimensions.min;
     if args.dimensions.is_some_and(|d| d < least) {
         say!(
-            "warning: the model was trained for {least} dimensions and more; fewer work, and mean less"
+            "warning: the model was trained for {least} dimensions and more; vectors of fewer dimensions are less accurate"
         );
     }
     let choice = Choice {
@@ -151,7 +168,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         ..Request::text("")
     };
     let errors = job.errors().map(|path| path.display().to_string());
-    let bar = bars::texts(job.rows);
+    let bar = progress::text_bar(job.rows);
     let started = Instant::now();
     let done = job.run(&engine, &template, |count| bar.set_position(count as u64));
     bar.finish_and_clear();
@@ -163,23 +180,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says which rows are not what one might expect.
+/// Reports the rows that were resumed, left out or truncated.
 fn report(done: &Done, errors: Option<&str>, max_length: usize) {
     if done.resumed > 0 {
-        say!("{} of them were there already", done.resumed);
+        say!("{} of them were in the unfinished output", done.resumed);
     }
     if done.empty > 0 {
         say!("warning: {} left out", counted(done.empty, "empty row"));
     }
     if done.rejected > 0 {
-        let place = errors.map_or(String::new(), |path| {
-            format!(": {path} says which, and why")
-        });
+        let place = errors.map_or(String::new(), |path| format!(": {path} lists them"));
         say!("warning: {} left out{place}", counted(done.rejected, "row"));
     }
     if done.truncated > 0 {
         say!(
-            "warning: {} cut to the model's {max_length} tokens",
+            "warning: {} truncated to the model's {max_length} tokens",
             counted(done.truncated, "text")
         );
     }

@@ -1,4 +1,4 @@
-//! TensorRT's engines, built when a model is converted: building takes minutes, which no start of a server should.
+//! TensorRT's engines, which are built when a model is converted. Building takes minutes, and would delay the first start of a server.
 
 use std::path::Path;
 
@@ -7,19 +7,19 @@ use tracing_subscriber::EnvFilter;
 
 use crate::stdio::print;
 
-/// Loads ONNX Runtime's GPU build before the conversion loads the one for CPUs: a process has one, and the GPU build
-/// verifies as well.
+/// Loads ONNX Runtime's GPU build before the conversion loads the build for CPUs. A process can load only one, and the GPU build can
+/// verify a conversion, too.
 pub(crate) fn prepare(provider: Provider, onnxruntime: Option<&Path>) {
     if provider == Provider::TensorRt {
-        // What is missing is said when it is needed.
+        // An error is reported when the library is needed.
         let _ = Library::load(onnxruntime, true);
     }
 }
 
-/// Builds the engines of a model directory, as `serve` with its default settings will look for them.
+/// Builds the engines of a model directory that `serve` needs with its default settings.
 ///
 /// # Errors
-/// The graph does not load. A machine without TensorRT or a GPU is no error: the engines are built at the first start.
+/// The graph does not load. A machine without TensorRT or a GPU is not an error: the engines are then built at the first start.
 pub(crate) fn build(
     provider: Provider,
     dir: &Path,
@@ -35,7 +35,7 @@ pub(crate) fn build(
         },
         ..SessionSettings::default()
     };
-    // `convert` has no log; the runtime says in it which engine it builds.
+    // `convert` has no log, but the runtime logs which engine it builds.
     let progress = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new("lexivec_runtime=info"))
         .with_writer(std::io::stderr)

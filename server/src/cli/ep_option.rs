@@ -1,28 +1,28 @@
-//! `--ep-option`: options of execution providers, several in one flag.
+//! Values of `--ep-option`, each with one or more options of execution providers.
 
-/// What one flag holds: keys and values.
+/// The keys and values of one flag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EpOptions(pub(crate) Vec<(String, String)>);
 
-/// Reads `KEY=VALUE[,KEY=VALUE…]`. Blanks around keys and values do not count. A piece without `=` belongs to the value
-/// before it: TensorRT's shapes have commas.
+/// Reads `KEY=VALUE[,KEY=VALUE…]`. Blanks around keys and values are ignored. A part without `=` continues the value before it, because
+/// TensorRT's shapes contain commas.
 ///
 /// # Errors
-/// A key or a value is missing, or there is nothing beside a comma.
+/// A key or a value is missing, or a comma has nothing before or after it.
 pub(crate) fn ep_options(text: &str) -> Result<EpOptions, String> {
     let mut options: Vec<(String, String)> = Vec::new();
-    for piece in text.split(',').map(str::trim) {
-        if piece.is_empty() && text.contains(',') {
+    for part in text.split(',').map(str::trim) {
+        if part.is_empty() && text.contains(',') {
             return Err("there is nothing before or after one of its commas".to_owned());
         }
-        let parts = piece.split_once('=');
+        let pair = part.split_once('=');
         match (
-            parts.map(|(key, value)| (key.trim(), value.trim())),
+            pair.map(|(key, value)| (key.trim(), value.trim())),
             options.last_mut(),
         ) {
             (Some(("", _)), _) => {
                 return Err(format!(
-                    "`{piece}` has no key: it is not of the form KEY=VALUE"
+                    "`{part}` has no key: it is not of the form KEY=VALUE"
                 ));
             }
             (Some((key, "")), _) => {
@@ -33,9 +33,9 @@ pub(crate) fn ep_options(text: &str) -> Result<EpOptions, String> {
             (Some((key, value)), _) => options.push((key.to_owned(), value.to_owned())),
             (None, Some((_, value))) => {
                 value.push(',');
-                value.push_str(piece);
+                value.push_str(part);
             }
-            (None, None) => return Err(format!("`{piece}` is not of the form KEY=VALUE")),
+            (None, None) => return Err(format!("`{part}` is not of the form KEY=VALUE")),
         }
     }
     Ok(EpOptions(options))
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn blanks_around_keys_and_values_do_not_count() {
+    fn blanks_around_keys_and_values_are_ignored() {
         assert_eq!(
             read(" cuda.tf32 = 1 , shapes = a:1, b:1 "),
             [pair("cuda.tf32", "1"), pair("shapes", "a:1,b:1")]
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn an_error_names_the_missing_part() {
         for (text, said) in [
             ("tf32", "`tf32` is not of the form KEY=VALUE"),
             ("", "`` is not of the form KEY=VALUE"),

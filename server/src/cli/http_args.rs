@@ -1,4 +1,4 @@
-//! The flags of the HTTP side.
+//! The flags of the HTTP server.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -11,12 +11,12 @@ use super::Usage;
 use super::address::{Port, host, port};
 use crate::http::{AllowedHosts, ApiKeys, HttpSettings, Tls, tls};
 
-/// Who may connect, how, and for how long.
+/// The flags of the HTTP server.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "HTTP")]
 pub(crate) struct HttpArgs {
-    /// Address to listen on, or a name of this machine such as localhost. The default takes connections from this machine
-    /// alone; 0.0.0.0 takes them from everywhere
+    /// Address to listen on, or a name of this machine such as localhost. The default accepts connections from this machine
+    /// only; 0.0.0.0 accepts them from everywhere
     #[arg(long, env = "LEXIVEC_HOST", default_value = "127.0.0.1", value_parser = host)]
     pub(crate) host: IpAddr,
 
@@ -25,8 +25,8 @@ pub(crate) struct HttpArgs {
     #[arg(long, env = "LEXIVEC_PORT", default_value = "30000", value_parser = port)]
     pub(crate) port: Port,
 
-    /// API key that requests must have as `Authorization: Bearer KEY`; may be repeated. Default: none is asked for.
-    /// The variable, or a file, keeps keys out of the process list
+    /// API key that requests must send as `Authorization: Bearer KEY`; may be repeated. The environment variable or
+    /// --api-key-file keeps keys out of the process list. Default: requests need no key
     #[arg(
         long,
         env = "LEXIVEC_API_KEY",
@@ -36,14 +36,14 @@ pub(crate) struct HttpArgs {
     )]
     api_key: Vec<String>,
 
-    /// File with an API key per line: KEY or NAME:KEY, and after a space any of `tokens-per-minute=N`, `share=N` (its part
-    /// of the sessions beside other keys) and `cache=own`. Logs and metrics show the name. Lines that begin with # are
-    /// comments
+    /// File with an API key per line. A line is KEY or NAME:KEY, and after a space any of `tokens-per-minute=N`, `share=N` (the
+    /// key's weight when keys compete for the sessions) and `cache=own`. Logs and metrics show the name. Lines that begin with
+    /// # are comments
     #[arg(long, env = "LEXIVEC_API_KEY_FILE", value_name = "FILE")]
     api_key_file: Option<PathBuf>,
 
-    /// Origin of web pages that may use the API, such as `https://app.example.com`, or `*` for all; may be repeated.
-    /// Default: none
+    /// Origin whose web pages may use the API, such as `https://app.example.com`, or `*` for all; may be repeated. Default:
+    /// none
     #[arg(
         long,
         env = "LEXIVEC_CORS_ALLOW_ORIGIN",
@@ -52,10 +52,10 @@ pub(crate) struct HttpArgs {
     )]
     cors_allow_origin: Vec<String>,
 
-    /// Name that requests may be sent to, such as `embed.example.com`, besides localhost and IP addresses; may be repeated.
-    /// Requests with another name in `Host` get 403. Default: a server without API keys on a loopback address allows no
-    /// further name, so that no web page can reach it through a name of its own (DNS rebinding); other servers allow every
-    /// name. Give the names by which a proxy on this machine passes requests on
+    /// Host name that requests may be sent to, such as `embed.example.com`; may be repeated. IP addresses and localhost are
+    /// always allowed. A request with another name in its `Host` header gets 403. Behind a proxy on this machine, give the
+    /// names that the proxy passes on. Default: every name; a server without API keys on a loopback address allows no further
+    /// name, so that no web page can reach it through a name of its own (DNS rebinding)
     #[arg(
         long,
         env = "LEXIVEC_ALLOWED_HOSTS",
@@ -64,8 +64,8 @@ pub(crate) struct HttpArgs {
     )]
     allowed_host: Vec<String>,
 
-    /// Certificate chain (PEM), to serve https. The file and --tls-key are read again when they change, and on SIGHUP; if
-    /// they do not belong together, the old ones stay in use. Default: http, for a proxy in front or this machine alone
+    /// Certificate chain (PEM), to serve https. The file and --tls-key are read again when they change, and on SIGHUP; if they
+    /// do not match, the old ones stay in use. Default: http, for a proxy in front or for this machine only
     #[arg(
         long,
         env = "LEXIVEC_TLS_CERT",
@@ -74,7 +74,7 @@ pub(crate) struct HttpArgs {
     )]
     tls_cert: Option<PathBuf>,
 
-    /// The certificate's private key (PEM)
+    /// Private key of the certificate (PEM)
     #[arg(
         long,
         env = "LEXIVEC_TLS_KEY",
@@ -83,17 +83,17 @@ pub(crate) struct HttpArgs {
     )]
     tls_key: Option<PathBuf>,
 
-    /// Largest request body in bytes; 32 MiB holds 2048 texts of 8 pages each
+    /// Largest request body in bytes. The default of 32 MiB holds 2048 texts of 8 pages each
     #[arg(long, env = "LEXIVEC_BODY_LIMIT", value_name = "BYTES", default_value_t = 32 << 20)]
     body_limit: usize,
 
-    /// Bytes that all requests may hold together: bodies, what was parsed of them, and answers that clients have not read
-    /// yet. A request beyond gets 429. Default: an eighth of the memory that the process may use, at most 512 MiB, but four
-    /// times --body-limit
+    /// Bytes that all requests may hold together: bodies, parsed requests, and answers that clients have not read yet. A
+    /// request that does not fit gets 429. Default: an eighth of the memory that the process may use, at most 512 MiB, and at
+    /// least four times --body-limit
     #[arg(long, env = "LEXIVEC_REQUEST_MEMORY", value_name = "BYTES")]
     request_memory: Option<usize>,
 
-    /// Seconds that a request's head, or a TLS handshake, may take to arrive. Raise it only for clients behind very slow links
+    /// Seconds that a request's head or a TLS handshake may take to arrive. Raise it only for clients behind very slow links
     #[arg(
         long,
         env = "LEXIVEC_HEADER_TIMEOUT",
@@ -102,7 +102,7 @@ pub(crate) struct HttpArgs {
     )]
     header_timeout: u64,
 
-    /// Seconds that a request's body may take to arrive: 32 MiB at 5 Mbit/s
+    /// Seconds that a request's body may take to arrive. The default suits 32 MiB at 5 Mbit/s
     #[arg(
         long,
         env = "LEXIVEC_BODY_TIMEOUT",
@@ -111,7 +111,7 @@ pub(crate) struct HttpArgs {
     )]
     body_timeout: u64,
 
-    /// Connections open at a time; further ones wait to be accepted
+    /// Connections that may be open at a time. Further ones wait to be accepted
     #[arg(
         long,
         env = "LEXIVEC_MAX_CONNECTIONS",
@@ -120,12 +120,12 @@ pub(crate) struct HttpArgs {
     )]
     max_connections: usize,
 
-    /// Connections from one address at a time; further ones are closed. Behind a proxy all clients share one address: set it
-    /// to --max-connections there. Default: three quarters of that
+    /// Connections that one address may have open at a time. Further ones are closed. Behind a proxy all clients share one
+    /// address: set it to --max-connections there. Default: three quarters of --max-connections
     #[arg(long, env = "LEXIVEC_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N")]
     max_connections_per_address: Option<usize>,
 
-    /// Seconds that a client may take none of its answer, before the connection is closed. Raise it for clients that pause
+    /// Seconds that a client may read nothing of its answer before the connection is closed. Raise it for clients that pause
     /// while reading
     #[arg(
         long,
@@ -143,8 +143,8 @@ pub(crate) struct HttpArgs {
     #[arg(long, env = "LEXIVEC_TOKENIZER_THREADS", value_name = "N")]
     tokenizer_threads: Option<usize>,
 
-    /// Seconds between SIGTERM and the end of accepting requests, in which /readyz answers 503; give it the time that
-    /// your load balancer needs to see that
+    /// Seconds after SIGTERM in which the server still accepts requests and /readyz answers 503. Give your load balancer the
+    /// time that it needs to notice
     #[arg(
         long,
         env = "LEXIVEC_SHUTDOWN_DELAY",
@@ -153,7 +153,7 @@ pub(crate) struct HttpArgs {
     )]
     shutdown_delay: u64,
 
-    /// Seconds that accepted requests may take to finish after that
+    /// Seconds that accepted requests may take to finish after --shutdown-delay
     #[arg(
         long,
         env = "LEXIVEC_SHUTDOWN_TIMEOUT",
@@ -164,7 +164,7 @@ pub(crate) struct HttpArgs {
 }
 
 impl HttpArgs {
-    /// Checks the flags; `keyed` says whether requests need an API key.
+    /// Checks the flags. `keyed` says whether requests need an API key.
     ///
     /// # Errors
     /// [`Usage`].
@@ -199,8 +199,8 @@ impl HttpArgs {
             .unwrap_or(defaults.request_memory.max(least));
         if request_memory < least {
             return Err(Usage(format!(
-                "--body-limit {} needs --request-memory of at least {least}, and it is {request_memory}: lower the one or \
-                 raise the other",
+                "--request-memory is {request_memory}, and --body-limit {} needs at least {least}: raise --request-memory or lower \
+                 --body-limit",
                 self.body_limit
             )));
         }
@@ -224,7 +224,7 @@ impl HttpArgs {
         })
     }
 
-    /// The names that requests may be sent to.
+    /// The host names that requests may be sent to.
     fn allowed_hosts(&self, keyed: bool) -> Result<AllowedHosts, Usage> {
         let open_to_browsers = !keyed && self.host.to_canonical().is_loopback();
         if self.allowed_host.is_empty() && !open_to_browsers {
@@ -234,10 +234,10 @@ impl HttpArgs {
         AllowedHosts::only(names).map_err(|reason| Usage(format!("--allowed-host: {reason}")))
     }
 
-    /// All keys, of flags and file.
+    /// All keys, from flags and file.
     ///
     /// # Errors
-    /// The file cannot be read, names no key, or a key cannot be one.
+    /// The file cannot be read or has no key, or a key is malformed.
     pub(crate) fn keys(&self) -> anyhow::Result<ApiKeys> {
         let mut keys = ApiKeys::new(self.api_key.iter().map(String::as_str))
             .map_err(|reason| Usage(format!("--api-key: {reason}")))?;
@@ -246,7 +246,7 @@ impl HttpArgs {
             let added = keys
                 .add_lines(&text)
                 .map_err(|reason| Usage(format!("{}: {reason}", path.display())))?;
-            // A file that a deployment forgot to fill must not open the server to everybody.
+            // A file that a deployment forgot to fill must not open the server to everyone.
             anyhow::ensure!(
                 added > 0,
                 "{}: there is no key in this file",
@@ -256,7 +256,7 @@ impl HttpArgs {
         Ok(keys)
     }
 
-    /// Certificate and key, where https is wanted.
+    /// Certificate and key; `None` to serve http.
     ///
     /// # Errors
     /// See [`tls`].

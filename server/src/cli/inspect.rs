@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             .clone()
             .map(|q| (manifest.precision, q));
         model(&manifest, args.verify)
-    } else if super::has_graph(&args.dir) && !Checkpoint::is_checkpoint(&args.dir) {
+    } else if super::has_export(&args.dir) && !Checkpoint::is_checkpoint(&args.dir) {
         bail!(
             "{}: this is the ONNX export of another tool; `lexivec doctor` shows more about it",
             args.dir.display()

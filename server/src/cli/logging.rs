@@ -18,6 +18,7 @@ use super::Usage;
 
 use crate::stdio::say;
 
+/// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
     /// For people.
@@ -26,24 +27,24 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// What is told, and to whom.
+/// The flags of logs and traces.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Logs and traces")]
 pub(crate) struct LogArgs {
-    /// What is logged: error, warn, info (a line per request), debug
+    /// Log level: error, warn, info (a line per request) or debug
     #[arg(long, env = "LEXIVEC_LOG", default_value = "info")]
     log: String,
 
-    /// Lines for people, or a JSON object per line for log collectors
+    /// Format of the log. Choose json for log collectors: it writes an object per line
     #[arg(long, env = "LEXIVEC_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
 
-    /// OpenTelemetry collector for traces (OTLP over HTTP), such as `http://localhost:4318`. Default: no traces
+    /// OpenTelemetry collector that receives traces (OTLP over HTTP), such as `http://localhost:4318`. Default: no traces
     #[arg(long, env = "LEXIVEC_OTLP_ENDPOINT", value_name = "URL")]
     otlp_endpoint: Option<String>,
 }
 
-/// Sends what is left of the traces when it is dropped.
+/// The running log. It sends the remaining traces when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Logging(Option<SdkTracerProvider>);
 
@@ -56,24 +57,24 @@ impl Drop for Logging {
 }
 
 impl LogArgs {
-    /// Whether programs read the log: then there is nothing in it but JSON.
+    /// Whether programs read the log, which then has only JSON.
     pub(crate) fn for_programs(&self) -> bool {
         self.log_format == LogFormat::Json
     }
 
-    /// Begins to log.
+    /// Starts the log and the export of traces.
     ///
     /// # Errors
-    /// A level or an address that cannot be read.
+    /// The level or the address is malformed.
     pub(crate) fn init(&self) -> anyhow::Result<Logging> {
-        // ONNX Runtime tells of every device and library it looks at, the collector's client of every request.
+        // ONNX Runtime logs every device and library that it looks at, and the collector's client every request.
         let quiet = "ort=warn,actix_http=off,actix_server=warn,hyper_util=warn,reqwest=warn,opentelemetry=warn";
         let filter = EnvFilter::try_new(format!("{},{quiet}", self.log))
             .map_err(|e| Usage(format!("--log: {e}")))?;
         let lines = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
             .with_ansi(std::io::stderr().is_terminal())
-            // It would be told with eprintln!, which panics where nobody reads standard error.
+            // tracing-subscriber reports it with eprintln!, which panics if standard error is closed.
             .log_internal_errors(false);
         let lines = match self.log_format {
             LogFormat::Text => lines.boxed(),

@@ -1,11 +1,11 @@
-//! What `doctor` says of the machine: processor, GPUs, libraries, folders.
+//! The machine as `doctor` reports it: processor, GPUs, libraries, folders.
 
 use std::path::Path;
 use std::process::Command;
 
 use lexivec_runtime::{host_memory, system_library};
 
-/// Cores, memory, and the instructions that int8 products profit from.
+/// Cores, memory, and the instruction sets that make int8 fast.
 pub(crate) fn cpu() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let info = fs_err::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -3,43 +3,50 @@
 //! Flags are parsed by clap into plain structs, checked once into settings, and handed to what does the work. Exit
 //! codes: 0 done, 1 failed, 2 wrong usage, 128 and its number where a signal ended the command (130 Ctrl-C, 143 SIGTERM).
 
+use std::ffi::OsString;
 use std::fmt;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 mod address;
-mod bars;
 mod cache_args;
 mod common;
 mod compare;
+mod completions;
 mod compute_args;
-mod conversion_cache;
+mod config;
 mod conversion_hints;
 mod convert;
+mod default_timeout;
 mod doctor;
 mod embed;
 mod engines;
 mod ep_option;
+#[cfg(test)]
+mod flags_page;
+mod help;
 mod http_args;
 mod inspect;
 mod logging;
-mod longest;
 mod machine;
+mod man;
+mod progress;
 mod resolve;
 mod serve;
 mod switches;
 
 pub(crate) use common::SourceArgs;
-pub(crate) use resolve::{Kind, checkpoint, has_graph, kind};
+pub(crate) use resolve::{SourceKind, checkpoint, has_export, source_kind};
 
 use crate::stdio::{Closed, say};
 use crate::{hints, interrupt};
 
 /// Text embeddings with Qwen3-Embedding on ONNX Runtime: convert, serve, embed, compare.
 ///
-/// Every flag can be given as an environment variable as well (shown in brackets); the flag wins. The variable of a flag
-/// without a value takes 1/0, true/false, yes/no, on/off.
+/// Every flag has an environment variable, which --help shows in brackets, and a key in the file that --config names. A flag wins over
+/// its variable, and the variable over the file. The variable of a switch takes 1/0, true/false, yes/no, on/off. An empty variable
+/// counts as unset.
 #[derive(Debug, Parser)]
 #[command(name = "lexivec", version, propagate_version = true)]
 pub struct Cli {
@@ -61,6 +68,11 @@ enum Command {
     Inspect(inspect::Args),
     /// Show whether this machine can serve, and what is missing
     Doctor(doctor::Args),
+    /// Print a shell's script that completes commands and flags
+    Completions(completions::Args),
+    /// Write a manual page for each command
+    #[command(hide = true)]
+    Man(man::Args),
 }
 
 /// Wrong usage that clap cannot see: flags that contradict each other.
@@ -75,27 +87,44 @@ impl fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
-/// The program.
+/// The command line of the program. `hide_variables` leaves the environment variables out of the help.
+fn command(hide_variables: bool) -> clap::Command {
+    let command = config::configurable(switches::lenient(Cli::command()));
+    help::with_summaries(command, hide_variables)
+}
+
+/// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
     crate::telemetry::disable();
-    let matches = switches::lenient(Cli::command()).get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    match run(cli) {
-        Ok(code) => code,
-        // Who reads our output has gone (`lexivec embed … | head`): nobody is left to tell.
-        Err(error) if error.downcast_ref::<Closed>().is_some() => ExitCode::SUCCESS,
-        Err(error) => {
-            say!("error: {}", chain(&error));
-            if let Some(hint) = hints::of_cause(&error) {
-                say!("hint: {hint}");
-            }
-            let usage = error.downcast_ref::<Usage>().is_some();
-            // A command that a signal stopped in good order says so, as one that it ended at once does.
-            let failed = interrupt::status().unwrap_or(1);
-            ExitCode::from(if usage { 2 } else { failed })
-        }
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    // The short help has a line per flag, and no room for the names of variables.
+    let is_short_help = arguments.iter().any(|argument| argument == "-h");
+    let command = config::without_empty_variables(command(is_short_help));
+    let outcome = config::read(command, &arguments).and_then(|matches| match matches {
+        Some(matches) => run(Cli::from_arg_matches(&matches)?),
+        None => Ok(ExitCode::SUCCESS),
+    });
+    outcome.unwrap_or_else(|error| exit_code(&error))
+}
+
+/// Reports an error, and returns the exit code that it calls for.
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if let Some(error) = error.downcast_ref::<clap::Error>() {
+        error.exit();
     }
+    // The reader of the output has closed it (`lexivec embed … | head`), so nobody reads an error either.
+    if error.downcast_ref::<Closed>().is_some() {
+        return ExitCode::SUCCESS;
+    }
+    say!("error: {}", chain(error));
+    if let Some(hint) = hints::of_cause(error) {
+        say!("hint: {hint}");
+    }
+    let usage = error.downcast_ref::<Usage>().is_some();
+    // A command that a signal stopped in good order has the same exit code as one that the signal ended at once.
+    let failed = interrupt::status().unwrap_or(1);
+    ExitCode::from(if usage { 2 } else { failed })
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -107,6 +136,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Compare(args) => compare::run(&args),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Man(args) => man::run(&args).map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -128,15 +159,15 @@ mod tests {
 
     #[test]
     fn flags_are_consistent() {
-        switches::lenient(Cli::command()).debug_assert();
+        command(false).debug_assert();
     }
 
     #[test]
     fn every_flag_has_an_environment_variable_and_help() {
-        for command in Cli::command().get_subcommands() {
+        for command in command(false).get_subcommands() {
             for flag in command.get_arguments().filter(|a| a.get_long().is_some()) {
                 let name = flag.get_id().as_str();
-                if ["help", "version"].contains(&name) {
+                if ["help", "version", "print_config", "out"].contains(&name) {
                     continue;
                 }
                 let variable = flag
@@ -144,6 +175,17 @@ mod tests {
                     .unwrap_or_else(|| panic!("--{name} has none"));
                 assert!(variable.to_string_lossy().starts_with("LEXIVEC_"), "{name}");
                 assert!(flag.get_help().is_some(), "--{name} has no help");
+            }
+        }
+    }
+
+    #[test]
+    fn the_short_help_has_a_short_line_per_flag() {
+        for command in command(true).get_subcommands() {
+            for flag in command.get_arguments() {
+                let summary = help::summary(flag);
+                let shown = format!("{} {}: {summary}", command.get_name(), flag.get_id());
+                assert!(!summary.contains(". ") && summary.len() <= 170, "{shown}");
             }
         }
     }

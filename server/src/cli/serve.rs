@@ -13,26 +13,27 @@ use lexivec_runtime::{Engine, EngineOptions, Error, Library, Request};
 use super::cache_args::CacheArgs;
 use super::common::{DomainArgs, SourceArgs};
 use super::compute_args::ComputeArgs;
+use super::default_timeout::{MINIMUM, time_of_longest_text};
 use super::http_args::HttpArgs;
 use super::logging::LogArgs;
-use super::longest::{LEAST, longest};
 use super::{Usage, resolve};
 use crate::http::{self, AppState, Budget, Exporter, ServedModel};
 use crate::stdio::say;
 use crate::{interrupt, memory_trim};
 
-/// How long a batch may take that nobody waits for any more, when the server ends.
+/// How long a running batch without a waiting client may take when the server stops.
 const LAST_BATCH: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Model directory, checkpoint folder, or hub id such as Qwen/Qwen3-Embedding-0.6B. A checkpoint is converted on
-    /// first use into the cache folder
+    /// Model directory, checkpoint folder, or hub id such as Qwen/Qwen3-Embedding-0.6B. A checkpoint is converted on first use,
+    /// and the result is kept in the cache folder
     #[arg(env = "LEXIVEC_MODEL", required_unless_present = "models")]
     model: Option<String>,
 
-    /// A further model under a name of its own; may be repeated. Each has its own queue and sessions
-    #[arg(long = "model", env = "LEXIVEC_MODELS", value_name = "NAME=MODEL", value_delimiter = ',', value_parser = named)]
+    /// Further model, under a name of its own; may be repeated. Each model has its own queue and sessions. In the configuration
+    /// file the key is `models`
+    #[arg(long = "model", env = "LEXIVEC_MODELS", value_name = "NAME=MODEL", value_delimiter = ',', value_parser = name_and_model)]
     models: Vec<(String, String)>,
 
     /// Name of the first model in requests and answers. Default: the checkpoint's name
@@ -44,35 +45,36 @@ pub(crate) struct Args {
     )]
     served_model_name: Option<String>,
 
-    /// Precision of a conversion on first use. Default: fp32 on cpu and openvino; fp16 on GPUs
+    /// Precision that a checkpoint is converted to on first use. Choose int8 for the fastest answers on a CPU; fp16 or bf16 on
+    /// a GPU. Default: fp32 on cpu and openvino, fp16 on GPUs
     #[arg(short, long, env = "LEXIVEC_PRECISION")]
     precision: Option<Precision>,
 
-    /// Sessions per device. More keep a large GPU busy with a small model; each has a copy of the weights
-    #[arg(long, env = "LEXIVEC_SESSIONS", value_name = "N", default_value_t = 1)]
+    /// Sessions per device. More than one keeps a large GPU busy with a small model; each session has a copy of the weights
+    #[arg(long, env = "LEXIVEC_SESSIONS", value_name = "N", default_value_t = EngineOptions::default().sessions)]
     sessions: usize,
 
-    /// Texts of a model that may be accepted and not yet answered; a request beyond gets 429 at once. A request of more than
-    /// an eighth leaves an eighth to smaller ones. 10240 holds four requests of the largest size and many small ones
+    /// Texts of a model that may wait or be computed at a time. A request that does not fit gets 429 at once. A request of more
+    /// than an eighth of the queue must leave an eighth free for smaller ones. The default holds four requests of the largest
+    /// size and many small ones
     #[arg(
         long,
         env = "LEXIVEC_QUEUE",
         value_name = "TEXTS",
-        default_value_t = 10_240
+        default_value_t = EngineOptions::default().queue
     )]
     queue: usize,
 
-    /// Seconds that a request may take in the server, waiting included, before it is answered 503; clients wait longer.
-    /// Default: what one text of the maximum length takes, estimated when a model is loaded and printed at the start; at
-    /// least 60
+    /// Seconds that a request may take, waiting included, before it gets 503. Give clients a longer timeout than this. Default:
+    /// the time that one text of the maximum length takes, as estimated when a model is loaded, and at least 60
     #[arg(long, env = "LEXIVEC_REQUEST_TIMEOUT", value_name = "SECONDS")]
     request_timeout: Option<u64>,
 
-    /// Seconds after which a running batch counts as stuck, and /readyz answers 503. Default: twice --request-timeout
+    /// Seconds after which a running batch counts as stuck and /readyz answers 503. Default: twice --request-timeout
     #[arg(long, env = "LEXIVEC_STUCK_AFTER", value_name = "SECONDS")]
     stuck_after: Option<u64>,
 
-    /// Refuse token ids as `input`: a client that tokenises for another model gets wrong vectors, not an error
+    /// Refuse token ids as `input`. A client that tokenises for another model then gets an error instead of wrong vectors
     #[arg(long, env = "LEXIVEC_REFUSE_TOKEN_IDS")]
     refuse_token_ids: bool,
 
@@ -96,7 +98,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Everything that can be said without loading anything.
+    /// Checks all options that need no model.
     fn check(&self) -> Result<EngineOptions, Usage> {
         for (flag, value) in [
             ("--queue", self.queue as u64),
@@ -116,14 +118,19 @@ impl Args {
         Ok(options)
     }
 
-    /// How long a request may take: what was asked for, or what the longest text of the slowest model needs.
+    /// How long a request may take: --request-timeout, or the time of the longest text of the slowest model.
     fn request_timeout(&self, models: &[ServedModel]) -> Duration {
-        let needed = || models.iter().map(|model| longest(&model.engine)).max();
+        let needed = || {
+            models
+                .iter()
+                .map(|model| time_of_longest_text(&model.engine))
+                .max()
+        };
         let asked = self.request_timeout.map(Duration::from_secs);
-        asked.or_else(needed).unwrap_or(LEAST)
+        asked.or_else(needed).unwrap_or(MINIMUM)
     }
 
-    /// The models asked for, each with the name it was given.
+    /// The models to serve, each with the name that a flag gives it.
     fn sources(&self) -> Vec<(Option<&str>, &str)> {
         let first = self
             .model
@@ -144,7 +151,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     interrupt::take_hangups();
     let logging = args.logs.init()?;
     let instructions = args.domains.load()?;
-    // Before a model is loaded, which may take minutes: a port that is taken is known at once.
+    // Loading a model takes minutes, so an occupied port is reported first.
     let address = SocketAddr::new(args.http.host, args.http.port.number());
     let listener = http::listen(address)
         .with_context(|| format!("cannot listen on {address} (--host, --port)"))?;
@@ -152,16 +159,19 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let gpu = options.session.providers.wants_gpu_build();
     let library = Library::load(options.onnxruntime.as_deref(), gpu)?;
     let exporter = Exporter::install(library.version())?;
-    // Shared by the models, whose digests keep their states apart.
+    // The models share the cache; its keys contain their digests.
     options.cache = Some(args.cache.settings()?);
 
     let sources = args.sources();
     let found = sources
         .iter()
-        .map(|(_, source)| resolve::model(source, args.precision, &args.compute, &args.source));
+        .map(|(_, source)| resolve::model(source, args.precision, &options, &args.source));
     let found = found.collect::<anyhow::Result<Vec<_>>>()?;
     let dirs: Vec<PathBuf> = found.iter().map(|found| found.dir.clone()).collect();
-    let notes: Vec<&str> = found.iter().filter_map(|f| f.note.as_deref()).collect();
+    let notes = sources.iter().zip(&found);
+    let notes: Vec<String> = notes
+        .filter_map(|((_, source), found)| resolve::note(source, found))
+        .collect();
     options.gpu_memory.divide(&dirs, options.sessions)?;
     let mut models: Vec<ServedModel> = Vec::new();
     for ((name, source), dir) in sources.into_iter().zip(&dirs) {
@@ -171,7 +181,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             .any(|m| m.name.eq_ignore_ascii_case(&model.name));
         if taken {
             let reason = format!(
-                "two models are called `{}`: give --model NAME=…",
+                "two models are named `{}`: name one differently with --model NAME=…",
                 model.name
             );
             return Err(Usage(reason).into());
@@ -179,7 +189,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         models.push(model);
     }
     let request_timeout = args.request_timeout(&models);
-    // Before anybody reads that it serves, and sends a signal.
+    // A signal may follow as soon as the banner is printed.
     let _listening = interrupt::listen();
     let scheme = args.http.scheme();
     let url = format!("{scheme}://{}", listener.local_addr()?);
@@ -218,9 +228,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         interrupt::hangup,
     );
     actix_web::rt::System::new().block_on(server)?;
-    // Whoever waited has been answered or cut off: what runs still is at most a batch per session.
+    // All clients have been answered or disconnected. At most one batch per session still runs.
     if !state.close(LAST_BATCH) {
-        tracing::error!("a batch does not end: leaving it");
+        tracing::error!("a batch does not end: the server stops without it");
         drop(logging);
         interrupt::leave(1);
     }
@@ -228,10 +238,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A connection takes a file; what shells and service managers allow by default is far fewer than servers need, and
-/// the hard limit is there to be used.
+/// Raises the limit of open files, because each connection takes one. Shells and service managers allow far fewer by default than a
+/// server needs.
 fn raise_open_files(connections: usize) {
-    // For the model, logs, Redis, and ONNX Runtime itself.
+    // Files of the model, logs, Redis and ONNX Runtime.
     const OTHERS: u64 = 256;
     let wanted = connections as u64 + OTHERS;
     match rlimit::increase_nofile_limit(wanted) {
@@ -254,7 +264,7 @@ fn open(
     let mut options = options.clone();
     options.name = name.map(str::to_owned);
     let engine = Engine::open(dir, &options)?;
-    // The first run allocates and, on a GPU, compiles; no client should wait for that.
+    // The first run allocates memory and, on a GPU, compiles, so no client should wait for it.
     match engine.embed(&[Request::text("warm-up")]) {
         Err(Error::OutOfMemory { reason }) => bail!(
             "{source} does not run: the device has no memory left for a single short text. Free memory on it, serve fewer \
@@ -268,7 +278,7 @@ fn open(
     Ok(ServedModel::new(name, Arc::new(engine), provider, tokens))
 }
 
-fn named(text: &str) -> Result<(String, String), String> {
+fn name_and_model(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, source)) if !name.is_empty() && !source.is_empty() => {
             Ok((name.to_owned(), source.to_owned()))
@@ -279,7 +289,7 @@ fn named(text: &str) -> Result<(String, String), String> {
 
 fn banner(
     models: &[ServedModel],
-    notes: &[&str],
+    notes: &[String],
     url: &str,
     keyed: bool,
     request_timeout: Duration,
@@ -289,7 +299,7 @@ fn banner(
         let model = served.engine.model();
         let precision = model
             .precision
-            .map_or("of another exporter", Precision::as_str);
+            .map_or("export of another tool", Precision::as_str);
         lines += &format!(
             "\nserving {} ({precision} on {}, {} dimensions, up to {} tokens) at {url}/v1",
             served.name, served.provider, model.hidden_size, model.max_length

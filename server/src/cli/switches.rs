@@ -1,8 +1,8 @@
-//! Flags without a value, and the environment variables that stand for them.
+//! Switches, which are flags without a value, and their environment variables.
 
 use clap::{ArgAction, Command};
 
-/// Lets the variable of every flag without a value take 1/0, true/false, yes/no, on/off. clap takes true and false alone.
+/// Makes the variable of every switch accept 1/0, true/false, yes/no, on/off. clap accepts only true and false.
 pub(crate) fn lenient(command: Command) -> Command {
     command.mut_subcommands(|command| {
         command.mut_args(|flag| match flag.get_action() {
@@ -12,7 +12,7 @@ pub(crate) fn lenient(command: Command) -> Command {
     })
 }
 
-/// Empty is off: compose files pass variables on that nobody has set.
+/// Reads the variable of a switch. An empty one is off, because compose files pass on variables that are not set.
 fn switch(text: &str) -> Result<bool, String> {
     match text.trim().to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),
@@ -41,7 +41,7 @@ mod tests {
         assert!(switch("maybe").unwrap_err().contains("`maybe`"));
     }
 
-    /// A variable that says `0` counts as given for clap, so such a flag would be refused together with others.
+    /// For clap a variable of `0` counts as given, so a switch that excludes other flags would refuse them.
     #[test]
     fn flags_without_a_value_neither_need_nor_exclude_others() {
         for command in lenient(Cli::command()).get_subcommands() {

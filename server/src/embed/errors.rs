@@ -1,7 +1,7 @@
-//! The file of rows that were left out, with `--on-error skip`.
+//! The file of rows that `--on-error skip` leaves out.
 //!
-//! Like the output it appears by rename, when the job is done. Until then the rows are in `ERRORS.partial`, which begins with the
-//! first of them: a job that leaves no row out touches no file.
+//! Like the output it is renamed into place when the job is done. Until then the rows are in `ERRORS.partial`, which is created for the
+//! first of them, so a job that leaves no row out touches no file.
 
 use std::fs::{Metadata, TryLockError};
 use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
@@ -12,9 +12,9 @@ use anyhow::{Context as _, bail, ensure};
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use serde::Serialize;
 
-use super::kind::is_special;
+use super::file_format::is_special;
 use super::output::{READ_AND_WRITE, beside, replace};
-use crate::links::{absolute, folder_of, followed, same};
+use crate::paths::{absolute, is_same_file, parent_folder, resolve_links};
 use crate::stdio::say;
 
 /// A row that was left out.
@@ -24,46 +24,46 @@ pub(super) struct Reject {
     pub(super) index: u64,
     /// File and line.
     pub(super) place: String,
-    /// Why.
+    /// The reason.
     pub(super) error: String,
-    /// The row, as far as it is text.
+    /// The row; bytes that are not UTF-8 are replaced.
     pub(super) text: String,
 }
 
-/// Where rows go that were left out: a JSON object per line, or lines on standard error.
+/// The destination of rows that are left out: a file with a JSON object per line, or lines on standard error.
 #[derive(Debug)]
-pub struct Rejects(Option<List>);
+pub struct Rejects(Option<RejectFile>);
 
 #[derive(Debug)]
-struct List {
-    /// As the user wrote it.
+struct RejectFile {
+    /// The path as the user wrote it.
     name: PathBuf,
     /// The file that the name leads to.
     target: PathBuf,
     /// `None` for a pipe or a device, which cannot be replaced.
     partial: Option<PathBuf>,
-    /// Of the file that is replaced.
+    /// Metadata of the file that is replaced.
     replaced: Option<Metadata>,
-    /// Open once there is a row.
+    /// Open after the first row.
     file: Option<BufWriter<fs_err::File>>,
 }
 
 impl Rejects {
     /// Lines on standard error.
     #[must_use]
-    pub fn told() -> Self {
+    pub fn to_stderr() -> Self {
         Self(None)
     }
 
-    /// A file, which is not opened yet.
+    /// A file, which is opened for the first row. `others` are the names and roles of the files that the job reads and writes.
     ///
     /// # Errors
-    /// It cannot be a file, or it is one that the job reads or writes, whose names and roles are `others`.
+    /// The path cannot be a file, or it is one of the others.
     pub(super) fn file(name: &Path, others: &[(PathBuf, &str)]) -> anyhow::Result<Self> {
         let shown = name.display();
-        // A stream such as /dev/stderr stays one, even where it leads to a file.
+        // A stream such as /dev/stderr is written to and never replaced, even if it leads to a file.
         if is_special(name) || name.starts_with("/dev") {
-            return Ok(Self(Some(List {
+            return Ok(Self(Some(RejectFile {
                 name: name.to_path_buf(),
                 target: name.to_path_buf(),
                 partial: None,
@@ -71,9 +71,9 @@ impl Rejects {
                 file: None,
             })));
         }
-        let target = followed(name)?;
+        let target = resolve_links(name)?;
         ensure!(!target.is_dir(), "{shown}: this is a folder, not a file");
-        let folder = folder_of(&target);
+        let folder = parent_folder(&target);
         ensure!(
             folder.is_dir(),
             "{shown}: cannot be written, because there is no folder {}",
@@ -82,7 +82,7 @@ impl Rejects {
         let partial = beside(&target, ".partial");
         for ours in [&target, &partial] {
             for (other, role) in others {
-                if same(ours, other) {
+                if is_same_file(ours, other) {
                     bail!(
                         "{}: the rows that are left out cannot be written there, because it is {role}: name another file with \
                          --errors",
@@ -93,7 +93,7 @@ impl Rejects {
         }
         let exists = target.exists();
         let replaced = exists.then(|| fs_err::metadata(&target)).transpose()?;
-        Ok(Self(Some(List {
+        Ok(Self(Some(RejectFile {
             name: name.to_path_buf(),
             target,
             partial: Some(partial),
@@ -108,16 +108,16 @@ impl Rejects {
         self.0.as_ref().map(|list| list.name.as_path())
     }
 
-    /// The file's name wherever the job runs; `None` without one.
+    /// The file's absolute path; `None` without a file.
     pub(super) fn identity(&self) -> Option<String> {
         let list = self.0.as_ref()?;
         Some(absolute(&list.target).display().to_string())
     }
 
-    /// Continues a file of which an unfinished job wrote so many bytes.
+    /// Continues a file into which an unfinished job wrote `kept` bytes.
     ///
     /// # Errors
-    /// They are not there.
+    /// The file is shorter.
     pub(super) fn resume(&mut self, kept: u64) -> anyhow::Result<()> {
         let Some(list) = &mut self.0 else {
             return Ok(());
@@ -128,7 +128,7 @@ impl Rejects {
         let found = fs_err::metadata(partial).map_or(0, |found| found.len());
         ensure!(
             found >= kept,
-            "{}: the unfinished job wrote {kept} bytes of left-out rows to it, and {found} are there: put the file back, or remove \
+            "{}: the unfinished job wrote {kept} bytes of left-out rows to this file, and it has {found}: put the file back, or remove \
              the job's files to start again",
             partial.display()
         );
@@ -150,7 +150,7 @@ impl Rejects {
         Ok(())
     }
 
-    /// Writes what is buffered to disk; the bytes that a resumed job will need.
+    /// Flushes the file to disk, and returns the number of bytes that a resumed job needs.
     pub(super) fn flush(&mut self) -> anyhow::Result<u64> {
         let Some(list) = &mut self.0 else {
             return Ok(0);
@@ -166,7 +166,7 @@ impl Rejects {
         Ok(file.get_mut().stream_position()?)
     }
 
-    /// Puts the file in its place, if there are rows in it.
+    /// Renames the file into place if it has rows.
     pub(super) fn finish(mut self) -> anyhow::Result<()> {
         self.flush()?;
         if let Some(list) = self.0
@@ -182,9 +182,9 @@ impl Rejects {
         Ok(())
     }
 
-    /// Ends early. With `kept` what was written stays, and its place is returned.
+    /// Ends the job early. With `kept` the partial file stays, and its path is returned.
     pub(super) fn abandon(mut self, kept: bool) -> Option<PathBuf> {
-        // The error that ended the job is told.
+        // The error that ended the job is reported instead of this one.
         let _ = self.flush();
         let list = self.0?;
         list.file.as_ref()?;
@@ -197,7 +197,7 @@ impl Rejects {
     }
 }
 
-impl List {
+impl RejectFile {
     /// Opens the file, whose first `kept` bytes stay.
     fn open(&mut self, kept: u64) -> anyhow::Result<()> {
         let told = || format!("{}: cannot be written", self.name.display());
@@ -207,7 +207,7 @@ impl List {
             self.file = Some(BufWriter::new(file));
             return Ok(());
         };
-        // The partial file must not be readable by more users than the file that it will replace.
+        // Only users who may read the replaced file may read the partial file.
         let mode = self
             .replaced
             .as_ref()

@@ -13,8 +13,8 @@ use super::errors::{Reject, Rejects};
 use super::output::beside;
 use super::read::{Reader, RowError, Text};
 use super::record::{Counts, Record, RowDigest};
-use super::write::{Format, Writer};
-use crate::links::check_output;
+use super::write::{OutputFormat, Writer};
+use crate::paths::check_output;
 use crate::stdio::Closed;
 
 /// Maximum texts and bytes of a part. A megabyte fills many batches. A larger part would lose more work when a job ends
@@ -51,7 +51,7 @@ pub struct Done {
 pub struct Job {
     reader: Reader,
     writer: Writer,
-    format: Format,
+    format: OutputFormat,
     rejects: Rejects,
     on_error: OnError,
     skip_empty: bool,
@@ -88,7 +88,11 @@ impl Job {
     ///
     /// # Errors
     /// A file cannot be read or written, or a row is wrong and [`OnError::Stop`] is set.
-    pub fn open(reader: Reader, format: Format, settings: &Settings<'_>) -> anyhow::Result<Self> {
+    pub fn open(
+        reader: Reader,
+        format: OutputFormat,
+        settings: &Settings<'_>,
+    ) -> anyhow::Result<Self> {
         if let Some(output) = settings.output {
             check_output(output, reader.files().iter().map(PathBuf::as_path))?;
         }
@@ -109,7 +113,7 @@ impl Job {
                 let others: Vec<_> = inputs.chain(writer.files()).collect();
                 Rejects::file(&path, &others)?
             }
-            None => Rejects::told(),
+            None => Rejects::to_stderr(),
         };
         Ok(Self {
             reader,

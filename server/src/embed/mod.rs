@@ -1,8 +1,8 @@
-//! Files of texts in, files of vectors out.
+//! Embeds files: reads texts, and writes vectors.
 
 mod errors;
+mod file_format;
 mod job;
-mod kind;
 mod output;
 mod read;
 mod record;
@@ -10,8 +10,8 @@ mod table;
 mod write;
 
 pub use errors::Rejects;
+pub use file_format::InputFormat;
 pub use job::{Done, Job, MOST_TEXTS, OnError, Settings};
-pub use kind::Kind;
 pub use read::{Reader, RowError, Text};
 pub use table::{Row, Table};
-pub use write::{Format, Writer};
+pub use write::{OutputFormat, Writer};

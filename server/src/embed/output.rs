@@ -1,8 +1,8 @@
-//! The file that vectors go to: it appears by rename, complete or not at all.
+//! The file of vectors. It is renamed into place when it is complete.
 //!
-//! Until then they are in `OUTPUT.partial`. After the first part, `OUTPUT.partial.json` records how far the job has come. Both
-//! files stay if the job ends early, so that `--resume` can continue it. A symbolic link stays one: the file that it names is
-//! replaced. The new file has the mode of the one that it replaces; otherwise the umask decides, as for every new file.
+//! Until then the vectors are in `OUTPUT.partial`. After the first part, `OUTPUT.partial.json` records the progress of the job. Both files
+//! stay if the job ends early, so that `--resume` can continue it. If OUTPUT is a symbolic link, the file that it points at is replaced.
+//! The new file gets the mode of the file that it replaces; without one, the umask decides.
 
 use std::fs::{Metadata, Permissions, TryLockError};
 use std::io::{BufWriter, Seek as _, SeekFrom, Write};
@@ -14,17 +14,17 @@ use fs_err::os::unix::fs::OpenOptionsExt as _;
 
 use super::record::Record;
 use crate::interrupt;
-use crate::links::followed;
+use crate::paths::resolve_links;
 
 /// The mode of a new file, before the umask.
 pub(super) const READ_AND_WRITE: u32 = 0o666;
 
-/// An output that is not complete.
+/// An output that is not complete yet.
 #[derive(Debug)]
 pub(super) struct Partial {
     file: BufWriter<fs_err::File>,
     target: PathBuf,
-    /// Of the file that is replaced.
+    /// Metadata of the file that is replaced.
     replaced: Option<Metadata>,
     partial: PathBuf,
     record: PathBuf,
@@ -38,7 +38,7 @@ impl Partial {
     /// # Errors
     /// It cannot be written, another process writes it, or it is unfinished and `resume` is not set.
     pub(super) fn open(output: &Path, resume: bool) -> anyhow::Result<(Self, Option<Record>)> {
-        let target = followed(output)?;
+        let target = resolve_links(output)?;
         let replaced = target
             .exists()
             .then(|| fs_err::metadata(&target))
@@ -48,7 +48,7 @@ impl Partial {
         }
         let partial = beside(&target, ".partial");
         let record = beside(&target, ".partial.json");
-        // The partial file must not be readable by more users than the file that it will replace.
+        // Only users who may read the replaced file may read the partial file.
         let mode = replaced
             .as_ref()
             .map_or(READ_AND_WRITE, |old| old.mode() & 0o777);
@@ -64,7 +64,7 @@ impl Partial {
         let found = Record::load(&record)?;
         match &found {
             Some(_) if !resume => bail!(
-                "{} holds the beginning of an unfinished job: add --resume to continue it, or remove it and {} to start again",
+                "{} belongs to an unfinished job: add --resume to continue it, or remove it and {} to start again",
                 partial.display(),
                 record.display()
             ),
@@ -94,7 +94,7 @@ impl Partial {
         Ok((output, found))
     }
 
-    /// Flushes what was written so far to disk, and saves the record.
+    /// Flushes the output to disk, and saves the record.
     pub(super) fn keep(&mut self, mut record: Record) -> anyhow::Result<()> {
         self.file.flush()?;
         self.file.get_ref().sync_data()?;
@@ -153,7 +153,7 @@ impl Drop for Partial {
     }
 }
 
-/// Renames a complete file to its target, with owner and mode of the file that was there.
+/// Renames a complete file to its target, and gives it owner and mode of the file that it replaces.
 pub(super) fn replace(
     file: &fs_err::File,
     partial: &Path,
@@ -161,7 +161,7 @@ pub(super) fn replace(
     replaced: Option<&Metadata>,
 ) -> anyhow::Result<()> {
     if let Some(old) = replaced {
-        // Only a privileged process can give a file away, and only it needs to.
+        // Only a privileged process can change the owner, and only a privileged process needs to.
         let _ = chown(partial, Some(old.uid()), Some(old.gid()));
         file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
     }
@@ -170,7 +170,7 @@ pub(super) fn replace(
     Ok(())
 }
 
-/// `path` with something behind its name.
+/// `path` with `ending` appended to its name.
 pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
@@ -208,7 +208,7 @@ mod tests {
         fs_err::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
         assert_eq!(write(&link), 0o600);
         assert!(link.is_symlink());
-        // A link to what is not there yet, in another folder.
+        // The link points into another folder, at a file that does not exist.
         fs_err::create_dir(dir.path().join("sub")).unwrap();
         let dangling = dir.path().join("dangling.npy");
         symlink("sub/new.npy", &dangling).unwrap();
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn without_anything_kept_nothing_stays() {
+    fn a_job_without_a_record_leaves_no_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.npy");
         let (mut partial, _) = Partial::open(&path, false).unwrap();

@@ -1,7 +1,7 @@
 //! Texts from .txt, .jsonl and .csv files, or standard input, one row at a time.
 //!
-//! A row is a line, or a record of a table. Callers match vectors to rows by number, so the reader reports a row without a
-//! text as an error with its place instead of skipping it.
+//! A row is a line, or a record of a table. Callers match vectors to rows by number, so the reader does not skip a row without a text,
+//! and reports it as an error with its place.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, Read};
@@ -12,14 +12,14 @@ use csv::ByteRecord;
 use lexivec_models::text::without_mark;
 use serde_json::Value;
 
-use super::kind::{Kind, is_special, is_stdin};
+use super::file_format::{InputFormat, is_special, is_stdin};
 use super::table::{Row, Table};
 use crate::surrogate;
 
 /// The most bytes of a line, or of a row of a table. Without a limit, one damaged file could fill the memory.
-pub(super) const LONGEST: usize = 64 << 20;
+pub(super) const MAX_ROW_BYTES: usize = 64 << 20;
 
-/// A text and where it stands, for messages: `terms.csv:12`.
+/// A text and its place, for messages: `terms.csv:12`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
     /// The text.
@@ -50,18 +50,18 @@ pub enum RowError {
         /// The row as it stands in the file, as far as it is text.
         text: String,
     },
-    /// The file cannot be read, or not any further.
+    /// The file cannot be read, or its rest cannot.
     #[error(transparent)]
     File(anyhow::Error),
 }
 
 type Rows = Box<dyn Iterator<Item = Result<Text, RowError>>>;
 
-/// Where texts come from.
+/// A source of texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Source {
-    Stdin(Kind),
-    File(PathBuf, Kind),
+    Stdin(InputFormat),
+    File(PathBuf, InputFormat),
 }
 
 /// The rows of several files, one file after another; a file is opened when it is reached.
@@ -81,32 +81,32 @@ impl std::fmt::Debug for Reader {
 }
 
 impl Reader {
-    /// Reads `files`, or standard input if there are none. `kind` says what all of them hold; by default their endings do,
-    /// and standard input holds lines.
+    /// Reads `files`, or standard input if there are none. `format` is the format of all of them. By default the endings decide, and
+    /// standard input holds lines.
     ///
     /// # Errors
-    /// A file's ending is none that is known, or standard input is named twice.
+    /// The ending of a file is unknown, or standard input is named twice.
     pub fn new(
         files: &[PathBuf],
-        kind: Option<Kind>,
+        format: Option<InputFormat>,
         field: &str,
         column: &str,
     ) -> Result<Self, String> {
         let mut sources = VecDeque::new();
         for file in files {
-            let kind = kind.map_or_else(|| Kind::of(file), Ok)?;
+            let format = format.map_or_else(|| InputFormat::of(file), Ok)?;
             sources.push_back(if is_stdin(file) {
-                Source::Stdin(kind)
+                Source::Stdin(format)
             } else {
-                Source::File(file.clone(), kind)
+                Source::File(file.clone(), format)
             });
         }
         if files.is_empty() {
-            sources.push_back(Source::Stdin(kind.unwrap_or(Kind::Lines)));
+            sources.push_back(Source::Stdin(format.unwrap_or(InputFormat::Lines)));
         }
         let is_stdin = |source: &&Source| matches!(source, Source::Stdin(_));
         if sources.iter().filter(is_stdin).count() > 1 {
-            return Err("standard input is named twice, and can be read once".to_owned());
+            return Err("standard input is named twice, and can only be read once".to_owned());
         }
         Ok(Self {
             sources,
@@ -125,24 +125,24 @@ impl Reader {
         self.sources.iter().map(name).collect()
     }
 
-    /// Whether standard input is among what is read.
+    /// Whether it reads standard input.
     #[must_use]
     pub fn reads_stdin(&self) -> bool {
         let mut sources = self.sources.iter();
         sources.any(|source| matches!(source, Source::Stdin(_)))
     }
 
-    /// Reads every file once before the work starts, and passes each row that has no text to `judge`. Returns the number of rows
-    /// with a text; `None` where standard input or a pipe is read, which can be read only once.
+    /// Reads every file once before the work starts, and passes each row without a text to `judge`. Returns the number of rows with a
+    /// text, or `None` if it reads standard input or a pipe, which can be read only once.
     ///
     /// # Errors
-    /// A file is missing or cannot be read, or that of `judge`.
+    /// A file is missing or cannot be read, or `judge` returns an error.
     pub fn check(
         &self,
         mut judge: impl FnMut(RowError) -> anyhow::Result<()>,
     ) -> anyhow::Result<Option<u64>> {
         let mut count = Some(0);
-        // All files are there before the first is read to its end, which may take a while.
+        // Reading the first file may take long, so all files are opened before.
         for source in &self.sources {
             if let Source::File(path, _) = source
                 && !is_special(path)
@@ -169,23 +169,30 @@ impl Reader {
 
     fn open(&self, source: &Source) -> anyhow::Result<Rows> {
         match source {
-            Source::Stdin(kind) => self.rows(std::io::stdin(), "standard input".to_owned(), *kind),
-            Source::File(path, kind) => {
+            Source::Stdin(format) => {
+                self.rows(std::io::stdin(), "standard input".to_owned(), *format)
+            }
+            Source::File(path, format) => {
                 let file = fs_err::File::open(path)?;
                 if file.metadata()?.is_dir() {
                     return Err(anyhow!("{}: this is a folder, not a file", path.display()));
                 }
-                self.rows(file, path.display().to_string(), *kind)
+                self.rows(file, path.display().to_string(), *format)
             }
         }
     }
 
-    fn rows(&self, source: impl Read + 'static, name: String, kind: Kind) -> anyhow::Result<Rows> {
+    fn rows(
+        &self,
+        source: impl Read + 'static,
+        name: String,
+        format: InputFormat,
+    ) -> anyhow::Result<Rows> {
         let source = without_mark(source).with_context(|| name.clone())?;
-        match kind {
-            Kind::Lines => Ok(Box::new(Lines::new(source, name))),
-            Kind::JsonLines => Ok(json_lines(source, name, self.field.clone())),
-            Kind::Csv => csv_column(source, name, &self.column),
+        match format {
+            InputFormat::Lines => Ok(Box::new(Lines::new(source, name))),
+            InputFormat::JsonLines => Ok(json_lines(source, name, self.field.clone())),
+            InputFormat::Csv => csv_column(source, name, &self.column),
         }
     }
 }
@@ -233,11 +240,14 @@ impl<R: BufRead> Iterator for Lines<R> {
         self.line.clear();
         self.count += 1;
         let place = format!("{}:{}", self.name, self.count);
-        let mut bounded = self.source.by_ref().take(LONGEST as u64 + 1);
+        let mut bounded = self.source.by_ref().take(MAX_ROW_BYTES as u64 + 1);
         match bounded.read_until(b'\n', &mut self.line) {
             Ok(0) => return None,
-            Ok(_) if self.line.len() > LONGEST => {
-                let reason = format!("{place}: the line is longer than {} MiB", LONGEST >> 20);
+            Ok(_) if self.line.len() > MAX_ROW_BYTES => {
+                let reason = format!(
+                    "{place}: the line is longer than {} MiB",
+                    MAX_ROW_BYTES >> 20
+                );
                 return Some(Err(RowError::File(anyhow!(reason))));
             }
             Ok(_) => {}
@@ -256,7 +266,7 @@ impl<R: BufRead> Iterator for Lines<R> {
     }
 }
 
-/// A text, unless there is nothing but white space in it: the one rule for all kinds of files.
+/// A text, or an error if it has only white space. All formats share this rule.
 fn filled(text: &str, place: String) -> Result<Text, RowError> {
     if text.trim().is_empty() {
         return Err(RowError::Empty { place });
@@ -320,7 +330,7 @@ fn csv_column(source: impl BufRead + 'static, name: String, column: &str) -> any
 /// A record as a line of a file, without the line's end.
 fn as_csv(record: &ByteRecord) -> Vec<u8> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    // What is written into memory cannot fail.
+    // Writing into memory cannot fail.
     let _ = writer.write_byte_record(record);
     let mut line = writer.into_inner().unwrap_or_default();
     line.truncate(line.trim_ascii_end().len());

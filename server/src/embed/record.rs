@@ -1,4 +1,4 @@
-//! The checkpoint of an unfinished job: a small file beside its output, rewritten after each part.
+//! The record of an unfinished job: a small file next to its output, which is rewritten after each part.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,12 +10,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::read::{RowError, Text};
 
-/// How far a job has come, and the model and settings it runs with.
+/// The progress of a job, and the model and settings that it runs with.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
-    /// Model and settings, which decide the vectors.
+    /// Model and settings, which determine the vectors.
     pub(super) settings: BTreeMap<String, String>,
-    /// Rows read, those without a text included.
+    /// Rows read, including those without a text.
     pub(super) read: u64,
     /// The digest of those rows.
     pub(super) digest: String,
@@ -29,12 +29,12 @@ pub(super) struct Record {
     pub(super) rejected_bytes: u64,
 }
 
-/// What became of the rows.
+/// Counts of rows by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Counts {
-    /// Rows with a number: all but empty ones that were left out.
+    /// Rows with a number, which are all except the empty ones that were left out.
     pub(super) numbered: u64,
-    /// Texts that were cut.
+    /// Texts that were truncated.
     pub(super) truncated: u64,
     /// Empty rows that were left out.
     pub(super) empty: u64,
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn another_model_or_setting_is_named() {
+    fn an_error_names_the_setting_that_differs() {
         let record = Record {
             settings: settings(&[("model", "1"), ("dimensions", "8")]),
             ..Record::default()
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_read_as_it_was_saved_and_a_damaged_one_named() {
+    fn a_record_is_read_as_it_was_saved_and_an_error_names_a_damaged_one() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.json");
         assert_eq!(Record::load(&path).unwrap(), None);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_told_apart_by_their_borders() {
+    fn the_digest_depends_on_the_borders_of_rows() {
         let digest = |texts: &[&str]| {
             let mut digest = RowDigest::default();
             for text in texts {

@@ -1,8 +1,8 @@
 //! Rows of CSV and TSV files, each with its line.
 //!
-//! The `csv` crate skips blank lines, and reads an unterminated quote as a field that reaches to the end of the file. Both
-//! would silently shift or swallow rows. So [`Watch`] tracks the quotes in the bytes that the crate reads, and records where
-//! each row begins.
+//! The `csv` crate skips blank lines, and reads an unterminated quote as a field that extends to the end of the file. Both would
+//! silently shift or lose rows. So [`TrackingReader`] tracks the quotes in the bytes that the crate reads, and records where each row
+//! begins.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -11,24 +11,24 @@ use std::rc::Rc;
 
 use csv::{ByteRecord, ErrorKind};
 
-use super::read::LONGEST;
+use super::read::MAX_ROW_BYTES;
 
 /// A row below the names of the columns.
 #[derive(Debug)]
 pub enum Row {
-    /// A line without anything.
+    /// An empty line.
     Blank,
     /// Fields, as many as there are columns.
     Fields(ByteRecord),
-    /// A row of another number of fields, and what is wrong with it.
+    /// A row with another number of fields, and the error.
     Uneven(ByteRecord, String),
 }
 
 /// The rows of a table, in their order, each with the number of its first line.
 #[derive(Debug)]
 pub struct Table<R> {
-    reader: csv::Reader<Watch<R>>,
-    shape: Rc<RefCell<Shape>>,
+    reader: csv::Reader<TrackingReader<R>>,
+    tracker: Rc<RefCell<RowTracker>>,
     /// A record that was read and not yet returned, because blank lines come before it.
     next: Option<(ByteRecord, csv::Result<()>)>,
     columns: Vec<String>,
@@ -38,21 +38,21 @@ impl<R: BufRead> Table<R> {
     /// Reads the names of the columns.
     ///
     /// # Errors
-    /// There are none, or they cannot be read.
+    /// The file has none, or they cannot be read.
     pub fn new(source: R, delimiter: u8) -> anyhow::Result<Self> {
-        let shape = Rc::new(RefCell::new(Shape::new(delimiter)));
-        let watch = Watch {
+        let tracker = Rc::new(RefCell::new(RowTracker::new(delimiter)));
+        let watch = TrackingReader {
             source,
-            shape: Rc::clone(&shape),
+            tracker: Rc::clone(&tracker),
         };
         let mut reader = csv::ReaderBuilder::new()
             .delimiter(delimiter)
             .from_reader(watch);
         let columns: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
         {
-            let mut shape = shape.borrow_mut();
-            while shape.starts.pop_front().is_some_and(|start| start.blank) {}
-            if let Some(error) = shape.unterminated() {
+            let mut tracker = tracker.borrow_mut();
+            while tracker.starts.pop_front().is_some_and(|start| start.blank) {}
+            if let Some(error) = tracker.unterminated() {
                 return Err(error);
             }
         }
@@ -62,16 +62,16 @@ impl<R: BufRead> Table<R> {
         );
         Ok(Self {
             reader,
-            shape,
+            tracker,
             next: None,
             columns,
         })
     }
 
-    /// The place of a column.
+    /// The index of a column.
     ///
     /// # Errors
-    /// There is none of that name; the message names those that there are.
+    /// No column has that name; the message lists the columns.
     pub fn column(&self, name: &str) -> anyhow::Result<usize> {
         let found = self.columns.iter().position(|column| column == name);
         found.ok_or_else(|| {
@@ -82,7 +82,7 @@ impl<R: BufRead> Table<R> {
         })
     }
 
-    /// A record, and what is wrong with it.
+    /// A record, and its error if there is one.
     fn read(&mut self) -> Option<(ByteRecord, csv::Result<()>)> {
         let mut record = ByteRecord::new();
         match self.reader.read_byte_record(&mut record) {
@@ -97,18 +97,18 @@ impl<R: BufRead> Iterator for Table<R> {
     type Item = anyhow::Result<(u64, Row)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.next.is_none() && !self.shape.borrow().begins_blank() {
+        if self.next.is_none() && !self.tracker.borrow().begins_blank() {
             self.next = self.read();
         }
-        let mut shape = self.shape.borrow_mut();
-        let line = match shape.starts.pop_front() {
+        let mut tracker = self.tracker.borrow_mut();
+        let line = match tracker.starts.pop_front() {
             Some(Start { line, blank: true }) => return Some(Ok((line, Row::Blank))),
             Some(Start { line, .. }) => line,
-            // An error of the file itself may come before any row.
-            None => shape.line,
+            // An error of the file may come before any row.
+            None => tracker.line,
         };
         let (record, judged) = self.next.take()?;
-        if let Some(error) = shape.unterminated() {
+        if let Some(error) = tracker.unterminated() {
             return Some(Err(error));
         }
         Some(match judged {
@@ -129,22 +129,24 @@ impl<R: BufRead> Iterator for Table<R> {
 
 /// Passes bytes on to the `csv` crate, and tracks their structure.
 #[derive(Debug)]
-struct Watch<R> {
+struct TrackingReader<R> {
     source: R,
-    shape: Rc<RefCell<Shape>>,
+    tracker: Rc<RefCell<RowTracker>>,
 }
 
-impl<R: Read> Read for Watch<R> {
+impl<R: Read> Read for TrackingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read(buffer)?;
-        let mut shape = self.shape.borrow_mut();
-        shape.ended |= count == 0 && !buffer.is_empty();
-        buffer[..count].iter().for_each(|byte| shape.follow(*byte));
-        if shape.bytes > LONGEST {
-            let line = shape.row;
+        let mut tracker = self.tracker.borrow_mut();
+        tracker.ended |= count == 0 && !buffer.is_empty();
+        buffer[..count]
+            .iter()
+            .for_each(|byte| tracker.follow(*byte));
+        if tracker.bytes > MAX_ROW_BYTES {
+            let line = tracker.row;
             let reason = format!(
                 "line {line}: the row that begins here is longer than {} MiB: is a quote in it never closed?",
-                LONGEST >> 20
+                MAX_ROW_BYTES >> 20
             );
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }
@@ -152,6 +154,7 @@ impl<R: Read> Read for Watch<R> {
     }
 }
 
+/// The position within a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     RowStart,
@@ -162,6 +165,7 @@ enum State {
     Closed,
 }
 
+/// The beginning of a row or a blank line.
 #[derive(Debug, Clone, Copy)]
 struct Start {
     line: u64,
@@ -170,14 +174,14 @@ struct Start {
 
 /// Tracks where rows begin and quotes are open, by the rules of the `csv` crate.
 #[derive(Debug)]
-struct Shape {
+struct RowTracker {
     delimiter: u8,
     state: State,
     line: u64,
     after_return: bool,
     /// Rows and blank lines that were read and not yet returned.
     starts: VecDeque<Start>,
-    /// The line where the row began, and the bytes since.
+    /// The line where the row began, and the bytes since then.
     row: u64,
     bytes: usize,
     /// The line of the last quote that opened a field.
@@ -185,7 +189,7 @@ struct Shape {
     ended: bool,
 }
 
-impl Shape {
+impl RowTracker {
     fn new(delimiter: u8) -> Self {
         Self {
             delimiter,
@@ -281,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_have_their_lines_whatever_is_in_quotes_and_between_them() {
+    fn rows_have_their_line_numbers_despite_quotes_and_blank_lines() {
         let text = "a,b\n1,one\n\n2,\"t\n\"\"wo\"\n\r\n3,5\" pipe\r\n\"4\",\"\"";
         let expected = [
             "2 1|one",
@@ -308,7 +312,7 @@ mod tests {
         assert!(rows("a\n\"x\"\"\n")[0].starts_with("line 2: the quote"));
     }
 
-    /// Pieces of a text, the last of them without end.
+    /// A beginning, and a text that repeats without end.
     struct Endless(&'static [u8], &'static [u8]);
 
     impl Read for Endless {
@@ -337,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_another_length_is_told_and_the_next_one_read() {
+    fn a_row_of_another_length_is_reported_and_the_next_one_read() {
         assert_eq!(
             rows("a,b\n1\n2,3\n"),
             [

@@ -6,22 +6,22 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use serde::Serialize;
 
-use super::kind::{ending, is_special, is_stdout};
+use super::file_format::{ending, is_special, is_stdout};
 use super::output::Partial;
 use super::record::Record;
 use crate::stdio::Closed;
 
-/// How vectors are written.
+/// The format of a file of vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum OutputFormat {
     /// One JSON object per line: index, text, embedding.
     JsonLines,
     /// A float32 matrix, one row per text.
     Npy,
 }
 
-impl Format {
-    /// By the output file's ending, in upper or lower case; standard output, pipes and devices get JSON lines.
+impl OutputFormat {
+    /// The format by the file's ending, in upper or lower case. Standard output, pipes and devices get JSON lines.
     ///
     /// # Errors
     /// The ending is unknown.
@@ -48,7 +48,7 @@ impl Format {
     }
 }
 
-/// Bytes of an .npy header, padded: the number of rows is written into it when it is known.
+/// Bytes of an .npy header, with padding. The number of rows is written into it at the end.
 const HEADER: usize = 128;
 
 #[derive(Debug)]
@@ -63,7 +63,7 @@ enum Sink {
 #[derive(Debug)]
 pub struct Writer {
     sink: Sink,
-    format: Format,
+    format: OutputFormat,
     rows: usize,
     width: usize,
 }
@@ -82,14 +82,14 @@ impl Writer {
     /// The output cannot be written, or is unfinished and `resume` is not set.
     pub(super) fn create(
         path: Option<&Path>,
-        format: Format,
+        format: OutputFormat,
         resume: bool,
     ) -> anyhow::Result<(Self, Option<Record>)> {
         let mut found = None;
         let sink = match path.filter(|path| !is_stdout(path)) {
             None => Sink::Stdout(BufWriter::new(std::io::stdout())),
             Some(path) if is_special(path) => {
-                if format == Format::Npy {
+                if format == OutputFormat::Npy {
                     bail!(
                         "{}: .npy needs a file, because its header is written last",
                         path.display()
@@ -111,18 +111,18 @@ impl Writer {
             rows: found.as_ref().map_or(0, |record| record.rows),
             width: found.as_ref().map_or(0, |record| record.width),
         };
-        if format == Format::Npy && found.is_none() {
+        if format == OutputFormat::Npy && found.is_none() {
             writer.put(&[0; HEADER])?;
         }
         Ok((writer, found))
     }
 
-    /// Whether the output is a file, whose name others can be derived from.
+    /// Whether the output is a file, from whose name others can be derived.
     pub(super) fn is_file(&self) -> bool {
         matches!(self.sink, Sink::File(_))
     }
 
-    /// The files that it writes, whatever they are called, and what each is.
+    /// The files that it writes, each with its role.
     pub(super) fn files(&self) -> Vec<(PathBuf, &'static str)> {
         let roles = [
             "the output",
@@ -139,7 +139,7 @@ impl Writer {
         }
     }
 
-    /// Vectors written.
+    /// The number of vectors written.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows
@@ -151,24 +151,24 @@ impl Writer {
             Sink::Special(out) => out.write_all(bytes),
             Sink::File(out) => out.write_all(bytes),
         };
-        self.judge(written)
+        self.checked(written)
     }
 
-    /// The reader of a pipe may close it (`lexivec embed … | head`), which is not a failure.
-    fn judge(&self, written: std::io::Result<()>) -> anyhow::Result<()> {
+    /// Turns a broken pipe into [`Closed`]: a reader may close the pipe (`lexivec embed … | head`), which is not a failure.
+    fn checked(&self, written: std::io::Result<()>) -> anyhow::Result<()> {
         match written {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Closed.into()),
             other => Ok(other?),
         }
     }
 
-    /// Adds a text's vector, under the number of its row.
+    /// Adds the vector of a text. `index` is the number of its row.
     ///
     /// # Errors
     /// The output cannot be written; [`Closed`] if its reader has closed the pipe.
     pub(super) fn write(&mut self, index: u64, text: &str, vector: &[f32]) -> anyhow::Result<()> {
         let bytes = match self.format {
-            Format::JsonLines => {
+            OutputFormat::JsonLines => {
                 let line = Line {
                     index,
                     text,
@@ -178,7 +178,7 @@ impl Writer {
                 bytes.push(b'\n');
                 bytes
             }
-            Format::Npy => vector.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            OutputFormat::Npy => vector.iter().flat_map(|v| v.to_le_bytes()).collect(),
         };
         self.put(&bytes)?;
         self.rows += 1;
@@ -186,7 +186,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Flushes what was written so far. A file can be resumed from here.
+    /// Flushes the output. A file can be resumed from here.
     ///
     /// # Errors
     /// The output cannot be written.
@@ -203,7 +203,7 @@ impl Writer {
                 });
             }
         };
-        self.judge(flushed)
+        self.checked(flushed)
     }
 
     /// The unfinished file, if it can be resumed.
@@ -224,11 +224,11 @@ impl Writer {
             Sink::Special(out) => out.flush(),
             Sink::File(_) => Ok(()),
         };
-        self.judge(flushed)?;
+        self.checked(flushed)?;
         match self.sink {
             Sink::File(partial) => match self.format {
-                Format::Npy => partial.finish(&header(self.rows, self.width)),
-                Format::JsonLines => partial.finish(&[]),
+                OutputFormat::Npy => partial.finish(&header(self.rows, self.width)),
+                OutputFormat::JsonLines => partial.finish(&[]),
             },
             Sink::Stdout(_) | Sink::Special(_) => Ok(()),
         }
@@ -249,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_npy_header_is_whole_and_says_its_length() {
+    fn an_npy_header_is_complete_and_states_its_length() {
         let bytes = header(123_456_789, 2560);
         assert_eq!(bytes.len(), HEADER);
         assert_eq!(usize::from(bytes[8]), HEADER - 10);
@@ -260,7 +260,7 @@ mod tests {
     fn files_appear_when_they_are_finished() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("vectors.NPY");
-        let format = Format::of(Some(&path)).unwrap();
+        let format = OutputFormat::of(Some(&path)).unwrap();
         let (mut writer, _) = Writer::create(Some(&path), format, false).unwrap();
         writer.write(0, "a", &[1.0, 2.0]).unwrap();
         writer.write(1, "b", &[3.0, 4.0]).unwrap();
@@ -275,13 +275,16 @@ mod tests {
     #[test]
     fn devices_are_written_to_and_never_replaced() {
         let null = Path::new("/dev/null");
-        assert_eq!(Format::of(Some(null)), Ok(Format::JsonLines));
-        let (mut writer, _) = Writer::create(Some(null), Format::JsonLines, false).unwrap();
+        assert_eq!(OutputFormat::of(Some(null)), Ok(OutputFormat::JsonLines));
+        let (mut writer, _) = Writer::create(Some(null), OutputFormat::JsonLines, false).unwrap();
         writer.write(0, "a", &[1.0]).unwrap();
         writer.finish().unwrap();
         assert!(is_special(null));
-        assert!(Writer::create(Some(null), Format::Npy, false).is_err());
-        assert_eq!(Format::of(Some(Path::new("-"))), Ok(Format::JsonLines));
-        assert!(Format::of(Some(Path::new("a.txt"))).is_err());
+        assert!(Writer::create(Some(null), OutputFormat::Npy, false).is_err());
+        assert_eq!(
+            OutputFormat::of(Some(Path::new("-"))),
+            Ok(OutputFormat::JsonLines)
+        );
+        assert!(OutputFormat::of(Some(Path::new("a.txt"))).is_err());
     }
 }

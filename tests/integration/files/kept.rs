@@ -65,7 +65,10 @@ fn what_was_computed_before_a_bad_row_is_kept_and_continued() {
     let output = embed_from(dir.path(), &resume, all.as_bytes());
     let said = text(&output.stderr);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("1500 of them were there already"), "{said}");
+    assert!(
+        said.contains("1500 of them were in the unfinished output"),
+        "{said}"
+    );
     assert_eq!(names(dir.path()), ["a.npy"]);
     let resumed = fs_err::read(dir.path().join("a.npy")).unwrap();
     // The header, and vectors that another batch may round otherwise.

@@ -13,7 +13,7 @@ use super::hints::with_hint;
 use super::pair_files;
 use crate::cli::Usage;
 use crate::cli::common::{DomainArgs, TextArgs, all_texts};
-use crate::links::check_output;
+use crate::paths::check_output;
 use crate::prefix::instruction;
 use crate::stdio::say;
 

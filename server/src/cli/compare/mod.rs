@@ -10,10 +10,10 @@ use std::process::ExitCode;
 
 use lexivec_evaluate::{CHUNK, Comparison, ComparisonReport, MeasuredSystem, REPORT_FORMAT};
 
-use super::bars::ConversionBar;
 use super::common::SourceArgs;
 use super::compute_args::ComputeArgs;
 use super::machine;
+use super::progress::ConversionBar;
 use crate::stdio::{print, say};
 use args::{DataArgs, EndpointArgs, GateArgs, MeasureArgs, OutputArgs};
 use hints::with_hint;

@@ -10,7 +10,7 @@ use lexivec_runtime::EngineOptions;
 
 use super::args::EndpointArgs;
 use super::hints::with_hint;
-use crate::cli::{Kind, SourceArgs, Usage, checkpoint, kind};
+use crate::cli::{SourceArgs, SourceKind, Usage, checkpoint, source_kind};
 
 /// The source of a system.
 enum SystemSource {
@@ -129,9 +129,9 @@ impl Systems {
 }
 
 fn local(given: &str, args: &SourceArgs) -> anyhow::Result<SystemSource> {
-    Ok(match kind(given, args.onnx)? {
-        Kind::Model | Kind::Export => SystemSource::Model(PathBuf::from(given)),
-        Kind::Checkpoint { .. } => {
+    Ok(match source_kind(given, args.onnx)? {
+        SourceKind::Model | SourceKind::Export => SystemSource::Model(PathBuf::from(given)),
+        SourceKind::Checkpoint { .. } => {
             SystemSource::Checkpoint(Box::new(checkpoint(given, &args.checkpoint)?))
         }
     })

@@ -94,7 +94,7 @@ fn what_is_wrong_names_file_and_line() {
         pdf.contains("a.pdf") && pdf.contains("--input-format"),
         "{pdf}"
     );
-    assert!(Reader::new(&["a.pdf".into()], Some(Kind::Lines), "", "").is_ok());
+    assert!(Reader::new(&["a.pdf".into()], Some(InputFormat::Lines), "", "").is_ok());
     assert!(Reader::new(&["-".into(), "/dev/stdin".into()], None, "", "").is_err());
 }
 

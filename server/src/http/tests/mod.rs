@@ -15,7 +15,7 @@ use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::web::Data;
 use lexivec_models::{Dimensions, Instructions};
 use lexivec_runtime::{
-    Engine, EngineOptions, Error, ModelInfo, Network, OpenNetwork, Result, PooledStates, Tokenizer,
+    Engine, EngineOptions, Error, ModelInfo, Network, OpenNetwork, PooledStates, Result, Tokenizer,
 };
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Progress on the terminal. indicatif draws nothing where standard error is not a terminal.
+//! Progress bars. indicatif draws nothing if standard error is not a terminal.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,15 +11,15 @@ use crate::interrupt;
 const BYTES: &str = "{msg:28} {bar:32} {bytes:>10}/{total_bytes} {bytes_per_sec} {eta}";
 const COUNT: &str = "{msg:36} {bar:32} {pos:>6}/{len} texts {eta}";
 const SPINNER: &str = "{msg:28} {spinner} {elapsed}";
-/// Texts are not known in number when they come from a pipe.
+/// For texts from a pipe, whose number is unknown.
 const TEXTS: &str = "{msg} {spinner} {human_pos} texts, {per_sec}, {elapsed}";
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// A bar that counts texts, to the end where that is known.
-pub(crate) fn texts(count: Option<u64>) -> ProgressBar {
+/// A bar that counts texts. `count` is their number, if it is known.
+pub(crate) fn text_bar(count: Option<u64>) -> ProgressBar {
     let bar = match count {
         Some(count) => ProgressBar::new(count).with_style(style(COUNT)),
         None => ProgressBar::new_spinner().with_style(style(TEXTS)),
@@ -29,7 +29,7 @@ pub(crate) fn texts(count: Option<u64>) -> ProgressBar {
     bar
 }
 
-/// A conversion's stages, or a comparison's, one bar after another.
+/// The stages of a conversion or a comparison, one bar after another.
 #[derive(Debug)]
 pub(crate) struct ConversionBar {
     current: Mutex<Option<ProgressBar>>,
@@ -46,7 +46,7 @@ impl Default for ConversionBar {
 }
 
 impl ConversionBar {
-    /// For stages whose work is counted in texts, not bytes.
+    /// A bar for stages that count texts instead of bytes.
     pub(crate) fn of_texts() -> Self {
         Self {
             template: COUNT,
@@ -90,7 +90,7 @@ impl lexivec_convert::Progress for ConversionBar {
     }
 }
 
-/// A bar per file that is downloaded.
+/// A bar for each file of a download.
 #[derive(Debug, Default)]
 pub(crate) struct DownloadBars {
     bars: MultiProgress,

@@ -1,34 +1,38 @@
 //! The place of a conversion in the cache.
 //!
-//! Its name changes with whatever would change the result: the contents of the checkpoint's files, precision, target, and this
-//! program's version. Weights of gigabytes are not read at every start for that. Their digests are kept in the cache, each
-//! under the identity of its file: path, device, inode, length, both times, and the contents of its head and tail. Times alone
-//! say little: the layers of a container image, and what `cp -p` or rsync write, have the times of their originals.
+//! The name of its folder depends on everything that determines the result: the contents of the checkpoint's files, precision, target,
+//! and this program's version. Weights of gigabytes are not read at every start. Their digests are kept in the cache, each under the
+//! identity of its file: path, device, inode, length, both times, and the contents of its head and tail. Times alone are not enough,
+//! because the layers of a container image, and files written by `cp -p` or rsync, have the times of their originals.
 
 use std::fs::Metadata;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, anyhow};
 use lexivec_convert::ConvertOptions;
 use lexivec_models::{Checkpoint, FORMAT_VERSION, FileRecord, Manifest, WeightStorage, cache_dir};
 use sha2::{Digest as _, Sha256};
 
-use crate::stdio::say;
+use crate::error::{Error, Result};
+use crate::observer::{Event, Observer};
 
 /// Bytes at each end of a file that belong to its identity. The head holds the names and shapes of a safetensors file.
 const ENDS: usize = 1 << 20;
 
-/// Reading a file of this size takes seconds, which a user should not wonder about.
+/// Reading a file of this size takes seconds, so it is reported.
 const LARGE: u64 = 1 << 30;
 
-/// The place of a conversion; it need not exist.
+/// The folder of a conversion, which need not exist.
 ///
 /// # Errors
 /// A file of the checkpoint cannot be read, or there is no cache folder.
-pub(crate) fn place(checkpoint: &Checkpoint, options: &ConvertOptions) -> anyhow::Result<PathBuf> {
-    let root = cache_dir().context("conversions are kept in the cache folder")?;
+pub(crate) fn place(
+    checkpoint: &Checkpoint,
+    options: &ConvertOptions,
+    observer: &dyn Observer,
+) -> Result<PathBuf> {
+    let root = cache_dir().map_err(Error::NoCache)?;
     let mut digest = Sha256::new();
     let mut add = |text: &str| {
         digest.update(text.as_bytes());
@@ -44,13 +48,12 @@ pub(crate) fn place(checkpoint: &Checkpoint, options: &ConvertOptions) -> anyhow
     let digests = std::thread::scope(|scope| {
         let started: Vec<_> = files
             .iter()
-            .map(|(_, path)| scope.spawn(|| known_digest(path, &kept)))
+            .map(|(_, path)| scope.spawn(|| known_digest(path, &kept, observer)))
             .collect();
-        let ended = started.into_iter().map(|thread| {
-            let panicked = |_| Err(anyhow!("the digest of a file was not computed"));
-            thread.join().unwrap_or_else(panicked)
-        });
-        ended.collect::<anyhow::Result<Vec<String>>>()
+        let ended = started
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or(Err(Error::Digest)));
+        ended.collect::<Result<Vec<String>>>()
     })?;
     for ((name, _), digest) in files.iter().zip(&digests) {
         add(&name.to_string_lossy());
@@ -62,16 +65,16 @@ pub(crate) fn place(checkpoint: &Checkpoint, options: &ConvertOptions) -> anyhow
     Ok(root.join("models").join(format!("{name}-{precision}-{id}")))
 }
 
-/// Whether a conversion still has the weights that it was made with: those that it shares with a checkpoint by a hard link
-/// change when somebody writes into the checkpoint's file.
+/// Whether a conversion still has its original weights. Weights that it shares with a checkpoint by a hard link change if somebody writes
+/// into the checkpoint's file.
 ///
 /// # Errors
 /// The manifest cannot be read, or there is no cache folder.
-pub(crate) fn is_intact(dir: &Path) -> anyhow::Result<bool> {
-    is_intact_by(dir, &cache_dir()?.join("digests"))
+pub(crate) fn is_intact(dir: &Path, observer: &dyn Observer) -> Result<bool> {
+    is_intact_by(dir, &cache_dir()?.join("digests"), observer)
 }
 
-fn is_intact_by(dir: &Path, kept: &Path) -> anyhow::Result<bool> {
+fn is_intact_by(dir: &Path, kept: &Path, observer: &dyn Observer) -> Result<bool> {
     let manifest = Manifest::read(dir)?;
     if manifest.weights != WeightStorage::Linked {
         return Ok(true);
@@ -80,15 +83,15 @@ fn is_intact_by(dir: &Path, kept: &Path) -> anyhow::Result<bool> {
         name.ends_with(".safetensors") && manifest.files.contains_key(name.as_str())
     });
     for (name, record) in shared {
-        if known_digest(&dir.join(name), kept)? != record.digest {
+        if known_digest(&dir.join(name), kept, observer)? != record.digest {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-/// The SHA-256 of a file: the one that was kept under the file's identity, or a new one, which is kept.
-fn known_digest(path: &Path, kept: &Path) -> anyhow::Result<String> {
+/// The SHA-256 of a file: the digest that is kept under the file's identity, or a new one, which is then kept.
+fn known_digest(path: &Path, kept: &Path, observer: &dyn Observer) -> Result<String> {
     let real = fs_err::canonicalize(path)?;
     let place = kept.join(identity(&real)?);
     let is_digest = |text: &str| {
@@ -101,7 +104,7 @@ fn known_digest(path: &Path, kept: &Path) -> anyhow::Result<String> {
         return Ok(text.trim().to_owned());
     }
     if fs_err::metadata(&real)?.len() >= LARGE {
-        say!("reading {} to recognise it at later starts", path.display());
+        observer.event(Event::Reading(path));
     }
     let digest = FileRecord::sha256(&real)?.digest;
     // A cache that cannot be written costs time at the next start, and is reported when the model is written to it.
@@ -109,18 +112,18 @@ fn known_digest(path: &Path, kept: &Path) -> anyhow::Result<String> {
     Ok(digest)
 }
 
-/// Writes a small file that appears whole or not at all.
+/// Writes a small file, which is complete when it appears.
 fn keep(place: &Path, text: &str) -> std::io::Result<()> {
     let folder = place.parent().unwrap_or(Path::new("."));
     fs_err::create_dir_all(folder)?;
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(text.as_bytes())?;
-    file.persist(place)?;
+    file.persist(place).map_err(|error| error.error)?;
     Ok(())
 }
 
-/// What a file is known by without reading it whole.
-fn identity(path: &Path) -> anyhow::Result<String> {
+/// The identity of a file, which takes only its head and tail to read.
+fn identity(path: &Path) -> Result<String> {
     let mut file = fs_err::File::open(path)?;
     let data = file.metadata()?;
     let mut digest = Sha256::new();
@@ -139,7 +142,7 @@ fn identity(path: &Path) -> anyhow::Result<String> {
     Ok(hex::encode(digest.finalize()))
 }
 
-/// The inode's own time is among them: unlike the time of the contents, nobody can set it.
+/// Numbers that change when a file is replaced or written. The inode's change time is among them, because no program can set it.
 fn numbers(data: &Metadata) -> [i64; 7] {
     [
         data.dev() as i64,
@@ -153,7 +156,6 @@ fn numbers(data: &Metadata) -> [i64; 7] {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::time::{Duration, SystemTime};
 
@@ -162,6 +164,7 @@ mod tests {
     use lexivec_runtime::Provider;
 
     use super::*;
+    use crate::observer::Silent as Quiet;
 
     /// Writes contents of one length under one time.
     fn write(path: &Path, byte: u8, time: SystemTime) {
@@ -179,12 +182,12 @@ mod tests {
         let (path, kept) = (dir.path().join("weights"), dir.path().join("digests"));
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
         write(&path, 1, time);
-        let first = known_digest(&path, &kept).unwrap();
-        assert_eq!(known_digest(&path, &kept).unwrap(), first);
+        let first = known_digest(&path, &kept, &Quiet).unwrap();
+        assert_eq!(known_digest(&path, &kept, &Quiet).unwrap(), first);
         // The clock of inodes moves in steps of some milliseconds.
         std::thread::sleep(Duration::from_millis(20));
         write(&path, 2, time);
-        let second = known_digest(&path, &kept).unwrap();
+        let second = known_digest(&path, &kept, &Quiet).unwrap();
         assert_ne!(first, second);
         assert_eq!(second, FileRecord::sha256(&path).unwrap().digest);
     }
@@ -194,21 +197,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, kept) = (dir.path().join("weights"), dir.path().join("digests"));
         write(&path, 1, SystemTime::UNIX_EPOCH);
-        let digest = known_digest(&path, &kept).unwrap();
+        let digest = known_digest(&path, &kept, &Quiet).unwrap();
         let record = kept.join(identity(&path).unwrap());
         assert_eq!(fs_err::read_to_string(&record).unwrap(), digest);
         fs_err::write(&record, "sha256:0").unwrap();
-        assert_eq!(known_digest(&path, &kept).unwrap(), digest);
+        assert_eq!(known_digest(&path, &kept, &Quiet).unwrap(), digest);
         // What is kept is not computed again.
         let other = format!("sha256:{}", "0".repeat(64));
         fs_err::write(&record, &other).unwrap();
-        assert_eq!(known_digest(&path, &kept).unwrap(), other);
+        assert_eq!(known_digest(&path, &kept, &Quiet).unwrap(), other);
     }
 
     #[test]
     fn weights_that_are_shared_and_written_into_are_noticed() {
         let dir = tempfile::tempdir().unwrap();
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tiny/qwen3");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/tiny/qwen3");
         for name in ["config.json", "tokenizer.json", "model.safetensors"] {
             fs_err::copy(root.join(name), dir.path().join(name)).unwrap();
         }
@@ -220,12 +223,12 @@ mod tests {
         let checkpoint = Checkpoint::open(dir.path()).unwrap();
         let report = lexivec_convert::convert(&checkpoint, &model, &options, &Silent).unwrap();
         let kept = dir.path().join("digests");
-        assert!(is_intact_by(&model, &kept).unwrap());
+        assert!(is_intact_by(&model, &kept, &Quiet).unwrap());
         let weights = dir.path().join("model.safetensors");
         let mut bytes = fs_err::read(&weights).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         fs_err::write(&weights, bytes).unwrap();
         let linked = report.weights == WeightStorage::Linked;
-        assert_eq!(is_intact_by(&model, &kept).unwrap(), !linked);
+        assert_eq!(is_intact_by(&model, &kept, &Quiet).unwrap(), !linked);
     }
 }

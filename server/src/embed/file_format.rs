@@ -1,10 +1,10 @@
-//! What a file of texts holds, by its name.
+//! The format of a file of texts, from its name.
 
 use std::path::Path;
 
-/// How a file holds its texts.
+/// The format of a file of texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Kind {
+pub enum InputFormat {
     /// A text per line.
     #[value(name = "txt")]
     Lines,
@@ -15,8 +15,8 @@ pub enum Kind {
     Csv,
 }
 
-impl Kind {
-    /// By the file's ending, in upper or lower case. Standard input, pipes and devices hold a text per line.
+impl InputFormat {
+    /// The format by the file's ending, in upper or lower case. Standard input, pipes and devices hold a text per line.
     ///
     /// # Errors
     /// The ending is unknown.
@@ -27,7 +27,7 @@ impl Kind {
             "csv" => Ok(Self::Csv),
             _ if is_stdin(path) || is_special(path) => Ok(Self::Lines),
             _ => Err(format!(
-                "{}: lexivec reads .txt, .jsonl (.ndjson) and .csv files; --input-format says what a file of another name is",
+                "{}: lexivec reads .txt, .jsonl (.ndjson) and .csv files; --input-format sets the format of a file with another ending",
                 path.display()
             )),
         }
@@ -54,7 +54,7 @@ pub(super) fn is_stdout(path: &Path) -> bool {
         .any(|name| path == Path::new(name))
 }
 
-/// Whether there is something other than a file or a folder: a pipe, such as a shell's `<(…)`, or a device.
+/// Whether a path is neither a file nor a folder: a pipe, such as a shell's `<(…)`, or a device.
 pub(super) fn is_special(path: &Path) -> bool {
     fs_err::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
@@ -64,21 +64,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endings_count_in_any_case_and_streams_need_none() {
-        for (name, kind) in [
-            ("a.txt", Kind::Lines),
-            ("A.TXT", Kind::Lines),
-            ("a.JsonL", Kind::JsonLines),
-            ("a.ndjson", Kind::JsonLines),
-            ("a.CSV", Kind::Csv),
-            ("-", Kind::Lines),
-            ("/dev/stdin", Kind::Lines),
-            ("/dev/null", Kind::Lines),
+    fn endings_are_read_in_any_case_and_streams_need_none() {
+        for (name, format) in [
+            ("a.txt", InputFormat::Lines),
+            ("A.TXT", InputFormat::Lines),
+            ("a.JsonL", InputFormat::JsonLines),
+            ("a.ndjson", InputFormat::JsonLines),
+            ("a.CSV", InputFormat::Csv),
+            ("-", InputFormat::Lines),
+            ("/dev/stdin", InputFormat::Lines),
+            ("/dev/null", InputFormat::Lines),
         ] {
-            assert_eq!(Kind::of(Path::new(name)), Ok(kind), "{name}");
+            assert_eq!(InputFormat::of(Path::new(name)), Ok(format), "{name}");
         }
         for name in ["a.pdf", "a", "csv", "."] {
-            assert!(Kind::of(Path::new(name)).is_err(), "{name}");
+            assert!(InputFormat::of(Path::new(name)).is_err(), "{name}");
         }
     }
 }

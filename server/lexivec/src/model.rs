@@ -1,0 +1,60 @@
+//! A model that is ready to embed texts.
+
+use lexivec_runtime::{Embedding, Engine, Request};
+
+use crate::builder::ModelBuilder;
+use crate::error::Result;
+
+/// A loaded model. Threads may share it.
+#[derive(Debug)]
+pub struct Model {
+    engine: Engine,
+}
+
+impl Model {
+    /// Opens a model with the defaults for a CPU: a model directory, a checkpoint folder, or a hub id.
+    ///
+    /// # Errors
+    /// The model cannot be found, downloaded, converted or loaded.
+    pub fn open(name: &str) -> Result<Self> {
+        Self::builder(name).open()
+    }
+
+    /// Begins to open a model with other settings.
+    #[must_use]
+    pub fn builder(name: &str) -> ModelBuilder {
+        ModelBuilder::new(name)
+    }
+
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self { engine }
+    }
+
+    /// Embeds texts without an instruction, as documents are embedded. The vectors are in the order of the texts, as wide as the
+    /// model's, and of unit length.
+    ///
+    /// # Errors
+    /// A text is empty or too long, the queue is full, or inference fails.
+    pub fn embed<T: AsRef<str>>(&self, texts: &[T]) -> Result<Vec<Vec<f32>>> {
+        let requests: Vec<_> = texts
+            .iter()
+            .map(|text| Request::text(text.as_ref()))
+            .collect();
+        let embeddings = self.embed_requests(&requests)?;
+        Ok(embeddings.into_iter().map(|found| found.vector).collect())
+    }
+
+    /// Embeds texts, each with its own instruction, width and truncation. The result is in the order of the requests.
+    ///
+    /// # Errors
+    /// A request is invalid, the queue is full, or inference fails.
+    pub fn embed_requests(&self, requests: &[Request<'_>]) -> Result<Vec<Embedding>> {
+        Ok(self.engine.embed(requests)?)
+    }
+
+    /// The engine, for asynchronous use and its metrics.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}

@@ -1,0 +1,80 @@
+//! Progress of opening a model: downloads and conversions take minutes.
+
+use std::fmt;
+use std::path::Path;
+#[cfg(feature = "hub")]
+use std::sync::Arc;
+
+use lexivec_models::Precision;
+
+/// A step of opening a model. Its text is a sentence for the user.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A peculiarity of the checkpoint.
+    Note(&'a str),
+    /// A large file is read once, to recognise it later.
+    Reading(&'a Path),
+    /// A conversion begins.
+    Converting {
+        /// The checkpoint.
+        name: &'a str,
+        /// The precision that it is converted to.
+        precision: Precision,
+        /// The folder of the result.
+        dir: &'a Path,
+    },
+    /// Another process converts the same checkpoint.
+    Waiting,
+    /// A conversion has ended, in success or failure.
+    Converted,
+}
+
+impl fmt::Display for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Note(note) => write!(f, "note: {note}"),
+            Self::Reading(path) => {
+                write!(
+                    f,
+                    "reading {} to recognise it at later starts",
+                    path.display()
+                )
+            }
+            Self::Converting {
+                name,
+                precision,
+                dir,
+            } => write!(
+                f,
+                "converting {name} to {precision} (once; kept in {})",
+                dir.display()
+            ),
+            Self::Waiting => f.write_str("another process is converting it: waiting for that"),
+            Self::Converted => f.write_str("the conversion has ended"),
+        }
+    }
+}
+
+/// Receives the progress of opening a model.
+pub trait Observer: Sync {
+    /// A step begins or ends.
+    fn event(&self, _event: Event<'_>) {}
+
+    /// Receives the progress of a conversion, and may cancel it.
+    fn conversion(&self) -> &dyn lexivec_convert::Progress {
+        &lexivec_convert::Silent
+    }
+
+    /// Receives the progress of a download.
+    #[cfg(feature = "hub")]
+    fn download(&self) -> Option<Arc<dyn lexivec_models::Progress>> {
+        None
+    }
+}
+
+/// An observer that ignores all progress.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Observer for Silent {}

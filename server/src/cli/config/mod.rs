@@ -1,0 +1,226 @@
+//! The command line together with environment variables and a configuration file.
+//!
+//! A flag wins over its environment variable, the variable over the file, and the file over the default. The values of the file join
+//! the command line as flags before clap reads it. So clap checks them as it checks flags, and a new flag needs nothing here.
+
+mod file;
+mod print;
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command};
+
+use self::file::Setting;
+use super::{Usage, embed};
+use crate::stdio::print;
+
+/// An empty list of API keys must stay an error, because it would open the server to everybody.
+const NEVER_EMPTY: &str = "LEXIVEC_API_KEY";
+
+/// The flags that every configurable command has.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Configuration")]
+pub(super) struct ConfigArgs {
+    /// TOML file of settings. Each command has a table of its own, such as `[serve]`; a key is a flag's name without dashes in front,
+    /// such as `max-batch-tokens = 4096`. Flags that may be repeated take arrays, and switches take true or false. A flag wins
+    /// over its environment variable, the variable over the file
+    #[arg(long, env = "LEXIVEC_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Print all settings as TOML, each with its source, and exit. Secrets are masked
+    #[arg(long)]
+    print_config: bool,
+}
+
+/// Adds `--config` and `--print-config` to each command that reads environment variables.
+pub(super) fn configurable(command: Command) -> Command {
+    let flags = ConfigArgs::augment_args(Command::new("config"));
+    command.mut_subcommands(|command| {
+        let reads_variables = command.get_arguments().any(|arg| arg.get_env().is_some());
+        match reads_variables {
+            true => command.args(flags.get_arguments().cloned()),
+            false => command,
+        }
+    })
+}
+
+/// Makes an empty environment variable count as unset: compose files pass on variables that nobody has set.
+pub(super) fn without_empty_variables(command: Command) -> Command {
+    let is_empty = |name: &OsStr| {
+        name != NEVER_EMPTY && std::env::var_os(name).is_some_and(|value| value.is_empty())
+    };
+    command.mut_subcommands(|command| {
+        command.mut_args(|arg| match arg.get_env().is_some_and(is_empty) {
+            true => arg.env(None::<&'static str>),
+            false => arg,
+        })
+    })
+}
+
+/// An argument whose value does not come from the command line as the user wrote it.
+struct Inserted {
+    id: String,
+    /// The argument as clap's errors show it.
+    shown: String,
+    /// Such as `lexivec.toml:3`.
+    source: String,
+}
+
+/// Reads the command line; `None` if `--print-config` has printed its result.
+///
+/// # Errors
+/// A [`clap::Error`], which includes requests for help; or the configuration file cannot be read or used.
+pub(super) fn read(
+    mut command: Command,
+    arguments: &[OsString],
+) -> anyhow::Result<Option<ArgMatches>> {
+    command.build();
+    let tolerant = command.clone().ignore_errors(true);
+    let first = tolerant.try_get_matches_from(arguments)?;
+    let found = first.subcommand().and_then(|(name, given)| {
+        let subcommand = command.find_subcommand(name)?;
+        Some((name, given, subcommand))
+    });
+    let Some((name, given, subcommand)) = found.filter(|(_, _, c)| is_configurable(c)) else {
+        return Ok(Some(command.try_get_matches_from(arguments)?));
+    };
+    let path = given.get_one::<PathBuf>("config");
+    let settings = match path {
+        Some(path) => file::read(path, name, &command)?,
+        None => Vec::new(),
+    };
+    let (merged, inserted) = merge(arguments, subcommand, given, path, settings);
+    // clap has no value for a switch if it stopped at an error before.
+    let print_config = given.get_one("print_config").copied().unwrap_or(false);
+    let matches = match command.clone().try_get_matches_from(&merged) {
+        Err(error) if print_config && error.kind() == ErrorKind::MissingRequiredArgument => command
+            .clone()
+            .ignore_errors(true)
+            .try_get_matches_from(&merged)?,
+        other => other.map_err(|error| placed(error, subcommand, &inserted))?,
+    };
+    if let Some((name, given)) = matches.subcommand().filter(|_| print_config) {
+        print(print::as_toml(name, subcommand, given, &inserted).trim_end())?;
+        return Ok(None);
+    }
+    Ok(Some(matches))
+}
+
+fn is_configurable(command: &Command) -> bool {
+    command.get_arguments().any(|arg| arg.get_id() == "config")
+}
+
+/// Whether an argument is on the command line or in the environment.
+fn is_given(matches: &ArgMatches, id: &str) -> bool {
+    matches!(
+        matches.value_source(id),
+        Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+    )
+}
+
+/// The command line with the values of the file added, and what was added.
+fn merge(
+    arguments: &[OsString],
+    command: &Command,
+    given: &ArgMatches,
+    path: Option<&PathBuf>,
+    settings: Vec<Setting>,
+) -> (Vec<OsString>, Vec<Inserted>) {
+    let at = arguments.iter().skip(1);
+    let at = at.take_while(|a| a.as_os_str() != command.get_name());
+    let (before, after) = arguments.split_at((at.count() + 2).min(arguments.len()));
+    let (mut flags, mut positionals, mut inserted) = (Vec::new(), Vec::new(), Vec::new());
+    let mut insert = |arg: &Arg, source: String| {
+        inserted.push(Inserted {
+            id: arg.get_id().to_string(),
+            shown: arg.to_string(),
+            source,
+        });
+    };
+    let omitted = omitted_model(command, given);
+    let mut model = None;
+    if let Some(arg) = omitted {
+        let variable = arg.get_env().and_then(std::env::var_os);
+        model = variable.inspect(|_| insert(arg, variable_of(arg)));
+    }
+    let model_from_file = omitted.is_some() && model.is_none();
+    for setting in settings {
+        let Some(arg) = command.get_arguments().find(|a| *a.get_id() == setting.id) else {
+            continue;
+        };
+        let shown = path.map(|path| path.display().to_string());
+        let source = format!("{}:{}", shown.unwrap_or_default(), setting.line);
+        if model_from_file && setting.id == "model" {
+            model = setting.values.first().map(OsString::from);
+        } else if is_given(given, &setting.id) {
+            continue;
+        } else if arg.is_positional() {
+            positionals.extend(setting.values.iter().map(OsString::from));
+        } else if let Some(long) = arg.get_long() {
+            flags.extend(setting.values.iter().filter_map(|value| {
+                match (arg.get_action(), value.as_str()) {
+                    (ArgAction::SetTrue, "false") => None,
+                    (ArgAction::SetTrue, _) => Some(format!("--{long}").into()),
+                    _ => Some(OsString::from(format!("--{long}={value}"))),
+                }
+            }));
+        }
+        insert(arg, source);
+    }
+    let mut merged = before.to_vec();
+    merged.extend(flags);
+    merged.extend(model);
+    merged.extend_from_slice(after);
+    merged.extend(positionals);
+    (merged, inserted)
+}
+
+/// The model argument of `embed`, if the first argument is a file of texts: the model then comes from the environment or the file.
+fn omitted_model<'a>(command: &'a Command, given: &ArgMatches) -> Option<&'a Arg> {
+    if command.get_name() != embed::NAME
+        || given.value_source("model") != Some(ValueSource::CommandLine)
+    {
+        return None;
+    }
+    let first = given.get_one::<String>("model")?;
+    let mut arguments = command.get_arguments();
+    arguments
+        .find(|arg| arg.get_id() == "model")
+        .filter(|_| embed::is_file_of_texts(Path::new(first)))
+}
+
+fn variable_of(arg: &Arg) -> String {
+    let name = arg.get_env().unwrap_or_default().to_string_lossy();
+    format!("environment variable {name}")
+}
+
+/// Adds the place of a wrong value to an error, if the value comes from the file or an environment variable.
+fn placed(error: clap::Error, command: &Command, inserted: &[Inserted]) -> anyhow::Error {
+    let named = |shown: &str| match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(arg)) => arg == shown,
+        Some(ContextValue::Strings(args)) => args.iter().any(|arg| arg == shown),
+        _ => false,
+    };
+    let in_file = inserted.iter().find(|value| named(&value.shown));
+    let place = in_file.map(|value| value.source.clone()).or_else(|| {
+        let mut arguments = command.get_arguments();
+        let arg = arguments.find(|arg| named(&arg.to_string()))?;
+        let Some(ContextValue::String(invalid)) = error.get(ContextKind::InvalidValue) else {
+            return None;
+        };
+        let value = std::env::var(arg.get_env()?).ok()?;
+        value.contains(invalid).then(|| variable_of(arg))
+    });
+    let Some(place) = place else {
+        return error.into();
+    };
+    let text = error.to_string();
+    let reason = text.trim().trim_start_matches("error: ");
+    Usage(format!("{place}: {reason}")).into()
+}
+
+#[cfg(test)]
+mod tests;

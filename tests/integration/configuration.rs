@@ -1,0 +1,105 @@
+//! `--config` and `--print-config`.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::program::{lexivec, text};
+use crate::server::program::{Program, model};
+
+/// Writes a file of the given mode, and returns its path.
+fn written(dir: &Path, contents: &str, mode: u32) -> String {
+    let path = dir.join("lexivec.toml");
+    fs_err::write(&path, contents).unwrap();
+    fs_err::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// A table that serves nano on a free port.
+fn table() -> String {
+    let model = model();
+    let model = model.to_str().unwrap();
+    format!("[serve]\nmodel = '{model}'\nserved-model-name = 'configured'\nport = 0\n")
+}
+
+#[test]
+fn a_server_starts_with_the_settings_of_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = written(dir.path(), &table(), 0o644);
+    let mut command = lexivec();
+    command.args(["serve", "--config", &file]);
+    let program = Program::spawn(&mut command);
+    let answer = program.connect().get("/v1/models");
+    let body = text(&answer.body);
+    assert!(body.contains("\"configured\""), "{body}");
+}
+
+#[test]
+fn flags_win_over_variables_variables_over_the_file_and_the_file_over_defaults() {
+    let dir = tempfile::tempdir().unwrap();
+    let contents = table() + "queue = 1\nsessions = 2\nmax-length = 3\napi-key = ['sk-of-file']\n";
+    let file = written(dir.path(), &contents, 0o600);
+    let output = lexivec()
+        .args(["serve", "--print-config", "--queue", "4"])
+        .env("LEXIVEC_CONFIG", &file)
+        .env("LEXIVEC_QUEUE", "5")
+        .env("LEXIVEC_SESSIONS", "6")
+        .output()
+        .unwrap();
+    let printed = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for line in [
+        "queue = 4  # flag".to_owned(),
+        "sessions = 6  # environment variable LEXIVEC_SESSIONS".to_owned(),
+        format!("max-length = 3  # {file}:7"),
+        format!("api-key = [\"***\"]  # {file}:8"),
+        "body-timeout = 60  # default".to_owned(),
+    ] {
+        assert!(
+            printed.lines().any(|found| found == line),
+            "{line}\n{printed}"
+        );
+    }
+    assert!(!printed.contains("sk-of-file"), "{printed}");
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn a_key_in_a_file_that_everybody_can_read_is_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let contents = table() + "api-key = 'sk-of-file'\n";
+    let file = written(dir.path(), &contents, 0o644);
+    let output = lexivec()
+        .args(["serve", "--print-config", "--config", &file])
+        .output()
+        .unwrap();
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("warning") && said.contains("`api-key`"),
+        "{said}"
+    );
+    assert!(!said.contains("sk-of-file"), "{said}");
+}
+
+#[test]
+fn an_error_in_the_file_is_wrong_usage_and_names_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    for (contents, reason) in [
+        ("[serve]\nqueu = 1\n", "did you mean `queue`?"),
+        ("[serve]\nqueue = true\n", "`queue` takes a number"),
+        ("[serve]\nprecision = 'fp64'\n", "invalid value 'fp64'"),
+    ] {
+        let file = written(dir.path(), contents, 0o600);
+        let output = lexivec()
+            .args(["serve", "nowhere", "--config", &file])
+            .output()
+            .unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        let expected = format!("error: {file}:2: ");
+        assert!(
+            said.starts_with(&expected) && said.contains(reason),
+            "{said}"
+        );
+    }
+}

@@ -1,0 +1,64 @@
+//! Help, completion scripts and manual pages.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use crate::program::{lexivec, text};
+
+const COMMANDS: [&str; 6] = ["convert", "serve", "embed", "compare", "inspect", "doctor"];
+
+#[test]
+fn the_short_help_has_no_variables_and_the_long_one_has() {
+    for command in COMMANDS {
+        let help = |flag: &str| {
+            let output = lexivec().args([command, flag]).output().unwrap();
+            assert!(output.status.success(), "{command}");
+            text(&output.stdout)
+        };
+        let (short, long) = (help("-h"), help("--help"));
+        assert!(!short.contains("[env: "), "{short}");
+        assert!(long.contains("[env: LEXIVEC_CONFIG"), "{long}");
+        assert!(short.len() < long.len(), "{command}");
+    }
+}
+
+#[test]
+fn the_completion_script_is_valid_bash_and_completes_flags() {
+    let output = lexivec().args(["completions", "bash"]).output().unwrap();
+    assert!(text(&output.stdout).contains("--max-batch-tokens"));
+    let mut bash = Command::new("bash")
+        .arg("-n")
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut script = bash.stdin.take().unwrap();
+    script.write_all(&output.stdout).unwrap();
+    drop(script);
+    let parsed = bash.wait_with_output().unwrap();
+    assert!(parsed.status.success(), "{}", text(&parsed.stderr));
+    for shell in ["zsh", "fish", "elvish", "powershell"] {
+        let output = lexivec().args(["completions", shell]).output().unwrap();
+        assert!(
+            output.status.success() && !output.stdout.is_empty(),
+            "{shell}"
+        );
+    }
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let pages = dir.path().join("pages");
+    let output = lexivec()
+        .args(["man", "--out"])
+        .arg(&pages)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for command in COMMANDS {
+        let page = fs_err::read_to_string(pages.join(format!("lexivec-{command}.1"))).unwrap();
+        assert!(page.contains(".SH OPTIONS"), "{command}");
+    }
+    assert!(pages.join("lexivec.1").is_file());
+}

@@ -185,7 +185,7 @@ fn a_truncated_file_is_refused() {
         fs_err::write(&path, &bytes[..length]).unwrap();
         let message = refused(dir.path(), Precision::Fp32);
         assert!(
-            message.contains("incomplete download"),
+            message.contains("download is incomplete"),
             "{length}: {message}"
         );
     }
@@ -272,7 +272,7 @@ fn weights_that_are_truncated_during_the_conversion() {
         ..options(Precision::Fp32)
     };
     let error = convert(&checkpoint, &output, &options, &truncating).unwrap_err();
-    assert!(error.to_string().contains("was changed"), "{error}");
+    assert!(error.to_string().contains("changed during"), "{error}");
     assert!(fs_err::read_dir(parent.path()).unwrap().next().is_none());
 }
 
@@ -303,7 +303,7 @@ fn weights_that_are_overwritten_during_the_conversion() {
         };
         let output = parent.path().join("model");
         let error = convert(&checkpoint, &output, &options, &Overwriting(&path)).unwrap_err();
-        assert!(error.to_string().contains("was changed"), "{error}");
+        assert!(error.to_string().contains("changed during"), "{error}");
         assert!(error.to_string().contains("model.safetensors"), "{error}");
         assert!(fs_err::read_dir(parent.path()).unwrap().next().is_none());
     }

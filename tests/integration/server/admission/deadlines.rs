@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::client::{embedding, keyed};
-use super::super::local::Setup;
 use super::{measure_rate, serve_at_rate, setup, texts, wait_until_queued};
+use crate::server::client::{embedding, keyed};
+use crate::server::local::Setup;
 
 #[test]
 fn under_twice_the_load_accepted_requests_meet_their_deadline() {

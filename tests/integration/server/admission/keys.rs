@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::client::{Response, embedding, keyed, posted};
-use super::super::fake::vector;
-use super::super::local::{Local, Setup, with_end_token};
-use super::super::metrics::eventually;
-use super::super::program::{Program, serve};
 use super::{serve_at_rate, setup, texts, wait_until_queued};
+use crate::server::client::{Response, embedding, keyed, posted};
+use crate::server::fake::vector;
+use crate::server::local::{Local, Setup, with_end_token};
+use crate::server::metrics::eventually;
+use crate::server::program::{Program, serve};
 
 /// A server with the keys of a key file's lines, a queue of `queue` texts, and batches of 200 tokens.
 fn serve_keys(lines: &str, queue: usize) -> Local {

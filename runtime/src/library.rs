@@ -311,7 +311,7 @@ mod tests {
             .path()
             .join("lib/python3.12/site-packages/onnxruntime/capi");
         fs_err::create_dir_all(&capi).unwrap();
-        assert_eq!(python_packages(&bin), [capi.clone()]);
+        assert_eq!(python_packages(&bin), std::slice::from_ref(&capi));
         let file = |version| capi.join(format!("{FILE_NAME}.{version}"));
         fs_err::write(file(ONNXRUNTIME_VERSION), "").unwrap();
         assert_eq!(in_folder(&capi, true), Some(file(ONNXRUNTIME_VERSION)));

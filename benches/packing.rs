@@ -1,4 +1,4 @@
-//! Measures how much packing and the prefix cache save, and compares int8 with float32: `cargo bench --bench packing`.
+//! Measures how much packing and the KV cache save, and compares int8 with float32: `cargo bench --bench packing`.
 //!
 //! Three servers take turns with the same new texts, with and without an instruction. The others are paused meanwhile.
 #![allow(missing_docs, clippy::unwrap_used)]
@@ -91,7 +91,7 @@ const WORKLOADS: [Workload; 5] = [
 const SERVERS: [(&str, &[&str]); 3] = [
     ("fp32", &["--precision", "fp32"]),
     (
-        "fp32, no prefix cache",
+        "fp32, no KV cache",
         &["--precision", "fp32", "--prefix-cache-bytes", "0"],
     ),
     ("int8", &["--precision", "int8"]),
@@ -166,7 +166,7 @@ async fn main() -> anyhow::Result<()> {
     }
     report::print(&rows);
     println!(
-        "\n| texts/s | fp32 | fp32 / no prefix cache | int8 / fp32 | computed tokens | computed tokens, no prefix cache |\n\
+        "\n| texts/s | fp32 | fp32 / no KV cache | int8 / fp32 | computed tokens | computed tokens, no KV cache |\n\
          |---|---|---|---|---|---|"
     );
     for workload in workloads() {

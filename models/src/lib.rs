@@ -38,8 +38,8 @@ pub use hub::{HubOptions, Progress, download, endpoint, hub_cache, is_hub_id, re
 pub use identity::FileIdentity;
 pub use instructions::{Instruction, Instructions};
 pub use manifest::{
-    Dimensions, FORMAT_VERSION, KnownAnswer, LinearPlan, MANIFEST_FILE, Manifest, Quantization,
-    Source, Verification, WeightStorage,
+    Dimensions, FORMAT_VERSION, KnownAnswer, LinearGroupPlan, MANIFEST_FILE, Manifest,
+    Quantization, Source, Verification, WeightStorage,
 };
 pub use paths::{cache_dir, installed_model};
 pub use precision::{

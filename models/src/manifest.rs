@@ -21,7 +21,7 @@ use crate::precision::{Attention, Blocks, GraphForm, Layout, Precision, Target};
 mod quantization;
 mod verification;
 
-pub use quantization::{LinearPlan, Quantization};
+pub use quantization::{LinearGroupPlan, Quantization};
 pub use verification::{KnownAnswer, Verification};
 
 /// The manifest's file name.

@@ -197,7 +197,7 @@ spellings!(Attention, "form of attention", { Standard => "standard", Grouped => 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
-    /// One row for each packed token: each distinct prefix of a batch has one. lexivec serves this layout.
+    /// A row for each packed token, that is, for each distinct prefix of a batch. lexivec serves this layout.
     Packed,
     /// Inputs `input_ids` and `attention_mask`, padded to the longest text. Other tools load this layout.
     Padded,

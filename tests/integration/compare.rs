@@ -1,9 +1,8 @@
 //! Runs `lexivec compare` on model directories, a checkpoint and a server, and checks its reports and exit codes.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use lexivec_models::{Manifest, Precision};
 use lexivec_runtime::Request;
@@ -13,6 +12,9 @@ use tempfile::TempDir;
 
 use crate::program::lexivec;
 use crate::support::{converted, engine, nano, options, project};
+
+mod server;
+mod usage;
 
 /// Texts in several scripts, one of which occurs twice.
 const TEXTS: [&str; 18] = [
@@ -357,149 +359,6 @@ fn precisions_are_compared_with_the_checkpoint_and_a_gate_names_the_worst_text()
     let addresses =
         html.matches("http").count() - html.matches("http://www.w3.org/2000/svg").count();
     assert_eq!(addresses, html.matches("http-equiv").count());
-}
-
-/// `lexivec serve` on a free port, which ends when this is dropped.
-struct Server(Child, String);
-
-impl Server {
-    fn start(arguments: &[&str]) -> Self {
-        let mut child = lexivec()
-            .args(["serve", "--port", "0", "--threads", "1"])
-            .args(arguments)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let said = lines.by_ref().map_while(Result::ok);
-        let address = said
-            .filter_map(|line| Some(line.split_once(" at http://")?.1.to_owned()))
-            .next();
-        // Keeps reading, because the server would block on a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        let address = address.expect("the server started");
-        let address = address.split_whitespace().next().unwrap();
-        Self(child, format!("http://{address}"))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[test]
-fn a_server_is_compared_like_a_model() {
-    let scene = Scene::new(&[Precision::Fp32]);
-    let model = scene.path("fp32");
-    let server = Server::start(&[model.to_str().unwrap(), "--api-key", "secret"]);
-    let arguments = [
-        "fp32",
-        &server.1,
-        "--texts",
-        "texts.txt",
-        "--speed-seconds",
-        "0.1",
-    ];
-    let refused = scene.compare(&arguments);
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(
-        text(&refused.stderr).contains("401"),
-        "{}",
-        text(&refused.stderr)
-    );
-
-    let report = scene.report(&[&arguments[..], &["--api-key", "secret"]].concat());
-    let candidate = &report["candidates"][0];
-    let facts = &candidate["facts"];
-    assert_eq!(
-        (&facts["kind"], &facts["precision"]),
-        (&"endpoint".into(), &"fp32".into())
-    );
-    assert_eq!(facts["notes"], Value::Array(Vec::new()), "{facts}");
-    let found = similarities(candidate);
-    // A server normalises its vectors in float32 before they are compared.
-    let far = found
-        .iter()
-        .find(|(place, value)| place.ends_with("min") && **value < 1.0 - 1e-12);
-    assert_eq!(far, None);
-    assert!(
-        found
-            .iter()
-            .filter(|(place, _)| place.contains("overlap"))
-            .all(|(_, value)| *value == 1.0)
-    );
-    assert!(
-        candidate["layers_missing"]
-            .as_str()
-            .unwrap()
-            .contains("does not show its layers")
-    );
-    assert!(
-        candidate["speed"]["candidate"]["tokens_per_second"]
-            .as_f64()
-            .unwrap()
-            > 0.0
-    );
-}
-
-#[test]
-fn wrong_usage_exits_with_2_and_failures_with_1() {
-    let scene = Scene::new(&[]);
-    let says = |arguments: &[&str], code: i32, words: &str| {
-        let output = scene.compare(arguments);
-        let errors = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {errors}");
-        assert!(errors.contains(words), "{arguments:?}: {errors}");
-    };
-    says(&["one"], 2, "CANDIDATES");
-    says(&["one", "two", "--max-ndcg-drop", "0.1"], 2, "--retrieval");
-    says(
-        &["one", "two", "--min-cosine", "1.5"],
-        2,
-        "--min-cosine is a number from -1 to 1",
-    );
-    says(&["one", "two", "--dimensions", "0"], 2, "--dimensions");
-    says(&["one", "two", "--speed-seconds=-1"], 2, "speed-seconds");
-    says(
-        &["one", "http://127.0.0.1:9/v1", "--api-key", "a,b"],
-        2,
-        "2 API keys and 1 servers",
-    );
-    says(&["nowhere", "two"], 1, "no such folder");
-    let checkpoint = nano();
-    let checkpoint = checkpoint.to_str().unwrap();
-    let both = [checkpoint, checkpoint];
-    says(
-        &[&both[..], &["--instruction", "x"]].concat(),
-        2,
-        "--retrieval",
-    );
-    says(&[&both[..], &["--texts", "a.pdf"]].concat(), 2, "a.pdf");
-    says(
-        &[&both[..], &["--pair-columns", "a,b"]].concat(),
-        2,
-        "three columns",
-    );
-    says(
-        &[&both[..], &["--html", "nowhere/r.html"]].concat(),
-        1,
-        "nowhere/r.html",
-    );
-    says(
-        &[&both[..], &["--retrieval", "nowhere"]].concat(),
-        1,
-        "corpus.jsonl",
-    );
-    says(&[checkpoint, "http://127.0.0.1:9/v1"], 1, "does not answer");
-    fs_err::write(scene.path("beir/qrels/test.tsv"), "q0\td99\t1\n").unwrap();
-    says(
-        &[&both[..], &["--retrieval", "beir"]].concat(),
-        1,
-        "test.tsv:1: the document `d99` is not in corpus.jsonl",
-    );
 }
 
 /// `make precision-report` names every precision that a CPU runs.

@@ -74,15 +74,15 @@ fn a_calibration_is_reproducible_and_cached() {
 }
 
 #[test]
-fn a_manifest_with_the_former_names_of_linear_layers_is_read() {
+fn a_manifest_with_the_former_names_of_linear_groups_is_read() {
     let model = converted(&nano(), &options(Precision::Int8));
     let dir = &model.report.dir;
     let current = Manifest::read(dir).unwrap();
     let path = dir.join(MANIFEST_FILE);
     let text = fs_err::read_to_string(&path).unwrap();
-    assert!(text.contains("\"linear_layers\"") && text.contains("\"sensitivity\""));
+    assert!(text.contains("\"linear_groups\"") && text.contains("\"sensitivity\""));
     let former = text
-        .replace("\"linear_layers\"", "\"products\"")
+        .replace("\"linear_groups\"", "\"products\"")
         .replace("\"sensitivity\"", "\"effect\"");
     fs_err::write(&path, former).unwrap();
     assert_eq!(Manifest::read(dir).unwrap(), current);
@@ -113,7 +113,7 @@ fn fuses(dir: &std::path::Path) {
     fs_err::remove_dir_all(optimized.parent().unwrap()).unwrap();
     let plan = Manifest::read(dir).unwrap().quantization.unwrap();
     let integer: usize = plan
-        .linear_layers
+        .linear_groups
         .iter()
         .map(|p| {
             // The layers of `q_proj+k_proj+v_proj` are separate nodes that share a quantised input.
@@ -131,7 +131,7 @@ fn fuses(dir: &std::path::Path) {
 }
 
 #[test]
-fn a_higher_cosine_is_reached_by_finer_linear_layers() {
+fn a_higher_cosine_is_reached_by_finer_linear_groups() {
     for target in [Target::Ort, Target::Standard] {
         let asked = ConvertOptions {
             target,
@@ -144,7 +144,7 @@ fn a_higher_cosine_is_reached_by_finer_linear_layers() {
             .unwrap();
         assert!(plan.min_cosine >= 0.9999, "{plan:?}");
         assert!(
-            plan.linear_layers
+            plan.linear_groups
                 .iter()
                 .any(|p| p.precision == LinearPrecision::Int8x2)
         );

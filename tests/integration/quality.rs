@@ -92,7 +92,7 @@ pub(crate) fn hard_case(
     let kept = Quality::of(&model.report.dir);
     let plan = model.report.quantization.unwrap();
     let mut formats: Vec<String> = plan
-        .linear_layers
+        .linear_groups
         .iter()
         .map(|p| p.precision.to_string())
         .collect();

@@ -80,12 +80,12 @@ fn massive_activations() {
 }
 
 #[test]
-fn a_requested_cosine_is_reached_by_finer_linear_layers() {
+fn a_requested_cosine_is_reached_by_finer_linear_groups() {
     let options = options_for(Precision::Int4Weight, AccuracyTarget::at_least(0.997));
     let plan = converted(&nano(), &options).report.quantization.unwrap();
     assert!(plan.min_cosine >= 0.997, "{}", plan.min_cosine);
     let count = |p| {
-        plan.linear_layers
+        plan.linear_groups
             .iter()
             .filter(|x| x.precision == p)
             .count()

@@ -72,11 +72,11 @@ def test_graph_compiles(checkpoint: Checkpoint, precision: str, layout: str, con
 
 
 def test_calibrated_graph_compiles(convert: Callable[..., Path]) -> None:
-    """With an accuracy target that int8 misses, some linear layers are int8x2 and some float32."""
+    """With an accuracy target that int8 misses, some linear groups are int8x2 and some float32."""
     network = Network(convert(suite.ROOT / "models" / "nano", "--ep=tensorrt", "--precision=int8", "--min-cosine=0.99999"))
     kinds = network.kinds()
     assert kinds["QUANTIZE"] > 0
-    # There are 24 linear layers. An int8x2 layer has two matrix multiplications.
+    # There are 24 linear groups. An int8x2 group has two matrix multiplications.
     assert kinds["MATRIX_MULTIPLY"] > 24
     assert network.build(RANGES) > 0
     assert LOG.complaints() == []

@@ -3,18 +3,18 @@
 //! The client requests vectors at full width and truncates them itself, so that one request serves every width. It tries the
 //! server's own `dimensions` once for each width, and notes where the result differs.
 
+mod responses;
+
 use std::fmt::Write as _;
 use std::thread::sleep;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use lexivec_runtime::vector::cosine;
 use reqwest::blocking::{Client, RequestBuilder};
 use reqwest::{StatusCode, Url};
-use serde::Deserialize;
 use serde_json::json;
 
+use self::responses::{EmbeddingsResponse, ListedModel, ModelList};
 use crate::error::{Error, Result};
 use crate::system::{Embedded, Embedder, System, SystemFacts, SystemKind};
 use crate::vectors::Vectors;
@@ -133,60 +133,6 @@ impl Endpoint {
 
 fn without_scheme(base: &str) -> &str {
     base.split_once("://").map_or(base, |(_, rest)| rest)
-}
-
-/// A model in the response of `GET /models`. All fields besides the id are lexivec's own.
-#[derive(Debug, Clone, Deserialize)]
-struct ListedModel {
-    id: String,
-    #[serde(default)]
-    precision: Option<String>,
-    #[serde(default)]
-    execution_provider: Option<String>,
-    #[serde(default)]
-    max_length: Option<usize>,
-}
-
-impl ListedModel {
-    fn named(id: &str) -> Self {
-        Self {
-            id: id.to_owned(),
-            precision: None,
-            execution_provider: None,
-            max_length: None,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct ModelList {
-    data: Vec<ListedModel>,
-}
-
-#[derive(Deserialize)]
-struct EmbeddingsResponse {
-    data: Vec<Item>,
-    #[serde(default)]
-    usage: Option<Usage>,
-}
-
-#[derive(Deserialize)]
-struct Item {
-    index: usize,
-    embedding: Numbers,
-}
-
-/// A vector in a response. Some servers send plain numbers even if base64 was requested.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Numbers {
-    Base64(String),
-    Plain(Vec<f32>),
-}
-
-#[derive(Deserialize)]
-struct Usage {
-    prompt_tokens: usize,
 }
 
 struct Server {
@@ -368,24 +314,6 @@ fn refusal(status: StatusCode, body: &str) -> String {
         let _ = write!(text, " ({shown})");
     }
     text
-}
-
-impl Numbers {
-    fn decode(self) -> Result<Vec<f32>, String> {
-        match self {
-            Self::Plain(numbers) => Ok(numbers),
-            Self::Base64(text) => {
-                let bytes = STANDARD
-                    .decode(text)
-                    .map_err(|error| format!("a vector is not base64: {error}"))?;
-                let (numbers, rest) = bytes.as_chunks::<4>();
-                if !rest.is_empty() {
-                    return Err("the bytes of a vector are not a multiple of 4".to_owned());
-                }
-                Ok(numbers.iter().map(|b| f32::from_le_bytes(*b)).collect())
-            }
-        }
-    }
 }
 
 impl Embedder for Server {

@@ -9,7 +9,7 @@ pub struct AccuracyTarget {
     pub min_cosine: f64,
     /// The mean cosine of held-out texts, which rounding does not use. They represent texts that calibration never sees.
     pub mean_cosine: f64,
-    /// The most that finer linear layers may cost to reach the target: bytes of the file for weight-only precisions.
+    /// The most that finer linear groups may cost to reach the target: bytes of the file for weight-only precisions.
     pub cost: f64,
     /// The least cosine that is reached at any cost.
     pub floor: f64,

@@ -15,7 +15,7 @@ use crate::weights::{ScaleFolding, Weights};
 pub struct Calibration {
     /// Texts like those that will be embedded. Empty for a built-in set of terms, sentences and code in many languages.
     pub texts: Vec<String>,
-    /// How close to float32 texts must stay. The fewest linear layers that suffice are computed more finely. `None` for the
+    /// How close to float32 texts must stay. The fewest linear groups that suffice are computed more finely. `None` for the
     /// default of the precision, [`AccuracyTarget::of`].
     pub accuracy_target: Option<AccuracyTarget>,
     /// The folder that keeps calibrations for later conversions. `None` to keep none.

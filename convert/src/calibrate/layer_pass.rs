@@ -38,7 +38,7 @@ pub(super) struct Batches {
     texts: Vec<Vec<usize>>,
 }
 
-/// The residual rows of every batch.
+/// The residual stream of every batch.
 pub(super) type HiddenStates = Vec<Vec<f32>>;
 
 impl Batches {
@@ -63,8 +63,8 @@ impl Batches {
         batches
     }
 
-    /// Number of rows of all batches.
-    pub(super) fn rows(&self) -> usize {
+    /// Number of packed tokens of all batches.
+    pub(super) fn packed_tokens(&self) -> usize {
         self.plans.iter().map(Plan::packed_tokens).sum()
     }
 

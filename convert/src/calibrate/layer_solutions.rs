@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use lexivec_models::{Decoder, LinearPlan, LinearPrecision};
+use lexivec_models::{Decoder, LinearGroupPlan, LinearPrecision};
 
 use super::linear_group::LinearGroup;
 use super::rounding_grid::Scheme;
@@ -72,14 +72,14 @@ impl LayerSolutions<'_> {
         &self,
         precisions: &[LinearPrecision],
         summary: &CalibrationSummary,
-    ) -> Vec<LinearPlan> {
+    ) -> Vec<LinearGroupPlan> {
         let groups = (0..self.layers.len()).flat_map(LinearGroup::of_layer);
         groups
             .zip(self.layers.iter().flatten())
             .map(|(group, solution)| {
                 let precision = precisions[group.index()];
                 let float = precision == LinearPrecision::Fp32;
-                LinearPlan {
+                LinearGroupPlan {
                     name: group.name().trim_end_matches(".weight").to_owned(),
                     precision,
                     smoothing: solution

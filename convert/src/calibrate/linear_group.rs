@@ -1,4 +1,4 @@
-//! The linear groups of a layer: linear layers that read the same input. Query, key and value read the same rows, and so do
+//! The linear groups of a layer: linear layers that read the same input. Query, key and value read the same hidden states, and so do
 //! gate and up. A quantised graph quantises each group's input once.
 
 use std::sync::Arc;

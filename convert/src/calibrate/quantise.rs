@@ -84,13 +84,13 @@ pub(super) fn quantise(
         mean_cosine_asked: accuracy.mean_cosine,
         min_cosine: chosen.min_cosine,
         mean_cosine: chosen.mean_cosine,
-        linear_layers: solutions.report(&chosen.precisions, &summary),
+        linear_groups: solutions.report(&chosen.precisions, &summary),
     };
     let missed = chosen.excess(accuracy) > 1.0;
     let note = missed.then(|| {
         format!(
             "the accuracy target was missed (cosine to fp32 of at least {}, and {} in the mean of held-out texts): reaching it \
-             would take more than {:.0} MB for finer linear layers; an explicit least cosine is reached at any cost",
+             would take more than {:.0} MB for finer linear groups; an explicit least cosine is reached at any cost",
             accuracy.min_cosine,
             accuracy.mean_cosine,
             accuracy.cost / 1e6

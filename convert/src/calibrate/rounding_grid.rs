@@ -12,11 +12,11 @@ use crate::tensor::e4m3;
 /// How the weights of a graph are quantised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scheme {
-    /// 8-bit integers with a scale per output channel. Activations become integers too, with a scale per row.
+    /// 8-bit integers with a scale per output channel. Activations become integers too, with a scale per token.
     Channels,
-    /// 8-bit floats with one scale. Activations become 8-bit floats too, with a scale per row.
+    /// 8-bit floats with one scale. Activations become 8-bit floats too, with a scale per token.
     Float8,
-    /// Integers in blocks. On a CPU activations become integers too, with a scale per row and block.
+    /// Integers in blocks. On a CPU activations become integers too, with a scale per token and block.
     Blocks(BlockFormat),
 }
 

@@ -54,7 +54,7 @@ impl<'a> SensitivityPass<'a> {
         network: &mut LayerNetwork,
         solved: &LayerSolutions<'_>,
     ) -> Result<()> {
-        let together = (BATCH_TOKENS / self.batches.rows().max(1)).max(1);
+        let together = (BATCH_TOKENS / self.batches.packed_tokens().max(1)).max(1);
         for copies in self.copies.chunks_mut(together) {
             run_together(self.pass, network, &self.batches, copies)?;
         }

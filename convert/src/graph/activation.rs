@@ -1,6 +1,7 @@
 //! Activation functions of the MLP.
 //!
-//! To add one: write it as a method here and call it from `mlp` in [`super::decoder`].
+//! To add one: write it as a method here, call it from `mlp` in [`super::decoder`], and accept its name for `hidden_act` in
+//! `models/src/decoder.rs`.
 
 use super::ops::Ops;
 use crate::onnx::Value;

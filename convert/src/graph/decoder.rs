@@ -9,7 +9,7 @@
 //!   rms_norm(x)
 //! ```
 //!
-//! The network works on *rows*, one per token. Only attention needs to know which rows form a sequence, and [`Wiring`]
+//! The network works on *tokens*, one row of a matrix each. Only attention needs to know which tokens form a sequence, and [`Wiring`]
 //! tells it.
 
 use lexivec_models::Decoder;
@@ -25,7 +25,7 @@ use crate::onnx::Value;
 struct Shared<'a> {
     decoder: &'a Decoder,
     wiring: &'a Wiring,
-    /// `[rows, 1]`; [`Value::none`] if attention applies rotary embeddings itself.
+    /// `[tokens, 1]`; [`Value::none`] if attention applies rotary embeddings itself.
     positions: Value,
     rotary: RotaryTables,
     lengths: Option<Lengths>,
@@ -52,8 +52,8 @@ impl<'a> Shared<'a> {
     }
 }
 
-/// Builds the network over the rows `ids`. Returns hidden states after the final norm, in float32: those of every row, or
-/// of each sequence's last row if the wiring selects it.
+/// Builds the network over the tokens `ids`. Returns hidden states after the final norm, in float32: those of every token, or
+/// of each sequence's last token if the wiring selects it.
 pub(super) fn build(ops: &mut Ops<'_>, decoder: &Decoder, wiring: &Wiring) -> Result<Value> {
     let d = decoder;
     let shared = Shared::new(ops, d, wiring);
@@ -65,7 +65,7 @@ pub(super) fn build(ops: &mut Ops<'_>, decoder: &Decoder, wiring: &Wiring) -> Re
         let last = layer + 1 == d.layers;
         x = attention(ops, &shared, layer, &x)?;
         if last {
-            // No later layer reads the other rows.
+            // No later layer reads the other tokens.
             (x, residual) = wiring.select_last(ops, x, residual);
         } else {
             x = wiring.to_rows(ops, x);
@@ -83,7 +83,7 @@ pub(super) fn build(ops: &mut Ops<'_>, decoder: &Decoder, wiring: &Wiring) -> Re
     unreachable!("the configuration was checked: a decoder has at least one layer")
 }
 
-/// Builds a single layer: residual rows in, residual rows out.
+/// Builds a single layer: the residual stream in, the residual stream out.
 pub(super) fn layer(
     ops: &mut Ops<'_>,
     decoder: &Decoder,

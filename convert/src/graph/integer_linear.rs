@@ -9,8 +9,8 @@ use crate::tensor::DType;
 
 impl Ops<'_> {
     /// Linear layers with int8 weights per output channel and int8 activations per token. All quantisation parameters are
-    /// constants: with `r = max|x|` of a row, the graph quantises `x / r` with the scale 1/127 and multiplies the result by
-    /// `r`. So a row's result does not depend on the other rows of its batch, which a scale per tensor could not guarantee.
+    /// constants: with `r = max|x|` of a token, the graph quantises `x / r` with the scale 1/127 and multiplies the result by
+    /// `r`. So a token's result does not depend on the other tokens of its batch, which a scale per tensor could not guarantee.
     ///
     /// With two `terms`, the rounding error of the first codes is quantised 254 times as finely and multiplied with the same
     /// weights. That makes 15-bit activations, for inputs in which one value dwarfs the others.
@@ -28,7 +28,7 @@ impl Ops<'_> {
             &[&magnitude, &axis],
             &[("keepdims", Attribute::Int(1))],
         );
-        // Avoids 0/0 in rows of zeros.
+        // Avoids 0/0 for a token whose values are all zero.
         let least = g.scalar(DType::F32, &f32::MIN_POSITIVE.to_le_bytes());
         let largest = g.op("Max", &[&largest, &least], &[]);
         let unit = g.op("Div", &[x, &largest], &[]);
@@ -53,7 +53,7 @@ impl Ops<'_> {
     }
 
     /// Linear layers with weights in blocks and activations in the compute type. On a CPU, MatMulNBits quantises activations
-    /// too, with a scale per row and block, which is four times as fast as widening the weights (`accuracy_level` 4).
+    /// too, with a scale per token and block, which is four times as fast as widening the weights (`accuracy_level` 4).
     pub(super) fn block_linears(
         &mut self,
         x: &Value,

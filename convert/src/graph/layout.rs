@@ -1,6 +1,6 @@
 //! The inputs and outputs of a whole graph.
 //!
-//! *Packed*, for lexivec's runtime: each distinct prefix of a batch is one row, and index tensors say which rows a sequence
+//! *Packed*, for lexivec's runtime: each distinct prefix of a batch is one packed token, and index tensors say which tokens a sequence
 //! reads. *Padded*, for other tools: `input_ids` and `attention_mask`, `[batch, sequence]`, padded on either side.
 
 use lexivec_models::Decoder;

@@ -1,8 +1,8 @@
 //! The ONNX graph of a decoder, from the network down to operators. Each file uses those below it:
 //!
-//! * [`layout`] – the inputs and outputs of a whole graph: packed rows, or padded sequences;
+//! * [`layout`] – the inputs and outputs of a whole graph: packed tokens, or padded sequences;
 //! * [`decoder`] – the network, as its paper draws it;
-//! * [`wiring`] – token rows to sequences and back, for attention;
+//! * [`wiring`] – tokens to sequences and back, for attention;
 //! * [`linear`] – linear layers in every arithmetic, with [`integer_linear`] and [`float8_linear`];
 //! * [`activation`] – activation functions: **add one here**;
 //! * [`ops`] – the other operations: embedding lookup, norms, rotary embeddings, constants;

@@ -161,11 +161,11 @@ impl<'w> Ops<'w> {
         Ok(normed?.0)
     }
 
-    /// Rotates pairs (i, i + D/2) of each head by the row's position (RoPE, arXiv 2104.09864, half-rotation form).
-    /// `x` is `[rows, heads * D]`, `positions` `[rows, 1]`.
+    /// Rotates pairs (i, i + D/2) of each head by the token's position (RoPE, arXiv 2104.09864, half-rotation form).
+    /// `x` is `[tokens, heads * D]`, `positions` `[tokens, 1]`.
     ///
-    /// The operator treats each row as a sequence of length 1. It rejects sequences longer than its tables, and a batch may
-    /// have more rows than the tables have positions.
+    /// The operator treats each token as a sequence of length 1. It rejects sequences longer than its tables, and a batch may
+    /// have more tokens than the tables have positions.
     pub(super) fn rotary(
         &mut self,
         x: &Value,

@@ -1,4 +1,4 @@
-//! How token rows become sequences for attention, and sequences become rows again.
+//! How tokens become sequences for attention, and sequences become tokens again.
 
 use lexivec_models::Decoder;
 
@@ -6,11 +6,11 @@ use super::ops::Ops;
 use crate::onnx::{Attribute, Value};
 use crate::tensor::DType;
 
-/// Maps token rows to sequences and back, in terms of a graph's inputs.
+/// Maps tokens to sequences and back, in terms of a graph's inputs.
 pub(super) struct Wiring {
-    /// Token ids, int64 `[rows]`.
+    /// Token ids, int64 `[tokens]`.
     pub(super) ids: Value,
-    /// Position of each row in its sequence, int64 `[rows]`; [`Value::none`] if attention applies rotary embeddings itself.
+    /// Position of each token in its sequence, int64 `[tokens]`; [`Value::none`] if attention applies rotary embeddings itself.
     pub(super) positions: Value,
     /// A value of shape `[B, S]`: the number of sequences and the length of the longest one.
     pub(super) rectangle: Value,
@@ -40,7 +40,7 @@ impl Wiring {
             None => g.input("position_ids", DType::I64, &["T"]),
         };
         let kv_index = g.input("kv_index", DType::I64, &["B", "S"]);
-        // Without a prefix cache, query rows and key rows are the same.
+        // Without a KV cache, query tokens and key tokens are the same.
         let query_index = match ops.style.dialect.keeps_prefixes() {
             true => g.input("query_index", DType::I64, &["B", "S"]),
             false => kv_index.clone(),
@@ -62,7 +62,7 @@ impl Wiring {
         }
     }
 
-    /// Turns query, key and value rows into `[B, S, width]`.
+    /// Turns the queries, keys and values of tokens into `[B, S, width]`.
     pub(super) fn to_sequences(
         &self,
         ops: &mut Ops<'_>,
@@ -92,7 +92,7 @@ impl Wiring {
         }
     }
 
-    /// Turns stacked query, key and value rows into `[B, S, width]`.
+    /// Turns the stacked queries, keys and values of tokens into `[B, S, width]`.
     pub(super) fn stack_to_sequences(&self, ops: &mut Ops<'_>, rows: &Value) -> Value {
         match &self.sequences {
             SequenceLayout::Packed { kv_index, .. } => {
@@ -102,7 +102,7 @@ impl Wiring {
         }
     }
 
-    /// Turns the flat slots of attention's output into rows.
+    /// Turns the flat slots of attention's output into tokens.
     pub(super) fn to_rows(&self, ops: &mut Ops<'_>, slots: Value) -> Value {
         match &self.sequences {
             SequenceLayout::Packed { token_index, .. } => {
@@ -112,7 +112,7 @@ impl Wiring {
         }
     }
 
-    /// The last layer's attention slots and residual rows. In the packed layout, which returns nothing else, only those of
+    /// The last layer's attention slots and residual stream. In the packed layout, which returns nothing else, only those of
     /// each sequence's last token.
     pub(super) fn select_last(
         &self,
@@ -134,7 +134,7 @@ impl Wiring {
     }
 }
 
-/// Puts cached rows of a shared prompt prefix before the computed rows. The result is also a graph output, from which the
+/// Puts the KV cache of a shared prompt prefix before the keys or values of the computed tokens. The result is also a graph output, from which the
 /// runtime fills its prefix cache.
 fn with_prefix(ops: &mut Ops<'_>, layer: usize, what: &str, rows: &Value, d: &Decoder) -> Value {
     let dtype = ops.style.compute;

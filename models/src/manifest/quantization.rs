@@ -22,12 +22,12 @@ pub struct Quantization {
     pub mean_cosine: f64,
     /// The plan of every group of linear layers, in the order of the network.
     #[serde(alias = "products")]
-    pub linear_layers: Vec<LinearPlan>,
+    pub linear_groups: Vec<LinearGroupPlan>,
 }
 
 /// How a group of linear layers with the same input is computed, as one matrix product.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LinearPlan {
+pub struct LinearGroupPlan {
     /// The group's layers: `layers.0.self_attn.q_proj+k_proj+v_proj`.
     pub name: String,
     /// The number format.

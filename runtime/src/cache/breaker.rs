@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_trial_waits_longer_up_to_the_limit_and_a_success_starts_anew() {
+    fn a_failed_trial_waits_longer_up_to_the_limit_and_a_success_resets_the_wait() {
         let mut breaker = breaker();
         let waits = [(); 4].map(|()| breaker.open().as_millis());
         assert_eq!(waits, [100, 200, 350, 350]);

@@ -96,7 +96,7 @@ fn on_a_cpu(form: GraphForm) -> Option<&'static str> {
 fn on_cuda(form: GraphForm) -> Option<&'static str> {
     match (form.target, form.precision) {
         (Target::Ort, _) => Some(
-            "its operators are those that ONNX Runtime's CPU kernels need, and some have none on CUDA: convert with \
+            "Its operators are those that ONNX Runtime's CPU kernels need, and some have none on CUDA: convert with \
              the execution provider cuda",
         ),
         (Target::Cuda | Target::Standard | Target::TensorRt, Precision::Int8) => {

@@ -9,7 +9,7 @@ const COMPOSITION: usize = 3;
 /// Few texts have more bytes per token. This many bytes per allowed token usually show whether a longer text is too
 /// long.
 const DENSE: usize = 16;
-/// The last tokens of a text that was cut may differ from the whole text's: those of the last word, and parts of a
+/// The last tokens of a truncated text may differ from the whole text's: those of the last word, and parts of a
 /// special token, which are shorter than this.
 const MARGIN: usize = 64;
 

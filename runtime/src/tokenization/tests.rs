@@ -53,9 +53,9 @@ fn token_ids_are_truncated_as_texts_are() {
     };
     let short = tokenizer(3);
     let after = short.added_tokens().1.to_vec();
-    let cut = |truncate| short.encode(&tokens(truncate)).unwrap().ids;
-    assert_eq!(cut(Truncate::End), [&[10, 11], &after[..]].concat());
-    assert_eq!(cut(Truncate::Start), [&[12, 13], &after[..]].concat());
+    let truncated = |truncate| short.encode(&tokens(truncate)).unwrap().ids;
+    assert_eq!(truncated(Truncate::End), [&[10, 11], &after[..]].concat());
+    assert_eq!(truncated(Truncate::Start), [&[12, 13], &after[..]].concat());
 }
 
 #[test]

@@ -31,8 +31,8 @@
 //! # Ok::<(), lexivec::Error>(())
 //! ```
 //!
-//! ONNX Runtime's library is loaded when a model opens. It is looked for in ORT_DYLIB_PATH, next to the program, in the cache folder,
-//! and in the system's library folders.
+//! ONNX Runtime's library is loaded when a model opens. It is looked for in ORT_DYLIB_PATH, next to the program, in the Python
+//! environment that it is installed in, in the cache folder, and in the system's library folders.
 //!
 //! Feature `hub` downloads models, and feature `redis` shares vectors between processes. Both are on by default.
 

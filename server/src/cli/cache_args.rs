@@ -24,7 +24,7 @@ pub(crate) struct CacheArgs {
         env = "LEXIVEC_PREFIX_CACHE_BYTES",
         value_name = "BYTES",
         long_help = format!(
-            "Bytes of keys and values cached per session for shared prompt prefixes, such as instructions. A text behind a cached prefix takes \
+            "Bytes of each session's KV cache for shared prompt prefixes, such as instructions. A text with a cached prefix takes \
              hardly longer than the text alone. 64 MiB hold 220 tokens of the 4B model. Default: {} on a CPU; 0 on \
              GPUs, to which the cache would be copied for each batch",
             EngineOptions::for_provider(Provider::Cpu).session.kv_cache_bytes

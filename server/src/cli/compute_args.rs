@@ -21,8 +21,8 @@ const MOST_THREADS: usize = 1024;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Computation")]
 pub(crate) struct ComputeArgs {
-    /// ONNX Runtime's library, or its folder. Default: ORT_DYLIB_PATH, next to this program, the cache folder that `make
-    /// onnxruntime` fills, the system's library folders
+    /// ONNX Runtime's library, or its folder. Default: ORT_DYLIB_PATH, next to this program, the Python environment that it
+    /// is installed in, the cache folder that `make onnxruntime` fills, the system's library folders
     #[arg(long, env = "LEXIVEC_ONNXRUNTIME", value_name = "PATH")]
     pub(crate) onnxruntime: Option<PathBuf>,
 

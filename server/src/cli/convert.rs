@@ -74,7 +74,7 @@ pub(crate) struct Args {
     #[arg(long, env = "LEXIVEC_CALIBRATION", value_name = "FILE")]
     calibration: Option<PathBuf>,
 
-    /// Least cosine to fp32 that a quantised model must reach on every calibration text. The fewest linear layers that suffice
+    /// Least cosine to fp32 that a quantised model must reach on every calibration text. The fewest linear groups that suffice
     /// are computed more finely; `lexivec inspect` shows which. 0 computes none more finely. Default: 0.999; for fp8 0.99, and
     /// 0.995 in the mean; for int4-weight 0.95, and 0.99 in the mean, as far as 100 MB more allow
     #[arg(long, env = "LEXIVEC_CALIBRATION_COSINE", value_name = "COSINE")]
@@ -250,7 +250,7 @@ fn missed_target(q: &Quantization) -> bool {
 /// One line about the result of a calibration.
 pub(crate) fn calibrated(q: &Quantization) -> String {
     let count = |precision| {
-        q.linear_layers
+        q.linear_groups
             .iter()
             .filter(|p| p.precision == precision)
             .count()
@@ -261,7 +261,7 @@ pub(crate) fn calibrated(q: &Quantization) -> String {
         .filter(|(count, _)| *count > 0)
         .map(|(count, precision)| format!("{count} {precision}"));
     format!(
-        "calibrated on {} texts ({} tokens): cosine min {:.6}, mean of held-out texts {:.6}; linear layers: {}",
+        "calibrated on {} texts ({} tokens): cosine min {:.6}, mean of held-out texts {:.6}; linear groups: {}",
         q.texts,
         q.tokens,
         q.min_cosine,

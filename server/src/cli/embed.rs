@@ -175,7 +175,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let done = done?;
     let computed = done.texts - done.resumed;
     let rate = computed as f64 / started.elapsed().as_secs_f64();
-    say!("{} texts, {rate:.0} texts/s", done.texts);
+    let noun = if done.texts == 1 { "text" } else { "texts" };
+    say!("{} {noun}, {rate:.0} texts/s", done.texts);
     report(&done, errors.as_deref(), engine.model().max_length);
     Ok(())
 }

@@ -87,7 +87,7 @@ pub(crate) struct HttpArgs {
     #[arg(long, env = "LEXIVEC_BODY_LIMIT", value_name = "BYTES", default_value_t = 32 << 20)]
     body_limit: usize,
 
-    /// Bytes that all requests may hold together: bodies, parsed requests, and answers that clients have not read yet. A
+    /// Bytes that all requests may hold together: bodies, parsed requests, and responses that clients have not read yet. A
     /// request that does not fit gets 429. Default: an eighth of the memory that the process may use, at most 512 MiB, and at
     /// least four times --body-limit
     #[arg(long, env = "LEXIVEC_REQUEST_MEMORY", value_name = "BYTES")]
@@ -125,7 +125,7 @@ pub(crate) struct HttpArgs {
     #[arg(long, env = "LEXIVEC_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N")]
     max_connections_per_address: Option<usize>,
 
-    /// Seconds that a client may read nothing of its answer before the connection is closed. Raise it for clients that pause
+    /// Seconds that a client may read nothing of its response before the connection is closed. Raise it for clients that pause
     /// while reading
     #[arg(
         long,

@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         print(&format!("{name:14} {text}"))?;
     }
     if let Some((precision, quantization)) = &quantization {
-        print(&linear_layers(*precision, quantization))?;
+        print(&linear_groups(*precision, quantization))?;
     }
     Ok(())
 }
@@ -118,12 +118,12 @@ fn model(m: &Manifest, verified: bool) -> Rows {
 }
 
 /// A table of the plan of every linear group. Its sensitivities are those of the model's precision, the coarsest of the plan.
-fn linear_layers(precision: Precision, q: &Quantization) -> String {
+fn linear_groups(precision: Precision, q: &Quantization) -> String {
     let mut table = format!(
         "\n{:52} {:11} {:>9}  {:8} {:>11}\n",
-        "linear layer", "precision", "smoothing", "rounding", "sensitivity"
+        "linear group", "precision", "smoothing", "rounding", "sensitivity"
     );
-    for p in &q.linear_layers {
+    for p in &q.linear_groups {
         let smoothing = p.smoothing.map_or("-".to_owned(), |s| format!("{s:.2}"));
         table += &format!(
             "{:52} {:11} {smoothing:>9}  {:8} {:>11.2e}\n",

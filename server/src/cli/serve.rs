@@ -36,7 +36,7 @@ pub(crate) struct Args {
     #[arg(long = "model", env = "LEXIVEC_MODELS", value_name = "NAME=MODEL", value_delimiter = ',', value_parser = name_and_model)]
     models: Vec<(String, String)>,
 
-    /// Name of the first model in requests and answers. Default: the checkpoint's name
+    /// Name of the first model in requests and responses. Default: the checkpoint's name
     #[arg(
         long,
         env = "LEXIVEC_SERVED_MODEL_NAME",
@@ -45,7 +45,7 @@ pub(crate) struct Args {
     )]
     served_model_name: Option<String>,
 
-    /// Precision that a checkpoint is converted to on first use. Choose int8 for the fastest answers on a CPU; fp16 or bf16 on
+    /// Precision that a checkpoint is converted to on first use. Choose int8 for the fastest responses on a CPU; fp16 or bf16 on
     /// a GPU. Default: fp32 on cpu and openvino, fp16 on GPUs
     #[arg(short, long, env = "LEXIVEC_PRECISION")]
     precision: Option<Precision>,

@@ -13,6 +13,7 @@ use super::errors::{Reject, Rejects};
 use super::output::beside;
 use super::read::{Reader, RowError, Text};
 use super::record::{Counts, Record, RowDigest};
+use super::settings::{Done, OnError, Settings};
 use super::write::{OutputFormat, Writer};
 use crate::paths::check_output;
 use crate::stdio::Closed;
@@ -21,30 +22,6 @@ use crate::stdio::Closed;
 /// early.
 pub const MOST_TEXTS: usize = 1024;
 const MOST_BYTES: usize = 1 << 20;
-
-/// What to do when a row cannot be embedded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum OnError {
-    /// End the job; what was written to a file is kept.
-    Stop,
-    /// Leave the row out.
-    Skip,
-}
-
-/// The result of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Done {
-    /// Vectors written, those of an earlier run included.
-    pub texts: usize,
-    /// Vectors of an earlier run.
-    pub resumed: usize,
-    /// Texts that were truncated.
-    pub truncated: u64,
-    /// Empty rows that were left out.
-    pub empty: u64,
-    /// Rows that were left out because of an error.
-    pub rejected: u64,
-}
 
 /// A job whose inputs and output are open, and that has no model yet.
 #[derive(Debug)]
@@ -66,21 +43,6 @@ pub struct Job {
 struct Numbered {
     index: u64,
     row: Text,
-}
-
-/// The settings of a job.
-#[derive(Debug, Clone, Copy)]
-pub struct Settings<'a> {
-    /// The output; `None` is standard output.
-    pub output: Option<&'a Path>,
-    /// The file of rows that are left out. Default: OUTPUT.errors.jsonl.
-    pub errors: Option<&'a Path>,
-    /// What to do when a row cannot be embedded.
-    pub on_error: OnError,
-    /// Whether empty rows are left out.
-    pub skip_empty: bool,
-    /// Whether to resume an unfinished output.
-    pub resume: bool,
 }
 
 impl Job {

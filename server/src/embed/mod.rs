@@ -6,12 +6,14 @@ mod job;
 mod output;
 mod read;
 mod record;
+mod settings;
 mod table;
 mod write;
 
 pub use errors::Rejects;
 pub use file_format::InputFormat;
-pub use job::{Done, Job, MOST_TEXTS, OnError, Settings};
+pub use job::{Job, MOST_TEXTS};
 pub use read::{Reader, RowError, Text};
+pub use settings::{Done, OnError, Settings};
 pub use table::{Row, Table};
 pub use write::{OutputFormat, Writer};

@@ -28,7 +28,7 @@ const KEY_REQUESTS: &str = "lexivec_key_requests_total";
 const KEY_TEXTS: &str = "lexivec_key_texts_total";
 const KEY_TOKENS: &str = "lexivec_key_tokens_total";
 
-/// From 50 microseconds, a cache hit, to 100 seconds, each bucket about twice the one before.
+/// From 50 microseconds, a cache hit, to 200 seconds, each bucket about twice the one before.
 const SECONDS: [f64; 21] = [
     0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0,
     2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0,
@@ -66,7 +66,7 @@ impl Exporter {
         describe_histogram!(
             DURATION,
             Unit::Seconds,
-            "From a request's head to its answer's head"
+            "From a request's head to its response's head"
         );
         describe_counter!(ERRORS, "Requests answered with an error, by its code");
         describe_counter!(KEY_REQUESTS, "Requests answered, by the name of their key");

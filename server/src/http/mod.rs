@@ -4,7 +4,7 @@
 //! * `errors` has the table of error codes, and turns errors into responses: add a code there.
 //! * `middleware` runs for every request: keys, hosts, headers, error bodies, the log line.
 //! * `body` reads and parses request bodies, and names the field in every error; `types` has the bodies' larger types.
-//! * `limits` has API keys, rate limits, admission control, and the memory budget.
+//! * `limits` has API keys, rate limits, the limit of texts in flight, and the memory budget.
 //! * `pipeline` takes a parsed request from texts to vectors.
 //! * `connections` is below HTTP: sockets, TLS, deadlines, connections per address.
 //! * [`create_app`] puts these together, and [`run()`] serves the application until shutdown.
@@ -29,7 +29,7 @@ pub use app::{configure, create_app};
 pub use connections::listen::listen;
 pub use connections::tls::{Tls, tls};
 pub use errors::ApiError;
-pub use limits::admission::Rejection;
+pub use limits::in_flight_limit::Rejection;
 pub use limits::keys::ApiKeys;
 pub use limits::memory_budget::Budget;
 pub use metrics::Exporter;

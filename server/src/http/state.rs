@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::errors::ApiError;
-use super::limits::admission::{Admission, Permit};
+use super::limits::in_flight_limit::{InFlightLimit, Permit};
 use super::limits::keys::ApiKeys;
 use super::limits::memory_budget::Budget;
 use super::limits::rate_limit::RateLimitStatus;
@@ -26,7 +26,7 @@ pub struct ServedModel {
     /// The most tokens of a batch, as requested on the command line.
     pub max_batch_tokens: usize,
     /// Admits all texts of a request at once, before they are tokenised.
-    admission: Admission,
+    in_flight_limit: InFlightLimit,
 }
 
 impl ServedModel {
@@ -38,19 +38,19 @@ impl ServedModel {
         provider: impl Into<String>,
         max_batch_tokens: usize,
     ) -> Self {
-        let admission = Admission::new(engine.queue().capacity());
+        let in_flight_limit = InFlightLimit::new(engine.queue().capacity());
         Self {
             name: name.into(),
             engine,
             provider: provider.into(),
             max_batch_tokens,
-            admission,
+            in_flight_limit,
         }
     }
 
     /// The most texts that may be accepted and have no response yet.
     pub(super) fn capacity(&self) -> usize {
-        self.admission.capacity()
+        self.in_flight_limit.capacity()
     }
 
     /// Admits all texts of a request, or none.
@@ -58,7 +58,7 @@ impl ServedModel {
     /// # Errors
     /// [`ApiError::AtCapacity`]; [`Error::InvalidInput`](lexivec_runtime::Error::InvalidInput) if the texts never fit.
     pub(super) fn admit(&self, texts: usize, caller: Caller) -> Result<Permit, ApiError> {
-        self.admission.admit(texts, caller)
+        self.in_flight_limit.admit(texts, caller)
     }
 
     /// The tokens that a caller may still request, if the rate of the sessions is known.

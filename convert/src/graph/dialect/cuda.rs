@@ -1,7 +1,7 @@
 //! The dialect of ONNX Runtime's CUDA provider, with two forms of attention.
 //!
 //! Neither form has nodes that run on the CPU, which would keep a batch from being one CUDA graph. Neither has inputs for cached
-//! prefixes, because their rows would be copied to the device with every batch. Linear layers are not stacked, because
+//! prefixes, because the KV cache would be copied to the device with every batch. Linear layers are not stacked, because
 //! splitting a stacked result copies it, which costs more memory and time than saving a launch gains.
 
 use lexivec_models::Attention;

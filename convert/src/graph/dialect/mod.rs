@@ -20,7 +20,7 @@ use crate::onnx::{Attribute, Graph, Value};
 use crate::tensor::DType;
 
 /// The operators of one target. By default norms and rotary embeddings use ONNX Runtime's own operators. Rows have the shape
-/// `[rows, width]`, sequences `[B, S, width]`.
+/// `[tokens, width]`, sequences `[B, S, width]`.
 pub(super) trait Dialect: Sync {
     /// Whether a packed graph has inputs for cached prefixes, and outputs that fill the prefix cache.
     fn keeps_prefixes(&self) -> bool;
@@ -45,7 +45,7 @@ pub(super) trait Dialect: Sync {
         contrib::add_rms_norm(g, x, residual, weight, epsilon)
     }
 
-    /// Rotates the heads of `x`, `[rows, 1, heads * D]`, by `positions`, `[rows, 1]` (RoPE, arXiv 2104.09864, half-rotation
+    /// Rotates the heads of `x`, `[tokens, 1, heads * D]`, by `positions`, `[tokens, 1]` (RoPE, arXiv 2104.09864, half-rotation
     /// form).
     fn rotary(
         &self,

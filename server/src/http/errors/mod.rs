@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lexivec_runtime::Error as RuntimeError;
 
-use super::limits::admission::Rejection;
+use super::limits::in_flight_limit::Rejection;
 
 mod code;
 mod response;

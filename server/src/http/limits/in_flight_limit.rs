@@ -1,4 +1,4 @@
-//! Admission control: limits the texts that a model has accepted and that have no response yet, in total and per caller.
+//! The limit of texts in flight: those that a model has accepted and that have no response yet, in total and per caller.
 //!
 //! A request of more than an eighth of the queue leaves an eighth to smaller ones. A lone caller may have all the rest.
 //! When several callers want capacity, each gets a part by its weight, and a caller that holds more is rejected until it
@@ -19,9 +19,9 @@ const CLAIM_LASTS: Duration = Duration::from_secs(10);
 /// From this many callers on, callers without texts or a claim are forgotten.
 const PRUNE_FROM: usize = 1024;
 
-/// The admission control of one model; clones share it.
+/// The limit of texts in flight of one model; clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Admission {
+pub(crate) struct InFlightLimit {
     capacity: usize,
     admitted: Arc<Mutex<Admitted>>,
 }
@@ -51,7 +51,7 @@ impl CallerTexts {
 /// Admitted texts. They count until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    admission: Admission,
+    in_flight_limit: InFlightLimit,
     caller: u64,
     texts: usize,
 }
@@ -102,8 +102,8 @@ pub enum Rejection {
     },
 }
 
-impl Admission {
-    /// Creates admission control for a queue of `capacity` texts.
+impl InFlightLimit {
+    /// Creates the limit for a queue of `capacity` texts.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             capacity,
@@ -145,7 +145,7 @@ impl Admission {
         admitted.texts += texts;
         drop(admitted);
         Ok(Permit {
-            admission: self.clone(),
+            in_flight_limit: self.clone(),
             caller: caller.flow,
             texts,
         })
@@ -196,7 +196,7 @@ impl Admission {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut admitted = self.admission.lock();
+        let mut admitted = self.in_flight_limit.lock();
         admitted.texts -= self.texts;
         if let Some(caller) = admitted.callers.get_mut(&self.caller) {
             caller.texts -= self.texts;
@@ -228,12 +228,12 @@ mod tests {
 
     #[test]
     fn a_lone_caller_gets_nearly_all_capacity_and_yields_when_another_comes() {
-        let admission = Admission::new(80);
+        let limit = InFlightLimit::new(80);
         let [a, b] = [caller(1, 1), caller(2, 1)];
-        let mut permits: Vec<Permit> = (0..3).map(|_| admission.admit(20, a).unwrap()).collect();
+        let mut permits: Vec<Permit> = (0..3).map(|_| limit.admit(20, a).unwrap()).collect();
         // An eighth is reserved for small requests.
         assert_eq!(
-            rejection(admission.admit(20, a)),
+            rejection(limit.admit(20, a)),
             Rejection::Reserved {
                 texts: 20,
                 waiting: 60,
@@ -241,9 +241,9 @@ mod tests {
                 reserved: 10
             }
         );
-        let small = admission.admit(5, a).unwrap();
+        let small = limit.admit(5, a).unwrap();
         assert_eq!(
-            rejection(admission.admit(30, b)),
+            rejection(limit.admit(30, b)),
             Rejection::QueueFull {
                 texts: 30,
                 waiting: 65,
@@ -253,47 +253,47 @@ mod tests {
         // The other caller has a claim now, so the first may not take back what it releases.
         permits.pop();
         assert_eq!(
-            rejection(admission.admit(20, a)),
+            rejection(limit.admit(20, a)),
             Rejection::PartExceeded {
                 texts: 20,
                 own: 45,
                 part: 35
             }
         );
-        let other = admission.admit(20, b).unwrap();
+        let other = limit.admit(20, b).unwrap();
         drop((permits, small, other));
-        let admitted = admission.lock();
+        let admitted = limit.lock();
         assert!(admitted.callers.values().all(|caller| caller.texts == 0));
         assert_eq!(admitted.texts, 0);
     }
 
     #[test]
     fn parts_follow_weights_and_one_request_per_caller_is_always_possible() {
-        let admission = Admission::new(80);
+        let limit = InFlightLimit::new(80);
         let [a, b] = [caller(1, 3), caller(2, 1)];
-        let first = admission.admit(10, a).unwrap();
-        let second = admission.admit(10, b).unwrap();
+        let first = limit.admit(10, a).unwrap();
+        let second = limit.admit(10, b).unwrap();
         // Of 70: 52 and 17.
-        assert!(admission.admit(10, b).is_err());
-        let more = admission.admit(40, a).unwrap();
+        assert!(limit.admit(10, b).is_err());
+        let more = limit.admit(40, a).unwrap();
         // A caller without texts may have one request of any size that fits.
         drop(second);
-        let large = admission.admit(20, b).unwrap();
-        assert!(admission.admit(1, b).is_err());
+        let large = limit.admit(20, b).unwrap();
+        assert!(limit.admit(1, b).is_err());
         drop((first, more, large));
-        assert!(admission.admit(60, b).is_ok());
+        assert!(limit.admit(60, b).is_ok());
     }
 
     #[test]
     fn a_request_that_never_fits_is_invalid() {
-        let admission = Admission::new(8);
+        let limit = InFlightLimit::new(8);
         assert!(matches!(
-            admission.admit(9, caller(1, 1)),
+            limit.admit(9, caller(1, 1)),
             Err(ApiError::Runtime {
                 source: Error::InvalidInput { .. },
                 ..
             })
         ));
-        assert!(admission.admit(8, caller(1, 1)).is_ok());
+        assert!(limit.admit(8, caller(1, 1)).is_ok());
     }
 }

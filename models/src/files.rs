@@ -25,7 +25,8 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
             format!("is {size} bytes; at most {MAX_TEXT_BYTES} are read here"),
         ));
     }
-    text::read(path).map_err(|source| Error::io(path, source))
+    // The size of a device is 0.
+    text::read_up_to(path, MAX_TEXT_BYTES).map_err(|source| Error::io(path, source))
 }
 
 /// Reads a JSON file into `T`.

@@ -42,8 +42,22 @@ pub fn without_mark<R: Read>(mut source: R) -> io::Result<impl BufRead + use<R>>
 /// # Errors
 /// The file cannot be read or has another encoding; the message names the file.
 pub fn read(path: &Path) -> io::Result<String> {
-    String::from_utf8(read_bytes(path)?)
-        .map_err(|error| invalid(format!("{}: not UTF-8 text: {error}", path.display())))
+    text_of(path, fs_err::read(path)?)
+}
+
+/// Reads a whole text file of at most `limit` bytes, without its byte order mark. A device such as /dev/zero has no end.
+///
+/// # Errors
+/// The file cannot be read, is larger, or is not UTF-8; the message names the file.
+pub fn read_up_to(path: &Path, limit: u64) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    let file = fs_err::File::open(path)?;
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        let reason = format!("{}: more than {limit} bytes", path.display());
+        return Err(invalid(reason));
+    }
+    text_of(path, bytes)
 }
 
 /// Reads a whole file that need not be UTF-8, such as PEM with comments, without its byte order mark.
@@ -51,7 +65,15 @@ pub fn read(path: &Path) -> io::Result<String> {
 /// # Errors
 /// The file cannot be read, or begins with the mark of another encoding; the message names the file.
 pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    let bytes = fs_err::read(path)?;
+    unmarked(path, fs_err::read(path)?)
+}
+
+fn text_of(path: &Path, bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(unmarked(path, bytes)?)
+        .map_err(|error| invalid(format!("{}: not UTF-8 text: {error}", path.display())))
+}
+
+fn unmarked(path: &Path, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     let rest = rest(&bytes);
     let rest = rest.map_err(|error| invalid(format!("{}: {error}", path.display())))?;
     Ok(if rest.len() < bytes.len() {

@@ -76,4 +76,4 @@ def test_a_batch_beyond_the_grid_is_rejected(models: Models, device: Device) -> 
     model = models.converted("nano", Form("fp16", "standard"))
     done = lexivec(device, "embed", model, os.devnull, "--ep", "cuda", "--max-batch-tokens", 65_536)
     assert done.returncode != 0
-    assert "--max-batch-tokens may be 65535 on a GPU at most" in done.stderr
+    assert "--max-batch-tokens may be at most 65535 on a GPU" in done.stderr

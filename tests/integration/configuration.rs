@@ -103,3 +103,88 @@ fn an_error_in_the_file_is_wrong_usage_and_names_its_place() {
         );
     }
 }
+
+/// What `--print-config` prints for a command with this file; the error where it fails.
+fn print_config(contents: &str, arguments: &[&str]) -> Result<String, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = written(dir.path(), contents, 0o600);
+    let mut command = lexivec();
+    command.args(arguments).args(["--config", &file]);
+    let output = command.arg("--print-config").output().unwrap();
+    match output.status.success() {
+        true => Ok(text(&output.stdout).replace(&file, "FILE")),
+        false => Err(text(&output.stderr).replace(&file, "FILE")),
+    }
+}
+
+#[test]
+fn arguments_of_the_file_keep_their_order_beside_the_command_line() {
+    let both = "[embed]\nfiles = ['a.txt', '-']\nmodel = 'M'\n";
+    let printed = print_config(both, &["embed"]).unwrap();
+    assert!(printed.contains("model = \"M\"  # FILE:3"), "{printed}");
+    let files = "files = [\"a.txt\", \"-\"]  # FILE:2";
+    assert!(printed.contains(files), "{printed}");
+    let printed = print_config(both, &["embed", "N"]).unwrap();
+    assert!(printed.contains("model = \"N\"  # flag"), "{printed}");
+    assert!(printed.contains(files), "{printed}");
+    let said = print_config("[embed]\nfiles = ['a.txt']\n", &["embed"]).unwrap_err();
+    assert!(said.contains("MODEL"), "{said}");
+    // Values that look like flags are values.
+    let printed = print_config("[inspect]\nmodel = '--help'\n", &["inspect"]);
+    assert!(
+        !printed.clone().is_ok_and(|p| p.contains("Usage")),
+        "{printed:?}"
+    );
+}
+
+#[test]
+fn a_flag_without_its_value_does_not_take_an_argument_of_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let victim = dir.path().join("victim.jsonl");
+    fs_err::write(&victim, "{\"text\": \"heart\"}\n").unwrap();
+    let contents = format!("[embed]\nfiles = ['{}']\n", victim.display());
+    let said = print_config(&contents, &["embed", "M", "-o"]).unwrap_err();
+    assert!(said.contains("a value is required"), "{said}");
+}
+
+#[test]
+fn a_flag_drops_the_settings_of_the_file_that_it_excludes() {
+    let contents = "[embed]\ndomain = 'medical'\ndimensions = 8\n";
+    let printed = print_config(contents, &["embed", "M", "--instruction", "x"]).unwrap();
+    assert!(printed.contains("# domain: not set"), "{printed}");
+    assert!(printed.contains("dimensions = 8  # FILE:3"), "{printed}");
+}
+
+#[test]
+fn secrets_that_are_none_are_rejected() {
+    for contents in ["[serve]\napi-key = []\n", "[serve]\napi-key = ['***']\n"] {
+        let said = print_config(contents, &["serve", "M"]).unwrap_err();
+        assert!(said.contains("FILE:2: `api-key` is "), "{said}");
+    }
+}
+
+#[test]
+fn a_file_without_an_end_is_rejected() {
+    let output = lexivec()
+        .args(["serve", "M", "--config", "/dev/zero"])
+        .output()
+        .unwrap();
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("/dev/zero: more than 1048576 bytes"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_variable_that_kubernetes_sets_does_not_hide_the_port_of_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = written(dir.path(), "[serve]\nport = 34567\n", 0o600);
+    let output = lexivec()
+        .args(["serve", "M", "--print-config", "--config", &file])
+        .env("LEXIVEC_PORT", "tcp://10.0.0.1:30000")
+        .output()
+        .unwrap();
+    let printed = text(&output.stdout);
+    assert!(printed.contains("port = 34567  # "), "{printed}");
+}

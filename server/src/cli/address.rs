@@ -30,10 +30,15 @@ impl Port {
     }
 }
 
+/// Whether a port is what Kubernetes sets for a Service of this name.
+pub(super) fn is_service_link(port: &str) -> bool {
+    let schemes = ["tcp://", "udp://", "sctp://"];
+    schemes.into_iter().any(|scheme| port.starts_with(scheme))
+}
+
 /// Reads `--port`.
 pub(crate) fn port(text: &str) -> Result<Port, String> {
-    let is_link = |scheme| text.strip_prefix(scheme).is_some();
-    if ["tcp://", "udp://", "sctp://"].into_iter().any(is_link) {
+    if is_service_link(text) {
         return Ok(Port::ServiceLink(text.to_owned()));
     }
     let number = text.trim().parse();

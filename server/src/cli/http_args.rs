@@ -11,6 +11,9 @@ use super::Usage;
 use super::address::{Port, host, port};
 use crate::http::{AllowedHosts, ApiKeys, HttpSettings, Tls, tls};
 
+/// Bytes that a file of API keys may have: a hundred thousand keys.
+const LARGEST_KEY_FILE: u64 = 16 << 20;
+
 /// The flags of the HTTP server.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "HTTP")]
@@ -242,7 +245,7 @@ impl HttpArgs {
         let mut keys = ApiKeys::new(self.api_key.iter().map(String::as_str))
             .map_err(|reason| Usage(format!("--api-key: {reason}")))?;
         if let Some(path) = &self.api_key_file {
-            let text = text::read(path)?;
+            let text = text::read_up_to(path, LARGEST_KEY_FILE)?;
             let added = keys
                 .add_lines(&text)
                 .map_err(|reason| Usage(format!("{}: {reason}", path.display())))?;

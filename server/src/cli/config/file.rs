@@ -12,8 +12,11 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::super::Usage;
+use super::print::MASK;
 use crate::stdio::say;
 
+/// Bytes that a configuration file may have: far more than all settings need.
+const LARGEST_FILE: u64 = 1 << 20;
 /// Lets every user of the machine read a file.
 const READ_BY_OTHERS: u32 = 0o004;
 
@@ -33,7 +36,7 @@ pub(super) struct Setting {
 /// # Errors
 /// The file cannot be read, or is not TOML; a table or key is unknown, or a value has the wrong type. The message names file and line.
 pub(super) fn read(path: &Path, name: &str, command: &Command) -> anyhow::Result<Vec<Setting>> {
-    let text = text::read(path).context("--config")?;
+    let text = text::read_up_to(path, LARGEST_FILE).context("--config")?;
     let shown = path.display();
     let refuse = |line: usize, reason: &str| anyhow!(Usage(format!("{shown}:{line}: {reason}")));
     let document = DeTable::parse(&text).map_err(|error| {
@@ -70,6 +73,7 @@ pub(super) fn read(path: &Path, name: &str, command: &Command) -> anyhow::Result
             let values = values(arg, value.get_ref());
             let values = values.map_err(|reason| refuse(at, &format!("`{key}` {reason}")))?;
             if arg.is_hide_env_values_set() {
+                check_secret(&values).map_err(|reason| refuse(at, &format!("`{key}` {reason}")))?;
                 warn_of_readers(path, key)?;
             }
             settings.push(Setting {
@@ -205,6 +209,17 @@ fn mismatch(wanted: ValueType, value: &DeValue<'_>) -> String {
 fn line(text: &str, position: usize) -> usize {
     let before = text.as_bytes().iter().take(position);
     before.filter(|byte| **byte == b'\n').count() + 1
+}
+
+/// An empty list of keys would open the server to everybody, and a masked secret would be known to everybody.
+fn check_secret(values: &[String]) -> Result<(), &'static str> {
+    if values.is_empty() {
+        return Err("is empty: leave it out if no secret is needed");
+    }
+    match values.iter().any(|value| value == MASK) {
+        true => Err("is masked, as --print-config prints it: put the secret here"),
+        false => Ok(()),
+    }
 }
 
 fn warn_of_readers(path: &Path, key: &str) -> anyhow::Result<()> {

@@ -14,6 +14,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 
 use self::file::Setting;
+use super::address::is_service_link;
 use super::{Usage, embed};
 use crate::stdio::print;
 
@@ -26,7 +27,7 @@ const NEVER_EMPTY: &str = "LEXIVEC_API_KEY";
 pub(super) struct ConfigArgs {
     /// TOML file of settings. Each command has a table of its own, such as `[serve]`; a key is a flag's name without dashes in front,
     /// such as `max-batch-tokens = 4096`. Flags that may be repeated take arrays, and switches take true or false. A flag wins
-    /// over its environment variable, the variable over the file
+    /// over its environment variable, the variable over the file. Relative paths start at the working folder
     #[arg(long, env = "LEXIVEC_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -92,7 +93,7 @@ pub(super) fn read(
         Some(path) => file::read(path, name, &command)?,
         None => Vec::new(),
     };
-    let (merged, inserted) = merge(arguments, subcommand, given, path, settings);
+    let (merged, inserted) = merge(arguments, subcommand, given, path, settings)?;
     // clap has no value for a switch if it stopped at an error before.
     let print_config = given.get_one("print_config").copied().unwrap_or(false);
     let matches = match command.clone().try_get_matches_from(&merged) {
@@ -115,24 +116,45 @@ fn is_configurable(command: &Command) -> bool {
 
 /// Whether an argument is on the command line or in the environment.
 fn is_given(matches: &ArgMatches, id: &str) -> bool {
-    matches!(
-        matches.value_source(id),
-        Some(ValueSource::CommandLine | ValueSource::EnvVariable)
-    )
+    match matches.value_source(id) {
+        Some(ValueSource::CommandLine) => true,
+        // Kubernetes sets this one, not the user.
+        Some(ValueSource::EnvVariable) if id == "port" => !matches
+            .get_raw(id)
+            .is_some_and(|mut raw| raw.any(|port| is_service_link(&port.to_string_lossy()))),
+        Some(ValueSource::EnvVariable) => true,
+        _ => false,
+    }
+}
+
+/// Whether an argument that excludes this one is on the command line or in the environment.
+fn is_excluded(command: &Command, given: &ArgMatches, arg: &Arg) -> bool {
+    let excludes = |a: &Arg, b: &Arg| {
+        let others = command.get_arg_conflicts_with(a);
+        others.iter().any(|other| other.get_id() == b.get_id())
+    };
+    command
+        .get_arguments()
+        .filter(|other| other.get_id() != arg.get_id() && is_given(given, other.get_id().as_str()))
+        .any(|other| excludes(arg, other) || excludes(other, arg))
 }
 
 /// The command line with the values of the file added, and what was added.
+///
+/// # Errors
+/// A positional of the file has no place on the command line.
 fn merge(
     arguments: &[OsString],
     command: &Command,
     given: &ArgMatches,
     path: Option<&PathBuf>,
     settings: Vec<Setting>,
-) -> (Vec<OsString>, Vec<Inserted>) {
+) -> anyhow::Result<(Vec<OsString>, Vec<Inserted>)> {
     let at = arguments.iter().skip(1);
     let at = at.take_while(|a| a.as_os_str() != command.get_name());
     let (before, after) = arguments.split_at((at.count() + 2).min(arguments.len()));
-    let (mut flags, mut positionals, mut inserted) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut flags, mut inserted) = (Vec::new(), Vec::new());
+    let mut positionals: Vec<(usize, Vec<OsString>)> = Vec::new();
     let mut insert = |arg: &Arg, source: String| {
         inserted.push(Inserted {
             id: arg.get_id().to_string(),
@@ -154,11 +176,16 @@ fn merge(
         let shown = path.map(|path| path.display().to_string());
         let source = format!("{}:{}", shown.unwrap_or_default(), setting.line);
         if model_from_file && setting.id == "model" {
-            model = setting.values.first().map(OsString::from);
-        } else if is_given(given, &setting.id) {
+            let value = setting.values.first();
+            let is_flag = |value: &&String| value.starts_with('-');
+            if let Some(value) = value.filter(is_flag) {
+                return Err(Usage(format!("{source}: `{value}` is not a model")).into());
+            }
+            model = value.map(OsString::from);
+        } else if is_given(given, &setting.id) || is_excluded(command, given, arg) {
             continue;
-        } else if arg.is_positional() {
-            positionals.extend(setting.values.iter().map(OsString::from));
+        } else if let Some(index) = arg.get_index() {
+            positionals.push((index, setting.values.iter().map(OsString::from).collect()));
         } else if let Some(long) = arg.get_long() {
             flags.extend(setting.values.iter().filter_map(|value| {
                 match (arg.get_action(), value.as_str()) {
@@ -170,12 +197,51 @@ fn merge(
         }
         insert(arg, source);
     }
+    complete(command, given, &mut positionals, insert)?;
     let mut merged = before.to_vec();
     merged.extend(flags);
     merged.extend(model);
     merged.extend_from_slice(after);
-    merged.extend(positionals);
-    (merged, inserted)
+    // A flag without its value must not take a positional of the file as its value.
+    if !positionals.is_empty() && !after.iter().any(|argument| argument == "--") {
+        merged.push("--".into());
+    }
+    merged.extend(positionals.into_iter().flat_map(|(_, values)| values));
+    Ok((merged, inserted))
+}
+
+/// Sorts the file's positionals by their index, and puts those before them that the environment gives among them: the command line
+/// tells positionals apart by their order alone.
+///
+/// # Errors
+/// A positional before them has no value.
+fn complete(
+    command: &Command,
+    given: &ArgMatches,
+    positionals: &mut Vec<(usize, Vec<OsString>)>,
+    mut insert: impl FnMut(&Arg, String),
+) -> anyhow::Result<()> {
+    let last = positionals.iter().map(|(index, _)| *index).max();
+    for arg in command.get_positionals() {
+        let (index, id) = (arg.get_index().unwrap_or(0), arg.get_id().as_str());
+        let is_before = last.is_some_and(|last| index < last);
+        let is_there = positionals.iter().any(|(found, _)| *found == index);
+        match given.value_source(id) {
+            _ if !is_before || is_there => {}
+            Some(ValueSource::CommandLine) => {}
+            Some(ValueSource::EnvVariable) => {
+                let values = given.get_raw(id).into_iter().flatten();
+                positionals.push((index, values.map(OsString::from).collect()));
+                insert(arg, variable_of(arg));
+            }
+            _ => {
+                let reason = format!("{arg} is missing: the arguments of the file follow it");
+                return Err(Usage(reason).into());
+            }
+        }
+    }
+    positionals.sort_by_key(|(index, _)| *index);
+    Ok(())
 }
 
 /// The model argument of `embed`, if the first argument is a file of texts: the model then comes from the environment or the file.

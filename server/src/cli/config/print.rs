@@ -11,7 +11,7 @@ use super::{Inserted, variable_of};
 use crate::cli::help;
 
 /// What stands for a secret.
-const MASK: &str = "***";
+pub(super) const MASK: &str = "***";
 
 /// A table that `--config` reads again. Settings without a value are comments.
 pub(super) fn as_toml(
@@ -68,10 +68,45 @@ fn scalar(arg: &Arg, raw: &str) -> Value {
         let integer = raw.trim().parse().map(Value::Integer);
         integer.or_else(|_| raw.trim().parse().map(Value::Float))
     };
+    let text = || Value::String(without_password(raw));
     match value_type(arg) {
-        ValueType::Number | ValueType::Other => {
-            number().unwrap_or_else(|_| Value::String(raw.to_owned()))
+        ValueType::Number => number().unwrap_or_else(|_| text()),
+        // An address such as 1.50 is no number, although it looks like one.
+        ValueType::Other => match number() {
+            Ok(number) if number.to_string() == raw => number,
+            _ => text(),
+        },
+        ValueType::Switch | ValueType::Text => text(),
+    }
+}
+
+/// A text in which the user and password of a URL are masked.
+fn without_password(text: &str) -> String {
+    let url = text.split_once("://");
+    let masked = url.and_then(|(scheme, rest)| {
+        let authority = rest.split(['/', '?', '#']).next()?;
+        let (_, host) = authority.rsplit_once('@')?;
+        Some(format!(
+            "{scheme}://{MASK}@{host}{}",
+            &rest[authority.len()..]
+        ))
+    });
+    masked.unwrap_or_else(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_in_urls_are_masked() {
+        for (text, masked) in [
+            ("http://u:sekrit@h:4318/v1?a=@", "http://***@h:4318/v1?a=@"),
+            ("nano=https://token@h/v1#m", "nano=https://***@h/v1#m"),
+            ("http://h/v1/@x", "http://h/v1/@x"),
+            ("models/nano", "models/nano"),
+        ] {
+            assert_eq!(without_password(text), masked);
         }
-        ValueType::Switch | ValueType::Text => Value::String(raw.to_owned()),
     }
 }

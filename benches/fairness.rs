@@ -60,10 +60,7 @@ async fn main() -> anyhow::Result<()> {
     let nano = project("models/nano");
     let mut flags = vec![nano.to_str().context("the project's path is not UTF-8")?];
     flags.extend(args.serve.split_whitespace());
-    let server = match &args.program {
-        Some(program) => Server::of(program, &flags).await?,
-        None => Server::lexivec(&flags).await?,
-    };
+    let server = Server::of(args.program.as_deref(), &flags).await?;
     let numbers = Arc::new(AtomicU64::new(0));
     println!(
         "tokens in a request: short texts {}, documents {}",

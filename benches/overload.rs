@@ -87,10 +87,7 @@ async fn measure(args: Args) -> anyhow::Result<()> {
     if args.keys {
         flags.extend(["--api-key-file", key_path]);
     }
-    let server = match &args.program {
-        Some(program) => Server::of(program, &flags).await?,
-        None => Server::lexivec(&flags).await?,
-    };
+    let server = Server::of(args.program.as_deref(), &flags).await?;
     let client =
         |last: u8| Client::new(server.address).from(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)));
     let numbers = Arc::new(AtomicU64::new(0));

@@ -28,14 +28,15 @@ impl Server {
     /// # Errors
     /// If the program cannot be built or does not start to serve.
     pub async fn lexivec(arguments: &[&str]) -> anyhow::Result<Self> {
-        Self::of(&program()?, arguments).await
+        Self::of(None, arguments).await
     }
 
-    /// Starts `serve` of a given lexivec program with these arguments.
+    /// As [`lexivec`](Self::lexivec), with the given program instead of this project's, if there is one.
     ///
     /// # Errors
-    /// If the program does not start to serve.
-    pub async fn of(program: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
+    /// As [`lexivec`](Self::lexivec).
+    pub async fn of(given: Option<&Path>, arguments: &[&str]) -> anyhow::Result<Self> {
+        let program = given.map_or_else(program, |given| Ok(given.to_path_buf()))?;
         let port = free_port()?;
         let mut command = Command::new(program);
         command.arg("serve").args(arguments);

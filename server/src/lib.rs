@@ -11,6 +11,8 @@
 
 pub mod cli;
 pub mod embed;
+#[cfg(test)]
+mod generated;
 mod hints;
 pub mod http;
 mod interrupt;

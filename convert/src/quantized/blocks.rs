@@ -14,7 +14,7 @@ use super::block_format::{BlockFormat, Step, scales_and_zeros};
 use super::code_source::CodeSource;
 use crate::error::Result;
 use crate::tensor::{DType, PIECE_VALUES, TensorSource, cast};
-use crate::weights::{Tensor, rows_of};
+use crate::weights::Tensor;
 
 /// Rows whose steps are chosen together.
 const ROWS: usize = 4096;
@@ -97,15 +97,9 @@ impl BlockWeights {
             let scales = self.scales[within(self.format.blocks(self.inputs))].to_vec();
             let zeros = self.zeros.as_ref();
             let zeros = zeros.map(|zeros| zeros[within(self.zero_bytes())].to_vec());
-            let codes = match &self.codes {
-                CodeSource::RoundToNearest(tensors) => {
-                    CodeSource::RoundToNearest(rows_of(tensors, first, *rows))
-                }
-                CodeSource::Stored { file, start } => CodeSource::Stored {
-                    file: Arc::clone(file),
-                    start: start + first * self.format.row_bytes(self.inputs),
-                },
-            };
+            let codes = self
+                .codes
+                .part(first, *rows, first * self.format.row_bytes(self.inputs));
             first += rows;
             Self {
                 format: self.format,

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::tensor::cast::largest;
 use crate::tensor::e4m3::{encode, scale_of};
 use crate::tensor::{PIECE_VALUES, TensorSource};
-use crate::weights::{Tensor, rows_of};
+use crate::weights::Tensor;
 
 /// Weights of linear layers that are stacked by rows.
 #[derive(Debug, Clone)]
@@ -66,15 +66,7 @@ impl Float8Weights {
     pub(crate) fn split(&self, outputs: &[usize]) -> Vec<Self> {
         let mut first = 0;
         let part = |outputs: &usize| {
-            let codes = match &self.codes {
-                CodeSource::RoundToNearest(tensors) => {
-                    CodeSource::RoundToNearest(rows_of(tensors, first, *outputs))
-                }
-                CodeSource::Stored { file, start } => CodeSource::Stored {
-                    file: Arc::clone(file),
-                    start: start + first * self.inputs,
-                },
-            };
+            let codes = self.codes.part(first, *outputs, first * self.inputs);
             first += outputs;
             Self {
                 outputs: *outputs,

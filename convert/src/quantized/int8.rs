@@ -13,7 +13,7 @@ use super::code_source::CodeSource;
 use crate::error::Result;
 use crate::rounding::{integer, widest_scale};
 use crate::tensor::TensorSource;
-use crate::weights::{Tensor, rows_of};
+use crate::weights::Tensor;
 
 /// The largest code. -128 is left out so that codes are symmetric.
 pub(crate) const LARGEST_CODE: f32 = 127.0;
@@ -76,15 +76,7 @@ impl Int8Weights {
     pub(crate) fn split(&self, outputs: &[usize]) -> Vec<Self> {
         let mut first = 0;
         let part = |outputs: &usize| {
-            let codes = match &self.codes {
-                CodeSource::RoundToNearest(tensors) => {
-                    CodeSource::RoundToNearest(rows_of(tensors, first, *outputs))
-                }
-                CodeSource::Stored { file, start } => CodeSource::Stored {
-                    file: Arc::clone(file),
-                    start: start + first,
-                },
-            };
+            let codes = self.codes.part(first, *outputs, first);
             let scales = self.scales[first..first + outputs].to_vec();
             first += outputs;
             Self {

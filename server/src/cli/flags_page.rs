@@ -92,13 +92,5 @@ fn cell(text: &str) -> String {
 /// `LEXIVEC_UPDATE=1 cargo nextest run flags_page` writes the page.
 #[test]
 fn the_committed_page_is_the_generated_one() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/FLAGS.md");
-    if std::env::var_os("LEXIVEC_UPDATE").is_some() {
-        fs_err::write(path, page()).unwrap();
-    }
-    let committed = fs_err::read_to_string(path).unwrap();
-    assert!(
-        committed == page(),
-        "server/FLAGS.md differs from the flags of the program: LEXIVEC_UPDATE=1 cargo nextest run flags_page"
-    );
+    crate::generated::assert_current("FLAGS.md", &page(), "flags_page");
 }

@@ -169,12 +169,12 @@ fn merge(
         model = variable.inspect(|_| insert(arg, variable_of(arg)));
     }
     let model_from_file = omitted.is_some() && model.is_none();
+    let file = path.map_or_else(String::new, |path| path.display().to_string());
     for setting in settings {
         let Some(arg) = command.get_arguments().find(|a| *a.get_id() == setting.id) else {
             continue;
         };
-        let shown = path.map(|path| path.display().to_string());
-        let source = format!("{}:{}", shown.unwrap_or_default(), setting.line);
+        let source = format!("{file}:{}", setting.line);
         if model_from_file && setting.id == "model" {
             let value = setting.values.first();
             let is_flag = |value: &&String| value.starts_with('-');
@@ -210,8 +210,8 @@ fn merge(
     Ok((merged, inserted))
 }
 
-/// Sorts the file's positionals by their index, and puts those before them that the environment gives among them: the command line
-/// tells positionals apart by their order alone.
+/// Sorts the file's positionals by their index. Adds those before them that come from the environment, because the command line
+/// distinguishes positionals only by their order.
 ///
 /// # Errors
 /// A positional before them has no value.
@@ -224,21 +224,19 @@ fn complete(
     let last = positionals.iter().map(|(index, _)| *index).max();
     for arg in command.get_positionals() {
         let (index, id) = (arg.get_index().unwrap_or(0), arg.get_id().as_str());
+        let source = given.value_source(id);
         let is_before = last.is_some_and(|last| index < last);
-        let is_there = positionals.iter().any(|(found, _)| *found == index);
-        match given.value_source(id) {
-            _ if !is_before || is_there => {}
-            Some(ValueSource::CommandLine) => {}
-            Some(ValueSource::EnvVariable) => {
-                let values = given.get_raw(id).into_iter().flatten();
-                positionals.push((index, values.map(OsString::from).collect()));
-                insert(arg, variable_of(arg));
-            }
-            _ => {
-                let reason = format!("{arg} is missing: the arguments of the file follow it");
-                return Err(Usage(reason).into());
-            }
+        let is_in_file = positionals.iter().any(|(found, _)| *found == index);
+        if !is_before || is_in_file || source == Some(ValueSource::CommandLine) {
+            continue;
         }
+        if source != Some(ValueSource::EnvVariable) {
+            let reason = "the configuration file sets arguments that come after it";
+            return Err(Usage(format!("{arg} is missing: {reason}")).into());
+        }
+        let values = given.get_raw(id).into_iter().flatten();
+        positionals.push((index, values.map(OsString::from).collect()));
+        insert(arg, variable_of(arg));
     }
     positionals.sort_by_key(|(index, _)| *index);
     Ok(())

@@ -157,15 +157,7 @@ mod tests {
     /// `LEXIVEC_UPDATE=1 cargo nextest run openapi` writes the file.
     #[test]
     fn the_committed_document_is_the_generated_one() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
-        if std::env::var_os("LEXIVEC_UPDATE").is_some() {
-            fs_err::write(path, document()).unwrap();
-        }
-        let committed = fs_err::read_to_string(path).unwrap();
-        assert!(
-            committed == document(),
-            "server/openapi.json differs from the code: LEXIVEC_UPDATE=1 cargo nextest run openapi"
-        );
+        crate::generated::assert_current("openapi.json", &document(), "openapi");
     }
 
     #[test]

@@ -1,0 +1,16 @@
+//! CPU kernels: pure functions on slices, which know nothing of ONNX.
+//!
+//! * [`attention`]: causal attention over packed tokens, with memory linear in the number of tokens.
+//! * [`simd`]: the instruction sets, detected at run time.
+//! * [`parallel`]: how a kernel divides its work among threads that belong to somebody else.
+//!
+//! Every kernel gives a token the same bits whatever its batch, its thread and the number of threads.
+
+// Kernels use SIMD intrinsics and write disjoint parts of one output from several threads. Neither can be expressed safely. Each
+// `unsafe` block says which invariant it relies on.
+#![allow(unsafe_code)]
+
+pub mod attention;
+mod buffer;
+pub mod parallel;
+pub mod simd;

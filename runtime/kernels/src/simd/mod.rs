@@ -1,0 +1,143 @@
+//! Instruction sets, and the vector operations that kernels are written in.
+//!
+//! A kernel is a generic function over [`Lanes`], marked `#[inline(always)]`. One entry point for each instruction set, marked
+//! `#[target_feature]`, calls it, so that the compiler generates its code for that set.
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
+pub(crate) mod portable;
+
+use std::fmt;
+
+/// An instruction set that kernels have code for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstructionSet {
+    /// AVX-512 F, BW, DQ and VL.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// AVX2 with FMA.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// NEON, which every aarch64 processor has.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// What the compiler makes of plain code.
+    Portable,
+}
+
+impl InstructionSet {
+    /// The sets that this processor has, the fastest one first.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        let mut sets = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+            {
+                sets.push(Self::Avx512);
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                sets.push(Self::Avx2);
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        sets.push(Self::Neon);
+        sets.push(Self::Portable);
+        sets
+    }
+
+    /// The fastest set that this processor has.
+    #[must_use]
+    pub fn best() -> Self {
+        Self::available()[0]
+    }
+}
+
+impl fmt::Display for InstructionSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "AVX-512",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "AVX2",
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => "NEON",
+            Self::Portable => "portable",
+        })
+    }
+}
+
+/// A vector of floats.
+///
+/// # Safety of its methods
+/// They may only be called in code that is inlined into an entry point for the instruction set. Pointers must be valid for
+/// [`WIDTH`](Lanes::WIDTH) floats; they need no alignment.
+pub(crate) trait Lanes: Copy {
+    /// The number of floats.
+    const WIDTH: usize;
+
+    unsafe fn splat(x: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    unsafe fn add(self, other: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
+    /// `self * a + b`, rounded once.
+    unsafe fn mul_add(self, a: Self, b: Self) -> Self;
+    /// The larger of two values; `other` if that is NaN.
+    unsafe fn max(self, other: Self) -> Self;
+    /// `self` where `a < b`, and `other` elsewhere.
+    unsafe fn select_less(self, a: Self, b: Self, other: Self) -> Self;
+    /// The nearest integer, for values in the exponent's range.
+    unsafe fn round(self) -> Self;
+    /// `self * 2^n` for integers n from -126 to 127.
+    unsafe fn scale(self, n: Self) -> Self;
+}
+
+/// `2^x` with a relative error of about 2e-7; 0 below `2^-125`, which also stands for negative infinity. NaN stays NaN.
+///
+/// `x` is at most 0. A polynomial of degree 6 approximates `2^f` for f in [-1/2, 1/2].
+///
+/// # Safety
+/// As the methods of [`Lanes`].
+#[inline(always)]
+pub(crate) unsafe fn exp2<V: Lanes>(x: V) -> V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let least = V::splat(-125.0);
+        let clamped = least.max(x);
+        let n = clamped.round();
+        let f = clamped.sub(n);
+        let mut p = V::splat(1.535_336_2e-4);
+        for c in [
+            1.339_887_4e-3,
+            9.618_437e-3,
+            5.550_332_5e-2,
+            2.402_264_8e-1,
+            std::f32::consts::LN_2,
+            1.0,
+        ] {
+            p = p.mul_add(f, V::splat(c));
+        }
+        V::splat(0.0).select_less(x, least, p.scale(n))
+    }
+}
+
+/// Begins to load a cache line, if the processor has such an instruction. Any address is allowed.
+#[inline(always)]
+pub(crate) fn prefetch(address: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch has no effect but on caches, and every x86-64 processor has SSE.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}

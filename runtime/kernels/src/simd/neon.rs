@@ -1,0 +1,85 @@
+//! NEON.
+
+use core::arch::aarch64::*;
+
+use super::Lanes;
+
+/// 4 floats in a register.
+#[derive(Clone, Copy)]
+pub(crate) struct Neon(float32x4_t);
+
+impl Lanes for Neon {
+    const WIDTH: usize = 4;
+
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self {
+        // SAFETY: the trait's contract, here and below.
+        Self(unsafe { vdupq_n_f32(x) })
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { vld1q_f32(from) })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: as above.
+        unsafe { vst1q_f32(to, self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { vaddq_f32(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { vsubq_f32(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { vmulq_f32(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, a: Self, b: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { vfmaq_f32(b.0, self.0, a.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { vmaxq_f32(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn select_less(self, a: Self, b: Self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { vbslq_f32(vcltq_f32(a.0, b.0), self.0, other.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn round(self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { vrndnq_f32(self.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn scale(self, n: Self) -> Self {
+        // SAFETY: as above. Adding n to the exponent's bits multiplies by 2^n.
+        unsafe {
+            let exponent = vshlq_n_s32::<23>(vcvtnq_s32_f32(n.0));
+            Self(vreinterpretq_f32_s32(vaddq_s32(
+                vreinterpretq_s32_f32(self.0),
+                exponent,
+            )))
+        }
+    }
+}

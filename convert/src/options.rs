@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use lexivec_kernels::attention::Heads;
 use lexivec_models::{Attention, Blocks, Compute, Decoder, GraphForm, Layout, Precision, Target};
 use lexivec_runtime::{Provider, unservable};
 
@@ -18,7 +19,7 @@ use crate::quantized::BlockFormat;
 /// use lexivec_runtime::Provider;
 ///
 /// let options = ConvertOptions::for_provider(Provider::Cpu, Some(Precision::Int8));
-/// assert_eq!(options.target, Target::Ort);
+/// assert_eq!(options.target, Target::Cpu);
 /// ```
 #[derive(Debug, Clone)]
 pub struct ConvertOptions {
@@ -63,7 +64,7 @@ impl ConvertOptions {
         let (precision, target, compute) = match (provider, asked) {
             // No CPU kernels compute in bfloat16.
             (Provider::Cpu, Precision::Bf16) => (asked, Target::Cuda, Compute::Fp16),
-            (Provider::Cpu, _) => (asked, Target::Ort, Compute::Fp32),
+            (Provider::Cpu, _) => (asked, Target::Cpu, Compute::Fp32),
             (Provider::Cuda, Precision::Int8) => {
                 (Precision::Int8Weight, Target::Cuda, Compute::Fp16)
             }
@@ -96,7 +97,8 @@ impl ConvertOptions {
         let variant = self.variant();
         let padded = "padded graphs are for other tools, which need target `standard` or `ort`";
         let reason = match (self.target, self.layout) {
-            (Target::Cuda, Layout::Padded) => Some(padded),
+            (Target::Cuda | Target::Cpu, Layout::Padded) => Some(padded),
+            (Target::Cpu, _) if !heads(decoder).supported() => Some(HEADS),
             _ => unservable(self.form()),
         };
         if let Some(reason) = reason {
@@ -128,6 +130,17 @@ impl ConvertOptions {
             blocks: self.blocks,
             residual: 1.0,
         }
+    }
+}
+
+const HEADS: &str = "its kernels need heads whose size is a multiple of 16 up to 256, and at most 16 query heads for each key head: \
+                     convert with target `ort`";
+
+fn heads(decoder: &Decoder) -> Heads {
+    Heads {
+        query: decoder.heads,
+        key_value: decoder.kv_heads,
+        size: decoder.head_dim,
     }
 }
 

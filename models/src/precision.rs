@@ -161,6 +161,8 @@ spellings!(LinearPrecision, "precision of a linear layer", {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
+    /// ONNX Runtime's CPU provider, with lexivec's own operators, which no other program has.
+    Cpu,
     /// ONNX Runtime's CPU provider, with its contributed operators.
     Ort,
     /// ONNX Runtime's CUDA provider, with its contributed operators.
@@ -172,6 +174,7 @@ pub enum Target {
 }
 
 spellings!(Target, "target", {
+    Cpu => "cpu",
     Ort => "ort",
     Cuda => "cuda",
     Standard => "standard",

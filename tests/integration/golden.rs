@@ -80,22 +80,25 @@ fn nano_equals_sentence_transformers_at_every_precision_target_and_layout() {
     let calibrations = tempfile::tempdir().unwrap();
     let exact = (0.999_99, Some(2e-5));
     for (precision, target, (least, most)) in [
+        (Precision::Fp32, Target::Cpu, exact),
         (Precision::Fp32, Target::Ort, exact),
         (Precision::Fp32, Target::Cuda, exact),
         (Precision::Fp32, Target::Standard, exact),
         // Attention in float16.
         (Precision::Fp32, Target::TensorRt, (0.999_9, None)),
+        (Precision::Fp16, Target::Cpu, (0.999, None)),
         (Precision::Fp16, Target::Ort, (0.999, None)),
         (Precision::Fp16, Target::Cuda, (0.999, None)),
         (Precision::Fp16, Target::Standard, (0.999, None)),
         (Precision::Fp8, Target::Ort, (0.99, None)),
+        (Precision::Int8, Target::Cpu, (0.99, None)),
         (Precision::Int8, Target::Ort, (0.99, None)),
         (Precision::Int8, Target::Standard, (0.99, None)),
         (Precision::Int8, Target::TensorRt, (0.99, None)),
         (Precision::Int8Weight, Target::Cuda, (0.99, None)),
     ] {
         for &layout in Layout::ALL {
-            if (target, layout) == (Target::Cuda, Layout::Padded) {
+            if matches!(target, Target::Cpu | Target::Cuda) && layout == Layout::Padded {
                 continue;
             }
             let options = lexivec_convert::ConvertOptions {
@@ -177,7 +180,7 @@ fn every_decoder_family_equals_transformers() {
     assert_eq!(golden.families.len(), 4);
     for (family, cases) in &golden.families {
         let checkpoint = project(&format!("tests/fixtures/tiny/{family}"));
-        for target in [Target::Ort, Target::Cuda, Target::Standard] {
+        for target in [Target::Cpu, Target::Ort, Target::Cuda, Target::Standard] {
             let options = lexivec_convert::ConvertOptions {
                 target,
                 ..options(Precision::Fp32)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use lexivec_convert::{
     AccuracyTarget, Calibration, ConversionReport, ConvertOptions, Silent, convert,
 };
-use lexivec_models::{Checkpoint, Precision, Target};
+use lexivec_models::{Checkpoint, Precision};
 use lexivec_runtime::{Engine, EngineOptions, Provider, SessionSettings};
 use serde::Deserialize;
 use tempfile::TempDir;
@@ -22,10 +22,7 @@ pub(crate) fn nano() -> PathBuf {
 
 /// What the fixtures are converted with, unless a test says otherwise.
 pub(crate) fn options(precision: Precision) -> ConvertOptions {
-    ConvertOptions {
-        target: Target::Ort,
-        ..ConvertOptions::for_provider(Provider::Cpu, Some(precision))
-    }
+    ConvertOptions::for_provider(Provider::Cpu, Some(precision))
 }
 
 /// The same, calibrated for an accuracy target.

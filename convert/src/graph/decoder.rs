@@ -14,18 +14,19 @@
 
 use lexivec_models::Decoder;
 
-use super::dialect::{Heads, Lengths, RotaryTables};
+use super::dialect::{Heads, Lengths, PackedAttention, PackedInputs, RotaryTables};
 use super::linear::{InputOrigin, Projection};
 use super::ops::Ops;
-use super::wiring::Wiring;
+use super::wiring::{Cached, TokensInPlace, Wiring};
 use crate::error::Result;
 use crate::onnx::Value;
+use crate::tensor::DType;
 
 /// Values that all layers share; the graph computes them once.
 struct Shared<'a> {
     decoder: &'a Decoder,
     wiring: &'a Wiring,
-    /// `[tokens, 1]`; [`Value::none`] if attention applies rotary embeddings itself.
+    /// `[tokens, 1]`; [`Value::none`] if attention includes the rotary embeddings.
     positions: Value,
     rotary: RotaryTables,
     lengths: Option<Lengths>,
@@ -35,18 +36,24 @@ impl<'a> Shared<'a> {
     fn new(ops: &mut Ops<'_>, decoder: &'a Decoder, wiring: &'a Wiring) -> Self {
         let d = decoder;
         let dialect = ops.style.dialect;
-        let positions = match dialect.fused_attention() {
-            Some(_) => Value::none(),
-            None => {
+        let separate = dialect.fused_attention().is_none() && wiring.in_place().is_none();
+        let positions = match separate {
+            false => Value::none(),
+            true => {
                 let axis = ops.graph.ints(&[1]);
                 ops.graph.op("Unsqueeze", &[&wiring.positions, &axis], &[])
             }
+        };
+        // Attention in place is in float32, whatever the type of the other operators.
+        let tables = match wiring.in_place() {
+            Some(_) => DType::F32,
+            None => ops.style.compute,
         };
         Self {
             decoder,
             wiring,
             positions,
-            rotary: ops.rotary_tables(d.max_positions, d.head_dim, d.rope_theta),
+            rotary: ops.rotary_tables(d.max_positions, d.head_dim, d.rope_theta, tables),
             lengths: dialect.lengths(&mut ops.graph, &wiring.rectangle),
         }
     }
@@ -138,6 +145,10 @@ fn attention(ops: &mut Ops<'_>, shared: &Shared<'_>, layer: usize, x: &Value) ->
         key_value: d.kv_heads,
     };
     let dialect = ops.style.dialect;
+    if let (Some(packed), Some(tokens)) = (dialect.packed_attention(), shared.wiring.in_place()) {
+        let qkv = ops.project(x, d.hidden_size, &origin, &layers)?;
+        return attention_in_place(ops, shared, packed, tokens, layer, &qkv);
+    }
     let y = match (dialect.fused_attention(), &shared.lengths) {
         (Some(fused), Some(lengths)) => {
             let qkv = ops.project_stacked(x, d.hidden_size, &origin, &layers)?;
@@ -166,6 +177,52 @@ fn attention(ops: &mut Ops<'_>, shared: &Shared<'_>, layer: usize, x: &Value) ->
     };
     let flat = ops.graph.ints(&[-1, q_width as i64]);
     Ok(ops.graph.op("Reshape", &[&y, &flat], &[]))
+}
+
+/// Attention over packed tokens where they are: a row for each token, or in the last layer for each sequence's last token.
+fn attention_in_place(
+    ops: &mut Ops<'_>,
+    shared: &Shared<'_>,
+    packed: &dyn PackedAttention,
+    tokens: &TokensInPlace,
+    layer: usize,
+    qkv: &[Value],
+) -> Result<Value> {
+    let d = shared.decoder;
+    let compute = ops.style.compute;
+    let norms = qk_norms(ops, d, layer)?;
+    let none = Value::none();
+    let mut q = qkv[0].clone();
+    let mut query_tokens = &none;
+    if layer + 1 == d.layers {
+        q = ops.graph.op("Gather", &[&q, &tokens.last_row], &[]);
+        query_tokens = &tokens.last_row;
+    }
+    let float = |ops: &mut Ops<'_>, x: Value| ops.cast(x, compute, DType::F32);
+    let [q, k, v] = [q, qkv[1].clone(), qkv[2].clone()].map(|x| float(ops, x));
+    let norms = norms.map(|norms| norms.map(|x| float(ops, x)));
+    let [prefix_key, prefix_value] =
+        [Cached::Key, Cached::Value].map(|what| what.input(ops, layer, DType::F32, d));
+    let inputs = PackedInputs {
+        qkv: [&q, &k, &v],
+        prefix: [&prefix_key, &prefix_value],
+        positions: &shared.wiring.positions,
+        kv_index: &tokens.kv_index,
+        token_index: &tokens.token_index,
+        query_tokens,
+        tables: &shared.rotary,
+        norms,
+        epsilon: d.rms_norm_eps as f32,
+        heads: Heads {
+            query: d.heads,
+            key_value: d.kv_heads,
+        },
+    };
+    let [y, keys] = packed.attention(&mut ops.graph, &inputs);
+    for (what, rows) in [(Cached::Key, &keys), (Cached::Value, &v)] {
+        what.output(ops, layer, DType::F32, rows, "T", d);
+    }
+    Ok(ops.cast(y, DType::F32, compute))
 }
 
 /// The weights of the query and key norms, which only Qwen3 has.

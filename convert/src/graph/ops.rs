@@ -180,12 +180,13 @@ impl<'w> Ops<'w> {
         g.op("Squeeze", &[&y, &axis], &[])
     }
 
-    /// cos and sin of position times frequency, `[positions, D/2]`; computed in float64, stored in the compute type.
+    /// cos and sin of position times frequency, `[positions, D/2]`; computed in float64, stored in this type.
     pub(super) fn rotary_tables(
         &mut self,
         positions: usize,
         head_dim: usize,
         theta: f64,
+        dtype: DType,
     ) -> RotaryTables {
         let half = head_dim / 2;
         let table = |f: fn(f64) -> f64| -> Vec<f32> {
@@ -201,10 +202,10 @@ impl<'w> Ops<'w> {
         let (cos, sin) = (table(f64::cos), table(f64::sin));
         let mut store = |name: &str, values: &[f32]| {
             let mut bytes = Vec::with_capacity(values.len() * 4);
-            cast::write(values, self.style.compute, name, &mut bytes)
+            cast::write(values, dtype, name, &mut bytes)
                 .unwrap_or_else(|_| unreachable!("|cos| and |sin| are at most 1"));
             self.graph
-                .constant(name, self.style.compute, vec![positions, half], bytes)
+                .constant(name, dtype, vec![positions, half], bytes)
         };
         RotaryTables {
             cos: store("rotary.cos", &cos),

@@ -27,7 +27,7 @@ pub(super) fn style(
             // Other tools get one self-contained data file. Our own runtime shares the checkpoint's files.
             source: match variant.target {
                 _ if !can_refer_to_checkpoint => WeightSource::Own,
-                Target::Ort | Target::Cuda => WeightSource::Checkpoint,
+                Target::Cpu | Target::Ort | Target::Cuda => WeightSource::Checkpoint,
                 Target::Standard | Target::TensorRt => WeightSource::Own,
             },
             ..plain(DType::Bf16)
@@ -40,7 +40,7 @@ pub(super) fn style(
             // Only CUDA computes in 8-bit floats. Elsewhere they are simulated in the reference's type.
             let compute = match variant.target {
                 Target::Cuda => DType::F16,
-                Target::Ort | Target::Standard | Target::TensorRt => DType::F32,
+                Target::Cpu | Target::Ort | Target::Standard | Target::TensorRt => DType::F32,
             };
             Style {
                 linears: linears(LinearArithmetic::Float8),

@@ -26,11 +26,31 @@ pub(super) enum SequenceLayout {
         last_row: Value,
         last_slot: Value,
     },
+    /// Attention reads packed tokens where they are.
+    InPlace(TokensInPlace),
     /// Rows are the flat slots of `[batch, sequence]`. `shape` holds `[batch, sequence, -1]`.
     Padded { shape: Value },
 }
 
+/// The index values with which attention finds tokens, see `lexivec_kernels::attention::Tokens`.
+pub(super) struct TokensInPlace {
+    /// int64 `[B, S]`.
+    pub(super) kv_index: Value,
+    /// int64 `[T]`.
+    pub(super) token_index: Value,
+    /// int64 `[B]`.
+    pub(super) last_row: Value,
+}
+
 impl Wiring {
+    /// The tokens, if attention reads them where they are.
+    pub(super) fn in_place(&self) -> Option<&TokensInPlace> {
+        match &self.sequences {
+            SequenceLayout::InPlace(tokens) => Some(tokens),
+            SequenceLayout::Packed { .. } | SequenceLayout::Padded { .. } => None,
+        }
+    }
+
     /// Declares the inputs of the packed layout.
     pub(super) fn packed(ops: &mut Ops<'_>, ids: Value) -> Wiring {
         let g = &mut ops.graph;
@@ -40,6 +60,18 @@ impl Wiring {
             None => g.input("position_ids", DType::I64, &["T"]),
         };
         let kv_index = g.input("kv_index", DType::I64, &["B", "S"]);
+        if ops.style.dialect.packed_attention().is_some() {
+            return Wiring {
+                ids,
+                positions,
+                rectangle: kv_index.clone(),
+                sequences: SequenceLayout::InPlace(TokensInPlace {
+                    kv_index,
+                    token_index: g.input("token_index", DType::I64, &["T"]),
+                    last_row: g.input("last_row", DType::I64, &["B"]),
+                }),
+            };
+        }
         // Without a KV cache, query tokens and key tokens are the same.
         let query_index = match ops.style.dialect.keeps_prefixes() {
             true => g.input("query_index", DType::I64, &["B", "S"]),
@@ -79,13 +111,14 @@ impl Wiring {
                 let [q, k, v] = qkv;
                 let q = ops.graph.op("Gather", &[q, query_index], &[]);
                 let [k, v] = match ops.style.dialect.keeps_prefixes() {
-                    true => [("key", k), ("value", v)]
+                    true => [(Cached::Key, k), (Cached::Value, v)]
                         .map(|(what, rows)| with_prefix(ops, layer, what, rows, d)),
                     false => [k.clone(), v.clone()],
                 };
                 let [k, v] = [k, v].map(|rows| ops.graph.op("Gather", &[&rows, kv_index], &[]));
                 [q, k, v]
             }
+            SequenceLayout::InPlace(_) => qkv.map(Value::clone),
             SequenceLayout::Padded { shape } => {
                 qkv.map(|x| ops.graph.op("Reshape", &[x, shape], &[]))
             }
@@ -98,6 +131,7 @@ impl Wiring {
             SequenceLayout::Packed { kv_index, .. } => {
                 ops.graph.op("Gather", &[rows, kv_index], &[])
             }
+            SequenceLayout::InPlace(_) => rows.clone(),
             SequenceLayout::Padded { shape } => ops.graph.op("Reshape", &[rows, shape], &[]),
         }
     }
@@ -108,7 +142,7 @@ impl Wiring {
             SequenceLayout::Packed { token_index, .. } => {
                 ops.graph.op("Gather", &[&slots, token_index], &[])
             }
-            SequenceLayout::Padded { .. } => slots,
+            SequenceLayout::InPlace(_) | SequenceLayout::Padded { .. } => slots,
         }
     }
 
@@ -129,23 +163,62 @@ impl Wiring {
                 ops.graph.op("Gather", &[&slots, last_slot], &[]),
                 ops.graph.op("Gather", &[&rows, last_row], &[]),
             ),
+            // Attention already had only these queries.
+            SequenceLayout::InPlace(tokens) => (
+                slots,
+                ops.graph.op("Gather", &[&rows, &tokens.last_row], &[]),
+            ),
             SequenceLayout::Padded { .. } => (slots, rows),
         }
     }
 }
 
-/// Puts the KV cache of a shared prompt prefix before the keys or values of the computed tokens. The result is also a graph output, from which the
-/// runtime fills its prefix cache.
-fn with_prefix(ops: &mut Ops<'_>, layer: usize, what: &str, rows: &Value, d: &Decoder) -> Value {
+/// What the KV cache holds.
+#[derive(Clone, Copy)]
+pub(super) enum Cached {
+    Key,
+    Value,
+}
+
+impl Cached {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Value => "value",
+        }
+    }
+
+    /// Declares the input of cached rows, `[P, kv_heads * D]`.
+    pub(super) fn input(self, ops: &mut Ops<'_>, layer: usize, dtype: DType, d: &Decoder) -> Value {
+        let name = format!("prefix_{}.{layer}", self.name());
+        ops.graph.input(&name, dtype, &["P", &kv_width(d)])
+    }
+
+    /// Declares the output from which the runtime fills its KV cache: cached and computed rows, or only computed ones.
+    pub(super) fn output(
+        self,
+        ops: &mut Ops<'_>,
+        layer: usize,
+        dtype: DType,
+        rows: &Value,
+        count: &str,
+        d: &Decoder,
+    ) {
+        let name = format!("{}.{layer}", self.name());
+        ops.graph.output(&name, rows, dtype, &[count, &kv_width(d)]);
+    }
+}
+
+fn kv_width(d: &Decoder) -> String {
+    (d.kv_heads * d.head_dim).to_string()
+}
+
+/// Puts the cached keys or values of prefixes before those of the computed tokens.
+fn with_prefix(ops: &mut Ops<'_>, layer: usize, what: Cached, rows: &Value, d: &Decoder) -> Value {
     let dtype = ops.style.compute;
-    let width = (d.kv_heads * d.head_dim).to_string();
-    let prefix = ops
-        .graph
-        .input(&format!("prefix_{what}.{layer}"), dtype, &["P", &width]);
-    let all = ops
-        .graph
-        .op("Concat", &[&prefix, rows], &[("axis", Attribute::Int(0))]);
-    ops.graph
-        .output(&format!("{what}.{layer}"), &all, dtype, &["P + T", &width]);
+    let prefix = what.input(ops, layer, dtype, d);
+    let axis = [("axis", Attribute::Int(0))];
+    let all = ops.graph.op("Concat", &[&prefix, rows], &axis);
+    what.output(ops, layer, dtype, &all, "P + T", d);
     all
 }

@@ -18,6 +18,8 @@ const OPSET: i64 = 23;
 const IR_VERSION: i64 = 11;
 /// The domain of ONNX Runtime's own operators.
 pub(crate) const CONTRIB: &str = "com.microsoft";
+/// The domain of lexivec's own operators, which `lexivec-runtime` registers.
+pub(crate) const OWN: &str = "lexivec";
 
 /// An edge of the graph, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -279,14 +281,15 @@ impl OnnxModel {
                 None => inline(i),
             })
             .collect();
-        let contrib = nodes.iter().any(|n| n.domain() == CONTRIB);
         let opset = |domain: &str, version| OperatorSetIdProto {
             domain: Some(domain.to_owned()),
             version: Some(version),
         };
         let mut opset_import = vec![opset("", OPSET)];
-        if contrib {
-            opset_import.push(opset(CONTRIB, 1));
+        for domain in [CONTRIB, OWN] {
+            if nodes.iter().any(|n| n.domain() == domain) {
+                opset_import.push(opset(domain, 1));
+            }
         }
         ModelProto {
             ir_version: Some(IR_VERSION),

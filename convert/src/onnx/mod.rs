@@ -10,5 +10,5 @@ mod graph_builder;
 pub(crate) mod proto;
 
 pub(crate) use graph_builder::{
-    Attribute, CONTRIB, FileRange, Graph, Initializer, InitializerData, OnnxModel, Value,
+    Attribute, CONTRIB, FileRange, Graph, Initializer, InitializerData, OWN, OnnxModel, Value,
 };

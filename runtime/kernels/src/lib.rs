@@ -1,6 +1,8 @@
 //! CPU kernels: pure functions on slices, which know nothing of ONNX.
 //!
 //! * [`attention`]: causal attention over packed tokens, with memory linear in the number of tokens.
+//! * [`rows`]: norm, activation function and quantisation of rows in one pass.
+//! * [`linear`]: linear layers in 8-bit integers.
 //! * [`simd`]: the instruction sets, detected at run time.
 //! * [`parallel`]: how a kernel divides its work among threads that belong to somebody else.
 //!
@@ -12,5 +14,7 @@
 
 pub mod attention;
 mod buffer;
+pub mod linear;
 pub mod parallel;
+pub mod rows;
 pub mod simd;

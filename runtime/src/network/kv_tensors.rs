@@ -27,17 +27,19 @@ pub(crate) trait KvTensors: Debug + Send {
     /// The graph's inputs, `[P, width]` each.
     fn inputs(&self, found: &FoundPrefixes) -> ort::Result<Vec<Input<'_>>>;
 
-    /// The graph's outputs, `[P + T, width]` each, in the order of the inputs: key and value of each layer in turn.
+    /// The graph's outputs in the order of the inputs: key and value of each layer in turn. They are `[P + T, width]`, or `[T, width]`
+    /// if attention reads cached tokens where they are.
     fn outputs(&self) -> Vec<&str>;
 
     /// The width of each tensor.
     fn width(&self) -> usize;
 
-    /// Stores the keys and values of selected prefixes, from the graph's outputs.
+    /// Stores the keys and values of selected prefixes, from the graph's outputs for this many packed tokens.
     fn store(
         &mut self,
         found: &FoundPrefixes,
         new: &[NewPrefix],
+        packed_tokens: usize,
         outputs: &SessionOutputs<'_>,
     ) -> ort::Result<()>;
 }
@@ -124,9 +126,11 @@ impl<T: PrimitiveTensorElementType + Debug + Copy + Send + 'static> KvTensors fo
         &mut self,
         found: &FoundPrefixes,
         new: &[NewPrefix],
+        packed_tokens: usize,
         outputs: &SessionOutputs<'_>,
     ) -> ort::Result<()> {
         let width = self.width;
+        let cached = found.prefixes.len();
         let values: Vec<&[T]> = self
             .outputs()
             .iter()
@@ -135,7 +139,9 @@ impl<T: PrimitiveTensorElementType + Debug + Copy + Send + 'static> KvTensors fo
         self.cache.store(found, new, |index| {
             let mut entry = Vec::with_capacity(values.len() * width);
             for output in &values {
-                entry.extend_from_slice(&output[index * width..(index + 1) * width]);
+                // Stored prefixes are computed tokens, which come last in the outputs.
+                let row = index - cached + output.len() / width - packed_tokens;
+                entry.extend_from_slice(&output[row * width..(row + 1) * width]);
             }
             entry.into()
         });

@@ -94,7 +94,7 @@ impl PackedNetwork {
         let outputs = self.stopper.run(&mut self.session, &run)?;
         let values = widened(&outputs[EMBEDDING])?;
         if !new.is_empty() {
-            kv_cache.store(&found, &new, &outputs)?;
+            kv_cache.store(&found, &new, packed_tokens, &outputs)?;
         }
         Ok(PooledStates {
             values,

@@ -12,6 +12,7 @@ pub(crate) mod cudart;
 pub(crate) mod engine_cache;
 pub(crate) mod execution_provider;
 pub(crate) mod library;
+pub(crate) mod operators;
 pub(crate) mod placement;
 pub(crate) mod plugin;
 pub(crate) mod probe;

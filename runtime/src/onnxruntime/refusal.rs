@@ -95,7 +95,7 @@ fn on_a_cpu(form: GraphForm) -> Option<&'static str> {
 
 fn on_cuda(form: GraphForm) -> Option<&'static str> {
     match (form.target, form.precision) {
-        (Target::Ort, _) => Some(
+        (Target::Cpu | Target::Ort, _) => Some(
             "Its operators are those that ONNX Runtime's CPU kernels need, and some have none on CUDA: convert with \
              the execution provider cuda",
         ),
@@ -108,7 +108,7 @@ fn on_cuda(form: GraphForm) -> Option<&'static str> {
 
 fn on_tensorrt(form: GraphForm) -> Option<&'static str> {
     match (form.target, form.precision) {
-        (Target::Ort | Target::Cuda, _) => Some(
+        (Target::Cpu | Target::Ort | Target::Cuda, _) => Some(
             "TensorRT does not know ONNX Runtime's own operators: convert with the execution provider tensorrt",
         ),
         (Target::Standard, Precision::Fp32 | Precision::Int8) => Some(
@@ -122,7 +122,7 @@ fn on_tensorrt(form: GraphForm) -> Option<&'static str> {
 fn on_openvino(form: GraphForm) -> Option<&'static str> {
     match form.target {
         Target::Standard => None,
-        Target::Ort | Target::Cuda | Target::TensorRt => Some(
+        Target::Cpu | Target::Ort | Target::Cuda | Target::TensorRt => Some(
             "its operators are another execution provider's: convert with the execution provider openvino",
         ),
     }
@@ -184,7 +184,8 @@ mod tests {
                 let form = form(precision, target);
                 let served = Provider::ALL.iter().any(|p| refusal(*p, form).is_none());
                 // CPUs have no kernels for bfloat16; tests read the graph's structure.
-                let for_tests = (precision, target) == (Precision::Bf16, Target::Ort);
+                let for_tests =
+                    precision == Precision::Bf16 && matches!(target, Target::Cpu | Target::Ort);
                 assert!(
                     served || for_tests || unservable(form).is_some(),
                     "{precision}, target {target}"

@@ -6,7 +6,7 @@ use ort::ep::{self, ExecutionProviderDispatch};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{RunOptions, SelectedOutputMarker, Session};
 
-use super::{placement, plugin, provider_config};
+use super::{operators, placement, plugin, provider_config};
 use crate::error::{Error, Result};
 use crate::network::shapes::Profile;
 use crate::onnxruntime::engine_cache::EngineCache;
@@ -92,6 +92,10 @@ pub(crate) fn open(
     let mut builder = Session::builder(library.environment()).map_err(|e| load(e.message()))?;
     for provider in settings.providers.with_implied() {
         builder = add_provider(builder, library, provider, settings)?;
+    }
+    if settings.providers.first() == Provider::Cpu {
+        let operators = operators::domain().map_err(|e| load(e.message()))?;
+        builder = builder.with_operators(operators).map_err(refused)?;
     }
     for (key, value) in provider_config::session_entries(settings) {
         builder = builder.with_config_entry(key, value).map_err(refused)?;

@@ -53,7 +53,7 @@ pub(crate) struct Args {
     )]
     ep: Vec<Provider>,
 
-    /// Operator set: `ort`, `cuda`, `tensorrt`, or `standard` for other tools, which has only operators of ONNX opset 23.
+    /// Operator set: `cpu`, `ort`, `cuda`, `tensorrt`, or `standard` for other tools, which has only operators of ONNX opset 23.
     /// Default: that of --ep
     #[arg(long, env = "LEXIVEC_TARGET")]
     target: Option<Target>,
@@ -169,8 +169,13 @@ impl Args {
     /// The options that suit the provider best, unless flags say otherwise.
     fn options(&self, provider: Provider, precision: Precision) -> ConvertOptions {
         let options = ConvertOptions::for_provider(provider, Some(precision));
+        let target = match (options.target, self.layout) {
+            // Other tools do not have our own operators.
+            (Target::Cpu, Layout::Padded) => Target::Ort,
+            (target, _) => target,
+        };
         ConvertOptions {
-            target: self.target.unwrap_or(options.target),
+            target: self.target.unwrap_or(target),
             attention: self.attention,
             layout: self.layout,
             blocks: Blocks {

@@ -4,12 +4,14 @@
 //!
 //! | target | dialect | attention | execution provider |
 //! |---|---|---|---|
+//! | `cpu` | [`Cpu`](cpu::Cpu) | PackedAttention, our own operator, with norm and rotary embedding inside | ONNX Runtime's CPU provider |
 //! | `ort` | [`Ort`](ort::Ort) | GroupQueryAttention over gathered sequences, after cached prefixes | ONNX Runtime's CPU provider |
 //! | `cuda` | [`Cuda`](cuda::Cuda) | Attention-23, or GroupQueryAttention with norm and rotary embedding inside | the CUDA provider |
 //! | `standard` | [`Standard`](standard::Standard) | Attention-23 | OpenVINO, other tools |
 //! | `tensorrt` | [`Standard`](standard::Standard) | Attention-23 in 16 bits | TensorRT |
 
 mod contrib;
+mod cpu;
 mod cuda;
 mod ort;
 mod standard;
@@ -80,6 +82,11 @@ pub(super) trait Dialect: Sync {
         None
     }
 
+    /// Attention that reads packed tokens where they are; `None` if it reads sequences.
+    fn packed_attention(&self) -> Option<&dyn PackedAttention> {
+        None
+    }
+
     /// `x` times the transposed `weight`, both 8-bit floats with a scale each. By default both are widened before the product,
     /// which simulates a kernel for 8-bit floats.
     fn float8_matmul(
@@ -119,6 +126,33 @@ pub(super) trait FusedAttention {
     ) -> Value;
 }
 
+/// Attention over packed tokens: each attends to its ancestors, without padding and without copies.
+pub(super) trait PackedAttention {
+    /// The outputs, a row for each query token, and the keys after norm and rotary embedding. All values are float32.
+    fn attention(&self, g: &mut Graph, inputs: &PackedInputs<'_>) -> [Value; 2];
+}
+
+/// The inputs of [`PackedAttention`].
+pub(super) struct PackedInputs<'a> {
+    /// Queries, keys and values before norm and rotary embedding.
+    pub(super) qkv: [&'a Value; 3],
+    /// Cached keys and values.
+    pub(super) prefix: [&'a Value; 2],
+    /// int64 `[T]`.
+    pub(super) positions: &'a Value,
+    /// int64 `[B, S]`.
+    pub(super) kv_index: &'a Value,
+    /// int64 `[T]`.
+    pub(super) token_index: &'a Value,
+    /// The packed tokens that are queries, int64; [`Value::none`] for all of them.
+    pub(super) query_tokens: &'a Value,
+    pub(super) tables: &'a RotaryTables,
+    /// The weights of the query and key norms, if the model has them.
+    pub(super) norms: Option<[Value; 2]>,
+    pub(super) epsilon: f32,
+    pub(super) heads: Heads,
+}
+
 /// Numbers of heads.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Heads {
@@ -145,6 +179,7 @@ pub(super) struct Lengths {
 /// The dialect of a target.
 pub(super) fn of(target: Target, attention: Attention) -> &'static dyn Dialect {
     match (target, attention) {
+        (Target::Cpu, _) => &cpu::Cpu,
         (Target::Ort, _) => &ort::Ort,
         (Target::Cuda, Attention::Standard) => &cuda::Cuda {
             attention: Attention::Standard,

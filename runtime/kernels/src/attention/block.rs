@@ -52,9 +52,13 @@ pub(super) type Kernel = unsafe fn(&Work<'_>);
 pub(super) fn kernel(set: InstructionSet, size: usize) -> Kernel {
     match set {
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512 if size.is_multiple_of(COLUMNS * Avx512::WIDTH) => avx512,
+        InstructionSet::Avx512Vnni | InstructionSet::Avx512
+            if size.is_multiple_of(COLUMNS * Avx512::WIDTH) =>
+        {
+            avx512
+        }
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512 | InstructionSet::Avx2 => avx2,
+        InstructionSet::Avx512Vnni | InstructionSet::Avx512 | InstructionSet::Avx2 => avx2,
         #[cfg(target_arch = "aarch64")]
         InstructionSet::Neon => neon,
         InstructionSet::Portable => portable,

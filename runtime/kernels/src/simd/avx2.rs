@@ -85,4 +85,30 @@ impl Lanes for Avx2 {
             Self(_mm256_castsi256_ps(bits))
         }
     }
+
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm256_div_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn abs(self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), self.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn store_codes(self, to: *mut u8) {
+        // SAFETY: as above.
+        unsafe {
+            let codes = _mm256_add_epi32(_mm256_cvtps_epi32(self.0), _mm256_set1_epi32(128));
+            let (low, high) = (
+                _mm256_castsi256_si128(codes),
+                _mm256_extracti128_si256::<1>(codes),
+            );
+            let words = _mm_packus_epi32(low, high);
+            _mm_storel_epi64(to.cast(), _mm_packus_epi16(words, words));
+        }
+    }
 }

@@ -79,4 +79,25 @@ impl Lanes for Avx512 {
         // SAFETY: as above.
         Self(unsafe { _mm512_scalef_ps(self.0, n.0) })
     }
+
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_div_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn abs(self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_abs_ps(self.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn store_codes(self, to: *mut u8) {
+        // SAFETY: as above.
+        unsafe {
+            let codes = _mm512_add_epi32(_mm512_cvtps_epi32(self.0), _mm512_set1_epi32(128));
+            _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(codes));
+        }
+    }
 }

@@ -16,6 +16,9 @@ use std::fmt;
 /// An instruction set that kernels have code for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InstructionSet {
+    /// [`Avx512`](Self::Avx512) with VNNI, for integer products.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
     /// AVX-512 F, BW, DQ and VL.
     #[cfg(target_arch = "x86_64")]
     Avx512,
@@ -41,6 +44,9 @@ impl InstructionSet {
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl")
             {
+                if is_x86_feature_detected!("avx512vnni") {
+                    sets.push(Self::Avx512Vnni);
+                }
                 sets.push(Self::Avx512);
             }
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
@@ -63,6 +69,8 @@ impl InstructionSet {
 impl fmt::Display for InstructionSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => "AVX-512 VNNI",
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => "AVX-512",
             #[cfg(target_arch = "x86_64")]
@@ -91,6 +99,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn mul(self, other: Self) -> Self;
     /// `self * a + b`, rounded once.
     unsafe fn mul_add(self, a: Self, b: Self) -> Self;
+    unsafe fn div(self, other: Self) -> Self;
+    unsafe fn abs(self) -> Self;
     /// The larger of two values; `other` if that is NaN.
     unsafe fn max(self, other: Self) -> Self;
     /// `self` where `a < b`, and `other` elsewhere.
@@ -99,6 +109,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn round(self) -> Self;
     /// `self * 2^n` for integers n from -126 to 127.
     unsafe fn scale(self, n: Self) -> Self;
+    /// Stores the nearest integers plus 128, for values from -128 to 127.
+    unsafe fn store_codes(self, to: *mut u8);
 }
 
 /// `2^x` with a relative error of about 2e-7; 0 below `2^-125`, which also stands for negative infinity. NaN stays NaN.

@@ -82,4 +82,27 @@ impl Lanes for Neon {
             )))
         }
     }
+
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { vdivq_f32(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn abs(self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { vabsq_f32(self.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn store_codes(self, to: *mut u8) {
+        // SAFETY: as above.
+        unsafe {
+            let mut codes = [0; 4];
+            vst1q_s32(codes.as_mut_ptr(), vcvtnq_s32_f32(self.0));
+            to.cast::<[u8; 4]>()
+                .write_unaligned(codes.map(|code| (code + 128) as u8));
+        }
+    }
 }

@@ -84,4 +84,23 @@ impl Lanes for Portable {
             f32::from_bits(x.to_bits().wrapping_add(((n as i32) << 23) as u32))
         })
     }
+
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        self.zip(other, |a, b| a / b)
+    }
+
+    #[inline(always)]
+    unsafe fn abs(self) -> Self {
+        Self(self.0.map(f32::abs))
+    }
+
+    #[inline(always)]
+    unsafe fn store_codes(self, to: *mut u8) {
+        // SAFETY: as above.
+        unsafe {
+            let codes = self.round().0.map(|x| (x + 128.0) as u8);
+            to.cast::<[u8; 8]>().write(codes);
+        }
+    }
 }

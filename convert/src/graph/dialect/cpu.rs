@@ -1,0 +1,74 @@
+//! The dialect of lexivec's own CPU kernels.
+
+use super::{Dialect, Heads, Lengths, PackedAttention, PackedInputs, ort::Ort};
+use crate::onnx::{Attribute, Graph, OWN, Value};
+use crate::tensor::DType;
+
+/// The dialect of ONNX Runtime's CPU provider with the operators of `lexivec-runtime`. What has no operator of our own is as in
+/// [`Ort`].
+pub(super) struct Cpu;
+
+impl Dialect for Cpu {
+    fn keeps_prefixes(&self) -> bool {
+        true
+    }
+
+    fn stacks(&self, compute: DType) -> bool {
+        Ort.stacks(compute)
+    }
+
+    fn attention(
+        &self,
+        g: &mut Graph,
+        compute: DType,
+        qkv: [&Value; 3],
+        heads: Heads,
+        lengths: Option<&Lengths>,
+    ) -> Value {
+        Ort.attention(g, compute, qkv, heads, lengths)
+    }
+
+    fn packed_attention(&self) -> Option<&dyn PackedAttention> {
+        Some(self)
+    }
+
+    fn activation_zero(&self) -> (DType, u8) {
+        Ort.activation_zero()
+    }
+}
+
+impl PackedAttention for Cpu {
+    fn attention(&self, g: &mut Graph, inputs: &PackedInputs<'_>) -> [Value; 2] {
+        let [q, k, v] = inputs.qkv;
+        let [prefix_key, prefix_value] = inputs.prefix;
+        let none = Value::none();
+        let [q_norm, k_norm] = inputs
+            .norms
+            .as_ref()
+            .map_or([&none, &none], |[q, k]| [q, k]);
+        let values = [
+            q,
+            k,
+            v,
+            prefix_key,
+            prefix_value,
+            inputs.positions,
+            inputs.kv_index,
+            inputs.token_index,
+            &inputs.tables.cos,
+            &inputs.tables.sin,
+            q_norm,
+            k_norm,
+            inputs.query_tokens,
+        ];
+        let attributes = [
+            ("num_heads", Attribute::Int(inputs.heads.query as i64)),
+            (
+                "kv_num_heads",
+                Attribute::Int(inputs.heads.key_value as i64),
+            ),
+            ("epsilon", Attribute::Float(inputs.epsilon)),
+        ];
+        g.op_n("PackedAttention", OWN, &values, [true, true], &attributes)
+    }
+}

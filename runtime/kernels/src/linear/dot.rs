@@ -1,0 +1,155 @@
+//! Sums of products of four unsigned codes with four signed weights, for 16 outputs at once.
+
+#[cfg(target_arch = "x86_64")]
+use core::arch::x86_64::*;
+
+use super::COLUMNS;
+
+/// 16 sums.
+///
+/// # Safety of its methods
+/// They may only be called in code that is inlined into an entry point for the instruction set.
+pub(super) trait Dot: Copy {
+    /// Four weights of each of 16 outputs.
+    type Weights: Copy;
+
+    unsafe fn zero() -> Self;
+
+    /// Loads 64 weights.
+    unsafe fn load(from: *const i8) -> Self::Weights;
+
+    /// Adds the products with four codes.
+    unsafe fn add(self, codes: u32, weights: Self::Weights) -> Self;
+
+    unsafe fn lanes(self) -> [i32; COLUMNS];
+}
+
+/// VNNI: one instruction.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(super) struct Vnni(__m512i);
+
+#[cfg(target_arch = "x86_64")]
+impl Dot for Vnni {
+    type Weights = __m512i;
+
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: the trait's contract, here and below.
+        Self(unsafe { _mm512_setzero_si512() })
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const i8) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, codes: u32, weights: __m512i) -> Self {
+        // SAFETY: as above.
+        unsafe {
+            let codes = _mm512_set1_epi32(codes.cast_signed());
+            Self(_mm512_dpbusd_epi32(self.0, codes, weights))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn lanes(self) -> [i32; COLUMNS] {
+        let mut lanes = [0; COLUMNS];
+        // SAFETY: as above.
+        unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), self.0) };
+        lanes
+    }
+}
+
+/// AVX2, with products of 16 bits: the instruction for 8 bits saturates.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(super) struct Avx2([__m256i; 4]);
+
+#[cfg(target_arch = "x86_64")]
+impl Dot for Avx2 {
+    /// Four outputs each.
+    type Weights = [__m256i; 4];
+
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: the trait's contract, here and below.
+        Self([unsafe { _mm256_setzero_si256() }; 4])
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const i8) -> [__m256i; 4] {
+        // SAFETY: as above.
+        unsafe {
+            let mut weights = [_mm256_setzero_si256(); 4];
+            for (i, weights) in weights.iter_mut().enumerate() {
+                *weights = _mm256_cvtepi8_epi16(_mm_loadu_si128(from.add(16 * i).cast()));
+            }
+            weights
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add(mut self, codes: u32, weights: [__m256i; 4]) -> Self {
+        // SAFETY: as above.
+        unsafe {
+            let codes = _mm256_cvtepu8_epi16(_mm_set1_epi32(codes.cast_signed()));
+            for (sum, weights) in self.0.iter_mut().zip(weights) {
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(codes, weights));
+            }
+            self
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn lanes(self) -> [i32; COLUMNS] {
+        let mut lanes = [0; COLUMNS];
+        for (sums, lanes) in self.0.into_iter().zip(lanes.chunks_exact_mut(4)) {
+            // Each output has two sums, of two codes each.
+            let mut pairs = [0; 8];
+            // SAFETY: as above.
+            unsafe { _mm256_storeu_si256(pairs.as_mut_ptr().cast(), sums) };
+            for (lane, pair) in lanes.iter_mut().zip(pairs.as_chunks::<2>().0) {
+                *lane = pair[0] + pair[1];
+            }
+        }
+        lanes
+    }
+}
+
+/// Plain code.
+#[derive(Clone, Copy)]
+pub(super) struct Portable([i32; COLUMNS]);
+
+impl Dot for Portable {
+    type Weights = [[i8; 4]; COLUMNS];
+
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        Self([0; COLUMNS])
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const i8) -> Self::Weights {
+        // SAFETY: the trait's contract.
+        unsafe { from.cast::<Self::Weights>().read() }
+    }
+
+    #[inline(always)]
+    unsafe fn add(mut self, codes: u32, weights: Self::Weights) -> Self {
+        let codes = codes.to_ne_bytes();
+        for (sum, weights) in self.0.iter_mut().zip(weights) {
+            for (code, weight) in codes.into_iter().zip(weights) {
+                *sum += i32::from(code) * i32::from(weight);
+            }
+        }
+        self
+    }
+
+    #[inline(always)]
+    unsafe fn lanes(self) -> [i32; COLUMNS] {
+        self.0
+    }
+}

@@ -15,7 +15,8 @@
 use lexivec_models::Decoder;
 
 use super::dialect::{Heads, Lengths, PackedAttention, PackedInputs, RotaryTables};
-use super::linear::{InputOrigin, Projection};
+use super::group_input::{GroupInput, Stream};
+use super::linear::{GroupOutput, Projection};
 use super::ops::Ops;
 use super::wiring::{Cached, TokensInPlace, Wiring};
 use crate::error::Result;
@@ -65,29 +66,26 @@ pub(super) fn build(ops: &mut Ops<'_>, decoder: &Decoder, wiring: &Wiring) -> Re
     let d = decoder;
     let shared = Shared::new(ops, d, wiring);
     let epsilon = residual_epsilon(ops, d);
-    let mut residual = ops.embed(&wiring.ids, d.vocab_size, d.hidden_size)?;
-    let mut x = ops.rms_norm(&residual, &norm_name(0), d.hidden_size, epsilon)?;
+    let mut stream = Stream {
+        x: ops.embed(&wiring.ids, d.vocab_size, d.hidden_size)?,
+        added: None,
+    };
     for layer in 0..d.layers {
         ops.graph.scope(format!("layers.{layer}."));
-        let last = layer + 1 == d.layers;
-        x = attention(ops, &shared, layer, &x)?;
-        if last {
+        let (slots, residual) =
+            attention(ops, &shared, layer, norm(stream, norm_name(layer), epsilon))?;
+        let (x, residual) = match layer + 1 == d.layers {
             // No later layer reads the other tokens.
-            (x, residual) = wiring.select_last(ops, x, residual);
-        } else {
-            x = wiring.to_rows(ops, x);
-        }
-        x = output_projection(ops, d, layer, &x)?;
-        let norm = post_norm_name(layer);
-        (x, residual) = ops.add_rms_norm(&x, &residual, &norm, d.hidden_size, epsilon)?;
-        x = mlp(ops, d, layer, &x)?;
-        if last {
-            return ops.final_norm(&x, &residual, d.hidden_size, epsilon);
-        }
-        (x, residual) =
-            ops.add_rms_norm(&x, &residual, &norm_name(layer + 1), d.hidden_size, epsilon)?;
+            true => wiring.select_last(ops, slots, residual),
+            false => (wiring.to_rows(ops, slots), residual),
+        };
+        stream = Stream {
+            x: output_projection(ops, d, layer, x)?,
+            added: Some(residual),
+        };
+        stream = mlp(ops, d, layer, norm(stream, post_norm_name(layer), epsilon))?;
     }
-    unreachable!("the configuration was checked: a decoder has at least one layer")
+    ops.final_norm(&stream, d.hidden_size, epsilon)
 }
 
 /// Builds a single layer: the residual stream in, the residual stream out.
@@ -102,14 +100,28 @@ pub(super) fn layer(
     let shared = Shared::new(ops, d, wiring);
     let epsilon = residual_epsilon(ops, d);
     ops.graph.scope(format!("layers.{layer}."));
-    let x = ops.rms_norm(residual, &norm_name(layer), d.hidden_size, epsilon)?;
-    let x = attention(ops, &shared, layer, &x)?;
-    let x = wiring.to_rows(ops, x);
-    let x = output_projection(ops, d, layer, &x)?;
-    let norm = post_norm_name(layer);
-    let (x, residual) = ops.add_rms_norm(&x, residual, &norm, d.hidden_size, epsilon)?;
-    let x = mlp(ops, d, layer, &x)?;
-    Ok(ops.graph.op("Add", &[&residual, &x], &[]))
+    let stream = Stream {
+        x: residual.clone(),
+        added: None,
+    };
+    let (slots, residual) =
+        attention(ops, &shared, layer, norm(stream, norm_name(layer), epsilon))?;
+    let x = wiring.to_rows(ops, slots);
+    let stream = Stream {
+        x: output_projection(ops, d, layer, x)?,
+        added: Some(residual),
+    };
+    let stream = mlp(ops, d, layer, norm(stream, post_norm_name(layer), epsilon))?;
+    Ok(ops.sum(&stream))
+}
+
+/// The norm of the residual stream, for a linear group.
+fn norm(stream: Stream, weights: String, epsilon: f64) -> GroupInput {
+    GroupInput::Norm {
+        stream,
+        weights,
+        epsilon,
+    }
 }
 
 /// The epsilon of norms that read the residual stream. It scales with the square of the stream.
@@ -125,8 +137,13 @@ fn post_norm_name(layer: usize) -> String {
     format!("layers.{layer}.post_attention_layernorm.weight")
 }
 
-/// Attention without its output projection: `[flat slots, heads * D]`.
-fn attention(ops: &mut Ops<'_>, shared: &Shared<'_>, layer: usize, x: &Value) -> Result<Value> {
+/// Attention without its output projection, `[flat slots, heads * D]`, and the residual stream.
+fn attention(
+    ops: &mut Ops<'_>,
+    shared: &Shared<'_>,
+    layer: usize,
+    input: GroupInput,
+) -> Result<(Value, Value)> {
     let d = shared.decoder;
     let (q_width, kv_width) = (d.heads * d.head_dim, d.kv_heads * d.head_dim);
     let projection = |name: &str, outputs| Projection {
@@ -139,23 +156,23 @@ fn attention(ops: &mut Ops<'_>, shared: &Shared<'_>, layer: usize, x: &Value) ->
         projection("k_proj", kv_width),
         projection("v_proj", kv_width),
     ];
-    let origin = InputOrigin::Norm(norm_name(layer));
     let counts = Heads {
         query: d.heads,
         key_value: d.kv_heads,
     };
     let dialect = ops.style.dialect;
     if let (Some(packed), Some(tokens)) = (dialect.packed_attention(), shared.wiring.in_place()) {
-        let qkv = ops.project(x, d.hidden_size, &origin, &layers)?;
-        return attention_in_place(ops, shared, packed, tokens, layer, &qkv);
+        let qkv = ops.project(&input, d.hidden_size, &layers)?;
+        let y = attention_in_place(ops, shared, packed, tokens, layer, &qkv.layers)?;
+        return Ok((y, residual_of(&qkv)));
     }
-    let y = match (dialect.fused_attention(), &shared.lengths) {
+    let (y, residual) = match (dialect.fused_attention(), &shared.lengths) {
         (Some(fused), Some(lengths)) => {
-            let qkv = ops.project_stacked(x, d.hidden_size, &origin, &layers)?;
-            let qkv = shared.wiring.stack_to_sequences(ops, &qkv);
+            let group = ops.project_stacked(&input, d.hidden_size, &layers)?;
+            let qkv = shared.wiring.stack_to_sequences(ops, &group.layers[0]);
             let norms = qk_norms(ops, d, layer)?;
             let (epsilon, tables) = (d.rms_norm_eps as f32, &shared.rotary);
-            fused.attention(
+            let y = fused.attention(
                 &mut ops.graph,
                 &qkv,
                 norms,
@@ -163,20 +180,30 @@ fn attention(ops: &mut Ops<'_>, shared: &Shared<'_>, layer: usize, x: &Value) ->
                 tables,
                 counts,
                 lengths,
-            )
+            );
+            (y, residual_of(&group))
         }
         _ => {
-            let qkv = ops.project(x, d.hidden_size, &origin, &layers)?;
+            let group = ops.project(&input, d.hidden_size, &layers)?;
+            let qkv = &group.layers;
             let q = heads(ops, shared, layer, "q_norm", &qkv[0], d.heads)?;
             let k = heads(ops, shared, layer, "k_norm", &qkv[1], d.kv_heads)?;
             let wiring = shared.wiring;
             let [q, k, v] = wiring.to_sequences(ops, layer, [&q, &k, &qkv[2]], d);
             let (g, compute) = (&mut ops.graph, ops.style.compute);
-            dialect.attention(g, compute, [&q, &k, &v], counts, shared.lengths.as_ref())
+            let lengths = shared.lengths.as_ref();
+            let y = dialect.attention(g, compute, [&q, &k, &v], counts, lengths);
+            (y, residual_of(&group))
         }
     };
     let flat = ops.graph.ints(&[-1, q_width as i64]);
-    Ok(ops.graph.op("Reshape", &[&y, &flat], &[]))
+    Ok((ops.graph.op("Reshape", &[&y, &flat], &[]), residual))
+}
+
+/// The residual stream behind a group whose input is its norm.
+fn residual_of(group: &GroupOutput) -> Value {
+    let residual = group.residual.clone();
+    residual.unwrap_or_else(|| unreachable!("the input of the group is a norm"))
 }
 
 /// Attention over packed tokens where they are: a row for each token, or in the last layer for each sequence's last token.
@@ -260,16 +287,17 @@ fn heads(
     Ok(ops.rotary(&x, &shared.positions, &shared.rotary, heads))
 }
 
-fn output_projection(ops: &mut Ops<'_>, d: &Decoder, layer: usize, x: &Value) -> Result<Value> {
+fn output_projection(ops: &mut Ops<'_>, d: &Decoder, layer: usize, x: Value) -> Result<Value> {
     let projection = Projection {
         name: format!("layers.{layer}.self_attn.o_proj"),
         outputs: d.hidden_size,
         bias: d.output_bias,
     };
-    ops.linear(x, d.heads * d.head_dim, projection)
+    ops.linear(&GroupInput::Value(x), d.heads * d.head_dim, projection)
 }
 
-fn mlp(ops: &mut Ops<'_>, d: &Decoder, layer: usize, x: &Value) -> Result<Value> {
+/// The feed-forward network: the residual stream behind it.
+fn mlp(ops: &mut Ops<'_>, d: &Decoder, layer: usize, input: GroupInput) -> Result<Stream> {
     let projection = |name: &str, outputs| Projection {
         name: format!("layers.{layer}.mlp.{name}"),
         outputs,
@@ -279,12 +307,12 @@ fn mlp(ops: &mut Ops<'_>, d: &Decoder, layer: usize, x: &Value) -> Result<Value>
         projection("gate_proj", d.intermediate_size),
         projection("up_proj", d.intermediate_size),
     ];
-    let origin = InputOrigin::Norm(post_norm_name(layer));
-    let gate_up = ops.project(x, d.hidden_size, &origin, &layers)?;
-    let y = ops.silu_mul(&gate_up[0], &gate_up[1]);
-    ops.linear(
-        &y,
-        d.intermediate_size,
-        projection("down_proj", d.hidden_size),
-    )
+    let mut group = ops.project(&input, d.hidden_size, &layers)?;
+    let residual = residual_of(&group);
+    let (up, gate) = (group.layers.swap_remove(1), group.layers.swap_remove(0));
+    let down = projection("down_proj", d.hidden_size);
+    Ok(Stream {
+        x: ops.linear(&GroupInput::SwiGlu { gate, up }, d.intermediate_size, down)?,
+        added: Some(residual),
+    })
 }

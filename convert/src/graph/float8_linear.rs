@@ -1,6 +1,6 @@
 //! Linear layers of 8-bit floats: weights with one scale, activations with a scale per token.
 
-use super::linear::InputOrigin;
+use super::group_input::GroupInput;
 use super::ops::Ops;
 use crate::error::Result;
 use crate::onnx::{Attribute, Initializer, InitializerData, Value};
@@ -21,13 +21,13 @@ impl Ops<'_> {
         &mut self,
         x: &Value,
         inputs: usize,
-        origin: &InputOrigin,
+        origin: &GroupInput,
         weights: Vec<(String, Float8Weights)>,
     ) -> Result<Vec<Value>> {
         let compute = self.style.compute;
         let root = (inputs as f32).sqrt();
         let (codes, factor, magnitude) = match origin {
-            InputOrigin::Norm(name) => {
+            GroupInput::Norm { weights: name, .. } => {
                 let mut gains = vec![0f32; inputs];
                 self.weights.get(name, &[inputs])?.read_f32(0, &mut gains)?;
                 let factor = power_below(MAX / (root * cast::largest(&gains)));
@@ -35,7 +35,7 @@ impl Ops<'_> {
                 let scaled = self.graph.op("Mul", &[x, &by], &[]);
                 (self.graph.cast(&scaled, DType::F8), factor, None)
             }
-            InputOrigin::Other => {
+            GroupInput::SwiGlu { .. } | GroupInput::Value(_) => {
                 let factor = power_below(MAX / root);
                 let gains = self.float_constant(&[inputs], &vec![factor; inputs])?;
                 let attributes = [

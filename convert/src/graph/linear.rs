@@ -1,9 +1,11 @@
 //! Linear layers, alone or stacked, in every arithmetic.
 //!
 //! Layers that read the same input (query, key and value; gate and up) form a *linear group*, which is quantised as a whole.
-//! The operators of quantised arithmetic are in [`super::integer_linear`] and [`super::float8_linear`].
+//! The operators of quantised arithmetic are in [`super::integer_linear`], [`super::own_int8`] and [`super::float8_linear`].
 
+use super::group_input::GroupInput;
 use super::ops::{ActivationHook, LinearArithmetic, Ops, WeightSource, stacked_name};
+use super::own_int8;
 use crate::error::Result;
 use crate::onnx::{Attribute, Value};
 use crate::quantized::{BlockWeights, Float8Weights, Int8Weights, QuantizedLinear};
@@ -19,13 +21,12 @@ pub(super) struct Projection {
     pub(super) bias: bool,
 }
 
-/// Which operation computes the input of a linear layer.
-#[derive(Debug, Clone)]
-pub(super) enum InputOrigin {
-    /// The norm with these weights.
-    Norm(String),
-    /// Any other operation.
-    Other,
+/// The results of a linear group.
+pub(super) struct GroupOutput {
+    /// A value for each layer, or for each stack of layers.
+    pub(super) layers: Vec<Value>,
+    /// The sum of the residual stream's addends, if the group's input is its norm.
+    pub(super) residual: Option<Value>,
 }
 
 impl Ops<'_> {
@@ -33,42 +34,38 @@ impl Ops<'_> {
     /// product computes all of them and its result is split. A quantised group quantises its input once either way.
     pub(super) fn project(
         &mut self,
-        x: &Value,
+        input: &GroupInput,
         inputs: usize,
-        origin: &InputOrigin,
         layers: &[Projection],
-    ) -> Result<Vec<Value>> {
+    ) -> Result<GroupOutput> {
         let stacked = self.style.dialect.stacks(self.style.compute);
         let together = if stacked { layers.len() } else { 1 };
-        let outputs = self.linear_group(x, inputs, origin, layers, together)?;
+        let mut outputs = self.linear_group(input, inputs, layers, together)?;
         let widths: Vec<usize> = layers.iter().map(|l| l.outputs).collect();
-        Ok(match outputs.as_slice() {
-            [stacked] => self.graph.split(stacked, &widths),
-            _ => outputs,
-        })
+        if let [stacked] = outputs.layers.as_slice() {
+            outputs.layers = self.graph.split(stacked, &widths);
+        }
+        Ok(outputs)
     }
 
     /// Applies the layers of a linear group as one matrix product, with their outputs side by side.
     pub(super) fn project_stacked(
         &mut self,
-        x: &Value,
+        input: &GroupInput,
         inputs: usize,
-        origin: &InputOrigin,
         layers: &[Projection],
-    ) -> Result<Value> {
-        let mut outputs = self.linear_group(x, inputs, origin, layers, layers.len())?;
-        Ok(outputs.swap_remove(0))
+    ) -> Result<GroupOutput> {
+        self.linear_group(input, inputs, layers, layers.len())
     }
 
     /// Applies the layers of a linear group, with `together` of them stacked in each matrix product.
     fn linear_group(
         &mut self,
-        x: &Value,
+        input: &GroupInput,
         inputs: usize,
-        origin: &InputOrigin,
         layers: &[Projection],
         together: usize,
-    ) -> Result<Vec<Value>> {
+    ) -> Result<GroupOutput> {
         let mut weights = Vec::new();
         let mut biases = Vec::new();
         for layer in layers {
@@ -84,11 +81,6 @@ impl Ops<'_> {
             }
         }
         let name = stacked_name(&weights);
-        self.hooks.push(ActivationHook {
-            linear: name.clone(),
-            input: x.clone(),
-            width: inputs,
-        });
         let quantized = match self.style.linears {
             LinearArithmetic::Float => None,
             LinearArithmetic::Int8 => {
@@ -112,6 +104,21 @@ impl Ops<'_> {
             .collect();
         let stacks: Vec<&[Tensor]> = weights.chunks(together).collect();
         let names = stacks.iter().map(|w| stacked_name(w));
+        if let Some(QuantizedLinear::Int8(codes)) = &quantized
+            && self.style.dialect.has_own_int8()
+            && own_int8::takes(inputs)
+        {
+            let parts = names.zip(codes.split(&rows)).collect();
+            let (layers, residual) = self.own_int8_linears(input, inputs, parts, &biases)?;
+            return Ok(GroupOutput { layers, residual });
+        }
+        let (x, residual) = self.float_input(input, inputs)?;
+        self.hooks.push(ActivationHook {
+            linear: name.clone(),
+            input: x.clone(),
+            width: inputs,
+        });
+        let x = &x;
         let outputs = match quantized {
             Some(QuantizedLinear::Int8(codes)) => {
                 let parts = names.zip(codes.split(&rows)).collect();
@@ -127,7 +134,7 @@ impl Ops<'_> {
             }
             Some(QuantizedLinear::Float8(codes)) => {
                 let parts = names.zip(codes.split(&rows)).collect();
-                self.float8_linears(x, inputs, origin, parts)?
+                self.float8_linears(x, inputs, input, parts)?
             }
             Some(QuantizedLinear::BlocksRoundedToNearest(format)) => {
                 let codes = BlockWeights::round_to_nearest(weights.clone(), format)?;
@@ -140,17 +147,19 @@ impl Ops<'_> {
                     let weight = self.float_weight(x, w.to_vec());
                     self.gemm(x, &weight, biases.next())
                 };
-                return Ok(stacks.iter().map(linear).collect());
+                let layers = stacks.iter().map(linear).collect();
+                return Ok(GroupOutput { layers, residual });
             }
         };
-        Ok(match biases.is_empty() {
+        let layers = match biases.is_empty() {
             true => outputs,
             false => outputs
                 .iter()
                 .zip(&biases)
                 .map(|(output, bias)| self.graph.op("Add", &[output, bias], &[]))
                 .collect(),
-        })
+        };
+        Ok(GroupOutput { layers, residual })
     }
 
     /// The weights of a linear layer that computes in floats.
@@ -165,9 +174,14 @@ impl Ops<'_> {
     }
 
     /// Applies a linear layer that shares its input with no other.
-    pub(super) fn linear(&mut self, x: &Value, inputs: usize, layer: Projection) -> Result<Value> {
-        let mut outputs = self.project(x, inputs, &InputOrigin::Other, &[layer])?;
-        Ok(outputs.swap_remove(0))
+    pub(super) fn linear(
+        &mut self,
+        input: &GroupInput,
+        inputs: usize,
+        layer: Projection,
+    ) -> Result<Value> {
+        let mut outputs = self.project(input, inputs, &[layer])?;
+        Ok(outputs.layers.swap_remove(0))
     }
 
     /// `Gemm` with a transposed weight, so that the checkpoint's rows need no transposed copy.

@@ -4,6 +4,7 @@
 //! which type they are stored.
 
 use super::dialect::{Dialect, RotaryTables};
+use super::group_input::{GroupInput, Stream};
 use crate::error::Result;
 use crate::onnx::{FileRange, Graph, Initializer, InitializerData, Value};
 use crate::quantized::{BlockFormat, BlockWeights, QuantizedLinears};
@@ -147,18 +148,32 @@ impl<'w> Ops<'w> {
     /// The final norm. It always computes in float32, because its output is the embedding.
     pub(super) fn final_norm(
         &mut self,
-        x: &Value,
-        residual: &Value,
+        stream: &Stream,
         width: usize,
         epsilon: f64,
     ) -> Result<Value> {
         let compute = self.style.compute;
-        let x = self.cast(x.clone(), compute, DType::F32);
-        let residual = self.cast(residual.clone(), compute, DType::F32);
+        let mut float = |x: &Value| self.cast(x.clone(), compute, DType::F32);
+        let input = GroupInput::Norm {
+            stream: Stream {
+                x: float(&stream.x),
+                added: stream.added.as_ref().map(float),
+            },
+            weights: "norm.weight".to_owned(),
+            epsilon,
+        };
         self.style.compute = DType::F32;
-        let normed = self.add_rms_norm(&x, &residual, "norm.weight", width, epsilon);
+        let normed = self.float_input(&input, width);
         self.style.compute = compute;
         Ok(normed?.0)
+    }
+
+    /// The sum of the residual stream's addends.
+    pub(super) fn sum(&mut self, stream: &Stream) -> Value {
+        match &stream.added {
+            Some(added) => self.graph.op("Add", &[added, &stream.x], &[]),
+            None => stream.x.clone(),
+        }
     }
 
     /// Rotates pairs (i, i + D/2) of each head by the token's position (RoPE, arXiv 2104.09864, half-rotation form).

@@ -99,6 +99,43 @@ impl Int8Weights {
         self.scales.len()
     }
 
+    /// The codes of some output channels, `[outputs, inputs]`.
+    ///
+    /// # Errors
+    /// A weight is not finite.
+    pub(crate) fn rows(&self, outputs: Range<usize>) -> Result<Vec<i8>> {
+        let mut codes = vec![0; outputs.len() * self.inputs];
+        match &self.codes {
+            CodeSource::RoundToNearest(tensors) => {
+                let mut row = vec![0f32; self.inputs];
+                let channels = tensors
+                    .iter()
+                    .flat_map(|tensor| (0..tensor.rows()).map(move |r| (tensor, r)))
+                    .skip(outputs.start);
+                let scales = &self.scales[outputs];
+                for (((tensor, r), scale), codes) in channels
+                    .zip(scales)
+                    .zip(codes.chunks_exact_mut(self.inputs))
+                {
+                    tensor.read_f32(r * self.inputs, &mut row)?;
+                    let inverse = 1.0 / scale;
+                    for (to, w) in codes.iter_mut().zip(&row) {
+                        *to = code(w * inverse);
+                    }
+                }
+            }
+            CodeSource::Stored { file, start } => {
+                for input in 0..self.inputs {
+                    let stored = &file[start + input * self.stride..][outputs.clone()];
+                    for (output, byte) in stored.iter().enumerate() {
+                        codes[output * self.inputs + input] = byte.cast_signed();
+                    }
+                }
+            }
+        }
+        Ok(codes)
+    }
+
     /// The scale of each output channel.
     pub(crate) fn scales(&self) -> &[f32] {
         &self.scales

@@ -2,6 +2,7 @@
 //!
 //! * [`attention`]: causal attention over packed tokens, with memory linear in the number of tokens.
 //! * [`rows`]: norm, activation function and quantisation of rows in one pass.
+//! * [`codes`]: how 8-bit activations lie in memory.
 //! * [`linear`]: linear layers in 8-bit integers.
 //! * [`simd`]: the instruction sets, detected at run time.
 //! * [`parallel`]: how a kernel divides its work among threads that belong to somebody else.
@@ -14,6 +15,7 @@
 
 pub mod attention;
 mod buffer;
+pub mod codes;
 pub mod linear;
 pub mod parallel;
 pub mod rows;

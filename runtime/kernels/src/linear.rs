@@ -1,6 +1,6 @@
 //! Linear layers with 8-bit weights and activations, exact in 32-bit integers until the end.
 //!
-//! `y[m, n] = scale[m] * scale[n] * sum over k of (code[m, k] - 128) * weight[n, k]`, plus a bias and a residual. Codes are unsigned,
+//! `y[m, n] = scale[m] * scale[n] * sum over k of (code[m, k] - 128) * weight[n, k]`, plus a bias. Codes are unsigned,
 //! as VNNI multiplies them; the 128 is subtracted at the end by means of each output's sum of weights.
 
 mod dot;
@@ -11,7 +11,9 @@ use crate::simd::InstructionSet;
 #[cfg(target_arch = "x86_64")]
 use dot::{Avx2, Vnni};
 use dot::{Dot, Portable};
-pub use pack::{COLUMNS, DEPTH, pack, packed_len};
+pub use pack::{COLUMNS, pack, packed_len};
+
+use crate::codes::{self, DEPTH, ROWS};
 
 /// Weights as [`pack`] arranges them, one scale per output.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +31,7 @@ pub struct Weights<'a> {
 /// The activations of a [`Linear`] layer.
 #[derive(Debug, Clone, Copy)]
 pub struct Linear<'a> {
-    /// `[rows, inputs]`, codes plus 128.
+    /// Codes plus 128, as [`codes`] arranges them.
     pub codes: &'a [u8],
     /// `[rows]`.
     pub scales: &'a [f32],
@@ -37,8 +39,6 @@ pub struct Linear<'a> {
     pub weights: Weights<'a>,
     /// `[outputs]`.
     pub bias: Option<&'a [f32]>,
-    /// `[rows, outputs]`, added to the result.
-    pub residual: Option<&'a [f32]>,
 }
 
 impl Linear<'_> {
@@ -60,7 +60,7 @@ impl Linear<'_> {
             return Err(format!("{inputs} inputs are no multiple of {DEPTH}"));
         }
         let sizes = [
-            ("codes", self.codes.len(), rows * inputs),
+            ("codes", self.codes.len(), codes::len(rows, inputs)),
             (
                 "weights",
                 self.weights.codes.len(),
@@ -68,11 +68,6 @@ impl Linear<'_> {
             ),
             ("sums", self.weights.sums.len(), outputs),
             ("bias", self.bias.map_or(outputs, <[f32]>::len), outputs),
-            (
-                "residual",
-                self.residual.map_or(rows * outputs, <[f32]>::len),
-                rows * outputs,
-            ),
         ];
         match sizes
             .into_iter()
@@ -173,9 +168,6 @@ impl Blocks {
     }
 }
 
-/// Rows of the largest tile.
-const ROWS: usize = 12;
-
 /// Computes a block.
 ///
 /// # Safety
@@ -248,7 +240,7 @@ unsafe fn tiles<D: Dot, const TALL: usize, const PANELS: usize>(
 ) -> usize {
     // SAFETY: the caller's promise.
     unsafe {
-        if left >= TALL {
+        if left >= TALL && row.is_multiple_of(TALL) {
             tile::<D, TALL, PANELS>(linear, row, panel, out);
             return TALL;
         }
@@ -265,6 +257,8 @@ unsafe fn tiles<D: Dot, const TALL: usize, const PANELS: usize>(
     }
 }
 
+/// Computes some rows, all of one tile of [`codes`], and panels.
+///
 /// # Safety
 /// As [`Kernel`].
 #[inline(always)]
@@ -275,68 +269,78 @@ unsafe fn tile<D: Dot, const HEIGHT: usize, const PANELS: usize>(
     out: &Shared<f32>,
 ) {
     let inputs = linear.weights.inputs;
-    // SAFETY: the caller's promise; a panel has `inputs * COLUMNS` codes.
+    // SAFETY: the caller's promise; a panel has `inputs * COLUMNS` codes, and a tile `inputs * ROWS`.
     unsafe {
         let mut sums = [[D::zero(); PANELS]; HEIGHT];
-        let codes = linear.codes.as_ptr().add(row * inputs);
+        let first = row / ROWS * ROWS * inputs + row % ROWS * DEPTH;
+        let codes = linear.codes.as_ptr().add(first);
         let weights = linear.weights.codes.as_ptr().add(panel * inputs * COLUMNS);
         for k in (0..inputs).step_by(DEPTH) {
             let mut operands = [D::load(weights.add(k * COLUMNS)); PANELS];
             for (p, operand) in operands.iter_mut().enumerate().skip(1) {
                 *operand = D::load(weights.add((p * inputs + k) * COLUMNS));
             }
+            let codes = codes.add(k * ROWS).cast::<u32>();
             for (r, sums) in sums.iter_mut().enumerate() {
-                let four = codes.add(r * inputs + k).cast::<u32>().read_unaligned();
+                let four = codes.add(r).read_unaligned();
                 for (sum, operand) in sums.iter_mut().zip(operands) {
                     *sum = sum.add(four, operand);
                 }
             }
         }
-        for (r, sums) in sums.iter().enumerate() {
-            for (p, sum) in sums.iter().enumerate() {
-                finish(linear, row + r, panel + p, sum.lanes(), out);
+        let outputs = linear.outputs();
+        for p in 0..PANELS {
+            let columns = Columns::of(linear, panel + p);
+            for (r, sums) in sums.iter().enumerate() {
+                let start = (row + r) * outputs + (panel + p) * COLUMNS;
+                let to = out.part(start, columns.count);
+                let scale = linear.scales[row + r];
+                match columns.count {
+                    COLUMNS => sums[p].finish(&columns, scale, to.as_mut_ptr()),
+                    count => {
+                        let mut all = [0.0; COLUMNS];
+                        sums[p].finish(&columns, scale, all.as_mut_ptr());
+                        to.copy_from_slice(&all[..count]);
+                    }
+                }
             }
         }
     }
 }
 
-/// Scales the sums of one row and panel, and writes them.
-///
-/// # Safety
-/// As [`Kernel`].
-#[inline(always)]
-unsafe fn finish(
-    linear: &Linear<'_>,
-    row: usize,
-    panel: usize,
-    sums: [i32; COLUMNS],
-    out: &Shared<f32>,
-) {
-    let outputs = linear.outputs();
-    let first = panel * COLUMNS;
-    let count = COLUMNS.min(outputs - first);
-    let at = row * outputs + first;
-    // SAFETY: the caller's promise.
-    let to = unsafe { out.part(at, count) };
-    let scale = linear.scales[row];
-    let (scales, offsets) = (
-        &linear.weights.scales[first..][..count],
-        &linear.weights.sums[first..][..count],
-    );
-    for (i, to) in to.iter_mut().enumerate() {
-        *to = (sums[i] - 128 * offsets[i]) as f32 * (scale * scales[i]);
-    }
-    for (to, bias) in to
-        .iter_mut()
-        .zip(linear.bias.map_or(&[][..], |bias| &bias[first..]))
-    {
-        *to += bias;
-    }
-    for (to, residual) in to
-        .iter_mut()
-        .zip(linear.residual.map_or(&[][..], |residual| &residual[at..]))
-    {
-        *to += residual;
+/// What turns the sums of a panel's columns into outputs; zero for padding.
+#[repr(C, align(64))]
+struct Columns {
+    scales: [f32; COLUMNS],
+    /// 128 times the sum of weights.
+    offsets: [i32; COLUMNS],
+    bias: [f32; COLUMNS],
+    count: usize,
+}
+
+impl Columns {
+    #[inline(always)]
+    fn of(linear: &Linear<'_>, panel: usize) -> Self {
+        let first = panel * COLUMNS;
+        let count = COLUMNS.min(linear.outputs() - first);
+        let mut columns = Self {
+            scales: [0.0; COLUMNS],
+            offsets: [0; COLUMNS],
+            bias: [0.0; COLUMNS],
+            count,
+        };
+        columns.scales[..count].copy_from_slice(&linear.weights.scales[first..][..count]);
+        for (offset, sum) in columns
+            .offsets
+            .iter_mut()
+            .zip(&linear.weights.sums[first..][..count])
+        {
+            *offset = 128 * sum;
+        }
+        if let Some(bias) = linear.bias {
+            columns.bias[..count].copy_from_slice(&bias[first..][..count]);
+        }
+        columns
     }
 }
 
@@ -369,13 +373,15 @@ mod tests {
             let scales: Vec<f32> = (0..outputs).map(|n| 0.01 + n as f32 / 1000.0).collect();
             let row_scales: Vec<f32> = (0..rows).map(|m| 0.5 + m as f32).collect();
             let bias: Vec<f32> = (0..outputs).map(|n| n as f32 - 5.0).collect();
-            let residual: Vec<f32> = (0..rows * outputs).map(|i| i as f32).collect();
+            let mut tiles = vec![0; codes::len(rows, inputs)];
+            for (rows, tile) in codes.chunks(ROWS * inputs).zip(tiles.chunks_mut(ROWS * inputs)) {
+                codes::arrange(rows, inputs, tile);
+            }
             let linear = Linear {
-                codes: &codes,
+                codes: &tiles,
                 scales: &row_scales,
                 weights: Weights { codes: &packed, scales: &scales, sums: &sums, inputs },
                 bias: added.then_some(&bias),
-                residual: added.then_some(&residual),
             };
             for set in InstructionSet::available() {
                 let mut out = vec![f32::NAN; rows * outputs];
@@ -387,7 +393,7 @@ mod tests {
                             .sum();
                         let mut expected = sum as f32 * (row_scales[m] * scales[n]);
                         if added {
-                            expected = expected + bias[n] + residual[m * outputs + n];
+                            expected += bias[n];
                         }
                         prop_assert_eq!(out[m * outputs + n], expected, "{} at {}, {}", set, m, n);
                     }
@@ -405,11 +411,10 @@ mod tests {
             inputs: 4,
         };
         let linear = Linear {
-            codes: &[128; 8],
+            codes: &[128; 48],
             scales: &[1.0; 2],
             weights,
             bias: None,
-            residual: None,
         };
         assert_eq!(linear.check(), Ok(()));
         let refused = |linear: Linear<'_>, expected: &str| {
@@ -421,7 +426,7 @@ mod tests {
                 codes: &[128; 7],
                 ..linear
             },
-            "codes has 7 values instead of 8",
+            "codes has 7 values instead of 48",
         );
         refused(
             Linear {
@@ -450,13 +455,6 @@ mod tests {
             },
             "bias has 2",
         );
-        refused(
-            Linear {
-                residual: Some(&[0.0; 5]),
-                ..linear
-            },
-            "residual has 5",
-        );
     }
 
     #[test]
@@ -468,11 +466,10 @@ mod tests {
             inputs: 4,
         };
         let linear = Linear {
-            codes: &[128; 8],
+            codes: &[128; 48],
             scales: &[f32::NAN, 1.0],
             weights,
             bias: None,
-            residual: None,
         };
         for set in InstructionSet::available() {
             let mut out = [0.0; 6];

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 
 use crate::buffer::Buffer;
+use crate::codes::{self, ROWS};
 use crate::parallel::{Parallel, Shared};
 #[cfg(target_arch = "aarch64")]
 use crate::simd::neon::Neon;
@@ -13,8 +14,6 @@ use crate::simd::{InstructionSet, Lanes, exp2, portable::Portable};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{avx2::Avx2, avx512::Avx512};
 
-/// Rows per task.
-const ROWS: usize = 4;
 /// The width of rows is a multiple of this.
 pub const WIDTH_STEP: usize = 16;
 /// Scales of rows that are zero, whose reciprocal is still finite.
@@ -89,7 +88,7 @@ impl Rows<'_> {
 /// The results of [`quantize`].
 #[derive(Debug)]
 pub struct Outputs<'a> {
-    /// `[rows, width]`.
+    /// As [`codes`] arranges them.
     pub codes: &'a mut [u8],
     /// `[rows]`.
     pub scales: &'a mut [f32],
@@ -113,24 +112,38 @@ pub fn quantize(
 ) -> Result<(), String> {
     rows.check(width)?;
     let count = rows.len() / width;
-    assert_eq!(outputs.codes.len(), rows.len(), "a code for each value");
+    assert_eq!(
+        outputs.codes.len(),
+        codes::len(count, width),
+        "codes for whole tiles"
+    );
     assert_eq!(outputs.scales.len(), count, "a scale for each row");
-    let (codes, scales) = (Shared::new(outputs.codes), Shared::new(outputs.scales));
+    let (tiles, scales) = (Shared::new(outputs.codes), Shared::new(outputs.scales));
     let sum = outputs.sum.map(|sum| {
         assert_eq!(sum.len(), rows.len(), "a sum for each value");
         Shared::new(sum)
     });
     let kernel = kernel(set);
-    threads.each(count.div_ceil(ROWS), &|task| {
-        for row in task * ROWS..count.min((task + 1) * ROWS) {
-            let at = row * width;
+    threads.each(count.div_ceil(ROWS), &|tile| {
+        let (first, end) = (tile * ROWS, count.min((tile + 1) * ROWS));
+        TILE.with_borrow_mut(|codes| {
+            codes.resize(ROWS * width, 0);
             // SAFETY: each task writes its own rows. Sizes were checked, and a set that the processor lacks is never made.
-            unsafe {
-                let sum = sum.as_ref().map(|sum| sum.part(at, width));
-                let scale = kernel(&rows, at, width, codes.part(at, width), sum);
-                scales.part(row, 1)[0] = scale;
+            let (tile, scales) = unsafe {
+                let tile = tiles.part(first * width, ROWS * width);
+                (tile, scales.part(first, end - first))
+            };
+            let codes = &mut codes[..(end - first) * width];
+            for ((row, codes), scale) in (first..end).zip(codes.chunks_exact_mut(width)).zip(scales)
+            {
+                // SAFETY: as above.
+                unsafe {
+                    let sum = sum.as_ref().map(|sum| sum.part(row * width, width));
+                    *scale = kernel(&rows, row * width, width, codes, sum);
+                }
             }
-        }
+            codes::arrange(codes, width, tile);
+        });
     });
     Ok(())
 }
@@ -205,6 +218,8 @@ unsafe fn portable(
 
 thread_local! {
     static SCRATCH: RefCell<Buffer> = RefCell::default();
+    /// The codes of a tile's rows, one after another.
+    static TILE: RefCell<Vec<u8>> = RefCell::default();
 }
 
 /// # Safety
@@ -399,14 +414,16 @@ mod tests {
         width: usize,
         sum: Option<&mut [f32]>,
     ) -> (Vec<u8>, Vec<f32>) {
-        let (mut codes, mut scales) = (vec![0; rows.len()], vec![0.0; rows.len() / width]);
+        let count = rows.len() / width;
+        let (mut tiles, mut scales) = (vec![0; codes::len(count, width)], vec![0.0; count]);
         let outputs = Outputs {
-            codes: &mut codes,
+            codes: &mut tiles,
             scales: &mut scales,
             sum,
         };
         quantize(set, &Sequential, rows, width, outputs).unwrap();
-        (codes, scales)
+        let code = |i: usize| codes::at(&tiles, width, i / width, i % width);
+        ((0..rows.len()).map(code).collect(), scales)
     }
 
     proptest! {

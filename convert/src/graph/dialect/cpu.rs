@@ -32,6 +32,10 @@ impl Dialect for Cpu {
         Some(self)
     }
 
+    fn has_own_int8(&self) -> bool {
+        true
+    }
+
     fn activation_zero(&self) -> (DType, u8) {
         Ort.activation_zero()
     }

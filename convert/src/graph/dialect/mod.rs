@@ -105,6 +105,11 @@ pub(super) trait Dialect: Sync {
         g.op("Gemm", &[&x, &weight], &attributes)
     }
 
+    /// Whether 8-bit linear layers are our own operators.
+    fn has_own_int8(&self) -> bool {
+        false
+    }
+
     /// The type and value of the zero point of 8-bit activations.
     fn activation_zero(&self) -> (DType, u8);
 }

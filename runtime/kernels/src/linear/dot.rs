@@ -3,7 +3,7 @@
 #[cfg(target_arch = "x86_64")]
 use core::arch::x86_64::*;
 
-use super::COLUMNS;
+use super::{COLUMNS, Columns};
 
 /// 16 sums.
 ///
@@ -21,7 +21,8 @@ pub(super) trait Dot: Copy {
     /// Adds the products with four codes.
     unsafe fn add(self, codes: u32, weights: Self::Weights) -> Self;
 
-    unsafe fn lanes(self) -> [i32; COLUMNS];
+    /// Writes `(sum - offset) * (scale * row's scale) + bias` for 16 columns.
+    unsafe fn finish(self, columns: &Columns, scale: f32, to: *mut f32);
 }
 
 /// VNNI: one instruction.
@@ -55,11 +56,16 @@ impl Dot for Vnni {
     }
 
     #[inline(always)]
-    unsafe fn lanes(self) -> [i32; COLUMNS] {
-        let mut lanes = [0; COLUMNS];
+    unsafe fn finish(self, columns: &Columns, scale: f32, to: *mut f32) {
         // SAFETY: as above.
-        unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), self.0) };
-        lanes
+        unsafe {
+            let offsets = _mm512_loadu_si512(columns.offsets.as_ptr().cast());
+            let sums = _mm512_cvtepi32_ps(_mm512_sub_epi32(self.0, offsets));
+            let scales = _mm512_loadu_ps(columns.scales.as_ptr());
+            let scales = _mm512_mul_ps(_mm512_set1_ps(scale), scales);
+            let bias = _mm512_loadu_ps(columns.bias.as_ptr());
+            _mm512_storeu_ps(to, _mm512_add_ps(_mm512_mul_ps(sums, scales), bias));
+        }
     }
 }
 
@@ -104,7 +110,7 @@ impl Dot for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn lanes(self) -> [i32; COLUMNS] {
+    unsafe fn finish(self, columns: &Columns, scale: f32, to: *mut f32) {
         let mut lanes = [0; COLUMNS];
         for (sums, lanes) in self.0.into_iter().zip(lanes.chunks_exact_mut(4)) {
             // Each output has two sums, of two codes each.
@@ -115,7 +121,8 @@ impl Dot for Avx2 {
                 *lane = pair[0] + pair[1];
             }
         }
-        lanes
+        // SAFETY: as above.
+        unsafe { finish(lanes, columns, scale, to) };
     }
 }
 
@@ -149,7 +156,22 @@ impl Dot for Portable {
     }
 
     #[inline(always)]
-    unsafe fn lanes(self) -> [i32; COLUMNS] {
-        self.0
+    unsafe fn finish(self, columns: &Columns, scale: f32, to: *mut f32) {
+        // SAFETY: as above.
+        unsafe { finish(self.0, columns, scale, to) };
+    }
+}
+
+/// [`Dot::finish`] in plain code.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn finish(sums: [i32; COLUMNS], columns: &Columns, scale: f32, to: *mut f32) {
+    // SAFETY: the caller's promise.
+    let to = unsafe { std::slice::from_raw_parts_mut(to, COLUMNS) };
+    for (i, to) in to.iter_mut().enumerate() {
+        let sum = (sums[i] - columns.offsets[i]) as f32;
+        *to = sum * (scale * columns.scales[i]) + columns.bias[i];
     }
 }

@@ -4,10 +4,10 @@
 //! operand of one VNNI instruction, and a row of an AMX tile. The arrangement is also that of files, so that they are used where
 //! they are mapped.
 
+use crate::codes::DEPTH;
+
 /// Outputs of a panel.
 pub const COLUMNS: usize = 16;
-/// Inputs that are multiplied at once; the number of inputs is a multiple of this.
-pub const DEPTH: usize = 4;
 
 /// The number of packed weights. Outputs are padded to whole panels.
 #[must_use]

@@ -1,0 +1,71 @@
+//! lexivec's own operators, for ONNX Runtime's CPU provider. They take tensors from ONNX Runtime; `lexivec-kernels` computes.
+//!
+//! | operator | file | kernel |
+//! |---|---|---|
+//! | PackedAttention | [`attention`] | `lexivec_kernels::attention` |
+//! | Quantize, NormQuantize, SwiGluQuantize | [`quantize`] | `lexivec_kernels::rows` |
+//! | Int8Linear | [`linear`] | `lexivec_kernels::linear` |
+//!
+//! `lexivec-convert` writes them for target `cpu`.
+
+mod attention;
+mod linear;
+mod quantize;
+mod tensors;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use lexivec_kernels::parallel::Parallel;
+use ort::operator::{ComputeContext, Kernel, OperatorDomain};
+
+/// The domain of the operators.
+const DOMAIN: &str = "lexivec";
+
+/// The operators, for one session.
+///
+/// # Errors
+/// ONNX Runtime rejects them.
+pub(crate) fn domain() -> ort::Result<OperatorDomain> {
+    OperatorDomain::new(DOMAIN)?
+        .add(attention::PackedAttention)?
+        .add(quantize::Quantize::Plain)?
+        .add(quantize::Quantize::Norm)?
+        .add(quantize::Quantize::SwiGlu)?
+        .add(linear::Int8Linear)
+}
+
+/// A kernel that cannot end the process: a panic must not cross ONNX Runtime's frames.
+struct Guarded<R>(R);
+
+/// What a kernel does.
+trait Run: Send {
+    fn run(&self, context: &ComputeContext) -> ort::Result<()>;
+}
+
+impl<R: Run> Kernel for Guarded<R> {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let run = AssertUnwindSafe(|| self.0.run(context));
+        catch_unwind(run).unwrap_or_else(|_| Err(ort::Error::new("a kernel of lexivec panicked")))
+    }
+}
+
+/// An error of a kernel, with the operator's name.
+fn failed(operator: &str, reason: &str) -> ort::Error {
+    ort::Error::new(format!("{operator}: {reason}"))
+}
+
+/// The threads of the session.
+struct Threads<'a>(&'a ComputeContext);
+
+impl Parallel for Threads<'_> {
+    fn each(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        if tasks <= 1 {
+            return (0..tasks).for_each(task);
+        }
+        let task = |number| task(number);
+        if self.0.par_for(tasks, 0, task).is_err() {
+            // Tasks only write results, so it does no harm if some run twice.
+            (0..tasks).for_each(task);
+        }
+    }
+}

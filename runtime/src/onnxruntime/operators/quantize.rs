@@ -1,0 +1,123 @@
+//! Quantize, NormQuantize and SwiGluQuantize: 8-bit codes of rows, with a scale each.
+
+use lexivec_kernels::codes;
+use lexivec_kernels::rows::{Outputs, Rows, quantize};
+use lexivec_kernels::simd::InstructionSet;
+use ort::operator::{ComputeContext, KernelContext, Operator, OperatorInput, OperatorOutput};
+use ort::value::TensorElementType::{Float32, Uint8};
+
+use super::tensors::{Inputs, missing};
+use super::{Guarded, Run, Threads, failed};
+
+/// Inputs, float32 `[T, width]` unless stated. Outputs: codes, uint8, arranged as `lexivec_kernels::codes` says; scales, float32 `[T]`.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Quantize {
+    /// Input: x.
+    Plain,
+    /// Inputs: x; weight `[width]`; residual, optional. Attribute: epsilon. Third output: x + residual, optional.
+    Norm,
+    /// Inputs: gate, up.
+    SwiGlu,
+}
+
+impl Quantize {
+    fn operator(self) -> &'static str {
+        match self {
+            Self::Plain => "Quantize",
+            Self::Norm => "NormQuantize",
+            Self::SwiGlu => "SwiGluQuantize",
+        }
+    }
+
+    fn input_count(self) -> usize {
+        match self {
+            Self::Plain => 1,
+            Self::Norm => 3,
+            Self::SwiGlu => 2,
+        }
+    }
+}
+
+impl Operator for Quantize {
+    type Kernel<'attr> = Guarded<Computation>;
+
+    fn name(&self) -> &str {
+        self.operator()
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        let required = self.input_count() - usize::from(matches!(self, Self::Norm));
+        (0..self.input_count()).map(move |number| match number < required {
+            true => OperatorInput::required(Float32),
+            false => OperatorInput::optional(Float32),
+        })
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        let sum = matches!(self, Self::Norm).then(|| OperatorOutput::optional(Float32));
+        let always = [Uint8, Float32].map(OperatorOutput::required);
+        always.into_iter().chain(sum)
+    }
+
+    fn create_kernel<'attr>(
+        &self,
+        context: &KernelContext<'attr>,
+    ) -> ort::Result<Guarded<Computation>> {
+        Ok(Guarded(Computation {
+            operator: *self,
+            epsilon: context.get::<f32>("epsilon").unwrap_or_default(),
+            instructions: InstructionSet::best(),
+        }))
+    }
+}
+
+pub(super) struct Computation {
+    operator: Quantize,
+    epsilon: f32,
+    instructions: InstructionSet,
+}
+
+impl Run for Computation {
+    fn run(&self, context: &ComputeContext) -> ort::Result<()> {
+        let inputs = Inputs::of(context, self.operator.input_count())?;
+        let x = inputs.tensor(0)?;
+        let rows = match self.operator {
+            Quantize::Plain => Rows::Plain(x),
+            Quantize::Norm => Rows::Norm {
+                x,
+                residual: inputs.optional(2)?,
+                weight: inputs.tensor(1)?,
+                epsilon: self.epsilon,
+            },
+            Quantize::SwiGlu => Rows::SwiGlu {
+                gate: x,
+                up: inputs.tensor(1)?,
+            },
+        };
+        let (shape, width) = (inputs.shape(0), inputs.dimension(0, 1));
+        let arranged = codes_shape(shape[0], width);
+        let mut codes = context.output(0, arranged)?.ok_or_else(missing)?;
+        let mut scales = context
+            .output(1, shape[..1].to_vec())?
+            .ok_or_else(missing)?;
+        let mut sum = match self.operator {
+            Quantize::Norm => context.output(2, shape)?,
+            Quantize::Plain | Quantize::SwiGlu => None,
+        };
+        let sum = sum.as_mut().map(|sum| sum.try_extract_tensor_mut::<f32>());
+        let outputs = Outputs {
+            codes: codes.try_extract_tensor_mut()?.1,
+            scales: scales.try_extract_tensor_mut()?.1,
+            sum: sum.transpose()?.map(|(_, sum)| sum),
+        };
+        quantize(self.instructions, &Threads(context), rows, width, outputs)
+            .map_err(|reason| failed(self.operator.operator(), &reason))
+    }
+}
+
+/// The shape of codes: `[tiles, width / 4, 12, 4]`.
+fn codes_shape(rows: i64, width: usize) -> Vec<i64> {
+    let (tile, depth) = (codes::ROWS as i64, codes::DEPTH as i64);
+    let tiles = rows.max(0).cast_unsigned().div_ceil(codes::ROWS as u64);
+    vec![tiles.cast_signed(), width as i64 / depth, tile, depth]
+}

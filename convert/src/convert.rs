@@ -50,6 +50,34 @@ pub struct ConversionReport {
 ///
 /// # Errors
 /// Every [`Error`] names the file, tensor or text at fault.
+///
+/// # Example
+/// ```
+/// use lexivec_convert::{ConvertOptions, Error, Silent, convert};
+/// use lexivec_models::{Checkpoint, Verification, WeightStorage};
+/// use lexivec_runtime::Provider;
+///
+/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+/// let checkpoint = Checkpoint::open("models/nano".as_ref())?;
+/// let folder = tempfile::tempdir()?;
+/// let output = folder.path().join("nano-fp32");
+/// // Verification would load ONNX Runtime.
+/// let mut options = ConvertOptions {
+///     verify: false,
+///     ..ConvertOptions::for_provider(Provider::Cpu, None)
+/// };
+/// let report = convert(&checkpoint, &output, &options, &Silent)?;
+/// assert_eq!(report.dir, output);
+/// assert!(matches!(report.verification, Verification::Skipped { .. }));
+/// // The checkpoint's weights are bfloat16, so fp32 needs a weight file of its own.
+/// assert_eq!(report.weights, WeightStorage::Own);
+///
+/// let again = convert(&checkpoint, &output, &options, &Silent);
+/// assert!(matches!(again, Err(Error::Exists { .. })));
+/// options.force = true;
+/// convert(&checkpoint, &output, &options, &Silent)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn convert(
     checkpoint: &Checkpoint,
     output: &Path,

@@ -7,6 +7,25 @@ use std::path::PathBuf;
 use lexivec_models::{Precision, Target};
 
 /// A failed conversion. Nothing is left at the output path.
+///
+/// ```
+/// use lexivec_convert::{ConvertOptions, Error, Silent, convert};
+/// use lexivec_models::{Checkpoint, Precision, Target};
+/// use lexivec_runtime::Provider;
+///
+/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+/// let checkpoint = Checkpoint::open("models/nano".as_ref())?;
+/// let folder = tempfile::tempdir()?;
+/// let output = folder.path().join("nano");
+/// let options = ConvertOptions {
+///     target: Target::Standard,
+///     ..ConvertOptions::for_provider(Provider::Cpu, Some(Precision::Int4Weight))
+/// };
+/// let error = convert(&checkpoint, &output, &options, &Silent).unwrap_err();
+/// assert!(matches!(error, Error::Combination { target: Target::Standard, .. }));
+/// assert!(!output.exists());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

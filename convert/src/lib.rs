@@ -6,6 +6,23 @@
 //!                  └── calibrate, quantized: piece by piece, all cores ─────┘ ──▶ verify ──▶ output folder (rename)
 //! ```
 //!
+//! ```
+//! use lexivec_convert::{ConvertOptions, Silent, convert};
+//! use lexivec_models::{Checkpoint, Manifest};
+//! use lexivec_runtime::Provider;
+//!
+//! # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+//! # let folder = tempfile::tempdir()?;
+//! # let output = folder.path().join("nano-fp32");
+//! let checkpoint = Checkpoint::open("models/nano".as_ref())?;
+//! let options = ConvertOptions::for_provider(Provider::Cpu, None);
+//! # // Verification needs ONNX Runtime's library.
+//! # let options = ConvertOptions { verify: false, ..options };
+//! let report = convert(&checkpoint, &output, &options, &Silent)?;
+//! assert!(Manifest::is_model_dir(&report.dir));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! [`convert()`] runs all of it; most other items are its arguments and results. [`Reference`] runs a checkpoint in float32
 //! without converting it.
 //!
@@ -20,20 +37,6 @@
 //! | `write` | the output folder and its files | `onnx` |
 //! | `calibrate` | which linear layers are quantised, and how | `graph`, `write` |
 //! | `verify` | the check against the float32 reference | all of the above |
-//!
-//! # Example
-//!
-//! ```no_run
-//! use lexivec_convert::{ConvertOptions, Silent, convert};
-//! use lexivec_models::{Checkpoint, Precision};
-//! use lexivec_runtime::Provider;
-//!
-//! let checkpoint = Checkpoint::open("models/nano".as_ref())?;
-//! let options = ConvertOptions::for_provider(Provider::Cpu, Some(Precision::Int8));
-//! let report = convert(&checkpoint, "nano-int8".as_ref(), &options, &Silent)?;
-//! println!("{:.1} MB in {:.1} s", report.bytes as f64 / 1e6, report.seconds);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod calibrate;

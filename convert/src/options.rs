@@ -54,6 +54,17 @@ impl ConvertOptions {
     ///
     /// int8 on CUDA means 8-bit weights and float16 activations ([`Precision::Int8Weight`]), because CUDA's integer matrix
     /// products write 32 bits per value, which costs more than they save.
+    ///
+    /// ```
+    /// use lexivec_convert::ConvertOptions;
+    /// use lexivec_models::Precision;
+    /// use lexivec_runtime::Provider;
+    ///
+    /// let precision = |provider, asked| ConvertOptions::for_provider(provider, asked).precision;
+    /// assert_eq!(precision(Provider::Cpu, None), Precision::Fp32);
+    /// assert_eq!(precision(Provider::Cuda, None), Precision::Fp16);
+    /// assert_eq!(precision(Provider::Cuda, Some(Precision::Int8)), Precision::Int8Weight);
+    /// ```
     #[must_use]
     pub fn for_provider(provider: Provider, precision: Option<Precision>) -> Self {
         let default = match provider {
@@ -115,6 +126,16 @@ impl ConvertOptions {
     }
 
     /// The properties that decide which execution providers can run the result.
+    ///
+    /// ```
+    /// use lexivec_convert::ConvertOptions;
+    /// use lexivec_models::{Precision, Target};
+    /// use lexivec_runtime::{Provider, refusal};
+    ///
+    /// let form = ConvertOptions::for_provider(Provider::Cuda, None).form();
+    /// assert_eq!((form.precision, form.target), (Precision::Fp16, Target::Cuda));
+    /// assert_eq!(refusal(Provider::Cuda, form), None);
+    /// ```
     #[must_use]
     pub fn form(&self) -> GraphForm {
         self.variant().form()

@@ -18,6 +18,24 @@ use crate::write::external_data;
 pub(crate) const LOW_MEMORY_FROM_BYTES: u64 = 1 << 30;
 
 /// A checkpoint as a float32 graph that refers to the checkpoint's own files. Conversions are compared with it.
+///
+/// ```
+/// use lexivec_convert::Reference;
+/// use lexivec_models::Checkpoint;
+/// use lexivec_runtime::{Library, Network as _};
+///
+/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+/// let checkpoint = Checkpoint::open("models/nano".as_ref())?;
+/// let reference = Reference::new(&checkpoint)?;
+/// # // What follows needs ONNX Runtime's library.
+/// # if Library::load(None, false).is_err() {
+/// #     return Ok(());
+/// # }
+/// let mut network = reference.open(Library::load(None, false)?, Some(1))?;
+/// let states = network.embed(&[&[1, 2, 16_381]])?;
+/// assert_eq!(states.values.len(), checkpoint.decoder.hidden_size);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Reference {
     onnx: Vec<u8>,

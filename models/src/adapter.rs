@@ -47,6 +47,23 @@ const HARMLESS: &[&str] = &[
 const INITIALISATIONS: &[&str] = &["gaussian", "eva", "orthogonal"];
 
 /// The settings of an adapter.
+///
+/// ```
+/// use lexivec_models::Adapter;
+///
+/// let dir = tempfile::tempdir()?;
+/// assert!(Adapter::find(dir.path())?.is_none());
+///
+/// let config = r#"{"peft_type": "LORA", "base_model_name_or_path": "models/nano", "r": 8, "lora_alpha": 16}"#;
+/// std::fs::write(dir.path().join("adapter_config.json"), config)?;
+/// std::fs::write(dir.path().join("adapter_model.safetensors"), "")?;
+/// let adapter = Adapter::find(dir.path())?.expect("the folder has an adapter");
+/// assert!(Adapter::is_alone(dir.path()));
+/// assert_eq!(adapter.base, "models/nano");
+/// let module = "model.layers.0.self_attn.q_proj";
+/// assert_eq!((adapter.rank(module), adapter.scale(module)), (8, 2.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Adapter {
     /// The folder.
@@ -119,7 +136,7 @@ impl Adapter {
     }
 
     /// The path of the adapter's settings.
-    pub fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.dir.join(ADAPTER_CONFIG)
     }
 

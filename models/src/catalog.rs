@@ -33,11 +33,22 @@ static CATALOG: LazyLock<Vec<CatalogEntry>> = LazyLock::new(|| {
 });
 
 /// Returns all known models, the smallest first.
+///
+/// ```
+/// let ids: Vec<&str> = lexivec_models::catalog().iter().map(|model| model.id.as_str()).collect();
+/// assert_eq!(ids[0], "Qwen/Qwen3-Embedding-0.6B");
+/// ```
 pub fn catalog() -> &'static [CatalogEntry] {
     &CATALOG
 }
 
 /// Finds a known model by its id or an alias, in upper or lower case.
+///
+/// ```
+/// let model = lexivec_models::find("qwen3-embedding-4b").expect("an alias of the catalog");
+/// assert_eq!(model.id, "Qwen/Qwen3-Embedding-4B");
+/// assert_eq!(lexivec_models::find("bert-base"), None);
+/// ```
 pub fn find(id: &str) -> Option<&'static CatalogEntry> {
     catalog().iter().find(|entry| {
         entry.id.eq_ignore_ascii_case(id)

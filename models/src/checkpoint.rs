@@ -73,6 +73,22 @@ impl SourceId {
 }
 
 /// A checkpoint that is complete and that lexivec can serve.
+///
+/// ```
+/// use lexivec_models::{Checkpoint, Error};
+///
+/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+/// assert!(Checkpoint::is_checkpoint("models/nano".as_ref()));
+/// let checkpoint = Checkpoint::open("models/nano".as_ref())?;
+/// assert_eq!(checkpoint.source.name, "nano");
+/// assert_eq!(checkpoint.max_length(), 4096);
+/// let names: Vec<_> = checkpoint.files().into_iter().map(|(name, _)| name).collect();
+/// assert!(names.contains(&"model.safetensors".into()));
+///
+/// let error = Checkpoint::open("models".as_ref()).unwrap_err();
+/// assert!(matches!(error, Error::Missing { .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     /// The folder; for a model with an adapter, the folder of the base.

@@ -19,6 +19,13 @@ mod rope;
 use rope::Rope;
 
 /// A family of decoders, named as `model_type` in `config.json` names it.
+///
+/// ```
+/// use lexivec_models::Family;
+///
+/// assert_eq!(Family::Qwen3.as_str(), "qwen3");
+/// assert_eq!(Family::Mistral.to_string(), "mistral");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
@@ -55,6 +62,20 @@ impl fmt::Display for Family {
 /// The sizes and options of a decoder: everything besides the weights that its arithmetic depends on.
 ///
 /// Names in parentheses are those of the fields in `config.json`.
+///
+/// ```
+/// use lexivec_models::{Decoder, Error, Family};
+///
+/// let json = r#"{"model_type": "qwen3", "vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2,
+///     "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 64, "max_position_embeddings": 128}"#;
+/// let decoder = Decoder::parse(json, "config.json".as_ref())?;
+/// assert_eq!((decoder.family, decoder.head_dim), (Family::Qwen3, 128));
+///
+/// let bert = r#"{"model_type": "bert"}"#;
+/// let error = Decoder::parse(bert, "config.json".as_ref()).unwrap_err();
+/// assert!(matches!(error, Error::Unsupported { .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decoder {
     /// The family (`model_type`).

@@ -12,6 +12,19 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{Error, Result};
 
 /// The size and the digest of a file.
+///
+/// ```
+/// use lexivec_models::FileRecord;
+///
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("a.txt");
+/// std::fs::write(&path, "abc")?;
+/// let record = FileRecord::sha256(&path)?;
+/// assert_eq!(record.size, 3);
+/// assert!(record.digest.starts_with("sha256:ba7816bf8f01cfea"));
+/// assert!(FileRecord::blake3(&path)?.digest.starts_with("blake3:6437b3ac38465133"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
     /// Size in bytes.

@@ -8,6 +8,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// An error of reading, downloading or describing a model.
+///
+/// ```
+/// use lexivec_models::{Checkpoint, Error};
+///
+/// match Checkpoint::open("no/such/folder".as_ref()).unwrap_err() {
+///     Error::Missing { path, hint } => {
+///         assert!(path.ends_with("config.json"));
+///         assert!(hint.contains("name a checkpoint folder"));
+///     }
+///     error => panic!("{error}"),
+/// }
+/// ```
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -37,6 +37,13 @@ pub struct HubOptions {
 /// Whether `s` has the form of a model id on the hub: `owner/name`.
 ///
 /// A relative path of two parts has the same form: look for a folder first.
+///
+/// ```
+/// use lexivec_models::is_hub_id;
+///
+/// assert!(is_hub_id("Qwen/Qwen3-Embedding-0.6B"));
+/// assert!(!is_hub_id("nano") && !is_hub_id("../models/nano"));
+/// ```
 pub fn is_hub_id(s: &str) -> bool {
     let is_part = |part: &str| {
         (1..=96).contains(&part.len())
@@ -62,6 +69,15 @@ pub fn is_hub_id(s: &str) -> bool {
 /// [`Error::Hub`](crate::Error::Hub) if the hub refuses or fails, [`Error::NoSpace`](crate::Error::NoSpace) if the disk is full,
 /// and the errors of [`Decoder::read`](crate::Decoder::read) and
 /// [`SentenceConfig::read`](crate::SentenceConfig::read) for a model that cannot be served.
+///
+/// # Example
+/// ```no_run
+/// use lexivec_models::{Checkpoint, HubOptions, download};
+///
+/// let dir = download("Qwen/Qwen3-Embedding-0.6B", &HubOptions::default(), None)?;
+/// let checkpoint = Checkpoint::open(&dir)?;
+/// # Ok::<(), lexivec_models::Error>(())
+/// ```
 pub fn download(
     id: &str,
     options: &HubOptions,
@@ -96,6 +112,10 @@ fn is_switched_on(value: Option<&str>) -> bool {
 }
 
 /// Returns the hub's address: `HF_ENDPOINT`, or the public hub.
+///
+/// ```
+/// assert!(lexivec_models::endpoint().starts_with("http"));
+/// ```
 pub fn endpoint() -> String {
     let given = std::env::var("HF_ENDPOINT").unwrap_or_default();
     match given.trim().trim_end_matches('/') {
@@ -106,6 +126,11 @@ pub fn endpoint() -> String {
 
 /// Returns the folder of the hub's cache: `HF_HUB_CACHE`, else `HUGGINGFACE_HUB_CACHE`, else `HF_HOME/hub`, else
 /// `XDG_CACHE_HOME/huggingface/hub`, else `~/.cache/huggingface/hub`.
+///
+/// ```
+/// let is_set = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"].map(std::env::var_os).iter().any(Option::is_some);
+/// assert!(is_set || lexivec_models::hub_cache().ends_with("hub"));
+/// ```
 pub fn hub_cache() -> PathBuf {
     environment::cache(|name| std::env::var(name).ok())
 }
@@ -115,6 +140,15 @@ pub fn hub_cache() -> PathBuf {
 /// # Errors
 ///
 /// The reason why there was no answer, in words.
+///
+/// # Example
+/// ```no_run
+/// use std::time::Duration;
+///
+/// if let Err(reason) = lexivec_models::reachable(Duration::from_secs(3)) {
+///     eprintln!("the hub cannot be reached: {reason}");
+/// }
+/// ```
 pub fn reachable(timeout: Duration) -> std::result::Result<(), String> {
     reachable_at(&endpoint(), timeout)
 }

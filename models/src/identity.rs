@@ -5,18 +5,33 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// The metadata that change if a file is written to or replaced, or gets another mode or name.
+///
+/// ```
+/// use lexivec_models::FileIdentity;
+///
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("weights");
+/// std::fs::write(&path, "1")?;
+/// let before = FileIdentity::read(&path)?;
+/// assert!(FileIdentity::read(&path)?.has_same_contents(before));
+///
+/// std::fs::write(&path, "12")?;
+/// let after = FileIdentity::read(&path)?;
+/// assert!(after.is_same_file(before) && !after.has_same_contents(before));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileIdentity {
     /// The device of its file system.
-    pub device: u64,
+    device: u64,
     /// Its inode number in that file system.
-    pub inode: u64,
+    inode: u64,
     /// Its size in bytes.
     pub size: u64,
     /// The time of the last change of its contents, in seconds and nanoseconds. Programs can set it.
-    pub modified: (i64, i64),
+    modified: (i64, i64),
     /// The time of the last change of its contents, mode, owner or names. Programs cannot set it.
-    pub changed: (i64, i64),
+    changed: (i64, i64),
 }
 
 impl FileIdentity {

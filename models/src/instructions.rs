@@ -29,6 +29,18 @@ pub struct Instruction {
 }
 
 /// A set of instructions, at most one for each name.
+///
+/// ```
+/// use lexivec_models::{Error, Instructions};
+///
+/// let instructions = Instructions::builtin();
+/// assert_eq!(instructions.get("Medical")?, "Represent the medical concept:");
+/// assert!(instructions.iter().any(|instruction| instruction.name == "legal"));
+///
+/// let error = instructions.get("astrology").unwrap_err();
+/// assert!(matches!(error, Error::UnknownDomain { .. }));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Instructions {
     by_name: BTreeMap<String, Instruction>,
@@ -83,6 +95,19 @@ impl Instructions {
     /// # Errors
     ///
     /// Those of [`read`](Self::read).
+    ///
+    /// # Example
+    /// ```
+    /// use lexivec_models::Instructions;
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let path = dir.path().join("instructions.toml");
+    /// std::fs::write(&path, "[domains.botany]\ninstruction = \"Represent the plant:\"\n")?;
+    /// let instructions = Instructions::load(Some(&path))?;
+    /// assert_eq!(instructions.get("botany")?, "Represent the plant:");
+    /// assert!(instructions.get("medical").is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn load(path: Option<&Path>) -> Result<Instructions> {
         let Some(path) = path else {
             return Ok(Instructions::builtin());

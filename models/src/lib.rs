@@ -4,6 +4,28 @@
 //! hub, reads and writes the manifest of a converted model, and holds the catalog of known models and the instructions of each
 //! domain. It refuses a model that lexivec cannot serve correctly before any weight is read, and the error names the reason.
 //! Nothing in this crate runs a model or talks to clients.
+//!
+//! ```
+//! use lexivec_models::{Checkpoint, Family, Instructions};
+//!
+//! # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+//! let checkpoint = Checkpoint::open("models/nano".as_ref())?;
+//! assert_eq!(checkpoint.decoder.family, Family::Qwen3);
+//! assert_eq!(checkpoint.decoder.hidden_size, 256);
+//!
+//! let instructions = Instructions::builtin();
+//! assert_eq!(instructions.get("medical")?, "Represent the medical concept:");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | what | items |
+//! |---|---|
+//! | a checkpoint | [`Checkpoint`]: its [`Decoder`], [`SentenceConfig`] and LoRA [`Adapter`] |
+//! | a converted model | [`Manifest`], with [`Quantization`], [`Verification`] and [`KnownAnswer`] |
+//! | the choices of a conversion | [`Precision`], [`Blocks`], [`Target`], [`Attention`], [`Layout`] |
+//! | known models | [`catalog()`] and [`find`]; [`download`] fetches one from the hub |
+//! | prompts | [`Instructions`] of each domain, and [`with_instruction`] |
+//! | files | [`FileRecord`] and [`FileIdentity`] detect changes, [`text`] reads text files, [`cache_dir`] names the cache folder |
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 // Some checks of files only serve downloads.

@@ -31,6 +31,17 @@ pub const MANIFEST_FILE: &str = "lexivec.json";
 pub const FORMAT_VERSION: u32 = 2;
 
 /// Everything that a server needs to know about a converted model besides the contents of its files.
+///
+/// ```
+/// use lexivec_models::Manifest;
+///
+/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+/// // nano is a checkpoint, which has not been converted.
+/// assert!(!Manifest::is_model_dir("models/nano".as_ref()));
+/// let error = Manifest::read("models/nano".as_ref()).unwrap_err();
+/// assert!(error.to_string().contains("lexivec convert"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The format version, [`FORMAT_VERSION`] when written by this program.
@@ -88,6 +99,14 @@ pub struct Source {
 }
 
 /// The range of widths to which an embedding may be truncated (Matryoshka representation learning); both ends inclusive.
+///
+/// ```
+/// use lexivec_models::Dimensions;
+///
+/// let dimensions = Dimensions::up_to(1024);
+/// assert_eq!((dimensions.min, dimensions.max), (32, 1024));
+/// assert!(dimensions.contains(256) && !dimensions.contains(16));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dimensions {
     /// The smallest number of dimensions.

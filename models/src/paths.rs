@@ -17,12 +17,26 @@ use crate::files::is_plain_name;
 /// # Errors
 ///
 /// [`Error::NoCacheDir`] if none of `LEXIVEC_CACHE`, `XDG_CACHE_HOME` and `HOME` is set.
+///
+/// # Example
+/// ```
+/// use lexivec_models::{Error, cache_dir};
+///
+/// match cache_dir() {
+///     Ok(dir) => assert!(dir.file_name().is_some()),
+///     Err(error) => assert!(matches!(error, Error::NoCacheDir)),
+/// }
+/// ```
 pub fn cache_dir() -> Result<PathBuf> {
     cache_dir_from(|name| std::env::var_os(name))
 }
 
 /// Finds a model that was installed together with the program: `PREFIX/share/lexivec/models/NAME` for the program at
 /// `PREFIX/bin/lexivec`. Wheels and archives bring `nano`.
+///
+/// ```
+/// assert_eq!(lexivec_models::installed_model("no-such-model"), None);
+/// ```
 pub fn installed_model(name: &str) -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     installed_beside(&program, name)

@@ -46,6 +46,18 @@ macro_rules! spellings {
 }
 
 /// The number formats of a converted model's weights and activations, as the user chooses them.
+///
+/// ```
+/// use lexivec_models::Precision;
+///
+/// let precision: Precision = "int8-weight".parse()?;
+/// assert_eq!(precision, Precision::Int8Weight);
+/// assert_eq!(precision.weight_bits(), Some(8));
+/// assert_eq!(Precision::Bf16.to_string(), "bf16");
+/// let error = "int3".parse::<Precision>().unwrap_err();
+/// assert!(error.to_string().contains("allowed are fp32, fp16"));
+/// # Ok::<(), lexivec_models::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
@@ -92,6 +104,14 @@ impl Precision {
 
 /// The blocks of integer weights, for precisions in which only weights are integers. A block is a number of consecutive input
 /// channels of one output channel, with a scale of its own.
+///
+/// ```
+/// use lexivec_models::{Blocks, Compute};
+///
+/// let blocks = Blocks { size: 64, ..Blocks::default() };
+/// assert!(Blocks::SIZES.contains(&blocks.size));
+/// assert_eq!((blocks.zero_points, blocks.compute), (false, Compute::Fp32));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Blocks {
     /// Number of weights in a block: 32, 64 or 128. Smaller blocks are more accurate and store more scales.
@@ -119,6 +139,13 @@ impl Default for Blocks {
 }
 
 /// The type in which a model computes, for precisions in which only weights are integers.
+///
+/// ```
+/// use lexivec_models::Compute;
+///
+/// assert_eq!("fp16".parse::<Compute>()?, Compute::Fp16);
+/// # Ok::<(), lexivec_models::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compute {
@@ -131,6 +158,14 @@ pub enum Compute {
 spellings!(Compute, "type to compute in", { Fp32 => "fp32", Fp16 => "fp16" });
 
 /// The number format of one group of linear layers in a quantised model.
+///
+/// ```
+/// use lexivec_models::LinearPrecision;
+///
+/// assert_eq!(LinearPrecision::Int8x2.to_string(), "int8x2");
+/// assert_eq!("int4-weight".parse::<LinearPrecision>()?, LinearPrecision::Int4Weight);
+/// # Ok::<(), lexivec_models::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LinearPrecision {
@@ -158,6 +193,15 @@ spellings!(LinearPrecision, "precision of a linear layer", {
 });
 
 /// The operators that a graph may use, by the execution provider that it is written for.
+///
+/// ```
+/// use lexivec_models::Target;
+///
+/// assert_eq!("tensorrt".parse::<Target>()?, Target::TensorRt);
+/// let names: Vec<&str> = Target::ALL.iter().map(|target| target.as_str()).collect();
+/// assert_eq!(names, ["ort", "cuda", "standard", "tensorrt"]);
+/// # Ok::<(), lexivec_models::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
@@ -182,6 +226,14 @@ spellings!(Target, "target", {
 });
 
 /// The form of attention in graphs of target `cuda`.
+///
+/// ```
+/// use lexivec_models::Attention;
+///
+/// assert_eq!(Attention::default(), Attention::Standard);
+/// assert_eq!("grouped".parse::<Attention>()?, Attention::Grouped);
+/// # Ok::<(), lexivec_models::Error>(())
+/// ```
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -197,6 +249,15 @@ pub enum Attention {
 spellings!(Attention, "form of attention", { Standard => "standard", Grouped => "grouped" });
 
 /// The layout of a graph's inputs and outputs.
+///
+/// ```
+/// use lexivec_models::Layout;
+///
+/// assert_eq!("padded".parse::<Layout>()?, Layout::Padded);
+/// let names: Vec<String> = Layout::ALL.iter().map(ToString::to_string).collect();
+/// assert_eq!(names, ["packed", "padded"]);
+/// # Ok::<(), lexivec_models::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {

@@ -13,6 +13,17 @@ use crate::error::{Error, Result};
 use crate::files::{is_plain_relative, read_json, read_json_if_there};
 
 /// The settings of the sentence-transformers files of a checkpoint with supported pooling and normalisation.
+///
+/// ```
+/// use lexivec_models::SentenceConfig;
+///
+/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+/// let config = SentenceConfig::read("models/nano".as_ref())?;
+/// assert!(config.prompts["query"].starts_with("Instruct: "));
+/// assert_eq!(config.longest(32_768), 4096);
+/// assert_eq!(config.longest(512), 512);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SentenceConfig {
     /// Prompts, which are put before a text, by name (`prompts` in `config_sentence_transformers.json`). Qwen3-Embedding has
@@ -24,7 +35,7 @@ pub struct SentenceConfig {
     pub max_length: Option<usize>,
     /// The tokenizer's maximum length (`model_max_length` in `tokenizer_config.json`), in which sentence-transformers 5.4 and
     /// newer store the limit. It applies if `max_seq_length` is absent.
-    pub tokenizer_length: Option<usize>,
+    pub(crate) tokenizer_length: Option<usize>,
     /// Whether last-token pooling and L2 normalisation are assumed, because there is no `modules.json`.
     pub assumed: bool,
     /// Remarks for the user about how the files were read, in full sentences.

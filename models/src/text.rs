@@ -20,6 +20,17 @@ const OTHERS: [(&[u8], &str); 4] = [
 ///
 /// # Errors
 /// `source` cannot be read, or its mark is that of UTF-16 or UTF-32.
+///
+/// # Example
+/// ```
+/// use std::io::BufRead as _;
+///
+/// let mut csv = lexivec_models::text::without_mark("\u{feff}term,code\n".as_bytes())?;
+/// let mut line = String::new();
+/// csv.read_line(&mut line)?;
+/// assert_eq!(line, "term,code\n");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn without_mark<R: Read>(mut source: R) -> io::Result<impl BufRead + use<R>> {
     let mut start = Vec::with_capacity(4);
     let mut byte = [0];
@@ -41,6 +52,21 @@ pub fn without_mark<R: Read>(mut source: R) -> io::Result<impl BufRead + use<R>>
 ///
 /// # Errors
 /// The file cannot be read or has another encoding; the message names the file.
+///
+/// # Example
+/// ```
+/// use lexivec_models::text;
+///
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("terms.txt");
+/// std::fs::write(&path, "\u{feff}cardiac arrest")?;
+/// assert_eq!(text::read(&path)?, "cardiac arrest");
+/// assert_eq!(text::read_bytes(&path)?, b"cardiac arrest");
+///
+/// std::fs::write(&path, b"\xff\xfeh\0")?;
+/// assert!(text::read(&path).unwrap_err().to_string().contains("UTF-16"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn read(path: &Path) -> io::Result<String> {
     text_of(path, fs_err::read(path)?)
 }
@@ -49,6 +75,18 @@ pub fn read(path: &Path) -> io::Result<String> {
 ///
 /// # Errors
 /// The file cannot be read, is larger, or is not UTF-8; the message names the file.
+///
+/// # Example
+/// ```
+/// use lexivec_models::text;
+///
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("terms.txt");
+/// std::fs::write(&path, "cardiac arrest")?;
+/// assert_eq!(text::read_up_to(&path, 14)?, "cardiac arrest");
+/// assert!(text::read_up_to(&path, 13).is_err());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn read_up_to(path: &Path, limit: u64) -> io::Result<String> {
     let mut bytes = Vec::new();
     let file = fs_err::File::open(path)?;

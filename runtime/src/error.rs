@@ -7,6 +7,13 @@ use std::time::Duration;
 use crate::scheduling::admission::Refusal;
 
 /// An error of this crate. It is `Clone` because one failed batch is the result of many texts.
+///
+/// ```
+/// use lexivec_runtime::{Engine, EngineOptions, Error};
+///
+/// let error = Engine::open("no/such/model".as_ref(), &EngineOptions::default()).unwrap_err();
+/// assert!(matches!(error, Error::Model(_)));
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

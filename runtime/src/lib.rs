@@ -4,10 +4,23 @@
 //! text ── tokenization ──▶ token ids ── response cache ── queue ──▶ worker thread: batch ▶ plan ▶ network ──▶ vector
 //! ```
 //!
-//! [`Engine`] ties the stages together. Each folder is one room, whose `mod.rs` says what is inside:
+//! [`Engine`] ties the stages together:
+//!
+//! ```no_run
+//! use lexivec_runtime::vector::cosine;
+//! use lexivec_runtime::{Engine, EngineOptions, Request};
+//!
+//! let engine = Engine::open("nano-fp32".as_ref(), &EngineOptions::default())?;
+//! let embeddings = engine.embed(&[Request::text("cardiac arrest"), Request::text("心脏骤停")])?;
+//! println!("similarity {:.3}", cosine(&embeddings[0].vector, &embeddings[1].vector));
+//! # Ok::<(), lexivec_runtime::Error>(())
+//! ```
+//!
+//! Each folder is one room, whose `mod.rs` says what is inside:
 //!
 //! * `engine`: [`Engine`], its options, and how it opens a model.
-//! * [`tokenization`] turns a prompt and a text into token ids, with the end-of-sequence token that `tokenizer.json` adds.
+//! * `tokenization`: the [`Tokenizer`] turns a prompt and a text into token ids, with the end-of-sequence token that
+//!   `tokenizer.json` adds.
 //! * `scheduling`: the queue, the choice of [`batch`]es, the worker threads, and the response cache.
 //! * [`cache`]: the tiers of the response cache, in process and in Redis.
 //! * `network`: the trait [`Network`] and its implementations; [`plan`] merges the common prefixes of a batch.
@@ -29,7 +42,7 @@ mod network;
 mod onnxruntime;
 mod request;
 mod scheduling;
-pub mod tokenization;
+mod tokenization;
 pub mod vector;
 
 pub use engine::open_network::{open_for_inspection, open_network};
@@ -46,19 +59,15 @@ pub use network::layer::LayerNetwork;
 pub use network::packed::PackedNetwork;
 pub use network::padded::PaddedNetwork;
 pub use network::plan;
-pub use network::shapes::Profile;
 pub use network::{InspectNetwork, Layer, Network, PooledStates};
 pub use onnxruntime::execution_provider::{Provider, ProviderOption, ProviderSettings};
-pub use onnxruntime::library::{
-    Library, LibraryOrigin, ONNXRUNTIME_GPU_VERSION, ONNXRUNTIME_VERSION, system_library,
-};
-pub use onnxruntime::plugin::{OPENVINO_VERSION, TENSORRT_RTX_VERSION};
+pub use onnxruntime::library::{Library, LibraryOrigin, system_library};
 pub use onnxruntime::probe::probe;
 pub use onnxruntime::refusal::{refusal, unservable};
 pub use onnxruntime::session::{ModelTraits, SessionSettings};
 pub use onnxruntime::stopper::Stopper;
 pub use request::{Embedding, Input, Prompt, Request, Truncate};
-pub use scheduling::admission::{Load, Refusal};
+pub use scheduling::admission::Load;
 pub use scheduling::batch;
 pub use scheduling::fairness::Caller;
 pub use scheduling::health::Health;

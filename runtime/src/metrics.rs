@@ -32,19 +32,32 @@ const SESSIONS: &str = "lexivec_sessions_ready";
 const RECREATIONS: &str = "lexivec_session_recreations_total";
 const GPU_MEMORY: &str = "lexivec_gpu_memory_bytes";
 /// Counter of keys looked up; labels `tier` (memory, redis) and `outcome` (hit, miss).
-pub const CACHE_LOOKUPS: &str = "lexivec_cache_lookups_total";
+pub(crate) const CACHE_LOOKUPS: &str = "lexivec_cache_lookups_total";
 /// Counter of texts that were coalesced with an identical one in flight.
-pub const CACHE_COALESCED: &str = "lexivec_cache_coalesced_total";
+pub(crate) const CACHE_COALESCED: &str = "lexivec_cache_coalesced_total";
 /// Gauge of the memory tier's size in bytes.
-pub const CACHE_BYTES: &str = "lexivec_cache_bytes";
+pub(crate) const CACHE_BYTES: &str = "lexivec_cache_bytes";
 /// Gauge of the memory tier's entries.
-pub const CACHE_ENTRIES: &str = "lexivec_cache_entries";
+pub(crate) const CACHE_ENTRIES: &str = "lexivec_cache_entries";
 /// Counter of the Redis tier's failures; label `kind` (timeout, connection, server, value, overflow, unavailable).
-pub const CACHE_ERRORS: &str = "lexivec_cache_errors_total";
+pub(crate) const CACHE_ERRORS: &str = "lexivec_cache_errors_total";
 /// Gauge of Redis caches (one per model) that are not in use.
-pub const CACHE_BREAKER_OPEN: &str = "lexivec_cache_breaker_open";
+pub(crate) const CACHE_BREAKER_OPEN: &str = "lexivec_cache_breaker_open";
 
 /// Describes each metric to the installed recorder.
+///
+/// ```
+/// use metrics_util::debugging::DebuggingRecorder;
+///
+/// let recorder = DebuggingRecorder::new();
+/// let snapshotter = recorder.snapshotter();
+/// metrics::with_local_recorder(&recorder, || {
+///     lexivec_runtime::metrics::describe();
+///     metrics::counter!("lexivec_texts_total").increment(2);
+/// });
+/// let (_, _, description, _) = &snapshotter.snapshot().into_vec()[0];
+/// assert_eq!(description.as_deref(), Some("Texts answered with a vector"));
+/// ```
 pub fn describe() {
     describe_histogram!(
         STAGE,
@@ -174,7 +187,7 @@ pub struct ModelMetrics {
 impl ModelMetrics {
     /// Creates the handles of the model that is served as `name`.
     #[must_use]
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let model = || ("model", name.to_owned());
         let stage =
             |stage: &'static str| histogram!(STAGE, "model" => name.to_owned(), "stage" => stage);

@@ -12,6 +12,17 @@ use crate::error::Result;
 use crate::integrity::model_files::ModelFiles;
 
 /// A served model's properties.
+///
+/// ```
+/// use lexivec_runtime::ModelInfo;
+///
+/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+/// // A checkpoint has the files that are read of an export.
+/// let model = ModelInfo::read("models/nano".as_ref())?;
+/// assert_eq!((model.name.as_str(), model.hidden_size, model.max_length), ("nano", 256, 4096));
+/// assert!(model.dimensions.contains(64));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct ModelInfo {
     /// The source's name: a hub id or a folder's name.

@@ -6,6 +6,15 @@ use std::time::Duration;
 use crate::scheduling::in_flight::Origin;
 
 /// The prompt before a text.
+///
+/// ```
+/// use lexivec_runtime::Prompt;
+///
+/// let prompt = Prompt::Instruction("Represent the medical concept:".to_owned());
+/// assert_eq!(prompt.apply("stroke"), "Instruct: Represent the medical concept:\nQuery:stroke");
+/// assert_eq!(Prompt::Verbatim("query: ".to_owned()).apply("stroke"), "query: stroke");
+/// assert_eq!(Prompt::None.apply("stroke"), "stroke");
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Prompt {
     /// No prompt: documents are embedded without one.
@@ -41,6 +50,20 @@ pub enum Input<'a> {
 }
 
 /// What to do with a text that is longer than the model accepts.
+///
+/// ```
+/// use lexivec_runtime::{Request, Tokenizer, Truncate};
+///
+/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+/// let tokenizer = Tokenizer::open("models/nano/tokenizer.json".as_ref(), 16_384, 4)?;
+/// let text = "the patient was admitted with acute chest pain";
+/// assert!(tokenizer.encode(&Request::text(text)).is_err());
+/// let request = Request { truncate: Truncate::End, ..Request::text(text) };
+/// let encoding = tokenizer.encode(&request)?;
+/// assert!(encoding.truncated);
+/// assert_eq!(encoding.ids.len(), 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Truncate {
     /// Reject it.
@@ -53,6 +76,17 @@ pub enum Truncate {
 }
 
 /// One text to embed.
+///
+/// ```
+/// use lexivec_runtime::{Request, Truncate};
+///
+/// let request = Request {
+///     dimensions: Some(64),
+///     truncate: Truncate::End,
+///     ..Request::text("cardiac arrest")
+/// };
+/// assert!(request.normalize);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request<'a> {
     /// What to embed.

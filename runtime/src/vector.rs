@@ -5,6 +5,13 @@
 /// Truncation comes first, as Matryoshka representation learning (arXiv 2205.13147) requires, because part of a unit vector
 /// is not a unit vector. The sum of squares is taken in float64, so the length is 1 to float32's last bit or two whatever the
 /// width. A vector of zeros stays as it is.
+///
+/// ```
+/// use lexivec_runtime::vector::truncate;
+///
+/// assert_eq!(truncate(&[3.0, 4.0, 12.0], 2, true), [0.6, 0.8]);
+/// assert_eq!(truncate(&[3.0, 4.0, 12.0], 2, false), [3.0, 4.0]);
+/// ```
 #[must_use]
 pub fn truncate(state: &[f32], dimensions: usize, normalize: bool) -> Vec<f32> {
     let part = &state[..dimensions.min(state.len())];
@@ -19,6 +26,10 @@ pub fn truncate(state: &[f32], dimensions: usize, normalize: bool) -> Vec<f32> {
 }
 
 /// Scalar product of two vectors of equal width, in float64 over eight running sums, so that it is vectorised.
+///
+/// ```
+/// assert_eq!(lexivec_runtime::vector::dot(&[1.0, 2.0], &[3.0, 4.0]), 11.0);
+/// ```
 #[must_use]
 pub fn dot(a: &[f32], b: &[f32]) -> f64 {
     let (heads_a, rest_a) = a.as_chunks::<8>();
@@ -41,6 +52,13 @@ pub fn dot(a: &[f32], b: &[f32]) -> f64 {
 ///
 /// Of a vector with itself it is exactly 1, because the root of a square is exact in binary floating point. A vector of
 /// zeros has no direction: its cosine to anything is 0, as in scikit-learn. It is NaN if a component is not finite.
+///
+/// ```
+/// use lexivec_runtime::vector::cosine;
+///
+/// assert_eq!(cosine(&[1.0, 2.0], &[-2.0, -4.0]), -1.0);
+/// assert_eq!(cosine(&[1.0, 0.0], &[0.0, 1.0]), 0.0);
+/// ```
 #[must_use]
 pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let length = (dot(a, a) * dot(b, b)).sqrt();

@@ -44,6 +44,21 @@ impl Id {
 ///
 /// # Errors
 /// A file is missing or damaged, or a judgement names an unknown query or document. The error names the line.
+///
+/// # Example
+/// ```
+/// let dir = tempfile::tempdir()?;
+/// let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text);
+/// write("corpus.jsonl", r#"{"_id": "d1", "title": "Heart", "text": "It beats."}"#)?;
+/// write("queries.jsonl", r#"{"_id": "q1", "text": "what beats?"}"#)?;
+/// std::fs::create_dir(dir.path().join("qrels"))?;
+/// write("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\t2\n")?;
+///
+/// let set = lexivec_evaluate::beir::read(dir.path(), None, None)?;
+/// assert_eq!(set.documents, ["Heart It beats."]);
+/// assert_eq!(set.queries[0].judged, [(0, 2.0)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn read(dir: &Path, split: Option<&str>, instruction: Option<String>) -> Result<Retrieval> {
     let corpus = texts(&dir.join("corpus.jsonl"))?;
     let queries = texts(&dir.join("queries.jsonl"))?;

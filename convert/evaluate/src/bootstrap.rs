@@ -35,7 +35,7 @@ impl Bootstrap {
     /// paired bootstrap, which is narrower than two separate ones, because units that are hard for one system are usually hard
     /// for the other.
     #[must_use]
-    pub fn interval(
+    pub(crate) fn interval(
         self,
         n: usize,
         statistic: impl Fn(&[usize]) -> Option<f64> + Sync,
@@ -61,7 +61,7 @@ impl Bootstrap {
 
     /// The interval of the mean of some values.
     #[must_use]
-    pub fn mean(self, values: &[f64]) -> Option<Interval> {
+    pub(crate) fn mean(self, values: &[f64]) -> Option<Interval> {
         self.interval(values.len(), |positions| {
             let drawn: Vec<f64> = positions.iter().map(|i| values[*i]).collect();
             mean(&drawn)

@@ -53,7 +53,75 @@ pub struct ComparisonSettings {
     pub speed: Duration,
 }
 
-/// A comparison of systems on the same data.
+/// A comparison of systems on the same data, from their vectors to a report.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use lexivec_convert::Silent;
+/// use lexivec_evaluate::{
+///     Bootstrap, CONFIDENCE, Comparison, ComparisonData, ComparisonReport, ComparisonSettings, DataFacts, Embedded, Embedder,
+///     Gates, REPORT_FORMAT, Result, System, SystemFacts, SystemKind, built_in,
+/// };
+///
+/// /// Embeds a text as its length and its number of words.
+/// struct Counts;
+///
+/// impl Embedder for Counts {
+///     fn embed(&mut self, texts: &[&str]) -> Result<Embedded> {
+///         let mut embedded = Embedded::new(2);
+///         for text in texts {
+///             let words = text.split_whitespace().count();
+///             embedded.vectors.push(&[text.len() as f32, words as f32]);
+///         }
+///         Ok(embedded)
+///     }
+/// }
+///
+/// let data = ComparisonData { texts: built_in()[..50].to_vec(), pairs: Vec::new(), retrieval: None };
+/// let settings = ComparisonSettings {
+///     dimensions: vec![1],
+///     neighbour_texts: 50,
+///     bootstrap: Bootstrap { resamples: 100, seed: 1 },
+///     speed: Duration::ZERO,
+/// };
+/// let comparison = Comparison { data: &data, settings: &settings, progress: &Silent };
+/// let system = |name: &str| System {
+///     facts: SystemFacts::new(name, SystemKind::Model, 2),
+///     embedder: Box::new(Counts),
+/// };
+/// let mut baseline = comparison.measure(system("baseline"))?;
+/// let mut candidate = comparison.measure(system("candidate"))?;
+/// let found = comparison.compare(&mut baseline, &mut candidate)?;
+/// assert_eq!(found.quality[0].all.cosine.map(|cosine| cosine.min), Some(1.0));
+///
+/// let gates = Gates { min_cosine: Some(0.999), ..Gates::default() };
+/// let report = ComparisonReport {
+///     format: REPORT_FORMAT,
+///     program: "an example".to_owned(),
+///     machine: "a computer".to_owned(),
+///     data: DataFacts {
+///         source: "the built-in set".to_owned(),
+///         texts: 50,
+///         duplicates: 0,
+///         sampled: 50,
+///         length_unit: "characters".to_owned(),
+///         pairs: None,
+///         retrieval: None,
+///         seed: 1,
+///         resamples: 100,
+///         confidence: CONFIDENCE,
+///     },
+///     baseline: comparison.baseline(&baseline),
+///     gates: gates.judge(&found),
+///     candidates: vec![found],
+/// };
+/// assert!(report.gates[0].passed);
+/// assert!(report.to_terminal().contains("gate passed: candidate: --min-cosine 0.999"));
+/// assert!(report.to_markdown().starts_with("# baseline compared"));
+/// assert!(report.to_html()?.contains("</html>"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct Comparison<'a> {
     /// The data.
@@ -76,7 +144,7 @@ impl std::fmt::Debug for Comparison<'_> {
 #[derive(Debug)]
 pub struct MeasuredSystem {
     /// The system.
-    pub system: System,
+    pub(crate) system: System,
     texts: Embedded,
     /// The vectors of the first and of the second texts of all pairs.
     pairs: Option<[Vectors; 2]>,
@@ -211,7 +279,7 @@ impl Comparison<'_> {
 
     /// The positions of the texts among which neighbours and pairs are compared.
     #[must_use]
-    pub fn sample(&self) -> Vec<usize> {
+    fn sample(&self) -> Vec<usize> {
         let (n, most) = (self.data.texts.len(), self.settings.neighbour_texts);
         draw(n, most, self.settings.bootstrap.seed)
     }

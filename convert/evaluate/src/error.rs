@@ -5,6 +5,14 @@ use std::path::PathBuf;
 use lexivec_runtime::Error as RuntimeError;
 
 /// A comparison that cannot be made. Each variant names the system, text or file at fault.
+///
+/// ```
+/// use lexivec_evaluate::{Error, beir};
+///
+/// let error = beir::read("no/such/folder".as_ref(), None, None).unwrap_err();
+/// assert!(matches!(error, Error::DataSet { .. }));
+/// assert!(error.to_string().contains("corpus.jsonl"));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -8,7 +8,7 @@ use crate::verdict::Verdict;
 /// The index of the ten nearest neighbours in [`crate::NEIGHBOURS`], which `min_overlap` bounds.
 const TEN: usize = 1;
 
-/// The bounds that a candidate must keep, all of them at full width.
+/// The bounds that a candidate must keep, all of them at full width. [`Comparison`](crate::Comparison) has an example.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Gates {
     /// The least cosine to the baseline that every text must have.

@@ -20,7 +20,7 @@ pub struct Histogram {
 impl Histogram {
     /// Sorts cosines into bins.
     #[must_use]
-    pub fn of(cosines: &[f64]) -> Self {
+    pub(crate) fn of(cosines: &[f64]) -> Self {
         let steps = DECADES.0 * PER_DECADE..=DECADES.1 * PER_DECADE;
         let edges: Vec<f64> = steps
             .map(|step| 10f64.powf(f64::from(step) / f64::from(PER_DECADE)))

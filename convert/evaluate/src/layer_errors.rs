@@ -21,7 +21,7 @@ pub struct LayerError {
 
 /// The errors of every layer; `None` if the numbers of layers, widths or rows differ.
 #[must_use]
-pub fn layer_errors(baseline: &[Layer], candidate: &[Layer]) -> Option<Vec<LayerError>> {
+pub(crate) fn layer_errors(baseline: &[Layer], candidate: &[Layer]) -> Option<Vec<LayerError>> {
     let fits = |b: &Layer, c: &Layer| {
         b.width == c.width && b.key.len() == c.key.len() && b.value.len() == c.value.len()
     };

@@ -19,6 +19,17 @@ use crate::vectors::Vectors;
 ///
 /// # Errors
 /// The directory, its tokenizer or its graph cannot be used.
+///
+/// # Example
+/// ```no_run
+/// use lexivec_evaluate::open_model;
+/// use lexivec_runtime::EngineOptions;
+///
+/// let mut model = open_model("nano-int8".as_ref(), "int8".to_owned(), &EngineOptions::default())?;
+/// let embedded = model.embed(&["cardiac arrest", "心脏骤停"])?;
+/// assert_eq!(embedded.vectors.len(), 2);
+/// # Ok::<(), lexivec_evaluate::Error>(())
+/// ```
 pub fn open_model(dir: &Path, name: String, options: &EngineOptions) -> Result<System> {
     let mut info = ModelInfo::read(dir)?;
     let mut options = options.clone();
@@ -59,6 +70,24 @@ pub fn open_model(dir: &Path, name: String, options: &EngineOptions) -> Result<S
 ///
 /// # Errors
 /// A tensor is missing or has the wrong shape, or the graph does not load.
+///
+/// # Example
+/// ```
+/// use lexivec_evaluate::open_checkpoint;
+/// use lexivec_models::Checkpoint;
+/// use lexivec_runtime::EngineOptions;
+///
+/// # // The example needs ONNX Runtime's library.
+/// # if lexivec_runtime::Library::load(None, false).is_err() {
+/// #     return Ok(());
+/// # }
+/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))?;
+/// let checkpoint = Checkpoint::open("models/nano".as_ref())?;
+/// let mut reference = open_checkpoint(&checkpoint, "nano".to_owned(), &EngineOptions::default())?;
+/// let embedded = reference.embed(&["cardiac arrest"])?;
+/// assert_eq!(embedded.vectors.row(0).len(), 256);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn open_checkpoint(
     checkpoint: &Checkpoint,
     name: String,

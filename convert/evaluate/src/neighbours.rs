@@ -6,7 +6,7 @@ use crate::vectors::Similarities;
 
 /// The texts nearest to each text without the text itself, nearest first. Equally near texts keep their order.
 #[must_use]
-pub fn nearest(similarities: &Similarities, count: usize) -> Vec<Vec<u32>> {
+pub(crate) fn nearest(similarities: &Similarities, count: usize) -> Vec<Vec<u32>> {
     let of = |i: usize| {
         let row = similarities.row(i);
         let mut others: Vec<u32> = (0..row.len() as u32).filter(|j| *j != i as u32).collect();
@@ -24,7 +24,7 @@ pub fn nearest(similarities: &Similarities, count: usize) -> Vec<Vec<u32>> {
 
 /// The share of the first `k` entries that two lists have in common, 0 to 1; `None` if a list is shorter.
 #[must_use]
-pub fn overlap(a: &[u32], b: &[u32], k: usize) -> Option<f64> {
+pub(crate) fn overlap(a: &[u32], b: &[u32], k: usize) -> Option<f64> {
     let (a, b) = (a.get(..k)?, b.get(..k)?);
     let common = a.iter().filter(|text| b.contains(text)).count();
     (k > 0).then(|| common as f64 / k as f64)

@@ -7,7 +7,7 @@
 /// `gain / log2(rank + 1)`, over that of the best order there is. `found` are the gains of the results in their order,
 /// `judged` those of everything that was judged. `None` if nothing is relevant.
 #[must_use]
-pub fn ndcg(found: &[f64], judged: &[f64], k: usize) -> Option<f64> {
+pub(crate) fn ndcg(found: &[f64], judged: &[f64], k: usize) -> Option<f64> {
     let mut ideal = judged.to_vec();
     ideal.sort_by(|a, b| b.total_cmp(a));
     let best = discounted(&ideal, k);
@@ -23,7 +23,7 @@ fn discounted(gains: &[f64], k: usize) -> f64 {
 
 /// The share of relevant documents that are among the first `k` results, 0 to 1. `None` if nothing is relevant.
 #[must_use]
-pub fn recall(found: &[f64], judged: &[f64], k: usize) -> Option<f64> {
+pub(crate) fn recall(found: &[f64], judged: &[f64], k: usize) -> Option<f64> {
     let relevant = |gains: &[f64]| gains.iter().filter(|gain| **gain > 0.0).count();
     let all = relevant(judged);
     (all > 0).then(|| relevant(&found[..k.min(found.len())]) as f64 / all as f64)
@@ -32,7 +32,7 @@ pub fn recall(found: &[f64], judged: &[f64], k: usize) -> Option<f64> {
 /// One over the rank of the first relevant result among the first `k`, or 0 without one (its mean over queries is
 /// the MRR of TREC-8's question answering track, Voorhees 1999).
 #[must_use]
-pub fn reciprocal_rank(found: &[f64], k: usize) -> f64 {
+pub(crate) fn reciprocal_rank(found: &[f64], k: usize) -> f64 {
     let first = found.iter().take(k).position(|gain| *gain > 0.0);
     first.map_or(0.0, |place| 1.0 / (place as f64 + 1.0))
 }

@@ -33,6 +33,15 @@ const PROBE: &str = "What is the width of a vector?";
 const SAME: f64 = 0.999_99;
 
 /// The address of a server, and the model and key to use there.
+///
+/// ```
+/// use lexivec_evaluate::Endpoint;
+///
+/// assert!(Endpoint::is_address("http://localhost:30000#nano"));
+/// assert!(!Endpoint::is_address("models/nano"));
+/// assert!(Endpoint::new("http://localhost:30000", Some("nano"), None).is_ok());
+/// assert!(Endpoint::new("http://", None, None).is_err());
+/// ```
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     base: String,
@@ -73,6 +82,16 @@ impl Endpoint {
     ///
     /// # Errors
     /// The server cannot be reached, answers with an error, or has several models and none was named.
+    ///
+    /// # Example
+    /// ```no_run
+    /// use lexivec_evaluate::Endpoint;
+    ///
+    /// let mut server = Endpoint::new("http://localhost:30000#nano", None, None)?.open(&[64])?;
+    /// let embedded = server.embed(&["cardiac arrest"])?;
+    /// assert_eq!(embedded.vectors.width(), server.facts.width);
+    /// # Ok::<(), lexivec_evaluate::Error>(())
+    /// ```
     pub fn open(&self, dimensions: &[usize]) -> Result<System> {
         let client = Client::builder()
             .timeout(TIMEOUT)

@@ -55,17 +55,17 @@ pub struct RetrievalMeasures {
 
 /// The scores of each query, in the order of the set's queries.
 #[derive(Debug, Clone, PartialEq)]
-pub struct QueryScores {
+pub(crate) struct QueryScores {
     /// The means.
-    pub measures: RetrievalMeasures,
+    pub(crate) measures: RetrievalMeasures,
     /// nDCG@10 of each query.
-    pub ndcg_at_10: Vec<f64>,
+    pub(crate) ndcg_at_10: Vec<f64>,
 }
 
 impl Retrieval {
     /// The texts of the queries with their instruction.
     #[must_use]
-    pub fn prompts(&self) -> Vec<String> {
+    pub(crate) fn prompts(&self) -> Vec<String> {
         let prompt = |query: &Query| match &self.instruction {
             Some(instruction) => lexivec_models::with_instruction(instruction, &query.text),
             None => query.text.clone(),
@@ -75,7 +75,12 @@ impl Retrieval {
 
     /// Searches with vectors truncated to a width, and scores the results. Equally near documents keep their order.
     #[must_use]
-    pub fn score(&self, queries: &Vectors, documents: &Vectors, width: usize) -> QueryScores {
+    pub(crate) fn score(
+        &self,
+        queries: &Vectors,
+        documents: &Vectors,
+        width: usize,
+    ) -> QueryScores {
         let (queries, documents) = (queries.truncated(width), documents.truncated(width));
         let scores: Vec<[f64; 4]> = self
             .queries

@@ -19,7 +19,7 @@ pub enum TextKind {
 impl TextKind {
     /// Its name in reports.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Term => "term",
             Self::Sentence => "sentence",
@@ -55,6 +55,16 @@ struct Line {
 ///
 /// # Panics
 /// Never, because a test parses the file.
+///
+/// # Example
+/// ```
+/// use lexivec_evaluate::TextKind;
+///
+/// let texts = lexivec_evaluate::built_in();
+/// assert!(texts.len() >= 50);
+/// assert!(texts.iter().any(|text| text.kind == Some(TextKind::Code)));
+/// assert!(texts[0].place.starts_with("built-in:1 ("));
+/// ```
 #[must_use]
 pub fn built_in() -> Vec<Sample> {
     let lines = BUILT_IN.lines().enumerate();
@@ -71,6 +81,15 @@ pub fn built_in() -> Vec<Sample> {
 }
 
 /// Drops duplicates, because a text's duplicate would be its nearest neighbour in any model. Returns their number.
+///
+/// ```
+/// use lexivec_evaluate::{Sample, drop_duplicates};
+///
+/// let sample = |text: &str| Sample { text: text.to_owned(), place: String::new(), kind: None };
+/// let mut samples = vec![sample("stroke"), sample("sepsis"), sample("stroke")];
+/// assert_eq!(drop_duplicates(&mut samples), 1);
+/// assert_eq!(samples, [sample("stroke"), sample("sepsis")]);
+/// ```
 pub fn drop_duplicates(samples: &mut Vec<Sample>) -> usize {
     let before = samples.len();
     let mut seen = std::collections::HashSet::new();
@@ -80,7 +99,7 @@ pub fn drop_duplicates(samples: &mut Vec<Sample>) -> usize {
 
 /// At most `count` positions out of `n`, drawn uniformly without replacement, ascending. The same seed draws the same.
 #[must_use]
-pub fn draw(n: usize, count: usize, seed: u64) -> Vec<usize> {
+pub(crate) fn draw(n: usize, count: usize, seed: u64) -> Vec<usize> {
     let mut positions: Vec<usize> = (0..n).collect();
     fastrand::Rng::with_seed(seed).shuffle(&mut positions);
     positions.truncate(count);

@@ -4,14 +4,14 @@ use rayon::prelude::*;
 
 /// The arithmetic mean; `None` without values.
 #[must_use]
-pub fn mean(values: &[f64]) -> Option<f64> {
+pub(crate) fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 /// The quantile `q` (0 to 1) by linear interpolation between the nearest ranks: NumPy's default, type 7 of Hyndman & Fan
 /// 1996. `None` without values.
 #[must_use]
-pub fn quantile(values: &[f64], q: f64) -> Option<f64> {
+pub(crate) fn quantile(values: &[f64], q: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let last = sorted.len().checked_sub(1)?;
@@ -22,7 +22,7 @@ pub fn quantile(values: &[f64], q: f64) -> Option<f64> {
 
 /// Ranks from 1. Equal values share the mean of their ranks.
 #[must_use]
-pub fn ranks(values: &[f64]) -> Vec<f64> {
+pub(crate) fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.par_sort_unstable_by(|a, b| values[*a].total_cmp(&values[*b]));
     let mut ranks = vec![0.0; values.len()];
@@ -40,7 +40,7 @@ pub fn ranks(values: &[f64]) -> Vec<f64> {
 ///
 /// The correlation of a list with itself is exactly 1.
 #[must_use]
-pub fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
+pub(crate) fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
     let (mean_x, mean_y) = (mean(x)?, mean(y)?);
     let (mut xy, mut xx, mut yy) = (0.0, 0.0, 0.0);
     for (x, y) in x.iter().zip(y) {
@@ -56,7 +56,7 @@ pub fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
 /// Spearman's rank correlation, −1 to 1 (Spearman 1904): Pearson's correlation of the ranks, with mean ranks for ties. `None`
 /// if the values of one list are all equal.
 #[must_use]
-pub fn spearman(x: &[f64], y: &[f64]) -> Option<f64> {
+pub(crate) fn spearman(x: &[f64], y: &[f64]) -> Option<f64> {
     pearson(&ranks(x), &ranks(y))
 }
 

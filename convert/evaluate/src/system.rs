@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::vectors::Vectors;
 
-/// Turns texts into vectors: a model in this process, or a client of a server.
+/// Turns texts into vectors: a model in this process, or a client of a server. [`Comparison`](crate::Comparison) has an
+/// implementation.
 pub trait Embedder {
     /// Embeds texts at full width, without an instruction, in their order.
     ///
@@ -24,6 +25,16 @@ pub trait Embedder {
 }
 
 /// The vectors of some texts, with token counts and defects.
+///
+/// ```
+/// use lexivec_evaluate::Embedded;
+///
+/// let mut embedded = Embedded::new(2);
+/// embedded.vectors.push(&[0.6, 0.8]);
+/// embedded.lengths.push(3);
+/// embedded.tokens = Some(3);
+/// assert_eq!((embedded.vectors.len(), embedded.truncated), (1, 0));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embedded {
     /// A vector for each text, not normalised.
@@ -52,7 +63,7 @@ impl Embedded {
     }
 
     /// Adds the result of the texts that follow.
-    pub fn append(&mut self, next: &Self) {
+    pub(crate) fn append(&mut self, next: &Self) {
         let before = self.vectors.len();
         self.vectors.append(&next.vectors);
         self.tokens = self
@@ -107,6 +118,16 @@ pub struct SystemFacts {
 
 impl SystemFacts {
     /// The facts of a system of which no more is known.
+    ///
+    /// ```
+    /// use lexivec_evaluate::{SystemFacts, SystemKind};
+    ///
+    /// let facts = SystemFacts {
+    ///     precision: Some("int8".to_owned()),
+    ///     ..SystemFacts::new("nano", SystemKind::Model, 256)
+    /// };
+    /// assert_eq!((facts.given.as_str(), facts.max_length), ("nano", None));
+    /// ```
     #[must_use]
     pub fn new(name: &str, kind: SystemKind, width: usize) -> Self {
         Self {
@@ -137,6 +158,29 @@ pub struct Footprint {
 }
 
 /// A system under comparison.
+///
+/// ```
+/// use lexivec_evaluate::{Embedded, Embedder, Error, Result, System, SystemFacts, SystemKind};
+///
+/// /// Answers with one vector, however many texts it is given.
+/// struct Broken;
+///
+/// impl Embedder for Broken {
+///     fn embed(&mut self, _texts: &[&str]) -> Result<Embedded> {
+///         let mut embedded = Embedded::new(2);
+///         embedded.vectors.push(&[0.6, 0.8]);
+///         Ok(embedded)
+///     }
+/// }
+///
+/// let mut system = System {
+///     facts: SystemFacts::new("broken", SystemKind::Endpoint, 2),
+///     embedder: Box::new(Broken),
+/// };
+/// assert!(system.embed(&["one"]).is_ok());
+/// let error = system.embed(&["one", "two"]).unwrap_err();
+/// assert!(matches!(error, Error::Response { .. }));
+/// ```
 pub struct System {
     /// What is known of it.
     pub facts: SystemFacts,

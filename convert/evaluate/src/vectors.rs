@@ -4,6 +4,17 @@ use lexivec_runtime::vector::{dot, truncate};
 use rayon::prelude::*;
 
 /// The vectors of texts, all of one width.
+///
+/// ```
+/// use lexivec_evaluate::Vectors;
+///
+/// let mut vectors = Vectors::new(2);
+/// assert!(vectors.is_empty());
+/// vectors.push(&[0.6, 0.8]);
+/// vectors.push(&[1.0, 0.0]);
+/// assert_eq!((vectors.len(), vectors.width()), (2, 2));
+/// assert_eq!(vectors.row(1), [1.0, 0.0]);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vectors {
     width: usize,
@@ -37,7 +48,7 @@ impl Vectors {
     ///
     /// # Panics
     /// The vectors have another width.
-    pub fn append(&mut self, other: &Self) {
+    pub(crate) fn append(&mut self, other: &Self) {
         assert_eq!(other.width, self.width, "vectors of one width");
         self.values.extend_from_slice(&other.values);
     }
@@ -68,14 +79,14 @@ impl Vectors {
 
     /// The first `width` components of the vector of text `i`.
     #[must_use]
-    pub fn first(&self, i: usize, width: usize) -> &[f32] {
+    pub(crate) fn first(&self, i: usize, width: usize) -> &[f32] {
         &self.row(i)[..width.min(self.width)]
     }
 
     /// The vectors that a server returns for `dimensions`: truncated to their first components, then scaled to unit length. A
     /// vector of zeros remains zero.
     #[must_use]
-    pub fn truncated(&self, width: usize) -> Self {
+    pub(crate) fn truncated(&self, width: usize) -> Self {
         let width = width.min(self.width);
         let rows = self.values.par_chunks_exact(self.width);
         Self {
@@ -88,7 +99,7 @@ impl Vectors {
 
     /// The vectors of the texts at these positions.
     #[must_use]
-    pub fn select(&self, positions: &[usize]) -> Self {
+    pub(crate) fn select(&self, positions: &[usize]) -> Self {
         let rows = positions.iter().flat_map(|i| self.row(*i));
         Self {
             width: self.width,
@@ -99,7 +110,7 @@ impl Vectors {
 
 /// The similarities of all pairs of texts: scalar products of unit vectors, `n × n` row-major.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Similarities {
+pub(crate) struct Similarities {
     texts: usize,
     values: Vec<f64>,
 }
@@ -107,7 +118,7 @@ pub struct Similarities {
 impl Similarities {
     /// The similarities of vectors that [`Vectors::truncated`] has scaled to unit length.
     #[must_use]
-    pub fn of(unit: &Vectors) -> Self {
+    pub(crate) fn of(unit: &Vectors) -> Self {
         let texts = unit.len();
         let row = |i: usize| (0..texts).map(move |j| dot(unit.row(i), unit.row(j)));
         Self {
@@ -118,19 +129,19 @@ impl Similarities {
 
     /// Number of texts.
     #[must_use]
-    pub fn texts(&self) -> usize {
+    pub(crate) fn texts(&self) -> usize {
         self.texts
     }
 
     /// The similarities of text `i` to all texts.
     #[must_use]
-    pub fn row(&self, i: usize) -> &[f64] {
+    pub(crate) fn row(&self, i: usize) -> &[f64] {
         &self.values[i * self.texts..(i + 1) * self.texts]
     }
 
     /// The similarity of every pair of the texts at these positions, each pair once.
     #[must_use]
-    pub fn pairs(&self, positions: &[usize]) -> Vec<f64> {
+    pub(crate) fn pairs(&self, positions: &[usize]) -> Vec<f64> {
         let others = |(n, i): (usize, &usize)| {
             let row = self.row(*i);
             positions[n + 1..].iter().map(move |j| row[*j])

@@ -5,6 +5,21 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The verdict on a bound for a candidate.
+///
+/// ```
+/// use lexivec_evaluate::Verdict;
+///
+/// let verdict = Verdict {
+///     candidate: "int8".to_owned(),
+///     gate: "--min-mean-cosine".to_owned(),
+///     bound: 0.999,
+///     value: Some(0.9985),
+///     passed: false,
+///     detail: "the mean of 200 texts".to_owned(),
+/// };
+/// let text = "gate failed: int8: --min-mean-cosine 0.999: 0.9985, the mean of 200 texts";
+/// assert_eq!(verdict.to_string(), text);
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The candidate's name.

@@ -47,6 +47,15 @@ impl AccuracyTarget {
     /// its size, so its target has a price. The error of a small model accumulates in its first layers, which are cheap to
     /// compute more finely; a random 4B model of 2.6 GB would take 3.4 GB for the same accuracy. The floor catches single
     /// linear layers that ruin whole texts, such as those whose large activations cancel.
+    ///
+    /// ```
+    /// use lexivec_convert::AccuracyTarget;
+    /// use lexivec_models::Precision;
+    ///
+    /// let (int8, int4) = (AccuracyTarget::of(Precision::Int8), AccuracyTarget::of(Precision::Int4Weight));
+    /// assert_eq!(int8.min_cosine, 0.999);
+    /// assert!(int4.min_cosine < int8.min_cosine && int4.cost.is_finite());
+    /// ```
     #[must_use]
     pub fn of(precision: Precision) -> Self {
         match precision {

@@ -11,6 +11,23 @@ use crate::quantized::QuantizedLinears;
 use crate::weights::{ScaleFolding, Weights};
 
 /// How to calibrate a quantised model.
+///
+/// ```
+/// use lexivec_convert::{AccuracyTarget, Calibration, ConvertOptions};
+/// use lexivec_models::Precision;
+/// use lexivec_runtime::Provider;
+///
+/// let calibration = Calibration {
+///     texts: vec!["cardiac arrest".to_owned(), "atrial fibrillation".to_owned()],
+///     accuracy_target: Some(AccuracyTarget::at_least(0.99)),
+///     cache: None,
+/// };
+/// let options = ConvertOptions {
+///     calibration: Some(calibration),
+///     ..ConvertOptions::for_provider(Provider::Cpu, Some(Precision::Int8))
+/// };
+/// assert_eq!(options.calibration.map_or(0, |calibration| calibration.texts.len()), 2);
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Calibration {
     /// Texts like those that will be embedded. Empty for a built-in set of terms, sentences and code in many languages.

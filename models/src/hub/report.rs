@@ -9,6 +9,30 @@ use reqwest::StatusCode;
 use crate::error::Error;
 
 /// Receives the progress of downloads. The threads that download call it.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// use lexivec_models::Progress;
+///
+/// #[derive(Default)]
+/// struct Bytes(AtomicU64);
+///
+/// impl Progress for Bytes {
+///     fn start(&self, file: &str, bytes: Option<u64>) {
+///         println!("{file}: {bytes:?} bytes");
+///     }
+///     fn advance(&self, _file: &str, bytes: u64) {
+///         self.0.fetch_add(bytes, Ordering::Relaxed);
+///     }
+///     fn finish(&self, _file: &str) {}
+/// }
+///
+/// let progress = Bytes::default();
+/// progress.advance("config.json", 700);
+/// progress.advance("tokenizer.json", 300);
+/// assert_eq!(progress.0.into_inner(), 1000);
+/// ```
 pub trait Progress: Send + Sync {
     /// The transfer of `file` begins; `bytes` is its size, if the hub states it.
     fn start(&self, file: &str, bytes: Option<u64>);

@@ -8,6 +8,15 @@ use sha2::{Digest, Sha256};
 const DOMAIN: &[u8] = b"lexivec cache key 1\0";
 
 /// The digest of a model and token ids. Texts with the same tokens share a key.
+///
+/// ```
+/// use lexivec_runtime::cache::Key;
+///
+/// let key = Key::new("digest of nano", &[1, 2, 16_381]);
+/// assert_eq!(key, Key::new("digest of nano", &[1, 2, 16_381]));
+/// assert_ne!(key, Key::new("digest of nano", &[1, 2]));
+/// assert_eq!(key.hex().len(), 64);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key([u8; 32]);
 

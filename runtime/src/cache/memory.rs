@@ -12,6 +12,17 @@ const OVERHEAD: usize = 256;
 /// An in-process cache of states, bounded in bytes. Clones are cheap and share the entries.
 ///
 /// It evicts by frequency and recency (TinyLFU), so one pass over many rare texts does not evict the frequent ones.
+///
+/// ```
+/// use lexivec_runtime::cache::{Key, MemoryCache};
+///
+/// let cache = MemoryCache::new(64 << 20);
+/// let key = Key::new("digest of nano", &[1, 2, 16_381]);
+/// assert_eq!(cache.get(&key), None);
+/// cache.insert(key, [0.6, 0.8].into());
+/// assert_eq!(cache.get(&key).as_deref(), Some(&[0.6, 0.8][..]));
+/// assert_eq!(cache.entries(), 1);
+/// ```
 #[derive(Debug, Clone)]
 pub struct MemoryCache {
     states: Cache<Key, PooledState>,
@@ -70,7 +81,7 @@ impl MemoryCache {
 
     /// Updates the gauges. Call it before metrics are read.
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    pub fn publish(&self) {
+    pub(crate) fn publish(&self) {
         self.bytes.set(self.bytes() as f64);
         self.entries.set(self.entries() as f64);
     }

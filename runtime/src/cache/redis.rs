@@ -26,6 +26,20 @@ const STORE_BYTES: usize = 256 * 1024;
 /// A circuit breaker stops using a server that failed or was too slow several times in a row, and retries it in the
 /// background with growing pauses. Stores have a breaker of their own, because a server that is full still answers
 /// lookups.
+///
+/// ```
+/// use std::sync::mpsc;
+///
+/// use lexivec_runtime::cache::{Key, RedisCache, RedisSettings};
+///
+/// // No server listens there: every key is a miss.
+/// let cache = RedisCache::start(&RedisSettings::new("redis://127.0.0.1:1", 256))?;
+/// let (sender, receiver) = mpsc::channel();
+/// let key = Key::new("digest of nano", &[1, 2, 16_381]);
+/// cache.get(vec![key], Box::new(move |found| sender.send(found).expect("it is received")));
+/// assert_eq!(receiver.recv()?, [None]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct RedisCache {
     lookups: Sender<Lookup>,
     stores: Sender<Store>,

@@ -8,6 +8,14 @@ use super::Key;
 const CONTEXT: &str = "lexivec 2026-11 message authentication of values in Redis";
 
 /// A secret that only servers of one deployment know. Its [`Debug`](fmt::Debug) form does not show it.
+///
+/// ```
+/// use lexivec_runtime::cache::RedisSecret;
+///
+/// assert_eq!(RedisSecret::new(b"too short"), None);
+/// let secret = RedisSecret::new(b"0123456789abcdef").expect("it has 16 bytes");
+/// assert_eq!(format!("{secret:?}"), "RedisSecret(…)");
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisSecret([u8; 32]);
 

@@ -13,6 +13,19 @@ use crate::error::{Error, Result};
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Settings of the Redis tier. Its [`Debug`](fmt::Debug) form shows the server's address, never user or password.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use lexivec_runtime::cache::{RedisSettings, ValueFormat};
+///
+/// let settings = RedisSettings {
+///     format: ValueFormat::F16,
+///     ..RedisSettings::new("redis://user:hunter2@cache:6379", 1024)
+/// };
+/// assert_eq!(settings.ttl, Duration::from_secs(24 * 60 * 60));
+/// assert!(!format!("{settings:?}").contains("hunter2"));
+/// ```
 #[derive(Clone)]
 pub struct RedisSettings {
     /// `redis://[user:password@]host[:port][/database]`; `rediss://` for TLS, `redis+unix:///path` for a socket. One

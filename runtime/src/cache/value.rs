@@ -37,6 +37,12 @@ pub(super) enum Unusable {
 }
 
 /// How values are stored in Redis.
+///
+/// ```
+/// use lexivec_runtime::cache::ValueFormat;
+///
+/// assert_eq!(ValueFormat::default(), ValueFormat::F32);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ValueFormat {
     /// 4 bytes per number. A hit equals the computed state to the last bit.

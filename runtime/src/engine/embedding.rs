@@ -47,6 +47,20 @@ impl EncodedRequest {
 /// The embeddings of submitted texts, in the order of the texts.
 ///
 /// The texts are computed whether or not the stream is read. Dropping it withdraws those that have not been computed.
+///
+/// ```no_run
+/// use lexivec_runtime::{Caller, Engine, EngineOptions, Request};
+///
+/// let engine = Engine::open("nano-fp32".as_ref(), &EngineOptions::default())?;
+/// let texts = ["cardiac arrest", "心脏骤停"];
+/// let requests = texts.map(|text| engine.encode(&Request::text(text)));
+/// let requests = requests.into_iter().collect::<Result<Vec<_>, _>>()?;
+/// let mut embeddings = engine.submit(requests, Caller::default(), None)?;
+/// while let Some(embedding) = embeddings.blocking_next() {
+///     println!("{} tokens", embedding?.tokens);
+/// }
+/// # Ok::<(), lexivec_runtime::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct EmbeddingStream {
     pending: vec::IntoIter<(oneshot::Receiver<Reply>, Output)>,
@@ -108,6 +122,17 @@ impl Engine {
     ///
     /// # Errors
     /// As [`embed`](Self::embed).
+    ///
+    /// # Example
+    /// ```no_run
+    /// use lexivec_runtime::vector::cosine;
+    /// use lexivec_runtime::{Engine, Request, Result};
+    ///
+    /// async fn similarity(engine: &Engine, one: &str, other: &str) -> Result<f64> {
+    ///     let found = engine.embed_async(&[Request::text(one), Request::text(other)]).await?;
+    ///     Ok(cosine(&found[0].vector, &found[1].vector))
+    /// }
+    /// ```
     pub async fn embed_async(&self, requests: &[Request<'_>]) -> Result<Vec<Embedding>> {
         let mut stream = self.submit_all(requests)?;
         let mut embeddings = Vec::with_capacity(requests.len());

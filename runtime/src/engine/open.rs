@@ -69,6 +69,51 @@ impl Engine {
     /// # Errors
     /// A network does not open, its width is not the model's, the Redis address is invalid, or the system cannot start a
     /// thread.
+    ///
+    /// # Example
+    /// ```
+    /// use std::path::Path;
+    /// use std::sync::Arc;
+    ///
+    /// use lexivec_runtime::{
+    ///     Engine, EngineOptions, ModelInfo, Network, OpenNetwork, PooledStates, Request, Result, Tokenizer,
+    /// };
+    ///
+    /// /// Embeds a text as its number of tokens, in every dimension.
+    /// struct TokenCounts(usize);
+    ///
+    /// impl Network for TokenCounts {
+    ///     fn hidden_size(&self) -> usize {
+    ///         self.0
+    ///     }
+    ///
+    ///     fn embed(&mut self, sequences: &[&[u32]]) -> Result<PooledStates> {
+    ///         let state = |ids: &&[u32]| vec![ids.len() as f32; self.0];
+    ///         Ok(PooledStates {
+    ///             values: sequences.iter().flat_map(state).collect(),
+    ///             packed_tokens: sequences.iter().map(|ids| ids.len()).sum(),
+    ///             cached_tokens: 0,
+    ///             replayed: false,
+    ///         })
+    ///     }
+    /// }
+    ///
+    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+    /// let dir = Path::new("models/nano");
+    /// let model = ModelInfo::read(dir)?;
+    /// let tokenizer = Tokenizer::open(&dir.join("tokenizer.json"), model.vocabulary, model.max_length)?;
+    /// let width = model.hidden_size;
+    /// let open: Arc<OpenNetwork> = Arc::new(move |_| Ok(Box::new(TokenCounts(width))));
+    /// let engine = Engine::with_networks(model, tokenizer, &open, &EngineOptions::default())?;
+    ///
+    /// let request = Request { normalize: false, dimensions: Some(2), ..Request::text("cardiac arrest") };
+    /// let embedding = &engine.embed(&[request])?[0];
+    /// assert_eq!(embedding.vector, [embedding.tokens as f32; 2]);
+    /// assert_eq!(engine.health().ready, 1);
+    /// assert_eq!(engine.queue().capacity(), EngineOptions::default().queue);
+    /// assert!(engine.check_dimensions(Some(width + 1)).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn with_networks(
         model: ModelInfo,
         tokenizer: Tokenizer,

@@ -17,6 +17,17 @@ use crate::onnxruntime::tensorrt;
 ///
 /// # Errors
 /// The provider cannot serve this precision, or the graph does not load.
+///
+/// # Example
+/// ```no_run
+/// use lexivec_runtime::{Library, SessionSettings, open_network};
+///
+/// let library = Library::load(None, false)?;
+/// let mut network = open_network(library, "nano-fp32".as_ref(), &SessionSettings::default())?;
+/// let states = network.embed(&[&[1, 2, 3]])?;
+/// assert_eq!(states.values.len(), network.hidden_size());
+/// # Ok::<(), lexivec_runtime::Error>(())
+/// ```
 pub fn open_network(
     library: &'static Library,
     dir: &Path,

@@ -54,6 +54,15 @@ impl EngineOptions {
     /// On a CPU a batch has at most 2,048 tokens, and each session has a KV cache of 64 MiB for shared prompt prefixes. On a GPU a
     /// batch has at most 16,384 tokens, or fewer if memory is short, and there is no KV cache, because it would be copied to the
     /// device for each batch.
+    ///
+    /// ```
+    /// use lexivec_runtime::{EngineOptions, Provider};
+    ///
+    /// let cpu = EngineOptions::default();
+    /// let gpu = EngineOptions::for_provider(Provider::Cuda);
+    /// assert_eq!((cpu.limits.max_tokens, gpu.limits.max_tokens), (2048, 16_384));
+    /// assert_eq!((cpu.session.kv_cache_bytes, gpu.session.kv_cache_bytes), (64 << 20, 0));
+    /// ```
     #[must_use]
     pub fn for_provider(provider: Provider) -> Self {
         let on_gpu = provider.on_gpu();

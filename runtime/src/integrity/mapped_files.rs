@@ -21,6 +21,15 @@ pub fn zeroed_pages() -> u64 {
 }
 
 /// Installs the handler, which lets the process survive; later calls do nothing.
+///
+/// ```
+/// use lexivec_runtime::mapped_files::{survive_truncation, zeroed_pages};
+///
+/// survive_truncation();
+/// let before = zeroed_pages();
+/// // Read mapped files here.
+/// assert_eq!(zeroed_pages(), before);
+/// ```
 pub fn survive_truncation() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {

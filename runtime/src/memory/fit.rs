@@ -43,6 +43,22 @@ pub struct Fit {
 ///
 /// # Errors
 /// The weights and the smallest useful batch need more memory than there is.
+///
+/// # Example
+/// ```no_run
+/// use lexivec_runtime::{BatchSize, EngineOptions, ModelInfo, Provider, fit};
+///
+/// let dir = "qwen3-embedding-4b-fp16".as_ref();
+/// let (mut model, mut options) = (ModelInfo::read(dir)?, EngineOptions::for_provider(Provider::Cuda));
+/// let padding = options.limits.max_padding;
+/// if let Some(fit) = fit(dir, &mut model, &mut options)?
+///     && let Some(memory) = fit.model
+/// {
+///     let batch = BatchSize::worst(fit.max_tokens, padding, fit.max_length);
+///     println!("{} bytes, and {} for a batch", memory.weights(), memory.activations(batch));
+/// }
+/// # Ok::<(), lexivec_runtime::Error>(())
+/// ```
 pub fn fit(dir: &Path, info: &mut ModelInfo, options: &mut EngineOptions) -> Result<Option<Fit>> {
     if options.session.providers.first() != Provider::Cuda {
         return Ok(None);

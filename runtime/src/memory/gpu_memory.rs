@@ -15,6 +15,14 @@ use crate::metrics;
 use crate::onnxruntime::cudart::Cudart;
 
 /// How much of a GPU's memory an engine may use.
+///
+/// ```
+/// use lexivec_runtime::GpuMemory;
+///
+/// // Two engines without known weights get equal parts of 80 % of the free memory.
+/// let memory = GpuMemory { utilization: 0.8, engines: 2, ..GpuMemory::default() };
+/// assert_eq!((memory.weights, memory.keep_budget), (None, false));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct GpuMemory {
     /// The share, in (0, 1], of the free memory that all engines use together. The rest is for the CUDA context,
@@ -81,6 +89,14 @@ pub struct DeviceMemory {
 ///
 /// # Errors
 /// CUDA's runtime library is missing, or there is no GPU.
+///
+/// # Example
+/// ```
+/// match lexivec_runtime::gpus() {
+///     Ok(gpus) => assert!(gpus.iter().all(|gpu| gpu.free <= gpu.total)),
+///     Err(reason) => assert!(!reason.is_empty()),
+/// }
+/// ```
 pub fn gpus() -> Result<Vec<DeviceMemory>, String> {
     let cudart = Cudart::load()?;
     (0..cudart.devices()?).map(|d| read(cudart, d)).collect()

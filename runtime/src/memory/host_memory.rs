@@ -5,6 +5,10 @@ use sysinfo::{
 };
 
 /// Bytes that this process may use: the machine's memory, or less if a control group limits it.
+///
+/// ```
+/// assert!(lexivec_runtime::host_memory() > 1 << 20);
+/// ```
 #[must_use]
 pub fn host_memory() -> usize {
     let mut system = System::new();

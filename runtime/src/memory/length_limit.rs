@@ -14,6 +14,17 @@ const PART: usize = 3;
 const SCORE: usize = 6;
 
 /// Lowers the model's limit to the user's or, on a CPU without one, to what fits into memory.
+///
+/// ```
+/// use lexivec_runtime::{EngineOptions, ModelInfo, limit_length};
+///
+/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+/// let mut model = ModelInfo::read("models/nano".as_ref())?;
+/// let options = EngineOptions { max_length: Some(512), ..EngineOptions::default() };
+/// limit_length(&mut model, &options);
+/// assert_eq!(model.max_length, 512);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn limit_length(model: &mut ModelInfo, options: &EngineOptions) {
     if let Some(asked) = options.max_length {
         model.max_length = model.max_length.min(asked);

@@ -20,7 +20,7 @@ const ARENA_SLACK: f64 = 1.5;
 /// cuBLASLt's workspace, which GemmFloat8 allocates.
 const FLOAT8_WORKSPACE: usize = 32 << 20;
 
-/// The memory that a model takes on a GPU.
+/// The memory that a model takes on a GPU, in bytes. [`fit`](crate::fit()) returns it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MemoryModel {
     decoder: Decoder,
@@ -32,17 +32,17 @@ pub struct MemoryModel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSize {
     /// Number of packed tokens.
-    pub tokens: usize,
+    pub(crate) tokens: usize,
     /// Sequences times the length of the longest: `B * S`.
-    pub slots: usize,
+    pub(crate) slots: usize,
     /// Length of the longest sequence, `S`.
-    pub longest: usize,
+    pub(crate) longest: usize,
 }
 
 impl BatchSize {
     /// A single text.
     #[must_use]
-    pub fn text(tokens: usize) -> Self {
+    pub(crate) fn text(tokens: usize) -> Self {
         Self {
             tokens,
             slots: tokens,
@@ -64,7 +64,7 @@ impl BatchSize {
 impl MemoryModel {
     /// Creates the model of a graph; `None` for targets that it does not cover.
     #[must_use]
-    pub fn new(decoder: &Decoder, form: GraphForm) -> Option<Self> {
+    pub(crate) fn new(decoder: &Decoder, form: GraphForm) -> Option<Self> {
         (form.target == Target::Cuda).then(|| Self {
             weights: weights(decoder, form.precision),
             decoder: decoder.clone(),
@@ -75,7 +75,7 @@ impl MemoryModel {
     /// Creates the model of a converted graph. Weights that the conversion wrote count with the size of their file,
     /// because a quantised model may keep some linear layers in another precision.
     #[must_use]
-    pub fn of(manifest: &Manifest) -> Option<Self> {
+    pub(crate) fn of(manifest: &Manifest) -> Option<Self> {
         if manifest.layout != Layout::Packed {
             return None;
         }
@@ -151,29 +151,23 @@ impl MemoryModel {
         (tokens * row + slots * slot) * element + attention + inputs + scratch
     }
 
-    /// Bytes of weights and activations.
-    #[must_use]
-    pub fn total(&self, batch: BatchSize) -> usize {
-        self.weights + self.activations(batch)
-    }
-
     /// The largest token budget, at most `limits.max_tokens`, whose batches fit into this many bytes together with the
     /// weights; 0 if none fits.
     #[must_use]
-    pub fn budget(&self, bytes: usize, limits: &Limits, max_length: usize) -> usize {
+    pub(crate) fn budget(&self, bytes: usize, limits: &Limits, max_length: usize) -> usize {
         let worst = |tokens| BatchSize::worst(tokens, limits.max_padding, max_length);
         self.most(bytes, limits.max_tokens, worst)
     }
 
     /// The longest text, at most `max_length` tokens, that fits alone into this many bytes together with the weights.
     #[must_use]
-    pub fn longest_text(&self, bytes: usize, max_length: usize) -> usize {
+    pub(crate) fn longest_text(&self, bytes: usize, max_length: usize) -> usize {
         self.most(bytes, max_length, BatchSize::text)
     }
 
     /// An upper bound of what a batch needs, gaps in the arena included.
     #[must_use]
-    pub fn needed(&self, batch: BatchSize) -> usize {
+    pub(crate) fn needed(&self, batch: BatchSize) -> usize {
         self.weights + (ARENA_SLACK * self.activations(batch) as f64) as usize
     }
 

@@ -25,7 +25,7 @@ use crate::onnxruntime::stopper::Stopper;
 use plan::Plan;
 
 /// A loaded model. Methods take `&mut self` because a session runs one batch at a time. Each worker thread owns one
-/// network.
+/// network. [`Engine::with_networks`](crate::Engine::with_networks) shows an implementation.
 pub trait Network: Send {
     /// Width of the vectors.
     fn hidden_size(&self) -> usize;

@@ -9,6 +9,16 @@
 use std::collections::HashMap;
 
 /// The inputs of the packed graph: `T` packed tokens, `B` sequences, `S` the longest one's length.
+///
+/// ```
+/// use lexivec_runtime::plan::Plan;
+///
+/// // Two texts of three tokens share the first two.
+/// let plan = Plan::new(&[&[7, 8, 1], &[7, 8, 2]]);
+/// assert_eq!((plan.packed_tokens(), plan.batch(), plan.length), (4, 2, 3));
+/// assert_eq!(plan.input_ids, [7, 8, 1, 2]);
+/// assert_eq!(plan.last_row, [2, 3]);
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// `[T]` id of each packed token.

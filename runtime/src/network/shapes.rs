@@ -14,13 +14,13 @@ use crate::network::graph_inputs::{Dimension, GraphInput};
 
 /// Ranges of all dynamic inputs, as the providers' options write them: `input_ids:1,kv_index:1x1`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Profile {
+pub(crate) struct Profile {
     /// The minimum shapes.
-    pub min: String,
+    pub(crate) min: String,
     /// The shapes to choose kernels for.
-    pub opt: String,
+    pub(crate) opt: String,
     /// The maximum shapes.
-    pub max: String,
+    pub(crate) max: String,
 }
 
 /// The batches that one engine accepts.

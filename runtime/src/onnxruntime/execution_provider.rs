@@ -14,6 +14,17 @@ pub(crate) mod rejection;
 pub use option::ProviderOption;
 
 /// An execution provider of ONNX Runtime.
+///
+/// ```
+/// use lexivec_runtime::Provider;
+///
+/// let provider: Provider = "tensorrt".parse()?;
+/// assert_eq!(provider, Provider::TensorRt);
+/// assert!(provider.on_gpu() && !Provider::OpenVino.on_gpu());
+/// let error = "gpu".parse::<Provider>().unwrap_err();
+/// assert!(error.contains("there are cpu, cuda, tensorrt, tensorrt-rtx, openvino"));
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Provider {
     /// ONNX Runtime's own kernels (MLAS).
@@ -129,6 +140,27 @@ impl FromStr for Provider {
 }
 
 /// The providers of a session, in order of preference, and their options.
+///
+/// ```
+/// use lexivec_models::{Attention, GraphForm, Precision, Target};
+/// use lexivec_runtime::{Provider, ProviderSettings};
+///
+/// let settings = ProviderSettings {
+///     order: vec![Provider::Cuda],
+///     ..ProviderSettings::default()
+/// };
+/// assert_eq!(settings.first(), Provider::Cuda);
+/// assert!(settings.wants_gpu_build());
+///
+/// let form = |target| GraphForm {
+///     precision: Precision::Fp16,
+///     compute: None,
+///     target,
+///     attention: Attention::Standard,
+/// };
+/// assert!(settings.check(form(Target::Cuda)).is_ok());
+/// assert!(settings.check(form(Target::Ort)).is_err());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderSettings {
     /// In order of preference: a node runs on the first provider that has a kernel for it. ONNX Runtime adds the CPU at
@@ -165,7 +197,7 @@ impl ProviderSettings {
 
     /// Whether a GPU is requested.
     #[must_use]
-    pub fn wants_gpu(&self) -> bool {
+    pub(crate) fn wants_gpu(&self) -> bool {
         self.order.iter().any(|p| p.on_gpu())
     }
 

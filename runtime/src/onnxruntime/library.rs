@@ -13,9 +13,9 @@ use ort::environment::Environment;
 use crate::error::{Error, Result};
 
 /// The release that `make onnxruntime` installs.
-pub const ONNXRUNTIME_VERSION: &str = "1.32.0";
+pub(crate) const ONNXRUNTIME_VERSION: &str = "1.32.0";
 /// The release that `make onnxruntime-gpu` installs: there is no newer one with CUDA.
-pub const ONNXRUNTIME_GPU_VERSION: &str = "1.31.1";
+pub(crate) const ONNXRUNTIME_GPU_VERSION: &str = "1.31.1";
 
 const FILE_NAME: &str = "libonnxruntime.so";
 /// Lies beside the library in the build with CUDA.
@@ -29,6 +29,12 @@ const SYSTEM_FOLDERS: [&str; 5] = [
 ];
 
 /// Names the place in which the library was found.
+///
+/// ```
+/// use lexivec_runtime::LibraryOrigin;
+///
+/// assert_eq!(LibraryOrigin::Cache.to_string(), "the cache folder");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LibraryOrigin {
     /// The caller gave its path.
@@ -76,6 +82,18 @@ impl Library {
     ///
     /// # Errors
     /// [`Error::LibraryNotFound`] and [`Error::LibraryUnusable`].
+    ///
+    /// # Example
+    /// ```
+    /// use lexivec_runtime::{Error, Library};
+    ///
+    /// let error = Library::load(Some("no/such/libonnxruntime.so".as_ref()), false).unwrap_err();
+    /// assert!(matches!(error, Error::LibraryUnusable { .. }));
+    ///
+    /// if let Ok(library) = Library::load(None, false) {
+    ///     println!("ONNX Runtime {} in {}", library.version(), library.origin());
+    /// }
+    /// ```
     pub fn load(explicit: Option<&Path>, gpu: bool) -> Result<&'static Self> {
         let _one_at_a_time = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(library) = LOADED.get() {
@@ -170,6 +188,10 @@ pub(crate) fn find(file: &str, cached: Option<PathBuf>) -> Result<PathBuf, Vec<S
 }
 
 /// Finds a library in the folders of LD_LIBRARY_PATH or of the system.
+///
+/// ```
+/// assert_eq!(lexivec_runtime::system_library("libno-such-library.so.1"), None);
+/// ```
 #[must_use]
 pub fn system_library(file: &str) -> Option<PathBuf> {
     let mut paths = system_folders().into_iter().map(|folder| folder.join(file));

@@ -17,9 +17,9 @@ use crate::onnxruntime::provider_config;
 use crate::onnxruntime::session::SessionSettings;
 
 /// The release that `make onnxruntime-openvino` installs.
-pub const OPENVINO_VERSION: &str = "1.8.1";
+pub(crate) const OPENVINO_VERSION: &str = "1.8.1";
 /// The release that `make onnxruntime-tensorrt-rtx` installs.
-pub const TENSORRT_RTX_VERSION: &str = "0.5.0";
+pub(crate) const TENSORRT_RTX_VERSION: &str = "0.5.0";
 
 /// Where a plugin's library is searched for.
 struct PluginFile {

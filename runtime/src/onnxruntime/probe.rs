@@ -14,6 +14,15 @@ const IDENTITY: &[u8] = include_bytes!("../../data/identity.onnx");
 ///
 /// # Errors
 /// [`Error::Provider`] says what is missing.
+///
+/// # Example
+/// ```no_run
+/// use lexivec_runtime::{Library, Provider, ProviderSettings, probe};
+///
+/// let library = Library::load(None, true)?;
+/// probe(library, Provider::Cuda, &ProviderSettings::default())?;
+/// # Ok::<(), lexivec_runtime::Error>(())
+/// ```
 pub fn probe(library: &Library, provider: Provider, settings: &ProviderSettings) -> Result<()> {
     let of_provider = settings
         .options

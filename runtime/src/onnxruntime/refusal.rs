@@ -11,6 +11,20 @@ const INTEGER_ACTIVATIONS: &str = "CUDA has no fused kernel for integer activati
 
 /// Why no execution provider can run a graph of this form, and what to convert to instead; `None` for forms that are
 /// written.
+///
+/// ```
+/// use lexivec_models::{Attention, GraphForm, Precision, Target};
+/// use lexivec_runtime::unservable;
+///
+/// let int8 = |target| GraphForm {
+///     precision: Precision::Int8,
+///     compute: None,
+///     target,
+///     attention: Attention::Standard,
+/// };
+/// assert_eq!(unservable(int8(Target::Ort)), None);
+/// assert!(unservable(int8(Target::Cuda)).is_some_and(|reason| reason.contains("convert with")));
+/// ```
 #[must_use]
 pub fn unservable(form: GraphForm) -> Option<&'static str> {
     let blocks = form.precision.weight_bits().is_some();
@@ -43,6 +57,21 @@ pub fn unservable(form: GraphForm) -> Option<&'static str> {
 ///
 /// A node without a kernel on a GPU would run on the CPU, with its inputs copied there and back. That silent fallback
 /// must not happen.
+///
+/// ```
+/// use lexivec_models::{Attention, GraphForm, Precision, Target};
+/// use lexivec_runtime::{Provider, refusal};
+///
+/// let form = GraphForm {
+///     precision: Precision::Bf16,
+///     compute: None,
+///     target: Target::Cuda,
+///     attention: Attention::Standard,
+/// };
+/// assert_eq!(refusal(Provider::Cuda, form), None);
+/// let reason = refusal(Provider::Cpu, form).expect("CPUs have no bfloat16 kernels");
+/// assert!(reason.contains("int8 or fp32"));
+/// ```
 #[must_use]
 pub fn refusal(provider: Provider, form: GraphForm) -> Option<&'static str> {
     unservable(form).or_else(|| match provider {

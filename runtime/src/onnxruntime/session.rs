@@ -15,6 +15,14 @@ use crate::onnxruntime::library::Library;
 use crate::scheduling::batch::Limits;
 
 /// The settings of a session.
+///
+/// ```
+/// use lexivec_runtime::{Provider, SessionSettings};
+///
+/// let settings = SessionSettings { threads: Some(4), ..SessionSettings::default() };
+/// assert_eq!(settings.providers.first(), Provider::Cpu);
+/// assert_eq!(settings.kv_cache_bytes, 0);
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SessionSettings {
     /// The execution providers.
@@ -42,9 +50,9 @@ pub struct SessionSettings {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ModelTraits {
     /// Whether the graph can be captured on CUDA: all of its nodes run there, and none allocates by itself.
-    pub capturable: bool,
+    pub(crate) capturable: bool,
     /// The bounds of the inputs' shapes, for TensorRT.
-    pub profile: Option<Profile>,
+    pub(crate) profile: Option<Profile>,
     /// The folders of TensorRT's engines.
     pub(crate) engines: Option<EngineCache>,
 }

@@ -30,15 +30,15 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Load {
     /// Cost that all sessions compute per second; `None` until a full batch has been measured.
-    pub cost_per_second: Option<f64>,
+    pub(crate) cost_per_second: Option<f64>,
     /// How much a token's cost grows with each token of its text, because attention reads all of them.
-    pub growth: f64,
+    pub(crate) growth: f64,
     /// Cost of the running batches.
     pub running: usize,
     /// Whether the rate was measured within the last minute.
-    pub is_recent: bool,
+    pub(crate) is_recent: bool,
     /// Maximum cost of a batch while a client waits, because a request that arrives during a batch waits until it ends.
-    pub batch_cost: Option<usize>,
+    pub(crate) batch_cost: Option<usize>,
 }
 
 impl Load {
@@ -50,13 +50,21 @@ impl Load {
 
     /// Cost of a text with this many tokens, in tokens of short texts.
     #[must_use]
-    pub fn cost(&self, tokens: usize) -> usize {
+    pub(crate) fn cost(&self, tokens: usize) -> usize {
         let tokens = tokens as f64;
         (tokens + self.growth * tokens * tokens) as usize
     }
 
     /// The part of a request's time that may be promised: half, because a request is answered after at most twice the
     /// work that is ahead of it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use lexivec_runtime::Load;
+    ///
+    /// assert_eq!(Load::usable(Duration::from_secs(10)), Duration::from_secs(5));
+    /// ```
     #[must_use]
     pub fn usable(time: Duration) -> Duration {
         time / 2
@@ -65,7 +73,7 @@ impl Load {
 
 /// Why a request is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The request would be late now. The client should retry after this time.
     Later(Duration),
     /// The request would be late even if nothing else were computed, because its texts take this long.

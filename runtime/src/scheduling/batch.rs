@@ -31,6 +31,13 @@ pub(crate) const MIN_TOKEN_BUDGET: usize = 256;
 /// Chooses texts from their lengths, given in serving order. Returns their positions in ascending order.
 ///
 /// The first text is always chosen. Others are added while both budgets hold; a text that does not fit is skipped.
+///
+/// ```
+/// use lexivec_runtime::batch::{Limits, select};
+///
+/// // The second short text would be padded to the length of the long one.
+/// assert_eq!(select([4000, 10, 10], &Limits::default()), [0, 1]);
+/// ```
 pub fn select(lengths: impl IntoIterator<Item = usize>, limits: &Limits) -> Vec<usize> {
     let mut chosen = Vec::new();
     let (mut tokens, mut longest) = (0, 0);
@@ -51,6 +58,13 @@ pub fn select(lengths: impl IntoIterator<Item = usize>, limits: &Limits) -> Vec<
 
 /// Divides texts into batches as [`select`] fills them. `lengths` is in serving order; each batch lists the positions
 /// of its texts in ascending order.
+///
+/// ```
+/// use lexivec_runtime::batch::{Limits, batches};
+///
+/// let limits = Limits { max_tokens: 100, ..Limits::default() };
+/// assert_eq!(batches(&[60, 60, 40], &limits), [vec![0, 2], vec![1]]);
+/// ```
 pub fn batches(lengths: &[usize], limits: &Limits) -> Vec<Vec<usize>> {
     let mut left: Vec<usize> = (0..lengths.len()).collect();
     let mut batches = Vec::new();

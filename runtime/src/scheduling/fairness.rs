@@ -36,6 +36,21 @@ const URGENT: f64 = 0.75;
 const TURN_FRACTION: usize = 8;
 
 /// The caller of a request.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// use lexivec_runtime::Caller;
+///
+/// // Twice the share of a default caller, and half a second of patience.
+/// let caller = Caller {
+///     flow: 7,
+///     weight: 2,
+///     deadline: Some(Instant::now() + Duration::from_millis(500)),
+/// };
+/// assert_eq!(Caller::default().weight, 1);
+/// assert_ne!(caller, Caller::default());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
     /// The caller's number. Requests with the same number share one part of the sessions.

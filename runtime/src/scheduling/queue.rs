@@ -326,7 +326,7 @@ impl Queue {
     }
 
     /// Rejects new texts from now on. Waiting texts are still served.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
         self.filling.notify_all();
@@ -334,7 +334,7 @@ impl Queue {
 
     /// Whether [`Queue::close`] was called.
     #[must_use]
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.lock().closed
     }
 
@@ -382,7 +382,7 @@ impl Queue {
 
     /// Number of texts dropped since the start, because no one waited for them.
     #[must_use]
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.lock().dropped
     }
 

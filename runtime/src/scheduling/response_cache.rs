@@ -21,6 +21,18 @@ use crate::scheduling::in_flight::{Completed, InFlight, Origin, Reply};
 use crate::scheduling::queue::Entry;
 
 /// The tiers of an engine's response cache.
+///
+/// ```
+/// use lexivec_runtime::cache::MemoryCache;
+/// use lexivec_runtime::{CacheSettings, EngineOptions};
+///
+/// let cache = CacheSettings {
+///     memory: Some(MemoryCache::new(64 << 20)),
+///     redis: None,
+/// };
+/// let options = EngineOptions { cache: Some(cache), ..EngineOptions::default() };
+/// assert!(EngineOptions::default().cache.is_none());
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct CacheSettings {
     /// The in-process tier; engines may share it.

@@ -40,6 +40,27 @@ pub struct Token {
 }
 
 /// A model's tokenizer; cheap to clone and usable from any thread.
+///
+/// ```
+/// use lexivec_runtime::{Input, Request, Tokenizer};
+///
+/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+/// let (vocabulary, max_length) = (16_384, 4096);
+/// let tokenizer = Tokenizer::open("models/nano/tokenizer.json".as_ref(), vocabulary, max_length)?;
+/// let ids = tokenizer.encode(&Request::text("cardiac arrest"))?.ids;
+/// assert_eq!(ids.last(), Some(&16_381)); // <|endoftext|>
+///
+/// // The token ids of a text are the same request.
+/// let tokens = Input::Tokens(ids.as_slice().into());
+/// let request = Request { input: tokens, ..Request::text("") };
+/// assert_eq!(tokenizer.encode(&request)?.ids, ids);
+///
+/// let parts = tokenizer.tokens("cardiac arrest", false)?;
+/// let text: String = parts.iter().map(|token| token.text.as_str()).collect();
+/// assert_eq!(text, "cardiac arrest");
+/// assert!(tokenizer.encode(&Request::text("")).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     inner: Arc<Inner>,

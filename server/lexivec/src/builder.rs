@@ -33,6 +33,20 @@ pub struct ModelBuilder {
 }
 
 /// A model directory that can be opened.
+///
+/// ```
+/// use lexivec::{Model, Precision, Silent};
+///
+/// # // The example needs ONNX Runtime's library.
+/// # if lexivec_runtime::Library::load(None, false).is_err() {
+/// #     return Ok(());
+/// # }
+/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))?;
+/// let resolved = Model::builder("models/nano").precision(Precision::Fp32).resolve(&Silent)?;
+/// assert!(resolved.dir.join("lexivec.json").is_file());
+/// assert_eq!(resolved.unused_export, None);
+/// # Ok::<(), lexivec::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
     /// The folder.

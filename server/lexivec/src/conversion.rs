@@ -14,6 +14,11 @@ use crate::observer::{Event, Observer};
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The default calibration: the built-in texts, with results in the cache folder if there is one.
+///
+/// ```
+/// let calibration = lexivec::default_calibration();
+/// assert!(calibration.texts.is_empty() && calibration.accuracy_target.is_none());
+/// ```
 #[must_use]
 pub fn default_calibration() -> Calibration {
     Calibration {

@@ -10,6 +10,16 @@ use crate::source::EXPORTS;
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// A model cannot be found, converted, opened or run.
+///
+/// ```
+/// use lexivec::{CheckpointOptions, Error, Silent, open_checkpoint};
+///
+/// let error = open_checkpoint("no-such-model", &CheckpointOptions::default(), &Silent).unwrap_err();
+/// match error {
+///     Error::UnknownModel { known, .. } => assert_eq!(known[0], "Qwen/Qwen3-Embedding-0.6B"),
+///     error => panic!("{error}"),
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -31,6 +31,15 @@
 //! # Ok::<(), lexivec::Error>(())
 //! ```
 //!
+//! | what | items |
+//! |---|---|
+//! | embed texts | [`Model`], [`Request`], [`Prompt`], [`Truncate`], [`Embedding`], [`cosine()`] |
+//! | open a model | [`Model::open`], [`ModelBuilder`], [`Precision`]; [`Observer`] receives the progress |
+//! | choose where it runs | [`EngineOptions`], [`Provider`], [`ProviderSettings`], [`CacheSettings`] and [`cache`] |
+//! | find a model by its name | [`SourceKind`], [`open_checkpoint`], [`CheckpointOptions`] |
+//! | embed asynchronously | [`Model::engine`], an [`Engine`] |
+//! | instructions of domains | [`Instructions`] |
+//!
 //! ONNX Runtime's library is loaded when a model opens. It is looked for in ORT_DYLIB_PATH, next to the program, in the Python
 //! environment that it is installed in, in the cache folder, and in the system's library folders.
 //!
@@ -58,4 +67,4 @@ pub use lexivec_runtime::{
 };
 pub use model::Model;
 pub use observer::{Event, Observer, Silent};
-pub use source::{CheckpointOptions, EXPORTS, SourceKind, has_export, open_checkpoint};
+pub use source::{CheckpointOptions, SourceKind, has_export, open_checkpoint};

@@ -6,6 +6,27 @@ use crate::builder::ModelBuilder;
 use crate::error::Result;
 
 /// A loaded model. Threads may share it.
+///
+/// ```
+/// use lexivec::{Model, Prompt, Request, cosine};
+///
+/// # // The example needs ONNX Runtime's library.
+/// # if lexivec_runtime::Library::load(None, false).is_err() {
+/// #     return Ok(());
+/// # }
+/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))?;
+/// let model = Model::open("models/nano")?;
+/// let documents = model.embed(&["cardiac arrest", "breach of contract"])?;
+/// assert_eq!(documents[0].len(), model.engine().model().hidden_size);
+///
+/// let request = Request {
+///     prompt: Prompt::Instruction("Represent the medical concept:".to_owned()),
+///     ..Request::text("cardiac arrest")
+/// };
+/// let query = &model.embed_requests(&[request])?[0].vector;
+/// assert!(cosine(query, &documents[0]) > cosine(query, &documents[1]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Model {
     engine: Engine,

@@ -8,6 +8,17 @@ use std::sync::Arc;
 use lexivec_models::Precision;
 
 /// A step of opening a model. Its text is a sentence for the user.
+///
+/// ```
+/// use lexivec::{Event, Precision};
+///
+/// let event = Event::Converting {
+///     name: "nano",
+///     precision: Precision::Int8,
+///     dir: "cache/nano-int8".as_ref(),
+/// };
+/// assert_eq!(event.to_string(), "converting nano to int8 (once; kept in cache/nano-int8)");
+/// ```
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -57,6 +68,28 @@ impl fmt::Display for Event<'_> {
 }
 
 /// Receives the progress of opening a model.
+///
+/// ```
+/// use std::sync::Mutex;
+///
+/// use lexivec::{Event, Observer};
+///
+/// /// Collects what a terminal would show.
+/// #[derive(Default)]
+/// struct Lines(Mutex<Vec<String>>);
+///
+/// impl Observer for Lines {
+///     fn event(&self, event: Event<'_>) {
+///         self.0.lock().expect("no thread panicked").push(event.to_string());
+///     }
+/// }
+///
+/// let lines = Lines::default();
+/// // `Model::builder(name).open_with(&lines)` reports each step in this way.
+/// lines.event(Event::Waiting);
+/// let lines = lines.0.into_inner().expect("no thread panicked");
+/// assert_eq!(lines, ["another process is converting it: waiting for that"]);
+/// ```
 pub trait Observer: Sync {
     /// A step begins or ends.
     fn event(&self, _event: Event<'_>) {}

@@ -10,9 +10,21 @@ use crate::error::{Error, Result};
 use crate::observer::Observer;
 
 /// Where a folder may hold the ONNX export of another tool.
-pub const EXPORTS: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
+pub(crate) const EXPORTS: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
 
 /// The kind of model that a name leads to.
+///
+/// ```
+/// use lexivec::{Error, SourceKind};
+///
+/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))?;
+/// let nano = SourceKind::of("models/nano", false)?;
+/// assert_eq!(nano, SourceKind::Checkpoint { unused_export: None });
+/// // A hub id is a checkpoint as well.
+/// assert_eq!(SourceKind::of("Qwen/Qwen3-Embedding-0.6B", false)?, nano);
+/// assert!(matches!(SourceKind::of("models/nano", true), Err(Error::NoExport { .. })));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceKind {
     /// A folder that `lexivec convert` wrote.
@@ -51,12 +63,30 @@ impl SourceKind {
 }
 
 /// Whether a folder holds the ONNX export of another tool.
+///
+/// ```
+/// let dir = tempfile::tempdir()?;
+/// assert!(!lexivec::has_export(dir.path()));
+/// std::fs::write(dir.path().join("model.onnx"), "")?;
+/// assert!(lexivec::has_export(dir.path()));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[must_use]
 pub fn has_export(folder: &Path) -> bool {
     EXPORTS.iter().any(|file| folder.join(file).is_file())
 }
 
 /// How a checkpoint is found and read.
+///
+/// ```
+/// use lexivec::{CheckpointOptions, HubOptions};
+///
+/// let options = CheckpointOptions {
+///     hub: HubOptions { revision: Some("main".to_owned()), offline: true },
+///     ..CheckpointOptions::default()
+/// };
+/// assert!(!options.allow_unused_tensors);
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct CheckpointOptions {
     /// Whether the weight files may hold tensors that config.json does not describe.
@@ -70,6 +100,16 @@ pub struct CheckpointOptions {
 ///
 /// # Errors
 /// There is no such checkpoint, it cannot be downloaded, or its files cannot be used.
+///
+/// # Example
+/// ```
+/// use lexivec::{CheckpointOptions, Silent, open_checkpoint};
+///
+/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))?;
+/// let checkpoint = open_checkpoint("models/nano", &CheckpointOptions::default(), &Silent)?;
+/// assert_eq!(checkpoint.decoder.layers, 6);
+/// # Ok::<(), lexivec::Error>(())
+/// ```
 pub fn open_checkpoint(
     name: &str,
     options: &CheckpointOptions,

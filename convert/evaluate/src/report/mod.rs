@@ -26,7 +26,7 @@ use crate::verdict::Verdict;
 /// The version of the JSON format. It is raised when a field changes its meaning or disappears.
 pub const REPORT_FORMAT: u32 = 1;
 
-/// A whole comparison.
+/// A whole comparison. [`Comparison`](crate::Comparison) shows how it is made and written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ComparisonReport {
     /// [`REPORT_FORMAT`].

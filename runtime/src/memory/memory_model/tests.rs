@@ -50,7 +50,7 @@ fn hold(model: &MemoryModel, measured: &[(usize, usize, usize, usize)]) {
             slots: sequences * longest,
             longest,
         };
-        let predicted = model.total(batch) as f64;
+        let predicted = (model.weights() + model.activations(batch)) as f64;
         let (low, high) = (0.96 * peak as f64, 1.04 * peak as f64);
         assert!(
             (low..high).contains(&predicted),

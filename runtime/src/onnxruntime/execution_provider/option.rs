@@ -8,6 +8,19 @@ use super::{Provider, with_implied};
 pub(super) const DEVICE: &str = "device_id";
 
 /// An option of one provider, under the provider's own name.
+///
+/// ```
+/// use lexivec_runtime::{Provider, ProviderOption};
+///
+/// let option = ProviderOption::new(&[Provider::Cuda], "gpu_mem_limit", "8589934592")?;
+/// assert_eq!(option.to_string(), "cuda.gpu_mem_limit=8589934592");
+/// assert!(ProviderOption::new(&[Provider::Cpu], "threads", "4").is_err());
+///
+/// let given = [("trt_a".to_owned(), "1".to_owned()), ("cuda.b".to_owned(), "2".to_owned())];
+/// let options = ProviderOption::all(&[Provider::TensorRt], given.iter())?;
+/// assert_eq!(options[1].provider, Provider::Cuda);
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderOption {
     /// The provider that the option belongs to.

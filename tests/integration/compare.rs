@@ -274,7 +274,7 @@ fn precisions_are_compared_with_the_checkpoint_and_a_gate_names_the_worst_text()
     assert!((named["cosine"].as_f64().unwrap() - cosines[worst]).abs() < 1e-6);
     assert_eq!(named["place"], format!("texts.txt:{}", worst + 1));
     assert!(
-        errors.contains("error: gate failed: int8: --min-cosine 0.9999: 0."),
+        errors.contains("error: --min-cosine: gate failed: int8: minimum cosine 0.9999: 0."),
         "{errors}"
     );
     assert!(

@@ -14,7 +14,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut script = Vec::new();
     generate(
         args.shell,
-        &mut super::command(false),
+        &mut super::documented(),
         "lexivec",
         &mut script,
     );

@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use lexivec_models::Precision;
 use lexivec_runtime::{Engine, EngineOptions, Error, Library, Request};
 
+use super::address::warn_of_service_link;
 use super::cache_args::CacheArgs;
 use super::common::{DomainArgs, SourceArgs};
 use super::compute_args::ComputeArgs;
@@ -152,7 +153,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let logging = args.logs.init()?;
     let instructions = args.domains.load()?;
     // Loading a model takes minutes, so an occupied port is reported first.
-    let address = SocketAddr::new(args.http.host, args.http.port.number());
+    let address = SocketAddr::new(args.http.host, args.http.port);
+    warn_of_service_link(address.port());
     let listener = http::listen(address)
         .with_context(|| format!("cannot listen on {address} (--host, --port)"))?;
     raise_open_files(settings.max_connections);

@@ -2,7 +2,6 @@
 
 mod args;
 mod footprint;
-mod hints;
 mod pair_files;
 mod systems;
 
@@ -16,7 +15,6 @@ use super::machine;
 use super::progress::ConversionBar;
 use crate::stdio::{print, say};
 use args::{DataArgs, EndpointArgs, GateArgs, MeasureArgs, OutputArgs};
-use hints::with_hint;
 use systems::Systems;
 
 #[derive(Debug, clap::Args)]
@@ -107,7 +105,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                     .push(format!("its footprint could not be measured: {error:#}")),
             }
         }
-        comparison.measure(system).map_err(with_hint)
+        Ok(comparison.measure(system)?)
     };
     let mut baseline = measured(0)?;
     let mut tokens_reported = baseline.reports_lengths();
@@ -115,8 +113,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for number in 1..=args.candidates.len() {
         let mut candidate = measured(number)?;
         tokens_reported |= candidate.reports_lengths();
-        let compared = comparison.compare(&mut baseline, &mut candidate);
-        candidates.push(compared.map_err(with_hint)?);
+        candidates.push(comparison.compare(&mut baseline, &mut candidate)?);
     }
     bar.clear();
     if !tokens_reported {
@@ -135,7 +132,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.output.write(&report)?;
     let failed: Vec<_> = report.gates.iter().filter(|v| !v.passed).collect();
     for verdict in &failed {
-        say!("error: {verdict}");
+        say!("error: {}: {verdict}", args::flag_of(verdict.gate));
     }
     Ok(match failed.is_empty() {
         true => ExitCode::SUCCESS,

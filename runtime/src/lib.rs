@@ -54,11 +54,11 @@ pub use onnxruntime::library::{
 };
 pub use onnxruntime::plugin::{OPENVINO_VERSION, TENSORRT_RTX_VERSION};
 pub use onnxruntime::probe::probe;
-pub use onnxruntime::refusal::{refusal, unservable};
+pub use onnxruntime::graph_support::{unservable, unsupported};
 pub use onnxruntime::session::{ModelTraits, SessionSettings};
 pub use onnxruntime::stopper::Stopper;
 pub use request::{Embedding, Input, Prompt, Request, Truncate};
-pub use scheduling::admission::{Load, Refusal};
+pub use scheduling::admission::{Load, Rejection};
 pub use scheduling::batch;
 pub use scheduling::fairness::Caller;
 pub use scheduling::health::Health;

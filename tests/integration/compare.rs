@@ -377,8 +377,8 @@ fn the_precision_report_has_every_precision() {
             target: lexivec_models::Target::Ort,
             attention: lexivec_models::Attention::default(),
         };
-        let refused = lexivec_runtime::refusal(lexivec_runtime::Provider::Cpu, form);
-        refused.is_none()
+        let reason = lexivec_runtime::unsupported(lexivec_runtime::Provider::Cpu, form);
+        reason.is_none()
     };
     let all: Vec<&str> = Precision::ALL
         .iter()

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 pub enum RedisCache {}
 
 impl RedisCache {
-    /// Refuses to start.
+    /// Rejects to start.
     ///
     /// # Errors
     /// Always.

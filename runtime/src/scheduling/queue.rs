@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use crate::cache::Key;
 use crate::error::{Error, Result};
-use crate::scheduling::admission::{Load, Refusal};
+use crate::scheduling::admission::{Load, Rejection};
 use crate::scheduling::batch::{Limits, select};
 use crate::scheduling::fairness::{Caller, Fairness, QueuedText};
 use crate::scheduling::in_flight::InFlight;
@@ -218,8 +218,8 @@ impl Queue {
             .first()
             .map_or_else(Caller::default, |entry| entry.caller);
         let admitted = state.fairness.admit(caller, entries.len(), total, load);
-        if let Err(refusal) = admitted {
-            return Err((refusal.into(), entries));
+        if let Err(rejection) = admitted {
+            return Err((rejection.into(), entries));
         }
         state.load = load;
         let tag = state.fairness.enter(caller, total);
@@ -359,7 +359,7 @@ impl Queue {
         caller: Caller,
         lengths: impl Iterator<Item = usize>,
         load: Load,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Rejection> {
         let (mut texts, mut cost) = (0, 0usize);
         for length in lengths {
             texts += 1;

@@ -20,7 +20,7 @@ const LARGE_BATCH: usize = 2048;
 const KNEE_ON_CPU: f64 = 1300.0;
 /// The same on a GPU.
 const KNEE_ON_GPU: f64 = 16_384.0;
-/// The weight of that assumption, as a part of all batches: enough if all texts have one length, and little otherwise.
+/// The weight of that assumption, as a fraction of all batches: enough if all texts have one length, and little otherwise.
 const ASSUMPTION: f64 = 1e-4;
 /// An upper bound of the growth.
 const MOST_GROWTH: f64 = 1.0 / 64.0;

@@ -48,7 +48,7 @@ pub(crate) struct ComputeArgs {
     #[arg(long, env = "LEXIVEC_EP_LIBRARY", value_name = "PATH")]
     pub(crate) ep_library: Option<PathBuf>,
 
-    /// Run nodes that --ep does not support on the CPU instead of refusing the model. Graphs of other exporters may need it. It
+    /// Run nodes that --ep does not support on the CPU instead of rejecting the model. Graphs of other exporters may need it. It
     /// is slow, because each batch copies data between devices
     #[arg(long, env = "LEXIVEC_ALLOW_CPU_NODES")]
     pub(crate) allow_cpu_nodes: bool,
@@ -84,7 +84,7 @@ pub(crate) struct ComputeArgs {
     #[arg(long, env = "LEXIVEC_GPU_MEMORY_UTILIZATION", value_name = "SHARE", default_value_t = GpuMemory::default().utilization, value_parser = share)]
     gpu_memory_utilization: f64,
 
-    /// Longest text in tokens, instruction included. Longer texts are refused or truncated. On a CPU the memory grows with the
+    /// Longest text in tokens, instruction included. Longer texts are rejected or truncated. On a CPU the memory grows with the
     /// square of the length. Default: the model's limit, or what fits into memory
     #[arg(long, env = "LEXIVEC_MAX_LENGTH", value_name = "TOKENS")]
     max_length: Option<usize>,

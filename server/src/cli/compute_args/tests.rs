@@ -25,7 +25,7 @@ fn a_share_is_above_0_and_at_most_1() {
 }
 
 #[test]
-fn providers_and_devices_that_make_no_sense_are_refused_in_the_flags_words() {
+fn providers_and_devices_that_make_no_sense_are_rejected_in_the_flags_words() {
     for (flags, said) in [
         (&["--ep", "cuda,cuda"][..], "--ep names cuda twice"),
         (

@@ -59,7 +59,7 @@ pub fn is_hub_id(s: &str) -> bool {
 ///
 /// # Errors
 ///
-/// [`Error::Hub`](crate::Error::Hub) if the hub rejects or fails, [`Error::NoSpace`](crate::Error::NoSpace) if the disk is full,
+/// [`Error::Hub`](crate::Error::Hub) if the hub denies access or fails, [`Error::NoSpace`](crate::Error::NoSpace) if the disk is full,
 /// and the errors of [`Decoder::read`](crate::Decoder::read) and
 /// [`SentenceConfig::read`](crate::SentenceConfig::read) for a model that cannot be served.
 pub fn download(
@@ -110,7 +110,7 @@ pub fn hub_cache() -> PathBuf {
     environment::cache(|name| std::env::var(name).ok())
 }
 
-/// Checks that the hub answers within `timeout`. Any answer counts, even a rejection.
+/// Checks that the hub answers within `timeout`. Any answer counts, even an error.
 ///
 /// # Errors
 ///

@@ -62,7 +62,7 @@ struct State {
     closed: bool,
     /// Number of threads that wait for a batch.
     idle: usize,
-    /// Number of threads that wait for a full batch. They leave it to an idle thread, which would compute it at once.
+    /// Number of threads that wait for a full batch. An idle thread goes first, because it computes the batch at once.
     preparing: usize,
     fairness: Fairness,
     /// The load when the last request came.
@@ -194,9 +194,8 @@ impl Queue {
     /// Adds the texts of a request, all or none.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] where they do not all fit, [`Error::Busy`] or [`Error::TooMuchWork`] where they would not be
-    /// answered in time,
-    /// [`Error::ShuttingDown`] after [`Queue::close`]; the entries come back, for their in_flight to be told.
+    /// [`Error::Overloaded`] if they do not all fit, [`Error::Busy`] or [`Error::TooMuchWork`] if they would be late, and
+    /// [`Error::ShuttingDown`] after [`Queue::close`]. The entries come back, so that the caller can complete them with the error.
     pub(crate) fn push(&self, entries: Vec<Entry>, load: Load) -> Result<(), (Error, Vec<Entry>)> {
         let mut state = self.lock();
         if state.closed {

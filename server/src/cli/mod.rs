@@ -1,7 +1,7 @@
 //! The command line: one file per subcommand.
 //!
-//! Flags are parsed by clap into plain structs, checked once into settings, and handed to what does the work. Exit
-//! codes: 0 done, 1 failed, 2 wrong usage, 128 and its number where a signal ended the command (130 Ctrl-C, 143 SIGTERM).
+//! clap parses flags into plain structs; each command checks them once and turns them into settings. Exit codes: 0 done, 1 failed,
+//! 2 wrong usage, 128 plus the number of a signal that ended the command (130 Ctrl-C, 143 SIGTERM).
 
 use std::ffi::OsString;
 use std::fmt;
@@ -155,7 +155,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The message and its causes; a cause whose words the message already holds is not said twice.
+/// The message and its causes. A cause that the message already contains is not repeated.
 fn chain(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1) {

@@ -17,7 +17,7 @@ use crate::stdio::say;
 
 /// Bytes that a configuration file may have: far more than all settings need.
 const LARGEST_FILE: u64 = 1 << 20;
-/// Lets every user of the machine read a file.
+/// The mode bit that lets every user of the machine read a file.
 const READ_BY_OTHERS: u32 = 0o004;
 
 /// A key of a command's table.
@@ -157,7 +157,7 @@ pub(super) enum ValueType {
     Switch,
     Number,
     Text,
-    /// What a parser of ours reads: a text, or a number.
+    /// A text or a number, which the argument's own parser reads.
     Other,
 }
 

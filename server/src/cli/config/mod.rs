@@ -1,7 +1,7 @@
 //! The command line together with environment variables and a configuration file.
 //!
 //! A flag wins over its environment variable, the variable over the file, and the file over the default. The values of the file join
-//! the command line as flags before clap reads it. So clap checks them as it checks flags, and a new flag needs nothing here.
+//! the command line as flags before clap reads it. So clap checks them as it checks flags, and a new flag needs no code here.
 
 mod file;
 mod print;

@@ -12,7 +12,7 @@ use lexivec_runtime::{Caller, Error};
 
 use crate::http::errors::ApiError;
 
-/// Requests of more than one in this many texts of the limit leave as much for smaller ones.
+/// A request of more than the limit divided by this leaves as many texts free for smaller ones.
 const RESERVED_FRACTION: usize = 8;
 /// A rejected caller keeps its claim to a share for so long, because its client tries again.
 const CLAIM_LASTS: Duration = Duration::from_secs(10);

@@ -49,12 +49,12 @@ pub use network::plan;
 pub use network::shapes::Profile;
 pub use network::{InspectNetwork, Layer, Network, PooledStates};
 pub use onnxruntime::execution_provider::{Provider, ProviderOption, ProviderSettings};
+pub use onnxruntime::graph_support::{unservable, unsupported};
 pub use onnxruntime::library::{
     Library, LibraryOrigin, ONNXRUNTIME_GPU_VERSION, ONNXRUNTIME_VERSION, system_library,
 };
 pub use onnxruntime::plugin::{OPENVINO_VERSION, TENSORRT_RTX_VERSION};
 pub use onnxruntime::probe::probe;
-pub use onnxruntime::graph_support::{unservable, unsupported};
 pub use onnxruntime::session::{ModelTraits, SessionSettings};
 pub use onnxruntime::stopper::Stopper;
 pub use request::{Embedding, Input, Prompt, Request, Truncate};

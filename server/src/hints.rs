@@ -52,9 +52,9 @@ fn of_comparison(error: &lexivec_evaluate::Error) -> Option<String> {
         Error::UnknownModel { source } => {
             of_comparison(source).or_else(|| Some("name the model with `--model`".to_owned()))
         }
-        Error::AmbiguousModel { address, .. } => Some(format!(
-            "choose one with `--model`, or as {address}#MODEL"
-        )),
+        Error::AmbiguousModel { address, .. } => {
+            Some(format!("choose one with `--model`, or as {address}#MODEL"))
+        }
         _ => None,
     }
 }

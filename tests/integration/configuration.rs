@@ -209,10 +209,30 @@ fn a_switch_of_a_variable_or_of_the_file_can_be_turned_off() {
     let variable = "environment variable LEXIVEC_OFFLINE";
     for (flags, value, file, line) in [
         (&[][..], None, file, "offline = true  # FILE:2".to_owned()),
-        (&["--offline=off"], None, file, "offline = false  # flag".to_owned()),
-        (&["--offline=false"], Some("1"), None, "offline = false  # flag".to_owned()),
-        (&[], Some("false"), file, format!("offline = false  # {variable}")),
-        (&["--offline"], Some("off"), file, "offline = true  # flag".to_owned()),
+        (
+            &["--offline=off"],
+            None,
+            file,
+            "offline = false  # flag".to_owned(),
+        ),
+        (
+            &["--offline=false"],
+            Some("1"),
+            None,
+            "offline = false  # flag".to_owned(),
+        ),
+        (
+            &[],
+            Some("false"),
+            file,
+            format!("offline = false  # {variable}"),
+        ),
+        (
+            &["--offline"],
+            Some("off"),
+            file,
+            "offline = true  # flag".to_owned(),
+        ),
         (&[], None, None, "offline = false  # default".to_owned()),
     ] {
         assert_eq!(printed(flags, value, file), line, "{flags:?} {value:?}");

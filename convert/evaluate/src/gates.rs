@@ -29,15 +29,14 @@ impl Gates {
         let cosine = full.and_then(|m| m.cosine);
         let no_cosine = "the vectors of the two systems differ in width, so there is no cosine";
         let worst = candidate.worst.first();
-        let verdict =
-            |gate, bound, value: Option<f64>, passed: bool, detail: String| Verdict {
-                candidate: candidate.facts.name.clone(),
-                gate,
-                bound,
-                value,
-                passed,
-                detail,
-            };
+        let verdict = |gate, bound, value: Option<f64>, passed: bool, detail: String| Verdict {
+            candidate: candidate.facts.name.clone(),
+            gate,
+            bound,
+            value,
+            passed,
+            detail,
+        };
         let at_least = |gate, bound: Option<f64>, value: Option<f64>, detail: String| {
             let bound = bound?;
             let passed = value.is_some_and(|value| value >= bound);

@@ -182,7 +182,9 @@ mod tests {
         for &precision in Precision::ALL {
             for &target in Target::ALL {
                 let form = form(precision, target);
-                let served = Provider::ALL.iter().any(|p| unsupported(*p, form).is_none());
+                let served = Provider::ALL
+                    .iter()
+                    .any(|p| unsupported(*p, form).is_none());
                 // CPUs have no kernels for bfloat16; tests read the graph's structure.
                 let for_tests = (precision, target) == (Precision::Bf16, Target::Ort);
                 assert!(

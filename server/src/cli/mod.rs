@@ -185,7 +185,10 @@ mod tests {
             .collect();
         let visible = command(false);
         let visible = visible.get_subcommands().filter(|c| !c.is_hide_set());
-        assert_eq!(shown, visible.map(clap::Command::get_name).collect::<Vec<_>>());
+        assert_eq!(
+            shown,
+            visible.map(clap::Command::get_name).collect::<Vec<_>>()
+        );
         let serve = documented.find_subcommand("serve").unwrap();
         let mut arguments = serve.get_arguments();
         let offline = arguments.find(|arg| arg.get_id() == "offline").unwrap();

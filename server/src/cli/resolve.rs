@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lexivec::{CheckpointOptions, EngineOptions, Error, Event, Model, Observer, Resolved};
 use lexivec_models::{Checkpoint, Precision};
 
+use super::Usage;
 use super::common::{CheckpointArgs, SourceArgs};
 use super::progress::{ConversionBar, DownloadBars};
-use super::Usage;
 use crate::interrupt::{self, Listening};
 use crate::stdio::say;
 

@@ -131,7 +131,12 @@ fn an_output_that_is_an_input_is_rejected_and_keeps_it() {
             dir.path(),
             &["a.jsonl", "--input-format", "txt", "-o", output],
         );
-        assert_eq!(rejected.status.code(), Some(2), "{}", text(&rejected.stderr));
+        assert_eq!(
+            rejected.status.code(),
+            Some(2),
+            "{}",
+            text(&rejected.stderr)
+        );
         assert!(text(&rejected.stderr).contains("another file"));
     }
     let compared = lexivec()

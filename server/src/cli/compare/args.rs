@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use lexivec_evaluate::{
-    Bootstrap, CONFIDENCE, ComparisonData, ComparisonReport, ComparisonSettings, DataFacts, Gate, Gates,
-    PairFacts, RetrievalFacts, Sample, beir, built_in, drop_duplicates,
+    Bootstrap, CONFIDENCE, ComparisonData, ComparisonReport, ComparisonSettings, DataFacts, Gate,
+    Gates, PairFacts, RetrievalFacts, Sample, beir, built_in, drop_duplicates,
 };
 
 use super::pair_files;

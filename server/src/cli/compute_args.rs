@@ -79,9 +79,9 @@ pub(crate) struct ComputeArgs {
     #[arg(long, env = "LEXIVEC_THREADS", value_name = "N")]
     pub(crate) threads: Option<usize>,
 
-    /// Share of each GPU's free memory that all models may take together, with --ep cuda. The largest batch and the longest
+    /// Fraction of each GPU's free memory that all models may take together, with --ep cuda. The largest batch and the longest
     /// text follow from it. Lower it if other programs use the GPU
-    #[arg(long, env = "LEXIVEC_GPU_MEMORY_UTILIZATION", value_name = "SHARE", default_value_t = GpuMemory::default().utilization, value_parser = share)]
+    #[arg(long, env = "LEXIVEC_GPU_MEMORY_UTILIZATION", value_name = "FRACTION", default_value_t = GpuMemory::default().utilization, value_parser = fraction)]
     gpu_memory_utilization: f64,
 
     /// Longest text in tokens, instruction included. Longer texts are rejected or truncated. On a CPU the memory grows with the
@@ -200,10 +200,10 @@ impl ComputeArgs {
     }
 }
 
-/// Reads a share: more than 0, at most 1.
-fn share(text: &str) -> Result<f64, String> {
+/// Reads a fraction: more than 0, at most 1.
+fn fraction(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        Ok(fraction) if fraction > 0.0 && fraction <= 1.0 => Ok(fraction),
         _ => Err(format!("`{text}` is not a number above 0 and at most 1")),
     }
 }

@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn documents_show_the_visible_commands_and_switches_without_values() {
-        let documented = documented();
+        let mut documented = documented().disable_help_subcommand(true);
+        documented.build();
         let shown: Vec<_> = documented
             .get_subcommands()
             .map(clap::Command::get_name)

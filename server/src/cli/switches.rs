@@ -42,6 +42,8 @@ fn parse(text: &str) -> Result<bool, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use clap::CommandFactory as _;
 
     use super::super::Cli;
@@ -53,7 +55,7 @@ mod tests {
             let arguments = [&["lexivec", "inspect"], arguments].concat();
             let matches = with_values(Cli::command()).try_get_matches_from(arguments);
             let matches = matches.unwrap().subcommand().unwrap().1.clone();
-            let model: Option<&String> = matches.get_one("model");
+            let model: Option<&PathBuf> = matches.get_one("dir");
             (model.cloned().unwrap(), matches.get_flag("json"))
         };
         for (arguments, json) in [
@@ -62,7 +64,11 @@ mod tests {
             (&["--json=off", "off"], false),
             (&["off", "--json=1"], true),
         ] {
-            assert_eq!(model(arguments), ("off".to_owned(), json), "{arguments:?}");
+            assert_eq!(
+                model(arguments),
+                (PathBuf::from("off"), json),
+                "{arguments:?}"
+            );
         }
     }
 

@@ -51,10 +51,6 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     source: SourceArgs,
-
-    /// Measure only what loading the system of this number costs. The program calls itself with this flag
-    #[arg(long, env = "LEXIVEC_FOOTPRINT", hide = true)]
-    footprint: Option<usize>,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -77,7 +73,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         &args.source,
         &settings.dimensions,
     )?;
-    if let Some(number) = args.footprint {
+    if let Some(number) = footprint::wanted() {
         let found = footprint::measure_here(&systems.files(number)?, || systems.open(number))?;
         print(&serde_json::to_string(&found)?)?;
         return Ok(ExitCode::SUCCESS);

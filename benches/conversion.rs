@@ -1,6 +1,6 @@
 //! Compares conversion with `cp` of the same bytes, from a warm file cache: `cargo bench --bench conversion`.
 //!
-//! The checkpoint has random bfloat16 weights in the 0.6B shape, with eight layers and a tenth of the vocabulary (about 300
+//! The checkpoint has random bfloat16 weights with the dimensions of the 0.6B model, with eight layers and a tenth of the vocabulary (about 300
 //! MB). It is in a temporary folder, which TMPDIR selects.
 #![allow(missing_docs, clippy::unwrap_used)]
 

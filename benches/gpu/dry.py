@@ -119,7 +119,7 @@ def check(results: Path, before: dict[str, dict]) -> None:
     if golden < 0.99999:
         fail(f"nano in fp32 on the CPU has a least cosine of {golden} to the golden vectors")
     report = (results / "RESULTS.md").read_text()
-    for heading in ("A dry run", "| target |", "| nano, cosine", "| 4B, cosine", "| 4B | tokens/s", "| load |"):
+    for heading in ("A dry run", "| goal |", "| nano, cosine", "| 4B, cosine", "| 4B | tokens/s", "| load |"):
         if heading not in report:
             fail(f"RESULTS.md has no `{heading}`")
     done = sum(step["status"] == "ok" for step in after.values())

@@ -1,7 +1,7 @@
 //! LoRA adapters: low-rank changes to a base model, saved by peft without the base.
 //!
 //! `adapter_config.json` says how the matrices of `adapter_model.safetensors` are applied. Each of its settings is implemented,
-//! or known to have no effect, or refused by name. None is ignored, because the vectors would be wrong and look right. The fields
+//! or known to have no effect, or rejected by name. None is ignored, because the vectors would be wrong and look right. The fields
 //! are those of peft 0.21's `LoraConfig` and `PeftConfig`.
 
 use std::path::{Path, PathBuf};
@@ -290,7 +290,7 @@ impl Fields<'_> {
         }
     }
 
-    /// Refuses every setting that is not implemented, including unknown ones of later peft releases.
+    /// Rejects every setting that is not implemented, including unknown ones of later peft releases.
     fn check_others(&self) -> Result<()> {
         const READ: &[&str] = &[
             "alpha_pattern",

@@ -1,6 +1,6 @@
 //! Checkpoint folders in the layout of Hugging Face.
 //!
-//! Opening a checkpoint reads every small file and finds the weights without reading them, so an unsupported model is refused
+//! Opening a checkpoint reads every small file and finds the weights without reading them, so an unsupported model is rejected
 //! at once. The checkpoint itself names its weight files; the names must not lead out of its folder.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,7 +2,7 @@
 //!
 //! Qwen3, Qwen2, Llama and Mistral differ only in optional biases and in whether queries and keys are normalised, so one
 //! description serves all four. Defaults are those of each family's configuration class in transformers. An option that would
-//! change the arithmetic and is not implemented is refused by name. Every size is checked, so that later code may multiply sizes
+//! change the arithmetic and is not implemented is rejected by name. Every size is checked, so that later code may multiply sizes
 //! without overflow.
 
 use std::fmt;
@@ -177,8 +177,8 @@ impl Decoder {
     pub fn parse(json: &str, path: &Path) -> Result<Decoder> {
         let config: Config = parse_json(json, path)?;
         let family = config.family(path)?;
-        config.refuse_other_arithmetic(path)?;
-        config.refuse_sliding_window(family, path)?;
+        config.reject_other_arithmetic(path)?;
+        config.reject_sliding_window(family, path)?;
         let rope_theta = config.rope_theta(path)?;
 
         let sizes = Sizes { path };
@@ -263,8 +263,8 @@ impl Config {
             })
     }
 
-    /// Refuses options that would change what the same weights compute.
-    fn refuse_other_arithmetic(&self, path: &Path) -> Result<()> {
+    /// Rejects options that would change what the same weights compute.
+    fn reject_other_arithmetic(&self, path: &Path) -> Result<()> {
         // compressed-tensors wrote `compression_config` before transformers had one name for all methods.
         let quantization = self.quantization_config.as_ref();
         if let Some(quantization) = quantization.or(self.compression_config.as_ref()) {
@@ -294,7 +294,7 @@ impl Config {
                 "only causal decoders are",
             ));
         }
-        self.refuse_partial_rotation(path)?;
+        self.reject_partial_rotation(path)?;
         if self.text_config.is_some() {
             // Some releases of transformers read its fields instead of those beside it, others do not.
             return Err(Error::unsupported(
@@ -306,7 +306,7 @@ impl Config {
         Ok(())
     }
 
-    fn refuse_sliding_window(&self, family: Family, path: &Path) -> Result<()> {
+    fn reject_sliding_window(&self, family: Family, path: &Path) -> Result<()> {
         let hint = "only full attention is";
         if self
             .layer_types

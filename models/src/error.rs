@@ -102,7 +102,7 @@ pub enum Error {
         program: String,
     },
 
-    /// A download failed: the hub refused it, failed, or could not be reached.
+    /// A download failed: the hub denied it, failed, or could not be reached.
     #[error("{repo}: {message}: {hint}")]
     Hub {
         /// The repository on the hub, `owner/name`.

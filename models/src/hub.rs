@@ -1,7 +1,7 @@
 //! Downloads checkpoints from the Hugging Face hub.
 //!
 //! Only the files that [`Checkpoint`](crate::Checkpoint) reads are fetched. Small files come first, so that an unsupported model
-//! is refused before its weights are fetched. All files come from one commit, even if the branch moves meanwhile. They are stored
+//! is rejected before its weights are fetched. All files come from one commit, even if the branch moves meanwhile. They are stored
 //! in the hub's own cache, which other programs on the machine share. Names from the hub are checked before they become paths, and
 //! large files are compared with the digest that the hub states.
 
@@ -66,7 +66,7 @@ pub fn is_hub_id(s: &str) -> bool {
 ///
 /// # Errors
 ///
-/// [`Error::Hub`](crate::Error::Hub) if the hub refuses or fails, [`Error::NoSpace`](crate::Error::NoSpace) if the disk is full,
+/// [`Error::Hub`](crate::Error::Hub) if the hub denies access or fails, [`Error::NoSpace`](crate::Error::NoSpace) if the disk is full,
 /// and the errors of [`Decoder::read`](crate::Decoder::read) and
 /// [`SentenceConfig::read`](crate::SentenceConfig::read) for a model that cannot be served.
 ///
@@ -135,7 +135,7 @@ pub fn hub_cache() -> PathBuf {
     environment::cache(|name| std::env::var(name).ok())
 }
 
-/// Checks that the hub answers within `timeout`. Any answer counts, even a refusal.
+/// Checks that the hub answers within `timeout`. Any answer counts, even an error.
 ///
 /// # Errors
 ///

@@ -2,7 +2,7 @@
 //!
 //! This crate reads a Hugging Face checkpoint (`config.json`, tokenizer, sentence-transformers files), downloads one from the
 //! hub, reads and writes the manifest of a converted model, and holds the catalog of known models and the instructions of each
-//! domain. It refuses a model that lexivec cannot serve correctly before any weight is read, and the error names the reason.
+//! domain. It rejects a model that lexivec cannot serve correctly before any weight is read, and the error names the reason.
 //! Nothing in this crate runs a model or talks to clients.
 //!
 //! ```

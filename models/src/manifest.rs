@@ -2,7 +2,7 @@
 //!
 //! It records the model's source, architecture and number formats, its files with their digests, and the result of
 //! verification. It is written last, to another name that is then renamed, so a folder with a manifest is complete and a
-//! folder without one is not a model. Fields that a newer lexivec adds are ignored; another *format* is refused.
+//! folder without one is not a model. Fields that a newer lexivec adds are ignored; another *format* is rejected.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -228,7 +228,7 @@ impl Manifest {
     /// # Errors
     ///
     /// [`Error::Io`] or [`Error::NoSpace`] if it cannot be written, [`Error::Invalid`] for fields that
-    /// [`read`](Self::read) would refuse.
+    /// [`read`](Self::read) would reject.
     pub fn write(&self, dir: &Path) -> Result<()> {
         let path = dir.join(MANIFEST_FILE);
         self.check_fields(&path)?;

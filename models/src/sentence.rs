@@ -1,6 +1,6 @@
 //! The sentence-transformers files of a checkpoint: pooling, prompts and maximum length.
 //!
-//! lexivec always pools the last token and normalises by L2. A checkpoint that needs anything else is refused, because its vectors
+//! lexivec always pools the last token and normalises by L2. A checkpoint that needs anything else is rejected, because its vectors
 //! would be wrong and look right. A checkpoint without these files is assumed to use both, and its notes say so.
 
 use std::collections::BTreeMap;

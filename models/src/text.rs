@@ -1,4 +1,4 @@
-//! Reads text files without their byte order mark, and refuses UTF-16 and UTF-32 by name.
+//! Reads text files without their byte order mark, and rejects UTF-16 and UTF-32 by name.
 //!
 //! Editors and spreadsheets on Windows begin UTF-8 files with a byte order mark. It would become part of the first text, column
 //! name or key.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::scheduling::admission::Refusal;
+use crate::scheduling::admission::Rejection;
 
 /// An error of this crate. It is `Clone` because one failed batch is the result of many texts.
 ///
@@ -242,11 +242,11 @@ impl Error {
     }
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Later(retry_after) => Self::Busy { retry_after },
-            Refusal::Never(needed) => Self::TooMuchWork { needed },
+impl From<Rejection> for Error {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::Later(retry_after) => Self::Busy { retry_after },
+            Rejection::Never(needed) => Self::TooMuchWork { needed },
         }
     }
 }

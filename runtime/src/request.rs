@@ -68,7 +68,7 @@ pub enum Input<'a> {
 pub enum Truncate {
     /// Reject it.
     #[default]
-    Refuse,
+    Reject,
     /// Truncate its end: keep the beginning.
     End,
     /// Truncate its start: keep the end.
@@ -108,7 +108,7 @@ impl<'a> Request<'a> {
             input: Input::Text(text.into()),
             prompt: Prompt::None,
             dimensions: None,
-            truncate: Truncate::Refuse,
+            truncate: Truncate::Reject,
             normalize: true,
         }
     }

@@ -28,7 +28,7 @@ const BY_SIGNAL: u8 = 128;
 /// Installs the handlers. The program calls it once, before any thread waits for a signal.
 ///
 /// # Errors
-/// The system cannot start a thread, or refuses a handler.
+/// The system cannot start a thread, or rejects a handler.
 pub(crate) fn install() -> std::io::Result<()> {
     let runtime = Builder::new_current_thread().enable_io().build()?;
     let entered = runtime.enter();

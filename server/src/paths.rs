@@ -1,4 +1,4 @@
-//! Paths of outputs: symbolic links are followed, and an output that is also an input is refused.
+//! Paths of outputs: symbolic links are followed, and an output that is also an input is rejected.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ pub(crate) fn is_same_file(one: &Path, other: &Path) -> bool {
     end(one) == end(other)
 }
 
-/// Refuses an output that is also an input.
+/// Rejects an output that is also an input.
 ///
 /// # Errors
 /// The output is one of the inputs, under this or another name.

@@ -11,7 +11,7 @@ from pathlib import Path
 # The policy that the server sends with its page.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
 POLICY += "img-src 'self' data:"
-REFUSAL = {"message": "this server asks for an API key", "type": "invalid_request_error", "code": "invalid_api_key"}
+REJECTION = {"message": "this server asks for an API key", "type": "invalid_request_error", "code": "invalid_api_key"}
 
 
 class Front:
@@ -34,7 +34,7 @@ class Front:
             def forward(self, path: str, body: bytes | None) -> None:
                 if key and path.startswith("/v1/") and self.headers["Authorization"] != f"Bearer {key}":
                     return self.answer(
-                        401, json.dumps({"error": REFUSAL}).encode(), {"Content-Type": "application/json"}
+                        401, json.dumps({"error": REJECTION}).encode(), {"Content-Type": "application/json"}
                     )
                 request = urllib.request.Request(
                     server + path, body, {"Content-Type": self.headers["Content-Type"] or ""}

@@ -78,8 +78,8 @@ def test_the_page_shows_the_reports_figures(page, report):
     for heading in ["Size and speed", "Similarity to the baseline", "Quality against cost", "By output dimension", "By layer"]:
         assert heading in headings
     gates = texts(page, ".gate")
-    assert gates[0].startswith("✗ --min-cosine 0.99999 int8: 0.99")
-    assert gates[1].startswith("✓ --min-cosine 0.99999 fp16: 0.99")
+    assert gates[0].startswith("✗ minimum cosine 0.99999 int8: 0.99")
+    assert gates[1].startswith("✓ minimum cosine 0.99999 fp16: 0.99")
     int8 = report["candidates"][1]
     rows = texts(page, "tbody tr")
     facts = int8["facts"]

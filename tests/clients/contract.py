@@ -59,7 +59,7 @@ def recorded(url: str = URL) -> list[dict]:
 
 
 @contextlib.contextmanager
-def refused(error_type: type[Exception], words: str = "", url: str = URL, **attributes):
+def rejected(error_type: type[Exception], words: str = "", url: str = URL, **attributes):
     """Checks that the block raises `error_type` with these words and attributes after a single request."""
     recorded(url)
     try:

@@ -3,7 +3,7 @@
 import importlib.metadata
 
 from contract import (
-    KEY, KEYED_URL, MANY, TERMS, TOO_LONG, UNICODE, URL, cosine, recorded, reference, refused, same, unit,
+    KEY, KEYED_URL, MANY, TERMS, TOO_LONG, UNICODE, URL, cosine, recorded, reference, rejected, same, unit,
 )  # fmt: skip
 from haystack import Document
 from haystack.utils import Secret
@@ -46,12 +46,12 @@ assert same(
     reference(TERMS, instruction="Find the disease"),
 )
 
-with refused(BadRequestError, words="maximum context length"):
+with rejected(BadRequestError, words="maximum context length"):
     text(TOO_LONG, truncate=False)
-with refused(BadRequestError, words="empty"):
+with rejected(BadRequestError, words="empty"):
     text("")
 assert text("a", url=KEYED_URL, key=KEY)
-with refused(HfHubHTTPError, words="API key is not known", url=KEYED_URL):
+with rejected(HfHubHTTPError, words="API key is not known", url=KEYED_URL):
     text("a", url=KEYED_URL, key="wrong")
 packages = ("haystack-ai", "huggingface-api-haystack")
 print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages))

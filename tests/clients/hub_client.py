@@ -3,7 +3,7 @@
 import asyncio
 
 import huggingface_hub
-from contract import KEY, KEYED_URL, MANY, TERMS, TOO_LONG, UNICODE, URL, cosine, reference, refused, same, unit
+from contract import KEY, KEYED_URL, MANY, TERMS, TOO_LONG, UNICODE, URL, cosine, reference, rejected, same, unit
 from huggingface_hub import AsyncInferenceClient, InferenceClient
 from huggingface_hub.errors import BadRequestError, HfHubHTTPError
 
@@ -34,9 +34,9 @@ for words, fields in [
     ("`truncation_direction`", {"text": "a", "truncation_direction": "up"}),
     ("empty", {"text": ""}),
 ]:
-    with refused(BadRequestError, words=words):
+    with rejected(BadRequestError, words=words):
         embed(**fields)
 assert InferenceClient(base_url=KEYED_URL, api_key=KEY).feature_extraction("a").shape == (1, 256)
-with refused(HfHubHTTPError, words="API key is not known", url=KEYED_URL):
+with rejected(HfHubHTTPError, words="API key is not known", url=KEYED_URL):
     InferenceClient(base_url=KEYED_URL, api_key="wrong").feature_extraction("a")
 print(f"huggingface_hub {huggingface_hub.__version__}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import llama_index.core
 import openai
 from contract import INSTRUCTION, KEY, KEYED_MODEL, KEYED_URL, MANY, MODEL, TERMS, TOO_LONG, UNICODE, URL
-from contract import cosine, recorded, reference, refused, same, unit
+from contract import cosine, recorded, reference, rejected, same, unit
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import BadRequestError, HfHubHTTPError
 from langchain_huggingface import HuggingFaceEndpointEmbeddings
@@ -47,13 +47,13 @@ def texts_as_texts():
 
 
 def errors():
-    with refused(openai.BadRequestError, param="dimensions", code="invalid_value"):
+    with rejected(openai.BadRequestError, param="dimensions", code="invalid_value"):
         openai_embeddings(dimensions=257).embed_query("a")
-    with refused(openai.BadRequestError, param="input", code="context_length_exceeded"):
+    with rejected(openai.BadRequestError, param="input", code="context_length_exceeded"):
         openai_embeddings().embed_query(TOO_LONG)
-    with refused(openai.NotFoundError, param="model", code="model_not_found"):
+    with rejected(openai.NotFoundError, param="model", code="model_not_found"):
         openai_embeddings(model="nobody").embed_query("a")
-    with refused(openai.AuthenticationError, url=KEYED_URL, code="invalid_api_key"):
+    with rejected(openai.AuthenticationError, url=KEYED_URL, code="invalid_api_key"):
         openai_embeddings(model=KEYED_MODEL, base_url=f"{KEYED_URL}/v1", api_key="wrong").embed_query("a")
 
 
@@ -64,7 +64,7 @@ def tiktokens_ids():
     Qwen3's vocabulary has all of OpenAI's ids, so these models always need the setting.
     """
     default = openai_embeddings(check_embedding_ctx_length=True)
-    with refused(openai.BadRequestError, words="check_embedding_ctx_length=False", param="input"):
+    with rejected(openai.BadRequestError, words="check_embedding_ctx_length=False", param="input"):
         default.embed_documents(TERMS)
     vector = default.embed_query("the")
     assert unit(vector) and cosine(vector, reference(["the"])[0]) < 0.9
@@ -79,10 +79,10 @@ def endpoint():
     queries = endpoint_embeddings(prompt_name="query")
     assert same(queries.embed_documents(TERMS), reference(TERMS, prompt_name="query"))
     assert same(endpoint_embeddings(truncate=True).embed_documents([TOO_LONG]), reference([TOO_LONG], truncate="end"))
-    with refused(BadRequestError, words="maximum context length"):
+    with rejected(BadRequestError, words="maximum context length"):
         endpoint_embeddings().embed_query(TOO_LONG)
     assert endpoint_embeddings(KEYED_URL, KEY).embed_query("a")
-    with refused(HfHubHTTPError, words="API key is not known", url=KEYED_URL):
+    with rejected(HfHubHTTPError, words="API key is not known", url=KEYED_URL):
         endpoint_embeddings(KEYED_URL, "wrong").embed_query("a")
 
 

@@ -5,7 +5,7 @@ import importlib.metadata
 
 import openai
 from contract import INSTRUCTION, KEY, KEYED_MODEL, KEYED_URL, MANY, MODEL, TERMS, TOO_LONG, UNICODE, URL
-from contract import recorded, reference, refused, same
+from contract import recorded, reference, rejected, same
 from llama_index.embeddings.openai_like import OpenAILikeEmbedding
 from llama_index.embeddings.text_embeddings_inference import TextEmbeddingsInference
 
@@ -34,11 +34,11 @@ def like_openai():
     instructed = openai_like(additional_kwargs={"extra_body": {"instruction": INSTRUCTION}})
     assert same(instructed.get_text_embedding_batch(TERMS), reference(TERMS, instruction=INSTRUCTION))
     # The client retries up to a hundred times if the status is retryable.
-    with refused(openai.BadRequestError, param="dimensions", code="invalid_value"):
+    with rejected(openai.BadRequestError, param="dimensions", code="invalid_value"):
         openai_like(dimensions=257).get_text_embedding("a")
-    with refused(openai.NotFoundError, param="model", code="model_not_found"):
+    with rejected(openai.NotFoundError, param="model", code="model_not_found"):
         openai_like(model_name="nobody").get_text_embedding("a")
-    with refused(openai.AuthenticationError, url=KEYED_URL, code="invalid_api_key"):
+    with rejected(openai.AuthenticationError, url=KEYED_URL, code="invalid_api_key"):
         openai_like(model_name=KEYED_MODEL, api_base=f"{KEYED_URL}/v1", api_key="wrong").get_text_embedding("a")
 
 
@@ -57,9 +57,9 @@ def text_embeddings_inference():
     assert same([embedding.get_text_embedding(TOO_LONG)], reference([TOO_LONG], truncate="end"))
     assert tei(base_url=KEYED_URL, auth_token=KEY).get_text_embedding("a")
     # The client ignores the status. It looks for vectors in the body, and an error's body has none.
-    with refused(KeyError):
+    with rejected(KeyError):
         tei(truncate_text=False).get_text_embedding(TOO_LONG)
-    with refused(KeyError, url=KEYED_URL):
+    with rejected(KeyError, url=KEYED_URL):
         tei(base_url=KEYED_URL, auth_token="wrong").get_text_embedding("a")
 
 

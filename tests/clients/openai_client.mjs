@@ -46,7 +46,7 @@ function same(got, expected) {
 
 const recorded = async (url = URL) => (await fetch(`${url}/recorder`)).json();
 
-async function refused(errorType, attributes, call, url = URL) {
+async function rejected(errorType, attributes, call, url = URL) {
   await recorded(url);
   await assert.rejects(call, (error) => {
     assert.ok(error instanceof errorType, `${error} is not a ${errorType.name}`);
@@ -98,11 +98,11 @@ for (const [fields, attributes] of [
   // Half of a surrogate pair, as at the end of a truncated JavaScript string, is not valid text.
   [{ input: "😀".slice(0, 1) }, { status: 400, type: "invalid_request_error" }],
 ]) {
-  await refused(OpenAI.BadRequestError, attributes, () => client.embeddings.create({ model, input: "a", ...fields }));
+  await rejected(OpenAI.BadRequestError, attributes, () => client.embeddings.create({ model, input: "a", ...fields }));
 }
 const nobody = () => client.embeddings.create({ model: "nobody", input: "a" });
-await refused(OpenAI.NotFoundError, { param: "model", code: "model_not_found" }, nobody);
+await rejected(OpenAI.NotFoundError, { param: "model", code: "model_not_found" }, nobody);
 const stranger = new OpenAI({ baseURL: `${KEYED}/v1`, apiKey: "wrong" });
 const ask = () => stranger.embeddings.create({ model: "demo/nano", input: "a" });
-await refused(OpenAI.AuthenticationError, { code: "invalid_api_key" }, ask, KEYED);
+await rejected(OpenAI.AuthenticationError, { code: "invalid_api_key" }, ask, KEYED);
 console.log(`openai ${version}, Node.js ${process.versions.node}`);

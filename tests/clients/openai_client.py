@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import openai
 from contract import INSTRUCTION, KEY, KEYED_MODEL, KEYED_URL, MANY, MODEL, TERMS, TOO_LONG, UNICODE, URL, WIDTH
-from contract import cosine, post, recorded, reference, refused, same, unit
+from contract import cosine, post, recorded, reference, rejected, same, unit
 
 client = openai.OpenAI(base_url=f"{URL}/v1", api_key="any")
 
@@ -57,7 +57,7 @@ def models():
     assert client.models.retrieve(MODEL).id == MODEL
     keyed = openai.OpenAI(base_url=f"{KEYED_URL}/v1", api_key=KEY)
     assert keyed.models.retrieve(KEYED_MODEL).id == KEYED_MODEL
-    with refused(openai.NotFoundError, param="model", code="model_not_found"):
+    with rejected(openai.NotFoundError, param="model", code="model_not_found"):
         client.models.retrieve("nobody/nothing")
 
 
@@ -77,23 +77,23 @@ def permanent_errors_are_not_retried():
         ({"extra_body": {"domain": "astrology"}}, invalid | {"param": "domain"}),
         ({"extra_body": {"domain": "medical"}, "input": [1, 2]}, invalid | {"param": "domain"}),
     ]:
-        with refused(openai.BadRequestError, **attributes):
+        with rejected(openai.BadRequestError, **attributes):
             client.embeddings.create(**{"model": MODEL, "input": "a", **fields})
-    with refused(openai.NotFoundError, param="model", code="model_not_found"):
+    with rejected(openai.NotFoundError, param="model", code="model_not_found"):
         client.embeddings.create(model="nobody", input="a")
-    with refused(openai.BadRequestError, request_id="mine"):
+    with rejected(openai.BadRequestError, request_id="mine"):
         client.embeddings.create(model=MODEL, input="", extra_headers={"x-request-id": "mine"})
 
 
 def keys():
     for key in ("wrong", KEY + "x", KEY[:-1]):
         stranger = openai.OpenAI(base_url=f"{KEYED_URL}/v1", api_key=key)
-        with refused(openai.AuthenticationError, code="invalid_api_key", url=KEYED_URL):
+        with rejected(openai.AuthenticationError, code="invalid_api_key", url=KEYED_URL):
             stranger.embeddings.create(model=KEYED_MODEL, input="a")
 
 
 def overload_is_retried():
-    """Eight callers send eight texts each to a queue of 16. Rejected callers retry, and all get their vectors."""
+    """Eight callers send eight texts each, and 16 may be in flight. Rejected callers retry, and all get their vectors."""
     keyed = openai.OpenAI(base_url=f"{KEYED_URL}/v1", api_key=KEY, max_retries=20)
     texts = [[f"{word} " * 500 + str(i) for i in range(8)] for word in "abcdefgh"]
     with ThreadPoolExecutor(8) as pool:

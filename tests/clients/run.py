@@ -83,9 +83,9 @@ def main() -> int:
 
     program = suite.program()
     interpreters = environments.ready({environment for _, environment in chosen.values()}, arguments.fresh)
-    # A larger queue than the default, because several clients may send their largest requests at the same time.
+    # More texts in flight than by default, because several clients may send their largest requests at the same time.
     with Server(program, "--queue", "65536") as open_server, Server(
-        # The name contains a slash, like ids of the hub. Several callers overload the small queue.
+        # The name contains a slash, like ids of the hub. Several callers overload 16 texts in flight.
         program, "--served-model-name", "demo/nano", "--queue", "16", "--api-key", KEY
     ) as keyed_server:  # fmt: skip
 

@@ -17,7 +17,7 @@ NO_PROBES = 'route!~"/health|/livez|/readyz|/metrics"'
 # Only a fault creates these series, so a healthy server need not export them. All others must exist.
 FAULTS = {
     f'lexivec_requests_total{{{NO_PROBES},status=~"5.."}}': "an internal error",
-    f'lexivec_requests_total{{{NO_PROBES},status="429"}}': "a full queue",
+    f'lexivec_requests_total{{{NO_PROBES},status="429"}}': "overload",
     'ALERTS{alertname=~"Lexivec.*",alertstate="firing"}': "any alert",
 }
 # Labels that Prometheus adds.

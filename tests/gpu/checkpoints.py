@@ -33,7 +33,7 @@ def nano() -> Checkpoint:
 
 
 def sparse_4b(folder: Path, layers: int, vocabulary: int | None = None) -> Checkpoint:
-    """Writes a sparse checkpoint of the 4B shape. `vocabulary` replaces the released number of tokens."""
+    """Writes a sparse checkpoint of 4B size. `vocabulary` replaces the released number of tokens."""
     command = [sys.executable, "-B", SCRIPT, "--sparse", "--shape", "4B", "--layers", str(layers), "--out", folder]
     command += ["--vocabulary", str(vocabulary)] if vocabulary else []
     command += ["--shard-size", str(SHARD_SIZE)]

@@ -72,7 +72,7 @@ fn vector(output: &Output) -> Vec<f32> {
 }
 
 #[track_caller]
-fn refuses(output: &Output, code: i32, words: &[&str]) {
+fn rejects(output: &Output, code: i32, words: &[&str]) {
     let said = stderr(output);
     assert_eq!(output.status.code(), Some(code), "{said}");
     for word in words {
@@ -141,10 +141,10 @@ fn weights_take_precedence_over_an_export_in_the_same_folder() {
     assert!(cosine(&vector(&output), &old) > 0.99999);
 
     let output = embed(dir.path(), cache.path(), &["--onnx", "-p", "int8"]);
-    refuses(&output, 2, &["--precision int8", "export"]);
+    rejects(&output, 2, &["--precision int8", "export"]);
     fs_err::remove_dir_all(dir.path().join("onnx")).unwrap();
     let output = embed(dir.path(), cache.path(), &["--onnx"]);
-    refuses(&output, 1, &["no ONNX export"]);
+    rejects(&output, 1, &["no ONNX export"]);
 }
 
 #[test]
@@ -157,10 +157,10 @@ fn a_precision_that_a_model_does_not_have_is_an_error() {
     let dir = &model.report.dir;
     vector(&embed(dir, cache.path(), &["-p", "fp32"]));
     let output = embed(dir, cache.path(), &["-p", "int8"]);
-    refuses(&output, 2, &["--precision int8", "fp32"]);
+    rejects(&output, 2, &["--precision int8", "fp32"]);
     let export = project("tests/fixtures/padded/states");
     let output = embed(&export, cache.path(), &["-p", "int8"]);
-    refuses(&output, 2, &["--precision int8", "export"]);
+    rejects(&output, 2, &["--precision int8", "export"]);
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn unused_tensors_are_an_error_that_names_them() {
         (&unbiased, "layers.0.mlp.down_proj.bias"),
     ] {
         let output = embed(dir.path(), cache.path(), &[]);
-        refuses(&output, 1, &[tensor, "--allow-unused-tensors"]);
+        rejects(&output, 1, &[tensor, "--allow-unused-tensors"]);
         vector(&embed(
             dir.path(),
             cache.path(),
@@ -238,7 +238,7 @@ fn unused_tensors_are_an_error_that_names_them() {
             .arg(dir.path())
             .args(["--no-verify", "-o"]);
         convert.arg(dir.path().join("model"));
-        refuses(&convert.output().unwrap(), 1, &[tensor]);
+        rejects(&convert.output().unwrap(), 1, &[tensor]);
         let output = convert.arg("--allow-unused-tensors").output().unwrap();
         assert!(output.status.success(), "{}", stderr(&output));
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -258,11 +258,11 @@ fn weights_in_another_format_are_an_error_that_says_what_to_do() {
         let mut command = lexivec();
         command.arg(subcommand).arg(dir.path());
         let output = command.stdin(Stdio::null()).output().unwrap();
-        refuses(&output, 1, &["PyTorch's .bin format", "safe_serialization"]);
+        rejects(&output, 1, &["PyTorch's .bin format", "safe_serialization"]);
     }
     let mut compare = lexivec();
     compare.arg("compare").arg(dir.path()).arg(dir.path());
-    refuses(&compare.output().unwrap(), 1, &["PyTorch's .bin format"]);
+    rejects(&compare.output().unwrap(), 1, &["PyTorch's .bin format"]);
 }
 
 #[test]
@@ -293,11 +293,11 @@ fn shared_weights_are_checked_when_a_model_is_loaded() {
         assert!(output.status.success(), "{}", stderr(&output));
         return;
     }
-    refuses(&output, 1, &["model.safetensors", "hard link"]);
+    rejects(&output, 1, &["model.safetensors", "hard link"]);
     let mut serve = lexivec();
     serve.arg("serve").arg(&model).args(["--port", "0"]);
     let output = serve.stdin(Stdio::null()).output().unwrap();
-    refuses(
+    rejects(
         &output,
         1,
         &["model.safetensors", "hard link", "convert the model again"],

@@ -274,7 +274,7 @@ fn precisions_are_compared_with_the_checkpoint_and_a_gate_names_the_worst_text()
     assert!((named["cosine"].as_f64().unwrap() - cosines[worst]).abs() < 1e-6);
     assert_eq!(named["place"], format!("texts.txt:{}", worst + 1));
     assert!(
-        errors.contains("error: gate failed: int8: --min-cosine 0.9999: 0."),
+        errors.contains("error: --min-cosine: gate failed: int8: minimum cosine 0.9999: 0."),
         "{errors}"
     );
     assert!(
@@ -377,8 +377,8 @@ fn the_precision_report_has_every_precision() {
             target: lexivec_models::Target::Ort,
             attention: lexivec_models::Attention::default(),
         };
-        let refused = lexivec_runtime::refusal(lexivec_runtime::Provider::Cpu, form);
-        refused.is_none()
+        let reason = lexivec_runtime::unsupported(lexivec_runtime::Provider::Cpu, form);
+        reason.is_none()
     };
     let all: Vec<&str> = Precision::ALL
         .iter()

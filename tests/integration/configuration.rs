@@ -3,6 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use crate::program::{lexivec, text};
 use crate::server::program::{Program, model};
@@ -164,16 +165,78 @@ fn secrets_that_are_none_are_rejected() {
 }
 
 #[test]
-fn a_file_without_an_end_is_rejected() {
-    let output = lexivec()
-        .args(["serve", "M", "--config", "/dev/zero"])
-        .output()
-        .unwrap();
-    let said = text(&output.stderr);
-    assert!(
-        said.contains("/dev/zero: more than 1048576 bytes"),
-        "{said}"
-    );
+fn a_file_that_might_not_end_is_rejected() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let large = dir.path().join("large.toml");
+    fs_err::write(&large, "#".repeat((1 << 20) + 1)).unwrap();
+    for (path, reason) in [
+        (pipe.to_str().unwrap(), "is not a regular file"),
+        (dir.path().to_str().unwrap(), "is not a regular file"),
+        ("/dev/zero", "is not a regular file"),
+        (large.to_str().unwrap(), "more than 1048576 bytes"),
+    ] {
+        let output = lexivec()
+            .args(["serve", "M", "--config", path])
+            .output()
+            .unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(path) && said.contains(reason), "{said}");
+    }
+}
+
+#[test]
+fn a_switch_of_a_variable_or_of_the_file_can_be_turned_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let on = written(dir.path(), "[serve]\noffline = true\n", 0o600);
+    let printed = |flags: &[&str], variable: Option<&str>, file: Option<&str>| {
+        let mut command = lexivec();
+        command.args(["serve", "M", "--print-config"]).args(flags);
+        if let Some(value) = variable {
+            command.env("LEXIVEC_OFFLINE", value);
+        }
+        if let Some(path) = file {
+            command.args(["--config", path]);
+        }
+        let printed = text(&command.output().unwrap().stdout).replace(&on, "FILE");
+        let line = printed.lines().find(|line| line.starts_with("offline"));
+        line.unwrap_or_default().to_owned()
+    };
+    let file = Some(on.as_str());
+    let variable = "environment variable LEXIVEC_OFFLINE";
+    for (flags, value, file, line) in [
+        (&[][..], None, file, "offline = true  # FILE:2".to_owned()),
+        (
+            &["--offline=off"],
+            None,
+            file,
+            "offline = false  # flag".to_owned(),
+        ),
+        (
+            &["--offline=false"],
+            Some("1"),
+            None,
+            "offline = false  # flag".to_owned(),
+        ),
+        (
+            &[],
+            Some("false"),
+            file,
+            format!("offline = false  # {variable}"),
+        ),
+        (
+            &["--offline"],
+            Some("off"),
+            file,
+            "offline = true  # flag".to_owned(),
+        ),
+        (&[], None, None, "offline = false  # default".to_owned()),
+    ] {
+        assert_eq!(printed(flags, value, file), line, "{flags:?} {value:?}");
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn embed_from(dir: &Path, arguments: &[&str], input: &[u8]) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A program that refuses its arguments does not read.
+    // A program that rejects its arguments does not read.
     let _ = child.stdin.take().unwrap().write_all(input);
     child.wait_with_output().unwrap()
 }
@@ -53,7 +53,7 @@ fn write(dir: &Path, name: &str, content: impl AsRef<[u8]>) {
 }
 
 /// What a failed command said.
-fn refused(output: &Output) -> String {
+fn rejected(output: &Output) -> String {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     said
@@ -90,12 +90,12 @@ fn marks_endings_and_names_of_files_change_no_vector() {
     assert_eq!(output.stdout, expected);
 
     write(dir.path(), "wide.txt", b"\xff\xfeh\0\n\0");
-    let said = refused(&embed(dir.path(), &["wide.txt"]));
+    let said = rejected(&embed(dir.path(), &["wide.txt"]));
     assert!(
         said.contains("wide.txt") && said.contains("UTF-16"),
         "{said}"
     );
-    let said = refused(&embed_from(dir.path(), &["-"], b"\xfe\xff\0h"));
+    let said = rejected(&embed_from(dir.path(), &["-"], b"\xfe\xff\0h"));
     assert!(
         said.contains("standard input") && said.contains("UTF-16"),
         "{said}"
@@ -164,7 +164,7 @@ fn a_row_without_a_text_is_an_error_that_says_where() {
     ] {
         write(dir.path(), name, content);
         let output = embed(dir.path(), &[name, "-o", "out.jsonl"]);
-        let said = refused(&output);
+        let said = rejected(&output);
         assert!(
             said.contains(&format!("{name}:{line}: there is no text")),
             "{said}"
@@ -176,7 +176,7 @@ fn a_row_without_a_text_is_an_error_that_says_where() {
         let said = text(&output.stderr);
         assert!(said.contains("1 empty row was left out"), "{said}");
     }
-    let said = refused(&embed_from(dir.path(), &[], b"heart\n\nlung\n"));
+    let said = rejected(&embed_from(dir.path(), &[], b"heart\n\nlung\n"));
     assert!(
         said.contains("standard input:2: there is no text"),
         "{said}"
@@ -191,7 +191,7 @@ fn a_quote_that_is_not_closed_is_an_error_with_its_line() {
         "a.csv",
         "id,text\n1,heart\n2,\"lung\n3,liver\n4,kidney\n",
     );
-    let said = refused(&embed(dir.path(), &["a.csv", "--on-error", "skip"]));
+    let said = rejected(&embed(dir.path(), &["a.csv", "--on-error", "skip"]));
     assert!(said.contains("a.csv: line 3: the quote"), "{said}");
 }
 
@@ -216,7 +216,7 @@ fn inputs_are_checked_before_anything_is_loaded() {
         // There is no such model either, and that would be found out later.
         let command = ["embed", "nowhere", "good.txt", name, "-o", "out.npy"];
         let output = lexivec().current_dir(dir.path()).args(command).output();
-        let said = refused(&output.unwrap());
+        let said = rejected(&output.unwrap());
         assert!(said.contains(words), "{said}");
     }
     assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 3);
@@ -269,7 +269,7 @@ fn rows_that_cannot_be_embedded_are_left_out_and_listed() {
         dir.path(),
         &["bad.txt", "--on-error", "skip", "-o", "bad.npy"],
     );
-    assert!(refused(&output).contains("nothing was written"));
+    assert!(rejected(&output).contains("nothing was written"));
     assert!(!dir.path().join("bad.npy").exists());
 }
 

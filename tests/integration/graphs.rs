@@ -12,7 +12,7 @@ fn mentions(graph: &[u8], name: &str) -> bool {
 }
 
 #[test]
-fn bf16_shares_the_checkpoints_file_and_is_refused_on_a_cpu() {
+fn bf16_shares_the_checkpoints_file_and_is_rejected_on_a_cpu() {
     use std::os::unix::fs::MetadataExt as _;
     // In a folder on the same file system as the output, so that a hard link can be made.
     let source = tempfile::tempdir().unwrap();
@@ -38,9 +38,9 @@ fn bf16_shares_the_checkpoints_file_and_is_refused_on_a_cpu() {
     assert!(!model.report.notes.is_empty());
 
     let library = Library::load(None, false).unwrap();
-    let refused = open_network(library, &model.report.dir, &SessionSettings::default());
+    let rejected = open_network(library, &model.report.dir, &SessionSettings::default());
     assert!(matches!(
-        refused,
+        rejected,
         Err(Error::Provider {
             provider: "cpu",
             ..

@@ -25,7 +25,9 @@ fn the_short_help_has_no_variables_and_the_long_one_has() {
 #[test]
 fn the_completion_script_is_valid_bash_and_completes_flags() {
     let output = lexivec().args(["completions", "bash"]).output().unwrap();
-    assert!(text(&output.stdout).contains("--max-batch-tokens"));
+    let found = text(&output.stdout);
+    assert!(found.contains("--max-batch-tokens"));
+    assert!(found.contains("lexivec,serve)") && !found.contains("lexivec,man)"));
     let mut bash = Command::new("bash")
         .arg("-n")
         .stdin(Stdio::piped())
@@ -53,12 +55,27 @@ fn every_command_has_a_manual_page() {
     let output = lexivec()
         .args(["man", "--out"])
         .arg(&pages)
+        .env("SOURCE_DATE_EPOCH", "1700000000")
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     for command in COMMANDS {
         let page = fs_err::read_to_string(pages.join(format!("lexivec-{command}.1"))).unwrap();
         assert!(page.contains(".SH OPTIONS"), "{command}");
+        let title = format!(
+            ".TH LEXIVEC-{} 1 2023-11-14 \"lexivec {}\" \"User Commands\"",
+            command.to_uppercase(),
+            env!("CARGO_PKG_VERSION")
+        );
+        assert!(page.contains(&title), "{}", &page[..200]);
     }
+    assert!(!pages.join("lexivec-man.1").exists());
+    let output = lexivec()
+        .args(["man", "--out"])
+        .arg(&pages)
+        .env("SOURCE_DATE_EPOCH", "yesterday")
+        .output()
+        .unwrap();
+    assert!(text(&output.stderr).contains("SOURCE_DATE_EPOCH"));
     assert!(pages.join("lexivec.1").is_file());
 }

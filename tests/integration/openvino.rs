@@ -70,7 +70,7 @@ fn a_wrong_option_is_answered_with_openvinos_own_words() {
 }
 
 #[test]
-fn a_graph_for_other_providers_is_refused() {
+fn a_graph_for_other_providers_is_rejected() {
     let model = converted(&nano(), &options(Precision::Fp32));
     let message = open(&model.report.dir, &[]).unwrap_err().to_string();
     assert!(

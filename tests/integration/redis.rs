@@ -268,7 +268,7 @@ fn a_password_is_asked_for_and_sent() {
     let server = RedisServer::start(&["--requirepass", "s3cret"]);
     for url in [server.url(), server.url().replace("//", "//:wrong@")] {
         let cache = Cache::start(&settings(&url));
-        eventually("the refusal is counted", || cache.errors("server") >= 1.0);
+        eventually("the rejection is counted", || cache.errors("server") >= 1.0);
         assert!(cache.get(keys(0..3)).was_immediate());
     }
     let cache = Cache::connected(&settings(&server.url().replace("//", "//:s3cret@")));
@@ -306,7 +306,7 @@ fn a_connection_may_be_encrypted() {
     );
 
     let distrustful = Cache::start(&settings(&url));
-    eventually("the unknown certificate is refused", || {
+    eventually("the unknown certificate is rejected", || {
         distrustful.errors("connection") >= 1.0
     });
     assert!(distrustful.get(keys(0..3)).was_immediate());

@@ -106,7 +106,7 @@ fn inputs(dice: &mut Dice, tokenizer: &Tokenizer) -> (Value, Vec<Vec<u32>>) {
 }
 
 /// Whether all vectors are those of the texts, or what the error was. Returns whether the connection goes on: a server
-/// that refuses a large request before it has read it says that it closes.
+/// that rejects a large request before it has read it says that it closes.
 fn judge(client: &mut Client, id: &str, expected: &[Vec<f32>], tally: &mut Tally) -> bool {
     let answer = client.response();
     assert_eq!(

@@ -125,7 +125,7 @@ fn the_cost_limit_is_kept_and_a_missed_target_is_noted() {
 #[test]
 fn formats_that_do_not_fit_blocks_are_rejected() {
     let dir = tempfile::tempdir().unwrap();
-    let refused = |options: &ConvertOptions| {
+    let rejected = |options: &ConvertOptions| {
         let checkpoint = Checkpoint::open(&nano()).unwrap();
         convert(&checkpoint, &dir.path().join("x"), options, &Silent).unwrap_err()
     };
@@ -133,7 +133,7 @@ fn formats_that_do_not_fit_blocks_are_rejected() {
         target: Target::Standard,
         ..options(Precision::Int4Weight)
     };
-    let error = refused(&standard);
+    let error = rejected(&standard);
     assert!(matches!(error, Error::Combination { .. }));
     assert!(
         error.to_string().contains("execution provider cpu or cuda"),
@@ -146,7 +146,7 @@ fn formats_that_do_not_fit_blocks_are_rejected() {
         },
         ..options(Precision::Int8Weight)
     };
-    let error = refused(&odd).to_string();
+    let error = rejected(&odd).to_string();
     assert!(
         error.contains("hidden_size") && error.contains("block size"),
         "{error}"

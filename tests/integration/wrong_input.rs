@@ -66,7 +66,7 @@ fn rewrite(dir: &Path, change: impl FnOnce(&mut Tensors)) {
 }
 
 /// Converts and returns the message; the output path and its siblings must stay empty.
-fn refused(dir: &Path, precision: Precision) -> String {
+fn rejected(dir: &Path, precision: Precision) -> String {
     let parent = tempfile::tempdir().unwrap();
     let options = ConvertOptions {
         verify: false,
@@ -91,7 +91,7 @@ const QUERY: &str = "layers.1.self_attn.q_proj.weight";
 fn a_missing_tensor_is_named() {
     let dir = checkpoint();
     rewrite(dir.path(), |t| drop(t.remove(QUERY)));
-    let message = refused(dir.path(), Precision::Fp32);
+    let message = rejected(dir.path(), Precision::Fp32);
     assert!(
         message.contains(QUERY) && message.contains("missing"),
         "{message}"
@@ -105,7 +105,7 @@ fn a_tensor_that_is_there_twice_is_named() {
         let other = t[QUERY].clone();
         t.insert(format!("model.{QUERY}"), other);
     });
-    let message = refused(dir.path(), Precision::Fp32);
+    let message = rejected(dir.path(), Precision::Fp32);
     assert!(
         message.contains(QUERY) && message.contains("twice"),
         "{message}"
@@ -120,7 +120,7 @@ fn a_wrong_shape_is_named_with_both_shapes() {
         norm.shape = vec![32];
         norm.data.truncate(64);
     });
-    let message = refused(dir.path(), Precision::Fp32);
+    let message = rejected(dir.path(), Precision::Fp32);
     assert!(
         message.contains(NORM) && message.contains("[32]") && message.contains("[64]"),
         "{message}"
@@ -135,7 +135,7 @@ fn an_unknown_type_is_named() {
         norm.dtype = Dtype::F8_E4M3;
         norm.data.truncate(64);
     });
-    let message = refused(dir.path(), Precision::Fp32);
+    let message = rejected(dir.path(), Precision::Fp32);
     assert!(
         message.contains(NORM) && message.contains("F8_E4M3"),
         "{message}"
@@ -154,7 +154,7 @@ fn nan_weights_are_named_at_every_precision() {
         Precision::Bf16,
         Precision::Int8,
     ] {
-        let message = refused(dir.path(), precision);
+        let message = rejected(dir.path(), precision);
         assert!(
             message.contains(QUERY) && message.contains("NaN"),
             "{precision}: {message}"
@@ -169,7 +169,7 @@ fn a_weight_beyond_float16_is_named() {
     rewrite(dir.path(), |t| {
         t.get_mut(QUERY).unwrap().data[100..102].copy_from_slice(&[0x4a, 0x71])
     });
-    let message = refused(dir.path(), Precision::Fp16);
+    let message = rejected(dir.path(), Precision::Fp16);
     assert!(
         message.contains(QUERY) && message.contains("65504"),
         "{message}"
@@ -177,13 +177,13 @@ fn a_weight_beyond_float16_is_named() {
 }
 
 #[test]
-fn a_truncated_file_is_refused() {
+fn a_truncated_file_is_rejected() {
     let dir = checkpoint();
     let path = dir.path().join("model.safetensors");
     let bytes = fs_err::read(&path).unwrap();
     for length in [0, 4, 100, bytes.len() - 1] {
         fs_err::write(&path, &bytes[..length]).unwrap();
-        let message = refused(dir.path(), Precision::Fp32);
+        let message = rejected(dir.path(), Precision::Fp32);
         assert!(
             message.contains("download is incomplete"),
             "{length}: {message}"
@@ -192,7 +192,7 @@ fn a_truncated_file_is_refused() {
 }
 
 #[test]
-fn a_header_that_lies_about_offsets_is_refused() {
+fn a_header_that_lies_about_offsets_is_rejected() {
     let dir = checkpoint();
     let path = dir.path().join("model.safetensors");
     let bytes = fs_err::read(&path).unwrap();
@@ -202,7 +202,7 @@ fn a_header_that_lies_about_offsets_is_refused() {
     // The first range's first digit: it no longer begins where the one before ends.
     lying[start + 16] = b'9';
     fs_err::write(&path, &lying).unwrap();
-    let message = refused(dir.path(), Precision::Fp32);
+    let message = rejected(dir.path(), Precision::Fp32);
     assert!(
         message.contains("not a readable safetensors file"),
         "{message}"
@@ -215,11 +215,11 @@ fn an_unsupported_architecture_and_a_missing_tokenizer_are_named() {
     let config = dir.path().join("config.json");
     let text = fs_err::read_to_string(&config).unwrap();
     fs_err::write(&config, text.replace("\"qwen3\"", "\"bert\"")).unwrap();
-    let message = refused(dir.path(), Precision::Fp32);
+    let message = rejected(dir.path(), Precision::Fp32);
     assert!(message.contains("bert"), "{message}");
     fs_err::write(&config, text).unwrap();
     fs_err::remove_file(dir.path().join("tokenizer.json")).unwrap();
-    let message = refused(dir.path(), Precision::Fp32);
+    let message = rejected(dir.path(), Precision::Fp32);
     assert!(message.contains("tokenizer.json"), "{message}");
 }
 
@@ -229,7 +229,7 @@ fn an_unreadable_weight_file_is_named() {
     let path = dir.path().join("model.safetensors");
     fs_err::remove_file(&path).unwrap();
     fs_err::create_dir_all(&path).unwrap();
-    assert!(refused(dir.path(), Precision::Fp32).contains("model.safetensors"));
+    assert!(rejected(dir.path(), Precision::Fp32).contains("model.safetensors"));
 }
 
 #[test]

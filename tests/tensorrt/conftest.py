@@ -39,7 +39,7 @@ def four_billion() -> Iterator[Path]:
 
 @pytest.fixture(params=["nano", "4B"])
 def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
-    """nano, and two layers of the 4B shape."""
+    """nano, and two layers of a 4B-sized model."""
     if request.param == "nano":
         return Checkpoint.open(suite.ROOT / "models" / "nano")
     return Checkpoint.open(request.getfixturevalue("four_billion"))

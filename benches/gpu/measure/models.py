@@ -31,7 +31,7 @@ class Model:
         return self.name.replace(" ", "-")
 
 
-# In the order of conversion and measurement: models that the targets need come first.
+# In the order of conversion and measurement: models that the goals need come first.
 FORMS = [Model(precision, attention) for attention in ("standard", "grouped") for precision in ("bf16", "fp16")]
 QUANTISED = [Model(precision) for precision in ("fp8", "int8", "int8-weight", "int4-weight")]
 NANO_MODELS = FORMS + QUANTISED

@@ -20,7 +20,7 @@ class Settings:
     dry: bool = False
     full_library: bool = False
     retry: bool = False
-    # Sizes that replace those of the 4B shape.
+    # Sizes that replace those of the 4B model.
     smaller: dict[str, int] = field(default_factory=dict)
     # Lengths of the texts that are compared with transformers.
     lengths: tuple[int, ...] = (
@@ -51,7 +51,7 @@ class Settings:
 
 
 def dry(work: Path, results: Path, retry: bool, full_library: bool) -> Settings:
-    """Returns settings for the stand-in device that take seconds: two narrow layers with the 4B shape's heads."""
+    """Returns settings for the stand-in device that take seconds: two narrow layers with the heads of the 4B model."""
     return Settings(
         work=work,
         results=results,

@@ -1,4 +1,4 @@
-"""Stage 3: measures the speed and memory of each model of the 4B shape."""
+"""Stage 3: measures the speed and memory of each model of 4B size."""
 
 import json
 import re
@@ -85,7 +85,7 @@ def measure(settings: Settings, lexivec: Lexivec, directory: Path, variant: Vari
         loaded = machine.used_mib()
         short = [body(token_ids(1, LATENCY_TOKENS, seed)) for seed in range(settings.latency_requests)]
         seconds = latency(server, short)
-        # The memory target is for batches of the published workload, so only shorter inputs come before them.
+        # The memory goal is for batches of the published workload, so only shorter inputs come before them.
         at_budget = tokens_per_second(server, INPUT_TOKENS, settings, seed=10_000)
         peak = watch.peak_mib
         rates = {INPUT_TOKENS: at_budget}
@@ -110,7 +110,7 @@ def measure(settings: Settings, lexivec: Lexivec, directory: Path, variant: Vari
 
 
 def variants() -> list[tuple[Variant, bool]]:
-    """Returns the variants, and whether each is measured at all lengths. Variants that the targets need come first."""
+    """Returns the variants, and whether each is measured at all lengths. Variants that the goals need come first."""
     listed = [(Variant(model), model.precision == "bf16") for model in FORMS]
     listed += [(Variant(model), False) for model in LARGE_MODELS if model not in FORMS]
     listed += [

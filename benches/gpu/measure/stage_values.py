@@ -1,4 +1,4 @@
-"""Stage 2: checks that the 4B shape has the vectors of transformers, independent of the batch."""
+"""Stage 2: checks that a 4B-sized model has the vectors of transformers, independent of the batch."""
 
 import json
 import random

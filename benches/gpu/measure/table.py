@@ -1,11 +1,11 @@
-"""Writes the Markdown report of a run: the targets, then each stage's measurements."""
+"""Writes the Markdown report of a run: the goals, then each stage's measurements."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from . import results
-from .targets import Measured, Target, targets
+from .goals import Measured, Goal, goals
 from .stage_nano import NAME as NANO
 from .stage_peaks import NAME as PEAKS
 from .stage_server import NAME as SERVER
@@ -39,11 +39,11 @@ def table(heads: list[str], rows: list[list[object]]) -> Iterator[str]:
         yield ""
 
 
-def target_row(target: Target, dry: bool) -> list[object]:
-    """Returns a target's cells. A dry run has no verdicts."""
-    sign = "at most" if target.at_most else "at least"
-    limit = f"{sign} {number(target.limit)} {target.unit}".strip() if target.limit is not None else "needs stage 5"
-    return [target.what, limit, number(target.measured), "dry run" if dry else target.verdict, target.detail]
+def goal_row(goal: Goal, dry: bool) -> list[object]:
+    """Returns a goal's cells. A dry run has no verdicts."""
+    sign = "at most" if goal.at_most else "at least"
+    limit = f"{sign} {number(goal.limit)} {goal.unit}".strip() if goal.limit is not None else "needs stage 5"
+    return [goal.what, limit, number(goal.measured), "dry run" if dry else goal.verdict, goal.detail]
 
 
 def cosine_rows(folder: Path, stage: str, keys: list[str]) -> list[list[object]]:
@@ -103,7 +103,7 @@ def markdown(folder: Path, dry: bool) -> str:
     machine = results.values_of(folder, NANO, "machine") or {}
     lines = ["# lexivec on a GPU", "", *([DRY_WARNING, ""] if dry else [])]
     lines += [f"{json.dumps(machine.get('card', {}))}, {machine.get('cores')} cores, {machine.get('packages')}", ""]
-    lines += table(["target", "limit", "measured", "verdict", ""], [target_row(target, dry) for target in targets(folder)])
+    lines += table(["goal", "limit", "measured", "verdict", ""], [goal_row(goal, dry) for goal in goals(folder)])
     lines += table(["nano, cosine min / mean", "to golden", "to fp32 on the CPU"],
                    cosine_rows(folder, NANO, ["to_golden", "to_cpu_fp32"]))
     lines += table(["4B, cosine min / mean", "to transformers float32", "to transformers bfloat16", "alone to batch"],

@@ -57,7 +57,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device, n = arguments.device, arguments.size
     peaks: dict[str, object] = {"device": torch.cuda.get_device_name() if device == "cuda" else "cpu"}
-    # Square matrices give the card's peak. The others are those of gate or up of the 4B shape in a full batch.
+    # Square matrices give the card's peak. The others are those of gate or up of a 4B-sized model in a full batch.
     for kind in ("bf16", "fp16", "fp8"):
         for name, shape in [("square", (n, n, n)), ("gate", (2 * n, 5 * n // 16, 19 * n // 16))]:
             try:

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::report::Candidate;
-use crate::verdict::Verdict;
+use crate::verdict::{Gate, Verdict};
 
 /// The index of the ten nearest neighbours in [`crate::NEIGHBOURS`], which `min_overlap` bounds.
 const TEN: usize = 1;
@@ -29,15 +29,14 @@ impl Gates {
         let cosine = full.and_then(|m| m.cosine);
         let no_cosine = "the vectors of the two systems differ in width, so there is no cosine";
         let worst = candidate.worst.first();
-        let verdict =
-            |gate: &str, bound, value: Option<f64>, passed: bool, detail: String| Verdict {
-                candidate: candidate.facts.name.clone(),
-                gate: gate.to_owned(),
-                bound,
-                value,
-                passed,
-                detail,
-            };
+        let verdict = |gate, bound, value: Option<f64>, passed: bool, detail: String| Verdict {
+            candidate: candidate.facts.name.clone(),
+            gate,
+            bound,
+            value,
+            passed,
+            detail,
+        };
         let at_least = |gate, bound: Option<f64>, value: Option<f64>, detail: String| {
             let bound = bound?;
             let passed = value.is_some_and(|value| value >= bound);
@@ -52,7 +51,7 @@ impl Gates {
         };
         let overlap = full.and_then(|m| m.overlap[TEN]);
         let neighbours = match overlap {
-            Some(_) => "the mean share of the ten nearest neighbours kept".to_owned(),
+            Some(_) => "the mean overlap of the ten nearest neighbours".to_owned(),
             None => "there are too few texts for ten neighbours each".to_owned(),
         };
         let drop = self.max_ndcg_drop.map(|bound| {
@@ -62,22 +61,22 @@ impl Gates {
                 None => "there is no retrieval set".to_owned(),
             };
             let passed = drop.is_some_and(|drop| drop <= bound);
-            verdict("--max-ndcg-drop", bound, drop, passed, detail)
+            verdict(Gate::MaxNdcgDrop, bound, drop, passed, detail)
         });
         let verdicts = [
             at_least(
-                "--min-cosine",
+                Gate::MinCosine,
                 self.min_cosine,
                 cosine.map(|c| c.min),
                 least,
             ),
             at_least(
-                "--min-mean-cosine",
+                Gate::MinMeanCosine,
                 self.min_mean_cosine,
                 cosine.map(|c| c.mean),
                 mean,
             ),
-            at_least("--min-overlap", self.min_overlap, overlap, neighbours),
+            at_least(Gate::MinOverlap, self.min_overlap, overlap, neighbours),
             drop,
         ];
         verdicts.into_iter().flatten().collect()

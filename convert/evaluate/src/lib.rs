@@ -80,4 +80,4 @@ pub use speed::{Ratio, Speed, SystemSpeed};
 pub use system::{Embedded, Embedder, Footprint, System, SystemFacts, SystemKind};
 pub use text_groups::Axis;
 pub use vectors::Vectors;
-pub use verdict::Verdict;
+pub use verdict::{Gate, Verdict};

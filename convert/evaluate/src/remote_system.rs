@@ -225,7 +225,7 @@ impl Server {
     /// Tries the server's own `dimensions`, and returns notes on widths for which it gives no vector, or another vector than
     /// the first components of the full one.
     fn try_dimensions(&self, full: &Vectors, dimensions: &[usize]) -> Vec<String> {
-        let mut refused = Vec::new();
+        let mut rejected = Vec::new();
         let mut different = Vec::new();
         let mut reason = String::new();
         for width in dimensions.iter().copied().filter(|d| *d < full.width()) {
@@ -235,16 +235,16 @@ impl Server {
                 Ok(_) => different.push(width.to_string()),
                 Err(error) => {
                     reason = error.to_string();
-                    refused.push(width.to_string());
+                    rejected.push(width.to_string());
                 }
             }
         }
         let mut notes = Vec::new();
         let instead = "its full vectors are truncated instead";
-        if !refused.is_empty() {
+        if !rejected.is_empty() {
             notes.push(format!(
                 "it gives no {} dimensions ({reason}); {instead}",
-                refused.join(", ")
+                rejected.join(", ")
             ));
         }
         if !different.is_empty() {
@@ -289,7 +289,7 @@ impl Server {
             }
             return Err(Error::Server {
                 address: self.base.clone(),
-                reason: refusal(status, &response.text().unwrap_or_default()),
+                reason: failure(status, &response.text().unwrap_or_default()),
                 status: Some(status.as_u16()),
             });
         }
@@ -317,7 +317,7 @@ fn causes(error: &dyn std::error::Error) -> String {
 }
 
 /// A status and the server's own message.
-fn refusal(status: StatusCode, body: &str) -> String {
+fn failure(status: StatusCode, body: &str) -> String {
     let value: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
     let own = [
         &value["error"]["message"],

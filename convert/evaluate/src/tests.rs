@@ -136,7 +136,7 @@ fn the_worst_texts_are_named_in_order() {
     let message = verdicts[0].to_string();
     assert_eq!(
         message,
-        "gate failed: turned: --min-cosine 0.9: 0.6, on \"text number 41\" (texts.txt:42)"
+        "gate failed: turned: minimum cosine 0.9: 0.6, on \"text number 41\" (texts.txt:42)"
     );
     assert!(verdicts[3].to_string().contains("no retrieval set"));
 }

@@ -4,6 +4,36 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// A bound that a candidate must keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Gate {
+    /// The least cosine of any text.
+    #[serde(rename = "minimum cosine")]
+    MinCosine,
+    /// The mean cosine.
+    #[serde(rename = "minimum mean cosine")]
+    MinMeanCosine,
+    /// The mean overlap of the ten nearest neighbours.
+    #[serde(rename = "minimum overlap")]
+    MinOverlap,
+    /// The fall of nDCG@10.
+    #[serde(rename = "maximum nDCG drop")]
+    MaxNdcgDrop,
+}
+
+impl Gate {
+    /// The gate's name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MinCosine => "minimum cosine",
+            Self::MinMeanCosine => "minimum mean cosine",
+            Self::MinOverlap => "minimum overlap",
+            Self::MaxNdcgDrop => "maximum nDCG drop",
+        }
+    }
+}
+
 /// The verdict on a bound for a candidate.
 ///
 /// ```
@@ -24,8 +54,8 @@ use serde::{Deserialize, Serialize};
 pub struct Verdict {
     /// The candidate's name.
     pub candidate: String,
-    /// The name of the bound, as the `lexivec` program spells it.
-    pub gate: String,
+    /// The gate that sets the bound.
+    pub gate: Gate,
     /// The bound.
     pub bound: f64,
     /// The measured value; `None` if it cannot be measured, which fails.
@@ -38,7 +68,7 @@ pub struct Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (candidate, gate, bound) = (&self.candidate, &self.gate, self.bound);
+        let (candidate, gate, bound) = (&self.candidate, self.gate.name(), self.bound);
         let outcome = if self.passed { "passed" } else { "failed" };
         write!(f, "gate {outcome}: {candidate}: {gate} {bound}: ")?;
         match self.value {

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn float16_rounds_to_nearest_even_and_refuses_overflow() {
+    fn float16_rounds_to_nearest_even_and_rejects_overflow() {
         let mut out = Vec::new();
         write(
             &[1.0, 65504.0, 1.0 + 2f32.powi(-11)],

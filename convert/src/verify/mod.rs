@@ -11,7 +11,7 @@ use lexivec_models::{Checkpoint, Error as ModelError, KnownAnswer, Precision, Ve
 use lexivec_runtime::batch::{Limits, batches};
 use lexivec_runtime::{
     Library, Network, PackedNetwork, PaddedNetwork, Provider, ProviderSettings, Request,
-    SessionSettings, Tokenizer, open_network, probe, refusal, vector,
+    SessionSettings, Tokenizer, open_network, probe, unsupported, vector,
 };
 
 use crate::error::{Error, Result};
@@ -78,7 +78,7 @@ pub(crate) fn verifier(options: &ConvertOptions) -> Result<Verifier> {
     if options.provider == Provider::Cuda && probe(load()?, Provider::Cuda, &providers).is_ok() {
         providers.order = vec![Provider::Cuda];
     }
-    if let Some(reason) = refusal(providers.first(), options.form()) {
+    if let Some(reason) = unsupported(providers.first(), options.form()) {
         let reason = format!("it cannot run on this machine: {reason}");
         return Ok(Verifier::Skipped(reason));
     }

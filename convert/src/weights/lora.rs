@@ -41,7 +41,7 @@ pub(super) fn read(
     base: &HashMap<String, TensorEntry>,
 ) -> Result<HashMap<String, LoraUpdate>> {
     let path = adapter.weights();
-    let refuse = |reason: String| Error::Adapter {
+    let invalid = |reason: String| Error::Adapter {
         path: path.clone(),
         reason,
     };
@@ -51,7 +51,7 @@ pub(super) fn read(
             if is_copy(&name, &entry, base)? {
                 continue;
             }
-            return Err(refuse(format!(
+            return Err(invalid(format!(
                 "tensor `{name}` is neither the base's own nor a matrix of a LoRA adapter: only lora_A, lora_B and those of the \
                  token embedding are merged"
             )));
@@ -70,7 +70,7 @@ pub(super) fn read(
     let mut updates = HashMap::new();
     for (module, pair) in pairs {
         let (Some(a), Some(b)) = (pair.a, pair.b) else {
-            return Err(refuse(format!(
+            return Err(invalid(format!(
                 "`{module}` has one of its two matrices: save the adapter again"
             )));
         };
@@ -79,7 +79,7 @@ pub(super) fn read(
             module.strip_prefix("model.").unwrap_or(&module)
         );
         let Some(found) = base.get(&target) else {
-            return Err(refuse(format!(
+            return Err(invalid(format!(
                 "it updates `{module}`, but the base has no tensor `{target}`: name the base that it was trained on"
             )));
         };
@@ -90,7 +90,7 @@ pub(super) fn read(
             _ => None,
         };
         if shapes.is_none_or(|(of_a, of_b)| a.shape != of_a || b.shape != of_b) {
-            return Err(refuse(format!(
+            return Err(invalid(format!(
                 "the matrices of `{module}` have the shapes {:?} and {:?}, which fit neither rank {rank} of adapter_config.json \
                  nor the base's `{target}` of shape {:?}, or one of the two: name the base that it was trained on",
                 a.shape, b.shape, found.shape
@@ -105,7 +105,7 @@ pub(super) fn read(
         updates.insert(target, update);
     }
     if updates.is_empty() {
-        return Err(refuse("it updates no tensor".to_owned()));
+        return Err(invalid("it updates no tensor".to_owned()));
     }
     Ok(updates)
 }

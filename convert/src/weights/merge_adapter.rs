@@ -65,7 +65,7 @@ pub(crate) fn merged(
         let Some(update) = update else {
             let bytes = &entry.shard.map[entry.start..entry.start + entry.len];
             for piece in bytes.chunks(BLOCK) {
-                refuse_interrupted(progress)?;
+                reject_interrupted(progress)?;
                 writer.write_all(piece).map_err(io)?;
                 progress.advance(piece.len() as u64);
             }
@@ -76,7 +76,7 @@ pub(crate) fn merged(
         let columns = tensor.columns();
         let rows = (BLOCK / columns).max(1);
         for first in (0..tensor.rows()).step_by(rows) {
-            refuse_interrupted(progress)?;
+            reject_interrupted(progress)?;
             let count = rows.min(tensor.rows() - first);
             buffer.resize(count * columns, 0f32);
             buffer
@@ -101,7 +101,7 @@ pub(crate) fn merged(
     Ok(Some(merged))
 }
 
-fn refuse_interrupted(progress: &dyn Progress) -> Result<()> {
+fn reject_interrupted(progress: &dyn Progress) -> Result<()> {
     match progress.cancelled() {
         true => Err(Error::Interrupted),
         false => Ok(()),

@@ -30,7 +30,7 @@ impl Staging {
     /// The target exists (without `force`, or is not a model directory), another process is writing it, or the
     /// parent cannot be written.
     pub(crate) fn create(target: &Path, force: bool) -> Result<Self> {
-        refuse_existing(target, force)?;
+        reject_existing(target, force)?;
         let dir = beside(target, "partial");
         if let Some(parent) = dir.parent() {
             fs_err::create_dir_all(parent).map_err(|e| ModelError::io(parent, e))?;
@@ -49,7 +49,7 @@ impl Staging {
         let lock = fs_err::File::create(&path).map_err(io)?;
         let locked = lock.file().try_lock().is_ok();
         // Another writer may have finished since the first check, which moved the locked file into the target.
-        refuse_existing(target, force)?;
+        reject_existing(target, force)?;
         if !locked || !is_at(&lock, &path) {
             return Err(Error::Busy {
                 path: target.to_path_buf(),
@@ -80,7 +80,7 @@ impl Staging {
     /// # Errors
     /// The target appeared meanwhile, or cannot be replaced.
     pub(crate) fn commit(mut self) -> Result<()> {
-        refuse_existing(&self.target, self.force)?;
+        reject_existing(&self.target, self.force)?;
         let io = |e| ModelError::io(&self.target, e);
         let old = beside(&self.target, "replaced");
         if old.exists() {
@@ -120,7 +120,7 @@ fn beside(target: &Path, what: &str) -> PathBuf {
     target.with_file_name(name)
 }
 
-fn refuse_existing(target: &Path, force: bool) -> Result<()> {
+fn reject_existing(target: &Path, force: bool) -> Result<()> {
     let empty = || {
         target
             .read_dir()
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn existing_folders_and_folders_being_written_are_refused() {
+    fn existing_folders_and_folders_being_written_are_rejected() {
         let parent = tempfile::tempdir().unwrap();
         let target = parent.path().join("model");
         fs_err::create_dir_all(&target).unwrap();
@@ -217,14 +217,14 @@ mod tests {
         fs_err::write(victim.join("thesis.txt"), "years").unwrap();
         let target = parent.path().join("model");
         let partial = beside(&target, "partial");
-        let refused = || matches!(Staging::create(&target, true), Err(Error::NotOurs { .. }));
+        let rejected = || matches!(Staging::create(&target, true), Err(Error::NotOurs { .. }));
 
         symlink(&victim, &partial).unwrap();
-        assert!(refused());
+        assert!(rejected());
         fs_err::remove_file(&partial).unwrap();
         fs_err::create_dir_all(&partial).unwrap();
         symlink(victim.join("thesis.txt"), partial.join(LOCK)).unwrap();
-        assert!(refused());
+        assert!(rejected());
         let thesis = fs_err::read_to_string(victim.join("thesis.txt")).unwrap();
         assert_eq!(thesis, "years");
     }

@@ -1,4 +1,4 @@
-//! Settings that peft 0.21 writes, and one of each kind that is refused.
+//! Settings that peft 0.21 writes, and one of each kind that is rejected.
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -76,7 +76,7 @@ fn the_first_pattern_that_matches_the_end_of_a_name_counts() {
 }
 
 #[test]
-fn adapters_that_cannot_be_merged_are_refused_by_name() {
+fn adapters_that_cannot_be_merged_are_rejected_by_name() {
     for (changes, named) in [
         (json!({"peft_type": "IA3"}), "`IA3`"),
         (json!({"use_dora": true}), "use_dora true"),

@@ -28,7 +28,7 @@ fn fill(dir: &Path, files: &[(&str, &str)]) {
 }
 
 #[track_caller]
-fn refused(dir: &TempDir, words: &[&str]) {
+fn rejected(dir: &TempDir, words: &[&str]) {
     let message = Checkpoint::open(dir.path()).unwrap_err().to_string();
     for word in words {
         assert!(message.contains(word), "{message}");
@@ -65,7 +65,7 @@ fn opens_shards_in_order() {
         [dir.path().join(one), dir.path().join(two)]
     );
     fs_err::remove_file(dir.path().join(one)).unwrap();
-    refused(&dir, &[one, "is missing"]);
+    rejected(&dir, &[one, "is missing"]);
 }
 
 #[test]
@@ -78,9 +78,9 @@ fn shards_stay_in_the_folder() {
         "",
     ] {
         let index = json!({"weight_map": {"a": name}}).to_string();
-        refused(&folder(&[(WEIGHTS_INDEX, &index)]), &["weight_map"]);
+        rejected(&folder(&[(WEIGHTS_INDEX, &index)]), &["weight_map"]);
     }
-    refused(
+    rejected(
         &folder(&[(WEIGHTS_INDEX, r#"{"weight_map": {}}"#)]),
         &["names no file"],
     );
@@ -89,20 +89,20 @@ fn shards_stay_in_the_folder() {
 #[test]
 fn errors_name_missing_files() {
     let dir = folder(&[("pytorch_model.bin", "")]);
-    refused(&dir, &["safe_serialization=True"]);
+    rejected(&dir, &["safe_serialization=True"]);
     assert!(!Checkpoint::is_checkpoint(dir.path()));
-    refused(&folder(&[]), &["model.safetensors is missing"]);
+    rejected(&folder(&[]), &["model.safetensors is missing"]);
 
     let dir = folder(&[(WEIGHTS, "")]);
     fs_err::remove_file(dir.path().join(TOKENIZER)).unwrap();
-    refused(&dir, &["tokenizer.json is missing", "save_pretrained"]);
+    rejected(&dir, &["tokenizer.json is missing", "save_pretrained"]);
     fs_err::remove_file(dir.path().join(CONFIG)).unwrap();
-    refused(
+    rejected(
         &dir,
         &["config.json is missing", "holds a Hugging Face checkpoint"],
     );
     fs_err::write(dir.path().join(MANIFEST_FILE), "{}").unwrap();
-    refused(&dir, &["converted model"]);
+    rejected(&dir, &["converted model"]);
 
     let message = Checkpoint::open(Path::new("/no/such/folder"))
         .unwrap_err()

@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 pub(super) type Rope = Map<String, Value>;
 
 impl Config {
-    /// Refuses rotary embeddings that rotate only a part of each head.
-    pub(super) fn refuse_partial_rotation(&self, path: &Path) -> Result<()> {
+    /// Rejects rotary embeddings that rotate only a part of each head.
+    pub(super) fn reject_partial_rotation(&self, path: &Path) -> Result<()> {
         let factors = self
             .ropes()
             .into_iter()

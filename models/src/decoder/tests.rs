@@ -139,7 +139,7 @@ fn the_data_type_has_two_names_and_no_effect() {
 }
 
 #[test]
-fn fields_in_a_nested_text_config_are_refused() {
+fn fields_in_a_nested_text_config_are_rejected() {
     unsupported(
         with(&json!({"text_config": {"hidden_size": 64}})),
         "text_config",
@@ -196,7 +196,7 @@ fn families_differ_in_biases_and_norms() {
 }
 
 #[test]
-fn refuses_other_model_types() {
+fn rejects_other_model_types() {
     unsupported(
         with(&json!({"model_type": "bert"})),
         "model_type `bert` is not supported: supported are qwen3",
@@ -206,12 +206,12 @@ fn refuses_other_model_types() {
 }
 
 #[test]
-fn refuses_other_activations() {
+fn rejects_other_activations() {
     unsupported(with(&json!({"hidden_act": "gelu"})), "hidden_act `gelu`");
 }
 
 #[test]
-fn refuses_scaled_rotary_embeddings() {
+fn rejects_scaled_rotary_embeddings() {
     unsupported(
         with(&json!({"rope_scaling": {"type": "linear", "factor": 2.0}})),
         "rope_scaling of type `linear`",
@@ -246,7 +246,7 @@ fn old_and_new_names_of_the_rotary_type_may_occur_together() {
 }
 
 #[test]
-fn refuses_partial_rotation() {
+fn rejects_partial_rotation() {
     unsupported(
         with(&json!({"partial_rotary_factor": 0.5})),
         "partial_rotary_factor 0.5",
@@ -259,7 +259,7 @@ fn refuses_partial_rotation() {
 }
 
 #[test]
-fn refuses_a_sliding_window_in_use() {
+fn rejects_a_sliding_window_in_use() {
     unsupported(
         with(&json!({"use_sliding_window": true})),
         "use_sliding_window",
@@ -281,7 +281,7 @@ fn refuses_a_sliding_window_in_use() {
 }
 
 #[test]
-fn refuses_a_mistral_whose_window_is_shorter_than_its_context() {
+fn rejects_a_mistral_whose_window_is_shorter_than_its_context() {
     unsupported(
         with(&json!({"model_type": "mistral", "sliding_window": 4096})),
         "sliding_window of 4096 tokens",
@@ -295,7 +295,7 @@ fn refuses_a_mistral_whose_window_is_shorter_than_its_context() {
 }
 
 #[test]
-fn refuses_bidirectional_attention() {
+fn rejects_bidirectional_attention() {
     unsupported(
         with(&json!({"is_causal": false})),
         "bidirectional attention",
@@ -307,7 +307,7 @@ fn refuses_bidirectional_attention() {
 }
 
 #[test]
-fn refuses_quantised_checkpoints() {
+fn rejects_quantised_checkpoints() {
     unsupported(
         with(&json!({"quantization_config": {"quant_method": "awq", "bits": 4}})),
         "`awq`",
@@ -324,7 +324,7 @@ fn refuses_quantised_checkpoints() {
 }
 
 #[test]
-fn refuses_heads_that_do_not_divide() {
+fn rejects_heads_that_do_not_divide() {
     invalid(
         with(&json!({"num_key_value_heads": 6})),
         "num_key_value_heads",
@@ -336,7 +336,7 @@ fn refuses_heads_that_do_not_divide() {
 }
 
 #[test]
-fn refuses_head_widths_that_the_kernels_cannot_read() {
+fn rejects_head_widths_that_the_kernels_cannot_read() {
     for head_dim in [7, 12, 127] {
         invalid(with(&json!({ "head_dim": head_dim })), "head_dim");
     }
@@ -344,7 +344,7 @@ fn refuses_head_widths_that_the_kernels_cannot_read() {
 }
 
 #[test]
-fn refuses_sizes_that_are_zero_missing_or_absurd() {
+fn rejects_sizes_that_are_zero_missing_or_absurd() {
     for field in [
         "vocab_size",
         "hidden_size",
@@ -378,7 +378,7 @@ fn refuses_sizes_that_are_zero_missing_or_absurd() {
 }
 
 #[test]
-fn refuses_constants_that_are_not_positive() {
+fn rejects_constants_that_are_not_positive() {
     invalid(with(&json!({"rms_norm_eps": 0.0})), "rms_norm_eps");
     invalid(with(&json!({"rope_theta": -1.0})), "rope_theta");
 }

@@ -41,7 +41,7 @@ pub(crate) fn download_with(
     let token = config.token.clone().or_else(token);
     if token.as_deref().is_some_and(|token| !is_sendable(token)) {
         let message = "the token holds a character that no request can carry".to_owned();
-        return Err(refusal(
+        return Err(invalid(
             id,
             message,
             "copy it into HF_TOKEN, or into the token file, once more",
@@ -50,7 +50,7 @@ pub(crate) fn download_with(
     let transfer = Transfer::new(config, id, token).map_err(|error| failed(error.into()))?;
     let transfer = transfer.ok_or_else(|| {
         let message = format!("`{}` is no address of a hub", config.endpoint);
-        refusal(id, message, "correct HF_ENDPOINT")
+        invalid(id, message, "correct HF_ENDPOINT")
     })?;
     let mut fetch = Fetch {
         config,
@@ -80,15 +80,15 @@ pub(crate) fn download_with(
 
 /// Checks the names that become parts of paths in the cache.
 fn check_names(id: &str, revision: Option<&str>) -> Result<()> {
-    let refuse = |message: String, hint: &str| Err(refusal(id, message, hint));
+    let invalid = |message: String, hint: &str| Err(invalid(id, message, hint));
     if !is_hub_id(id) {
-        return refuse(
+        return invalid(
             "is not the id of a model on the hub".into(),
             "write owner/name, such as Qwen/Qwen3-Embedding-0.6B",
         );
     }
     match revision {
-        Some(name) if !crate::files::is_plain_relative(name) => refuse(
+        Some(name) if !crate::files::is_plain_relative(name) => invalid(
             format!("`{name}` is no revision"),
             "name a branch, a tag or a commit",
         ),
@@ -126,7 +126,7 @@ impl Fetch<'_> {
                 "the cache names {}, which is no commit of the model",
                 dir.display()
             );
-            return Err(self.refuse(
+            return Err(self.invalid(
                 message,
                 "remove the model's folder from the cache, and download it again",
             ));
@@ -134,7 +134,7 @@ impl Fetch<'_> {
         self.revision = Some(commit.into_owned());
         if self.optional(ADAPTER_CONFIG)?.is_some() {
             self.optional(ADAPTER_WEIGHTS)?;
-            // Refuses an adapter that cannot be merged before the base is fetched.
+            // Rejects an adapter that cannot be merged before the base is fetched.
             Adapter::find(&dir)?;
         }
         let alone = name == ADAPTER_CONFIG;
@@ -161,7 +161,7 @@ impl Fetch<'_> {
             let online = "only checkpoints in the safetensors format are read; look for one on the model's page";
             let hint = if self.offline { offline } else { online };
             let message = format!("has neither model.safetensors nor {WEIGHTS_INDEX}");
-            return Err(self.refuse(message, hint));
+            return Err(self.invalid(message, hint));
         };
         for name in shard_names(&index)? {
             self.required(&name)?;
@@ -217,7 +217,7 @@ impl Fetch<'_> {
             return Ok(None);
         }
         if !status.is_success() && !status.is_redirection() {
-            return Err(self.error(refused(&response, name)));
+            return Err(self.error(unsuccessful(&response, name)));
         }
         let stated = Stated::read(response.headers(), status.is_redirection());
         stated.map(Some).map_err(|what| {
@@ -227,7 +227,7 @@ impl Fetch<'_> {
                     "the hub at {} answers {status} and sends {name} to {elsewhere}, without what a hub states about a file",
                     self.config.endpoint
                 );
-                return self.refuse(
+                return self.invalid(
                     message,
                     "set HF_ENDPOINT to the hub that is meant, if you trust it",
                 );
@@ -236,7 +236,7 @@ impl Fetch<'_> {
                 "the hub at {} states {what} for {name}",
                 self.config.endpoint
             );
-            self.refuse(
+            self.invalid(
                 message,
                 "nothing was downloaded; check HF_ENDPOINT, which must be a hub that you trust",
             )
@@ -250,7 +250,7 @@ impl Fetch<'_> {
         let response = response.map_err(|error| self.error(error.into()))?;
         let status = response.status();
         if !status.is_success() {
-            return Err(self.refuse(format!("the hub answers {status} instead of {name}"), AGAIN));
+            return Err(self.invalid(format!("the hub answers {status} instead of {name}"), AGAIN));
         }
         let partial = self
             .cache
@@ -267,14 +267,14 @@ impl Fetch<'_> {
                 "the hub sent {} bytes of {name}, and states {size}",
                 arrived.bytes
             );
-            return Err(self.refuse(message, AGAIN));
+            return Err(self.invalid(message, AGAIN));
         }
         if let Some(sha256) = stated.sha256().filter(|sha256| *sha256 != arrived.sha256) {
             let message = format!(
                 "{name} was received with the SHA-256 {}, and the hub states {sha256}: it was damaged or changed on the way",
                 arrived.sha256
             );
-            return Err(self.refuse(
+            return Err(self.invalid(
                 message,
                 "it was removed; run it again, and check HF_ENDPOINT if it happens again",
             ));
@@ -291,13 +291,13 @@ impl Fetch<'_> {
         if cut {
             let message =
                 format!("the connection to the hub was cut during the transfer of {name}");
-            return self.refuse(message, AGAIN);
+            return self.invalid(message, AGAIN);
         }
         self.error(error.into())
     }
 
-    fn refuse(&self, message: String, hint: &str) -> Error {
-        refusal(self.id, message, hint)
+    fn invalid(&self, message: String, hint: &str) -> Error {
+        invalid(self.id, message, hint)
     }
 
     fn error(&self, failure: Failure) -> Error {
@@ -306,7 +306,7 @@ impl Fetch<'_> {
 }
 
 /// The failure that an answer without success means.
-fn refused(response: &Response, file: &str) -> Failure {
+fn unsuccessful(response: &Response, file: &str) -> Failure {
     let seconds = response.headers().get(RETRY_AFTER);
     Failure::Status {
         status: response.status(),
@@ -315,7 +315,7 @@ fn refused(response: &Response, file: &str) -> Failure {
     }
 }
 
-fn refusal(id: &str, message: String, hint: &str) -> Error {
+fn invalid(id: &str, message: String, hint: &str) -> Error {
     Error::Hub {
         repo: id.to_string(),
         message,

@@ -94,7 +94,7 @@ fn describe(id: &str, endpoint: &str, failure: &Failure) -> (String, String) {
     match failure {
         Failure::Status { status, retry_after, .. } => match *status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => (
-                format!("the hub refuses access ({status}): the model is gated or private, or does not exist"),
+                format!("the hub denies access ({status}): the model is gated or private, or does not exist"),
                 format!(
                     "check the id; accept the model's licence at {endpoint}/{id}; and set HF_TOKEN to a token that may read it"
                 ),

@@ -109,7 +109,7 @@ fn without_a_file_the_built_in_instructions_are_used() {
 }
 
 #[test]
-fn unusable_wordings_and_names_are_refused() {
+fn unusable_wordings_and_names_are_rejected() {
     invalid(
         parse("[domains.a]\ninstruction = \" \""),
         "domains.a.instruction",

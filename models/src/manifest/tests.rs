@@ -1,4 +1,4 @@
-//! Written manifests read back; damaged, foreign and incomplete ones are refused by name.
+//! Written manifests read back; damaged, foreign and incomplete ones are rejected by name.
 
 use std::path::Path;
 
@@ -116,7 +116,7 @@ fn unknown_fields_are_ignored() {
 }
 
 #[test]
-fn damaged_fields_are_refused_by_name() {
+fn damaged_fields_are_rejected_by_name() {
     let field = |result: Result<Manifest>| match result.unwrap_err() {
         Error::Invalid { field, .. } => field,
         error => panic!("{error:?}"),
@@ -239,7 +239,7 @@ fn a_manifest_that_cannot_be_written_leaves_nothing() {
 }
 
 #[test]
-fn a_known_answer_that_does_not_fit_the_model_is_refused() {
+fn a_known_answer_that_does_not_fit_the_model_is_rejected() {
     assert!(altered(|value| value["known_answer"] = Value::Null).is_ok());
     for (tokens, vector) in [
         (json!([]), json!([1.0])),

@@ -119,7 +119,7 @@ fn a_missing_normalize_module_is_accepted_with_a_note() {
 }
 
 #[test]
-fn other_modules_are_refused_by_name() {
+fn other_modules_are_rejected_by_name() {
     let dense = [
         ("Transformer", ""),
         ("Pooling", "1_Pooling"),
@@ -142,7 +142,7 @@ fn other_modules_are_refused_by_name() {
 }
 
 #[test]
-fn other_pooling_is_refused_by_name() {
+fn other_pooling_is_rejected_by_name() {
     for (key, name) in [
         ("pooling_mode_mean_tokens", "`mean`"),
         ("pooling_mode_cls_token", "`cls`"),
@@ -226,7 +226,7 @@ fn a_default_prompt_must_exist() {
 }
 
 #[test]
-fn lower_casing_and_empty_lengths_are_refused() {
+fn lower_casing_and_empty_lengths_are_rejected() {
     let dir = tempfile::tempdir().unwrap();
     write(
         &dir,
@@ -349,7 +349,7 @@ fn the_tokenizers_limit_applies_if_there_is_no_other() {
 }
 
 #[test]
-fn settings_that_change_how_texts_are_prepared_are_refused() {
+fn settings_that_change_how_texts_are_prepared_are_rejected() {
     for (config, named) in [
         (json!({"transformer_task": "fill-mask"}), "transformer_task"),
         (
@@ -387,7 +387,7 @@ fn settings_that_change_how_texts_are_prepared_are_refused() {
 }
 
 #[test]
-fn other_kinds_of_models_are_refused_and_truncation_is_noted() {
+fn other_kinds_of_models_are_rejected_and_truncation_is_noted() {
     let dir = tempfile::tempdir().unwrap();
     let name = "config_sentence_transformers.json";
     write(&dir, name, &json!({"model_type": "SparseEncoder"}));

@@ -3,7 +3,7 @@
 //! Up to sentence-transformers 5.3, `sentence_bert_config.json` holds `max_seq_length` and `do_lower_case`. Since 5.4 it says how
 //! the network is called and how texts are prepared, and the limit is only in `tokenizer_config.json`
 //! (`sentence_transformers/base/modules/transformer.py`, `Transformer.config_keys`). A setting that would change vectors is
-//! refused by name.
+//! rejected by name.
 
 use std::path::Path;
 
@@ -93,7 +93,7 @@ impl Config<'_> {
         }
     }
 
-    /// Refuses texts that go through a chat template, or vectors from another output than the last hidden state.
+    /// Rejects texts that go through a chat template, or vectors from another output than the last hidden state.
     fn check_text_modality(&self) -> Result<()> {
         let Some(modalities) = self.get("modality_config") else {
             return Ok(());
@@ -115,7 +115,7 @@ impl Config<'_> {
         ))
     }
 
-    /// Refuses arguments of the tokenizer's call that would change tokens.
+    /// Rejects arguments of the tokenizer's call that would change tokens.
     fn check_processing(&self) -> Result<()> {
         let Some(kwargs) = self.get("processing_kwargs") else {
             return Ok(());

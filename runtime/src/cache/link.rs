@@ -38,7 +38,7 @@ pub(super) struct Jobs {
 
 impl Jobs {
     /// Completes every job without a result until the channels close.
-    async fn refuse(&mut self, metrics: &RedisMetrics) {
+    async fn discard(&mut self, metrics: &RedisMetrics) {
         while tokio::select! {
             lookup = self.lookups.recv() => lookup.is_some(),
             store = self.stores.recv() => store.is_some(),
@@ -90,7 +90,7 @@ impl Link {
         let mut told = false;
         loop {
             let connected = tokio::select! {
-                () = jobs.refuse(&self.metrics) => return,
+                () = jobs.discard(&self.metrics) => return,
                 connected = connect(&self.client, wait) => connected,
             };
             let failure = match connected {

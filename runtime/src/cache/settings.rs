@@ -29,7 +29,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct RedisSettings {
     /// `redis://[user:password@]host[:port][/database]`; `rediss://` for TLS, `redis+unix:///path` for a socket. One
-    /// server: a cluster refuses lookups of many keys.
+    /// server: a cluster rejects lookups of many keys.
     pub url: String,
     /// Width of a state: the model's hidden size.
     pub width: usize,
@@ -70,15 +70,15 @@ impl RedisSettings {
     /// Checks all settings that need no connection.
     #[cfg(feature = "redis")]
     pub(super) fn client(&self) -> Result<Client> {
-        let refuse = |reason: String| Err(Error::Cache { reason });
+        let invalid = |reason: String| Err(Error::Cache { reason });
         if self.width == 0 {
-            return refuse("the width of its vectors is 0".to_owned());
+            return invalid("the width of its vectors is 0".to_owned());
         }
         if self.ttl < Duration::from_secs(1) {
-            return refuse("values must be kept for at least 1 second".to_owned());
+            return invalid("values must be kept for at least 1 second".to_owned());
         }
         if self.timeout.is_zero() || self.timeout > MINUTE {
-            return refuse(format!(
+            return invalid(format!(
                 "its time-out is {:?}; it may be up to a minute",
                 self.timeout
             ));
@@ -88,14 +88,14 @@ impl RedisSettings {
             .iter()
             .any(|wait| wait.is_zero() || *wait > 60 * MINUTE)
         {
-            return refuse(format!(
+            return invalid(format!(
                 "its back-off is {:?} to {:?}; it may be up to an hour",
                 waits[0], waits[1]
             ));
         }
         // The library's messages do not quote the URL.
         Client::open(self.url.as_str()).or_else(|error| {
-            refuse(format!(
+            invalid(format!(
                 "its URL is not understood ({error}); write redis://[user:password@]host[:port][/database], rediss:// \
                  for TLS, or redis+unix:///path"
             ))

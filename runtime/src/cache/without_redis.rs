@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 pub enum RedisCache {}
 
 impl RedisCache {
-    /// Refuses to start.
+    /// Always fails, because this build has no Redis tier.
     ///
     /// # Errors
     /// Always.

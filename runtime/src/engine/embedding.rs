@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::Engine;
 use crate::error::{Error, Result};
 use crate::request::{Embedding, Request};
-use crate::scheduling::admission::Refusal;
+use crate::scheduling::admission::Rejection;
 use crate::scheduling::fairness::Caller;
 use crate::scheduling::in_flight::{InFlight, Reply};
 use crate::scheduling::queue::Entry;
@@ -248,8 +248,8 @@ impl Engine {
         let admits = self.shared.queue.admits(caller, tokens, self.load());
         match admits {
             // Some of the texts may be cached.
-            Ok(()) | Err(Refusal::Never(_)) => Ok(()),
-            Err(refusal) => Err(refusal.into()),
+            Ok(()) | Err(Rejection::Never(_)) => Ok(()),
+            Err(rejection) => Err(rejection.into()),
         }
     }
 }

@@ -127,7 +127,7 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.shared.queue.close();
         for worker in self.workers.drain(..) {
-            // The worker catches panics, and no caller is left to tell of one.
+            // The worker catches panics, and no caller is left to receive an error.
             let _ = worker.thread.join();
         }
     }

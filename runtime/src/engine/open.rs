@@ -57,7 +57,7 @@ impl Engine {
             open_network(library, &dir, &sessions.session(number))
         });
         let engine = Self::over(model, tokenizer, files, &open, &options);
-        // A damaged file is why a model does not load, so its error comes first.
+        // A damaged file explains why a model does not load, so its error takes precedence.
         if let Some(verifying) = verifying {
             verifying.join().unwrap_or(Err(Error::Panicked))?;
         }

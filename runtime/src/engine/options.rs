@@ -33,7 +33,7 @@ pub struct EngineOptions {
     pub verify_files: bool,
     /// How much of a GPU's memory the engine may use; bounds `limits` and each session's arena.
     pub gpu_memory: GpuMemory,
-    /// Maximum number of waiting texts.
+    /// Maximum number of texts in the queue.
     pub queue: usize,
     /// The response cache; `None` computes identical texts as often as they are requested.
     pub cache: Option<CacheSettings>,

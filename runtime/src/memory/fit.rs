@@ -16,7 +16,7 @@ use crate::scheduling::batch::MIN_TOKEN_BUDGET;
 pub const MAX_GPU_TOKENS: usize = 65_535;
 
 /// Tokens of a batch that takes the memory that the capture of CUDA graphs leaves in the arena: 1.9 times the
-/// activations of 512 tokens, measured on the stand-in device at the 4B shape.
+/// activations of 512 tokens, measured on the stand-in device with a 4B-sized model.
 const WITH_CUDA_GRAPHS: usize = 768;
 
 /// How to fit a model into less GPU memory.

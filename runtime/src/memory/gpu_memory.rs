@@ -1,7 +1,7 @@
-//! What GPUs have, and how engines divide it.
+//! The memory of GPUs, and how engines divide it.
 //!
 //! An engine gets a share of the memory that was free when the process first looked, before it loaded a model. Engines on
-//! one GPU get room for their weights and equal parts of the rest. Sessions of an engine get equal parts.
+//! one GPU get room for their weights and equal shares of the rest. Sessions of an engine get equal shares.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub struct GpuMemory {
     pub utilization: f64,
     /// Number of engines on the same GPUs.
     pub engines: usize,
-    /// Bytes of the weights of all these engines' sessions on one GPU; `None` if unknown. Engines then get equal parts.
+    /// Bytes of the weights of all these engines' sessions on one GPU; `None` if unknown. Engines then get equal shares.
     pub weights: Option<usize>,
     /// Keeps [`Limits::max_tokens`](crate::scheduling::batch::Limits) as it is, because a user set it.
     pub keep_budget: bool,

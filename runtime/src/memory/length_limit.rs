@@ -8,7 +8,7 @@ use crate::engine::options::EngineOptions;
 use crate::model::ModelInfo;
 use crate::onnxruntime::execution_provider::Provider;
 
-/// The scores of all sessions together may take one part in this many of the process's memory.
+/// The scores of all sessions together may take one in this many bytes of the process's memory.
 const PART: usize = 3;
 /// Bytes of a score: a float32, and half as much for what surrounds it. Measured: 8 heads and 12,000 tokens take 7.0 GB.
 const SCORE: usize = 6;

@@ -1,6 +1,6 @@
 //! A KV cache for prompt prefixes that texts share, so that they are not computed again in every batch.
 //!
-//! Thousands of queries begin with one instruction, and many terms begin alike. CachedTokens prefixes form a trie. A batch
+//! Thousands of queries begin with one instruction, and many terms begin alike. Cached prefixes form a trie. A batch
 //! reads those that its texts begin with. A computed prefix is stored when it is seen for the second time. The least
 //! recently used prefixes are evicted first. This module is pure.
 
@@ -15,7 +15,7 @@ pub(crate) type PrefixId = u64;
 /// The empty prefix.
 const ROOT: PrefixId = 0;
 
-/// CachedTokens prefixes, each with the keys and values of its last token.
+/// Cached prefixes, each with the keys and values of its last token.
 #[derive(Debug)]
 pub(crate) struct KvCache<V> {
     children: HashMap<(PrefixId, u32), PrefixId>,

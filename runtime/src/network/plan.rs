@@ -121,7 +121,7 @@ impl Plan {
             // Nothing reads the padding on the right, so any token will do.
             plan.kv_index.resize((b + 1) * length, last as i64);
             for (s, index) in path.iter().enumerate() {
-                // CachedTokens tokens are not computed here.
+                // Cached tokens are not computed here.
                 let Some(index) = index.checked_sub(cached.count) else {
                     continue;
                 };

@@ -1,7 +1,7 @@
 //! Execution providers: which one computes, and with which options.
 //!
 //! A requested provider that does not start is an error, never a silent fallback to the CPU. The same holds for a model
-//! that the provider cannot serve ([`crate::refusal()`]), and for nodes that ONNX Runtime placed on the CPU
+//! that the provider cannot serve ([`crate::unsupported()`]), and for nodes that ONNX Runtime placed on the CPU
 //! (`placement.rs`). `provider_config.rs` holds each provider's configuration.
 
 use std::fmt;

@@ -2,7 +2,7 @@
 //!
 //! * [`library`] finds and loads ONNX Runtime; [`plugin`] loads execution providers that are libraries of their own.
 //! * [`execution_provider`] names the providers and reads their options; [`provider_config`] knows what each is configured
-//!   with; [`refusal`] knows which graphs each can serve; [`probe`] tests whether one starts.
+//!   with; [`graph_support`] knows which graphs each can serve; [`probe`] tests whether one starts.
 //! * [`session`] opens sessions; [`placement`] checks that no real work runs on the CPU by accident; [`stopper`] stops a run.
 //! * [`tensorrt`] opens models on TensorRT, whose engines are stored in [`engine_cache`].
 //! * [`cuda_graph`] captures small batches on CUDA; [`cudart`] calls CUDA's runtime library.
@@ -11,13 +11,13 @@ pub(crate) mod cuda_graph;
 pub(crate) mod cudart;
 pub(crate) mod engine_cache;
 pub(crate) mod execution_provider;
+pub(crate) mod graph_support;
 pub(crate) mod library;
 pub(crate) mod operators;
 pub(crate) mod placement;
 pub(crate) mod plugin;
 pub(crate) mod probe;
 pub(crate) mod provider_config;
-pub(crate) mod refusal;
 pub(crate) mod session;
 pub(crate) mod stopper;
 pub(crate) mod tensorrt;

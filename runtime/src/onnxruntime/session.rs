@@ -96,7 +96,7 @@ pub(crate) fn open(
         path: source.path().to_path_buf(),
         reason: reason.to_owned(),
     };
-    let refused = |e: ort::Error<SessionBuilder>| load(e.message());
+    let rejected = |e: ort::Error<SessionBuilder>| load(e.message());
     let mut builder = Session::builder(library.environment()).map_err(|e| load(e.message()))?;
     for provider in settings.providers.with_implied() {
         builder = add_provider(builder, library, provider, settings)?;
@@ -106,32 +106,32 @@ pub(crate) fn open(
         builder = builder.with_operators(operators).map_err(refused)?;
     }
     for (key, value) in provider_config::session_entries(settings) {
-        builder = builder.with_config_entry(key, value).map_err(refused)?;
+        builder = builder.with_config_entry(key, value).map_err(rejected)?;
     }
     if let Some(threads) = settings.threads {
-        builder = builder.with_intra_threads(threads).map_err(refused)?;
+        builder = builder.with_intra_threads(threads).map_err(rejected)?;
     }
     // ONNX Runtime keeps patterns per input shape, and hardly two batches here have the same.
-    builder = builder.with_memory_pattern(false).map_err(refused)?;
+    builder = builder.with_memory_pattern(false).map_err(rejected)?;
     if settings.low_memory {
-        builder = builder.with_prepacking(false).map_err(refused)?;
+        builder = builder.with_prepacking(false).map_err(rejected)?;
         // Each of these would widen every weight at once.
         builder = builder
             .with_disabled_optimizers(
                 "ConstantFolding;PropagateCastOps;FuseFp16InitializerToFp32NodeTransformer",
             )
-            .map_err(refused)?;
+            .map_err(rejected)?;
     } else {
         builder = builder
             .with_optimization_level(GraphOptimizationLevel::All)
-            .map_err(refused)?;
+            .map_err(rejected)?;
     }
     let committed = match source {
         Source::File(path) => builder.commit_from_file(path),
         Source::Memory { onnx, data } => {
             let data = data.to_string_lossy();
             let key = "session.model_external_initializers_file_folder_path";
-            let mut builder = builder.with_config_entry(key, data).map_err(refused)?;
+            let mut builder = builder.with_config_entry(key, data).map_err(rejected)?;
             builder.commit_from_memory(onnx)
         }
     };

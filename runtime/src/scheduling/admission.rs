@@ -55,7 +55,7 @@ impl Load {
         (tokens + self.growth * tokens * tokens) as usize
     }
 
-    /// The part of a request's time that may be promised: half, because a request is answered after at most twice the
+    /// The fraction of a request's time that may be promised: half, because a request is answered after at most twice the
     /// work that is ahead of it.
     ///
     /// ```
@@ -73,7 +73,7 @@ impl Load {
 
 /// Why a request is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum Rejection {
     /// The request would be late now. The client should retry after this time.
     Later(Duration),
     /// The request would be late even if nothing else were computed, because its texts take this long.
@@ -87,14 +87,14 @@ impl Fairness {
     /// retry one after another, but no later than the waiting work takes.
     ///
     /// # Errors
-    /// [`Refusal`] says whether a retry can succeed.
+    /// [`Rejection`] says whether a retry can succeed.
     pub(crate) fn admit(
         &mut self,
         caller: Caller,
         texts: usize,
         cost: usize,
         load: Load,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Rejection> {
         let (Some(deadline), Some(speed)) = (caller.deadline, load.speed()) else {
             return Ok(());
         };
@@ -103,7 +103,7 @@ impl Fairness {
         let seconds = |cost: usize| cost as f64 / speed;
         // A single text may be the longest that the model accepts. An old rate must be measured again.
         if texts > 1 && load.is_recent && seconds(cost) > time * NEVER {
-            return Err(Refusal::Never(duration(seconds(cost), Duration::MAX)));
+            return Err(Rejection::Never(duration(seconds(cost), Duration::MAX)));
         }
         let before = self.waiting() + load.running;
         // The rate is only an estimate, so an idle engine accepts everything.
@@ -142,7 +142,7 @@ impl Fairness {
         let at = after_others.max(now + missing).min(latest);
         let taken = duration(seconds(cost), MAX_RETRY_AFTER);
         flow.next_retry_at = Some((at + taken).min(latest));
-        Err(Refusal::Later(at - now))
+        Err(Rejection::Later(at - now))
     }
 
     /// Cost computed for all callers until this caller has received `cost` more than it has waiting.
@@ -182,9 +182,9 @@ mod tests {
         batch_cost: None,
     };
 
-    fn later(refusal: Result<(), Refusal>) -> f64 {
-        match refusal {
-            Err(Refusal::Later(time)) => time.as_secs_f64(),
+    fn later(rejection: Result<(), Rejection>) -> f64 {
+        match rejection {
+            Err(Rejection::Later(time)) => time.as_secs_f64(),
             other => panic!("{other:?}"),
         }
     }
@@ -219,12 +219,12 @@ mod tests {
         // Small requests have room of their own.
         later(fairness.admit(asks(18), 1, 100, LOAD));
         assert_eq!(fairness.admit(asks(18), 1, 10, LOAD), Ok(()));
-        // Tiny ones are refused last.
+        // Tiny ones are rejected last.
         later(fairness.admit(asks(12), 1, 10, LOAD));
         assert_eq!(fairness.admit(asks(12), 1, 1, LOAD), Ok(()));
         later(fairness.admit(asks(11), 1, 1, LOAD));
         assert_eq!(fairness.admit(caller(2, 5), 1, 0, LOAD), Ok(()));
-        // Without a rate, or a deadline, nothing is refused.
+        // Without a rate, or a deadline, nothing is rejected.
         assert_eq!(fairness.admit(asks(1), 8, 500, Load::default()), Ok(()));
         let patient = Caller {
             deadline: None,
@@ -238,7 +238,7 @@ mod tests {
         let mut fairness = Fairness::default();
         fairness.enter(caller(1, 24), 1000);
         assert_eq!(fairness.admit(caller(2, 15), 8, 40, LOAD), Ok(()));
-        // A small part of the sessions is slow: 101 times as much is computed while it gets its own.
+        // A small share of the sessions is slow: 101 times as much is computed while it gets its own.
         let heavy = Caller {
             weight: 100,
             ..caller(3, 10)
@@ -273,7 +273,7 @@ mod tests {
         let mut fairness = Fairness::default();
         let asks = caller(1, 10);
         let never = fairness.admit(asks, 8, 2000, LOAD);
-        assert_eq!(never, Err(Refusal::Never(Duration::from_secs(20))));
+        assert_eq!(never, Err(Rejection::Never(Duration::from_secs(20))));
         assert_eq!(fairness.admit(asks, 1, 2000, LOAD), Ok(()));
         let old = Load {
             is_recent: false,

@@ -25,7 +25,7 @@ impl Default for Limits {
 /// Slots that every batch may have: below this, padding costs less than another run of the graph.
 pub(crate) const FREE_SLOTS: usize = 1024;
 
-/// The token budget of a batch never falls below this: smaller batches save no memory worth having.
+/// The token budget of a batch never falls below this: smaller batches save hardly any memory.
 pub(crate) const MIN_TOKEN_BUDGET: usize = 256;
 
 /// Chooses texts from their lengths, given in serving order. Returns their positions in ascending order.

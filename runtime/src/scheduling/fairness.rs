@@ -53,9 +53,9 @@ const TURN_FRACTION: usize = 8;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
-    /// The caller's number. Requests with the same number share one part of the sessions.
+    /// The caller's number. Requests with the same number have one share of the sessions together.
     pub flow: u64,
-    /// The weight of that part relative to other callers; at least 1.
+    /// The weight of that share relative to other callers; at least 1.
     pub weight: u32,
     /// The deadline, after which the answer is useless.
     pub deadline: Option<Instant>,

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use crate::cache::Key;
 use crate::error::{Error, Result};
-use crate::scheduling::admission::{Load, Refusal};
+use crate::scheduling::admission::{Load, Rejection};
 use crate::scheduling::batch::{Limits, select};
 use crate::scheduling::fairness::{Caller, Fairness, QueuedText};
 use crate::scheduling::in_flight::InFlight;
@@ -62,7 +62,7 @@ struct State {
     closed: bool,
     /// Number of threads that wait for a batch.
     idle: usize,
-    /// Number of threads that wait for a full batch. They leave it to an idle thread, which would compute it at once.
+    /// Number of threads that wait for a full batch. An idle thread goes first, because it computes the batch at once.
     preparing: usize,
     fairness: Fairness,
     /// The load when the last request came.
@@ -194,9 +194,8 @@ impl Queue {
     /// Adds the texts of a request, all or none.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] where they do not all fit, [`Error::Busy`] or [`Error::TooMuchWork`] where they would not be
-    /// answered in time,
-    /// [`Error::ShuttingDown`] after [`Queue::close`]; the entries come back, for their in_flight to be told.
+    /// [`Error::Overloaded`] if they do not all fit, [`Error::Busy`] or [`Error::TooMuchWork`] if they would be late, and
+    /// [`Error::ShuttingDown`] after [`Queue::close`]. The entries come back, so that the caller can complete them with the error.
     pub(crate) fn push(&self, entries: Vec<Entry>, load: Load) -> Result<(), (Error, Vec<Entry>)> {
         let mut state = self.lock();
         if state.closed {
@@ -218,8 +217,8 @@ impl Queue {
             .first()
             .map_or_else(Caller::default, |entry| entry.caller);
         let admitted = state.fairness.admit(caller, entries.len(), total, load);
-        if let Err(refusal) = admitted {
-            return Err((refusal.into(), entries));
+        if let Err(rejection) = admitted {
+            return Err((rejection.into(), entries));
         }
         state.load = load;
         let tag = state.fairness.enter(caller, total);
@@ -359,7 +358,7 @@ impl Queue {
         caller: Caller,
         lengths: impl Iterator<Item = usize>,
         load: Load,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Rejection> {
         let (mut texts, mut cost) = (0, 0usize);
         for length in lengths {
             texts += 1;

@@ -20,7 +20,7 @@ const LARGE_BATCH: usize = 2048;
 const KNEE_ON_CPU: f64 = 1300.0;
 /// The same on a GPU.
 const KNEE_ON_GPU: f64 = 16_384.0;
-/// The weight of that assumption, as a part of all batches: enough if all texts have one length, and little otherwise.
+/// The weight of that assumption, as a fraction of all batches: enough if all texts have one length, and little otherwise.
 const ASSUMPTION: f64 = 1e-4;
 /// An upper bound of the growth.
 const MOST_GROWTH: f64 = 1.0 / 64.0;
@@ -30,7 +30,7 @@ const RECENT: Duration = Duration::from_secs(60);
 /// Maximum duration of a batch while a client waits. Larger batches are hardly faster per token on a CPU, and a GPU
 /// computes its largest batch in less time.
 const LONGEST_BATCH: Duration = Duration::from_millis(400);
-/// Minimum of the maximum cost, because smaller batches read the weights for too few tokens.
+/// Lower bound of the maximum cost of a batch, because smaller batches read the weights for too few tokens.
 const SMALLEST_BATCH: usize = 256;
 
 /// The measured rate of one model's sessions.
@@ -202,7 +202,7 @@ mod tests {
             let load = rate.load();
             load.cost(length) as f64 / load.speed().unwrap() / (length as f64 / 10_000.0)
         };
-        // Of batches that are all alike, texts of that length are known.
+        // Batches of one length measure the cost of texts of that length.
         (0..10).for_each(|_| compute(&rate, 100));
         assert!((takes(100) - 1.1).abs() < 0.05, "{}", takes(100));
         (0..2).for_each(|_| compute(&rate, 4000));

@@ -135,7 +135,7 @@ impl ResponseCache {
     /// Looks `missing` texts up in Redis and hands those that it does not have to `queue`. Returns at once.
     ///
     /// # Errors
-    /// That of `queue`, if there is no Redis to ask. Otherwise `queue` itself has to complete the texts that it rejects.
+    /// The error of `queue`, if there is no Redis to ask. Otherwise `queue` itself has to complete the texts that it rejects.
     pub(crate) fn look_up(
         self: &Arc<Self>,
         missing: Vec<Entry>,
@@ -154,7 +154,7 @@ impl ResponseCache {
                     _ => unknown.push(entry),
                 }
             }
-            // Those who wait get the error from `queue`.
+            // `queue` has completed the texts with the error.
             let _ = queue(unknown);
         };
         redis.get(keys, Box::new(then));

@@ -45,7 +45,7 @@ pub(crate) struct Worker {
 }
 
 /// Starts a worker with a session of its own. The worker's thread opens the session and recreates it after a failure,
-/// because what ONNX Runtime keeps of a CUDA session, such as captured graphs, belongs to the thread that runs it.
+/// because ONNX Runtime binds parts of a CUDA session, such as captured graphs, to the thread that runs it.
 ///
 /// # Errors
 /// The session does not open, or the system cannot start a thread.
@@ -196,7 +196,7 @@ impl Session {
                 }
             }
             if self.shared.queue.is_closed() {
-                // This may be the last worker, so it completes what waits.
+                // This may be the last worker, so it completes the waiting texts.
                 while let Some(batch) = self.shared.queue.next_batch(&self.shared.limits()) {
                     answer_all(&batch, &Err(Error::ShuttingDown));
                 }
@@ -217,7 +217,7 @@ impl Session {
             );
             return;
         };
-        // A model whose files were modified is not worth computing with.
+        // The vectors of a modified model would be discarded.
         if let Err(changed) = self.shared.files.check() {
             return answer_all(&entries, &Err(changed));
         }

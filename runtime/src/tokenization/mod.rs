@@ -151,7 +151,7 @@ impl Tokenizer {
             limit: self.max_length,
         };
         let ids = match request.truncate {
-            Truncate::Refuse => return Err(too_long),
+            Truncate::Reject => return Err(too_long),
             Truncate::End => self.keep_beginning(&ids),
             Truncate::Start => {
                 // An instruction says how to read the text, so it stays when the beginning of the text is removed.
@@ -283,7 +283,7 @@ impl Tokenizer {
                 tokens: self.bound.least_tokens(&prompt),
                 limit: self.max_length,
             }),
-            Truncate::Refuse => {
+            Truncate::Reject => {
                 self.check_bytes(text)?;
                 Ok(text)
             }
@@ -309,7 +309,7 @@ impl Tokenizer {
     fn encode_part(&self, prompt: &str, truncate: Truncate) -> Result<Option<Vec<u32>>> {
         let part = match truncate {
             Truncate::Start => self.bound.ending(prompt, self.max_length),
-            Truncate::Refuse | Truncate::End => self.bound.beginning(prompt, self.max_length),
+            Truncate::Reject | Truncate::End => self.bound.beginning(prompt, self.max_length),
         };
         let Some(part) = part else {
             return Ok(None);
@@ -317,12 +317,12 @@ impl Tokenizer {
         let encoding = self.run(part, |inner, text| inner.encode(text, false))?;
         let settled = match truncate {
             Truncate::Start => bound::settled_ending(&encoding),
-            Truncate::Refuse | Truncate::End => bound::settled(&encoding),
+            Truncate::Reject | Truncate::End => bound::settled(&encoding),
         };
         if settled.len() <= self.max_length {
             return Ok(None);
         }
-        if truncate == Truncate::Refuse {
+        if truncate == Truncate::Reject {
             return Err(Error::MuchTooLong {
                 tokens: self.before.len() + settled.len() + self.after.len(),
                 limit: self.max_length,
@@ -352,7 +352,7 @@ impl Tokenizer {
                 reason: "the list of token ids is empty".to_owned(),
             });
         }
-        if ids.len() > self.max_length && truncate == Truncate::Refuse {
+        if ids.len() > self.max_length && truncate == Truncate::Reject {
             return Err(Error::TooLong {
                 tokens: ids.len(),
                 limit: self.max_length,

@@ -19,12 +19,12 @@ fn request(truncate: Truncate) -> Request<'static> {
 #[test]
 fn truncation_keeps_the_instruction_and_the_special_tokens() {
     let whole = tokenizer(4096)
-        .encode(&request(Truncate::Refuse))
+        .encode(&request(Truncate::Reject))
         .unwrap()
         .ids;
     let short = tokenizer(whole.len() - 3);
     assert!(matches!(
-        short.encode(&request(Truncate::Refuse)),
+        short.encode(&request(Truncate::Reject)),
         Err(Error::TooLong { .. })
     ));
     let end = short.encode(&request(Truncate::End)).unwrap();
@@ -33,7 +33,7 @@ fn truncation_keeps_the_instruction_and_the_special_tokens() {
     assert_eq!(end.ids, [&whole[..last - 3], &whole[last..]].concat());
 
     let start = short.encode(&request(Truncate::Start)).unwrap().ids;
-    let prompt = request(Truncate::Refuse).prompt.apply("").into_owned();
+    let prompt = request(Truncate::Reject).prompt.apply("").into_owned();
     let head = short.tokens(&prompt, false).unwrap().len();
     assert_eq!(start, [&whole[..head], &whole[head + 3..]].concat());
     let tiny = tokenizer(head);

@@ -2,49 +2,34 @@
 
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs as _};
 
-/// The value of `--port`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Port {
-    Number(u16),
-    /// Kubernetes gives pods `LEXIVEC_PORT=tcp://10.0.0.1:30000` for a Service named lexivec, unless they turn that off.
-    ServiceLink(String),
-}
+/// The variable of `--port`.
+pub(crate) const PORT_VARIABLE: &str = "LEXIVEC_PORT";
 
-impl Port {
-    /// The port without a flag.
-    pub(crate) const DEFAULT: u16 = 30_000;
+/// The port without a flag.
+pub(crate) const DEFAULT_PORT: u16 = 30_000;
 
-    /// The port number. A service link is reported and replaced by the default.
-    pub(crate) fn number(&self) -> u16 {
-        match self {
-            Self::Number(number) => *number,
-            Self::ServiceLink(url) => {
-                tracing::warn!(
-                    "LEXIVEC_PORT={url} is not a port. Kubernetes sets it for a Service named lexivec. It is ignored, and the port \
-                     is {}. Set `enableServiceLinks: false` in the pod's spec, or give --port",
-                    Self::DEFAULT
-                );
-                Self::DEFAULT
-            }
-        }
-    }
-}
-
-/// Whether a port is what Kubernetes sets for a Service of this name.
-pub(super) fn is_service_link(port: &str) -> bool {
+/// Whether a variable was set by Kubernetes and not by the user: pods get `LEXIVEC_PORT=tcp://10.0.0.1:30000` for a Service named
+/// lexivec, unless they turn that off.
+pub(crate) fn is_service_link(variable: &str, value: &str) -> bool {
     let schemes = ["tcp://", "udp://", "sctp://"];
-    schemes.into_iter().any(|scheme| port.starts_with(scheme))
+    variable == PORT_VARIABLE && schemes.iter().any(|scheme| value.starts_with(scheme))
+}
+
+/// Warns about a service link in place of a port, unless the user has chosen another port than the default.
+pub(crate) fn warn_of_service_link(port: u16) {
+    let value = std::env::var(PORT_VARIABLE).unwrap_or_default();
+    if port == DEFAULT_PORT && is_service_link(PORT_VARIABLE, &value) {
+        tracing::warn!(
+            "{PORT_VARIABLE}={value} is not a port. Kubernetes sets it for a Service named lexivec. It is ignored, and the port is {port}. \
+             Set `enableServiceLinks: false` in the pod's spec"
+        );
+    }
 }
 
 /// Reads `--port`.
-pub(crate) fn port(text: &str) -> Result<Port, String> {
-    if is_service_link(text) {
-        return Ok(Port::ServiceLink(text.to_owned()));
-    }
+pub(crate) fn port(text: &str) -> Result<u16, String> {
     let number = text.trim().parse();
-    number
-        .map(Port::Number)
-        .map_err(|_| format!("`{text}` is not a port: a number from 0 to 65535"))
+    number.map_err(|_| format!("`{text}` is not a port: a number from 0 to 65535"))
 }
 
 /// Reads `--host`: an address, or a name of this machine.
@@ -97,13 +82,19 @@ mod tests {
     }
 
     #[test]
-    fn a_service_link_is_accepted_and_gives_the_default_port() {
-        assert_eq!(port("0"), Ok(Port::Number(0)));
-        assert_eq!(port("30001"), Ok(Port::Number(30_001)));
-        let link = port("tcp://10.96.0.12:30000").unwrap();
-        assert_eq!(link.number(), Port::DEFAULT);
+    fn ports_are_numbers_of_16_bits() {
+        assert_eq!(port("0"), Ok(0));
+        assert_eq!(port("30001"), Ok(30_001));
         for text in ["", "-1", "65536", "http", "http://10.0.0.1:80"] {
             assert!(port(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn only_the_ports_variable_can_be_a_service_link() {
+        let link = "tcp://10.96.0.12:30000";
+        assert!(is_service_link("LEXIVEC_PORT", link));
+        assert!(!is_service_link("LEXIVEC_PORT", "30001"));
+        assert!(!is_service_link("LEXIVEC_REDIS_URL", link));
     }
 }

@@ -94,7 +94,7 @@ impl TextArgs {
     /// The texts of files, or of standard input where none is named.
     ///
     /// # Errors
-    /// [`Usage`] for a file of a kind that is not read.
+    /// [`Usage`] for a file of an unsupported format.
     pub(crate) fn reader(&self, files: &[PathBuf]) -> Result<Reader, Usage> {
         Reader::new(files, self.input_format, &self.field, &self.column).map_err(Usage)
     }

@@ -12,11 +12,6 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut script = Vec::new();
-    generate(
-        args.shell,
-        &mut super::command(false),
-        "lexivec",
-        &mut script,
-    );
+    generate(args.shell, &mut super::documented(), "lexivec", &mut script);
     print(String::from_utf8_lossy(&script).trim_end())
 }

@@ -48,7 +48,7 @@ pub(crate) struct ComputeArgs {
     #[arg(long, env = "LEXIVEC_EP_LIBRARY", value_name = "PATH")]
     pub(crate) ep_library: Option<PathBuf>,
 
-    /// Run nodes that --ep does not support on the CPU instead of refusing the model. Graphs of other exporters may need it. It
+    /// Run nodes that --ep does not support on the CPU instead of rejecting the model. Graphs of other exporters may need it. It
     /// is slow, because each batch copies data between devices
     #[arg(long, env = "LEXIVEC_ALLOW_CPU_NODES")]
     pub(crate) allow_cpu_nodes: bool,
@@ -79,12 +79,12 @@ pub(crate) struct ComputeArgs {
     #[arg(long, env = "LEXIVEC_THREADS", value_name = "N")]
     pub(crate) threads: Option<usize>,
 
-    /// Share of each GPU's free memory that all models may take together, with --ep cuda. The largest batch and the longest
+    /// Fraction of each GPU's free memory that all models may take together, with --ep cuda. The largest batch and the longest
     /// text follow from it. Lower it if other programs use the GPU
-    #[arg(long, env = "LEXIVEC_GPU_MEMORY_UTILIZATION", value_name = "SHARE", default_value_t = GpuMemory::default().utilization, value_parser = share)]
+    #[arg(long, env = "LEXIVEC_GPU_MEMORY_UTILIZATION", value_name = "FRACTION", default_value_t = GpuMemory::default().utilization, value_parser = fraction)]
     gpu_memory_utilization: f64,
 
-    /// Longest text in tokens, instruction included. Longer texts are refused or truncated. On a CPU the memory grows with the
+    /// Longest text in tokens, instruction included. Longer texts are rejected or truncated. On a CPU the memory grows with the
     /// square of the length. Default: the model's limit, or what fits into memory
     #[arg(long, env = "LEXIVEC_MAX_LENGTH", value_name = "TOKENS")]
     max_length: Option<usize>,
@@ -200,10 +200,10 @@ impl ComputeArgs {
     }
 }
 
-/// Reads a share: more than 0, at most 1.
-fn share(text: &str) -> Result<f64, String> {
+/// Reads a fraction: more than 0, at most 1.
+fn fraction(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        Ok(fraction) if fraction > 0.0 && fraction <= 1.0 => Ok(fraction),
         _ => Err(format!("`{text}` is not a number above 0 and at most 1")),
     }
 }

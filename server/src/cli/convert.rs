@@ -12,7 +12,6 @@ use lexivec_models::{
 use lexivec_runtime::Provider;
 
 use super::common::{CheckpointArgs, all_texts, library};
-use super::conversion_hints::with_hint;
 use super::progress::ConversionBar;
 use super::{Usage, engines, resolve};
 use crate::embed::Reader;
@@ -147,7 +146,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let bar = ConversionBar::default();
         let report = convert(&checkpoint, &output, &options, &bar);
         bar.clear();
-        let report = report.map_err(with_hint)?;
+        let report = report?;
         print(options.precision, &report)?;
         // The notes of the checkpoint have been printed above.
         for note in report

@@ -87,7 +87,7 @@ pub(crate) struct Args {
     #[arg(short, long, env = "LEXIVEC_DIMENSIONS")]
     dimensions: Option<usize>,
 
-    /// Truncate texts that are too long instead of refusing them
+    /// Truncate texts that are too long instead of rejecting them
     #[arg(long, env = "LEXIVEC_TRUNCATE")]
     truncate: bool,
 
@@ -163,7 +163,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         truncate: if args.truncate {
             Truncate::End
         } else {
-            Truncate::Refuse
+            Truncate::Reject
         },
         ..Request::text("")
     };

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::{Arg, Command};
 
-use super::{command, help};
+use super::{documented, help};
 
 const INTRODUCTION: &str = "\
 # Flags
@@ -15,7 +15,7 @@ A flag wins over its environment variable, the variable over the file that `--co
 `--print-config` shows each value and its source.
 
 In the file each command has a table, such as `[serve]`. A key is the flag's name without dashes in front. Flags that may be repeated take
-arrays, and switches take `true` or `false`. The key of `serve --model` is `models`, because `model` is the argument.
+arrays, and switches take true or false. The key of `serve --model` is `models`, because `model` is the argument.
 
 ```toml
 [serve]
@@ -25,17 +25,18 @@ cors-allow-origin = [\"https://app.example.com\"]
 offline = true
 ```
 
-A variable holds several values separated by commas. The variable of a switch takes 1/0, true/false, yes/no, on/off. An empty variable
-counts as unset; an empty `LEXIVEC_API_KEY` is an error.
+A variable holds several values separated by commas. A switch, such as `--offline`, is a flag that needs no value. `--offline=off` turns it
+off on the command line, even if a variable or the file turns it on. Switches and their variables take 1/0, true/false, yes/no, on/off.
+An empty variable counts as unset; an empty `LEXIVEC_API_KEY` is an error.
 ";
 
 /// The page, in Markdown.
 fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
-    let mut command = command(false);
+    let mut command = documented();
     command.build();
-    let documented = |command: &&Command| !command.is_hide_set() && command.get_name() != "help";
-    for command in command.get_subcommands().filter(documented) {
+    let is_ours = |command: &&Command| command.get_name() != "help";
+    for command in command.get_subcommands().filter(is_ours) {
         let about = command.get_about().map(ToString::to_string);
         // Writing into a string cannot fail.
         let _ = write!(

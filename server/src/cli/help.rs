@@ -1,7 +1,7 @@
 //! The help of every command, from the doc comments of its flags.
 //!
 //! `-h` shows the first sentence of each, `--help` the whole text and the environment variable. A sentence that begins with
-//! "Default:" states a default that the program computes; it is shown as clap shows those that are values.
+//! "Default:" states a default that the program computes; help shows it like the defaults that clap knows.
 
 use clap::{Arg, Command};
 

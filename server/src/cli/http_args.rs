@@ -8,7 +8,7 @@ use clap::Args;
 use lexivec_models::text;
 
 use super::Usage;
-use super::address::{Port, host, port};
+use super::address::{DEFAULT_PORT, PORT_VARIABLE, host, port};
 use crate::http::{AllowedHosts, ApiKeys, HttpSettings, Tls, tls};
 
 /// Bytes that a file of API keys may have: a hundred thousand keys.
@@ -25,8 +25,8 @@ pub(crate) struct HttpArgs {
 
     /// Port to listen on; 0 takes a free one. `LEXIVEC_PORT=tcp://…`, which Kubernetes sets for a Service named lexivec, is
     /// ignored with a warning
-    #[arg(long, env = "LEXIVEC_PORT", default_value = "30000", value_parser = port)]
-    pub(crate) port: Port,
+    #[arg(long, env = PORT_VARIABLE, default_value_t = DEFAULT_PORT, value_parser = port)]
+    pub(crate) port: u16,
 
     /// API key that requests must send as `Authorization: Bearer KEY`; may be repeated. The environment variable or
     /// --api-key-file keeps keys out of the process list. Default: requests need no key

@@ -1,7 +1,7 @@
 //! The command line: one file per subcommand.
 //!
-//! Flags are parsed by clap into plain structs, checked once into settings, and handed to what does the work. Exit
-//! codes: 0 done, 1 failed, 2 wrong usage, 128 and its number where a signal ended the command (130 Ctrl-C, 143 SIGTERM).
+//! clap parses flags into plain structs; each command checks them once and turns them into settings. Exit codes: 0 done, 1 failed,
+//! 2 wrong usage, 128 plus the number of a signal that ended the command (130 Ctrl-C, 143 SIGTERM).
 
 use std::ffi::OsString;
 use std::fmt;
@@ -16,7 +16,6 @@ mod compare;
 mod completions;
 mod compute_args;
 mod config;
-mod conversion_hints;
 mod convert;
 mod default_timeout;
 mod doctor;
@@ -45,8 +44,8 @@ use crate::{hints, interrupt};
 /// Text embeddings with Qwen3-Embedding on ONNX Runtime: convert, serve, embed, compare.
 ///
 /// Every flag has an environment variable, which --help shows in brackets, and a key in the file that --config names. A flag wins over
-/// its variable, and the variable over the file. The variable of a switch takes 1/0, true/false, yes/no, on/off. An empty variable
-/// counts as unset.
+/// its variable, and the variable over the file. `--switch=off` turns a switch off that a variable or the file turns on. Switches and
+/// their variables take 1/0, true/false, yes/no, on/off. An empty variable counts as unset.
 #[derive(Debug, Parser)]
 #[command(name = "lexivec", version, propagate_version = true)]
 pub struct Cli {
@@ -89,8 +88,23 @@ impl std::error::Error for Usage {}
 
 /// The command line of the program. `hide_variables` leaves the environment variables out of the help.
 fn command(hide_variables: bool) -> clap::Command {
-    let command = config::configurable(switches::lenient(Cli::command()));
+    let command = config::configurable(switches::with_values(Cli::command()));
     help::with_summaries(command, hide_variables)
+}
+
+/// The command line as manual pages, completions and the page of flags show it: without hidden commands, and with plain switches,
+/// because a shell would complete a file name after a flag with a value.
+fn documented() -> clap::Command {
+    let command = help::with_summaries(config::configurable(Cli::command()), false);
+    let shown = command.get_subcommands().filter(|c| !c.is_hide_set());
+    let about = command.get_about().cloned().unwrap_or_default();
+    let long_about = command.get_long_about().cloned();
+    clap::Command::new("lexivec")
+        .version(env!("CARGO_PKG_VERSION"))
+        .propagate_version(true)
+        .about(about)
+        .long_about(long_about.unwrap_or_default())
+        .subcommands(shown.cloned().collect::<Vec<_>>())
 }
 
 /// Runs the program.
@@ -100,7 +114,7 @@ pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     // The short help has a line per flag, and no room for the names of variables.
     let is_short_help = arguments.iter().any(|argument| argument == "-h");
-    let command = config::without_empty_variables(command(is_short_help));
+    let command = config::without_unset_variables(command(is_short_help));
     let outcome = config::read(command, &arguments).and_then(|matches| match matches {
         Some(matches) => run(Cli::from_arg_matches(&matches)?),
         None => Ok(ExitCode::SUCCESS),
@@ -118,7 +132,7 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     say!("error: {}", chain(error));
-    if let Some(hint) = hints::of_cause(error) {
+    if let Some(hint) = hints::of(error) {
         say!("hint: {hint}");
     }
     let usage = error.downcast_ref::<Usage>().is_some();
@@ -141,7 +155,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The message and its causes; a cause whose words the message already holds is not said twice.
+/// The message and its causes. A cause that the message already contains is not repeated.
 fn chain(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1) {
@@ -160,6 +174,26 @@ mod tests {
     #[test]
     fn flags_are_consistent() {
         command(false).debug_assert();
+    }
+
+    #[test]
+    fn documents_show_the_visible_commands_and_switches_without_values() {
+        let mut documented = documented().disable_help_subcommand(true);
+        documented.build();
+        let shown: Vec<_> = documented
+            .get_subcommands()
+            .map(clap::Command::get_name)
+            .collect();
+        let visible = command(false);
+        let visible = visible.get_subcommands().filter(|c| !c.is_hide_set());
+        assert_eq!(
+            shown,
+            visible.map(clap::Command::get_name).collect::<Vec<_>>()
+        );
+        let serve = documented.find_subcommand("serve").unwrap();
+        let mut arguments = serve.get_arguments();
+        let offline = arguments.find(|arg| arg.get_id() == "offline").unwrap();
+        assert_eq!(offline.to_string(), "--offline");
     }
 
     #[test]

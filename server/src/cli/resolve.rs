@@ -1,13 +1,13 @@
-//! Models by the names that users give, with reports on the terminal and hints to flags.
+//! Opens models by the names that users give, and reports progress on the terminal.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lexivec::{CheckpointOptions, EngineOptions, Error, Event, Model, Observer, Resolved};
 use lexivec_models::{Checkpoint, Precision};
 
+use super::Usage;
 use super::common::{CheckpointArgs, SourceArgs};
 use super::progress::{ConversionBar, DownloadBars};
-use super::{Usage, conversion_hints};
 use crate::interrupt::{self, Listening};
 use crate::stdio::say;
 
@@ -58,13 +58,13 @@ impl Observer for Terminal {
 /// # Errors
 /// With `onnx`, there is no export.
 pub(crate) fn source_kind(name: &str, onnx: bool) -> anyhow::Result<SourceKind> {
-    SourceKind::of(name, onnx).map_err(with_hint)
+    Ok(SourceKind::of(name, onnx)?)
 }
 
 /// Opens a checkpoint: a folder, or a hub id, which is downloaded.
 pub(crate) fn checkpoint(name: &str, args: &CheckpointArgs) -> anyhow::Result<Checkpoint> {
-    let found = lexivec::open_checkpoint(name, &args.options(), &Terminal::default());
-    found.map_err(with_hint)
+    let observer = Terminal::default();
+    Ok(lexivec::open_checkpoint(name, &args.options(), &observer)?)
 }
 
 /// Finds the model directory to load. A checkpoint is converted into the cache the first time.
@@ -79,7 +79,7 @@ pub(crate) fn model(
         .prefer_export(args.onnx)
         .checkpoint(args.checkpoint.options())
         .engine(options.clone());
-    builder.resolve(&Terminal::default()).map_err(with_hint)
+    builder.resolve(&Terminal::default()).map_err(with_usage)
 }
 
 /// The sentence about an export beside a checkpoint, which is not used.
@@ -91,22 +91,14 @@ pub(crate) fn note(name: &str, found: &Resolved) -> Option<String> {
     })
 }
 
-/// Adds the flags that resolve an error.
-fn with_hint(error: Error) -> anyhow::Error {
+/// Reports a precision that the model cannot have as wrong usage.
+fn with_usage(error: Error) -> anyhow::Error {
     match &error {
-        Error::NoExport { .. } => anyhow::anyhow!("{error}: leave --onnx out"),
-        Error::OtherPrecision { asked, .. } => Usage(format!(
-            "--precision {asked}: {error}, or leave --precision out"
-        ))
+        Error::OtherPrecision { asked, .. } | Error::ExportPrecision { asked, .. } => Usage(
+            format!("--precision {asked}: {error}, or leave --precision out"),
+        )
         .into(),
-        Error::ExportPrecision { asked, .. } => Usage(format!(
-            "--precision {asked}: {error}, or leave --precision out"
-        ))
-        .into(),
-        _ => match error {
-            Error::Conversion(error) => conversion_hints::with_hint(error),
-            error => error.into(),
-        },
+        _ => error.into(),
     }
 }
 

@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use lexivec_models::Precision;
 use lexivec_runtime::{Engine, EngineOptions, Error, Library, Request};
 
+use super::address::warn_of_service_link;
 use super::cache_args::CacheArgs;
 use super::common::{DomainArgs, SourceArgs};
 use super::compute_args::ComputeArgs;
@@ -31,7 +32,7 @@ pub(crate) struct Args {
     #[arg(env = "LEXIVEC_MODEL", required_unless_present = "models")]
     model: Option<String>,
 
-    /// Further model, under a name of its own; may be repeated. Each model has its own queue and sessions. In the configuration
+    /// Further model, under a name of its own; may be repeated. Each model has its own sessions and limits. In the configuration
     /// file the key is `models`
     #[arg(long = "model", env = "LEXIVEC_MODELS", value_name = "NAME=MODEL", value_delimiter = ',', value_parser = name_and_model)]
     models: Vec<(String, String)>,
@@ -54,9 +55,9 @@ pub(crate) struct Args {
     #[arg(long, env = "LEXIVEC_SESSIONS", value_name = "N", default_value_t = EngineOptions::default().sessions)]
     sessions: usize,
 
-    /// Texts of a model that may wait or be computed at a time. A request that does not fit gets 429 at once. A request of more
-    /// than an eighth of the queue must leave an eighth free for smaller ones. The default holds four requests of the largest
-    /// size and many small ones
+    /// Texts of a model that may be in flight at a time: accepted and not answered yet. A request that does not fit gets 429 at
+    /// once. A request of more than an eighth of them must leave an eighth free for smaller ones. The default allows four requests
+    /// of the largest size and many small ones
     #[arg(
         long,
         env = "LEXIVEC_QUEUE",
@@ -74,7 +75,7 @@ pub(crate) struct Args {
     #[arg(long, env = "LEXIVEC_STUCK_AFTER", value_name = "SECONDS")]
     stuck_after: Option<u64>,
 
-    /// Refuse token ids as `input`. A client that tokenises for another model then gets an error instead of wrong vectors
+    /// Reject token ids as `input`. A client that tokenises for another model then gets an error instead of wrong vectors
     #[arg(long, env = "LEXIVEC_REFUSE_TOKEN_IDS")]
     refuse_token_ids: bool,
 
@@ -152,7 +153,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let logging = args.logs.init()?;
     let instructions = args.domains.load()?;
     // Loading a model takes minutes, so an occupied port is reported first.
-    let address = SocketAddr::new(args.http.host, args.http.port.number());
+    let address = SocketAddr::new(args.http.host, args.http.port);
+    warn_of_service_link(address.port());
     let listener = http::listen(address)
         .with_context(|| format!("cannot listen on {address} (--host, --port)"))?;
     raise_open_files(settings.max_connections);

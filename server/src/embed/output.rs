@@ -232,8 +232,8 @@ mod tests {
         partial.keep(Record::default()).unwrap();
         partial.write_all(b"lost").unwrap();
         drop(partial);
-        let refused = Partial::open(&path, false).unwrap_err().to_string();
-        assert!(refused.contains("--resume"), "{refused}");
+        let rejected = Partial::open(&path, false).unwrap_err().to_string();
+        assert!(rejected.contains("--resume"), "{rejected}");
         let (mut partial, found) = Partial::open(&path, true).unwrap();
         assert_eq!(found.unwrap().bytes, 3);
         partial.write_all(b"two").unwrap();

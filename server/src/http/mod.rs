@@ -29,7 +29,7 @@ pub use app::{configure, create_app};
 pub use connections::listen::listen;
 pub use connections::tls::{Tls, tls};
 pub use errors::ApiError;
-pub use limits::in_flight_limit::Rejection;
+pub use limits::in_flight_limit::AtCapacity;
 pub use limits::keys::ApiKeys;
 pub use limits::memory_budget::Budget;
 pub use metrics::Exporter;

@@ -1,8 +1,7 @@
 //! Embeds the inputs of a request, for every route that embeds.
 //!
-//! It reserves room for all texts first, or rejects the request at once. Then it tokenises, queues and awaits them.
-//! When the client disconnects or the deadline passes, the future is dropped, and the queue drops the texts that have
-//! not been computed.
+//! It admits all texts of the request or none. Then it tokenises, submits and awaits them. When the client disconnects or the
+//! deadline passes, the future is dropped, and the queue drops the texts that have not been computed.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -61,24 +60,24 @@ impl Job {
     }
 }
 
-/// Embeds the inputs; the result is in their order. The response's bytes are counted in `share`.
+/// Embeds the inputs; the result is in their order. The response's bytes are counted in `memory`.
 ///
 /// # Errors
-/// The job is invalid, there is no room or no time for it, or the engine fails.
+/// The job is invalid, the server has no capacity or no time for it, or the engine fails.
 pub(super) async fn embed(
     request: &HttpRequest,
     state: &AppState,
     model: &ServedModel,
     job: Job,
-    mut share: Reservation,
+    mut memory: Reservation,
 ) -> Result<(Vec<Embedding>, Reservation), ApiError> {
     let numbers = job.dimensions.unwrap_or(model.engine.model().hidden_size);
     let numbers = numbers.saturating_mul(job.input.len());
     model.engine.check_dimensions(job.dimensions)?;
-    share.add(numbers.saturating_mul(NUMBER))?;
+    memory.add(numbers.saturating_mul(NUMBER))?;
     let limit = state.request_timeout;
     let caller = caller::caller(request, limit);
-    let work = within(request, state, model, job, share, caller);
+    let work = within(request, state, model, job, memory, caller);
     timeout(limit, work)
         .await
         .unwrap_or(Err(ApiError::DeadlineExceeded { limit }))
@@ -89,7 +88,7 @@ async fn within(
     state: &AppState,
     model: &ServedModel,
     job: Job,
-    share: Reservation,
+    memory: Reservation,
     caller: Caller,
 ) -> Result<(Vec<Embedding>, Reservation), ApiError> {
     let engine = &model.engine;
@@ -97,13 +96,13 @@ async fn within(
     if job.bytes() > LOOKED_UP {
         engine.check_load(caller, job.lengths())?;
     }
-    // Room and bytes move with the work, and are held until it ends even if this future is dropped.
-    let held = (model.admit(job.input.len(), caller)?, share);
+    // The permit and the memory move with the work, which keeps them until it ends even if this future is dropped.
+    let held = (model.admit(job.input.len(), caller)?, memory);
     let texts = job.input.len();
     let cache_salt = job.cache_salt.clone();
     let started = Instant::now();
     let (wanted, canceled) = canceled_when_dropped();
-    let (encoded, (_room, share)) = if job.bytes() <= SMALL_INPUT {
+    let (encoded, (_permit, memory)) = if job.bytes() <= SMALL_INPUT {
         (encode(engine, &job, &canceled)?, held)
     } else {
         let tokenizing = Arc::clone(engine);
@@ -125,7 +124,7 @@ async fn within(
         Err(error) => Err(error.into()),
     };
     if let (Some(allowance), Err(error)) = (allowance, &embeddings)
-        && error.is_refusal()
+        && error.is_rejection()
     {
         allowance.refund(tokens);
     }
@@ -146,7 +145,7 @@ async fn within(
     }
     engine.metrics().answered(counts.texts, counts.tokens);
     request.extensions_mut().insert(counts);
-    Ok((embeddings, share))
+    Ok((embeddings, memory))
 }
 
 /// Deducts tokens from a key's allowance.
@@ -271,24 +270,24 @@ pub(super) fn numbers(embeddings: &[Embedding]) -> usize {
     embeddings.iter().map(|e| e.vector.len()).sum()
 }
 
-/// Writes a response of this many numbers as JSON, and sends it as part of `share`.
+/// Writes a response of this many numbers as JSON, and sends it as part of `memory`.
 ///
 /// # Errors
 /// It cannot be written.
 pub(super) async fn respond(
     mut response: HttpResponseBuilder,
-    share: Reservation,
+    memory: Reservation,
     numbers: usize,
     write: impl FnOnce() -> Result<Vec<u8>, ApiError> + Send + 'static,
 ) -> Result<HttpResponse, ApiError> {
-    let (json, share) = if numbers > LARGE_ANSWER {
-        blocking(move || Ok((write()?, share))).await?
+    let (json, memory) = if numbers > LARGE_ANSWER {
+        blocking(move || Ok((write()?, memory))).await?
     } else {
-        (write()?, share)
+        (write()?, memory)
     };
     Ok(response
         .insert_header((header::CONTENT_TYPE, "application/json"))
-        .body(share.body(json)))
+        .body(memory.body(json)))
 }
 
 /// Runs long work off the threads that serve connections.

@@ -33,7 +33,7 @@ pub struct HttpSettings {
     pub cors_origins: Vec<String>,
     /// The hosts that requests may name; every host by default.
     pub allowed_hosts: AllowedHosts,
-    /// The time between the signal and the end of accepting connections. `/readyz` answers 503 in it, so that load balancers
+    /// The time between the signal and the end of accepting connections. `/readyz` answers 503 meanwhile, so that load balancers
     /// notice.
     pub shutdown_delay: Duration,
     /// The time that accepted requests have to finish after that.

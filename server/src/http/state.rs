@@ -30,7 +30,7 @@ pub struct ServedModel {
 }
 
 impl ServedModel {
-    /// Serves `engine` as `name`. It admits as many texts at a time as the engine's queue holds.
+    /// Serves `engine` as `name`. It accepts as many texts in flight as the engine's queue holds.
     #[must_use]
     pub fn new(
         name: impl Into<String>,

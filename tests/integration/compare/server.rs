@@ -49,12 +49,12 @@ fn a_server_is_compared_like_a_model() {
         "--speed-seconds",
         "0.1",
     ];
-    let refused = scene.compare(&arguments);
-    assert_eq!(refused.status.code(), Some(1));
+    let rejected = scene.compare(&arguments);
+    assert_eq!(rejected.status.code(), Some(1));
     assert!(
-        text(&refused.stderr).contains("401"),
+        text(&rejected.stderr).contains("401"),
         "{}",
-        text(&refused.stderr)
+        text(&rejected.stderr)
     );
 
     let report = scene.report(&[&arguments[..], &["--api-key", "secret"]].concat());

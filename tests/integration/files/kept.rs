@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{embed, embed_from, refused, write};
+use super::{embed, embed_from, rejected, write};
 use crate::program::{lexivec, text};
 use crate::server::program::model;
 
@@ -33,7 +33,7 @@ fn what_was_computed_before_a_bad_row_is_kept_and_continued() {
 
     let bad = [lines(1500).as_bytes(), b"caf\xe9\n", b"more\n"].concat();
     let job = ["-", "-o", "a.npy"];
-    let said = refused(&embed_from(dir.path(), &job, &bad));
+    let said = rejected(&embed_from(dir.path(), &job, &bad));
     assert!(
         said.contains("standard input:1501: the line is not UTF-8"),
         "{said}"
@@ -45,7 +45,7 @@ fn what_was_computed_before_a_bad_row_is_kept_and_continued() {
     assert_eq!(names(dir.path()), ["a.npy.partial", "a.npy.partial.json"]);
 
     // Nothing that was kept is lost by accident.
-    let said = refused(&embed_from(dir.path(), &job, all.as_bytes()));
+    let said = rejected(&embed_from(dir.path(), &job, all.as_bytes()));
     assert!(said.contains("--resume"), "{said}");
     let resume = [&job[..], &["--resume"]].concat();
     for (flags, input, words) in [
@@ -59,7 +59,7 @@ fn what_was_computed_before_a_bad_row_is_kept_and_continued() {
         ),
     ] {
         let output = embed_from(dir.path(), &[&resume[..], flags].concat(), input.as_bytes());
-        let said = refused(&output);
+        let said = rejected(&output);
         assert!(said.contains(words), "{said}");
     }
     let output = embed_from(dir.path(), &resume, all.as_bytes());

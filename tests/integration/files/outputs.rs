@@ -121,18 +121,23 @@ fn standard_output_and_devices_may_be_named() {
 }
 
 #[test]
-fn an_output_that_is_an_input_is_refused_and_keeps_it() {
+fn an_output_that_is_an_input_is_rejected_and_keeps_it() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "a.jsonl", LINES);
     symlink("a.jsonl", dir.path().join("link.jsonl")).unwrap();
     fs_err::hard_link(dir.path().join("a.jsonl"), dir.path().join("hard.jsonl")).unwrap();
     for output in ["a.jsonl", "./a.jsonl", "link.jsonl", "hard.jsonl"] {
-        let refused = embed(
+        let rejected = embed(
             dir.path(),
             &["a.jsonl", "--input-format", "txt", "-o", output],
         );
-        assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
-        assert!(text(&refused.stderr).contains("another file"));
+        assert_eq!(
+            rejected.status.code(),
+            Some(2),
+            "{}",
+            text(&rejected.stderr)
+        );
+        assert!(text(&rejected.stderr).contains("another file"));
     }
     let compared = lexivec()
         .current_dir(dir.path())

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use super::kept::names;
-use super::{LINES, embed, embed_from, refused, write};
+use super::{LINES, embed, embed_from, rejected, write};
 use crate::program::{lexivec, text};
 use crate::server::program::model;
 
@@ -40,7 +40,7 @@ fn files_of_the_job_cannot_take_the_rows_that_are_left_out() {
     ] {
         let mut job = vec!["-o", "out.jsonl", "--on-error", "skip", "--errors", errors];
         job.extend(["in.csv", "rows.partial", "--input-format", "csv"]);
-        let said = refused(&embed(dir, &job));
+        let said = rejected(&embed(dir, &job));
         assert!(said.contains(words), "{errors}: {said}");
         assert_eq!(read(dir, "in.csv"), content);
         assert_eq!(read(dir, "out.jsonl"), "old");
@@ -55,7 +55,7 @@ fn files_of_the_job_cannot_take_the_rows_that_are_left_out() {
         .stdin(input.into_parts().0)
         .stderr(Stdio::piped())
         .output();
-    let said = refused(&output.unwrap());
+    let said = rejected(&output.unwrap());
     assert!(said.contains("it is an input"), "{said}");
     assert_eq!(read(dir, "in.csv"), content);
 }
@@ -78,7 +78,7 @@ fn an_older_list_stays_until_a_new_one_is_complete() {
     ];
     let nowhere = [&["embed", "nowhere", "bad.txt"][..], &job].concat();
     let output = lexivec().current_dir(dir).args(nowhere).output();
-    refused(&output.unwrap());
+    rejected(&output.unwrap());
     assert_eq!(names(dir), ["bad.txt", "good.txt", "list.jsonl"]);
     assert_eq!(read(dir, "list.jsonl"), "old");
     let output = embed(dir, &[&["good.txt"][..], &job].concat());
@@ -118,7 +118,7 @@ fn a_resumed_job_continues_its_own_list_only() {
         let arguments = [&job[..], &["--on-error", "skip"], flags].concat();
         embed_from(dir, &arguments, format!("{begin}{end}").as_bytes())
     };
-    let said = refused(&with(&["--errors", "list.jsonl"], "\"never closed\n"));
+    let said = rejected(&with(&["--errors", "list.jsonl"], "\"never closed\n"));
     assert!(said.contains("1100 vectors are kept"), "{said}");
     let left = ["a.jsonl.partial", "a.jsonl.partial.json"];
     assert_eq!(names(dir), [left[0], left[1], "list.jsonl.partial"]);
@@ -129,16 +129,16 @@ fn a_resumed_job_continues_its_own_list_only() {
     let end = "more\n1,2,3\n";
     write(dir, "other.jsonl", "old");
     for flags in [&["--resume"][..], &["--resume", "--errors", "other.jsonl"]] {
-        let said = refused(&with(flags, end));
+        let said = rejected(&with(flags, end));
         assert!(said.contains("another --errors"), "{said}");
     }
     assert_eq!(read(dir, "other.jsonl"), "old");
     let resume = ["--resume", "--errors", "list.jsonl"];
     write(dir, "list.jsonl.partial", &begun[..9]);
-    let said = refused(&with(&resume, end));
+    let said = rejected(&with(&resume, end));
     assert!(said.contains("and it has 9: put the file back"), "{said}");
     fs_err::remove_file(dir.join("list.jsonl.partial")).unwrap();
-    let said = refused(&with(&resume, end));
+    let said = rejected(&with(&resume, end));
     assert!(said.contains("and it has 0: put the file back"), "{said}");
     assert_eq!(names(dir), [left[0], left[1], "other.jsonl"]);
 

@@ -80,7 +80,7 @@ fn a_full_server_still_answers_lookups() {
     let cache = Cache::connected(&settings(&server.url()));
     cache.put_and_wait(&entries(0..3));
     server.command::<()>(&[b"CONFIG", b"SET", b"maxmemory", b"1"]);
-    eventually("refused stores are counted", || {
+    eventually("rejected stores are counted", || {
         cache.cache.put(entries(3..6));
         cache.errors("server") >= 3.0
     });

@@ -79,8 +79,8 @@ fn dropping_the_cache_answers_whatever_waits() {
         cache.cache.get(vec![key(id)], Box::new(then));
     }
     drop(sender);
-    let refused = cache.errors("overflow");
-    assert!(refused > 0.0 && refused < 1000.0, "{refused}");
+    let rejected = cache.errors("overflow");
+    assert!(rejected > 0.0 && rejected < 1000.0, "{rejected}");
     drop(cache);
     let mut answered = vec![0; 2000];
     // Ends when every `then` has been called, or dropped.
@@ -104,8 +104,8 @@ fn stores_that_do_not_fit_are_dropped_at_once() {
         cache.cache.put(entries(0..3));
     }
     assert!(start.elapsed() < SLACK, "{:?}", start.elapsed());
-    let refused = cache.errors("overflow");
-    assert!((700.0..1000.0).contains(&refused), "{refused}");
+    let rejected = cache.errors("overflow");
+    assert!((700.0..1000.0).contains(&rejected), "{rejected}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::fake::{Control, vector};
 use super::local::{Local, Setup, with_end_token};
 use super::metrics::{eventually, metric};
 
-/// A server with a queue of `capacity` texts, whose session computes a first text until the test releases it.
+/// A server with at most `capacity` texts in flight, whose session computes a first text until the test releases it.
 pub(super) fn busy(
     models: &'static [&'static str],
     capacity: usize,
@@ -29,7 +29,7 @@ pub(super) fn busy(
     (local, first)
 }
 
-/// Waits until the full queue has capacity again, which means that the server noticed a disconnected client.
+/// Waits until the server has capacity again, which means that the server noticed a disconnected client.
 pub(super) fn wait_for_room(local: &Local) {
     let mut client = local.connect();
     eventually(|| {

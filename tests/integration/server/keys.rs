@@ -16,7 +16,7 @@ fn with_key(program: &Program, key: Option<&str>) -> Response {
 }
 
 /// Runs a server that must fail to start.
-fn refused(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
+fn rejected(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
     let mut command = serve(arguments);
     let Output { status, stderr, .. } = command.envs(variables.iter().copied()).output().unwrap();
     (status.code(), String::from_utf8(stderr).unwrap())
@@ -77,30 +77,30 @@ fn invalid_keys_fail_the_start_and_are_not_shown() {
     };
     let (empty, comments) = (path("empty", ""), path("comments", "# none yet\n\n"));
     for file in [&empty, &comments] {
-        let (code, message) = refused(&["--api-key-file", file], &[]);
+        let (code, message) = rejected(&["--api-key-file", file], &[]);
         assert_eq!(code, Some(1));
         assert!(
             message.contains(file.as_str()) && message.contains("no key"),
             "{message}"
         );
     }
-    let (code, message) = refused(&["--api-key-file", "/nowhere/keys"], &[]);
+    let (code, message) = rejected(&["--api-key-file", "/nowhere/keys"], &[]);
     assert!(
         code == Some(1) && message.contains("/nowhere/keys"),
         "{message}"
     );
     let spaced = path("spaced", "sk-one\nsk two\n");
-    let (code, message) = refused(&["--api-key-file", &spaced], &[]);
+    let (code, message) = rejected(&["--api-key-file", &spaced], &[]);
     assert!(
         code == Some(2) && message.contains("line 2") && !message.contains("two"),
         "{message}"
     );
     for empty in ["", "sk-one,"] {
-        let (code, message) = refused(&[], &[("LEXIVEC_API_KEY", empty)]);
+        let (code, message) = rejected(&[], &[("LEXIVEC_API_KEY", empty)]);
         assert!(
             code == Some(2) && !message.contains("sk-one"),
             "{empty:?}: {message}"
         );
     }
-    assert_eq!(refused(&["--api-key", ""], &[]).0, Some(2));
+    assert_eq!(rejected(&["--api-key", ""], &[]).0, Some(2));
 }

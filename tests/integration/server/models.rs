@@ -7,7 +7,7 @@ use super::fake::vector;
 use super::local::{Setup, with_end_token};
 
 #[test]
-fn each_model_has_its_own_name_queue_and_sessions() {
+fn each_model_has_its_own_name_capacity_and_sessions() {
     let mut setup = Setup {
         models: &["one", "Team/Two"],
         ..Setup::default()
@@ -46,7 +46,7 @@ fn each_model_has_its_own_name_queue_and_sessions() {
     assert_eq!(response.outcome(), (404, "model_not_found".to_owned()));
     assert_eq!(response.json()["error"]["param"], "model");
 
-    // One model's queue is full, and the other serves.
+    // One model has no capacity left, and the other serves.
     local.controls[0].hold();
     let mut held = local.connect();
     held.send(embedding_by("one", &json!([[1]])));

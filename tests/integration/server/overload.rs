@@ -24,21 +24,21 @@ fn requests_beyond_the_capacity_are_rejected_at_once_and_the_rest_served() {
     }
     // While nothing is computed, half of the clients are rejected at once.
     let begun = Instant::now();
-    let mut refused = vec![false; 128];
-    while refused.iter().filter(|r| **r).count() < 64 {
-        for (client, refused) in clients.iter_mut().zip(&mut refused) {
-            if !*refused && client.has_response() {
+    let mut rejected = vec![false; 128];
+    while rejected.iter().filter(|r| **r).count() < 64 {
+        for (client, rejected) in clients.iter_mut().zip(&mut rejected) {
+            if !*rejected && client.has_response() {
                 let response = client.response();
                 assert_eq!(response.outcome(), (429, "overloaded".to_owned()));
                 assert_eq!(response.header("retry-after"), Some("1"));
-                *refused = true;
+                *rejected = true;
             }
         }
-        assert!(begun.elapsed() < Duration::from_secs(20), "{refused:?}");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{rejected:?}");
     }
     local.control.release();
-    for (id, (client, refused)) in clients.iter_mut().zip(refused).enumerate() {
-        if !refused {
+    for (id, (client, rejected)) in clients.iter_mut().zip(rejected).enumerate() {
+        if !rejected {
             assert_eq!(
                 client.response().vectors(),
                 [vector(&with_end_token(&[id as u32]))]
@@ -81,7 +81,7 @@ fn under_twice_the_load_every_request_gets_a_200_or_a_429() {
             .map(|worker| worker.join().unwrap())
             .sum()
     });
-    // 32 clients send 64 texts at a time, and the queue holds 16.
+    // 32 clients send 64 texts at a time, and 16 may be in flight.
     assert!((25..800).contains(&served), "{served} of 800 were served");
     assert!(local.control.texts() as u32 >= served);
 }

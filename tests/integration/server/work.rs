@@ -148,12 +148,12 @@ fn requests_share_a_memory_budget_that_reserves_a_part_for_small_ones() {
         // The server closes the connection of a rejected request.
         let _ = std::io::Write::write_all(&mut holder.stream, &withheld);
     }
-    let refused = holders.iter_mut().filter(|holder| holder.has_response());
-    let refused: Vec<Response> = refused
+    let rejected = holders.iter_mut().filter(|holder| holder.has_response());
+    let rejected: Vec<Response> = rejected
         .filter_map(|h| h.try_response().ok().flatten())
         .collect();
-    assert!(!refused.is_empty());
-    for response in refused {
+    assert!(!rejected.is_empty());
+    for response in rejected {
         assert_eq!(response.outcome(), (429, "overloaded".to_owned()));
         assert!(response.header("retry-after").is_some());
     }

@@ -63,8 +63,8 @@ fn fetches_an_adapter_alone_and_one_beside_weights() {
     let checkpoint = Checkpoint::open(&Scene::new(both).online().unwrap()).unwrap();
     assert!(checkpoint.adapter.is_some());
 
-    let refused = config.replace("LORA", "IA3");
-    let adapter = [("adapter_config.json", refused.as_bytes()), adapter[1]];
+    let rejected = config.replace("LORA", "IA3");
+    let adapter = [("adapter_config.json", rejected.as_bytes()), adapter[1]];
     says(Scene::new(files(&adapter)).online(), &["`IA3`"]);
 }
 
@@ -126,7 +126,7 @@ fn a_second_download_transfers_nothing() {
 }
 
 #[test]
-fn an_unsupported_model_is_refused_before_its_weights_are_fetched() {
+fn an_unsupported_model_is_rejected_before_its_weights_are_fetched() {
     let mut model = single_file();
     model.insert("config.json".into(), br#"{"model_type": "bert"}"#.to_vec());
     let scene = Scene::new(model);

@@ -18,7 +18,7 @@ pub(super) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 #[derive(Clone, Copy)]
 pub(super) enum Mood {
     Good,
-    /// Refuses requests without the token.
+    /// Rejects requests without the token.
     Gated {
         status: &'static str,
         token: &'static str,

@@ -1,4 +1,4 @@
-//! Sends a batch's pooled hidden states to those who wait for them.
+//! Sends a batch's pooled hidden states to the requests that wait for them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub(crate) struct Computed {
 impl Computed {
     /// Stores the states in the response cache, then completes every text.
     pub(crate) fn answer(self, shared: &Shared) {
-        // A vector of weights that are no longer the model's must be neither sent nor cached.
+        // Vectors of modified weights must be neither sent nor cached.
         if let Err(changed) = shared.files.check() {
             return answer_all(&self.entries, &Err(changed));
         }

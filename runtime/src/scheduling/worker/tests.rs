@@ -132,8 +132,8 @@ fn a_failed_or_panicked_batch_is_completed_and_the_next_is_served_by_a_new_sessi
 #[test]
 fn a_session_that_does_not_open_is_an_error_at_once() {
     let shared = shared(8);
-    let refused = spawn(Box::new(|| Err(Error::ShuttingDown)), Arc::clone(&shared));
-    assert!(matches!(refused, Err(Error::ShuttingDown)));
+    let rejected = spawn(Box::new(|| Err(Error::ShuttingDown)), Arc::clone(&shared));
+    assert!(matches!(rejected, Err(Error::ShuttingDown)));
     let panicked = spawn(Box::new(|| panic!("the driver is away")), shared);
     assert!(matches!(panicked, Err(Error::Panicked)));
 }

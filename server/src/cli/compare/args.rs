@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use lexivec_evaluate::{
-    Bootstrap, CONFIDENCE, ComparisonData, ComparisonReport, ComparisonSettings, DataFacts, Gates,
-    PairFacts, RetrievalFacts, Sample, beir, built_in, drop_duplicates,
+    Bootstrap, CONFIDENCE, ComparisonData, ComparisonReport, ComparisonSettings, DataFacts, Gate,
+    Gates, PairFacts, RetrievalFacts, Sample, beir, built_in, drop_duplicates,
 };
 
-use super::hints::with_hint;
 use super::pair_files;
 use crate::cli::Usage;
 use crate::cli::common::{DomainArgs, TextArgs, all_texts};
@@ -130,7 +129,7 @@ pub(super) struct GateArgs {
     #[arg(long, env = "LEXIVEC_MIN_MEAN_COSINE", value_name = "X")]
     min_mean_cosine: Option<f64>,
 
-    /// Least mean share of the ten nearest neighbours kept
+    /// Least mean overlap of the ten nearest neighbours with the baseline's
     #[arg(long, env = "LEXIVEC_MIN_OVERLAP", value_name = "X")]
     min_overlap: Option<f64>,
 
@@ -204,6 +203,16 @@ impl MeasureArgs {
     }
 }
 
+/// The flag that sets a gate.
+pub(super) fn flag_of(gate: Gate) -> &'static str {
+    match gate {
+        Gate::MinCosine => "--min-cosine",
+        Gate::MinMeanCosine => "--min-mean-cosine",
+        Gate::MinOverlap => "--min-overlap",
+        Gate::MaxNdcgDrop => "--max-ndcg-drop",
+    }
+}
+
 impl GateArgs {
     /// Checks the bounds.
     ///
@@ -211,14 +220,15 @@ impl GateArgs {
     /// [`Usage`].
     pub(super) fn checked(&self) -> Result<Gates, Usage> {
         let bounds = [
-            ("--min-cosine", self.min_cosine, -1.0..=1.0),
-            ("--min-mean-cosine", self.min_mean_cosine, -1.0..=1.0),
-            ("--min-overlap", self.min_overlap, 0.0..=1.0),
-            ("--max-ndcg-drop", self.max_ndcg_drop, 0.0..=1.0),
+            (Gate::MinCosine, self.min_cosine, -1.0..=1.0),
+            (Gate::MinMeanCosine, self.min_mean_cosine, -1.0..=1.0),
+            (Gate::MinOverlap, self.min_overlap, 0.0..=1.0),
+            (Gate::MaxNdcgDrop, self.max_ndcg_drop, 0.0..=1.0),
         ];
-        for (flag, bound, range) in bounds {
+        for (gate, bound, range) in bounds {
             if bound.is_some_and(|b| !range.contains(&b)) {
                 let (start, end) = (range.start(), range.end());
+                let flag = flag_of(gate);
                 return Err(Usage(format!("{flag} is a number from {start} to {end}")));
             }
         }
@@ -258,8 +268,7 @@ impl DataArgs {
         let retrieval = self.retrieval.as_deref();
         let retrieval = retrieval
             .map(|dir| beir::read(dir, self.split.as_deref(), instruction))
-            .transpose()
-            .map_err(with_hint)?;
+            .transpose()?;
         let facts = DataFacts {
             source: self.source(),
             texts: texts.len(),

@@ -1,8 +1,8 @@
 //! Measures the footprint of a model in a process of its own, because memory that one model leaves in the allocator would be
 //! missing from the next model's figure.
 //!
-//! The process is this program with the same arguments and one more, `--footprint NUMBER`. It reads the texts as JSON from
-//! standard input, because input files may be pipes, which can be read only once. It prints a line of JSON.
+//! The process is this program with the same arguments, and with the number of the system in an environment variable. It reads the
+//! texts as JSON from standard input, because input files may be pipes, which can be read only once. It prints a line of JSON.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,13 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use lexivec_evaluate::{Footprint, System};
 
-/// The hidden flag.
-const FLAG: &str = "--footprint";
+/// The variable that holds the number of the system to measure. It is not for users, so it is no flag.
+const VARIABLE: &str = "LEXIVEC_FOOTPRINT";
+
+/// The number of the system that this process shall measure; `None` in the process of a whole comparison.
+pub(super) fn wanted() -> Option<usize> {
+    std::env::var(VARIABLE).ok()?.parse().ok()
+}
 
 /// Measures the system of this number (the baseline is 0) on these texts, in another process.
 ///
@@ -23,7 +28,7 @@ pub(super) fn measure(system: usize, texts: &[&str]) -> anyhow::Result<Footprint
     let program = std::env::current_exe()?;
     let mut process = Command::new(program)
         .args(std::env::args_os().skip(1))
-        .arg(format!("{FLAG}={system}"))
+        .env(VARIABLE, system.to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -35,7 +40,11 @@ pub(super) fn measure(system: usize, texts: &[&str]) -> anyhow::Result<Footprint
     let output = process.wait_with_output()?;
     if !output.status.success() {
         let message = String::from_utf8_lossy(&output.stderr);
-        bail!("{}", message.lines().last().unwrap_or("the process failed"));
+        let mut lines = message.lines().rev();
+        // A hint may follow the error.
+        let error = lines.find_map(|line| line.strip_prefix("error: "));
+        let message = error.or_else(|| message.lines().last());
+        bail!("{}", message.unwrap_or("the process failed"));
     }
     serde_json::from_slice(&output.stdout).context("the process printed no result")
 }

@@ -2,7 +2,6 @@
 
 mod args;
 mod footprint;
-mod hints;
 mod pair_files;
 mod systems;
 
@@ -16,7 +15,6 @@ use super::machine;
 use super::progress::ConversionBar;
 use crate::stdio::{print, say};
 use args::{DataArgs, EndpointArgs, GateArgs, MeasureArgs, OutputArgs};
-use hints::with_hint;
 use systems::Systems;
 
 #[derive(Debug, clap::Args)]
@@ -53,10 +51,6 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     source: SourceArgs,
-
-    /// Measure only what loading the system of this number costs. The program calls itself with this flag
-    #[arg(long, env = "LEXIVEC_FOOTPRINT", hide = true)]
-    footprint: Option<usize>,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -79,7 +73,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         &args.source,
         &settings.dimensions,
     )?;
-    if let Some(number) = args.footprint {
+    if let Some(number) = footprint::wanted() {
         let found = footprint::measure_here(&systems.files(number)?, || systems.open(number))?;
         print(&serde_json::to_string(&found)?)?;
         return Ok(ExitCode::SUCCESS);
@@ -107,7 +101,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                     .push(format!("its footprint could not be measured: {error:#}")),
             }
         }
-        comparison.measure(system).map_err(with_hint)
+        Ok(comparison.measure(system)?)
     };
     let mut baseline = measured(0)?;
     let mut tokens_reported = baseline.reports_lengths();
@@ -115,8 +109,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for number in 1..=args.candidates.len() {
         let mut candidate = measured(number)?;
         tokens_reported |= candidate.reports_lengths();
-        let compared = comparison.compare(&mut baseline, &mut candidate);
-        candidates.push(compared.map_err(with_hint)?);
+        candidates.push(comparison.compare(&mut baseline, &mut candidate)?);
     }
     bar.clear();
     if !tokens_reported {
@@ -135,7 +128,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.output.write(&report)?;
     let failed: Vec<_> = report.gates.iter().filter(|v| !v.passed).collect();
     for verdict in &failed {
-        say!("error: {verdict}");
+        say!("error: {}: {verdict}", args::flag_of(verdict.gate));
     }
     Ok(match failed.is_empty() {
         true => ExitCode::SUCCESS,

@@ -9,7 +9,6 @@ use lexivec_models::Checkpoint;
 use lexivec_runtime::EngineOptions;
 
 use super::args::EndpointArgs;
-use super::hints::with_hint;
 use crate::cli::{SourceArgs, SourceKind, Usage, checkpoint, source_kind};
 
 /// The source of a system.
@@ -81,14 +80,13 @@ impl Systems {
         let Some((_, source)) = self.sources.get(number) else {
             bail!("there is no system {number}");
         };
-        let opened = match source {
-            SystemSource::Model(dir) => open_model(dir, self.name(number), &self.options),
+        Ok(match source {
+            SystemSource::Model(dir) => open_model(dir, self.name(number), &self.options)?,
             SystemSource::Checkpoint(checkpoint) => {
-                open_checkpoint(checkpoint, self.name(number), &self.options)
+                open_checkpoint(checkpoint, self.name(number), &self.options)?
             }
-            SystemSource::Endpoint(endpoint) => endpoint.open(&self.dimensions),
-        };
-        opened.map_err(with_hint)
+            SystemSource::Endpoint(endpoint) => endpoint.open(&self.dimensions)?,
+        })
     }
 
     /// The large files of a system.

@@ -17,15 +17,15 @@ fn read(flags: &[&str]) -> Result<ProviderSettings, String> {
 
 #[test]
 fn a_share_is_above_0_and_at_most_1() {
-    assert_eq!(share("0.9"), Ok(0.9));
-    assert_eq!(share("1"), Ok(1.0));
+    assert_eq!(fraction("0.9"), Ok(0.9));
+    assert_eq!(fraction("1"), Ok(1.0));
     for wrong in ["0", "-0.5", "1.01", "90%", "NaN"] {
-        assert!(share(wrong).is_err(), "{wrong}");
+        assert!(fraction(wrong).is_err(), "{wrong}");
     }
 }
 
 #[test]
-fn providers_and_devices_that_make_no_sense_are_refused_in_the_flags_words() {
+fn providers_and_devices_that_make_no_sense_are_rejected_in_the_flags_words() {
     for (flags, said) in [
         (&["--ep", "cuda,cuda"][..], "--ep names cuda twice"),
         (

@@ -17,7 +17,7 @@ use crate::stdio::say;
 
 /// Bytes that a configuration file may have: far more than all settings need.
 const LARGEST_FILE: u64 = 1 << 20;
-/// Lets every user of the machine read a file.
+/// The mode bit that lets every user of the machine read a file.
 const READ_BY_OTHERS: u32 = 0o004;
 
 /// A key of a command's table.
@@ -36,44 +36,39 @@ pub(super) struct Setting {
 /// # Errors
 /// The file cannot be read, or is not TOML; a table or key is unknown, or a value has the wrong type. The message names file and line.
 pub(super) fn read(path: &Path, name: &str, command: &Command) -> anyhow::Result<Vec<Setting>> {
-    let text = text::read_up_to(path, LARGEST_FILE).context("--config")?;
     let shown = path.display();
-    let refuse = |line: usize, reason: &str| anyhow!(Usage(format!("{shown}:{line}: {reason}")));
-    let document = DeTable::parse(&text).map_err(|error| {
-        let line = error.span().map_or(1, |span| line(&text, span.start));
-        refuse(line, error.message())
+    // A pipe or a device might never end.
+    if !fs_err::metadata(path).context("--config")?.is_file() {
+        return Err(anyhow!("--config: {shown} is not a regular file"));
+    }
+    let text = text::read_up_to(path, LARGEST_FILE).context("--config")?;
+    let error = |line: usize, reason: &str| anyhow!(Usage(format!("{shown}:{line}: {reason}")));
+    let document = DeTable::parse(&text).map_err(|found| {
+        let line = found.span().map_or(1, |span| line(&text, span.start));
+        error(line, found.message())
     })?;
+    let known: Vec<&str> = command
+        .get_subcommands()
+        .filter(|command| super::is_configurable(command))
+        .map(Command::get_name)
+        .collect();
     let mut settings = Vec::new();
     for (key, value) in document.get_ref() {
         let at = line(&text, key.span().start);
-        let (key, table) = (key.get_ref().as_ref(), value.get_ref().as_table());
-        let Some(table) = table else {
-            let reason = format!("`{key}` belongs into a command's table: put it below `[{name}]`");
-            return Err(refuse(at, &reason));
-        };
-        let known: Vec<&str> = command
-            .get_subcommands()
-            .filter(|command| super::is_configurable(command))
-            .map(Command::get_name)
-            .collect();
-        if !known.contains(&key) {
-            let reason = format!(
-                "there is no command `{key}`; there are {}",
-                known.join(", ")
-            );
-            return Err(refuse(at, &reason));
-        }
+        let key = key.get_ref().as_ref();
+        let table = table(key, value.get_ref(), name, &known);
+        let table = table.map_err(|reason| error(at, &reason))?;
         let Some(command) = command.find_subcommand(name).filter(|_| key == name) else {
             continue;
         };
         for (key, value) in table {
             let at = line(&text, key.span().start);
             let key = key.get_ref().as_ref();
-            let arg = find(command, key).ok_or_else(|| refuse(at, &unknown(command, key)))?;
+            let arg = find(command, key).ok_or_else(|| error(at, &unknown(command, key)))?;
             let values = values(arg, value.get_ref());
-            let values = values.map_err(|reason| refuse(at, &format!("`{key}` {reason}")))?;
+            let values = values.map_err(|reason| error(at, &format!("`{key}` {reason}")))?;
             if arg.is_hide_env_values_set() {
-                check_secret(&values).map_err(|reason| refuse(at, &format!("`{key}` {reason}")))?;
+                check_secret(&values).map_err(|reason| error(at, &format!("`{key}` {reason}")))?;
                 warn_of_readers(path, key)?;
             }
             settings.push(Setting {
@@ -84,6 +79,28 @@ pub(super) fn read(path: &Path, name: &str, command: &Command) -> anyhow::Result
         }
     }
     Ok(settings)
+}
+
+/// The table at the top level of the file, which must be that of a command.
+fn table<'a>(
+    key: &str,
+    value: &'a DeValue<'_>,
+    name: &str,
+    known: &[&str],
+) -> Result<&'a DeTable<'a>, String> {
+    match (value.as_table(), known.contains(&key)) {
+        (Some(table), true) => Ok(table),
+        (Some(_), false) => {
+            let known = known.join(", ");
+            Err(format!("there is no command `{key}`; there are {known}"))
+        }
+        (None, true) => Err(format!(
+            "`{key}` is a table: write `[{key}]`, once and in single brackets"
+        )),
+        (None, false) => Err(format!(
+            "`{key}` belongs into a command's table: put it below `[{name}]`"
+        )),
+    }
 }
 
 /// The arguments that a file may set.
@@ -140,7 +157,7 @@ pub(super) enum ValueType {
     Switch,
     Number,
     Text,
-    /// What a parser of ours reads: a text, or a number.
+    /// A text or a number, which the argument's own parser reads.
     Other,
 }
 

@@ -1,7 +1,7 @@
 //! The command line together with environment variables and a configuration file.
 //!
 //! A flag wins over its environment variable, the variable over the file, and the file over the default. The values of the file join
-//! the command line as flags before clap reads it. So clap checks them as it checks flags, and a new flag needs nothing here.
+//! the command line as flags before clap reads it. So clap checks them as it checks flags, and a new flag needs no code here.
 
 mod file;
 mod print;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Args, Command};
+use clap::{Arg, ArgMatches, Args, Command};
 
 use self::file::Setting;
 use super::address::is_service_link;
@@ -48,17 +48,23 @@ pub(super) fn configurable(command: Command) -> Command {
     })
 }
 
-/// Makes an empty environment variable count as unset: compose files pass on variables that nobody has set.
-pub(super) fn without_empty_variables(command: Command) -> Command {
-    let is_empty = |name: &OsStr| {
-        name != NEVER_EMPTY && std::env::var_os(name).is_some_and(|value| value.is_empty())
-    };
+/// Makes environment variables that the user has not set count as unset: compose files pass on unset variables as empty ones, and
+/// Kubernetes sets some by itself.
+pub(super) fn without_unset_variables(command: Command) -> Command {
     command.mut_subcommands(|command| {
-        command.mut_args(|arg| match arg.get_env().is_some_and(is_empty) {
+        command.mut_args(|arg| match arg.get_env().is_some_and(is_unset) {
             true => arg.env(None::<&'static str>),
             false => arg,
         })
     })
+}
+
+fn is_unset(name: &OsStr) -> bool {
+    let Some(value) = std::env::var_os(name) else {
+        return false;
+    };
+    let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
+    is_service_link(&name, &value) || value.is_empty() && name != NEVER_EMPTY
 }
 
 /// An argument whose value does not come from the command line as the user wrote it.
@@ -116,15 +122,10 @@ fn is_configurable(command: &Command) -> bool {
 
 /// Whether an argument is on the command line or in the environment.
 fn is_given(matches: &ArgMatches, id: &str) -> bool {
-    match matches.value_source(id) {
-        Some(ValueSource::CommandLine) => true,
-        // Kubernetes sets this one, not the user.
-        Some(ValueSource::EnvVariable) if id == "port" => !matches
-            .get_raw(id)
-            .is_some_and(|mut raw| raw.any(|port| is_service_link(&port.to_string_lossy()))),
-        Some(ValueSource::EnvVariable) => true,
-        _ => false,
-    }
+    matches!(
+        matches.value_source(id),
+        Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+    )
 }
 
 /// Whether an argument that excludes this one is on the command line or in the environment.
@@ -187,13 +188,8 @@ fn merge(
         } else if let Some(index) = arg.get_index() {
             positionals.push((index, setting.values.iter().map(OsString::from).collect()));
         } else if let Some(long) = arg.get_long() {
-            flags.extend(setting.values.iter().filter_map(|value| {
-                match (arg.get_action(), value.as_str()) {
-                    (ArgAction::SetTrue, "false") => None,
-                    (ArgAction::SetTrue, _) => Some(format!("--{long}").into()),
-                    _ => Some(OsString::from(format!("--{long}={value}"))),
-                }
-            }));
+            let values = setting.values.iter();
+            flags.extend(values.map(|value| OsString::from(format!("--{long}={value}"))));
         }
         insert(arg, source);
     }

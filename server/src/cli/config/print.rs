@@ -10,7 +10,7 @@ use super::file::{ValueType, arguments, key, takes_several, value_type};
 use super::{Inserted, variable_of};
 use crate::cli::help;
 
-/// What stands for a secret.
+/// The text that replaces a secret.
 pub(super) const MASK: &str = "***";
 
 /// A table that `--config` reads again. Settings without a value are comments.

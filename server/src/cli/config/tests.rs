@@ -130,6 +130,12 @@ fn an_error_in_the_file_names_its_line_and_the_nearest_flag() {
         ("[serve]\ntls-cert = 'a'", 0, "--tls-key <FILE>"),
         ("queue = 1\n[serve]", 1, "put it below `[serve]`"),
         (
+            "[[serve]]\nqueue = 1",
+            1,
+            "`serve` is a table: write `[serve]`, once and in single brackets",
+        ),
+        ("\nserve = 1", 2, "`serve` is a table"),
+        (
             "[server]\nqueue = 1",
             1,
             "there is no command `server`; there are convert, serve",

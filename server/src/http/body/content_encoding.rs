@@ -1,7 +1,7 @@
 //! Decodes compressed request bodies.
 //!
-//! A few kilobytes of gzip may decode to gigabytes. Therefore each piece is reserved before it is stored, and decoding stops at
-//! the limit of bodies.
+//! A few kilobytes of gzip may decode to gigabytes. So memory for each piece is reserved before the piece is stored, and decoding
+//! stops at the limit of bodies.
 
 use std::io::Read as _;
 

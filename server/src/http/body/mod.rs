@@ -1,7 +1,7 @@
 //! Reads and parses request bodies: the one place that checks content type, content encoding, size, time and JSON.
 //!
-//! Chunks go straight into the one buffer that is kept, and each is counted before there is memory for it. `parse` turns the
-//! buffer into a value without a JSON tree in between.
+//! Chunks go straight into one buffer, and memory for each is reserved before it is stored. `parse` turns the buffer into a value
+//! without a JSON tree in between.
 
 use std::time::Duration;
 

@@ -30,7 +30,7 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
                 reason: lone.to_string(),
             };
         }
-        // Otherwise a body that breaks off would be blamed on the field that it breaks off in.
+        // Otherwise the error of a truncated body would name the field at which it ends.
         match serde_json::from_slice::<IgnoredAny>(bytes) {
             Err(syntax) => ApiError::InvalidJson(syntax.to_string()),
             Ok(_) => invalid_value(&error.to_string(), &path),

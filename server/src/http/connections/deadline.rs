@@ -42,7 +42,7 @@ struct RequestCounts {
 }
 
 impl InFlight {
-    /// RequestCounts a request until the guard is dropped, which happens when its response is written.
+    /// Counts a request until the guard is dropped, which happens when its response is written.
     pub(crate) fn begin(&self) -> InFlightGuard {
         self.0.open.fetch_add(1, Ordering::Relaxed);
         self.0.begun.fetch_add(1, Ordering::Relaxed);
@@ -58,7 +58,7 @@ impl InFlight {
     }
 }
 
-/// RequestCounts a request in flight.
+/// Counts a request in flight.
 #[derive(Debug)]
 pub(crate) struct InFlightGuard(InFlight);
 

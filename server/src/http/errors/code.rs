@@ -61,7 +61,7 @@ impl ErrorCode {
     pub(crate) const UNSUPPORTED_CONTENT_ENCODING: Self = new("unsupported_content_encoding", StatusCode::UNSUPPORTED_MEDIA_TYPE, InvalidRequest, ByStatus);
     /// The API key has used up its tokens per minute.
     pub(crate) const RATE_LIMIT_EXCEEDED: Self = new("rate_limit_exceeded", StatusCode::TOO_MANY_REQUESTS, RateLimit, After(1));
-    /// Other requests use up the server's memory, queue or time.
+    /// Other requests leave too little memory, capacity or time.
     pub(crate) const OVERLOADED: Self = new("overloaded", StatusCode::TOO_MANY_REQUESTS, RateLimit, After(1));
     pub(crate) const INTERNAL_ERROR: Self = new("internal_error", StatusCode::INTERNAL_SERVER_ERROR, Server, ByStatus);
     /// The model's output is not finite, and would not be the next time either.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lexivec_runtime::Error as RuntimeError;
 
-use super::limits::in_flight_limit::Rejection;
+use super::limits::in_flight_limit::AtCapacity;
 
 mod code;
 mod response;
@@ -121,9 +121,9 @@ pub enum ApiError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// Admission control rejected the request: other texts fill the queue.
+    /// Other requests leave no room among the texts in flight.
     #[error(transparent)]
-    AtCapacity(#[from] Rejection),
+    AtCapacity(#[from] AtCapacity),
     /// The body is not announced as JSON.
     #[error(
         "send the header `Content-Type: application/json` (curl: -H 'Content-Type: application/json')"
@@ -221,7 +221,7 @@ impl ApiError {
     }
 
     /// Whether the engine rejected the request because of load, before it computed anything.
-    pub(super) fn is_refusal(&self) -> bool {
+    pub(super) fn is_rejection(&self) -> bool {
         use RuntimeError::{Busy, Overloaded, ShuttingDown, TooMuchWork};
         matches!(
             self,

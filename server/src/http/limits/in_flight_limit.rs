@@ -1,8 +1,8 @@
 //! The limit of texts in flight: those that a model has accepted and that have no response yet, in total and per caller.
 //!
-//! A request of more than an eighth of the queue leaves an eighth to smaller ones. A lone caller may have all the rest.
-//! When several callers want capacity, each gets a part by its weight, and a caller that holds more is rejected until it
-//! holds no more than its part.
+//! A request of more than an eighth of the limit leaves an eighth for smaller ones. A lone caller may have all the rest.
+//! When several callers want capacity, each gets a share by its weight, and a caller above its share is rejected until it
+//! is within it again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,9 +12,9 @@ use lexivec_runtime::{Caller, Error};
 
 use crate::http::errors::ApiError;
 
-/// Requests of more than this part of the queue leave as much to smaller ones.
-const RESERVED_PART: usize = 8;
-/// A rejected caller keeps its claim to a part for so long, because its client tries again.
+/// A request of more than the limit divided by this leaves as many texts free for smaller ones.
+const RESERVED_FRACTION: usize = 8;
+/// A rejected caller keeps its claim to a share for so long, because its client tries again.
 const CLAIM_LASTS: Duration = Duration::from_secs(10);
 /// From this many callers on, callers without texts or a claim are forgotten.
 const PRUNE_FROM: usize = 1024;
@@ -26,14 +26,14 @@ pub(crate) struct InFlightLimit {
     admitted: Arc<Mutex<Admitted>>,
 }
 
-/// The texts that were admitted and have no response yet.
+/// The texts in flight.
 #[derive(Debug, Default)]
 struct Admitted {
     texts: usize,
     callers: HashMap<u64, CallerTexts>,
 }
 
-/// One caller's part of the admitted texts.
+/// The texts of one caller in flight.
 #[derive(Debug, Default)]
 struct CallerTexts {
     texts: usize,
@@ -48,7 +48,7 @@ impl CallerTexts {
     }
 }
 
-/// Admitted texts. They count until this is dropped.
+/// The texts of one request in flight. They count until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
     in_flight_limit: InFlightLimit,
@@ -58,52 +58,52 @@ pub(crate) struct Permit {
 
 /// Why a request was not admitted. Nothing of it was computed, and a retry may succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Rejection {
-    /// Other texts fill the queue.
+pub enum AtCapacity {
+    /// Other texts leave no room for all texts of the request.
     #[error(
-        "too many texts are waiting: the queue holds {capacity} texts and has {waiting}, so the {texts} texts of this \
-         request do not fit: try again later"
+        "too many texts are in flight: this model accepts {capacity} at a time and has {in_flight}, so the {texts} texts of \
+         this request do not fit: try again later"
     )]
-    QueueFull {
+    Full {
         /// The texts of the request.
         texts: usize,
-        /// The texts in the queue.
-        waiting: usize,
-        /// The size of the queue.
+        /// The texts in flight.
+        in_flight: usize,
+        /// The limit.
         capacity: usize,
     },
-    /// The request fits only into the part of the queue that is reserved for small requests.
+    /// The request fits only into the capacity that is reserved for small requests.
     #[error(
-        "too many texts are waiting for a request of {texts} texts: the queue holds {capacity} texts and has {waiting}, and \
-         {reserved} places are reserved for small requests: try again later, or send fewer texts per request"
+        "too many texts are in flight for a request of {texts} texts: this model accepts {capacity} at a time and has \
+         {in_flight}, and room for {reserved} is reserved for small requests: try again later, or send fewer texts per request"
     )]
     Reserved {
         /// The texts of the request.
         texts: usize,
-        /// The texts in the queue.
-        waiting: usize,
-        /// The size of the queue.
+        /// The texts in flight.
+        in_flight: usize,
+        /// The limit.
         capacity: usize,
-        /// The places for small requests.
+        /// The texts that only small requests may add.
         reserved: usize,
     },
-    /// The caller has its part of the queue, and other callers want theirs.
+    /// The request exceeds the caller's share, and other callers want theirs.
     #[error(
-        "this client has {own} texts waiting, and the {texts} texts of this request exceed its part of the queue, which \
-         is {part} texts while other clients are waiting: try again later"
+        "this client has {own} texts in flight, and the {texts} texts of this request exceed its share, which is {share} \
+         texts while other clients send requests: try again later"
     )]
-    PartExceeded {
+    ShareExceeded {
         /// The texts of the request.
         texts: usize,
-        /// The caller's texts in the queue.
+        /// The caller's texts in flight.
         own: usize,
-        /// The caller's part of the queue.
-        part: usize,
+        /// The caller's share.
+        share: usize,
     },
 }
 
 impl InFlightLimit {
-    /// Creates the limit for a queue of `capacity` texts.
+    /// Limits the texts in flight to `capacity`.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             capacity,
@@ -111,7 +111,7 @@ impl InFlightLimit {
         }
     }
 
-    /// The most texts that may be admitted and have no response yet.
+    /// The most texts in flight.
     pub(crate) fn capacity(&self) -> usize {
         self.capacity
     }
@@ -151,22 +151,22 @@ impl InFlightLimit {
         })
     }
 
-    fn check(&self, admitted: &Admitted, texts: usize, caller: Caller) -> Result<(), Rejection> {
-        let (capacity, waiting) = (self.capacity, admitted.texts);
-        let free = capacity - waiting;
+    fn check(&self, admitted: &Admitted, texts: usize, caller: Caller) -> Result<(), AtCapacity> {
+        let (capacity, in_flight) = (self.capacity, admitted.texts);
+        let free = capacity - in_flight;
         if texts > free {
-            return Err(Rejection::QueueFull {
+            return Err(AtCapacity::Full {
                 texts,
-                waiting,
+                in_flight,
                 capacity,
             });
         }
-        let reserved = capacity / RESERVED_PART;
+        let reserved = capacity / RESERVED_FRACTION;
         let is_large = texts > reserved && texts + reserved <= capacity;
         if is_large && free < texts + reserved {
-            return Err(Rejection::Reserved {
+            return Err(AtCapacity::Reserved {
                 texts,
-                waiting,
+                in_flight,
                 capacity,
                 reserved,
             });
@@ -180,12 +180,12 @@ impl InFlightLimit {
             return Ok(());
         }
         let weight = u64::from(caller.weight);
-        let part = (capacity - reserved) as u64 * weight / (others + weight);
-        if (own + texts) as u64 <= part {
+        let share = (capacity - reserved) as u64 * weight / (others + weight);
+        if (own + texts) as u64 <= share {
             return Ok(());
         }
-        let part = part as usize;
-        Err(Rejection::PartExceeded { texts, own, part })
+        let share = share as usize;
+        Err(AtCapacity::ShareExceeded { texts, own, share })
     }
 
     fn lock(&self) -> MutexGuard<'_, Admitted> {
@@ -219,7 +219,7 @@ mod tests {
         }
     }
 
-    fn rejection(admitted: Result<Permit, ApiError>) -> Rejection {
+    fn rejection(admitted: Result<Permit, ApiError>) -> AtCapacity {
         match admitted {
             Err(ApiError::AtCapacity(rejection)) => rejection,
             other => panic!("{other:?}"),
@@ -234,9 +234,9 @@ mod tests {
         // An eighth is reserved for small requests.
         assert_eq!(
             rejection(limit.admit(20, a)),
-            Rejection::Reserved {
+            AtCapacity::Reserved {
                 texts: 20,
-                waiting: 60,
+                in_flight: 60,
                 capacity: 80,
                 reserved: 10
             }
@@ -244,9 +244,9 @@ mod tests {
         let small = limit.admit(5, a).unwrap();
         assert_eq!(
             rejection(limit.admit(30, b)),
-            Rejection::QueueFull {
+            AtCapacity::Full {
                 texts: 30,
-                waiting: 65,
+                in_flight: 65,
                 capacity: 80
             }
         );
@@ -254,10 +254,10 @@ mod tests {
         permits.pop();
         assert_eq!(
             rejection(limit.admit(20, a)),
-            Rejection::PartExceeded {
+            AtCapacity::ShareExceeded {
                 texts: 20,
                 own: 45,
-                part: 35
+                share: 35
             }
         );
         let other = limit.admit(20, b).unwrap();
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_follow_weights_and_one_request_per_caller_is_always_possible() {
+    fn shares_follow_weights_and_one_request_per_caller_is_always_possible() {
         let limit = InFlightLimit::new(80);
         let [a, b] = [caller(1, 3), caller(2, 1)];
         let first = limit.admit(10, a).unwrap();

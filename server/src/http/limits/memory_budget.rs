@@ -1,7 +1,7 @@
 //! The memory budget of requests: their bodies, the parsed values, and their responses until the client has read them.
 //!
 //! All requests share one budget. A request that would exceed it gets a 429, so that memory stays bounded whatever clients
-//! send. The first 16 KiB of a request are not counted. Large requests leave a part of the budget to small ones.
+//! send. The first 16 KiB of a request are not counted. Large requests leave a fraction of the budget to small ones.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -167,7 +167,7 @@ pub(crate) fn allows_any_host(path: &str) -> bool {
 
 /// The format of errors about a request, whether or not there is a route for it.
 pub(crate) fn error_format(method: &Method, path: &str) -> ErrorFormat {
-    // Clients add slashes, also where it leads to a 404.
+    // Clients add slashes even where that leads to a 404.
     let path = match path.strip_suffix('/') {
         None | Some("") => path,
         Some(path) => path,

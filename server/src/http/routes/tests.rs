@@ -120,8 +120,8 @@ async fn only_keyed_routes_ask_for_a_key() {
         let path = path(route);
         let method = &route.methods.all()[0];
         let outcome = send(&app, method, &path, "localhost").await;
-        let refused = outcome.status == 401;
-        assert_eq!(refused, route.access == Access::Keyed, "{method} {path}");
+        let rejected = outcome.status == 401;
+        assert_eq!(rejected, route.access == Access::Keyed, "{method} {path}");
     }
 }
 

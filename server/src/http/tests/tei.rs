@@ -24,8 +24,8 @@ async fn text_embeddings_inference_clients_are_served() {
     assert!(raw[0][0].as_f64().unwrap() > 1.0);
 
     let long = "a b c d e f g h i j k l m n o p q r s t u v w x y z";
-    let (status, refused) = tei("/embed", json!({"inputs": long})).await;
-    let message = refused["error"].as_str().unwrap();
+    let (status, rejected) = tei("/embed", json!({"inputs": long})).await;
+    let message = rejected["error"].as_str().unwrap();
     assert!(status == 400 && message.contains("`inputs`"), "{message}");
     let cut =
         |direction| json!({"inputs": long, "truncate": true, "truncation_direction": direction});

@@ -75,7 +75,7 @@ pub(crate) enum Truncation {
 impl From<Truncation> for Truncate {
     fn from(truncation: Truncation) -> Self {
         match truncation {
-            Truncation::None => Self::Refuse,
+            Truncation::None => Self::Reject,
             Truncation::End => Self::End,
             Truncation::Start => Self::Start,
         }

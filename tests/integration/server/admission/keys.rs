@@ -11,10 +11,10 @@ use crate::server::local::{Local, Setup, with_end_token};
 use crate::server::metrics::eventually;
 use crate::server::program::{Program, serve};
 
-/// A server with the keys of a key file's lines, a queue of `queue` texts, and batches of 200 tokens.
-fn serve_keys(lines: &str, queue: usize) -> Local {
+/// A server with the keys of a key file's lines, at most `capacity` texts in flight, and batches of 200 tokens.
+fn serve_keys(lines: &str, capacity: usize) -> Local {
     let mut setup = setup(60, lines);
-    setup.engine.queue = queue;
+    setup.engine.queue = capacity;
     setup.engine.limits.max_tokens = 200;
     setup.serve()
 }
@@ -41,7 +41,7 @@ fn a_key_with_many_connections_leaves_another_key_its_share() {
             "sk-1",
         ));
     }
-    // The greedy key holds all that it may have: seven eighths of the queue.
+    // The greedy key holds all that it may have: seven eighths of the texts in flight.
     eventually(|| {
         let rejected = greedy.iter_mut().filter(|client| client.has_response());
         (rejected.count() == 4).then_some(())

@@ -85,7 +85,7 @@ pub(crate) async fn embed(
         prompt,
         dimensions: params.dimensions.map(|Integer(width)| width as usize),
         truncate: match (params.truncate, params.truncation_direction) {
-            (None | Some(false), _) => Truncate::Refuse,
+            (None | Some(false), _) => Truncate::Reject,
             (Some(true), Some(TruncationDirection::Left)) => Truncate::Start,
             (Some(true), Some(TruncationDirection::Right) | None) => Truncate::End,
         },

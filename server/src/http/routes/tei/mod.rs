@@ -1,7 +1,7 @@
 //! text-embeddings-inference's routes, so that its clients need only another URL.
 //!
-//! Requests name no model: they use the first. Unsupported features fail by name: an `encoding_format` other than
-//! float, and the routes of [other tasks](OTHER_TASKS).
+//! Requests name no model: they use the first. Unsupported features are errors that name them: an `encoding_format`
+//! other than float, and the routes of [other tasks](OTHER_TASKS).
 
 use lexivec_runtime::Prompt;
 use serde::Serialize;

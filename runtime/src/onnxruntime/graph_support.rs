@@ -73,7 +73,7 @@ pub fn unservable(form: GraphForm) -> Option<&'static str> {
 /// assert!(reason.contains("int8 or fp32"));
 /// ```
 #[must_use]
-pub fn refusal(provider: Provider, form: GraphForm) -> Option<&'static str> {
+pub fn unsupported(provider: Provider, form: GraphForm) -> Option<&'static str> {
     unservable(form).or_else(|| match provider {
         Provider::Cpu => on_a_cpu(form),
         Provider::Cuda => on_cuda(form),
@@ -93,7 +93,7 @@ impl ProviderSettings {
             if *provider == Provider::Cpu && self.order.len() > 1 {
                 continue;
             }
-            if let Some(reason) = refusal(*provider, form) {
+            if let Some(reason) = unsupported(*provider, form) {
                 return Err(Error::Provider {
                     provider: provider.name(),
                     reason: format!(
@@ -171,8 +171,8 @@ mod tests {
     }
 
     #[test]
-    fn every_refusal_says_what_to_do_instead() {
-        let mut refused = 0;
+    fn every_unsupported_form_says_what_to_do_instead() {
+        let mut found = 0;
         for provider in Provider::ALL {
             for &precision in Precision::ALL {
                 for &target in Target::ALL {
@@ -181,22 +181,22 @@ mod tests {
                             attention,
                             ..form(precision, target)
                         };
-                        let Some(reason) = refusal(provider, form) else {
+                        let Some(reason) = unsupported(provider, form) else {
                             continue;
                         };
-                        refused += 1;
+                        found += 1;
                         assert!(reason.contains("convert with"), "{reason}");
                     }
                 }
             }
         }
-        assert!(refused > 0);
+        assert!(found > 0);
     }
 
     #[test]
     fn each_provider_runs_the_graphs_that_are_written_for_it() {
         let runs =
-            |provider, precision, target| refusal(provider, form(precision, target)).is_none();
+            |provider, precision, target| unsupported(provider, form(precision, target)).is_none();
         assert!(runs(Provider::Cpu, Precision::Int8, Target::Ort));
         assert!(runs(Provider::Cuda, Precision::Fp16, Target::Cuda));
         assert!(runs(Provider::Cuda, Precision::Int4Weight, Target::Cuda));
@@ -211,7 +211,9 @@ mod tests {
         for &precision in Precision::ALL {
             for &target in Target::ALL {
                 let form = form(precision, target);
-                let served = Provider::ALL.iter().any(|p| refusal(*p, form).is_none());
+                let served = Provider::ALL
+                    .iter()
+                    .any(|p| unsupported(*p, form).is_none());
                 // CPUs have no kernels for bfloat16; tests read the graph's structure.
                 let for_tests =
                     precision == Precision::Bf16 && matches!(target, Target::Cpu | Target::Ort);

@@ -1,4 +1,4 @@
-"""The performance and accuracy targets, with the measured values."""
+"""The performance and accuracy goals, with the measured values."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ Number = float | None
 
 
 @dataclass(frozen=True)
-class Target:
-    """A target and its measured value."""
+class Goal:
+    """A goal and its measured value."""
 
     what: str
     stage: str
@@ -66,8 +66,8 @@ class Measured:
         return max((value for value in both if value), default=None)
 
 
-def latency_target(measured: Measured) -> Target:
-    """Returns the target for latency: 1.5 times the time to read the weights, for the fastest 16-bit variant."""
+def latency_goal(measured: Measured) -> Goal:
+    """Returns the goal for latency: 1.5 times the time to read the weights, for the fastest 16-bit variant."""
     names = [m.name + suffix for m in FORMS for suffix in ("", ", CUDA graphs", ", no CUDA graphs")]
     found = {name: measured.get(SPEED, name, "latency_ms", "p50") for name in names}
     present = {name: value for name, value in found.items() if value is not None}
@@ -77,29 +77,29 @@ def latency_target(measured: Measured) -> Target:
     if weights and measured.bandwidth:
         limit = round(1.5 * 2 * weights / measured.bandwidth / 1e6, 2)
     detail = f"{name}; through HTTP" if name else ""
-    return Target("latency of 16 tokens", SPEED, limit, present.get(name), "ms", at_most=True, detail=detail)
+    return Goal("latency of 16 tokens", SPEED, limit, present.get(name), "ms", at_most=True, detail=detail)
 
 
-def targets(folder: Path) -> Iterator[Target]:
-    """Yields all targets. A cosine is the least one of all texts unless named mean."""
+def goals(folder: Path) -> Iterator[Goal]:
+    """Yields all goals. A cosine is the least one of all texts unless named mean."""
     measured = Measured(folder)
     for model in FORMS:
         cosine = measured.get(NANO, model.name, "to_golden", "min")
-        yield Target(f"nano {model.name}: cosine to sentence-transformers", NANO, 0.9995, cosine, "")
+        yield Goal(f"nano {model.name}: cosine to sentence-transformers", NANO, 0.9995, cosine, "")
     for model in FORMS:
         cosine = measured.get(VALUES, model.name, "to_transformers_float32", "min")
-        yield Target(f"4B {model.name}: cosine to transformers in float32", VALUES, 0.9995, cosine, "")
+        yield Goal(f"4B {model.name}: cosine to transformers in float32", VALUES, 0.9995, cosine, "")
     cosine = measured.get(VALUES, "fp8", "to_transformers_float32", "mean")
-    yield Target("4B fp8: mean cosine to transformers in float32", VALUES, 0.995, cosine, "", detail="random weights")
+    yield Goal("4B fp8: mean cosine to transformers in float32", VALUES, 0.995, cosine, "", detail="random weights")
     speed, name = measured.best(max, SPEED, "tokens_per_second")
-    yield Target("tokens per second, nothing shared", SPEED, 60_000, speed, "tokens/s", detail=name)
+    yield Goal("tokens per second, nothing shared", SPEED, 60_000, speed, "tokens/s", detail=name)
     memory, name = measured.best(min, SPEED, "memory_mib")
     memory_gb = memory * (1 << 20) / 1e9 if memory is not None else None
-    yield Target("memory at 16,384 tokens", SPEED, 11, memory_gb, "GB", at_most=True, detail=name)
-    yield latency_target(measured)
+    yield Goal("memory at 16,384 tokens", SPEED, 11, memory_gb, "GB", at_most=True, detail=name)
+    yield latency_goal(measured)
     fp8 = measured.get(SPEED, "fp8", "tokens_per_second")
     fp16 = max((measured.get(SPEED, m.name, "tokens_per_second") or 0 for m in FORMS if m.precision == "fp16"))
-    yield Target("fp8 / fp16", SPEED, 1.4, fp8 / fp16 if fp8 and fp16 else None, "times the tokens/s")
+    yield Goal("fp8 / fp16", SPEED, 1.4, fp8 / fp16 if fp8 and fp16 else None, "times the tokens/s")
     for step in ("beside sentence-transformers", "alone"):
         rate = measured.get(SERVER, step, "inputs_per_second")
-        yield Target(f"published workload, {step}", SERVER, 900, rate, "inputs/s")
+        yield Goal(f"published workload, {step}", SERVER, 900, rate, "inputs/s")

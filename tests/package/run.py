@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Packages the published crates as `cargo publish` would, and checks what is in each package: `make check-package`.
 
-    run.py --build    also build each crate from its package, which compiles all dependencies anew (`make package`); all
-                      changes must be committed
+    run.py --build    also build each crate from its package (`make package`); all changes must be committed
 
 A published crate is one whose Cargo.toml does not say `publish = false`. Exit code 1 if a check fails.
 """
@@ -14,6 +13,8 @@ import re
 import subprocess
 import sys
 import tarfile
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
@@ -25,6 +26,20 @@ LICENCES = ["LICENSE-APACHE", "LICENSE-MIT"]
 MOST_BYTES = 1 << 20
 # Paths that are composed at compile time, such as those of build outputs, are no literals.
 INCLUDE = re.compile(r'\binclude(?:_str|_bytes)?!\s*\(\s*"([^"]+)"')
+
+
+def profile() -> list[str]:
+    """Returns cargo's options for the workspace's profile, so that packages use the dependencies that `make test` built."""
+
+    def options(prefix: str, table: dict) -> Iterator[str]:
+        for key, value in table.items():
+            if isinstance(value, dict):
+                yield from options(f"{prefix}.{key}", value)
+            else:
+                yield from ("--config", f"{prefix}.{key}={json.dumps(value)}")
+
+    manifest = tomllib.loads((suite.ROOT / "Cargo.toml").read_text())
+    return list(options("profile.dev", manifest["profile"]["dev"]))
 
 
 def workspace() -> dict:
@@ -67,9 +82,9 @@ def main() -> int:
     metadata = workspace()
     crates = [crate for crate in metadata["packages"] if crate["publish"] != []]
     selected = [word for crate in crates for word in ("--package", crate["name"])]
-    # The target folder is named so that the crates share the dependencies that they are built with.
+    # The target folder is named because cargo would use one folder for each crate.
     target = Path(metadata["target_directory"])
-    how = [] if build else ["--quiet", "--no-verify", "--allow-dirty"]
+    how = profile() if build else ["--quiet", "--no-verify", "--allow-dirty"]
     subprocess.run(["cargo", "package", "--locked", "--target-dir", target, *how, *selected], cwd=suite.ROOT, check=True)
     failed = 0
     for crate in crates:

@@ -3,7 +3,7 @@
 use ort::session::builder::SessionBuilder;
 
 use crate::error::{Error, Result};
-use crate::onnxruntime::execution_provider::{Provider, WITHOUT_CUDA};
+use crate::onnxruntime::execution_provider::Provider;
 use crate::onnxruntime::library::Library;
 use crate::onnxruntime::session::SessionSettings;
 
@@ -17,8 +17,6 @@ pub(crate) fn add(
     provider: Provider,
     _settings: &SessionSettings,
 ) -> Result<SessionBuilder> {
-    Err(Error::Provider {
-        provider: provider.name(),
-        reason: WITHOUT_CUDA.to_owned(),
-    })
+    let provider = provider.name();
+    Err(Error::ProviderNotBuilt { provider })
 }

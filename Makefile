@@ -8,7 +8,7 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 export CARGO_TERM_PROGRESS_WHEN ?= never
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help serve build wheel test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page test-gpu test-tensorrt test-values test-wheel check-deploy test-loom check-dependencies sbom suites precision-report bench-gpu-kit bench-gpu-dry
+.PHONY: help serve build wheel package test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page test-gpu test-tensorrt test-values test-wheel check-deploy check-features check-package test-loom check-dependencies sbom suites precision-report bench-gpu-kit bench-gpu-dry
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ build: onnxruntime  ## The program, optimised: target/release/lexivec
 wheel:  ## The Python package, optimised: wheels in the target folder (server/INSTALL.md)
 	$(PYTHON) -m pip install --quiet --upgrade --target $(TARGET)/maturin --requirement tests/wheel/requirements.txt
 	$(TARGET)/maturin/bin/maturin build --release --locked --manifest-path server/Cargo.toml --out $(TARGET)/wheels
+
+package:  ## The crates as packages for a registry, each built from its package: package in the target folder; slow
+	$(PYTHON) tests/package/run.py --build
 
 test: onnxruntime onnxruntime-openvino redis  ## All tests
 	cargo build --locked --quiet --bin lexivec
@@ -39,6 +42,15 @@ lint:  ## Format, clippy, documentation, each without a warning
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
+
+check-features:  ## clippy on the library with each feature alone and with none, and on the program without `cuda`
+	for feature in "" hub redis cuda; do \
+	  cargo clippy --package lexivec --all-targets --locked --no-default-features --features "$$feature" -- -D warnings || exit 1; \
+	done
+	cargo clippy --package lexivec-server --locked --no-default-features -- -D warnings
+
+check-package:  ## Packages of the crates, not built: metadata, licences, size, included files
+	$(PYTHON) tests/package/run.py
 
 check-dependencies:  ## Licences, sources and versions of dependencies (deny.toml), and advisories where GitHub can be reached
 	$(PYTHON) tests/deploy/dependencies.py

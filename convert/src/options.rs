@@ -130,11 +130,11 @@ impl ConvertOptions {
     /// ```
     /// use lexivec_convert::ConvertOptions;
     /// use lexivec_models::{Precision, Target};
-    /// use lexivec_runtime::{Provider, refusal};
+    /// use lexivec_runtime::{Provider, unsupported};
     ///
     /// let form = ConvertOptions::for_provider(Provider::Cuda, None).form();
     /// assert_eq!((form.precision, form.target), (Precision::Fp16, Target::Cuda));
-    /// assert_eq!(refusal(Provider::Cuda, form), None);
+    /// assert_eq!(unsupported(Provider::Cuda, form), None);
     /// ```
     #[must_use]
     pub fn form(&self) -> GraphForm {

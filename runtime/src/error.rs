@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::onnxruntime::execution_provider::WITHOUT_CUDA;
 use crate::scheduling::admission::Rejection;
 
 /// An error of this crate. It is `Clone` because one failed batch is the result of many texts.
@@ -70,6 +71,12 @@ pub enum Error {
         provider: &'static str,
         /// What is missing, and what to do.
         reason: String,
+    },
+    /// The requested execution provider is not part of this build.
+    #[error("the execution provider `{provider}` cannot be used: {WITHOUT_CUDA}")]
+    ProviderNotBuilt {
+        /// The provider's name.
+        provider: &'static str,
     },
     /// An execution provider rejects an option that the user gave.
     #[error("the execution provider `{provider}` rejects the option `{option}`: {reason}")]

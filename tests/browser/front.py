@@ -14,6 +14,15 @@ POLICY += "img-src 'self' data:"
 REJECTION = {"message": "this server asks for an API key", "type": "invalid_request_error", "code": "invalid_api_key"}
 
 
+def composed(page: Path) -> bytes:
+    """Returns the page as the server sends it: with the style and the script of its folder in their places."""
+    text = page.read_text()
+    for place, file in (("/*STYLE*/", "style.css"), ("/*SCRIPT*/", "page.js")):
+        if place in text:
+            text = text.replace(place, page.with_name(file).read_text(), 1)
+    return text.encode()
+
+
 class Front:
     """Forwards requests under `prefix` to `server`. If there is a `key`, `/v1/` requires it."""
 
@@ -22,9 +31,7 @@ class Front:
             def do_GET(self) -> None:
                 path = self.path.removeprefix(prefix)
                 if path == "/" and page:
-                    self.answer(
-                        200, page.read_bytes(), {"Content-Type": "text/html", "Content-Security-Policy": POLICY}
-                    )
+                    self.answer(200, composed(page), {"Content-Type": "text/html", "Content-Security-Policy": POLICY})
                 else:
                     self.forward(path, None)
 

@@ -93,7 +93,7 @@ def test_an_advisory_for_another_crate_passes(config):
     [
         ('    "BSD-3-Clause",\n', "", "licenses FAILED"),
         ("rust-lang/crates.io-index", "rust-lang/another-index", "sources FAILED"),
-        ("allow-wildcard-paths = true", "allow-wildcard-paths = false", "bans FAILED"),
+        ('multiple-versions = "warn"', 'multiple-versions = "deny"', "bans FAILED"),
     ],
     ids=["licenses", "sources", "bans"],
 )

@@ -39,6 +39,8 @@ mod error;
 #[cfg(test)]
 mod fake_system;
 mod gates;
+#[cfg(test)]
+mod golden;
 mod histogram;
 mod layer_errors;
 mod local_system;

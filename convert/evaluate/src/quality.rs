@@ -255,8 +255,7 @@ mod tests {
             overlaps: [(usize, f64); 2],
             spearman: f64,
         }
-        let golden: serde_json::Value =
-            serde_json::from_str(include_str!("../../../tests/golden/measures.json")).unwrap();
+        let golden = crate::golden::measures();
         let golden: Golden = serde_json::from_value(golden["embeddings"].clone()).unwrap();
         let (baseline, candidate) = (vectors(&golden.baseline), vectors(&golden.candidate));
         for expected in golden.widths {

@@ -54,8 +54,7 @@ mod tests {
 
     #[test]
     fn scikit_learn_and_trec_eval_agree() {
-        let golden: serde_json::Value =
-            serde_json::from_str(include_str!("../../../tests/golden/measures.json")).unwrap();
+        let golden = crate::golden::measures();
         let cases: Vec<Case> = serde_json::from_value(golden["rankings"].clone()).unwrap();
         assert!(cases.len() >= 5);
         for case in cases {

@@ -184,8 +184,7 @@ mod tests {
             recall_at_100: f64,
             mrr_at_10: f64,
         }
-        let golden: serde_json::Value =
-            serde_json::from_str(include_str!("../../../tests/golden/measures.json")).unwrap();
+        let golden = crate::golden::measures();
         let golden: Golden = serde_json::from_value(golden["retrieval"].clone()).unwrap();
         let queries = golden.judgements.into_iter().map(|j| query(j, None));
         let set = set(queries.collect(), golden.documents.len());

@@ -78,8 +78,7 @@ mod tests {
 
     #[test]
     fn scipy_and_numpy_agree() {
-        let golden: serde_json::Value =
-            serde_json::from_str(include_str!("../../../tests/golden/measures.json")).unwrap();
+        let golden = crate::golden::measures();
         let cases: Vec<Case> = serde_json::from_value(golden["statistics"].clone()).unwrap();
         assert!(cases.len() >= 5);
         let near = |found: Option<f64>, expected: Option<f64>| match (found, expected) {

@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 use libloading::Library;
 use ort::value::{PrimitiveTensorElementType, Tensor};
 
+use crate::onnxruntime::execution_provider::WITHOUT_CUDA;
+
 /// The library that ONNX Runtime's CUDA provider is linked with; it is loaded once per process.
 const NAME: &str = "libcudart.so.13";
 /// `cudaMemcpyDefault`: the direction follows from the pointers.
@@ -21,8 +23,11 @@ impl Cudart {
     /// Loads the library.
     ///
     /// # Errors
-    /// The library is missing.
+    /// The library is missing, or this is a build without feature `cuda`.
     pub(crate) fn load() -> Result<&'static Self, String> {
+        if cfg!(not(feature = "cuda")) {
+            return Err(WITHOUT_CUDA.to_owned());
+        }
         static LOADED: OnceLock<Result<Cudart, String>> = OnceLock::new();
         let load = || {
             // SAFETY: loading NVIDIA's library runs its initialisers alone, as the CUDA provider does.

@@ -60,7 +60,7 @@ pub fn unservable(form: GraphForm) -> Option<&'static str> {
 ///
 /// ```
 /// use lexivec_models::{Attention, GraphForm, Precision, Target};
-/// use lexivec_runtime::{Provider, refusal};
+/// use lexivec_runtime::{Provider, unsupported};
 ///
 /// let form = GraphForm {
 ///     precision: Precision::Bf16,
@@ -68,8 +68,8 @@ pub fn unservable(form: GraphForm) -> Option<&'static str> {
 ///     target: Target::Cuda,
 ///     attention: Attention::Standard,
 /// };
-/// assert_eq!(refusal(Provider::Cuda, form), None);
-/// let reason = refusal(Provider::Cpu, form).expect("CPUs have no bfloat16 kernels");
+/// assert_eq!(unsupported(Provider::Cuda, form), None);
+/// let reason = unsupported(Provider::Cpu, form).expect("CPUs have no bfloat16 kernels");
 /// assert!(reason.contains("int8 or fp32"));
 /// ```
 #[must_use]

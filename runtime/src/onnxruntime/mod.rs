@@ -3,7 +3,8 @@
 //! * [`library`] finds and loads ONNX Runtime; [`plugin`] loads execution providers that are libraries of their own.
 //! * [`execution_provider`] names the providers and reads their options; [`provider_config`] knows what each is configured
 //!   with; [`graph_support`] knows which graphs each can serve; [`probe`] tests whether one starts.
-//! * [`session`] opens sessions; [`placement`] checks that no real work runs on the CPU by accident; [`stopper`] stops a run.
+//! * [`session`] opens sessions; [`gpu`] adds the providers of NVIDIA GPUs to them; [`placement`] checks that no real work
+//!   runs on the CPU by accident; [`stopper`] stops a run.
 //! * [`tensorrt`] opens models on TensorRT, whose engines are stored in [`engine_cache`].
 //! * [`cuda_graph`] captures small batches on CUDA; [`cudart`] calls CUDA's runtime library.
 
@@ -11,6 +12,8 @@ pub(crate) mod cuda_graph;
 pub(crate) mod cudart;
 pub(crate) mod engine_cache;
 pub(crate) mod execution_provider;
+#[cfg(feature = "cuda")]
+pub(crate) mod gpu;
 pub(crate) mod graph_support;
 pub(crate) mod library;
 pub(crate) mod operators;
@@ -21,3 +24,8 @@ pub(crate) mod provider_config;
 pub(crate) mod session;
 pub(crate) mod stopper;
 pub(crate) mod tensorrt;
+#[cfg(not(feature = "cuda"))]
+pub(crate) mod without_cuda;
+
+#[cfg(not(feature = "cuda"))]
+pub(crate) use without_cuda as gpu;

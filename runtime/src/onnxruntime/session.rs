@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use ort::ep::{self, ExecutionProviderDispatch};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{RunOptions, SelectedOutputMarker, Session};
 
-use super::{operators, placement, plugin, provider_config};
+use super::{gpu, operators, placement, plugin, provider_config};
 use crate::error::{Error, Result};
 use crate::network::shapes::Profile;
 use crate::onnxruntime::engine_cache::EngineCache;
@@ -165,25 +164,11 @@ fn add_provider(
     provider: Provider,
     settings: &SessionSettings,
 ) -> Result<SessionBuilder> {
-    let options = provider_config::options(provider, settings);
-    let dispatch: ExecutionProviderDispatch = match provider {
-        Provider::Cpu => return Ok(builder),
-        Provider::OpenVino | Provider::TensorRtRtx => {
-            return plugin::attach(builder, library, provider, settings);
+    match provider {
+        Provider::Cpu => Ok(builder),
+        Provider::OpenVino => plugin::attach(builder, library, provider, settings),
+        Provider::Cuda | Provider::TensorRt | Provider::TensorRtRtx => {
+            gpu::add(builder, library, provider, settings)
         }
-        Provider::Cuda => configured(ep::CUDA::default(), &options).build(),
-        Provider::TensorRt => configured(ep::TensorRT::default(), &options).build(),
-    };
-    builder
-        .with_execution_providers([dispatch.error_on_failure()])
-        .map_err(|e| rejection::error(provider, &settings.providers.options, e.message()))
-}
-
-fn configured<E: ep::ArbitrarilyConfigurableExecutionProvider>(
-    provider: E,
-    options: &[(String, String)],
-) -> E {
-    options.iter().fold(provider, |ep, (key, value)| {
-        ep.with_arbitrary_config(key, value)
-    })
+    }
 }

@@ -1,20 +1,13 @@
-//! Text embeddings with Qwen3-Embedding on ONNX Runtime.
+#![doc = include_str!("../README.md")]
 //!
-//! ```no_run
-//! let model = lexivec::Model::open("Qwen/Qwen3-Embedding-0.6B")?;
-//! let vectors = model.embed(&["cardiac arrest", "心脏骤停"])?;
-//! println!("similarity {:.3}", lexivec::cosine(&vectors[0], &vectors[1]));
-//! # Ok::<(), lexivec::Error>(())
-//! ```
+//! # Requests
 //!
-//! [`Model::open`] takes a model directory that `lexivec convert` wrote, a checkpoint folder, the export of another tool, or a hub id.
-//! A hub id is downloaded, and a checkpoint is converted once into the cache folder. The defaults are those of the `lexivec` program;
-//! [`Model::builder`] changes them. [`Request`] asks for an instruction, fewer dimensions, or truncation:
+//! [`Request`] asks for an instruction, fewer dimensions, or truncation:
 //!
 //! ```
 //! use lexivec::{Model, Prompt, Request};
 //!
-//! # // The example needs ONNX Runtime's library.
+//! # // The example needs ONNX Runtime's library, and a checkpoint of the repository.
 //! # if lexivec_runtime::Library::load(None, false).is_err() {
 //! #     return Ok(());
 //! # }
@@ -39,11 +32,6 @@
 //! | find a model by its name | [`SourceKind`], [`open_checkpoint`], [`CheckpointOptions`] |
 //! | embed asynchronously | [`Model::engine`], an [`Engine`] |
 //! | instructions of domains | [`Instructions`] |
-//!
-//! ONNX Runtime's library is loaded when a model opens. It is looked for in ORT_DYLIB_PATH, next to the program, in the Python
-//! environment that it is installed in, in the cache folder, and in the system's library folders.
-//!
-//! Feature `hub` downloads models, and feature `redis` shares vectors between processes. Both are on by default.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

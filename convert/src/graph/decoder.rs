@@ -72,8 +72,12 @@ pub(super) fn build(ops: &mut Ops<'_>, decoder: &Decoder, wiring: &Wiring) -> Re
     };
     for layer in 0..d.layers {
         ops.graph.scope(format!("layers.{layer}."));
-        let (slots, residual) =
-            attention(ops, &shared, layer, norm(stream, norm_name(layer), epsilon))?;
+        let (slots, residual) = attention(
+            ops,
+            &shared,
+            layer,
+            &norm(stream, norm_name(layer), epsilon),
+        )?;
         let (x, residual) = match layer + 1 == d.layers {
             // No later layer reads the other tokens.
             true => wiring.select_last(ops, slots, residual),
@@ -83,7 +87,7 @@ pub(super) fn build(ops: &mut Ops<'_>, decoder: &Decoder, wiring: &Wiring) -> Re
             x: output_projection(ops, d, layer, x)?,
             added: Some(residual),
         };
-        stream = mlp(ops, d, layer, norm(stream, post_norm_name(layer), epsilon))?;
+        stream = mlp(ops, d, layer, &norm(stream, post_norm_name(layer), epsilon))?;
     }
     ops.final_norm(&stream, d.hidden_size, epsilon)
 }
@@ -104,14 +108,18 @@ pub(super) fn layer(
         x: residual.clone(),
         added: None,
     };
-    let (slots, residual) =
-        attention(ops, &shared, layer, norm(stream, norm_name(layer), epsilon))?;
+    let (slots, residual) = attention(
+        ops,
+        &shared,
+        layer,
+        &norm(stream, norm_name(layer), epsilon),
+    )?;
     let x = wiring.to_rows(ops, slots);
     let stream = Stream {
         x: output_projection(ops, d, layer, x)?,
         added: Some(residual),
     };
-    let stream = mlp(ops, d, layer, norm(stream, post_norm_name(layer), epsilon))?;
+    let stream = mlp(ops, d, layer, &norm(stream, post_norm_name(layer), epsilon))?;
     Ok(ops.sum(&stream))
 }
 
@@ -142,7 +150,7 @@ fn attention(
     ops: &mut Ops<'_>,
     shared: &Shared<'_>,
     layer: usize,
-    input: GroupInput,
+    input: &GroupInput,
 ) -> Result<(Value, Value)> {
     let d = shared.decoder;
     let (q_width, kv_width) = (d.heads * d.head_dim, d.kv_heads * d.head_dim);
@@ -162,13 +170,13 @@ fn attention(
     };
     let dialect = ops.style.dialect;
     if let (Some(packed), Some(tokens)) = (dialect.packed_attention(), shared.wiring.in_place()) {
-        let qkv = ops.project(&input, d.hidden_size, &layers)?;
+        let qkv = ops.project(input, d.hidden_size, &layers)?;
         let y = attention_in_place(ops, shared, packed, tokens, layer, &qkv.layers)?;
         return Ok((y, residual_of(&qkv)));
     }
     let (y, residual) = match (dialect.fused_attention(), &shared.lengths) {
         (Some(fused), Some(lengths)) => {
-            let group = ops.project_stacked(&input, d.hidden_size, &layers)?;
+            let group = ops.project_stacked(input, d.hidden_size, &layers)?;
             let qkv = shared.wiring.stack_to_sequences(ops, &group.layers[0]);
             let norms = qk_norms(ops, d, layer)?;
             let (epsilon, tables) = (d.rms_norm_eps as f32, &shared.rotary);
@@ -184,7 +192,7 @@ fn attention(
             (y, residual_of(&group))
         }
         _ => {
-            let group = ops.project(&input, d.hidden_size, &layers)?;
+            let group = ops.project(input, d.hidden_size, &layers)?;
             let qkv = &group.layers;
             let q = heads(ops, shared, layer, "q_norm", &qkv[0], d.heads)?;
             let k = heads(ops, shared, layer, "k_norm", &qkv[1], d.kv_heads)?;
@@ -297,7 +305,7 @@ fn output_projection(ops: &mut Ops<'_>, d: &Decoder, layer: usize, x: Value) -> 
 }
 
 /// The feed-forward network: the residual stream behind it.
-fn mlp(ops: &mut Ops<'_>, d: &Decoder, layer: usize, input: GroupInput) -> Result<Stream> {
+fn mlp(ops: &mut Ops<'_>, d: &Decoder, layer: usize, input: &GroupInput) -> Result<Stream> {
     let projection = |name: &str, outputs| Projection {
         name: format!("layers.{layer}.mlp.{name}"),
         outputs,
@@ -307,7 +315,7 @@ fn mlp(ops: &mut Ops<'_>, d: &Decoder, layer: usize, input: GroupInput) -> Resul
         projection("gate_proj", d.intermediate_size),
         projection("up_proj", d.intermediate_size),
     ];
-    let mut group = ops.project(&input, d.hidden_size, &layers)?;
+    let mut group = ops.project(input, d.hidden_size, &layers)?;
     let residual = residual_of(&group);
     let (up, gate) = (group.layers.swap_remove(1), group.layers.swap_remove(0));
     let down = projection("down_proj", d.hidden_size);

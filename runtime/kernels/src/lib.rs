@@ -12,6 +12,7 @@
 // Kernels use SIMD intrinsics and write disjoint parts of one output from several threads. Neither can be expressed safely. Each
 // `unsafe` block says which invariant it relies on.
 #![allow(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod attention;
 mod buffer;

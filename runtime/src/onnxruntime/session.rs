@@ -102,7 +102,7 @@ pub(crate) fn open(
     }
     if settings.providers.first() == Provider::Cpu {
         let operators = operators::domain().map_err(|e| load(e.message()))?;
-        builder = builder.with_operators(operators).map_err(refused)?;
+        builder = builder.with_operators(operators).map_err(rejected)?;
     }
     for (key, value) in provider_config::session_entries(settings) {
         builder = builder.with_config_entry(key, value).map_err(rejected)?;

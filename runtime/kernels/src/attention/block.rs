@@ -10,13 +10,15 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use super::panel::Panel;
+use super::products::{COLUMNS, add_values, score, softmax};
 use super::segments::{Segment, Task};
-use super::{Attention, Heads, heads};
+use super::{Attention, Heads};
 use crate::buffer::Buffer;
 use crate::parallel::Shared;
 #[cfg(target_arch = "aarch64")]
 use crate::simd::neon::Neon;
-use crate::simd::{InstructionSet, Lanes, exp2, portable::Portable, prefetch};
+use crate::simd::{InstructionSet, Lanes, portable::Portable, prefetch};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{avx2::Avx2, avx512::Avx512};
 
@@ -26,8 +28,6 @@ const KEYS: usize = 48;
 const QUERIES: usize = 256;
 /// Panels of a task, at most: 28 if nine heads share a key head and a panel has 16 lanes.
 const PANELS: usize = 32;
-/// Queries whose outputs are computed together.
-const ROWS: usize = 8;
 /// Floats of a cache line.
 const LINE: usize = 16;
 
@@ -110,12 +110,12 @@ impl Work<'_> {
     }
 
     /// The position of a query's token in its sequence.
-    fn position(&self, token: usize) -> usize {
+    pub(super) fn position(&self, token: usize) -> usize {
         self.segment.position + self.task.queries.start + token
     }
 
     /// The row of a query's token in the matrices of queries and outputs.
-    fn row(&self, token: usize) -> usize {
+    pub(super) fn row(&self, token: usize) -> usize {
         self.segment.first_query + self.task.queries.start + token
     }
 
@@ -160,22 +160,6 @@ impl Work<'_> {
 
 thread_local! {
     static SCRATCH: RefCell<Buffer> = RefCell::default();
-}
-
-/// Some of a task's tokens.
-struct Panel<'a> {
-    first_token: usize,
-    tokens: usize,
-    /// `[size, lanes]`
-    queries: &'a mut [f32],
-    /// `[lanes, size]`
-    outputs: &'a mut [f32],
-    /// `[lanes]` the largest score so far.
-    max: &'a mut [f32],
-    /// `[lanes]` the sum of the exponentials so far.
-    sum: &'a mut [f32],
-    /// `[lanes]` the position of each query.
-    position: &'a mut [f32],
 }
 
 /// Computes a task, with panels of `VECTORS` vectors, and `GROUP` keys (or, at the end of a block, `REST`) at a time.
@@ -250,255 +234,4 @@ unsafe fn run<V: Lanes, const VECTORS: usize, const GROUP: usize, const REST: us
         panel.write(work);
     }
     SCRATCH.set(scratch);
-}
-
-impl<'a> Panel<'a> {
-    #[inline(always)]
-    fn new(
-        work: &Work<'_>,
-        first_token: usize,
-        tokens: usize,
-        lanes: usize,
-        memory: &'a mut [f32],
-    ) -> Self {
-        let a = work.attention;
-        let (size, group, width) = (a.heads.size, a.heads.group(), a.heads.query_width());
-        let (queries, rest) = memory.split_at_mut(size * lanes);
-        let (outputs, rest) = rest.split_at_mut(size * lanes);
-        let (max, rest) = rest.split_at_mut(lanes);
-        let (sum, rest) = rest.split_at_mut(lanes);
-        let position = &mut rest[..lanes];
-        outputs.fill(0.0);
-        max.fill(f32::NEG_INFINITY);
-        sum.fill(0.0);
-        // Lanes without a query compute something finite that nobody reads.
-        queries.fill(0.0);
-        position.fill(work.position(first_token) as f32);
-        // Softmax is a bare power of two, because log2(e) is a part of the scale.
-        let scale = std::f32::consts::LOG2_E / (size as f32).sqrt();
-        let norm = a.norms.map(|norms| (norms.query, norms.epsilon));
-        let mut rotated = [0.0; Heads::MAX_SIZE];
-        let rotated = &mut rotated[..size];
-        for token in 0..tokens {
-            let at = work.position(first_token + token);
-            let angles = heads::angles(a.rotary, a.heads, at as i64);
-            let row = work.row(first_token + token) * width + work.task.head * group * size;
-            for head in 0..group {
-                let lane = token * group + head;
-                heads::head(&a.q[row + head * size..][..size], norm, angles, rotated);
-                for (column, x) in queries.chunks_exact_mut(lanes).zip(&*rotated) {
-                    column[lane] = x * scale;
-                }
-                position[lane] = at as f32;
-            }
-        }
-        Self {
-            first_token,
-            tokens,
-            queries,
-            outputs,
-            max,
-            sum,
-            position,
-        }
-    }
-
-    /// Divides by the sums and writes the outputs.
-    #[inline(always)]
-    fn write(&self, work: &Work<'_>) {
-        let heads = work.attention.heads;
-        let (size, group) = (heads.size, heads.group());
-        for token in 0..self.tokens {
-            let start = work.row(self.first_token + token) * heads.query_width()
-                + work.task.head * group * size;
-            // SAFETY: each task writes its own queries of its own head.
-            let to = unsafe { work.out.part(start, group * size) };
-            for (head, to) in to.chunks_exact_mut(size).enumerate() {
-                let lane = token * group + head;
-                let factor = 1.0 / self.sum[lane];
-                for (to, from) in to.iter_mut().zip(&self.outputs[lane * size..][..size]) {
-                    *to = from * factor;
-                }
-            }
-        }
-    }
-}
-
-/// `scores[key, lane] = sum over d of queries[d, lane] * keys[key, d]`.
-///
-/// # Safety
-/// As the methods of [`Lanes`]. `queries` has `size * lanes` numbers, `keys` `KEYS * size`, and `scores` `KEYS * lanes`.
-#[inline(always)]
-unsafe fn score<V: Lanes, const VECTORS: usize, const GROUP: usize, const REST: usize>(
-    queries: &[f32],
-    keys: &[f32],
-    scores: &mut [f32],
-    size: usize,
-    count: usize,
-) {
-    let lanes = VECTORS * V::WIDTH;
-    let mut first = 0;
-    // SAFETY: the groups end at `KEYS` at the latest, because it is a multiple of both sizes.
-    unsafe {
-        while first + GROUP <= count.next_multiple_of(REST) {
-            let (keys, scores) = (
-                keys.as_ptr().add(first * size),
-                scores.as_mut_ptr().add(first * lanes),
-            );
-            score_group::<V, VECTORS, GROUP>(queries.as_ptr(), keys, scores, size);
-            first += GROUP;
-        }
-        while first < count {
-            let (keys, scores) = (
-                keys.as_ptr().add(first * size),
-                scores.as_mut_ptr().add(first * lanes),
-            );
-            score_group::<V, VECTORS, REST>(queries.as_ptr(), keys, scores, size);
-            first += REST;
-        }
-    }
-}
-
-/// # Safety
-/// As [`score`], of which it computes some keys.
-#[inline(always)]
-unsafe fn score_group<V: Lanes, const VECTORS: usize, const COUNT: usize>(
-    queries: *const f32,
-    keys: *const f32,
-    scores: *mut f32,
-    size: usize,
-) {
-    let lanes = VECTORS * V::WIDTH;
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut sums = [[V::splat(0.0); VECTORS]; COUNT];
-        for d in 0..size {
-            let mut query = [V::splat(0.0); VECTORS];
-            for (v, query) in query.iter_mut().enumerate() {
-                *query = V::load(queries.add(d * lanes + v * V::WIDTH));
-            }
-            for (key, sums) in sums.iter_mut().enumerate() {
-                let x = V::splat(*keys.add(key * size + d));
-                for (sum, query) in sums.iter_mut().zip(query) {
-                    *sum = x.mul_add(query, *sum);
-                }
-            }
-        }
-        for (key, sums) in sums.iter().enumerate() {
-            for (v, sum) in sums.iter().enumerate() {
-                sum.store(scores.add(key * lanes + v * V::WIDTH));
-            }
-        }
-    }
-}
-
-/// Turns scores into exponentials relative to the new maximum, and says in `factors` by how much former sums shrink. `masked` is the
-/// position of the block's first key if some queries do not see all keys.
-///
-/// # Safety
-/// As the methods of [`Lanes`]. The buffers have the panel's lanes; `scores` has `count` rows of them.
-#[inline(always)]
-unsafe fn softmax<V: Lanes, const VECTORS: usize>(
-    panel: &mut Panel<'_>,
-    scores: &mut [f32],
-    factors: &mut [f32],
-    masked: Option<usize>,
-    count: usize,
-) {
-    let lanes = VECTORS * V::WIDTH;
-    for v in 0..VECTORS {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let at = v * V::WIDTH;
-            let scores = scores.as_mut_ptr().add(at);
-            let old = V::load(panel.max.as_ptr().add(at));
-            let mut max = old;
-            match masked {
-                None => {
-                    for key in 0..count {
-                        max = max.max(V::load(scores.add(key * lanes)));
-                    }
-                }
-                Some(start) => {
-                    let position = V::load(panel.position.as_ptr().add(at));
-                    let hidden = V::splat(f32::NEG_INFINITY);
-                    for key in 0..count {
-                        let to = scores.add(key * lanes);
-                        let after = V::splat((start + key) as f32);
-                        let score = hidden.select_less(position, after, V::load(to));
-                        score.store(to);
-                        max = max.max(score);
-                    }
-                }
-            }
-            let factor = exp2(old.sub(max));
-            let mut sum = V::load(panel.sum.as_ptr().add(at)).mul(factor);
-            for key in 0..count {
-                let to = scores.add(key * lanes);
-                let x = exp2(V::load(to).sub(max));
-                x.store(to);
-                sum = sum.add(x);
-            }
-            factor.store(factors.as_mut_ptr().add(at));
-            max.store(panel.max.as_mut_ptr().add(at));
-            sum.store(panel.sum.as_mut_ptr().add(at));
-        }
-    }
-}
-
-/// Vectors of an output row that are computed together.
-const COLUMNS: usize = 2;
-
-/// `outputs[lane] = outputs[lane] * factors[lane] + sum over keys of scores[key, lane] * values[key]`, for the first `used` lanes,
-/// rounded up.
-///
-/// # Safety
-/// As the methods of [`Lanes`]. `outputs` has `lanes * size` numbers, `scores` and `values` have `count` rows of `lanes` and `size`;
-/// `lanes` is a multiple of [`ROWS`], `size` of [`COLUMNS`] vectors.
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-unsafe fn add_values<V: Lanes>(
-    outputs: &mut [f32],
-    scores: &[f32],
-    factors: &[f32],
-    values: &[f32],
-    size: usize,
-    lanes: usize,
-    count: usize,
-    used: usize,
-) {
-    for column in (0..size).step_by(COLUMNS * V::WIDTH) {
-        for first in (0..used).step_by(ROWS) {
-            // SAFETY: the caller's promise.
-            unsafe {
-                let mut sums = [[V::splat(0.0); COLUMNS]; ROWS];
-                let outputs = outputs.as_mut_ptr().add(first * size + column);
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let factor = V::splat(*factors.as_ptr().add(first + row));
-                    for (c, sum) in sums.iter_mut().enumerate() {
-                        *sum = V::load(outputs.add(row * size + c * V::WIDTH)).mul(factor);
-                    }
-                }
-                for key in 0..count {
-                    let value = values.as_ptr().add(key * size + column);
-                    let scores = scores.as_ptr().add(key * lanes + first);
-                    let mut row_values = [V::splat(0.0); COLUMNS];
-                    for (c, x) in row_values.iter_mut().enumerate() {
-                        *x = V::load(value.add(c * V::WIDTH));
-                    }
-                    for (row, sums) in sums.iter_mut().enumerate() {
-                        let p = V::splat(*scores.add(row));
-                        for (sum, x) in sums.iter_mut().zip(row_values) {
-                            *sum = p.mul_add(x, *sum);
-                        }
-                    }
-                }
-                for (row, sums) in sums.iter().enumerate() {
-                    for (c, sum) in sums.iter().enumerate() {
-                        sum.store(outputs.add(row * size + c * V::WIDTH));
-                    }
-                }
-            }
-        }
-    }
 }

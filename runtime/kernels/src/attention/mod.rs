@@ -12,6 +12,8 @@
 
 mod block;
 mod heads;
+mod panel;
+mod products;
 mod segments;
 #[cfg(test)]
 mod tests;

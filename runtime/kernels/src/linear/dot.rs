@@ -3,7 +3,8 @@
 #[cfg(target_arch = "x86_64")]
 use core::arch::x86_64::*;
 
-use super::{COLUMNS, Columns};
+use super::COLUMNS;
+use super::tile::Columns;
 
 /// 16 sums.
 ///

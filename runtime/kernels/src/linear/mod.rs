@@ -1,0 +1,208 @@
+//! Linear layers with 8-bit weights and activations, exact in 32-bit integers until the end.
+//!
+//! `y[m, n] = scale[m] * scale[n] * sum over k of (code[m, k] - 128) * weight[n, k]`, plus a bias. Codes are unsigned,
+//! as VNNI multiplies them; the 128 is subtracted at the end by means of each output's sum of weights.
+
+mod dot;
+mod pack;
+#[cfg(test)]
+mod tests;
+mod tile;
+
+use crate::parallel::{Parallel, Shared};
+use crate::simd::InstructionSet;
+use dot::Portable;
+#[cfg(target_arch = "x86_64")]
+use dot::{Avx2, Vnni};
+pub use pack::{COLUMNS, pack, packed_len};
+
+use crate::codes::{self, DEPTH, ROWS};
+use tile::run;
+
+/// Weights as [`pack`] arranges them, one scale per output.
+#[derive(Debug, Clone, Copy)]
+pub struct Weights<'a> {
+    /// `[ceil(outputs / 16), inputs / 4, 16, 4]`.
+    pub codes: &'a [i8],
+    /// `[outputs]`.
+    pub scales: &'a [f32],
+    /// `[outputs]`: the sum of each output's codes.
+    pub sums: &'a [i32],
+    /// The number of inputs.
+    pub inputs: usize,
+}
+
+/// The activations of a [`Linear`] layer.
+#[derive(Debug, Clone, Copy)]
+pub struct Linear<'a> {
+    /// Codes plus 128, as [`codes`] arranges them.
+    pub codes: &'a [u8],
+    /// `[rows]`.
+    pub scales: &'a [f32],
+    /// The weights.
+    pub weights: Weights<'a>,
+    /// `[outputs]`.
+    pub bias: Option<&'a [f32]>,
+}
+
+impl Linear<'_> {
+    fn outputs(&self) -> usize {
+        self.weights.scales.len()
+    }
+
+    fn rows(&self) -> usize {
+        self.scales.len()
+    }
+
+    /// Checks that all sizes agree.
+    ///
+    /// # Errors
+    /// Names the input that does not fit.
+    pub fn check(&self) -> Result<(), String> {
+        let (inputs, outputs, rows) = (self.weights.inputs, self.outputs(), self.rows());
+        if inputs == 0 || !inputs.is_multiple_of(DEPTH) {
+            return Err(format!("{inputs} inputs are no multiple of {DEPTH}"));
+        }
+        let sizes = [
+            ("codes", self.codes.len(), codes::len(rows, inputs)),
+            (
+                "weights",
+                self.weights.codes.len(),
+                packed_len(inputs, outputs),
+            ),
+            ("sums", self.weights.sums.len(), outputs),
+            ("bias", self.bias.map_or(outputs, <[f32]>::len), outputs),
+        ];
+        match sizes
+            .into_iter()
+            .find(|(_, found, expected)| found != expected)
+        {
+            Some((name, found, expected)) => {
+                Err(format!("{name} has {found} values instead of {expected}"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Computes `out`, `[rows, outputs]`.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check); nothing is written.
+    ///
+    /// # Panics
+    /// If the output has another size.
+    pub fn compute(
+        &self,
+        set: InstructionSet,
+        threads: &dyn Parallel,
+        out: &mut [f32],
+    ) -> Result<(), String> {
+        self.check()?;
+        assert_eq!(
+            out.len(),
+            self.rows() * self.outputs(),
+            "the output has a value for each row and output"
+        );
+        let out = Shared::new(out);
+        let kernel = kernel(set);
+        let blocks = Blocks::of(self);
+        threads.each(blocks.count(), &|task| {
+            // SAFETY: each task writes its own rows and columns. Sizes were checked, and a set that the processor lacks is never
+            // made.
+            unsafe { kernel(self, blocks.get(task), &out) };
+        });
+        Ok(())
+    }
+}
+
+/// How the output is divided into tasks. Rows of a task stay in the second-level cache while it reads its columns' weights.
+struct Blocks {
+    rows: usize,
+    panels: usize,
+    rows_per_block: usize,
+    panels_per_block: usize,
+}
+
+/// Some rows and panels of columns.
+#[derive(Clone, Copy)]
+struct Block {
+    rows: [usize; 2],
+    panels: [usize; 2],
+}
+
+impl Blocks {
+    /// Bytes of codes per block.
+    const CODES: usize = 384 << 10;
+    /// Panels that a tile takes at once.
+    const TILE: usize = 2;
+
+    fn of(linear: &Linear<'_>) -> Self {
+        let fitting = (Self::CODES / linear.weights.inputs).max(ROWS) / ROWS * ROWS;
+        let rows = linear.rows();
+        // Equal blocks, so that no thread waits for a last small one.
+        let blocks = rows.div_ceil(fitting).max(1);
+        Self {
+            rows,
+            panels: linear.outputs().div_ceil(COLUMNS),
+            rows_per_block: rows.div_ceil(blocks).next_multiple_of(ROWS),
+            // Few rows make small tasks of two panels, which would cost more to distribute than to compute.
+            panels_per_block: if rows <= ROWS {
+                4 * Self::TILE
+            } else {
+                Self::TILE
+            },
+        }
+    }
+
+    fn across(&self) -> usize {
+        self.panels.div_ceil(self.panels_per_block)
+    }
+
+    fn count(&self) -> usize {
+        self.rows.div_ceil(self.rows_per_block) * self.across()
+    }
+
+    fn get(&self, task: usize) -> Block {
+        let part =
+            |number: usize, size: usize, end: usize| [number * size, end.min((number + 1) * size)];
+        Block {
+            rows: part(task / self.across(), self.rows_per_block, self.rows),
+            panels: part(task % self.across(), self.panels_per_block, self.panels),
+        }
+    }
+}
+
+/// Computes a block.
+///
+/// # Safety
+/// The processor has the instruction set, the inputs were checked, and no other task writes the same block.
+type Kernel = unsafe fn(&Linear<'_>, Block, &Shared<f32>);
+
+fn kernel(set: InstructionSet) -> Kernel {
+    match set {
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512Vnni => vnni,
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512 | InstructionSet::Avx2 => avx2,
+        _ => portable,
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn vnni(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
+    // SAFETY: the caller's promise. 24 accumulators of 32 registers.
+    unsafe { run::<Vnni, ROWS>(linear, block, out) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
+    // SAFETY: the caller's promise. An accumulator has four registers of 16.
+    unsafe { run::<Avx2, 1>(linear, block, out) }
+}
+
+unsafe fn portable(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
+    // SAFETY: the caller's promise.
+    unsafe { run::<Portable, 1>(linear, block, out) }
+}

@@ -1,0 +1,133 @@
+//! Against sums in plain code.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::parallel::Sequential;
+
+fn numbers(seed: u64, count: usize) -> impl Iterator<Item = u8> {
+    let mut state = seed;
+    (0..count).map(move |_| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    })
+}
+
+proptest! {
+    #[test]
+    fn sums_are_exact(rows in 1usize..40, depth in 1usize..40, outputs in 1usize..90, extreme: bool, added: bool, seed: u64) {
+        let inputs = depth * DEPTH;
+        let extreme = |x: u8| if extreme { if x > 100 { 255 } else { 0 } } else { x };
+        let codes: Vec<u8> = numbers(seed, rows * inputs).map(extreme).collect();
+        // Weights are symmetric: -127 to 127.
+        let plain: Vec<i8> = numbers(!seed, inputs * outputs).map(|x| (extreme(x) as i8).max(-127)).collect();
+        let (packed, sums) = pack(&plain, inputs);
+        let scales: Vec<f32> = (0..outputs).map(|n| 0.01 + n as f32 / 1000.0).collect();
+        let row_scales: Vec<f32> = (0..rows).map(|m| 0.5 + m as f32).collect();
+        let bias: Vec<f32> = (0..outputs).map(|n| n as f32 - 5.0).collect();
+        let mut tiles = vec![0; codes::len(rows, inputs)];
+        for (rows, tile) in codes.chunks(ROWS * inputs).zip(tiles.chunks_mut(ROWS * inputs)) {
+            codes::arrange(rows, inputs, tile);
+        }
+        let linear = Linear {
+            codes: &tiles,
+            scales: &row_scales,
+            weights: Weights { codes: &packed, scales: &scales, sums: &sums, inputs },
+            bias: added.then_some(&bias),
+        };
+        for set in InstructionSet::available() {
+            let mut out = vec![f32::NAN; rows * outputs];
+            linear.compute(set, &Sequential, &mut out).unwrap();
+            for m in 0..rows {
+                for n in 0..outputs {
+                    let sum: i32 = (0..inputs)
+                        .map(|k| (i32::from(codes[m * inputs + k]) - 128) * i32::from(plain[n * inputs + k]))
+                        .sum();
+                    let mut expected = sum as f32 * (row_scales[m] * scales[n]);
+                    if added {
+                        expected += bias[n];
+                    }
+                    prop_assert_eq!(out[m * outputs + n], expected, "{} at {}, {}", set, m, n);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sizes_are_checked() {
+    let weights = Weights {
+        codes: &[0; 64],
+        scales: &[1.0; 3],
+        sums: &[0; 3],
+        inputs: 4,
+    };
+    let linear = Linear {
+        codes: &[128; 48],
+        scales: &[1.0; 2],
+        weights,
+        bias: None,
+    };
+    assert_eq!(linear.check(), Ok(()));
+    let refused = |linear: Linear<'_>, expected: &str| {
+        let message = linear.check().unwrap_err();
+        assert!(message.contains(expected), "{message}");
+    };
+    refused(
+        Linear {
+            codes: &[128; 7],
+            ..linear
+        },
+        "codes has 7 values instead of 48",
+    );
+    refused(
+        Linear {
+            weights: Weights {
+                inputs: 6,
+                ..weights
+            },
+            ..linear
+        },
+        "multiple of 4",
+    );
+    refused(
+        Linear {
+            weights: Weights {
+                codes: &[0; 63],
+                ..weights
+            },
+            ..linear
+        },
+        "weights has 63",
+    );
+    refused(
+        Linear {
+            bias: Some(&[0.0; 2]),
+            ..linear
+        },
+        "bias has 2",
+    );
+}
+
+#[test]
+fn a_row_whose_scale_is_no_number_gives_none() {
+    let weights = Weights {
+        codes: &[1; 64],
+        scales: &[1.0; 3],
+        sums: &[4; 3],
+        inputs: 4,
+    };
+    let linear = Linear {
+        codes: &[128; 48],
+        scales: &[f32::NAN, 1.0],
+        weights,
+        bias: None,
+    };
+    for set in InstructionSet::available() {
+        let mut out = [0.0; 6];
+        linear.compute(set, &Sequential, &mut out).unwrap();
+        assert!(out[..3].iter().all(|x| x.is_nan()) && out[3..] == [0.0; 3]);
+    }
+}

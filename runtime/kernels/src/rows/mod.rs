@@ -1,0 +1,154 @@
+//! Operations on rows of activations that end in 8-bit codes, each in one pass over memory.
+//!
+//! A row is quantised with a scale of its own, `max|x| / 127`, so a token's codes do not depend on the other tokens of its batch. A
+//! code is `round(x / scale) + 128`. A row that contains NaN or infinity has the scale NaN, which the product then returns.
+
+mod row;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+
+use crate::codes::{self, ROWS};
+use crate::parallel::{Parallel, Shared};
+use crate::simd::InstructionSet;
+use row::kernel;
+
+/// The width of rows is a multiple of this.
+pub const WIDTH_STEP: usize = 16;
+/// Scales of rows that are zero, whose reciprocal is still finite.
+const LEAST: f32 = 1e-30;
+
+/// What is quantised.
+#[derive(Debug, Clone, Copy)]
+pub enum Rows<'a> {
+    /// The values themselves, `[rows, width]`.
+    Plain(&'a [f32]),
+    /// `rms_norm(x + residual)` (arXiv 1910.07467).
+    Norm {
+        /// `[rows, width]`.
+        x: &'a [f32],
+        /// `[rows, width]`; nothing is added if `None`.
+        residual: Option<&'a [f32]>,
+        /// `[width]`.
+        weight: &'a [f32],
+        /// Added to the mean square.
+        epsilon: f32,
+    },
+    /// `silu(gate) * up` (arXiv 2002.05202), `[rows, width]` each.
+    SwiGlu {
+        /// The gate.
+        gate: &'a [f32],
+        /// The other factor.
+        up: &'a [f32],
+    },
+}
+
+impl Rows<'_> {
+    /// The number of values.
+    fn len(&self) -> usize {
+        match self {
+            Self::Plain(x) | Self::Norm { x, .. } => x.len(),
+            Self::SwiGlu { gate, .. } => gate.len(),
+        }
+    }
+
+    /// Checks that all sizes agree.
+    ///
+    /// # Errors
+    /// Names the input that does not fit.
+    pub fn check(&self, width: usize) -> Result<(), String> {
+        if width == 0 || !width.is_multiple_of(WIDTH_STEP) || !self.len().is_multiple_of(width) {
+            let len = self.len();
+            return Err(format!(
+                "{len} values are no rows of a width that is a multiple of {WIDTH_STEP}, but {width} wide"
+            ));
+        }
+        let same = |name: &str, found: usize, expected: usize| match found == expected {
+            true => Ok(()),
+            false => Err(format!("{name} has {found} values instead of {expected}")),
+        };
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Norm {
+                residual, weight, ..
+            } => {
+                same("weight", weight.len(), width)?;
+                same(
+                    "residual",
+                    residual.map_or(self.len(), <[f32]>::len),
+                    self.len(),
+                )
+            }
+            Self::SwiGlu { up, .. } => same("up", up.len(), self.len()),
+        }
+    }
+}
+
+/// The results of [`quantize`].
+#[derive(Debug)]
+pub struct Outputs<'a> {
+    /// As [`codes`] arranges them.
+    pub codes: &'a mut [u8],
+    /// `[rows]`.
+    pub scales: &'a mut [f32],
+    /// `[rows, width]`: `x + residual` of [`Rows::Norm`], if it is wanted.
+    pub sum: Option<&'a mut [f32]>,
+}
+
+thread_local! {
+    /// The codes of a tile's rows, one after another.
+    static TILE: RefCell<Vec<u8>> = RefCell::default();
+}
+
+/// Computes and quantises rows.
+///
+/// # Errors
+/// As [`Rows::check`]; nothing is written.
+///
+/// # Panics
+/// If an output has another size.
+pub fn quantize(
+    set: InstructionSet,
+    threads: &dyn Parallel,
+    rows: Rows<'_>,
+    width: usize,
+    outputs: Outputs<'_>,
+) -> Result<(), String> {
+    rows.check(width)?;
+    let count = rows.len() / width;
+    assert_eq!(
+        outputs.codes.len(),
+        codes::len(count, width),
+        "codes for whole tiles"
+    );
+    assert_eq!(outputs.scales.len(), count, "a scale for each row");
+    let (tiles, scales) = (Shared::new(outputs.codes), Shared::new(outputs.scales));
+    let sum = outputs.sum.map(|sum| {
+        assert_eq!(sum.len(), rows.len(), "a sum for each value");
+        Shared::new(sum)
+    });
+    let kernel = kernel(set);
+    threads.each(count.div_ceil(ROWS), &|tile| {
+        let (first, end) = (tile * ROWS, count.min((tile + 1) * ROWS));
+        TILE.with_borrow_mut(|codes| {
+            codes.resize(ROWS * width, 0);
+            // SAFETY: each task writes its own rows. Sizes were checked, and a set that the processor lacks is never made.
+            let (tile, scales) = unsafe {
+                let tile = tiles.part(first * width, ROWS * width);
+                (tile, scales.part(first, end - first))
+            };
+            let codes = &mut codes[..(end - first) * width];
+            for ((row, codes), scale) in (first..end).zip(codes.chunks_exact_mut(width)).zip(scales)
+            {
+                // SAFETY: as above.
+                unsafe {
+                    let sum = sum.as_ref().map(|sum| sum.part(row * width, width));
+                    *scale = kernel(&rows, row * width, width, codes, sum);
+                }
+            }
+            codes::arrange(codes, width, tile);
+        });
+    });
+    Ok(())
+}

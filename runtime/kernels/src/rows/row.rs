@@ -1,0 +1,227 @@
+//! One row in registers and scratch memory.
+
+use std::cell::RefCell;
+
+use super::{LEAST, Rows};
+use crate::buffer::Buffer;
+#[cfg(target_arch = "aarch64")]
+use crate::simd::neon::Neon;
+use crate::simd::{InstructionSet, Lanes, exp2, portable::Portable};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{avx2::Avx2, avx512::Avx512};
+
+/// Computes the row that begins at an index, and returns its scale.
+///
+/// # Safety
+/// The processor has the instruction set, and the inputs were checked.
+pub(super) type Kernel = unsafe fn(&Rows<'_>, usize, usize, &mut [u8], Option<&mut [f32]>) -> f32;
+
+pub(super) fn kernel(set: InstructionSet) -> Kernel {
+    match set {
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512Vnni | InstructionSet::Avx512 => avx512,
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx2 => avx2,
+        #[cfg(target_arch = "aarch64")]
+        InstructionSet::Neon => neon,
+        InstructionSet::Portable => portable,
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn avx512(
+    rows: &Rows<'_>,
+    at: usize,
+    width: usize,
+    codes: &mut [u8],
+    sum: Option<&mut [f32]>,
+) -> f32 {
+    // SAFETY: the caller's promise.
+    unsafe { run::<Avx512>(rows, at, width, codes, sum) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2(
+    rows: &Rows<'_>,
+    at: usize,
+    width: usize,
+    codes: &mut [u8],
+    sum: Option<&mut [f32]>,
+) -> f32 {
+    // SAFETY: the caller's promise.
+    unsafe { run::<Avx2>(rows, at, width, codes, sum) }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon")]
+unsafe fn neon(
+    rows: &Rows<'_>,
+    at: usize,
+    width: usize,
+    codes: &mut [u8],
+    sum: Option<&mut [f32]>,
+) -> f32 {
+    // SAFETY: the caller's promise.
+    unsafe { run::<Neon>(rows, at, width, codes, sum) }
+}
+
+unsafe fn portable(
+    rows: &Rows<'_>,
+    at: usize,
+    width: usize,
+    codes: &mut [u8],
+    sum: Option<&mut [f32]>,
+) -> f32 {
+    // SAFETY: the caller's promise.
+    unsafe { run::<Portable>(rows, at, width, codes, sum) }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Buffer> = RefCell::default();
+}
+
+/// # Safety
+/// As [`Kernel`].
+#[inline(always)]
+unsafe fn run<V: Lanes>(
+    rows: &Rows<'_>,
+    at: usize,
+    width: usize,
+    codes: &mut [u8],
+    sum: Option<&mut [f32]>,
+) -> f32 {
+    // Taken and put back, because the code of a closure would not be compiled for the instruction set.
+    let mut scratch = SCRATCH.take();
+    scratch.reserve(width);
+    let values = &mut scratch.as_mut_slice()[..width];
+    // SAFETY: the caller's promise; a row has `width` values, a multiple of the vectors'.
+    let scale = unsafe {
+        match rows {
+            Rows::Plain(x) => quantize_row::<V>(&x[at..at + width], codes),
+            Rows::Norm {
+                x,
+                residual,
+                weight,
+                epsilon,
+            } => {
+                let residual = residual.map(|r| &r[at..at + width]);
+                norm::<V>(&x[at..at + width], residual, weight, *epsilon, sum, values);
+                quantize_row::<V>(values, codes)
+            }
+            Rows::SwiGlu { gate, up } => {
+                swiglu::<V>(&gate[at..at + width], &up[at..at + width], values);
+                quantize_row::<V>(values, codes)
+            }
+        }
+    };
+    SCRATCH.set(scratch);
+    scale
+}
+
+/// `values = rms_norm(x + residual)`, and the sum itself if it is wanted.
+///
+/// # Safety
+/// As the methods of [`Lanes`]. All slices have the same length, a multiple of the width.
+#[inline(always)]
+unsafe fn norm<V: Lanes>(
+    x: &[f32],
+    residual: Option<&[f32]>,
+    weight: &[f32],
+    epsilon: f32,
+    sum: Option<&mut [f32]>,
+    values: &mut [f32],
+) {
+    let width = x.len();
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut squares = V::splat(0.0);
+        for i in (0..width).step_by(V::WIDTH) {
+            let mut value = V::load(x.as_ptr().add(i));
+            if let Some(residual) = residual {
+                value = value.add(V::load(residual.as_ptr().add(i)));
+            }
+            squares = value.mul_add(value, squares);
+            value.store(values.as_mut_ptr().add(i));
+        }
+        if let Some(sum) = sum {
+            sum.copy_from_slice(values);
+        }
+        let mean = total(squares) / width as f32;
+        let factor = V::splat(1.0 / (mean + epsilon).sqrt());
+        for i in (0..width).step_by(V::WIDTH) {
+            let at = values.as_mut_ptr().add(i);
+            V::load(at)
+                .mul(factor)
+                .mul(V::load(weight.as_ptr().add(i)))
+                .store(at);
+        }
+    }
+}
+
+/// The sum of all lanes.
+///
+/// # Safety
+/// As the methods of [`Lanes`].
+#[inline(always)]
+unsafe fn total<V: Lanes>(x: V) -> f32 {
+    let mut lanes = [0.0; 16];
+    // SAFETY: the caller's promise; no vector has more than 16 lanes.
+    unsafe { x.store(lanes.as_mut_ptr()) };
+    lanes[..V::WIDTH].iter().sum()
+}
+
+/// `values = silu(gate) * up`.
+///
+/// # Safety
+/// As [`norm`].
+#[inline(always)]
+unsafe fn swiglu<V: Lanes>(gate: &[f32], up: &[f32], values: &mut [f32]) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (zero, one) = (V::splat(0.0), V::splat(1.0));
+        let scale = V::splat(-std::f32::consts::LOG2_E);
+        for i in (0..gate.len()).step_by(V::WIDTH) {
+            let x = V::load(gate.as_ptr().add(i));
+            // sigmoid(x) = 1 / (1 + e) for positive x and e / (1 + e) for others, with e = exp(-|x|).
+            let e = exp2(x.abs().mul(scale));
+            let sigmoid = e.select_less(x, zero, one).div(one.add(e));
+            let y = x.mul(sigmoid).mul(V::load(up.as_ptr().add(i)));
+            y.store(values.as_mut_ptr().add(i));
+        }
+    }
+}
+
+/// Writes the codes of a row, and returns its scale.
+///
+/// # Safety
+/// As [`norm`]; `codes` has the length of `values`.
+#[inline(always)]
+unsafe fn quantize_row<V: Lanes>(values: &[f32], codes: &mut [u8]) -> f32 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut largest = V::splat(0.0);
+        // 0, or NaN if a value is NaN or infinite: a maximum may lose NaN.
+        let mut invalid = V::splat(0.0);
+        for i in (0..values.len()).step_by(V::WIDTH) {
+            let x = V::load(values.as_ptr().add(i));
+            largest = largest.max(x.abs());
+            invalid = x.mul_add(V::splat(0.0), invalid);
+        }
+        let mut lanes = [0.0; 16];
+        largest.store(lanes.as_mut_ptr());
+        let largest = lanes[..V::WIDTH].iter().copied().fold(LEAST, f32::max);
+        let invalid = total(invalid);
+        if invalid.is_nan() {
+            codes.fill(128);
+            return f32::NAN;
+        }
+        let factor = V::splat(127.0 / largest);
+        for i in (0..values.len()).step_by(V::WIDTH) {
+            let x = V::load(values.as_ptr().add(i));
+            x.mul(factor).store_codes(codes.as_mut_ptr().add(i));
+        }
+        largest / 127.0
+    }
+}

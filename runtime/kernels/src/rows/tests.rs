@@ -1,0 +1,151 @@
+//! Against float64.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::parallel::Sequential;
+
+/// The values of a row in float64.
+fn expected(rows: &Rows<'_>, row: usize, width: usize) -> Vec<f64> {
+    let at = row * width;
+    let part = |x: &[f32]| {
+        x[at..at + width]
+            .iter()
+            .map(|x| f64::from(*x))
+            .collect::<Vec<_>>()
+    };
+    match rows {
+        Rows::Plain(x) => part(x),
+        Rows::Norm {
+            x,
+            residual,
+            weight,
+            epsilon,
+        } => {
+            let mut x = part(x);
+            if let Some(residual) = residual {
+                x.iter_mut().zip(part(residual)).for_each(|(x, r)| *x += r);
+            }
+            let mean = x.iter().map(|x| x * x).sum::<f64>() / width as f64;
+            let factor = 1.0 / (mean + f64::from(*epsilon)).sqrt();
+            x.iter()
+                .zip(*weight)
+                .map(|(x, w)| x * factor * f64::from(*w))
+                .collect()
+        }
+        Rows::SwiGlu { gate, up } => {
+            let pairs = part(gate).into_iter().zip(part(up));
+            pairs.map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect()
+        }
+    }
+}
+
+fn run(
+    set: InstructionSet,
+    rows: Rows<'_>,
+    width: usize,
+    sum: Option<&mut [f32]>,
+) -> (Vec<u8>, Vec<f32>) {
+    let count = rows.len() / width;
+    let (mut tiles, mut scales) = (vec![0; codes::len(count, width)], vec![0.0; count]);
+    let outputs = Outputs {
+        codes: &mut tiles,
+        scales: &mut scales,
+        sum,
+    };
+    quantize(set, &Sequential, rows, width, outputs).unwrap();
+    let code = |i: usize| codes::at(&tiles, width, i / width, i % width);
+    ((0..rows.len()).map(code).collect(), scales)
+}
+
+proptest! {
+    #[test]
+    fn codes_times_scales_are_the_values(
+        (width, values) in (1usize..12, 1usize..8).prop_flat_map(|(w, rows)| (
+            Just(w * 16),
+            prop::collection::vec(-30f32..30.0, w * 16 * rows * 2),
+        )),
+        weight in prop::collection::vec(-2f32..2.0, 12 * 16),
+    ) {
+        let (a, b) = values.split_at(values.len() / 2);
+        let weight = &weight[..width];
+        for rows in [
+            Rows::Plain(a),
+            Rows::Norm { x: a, residual: None, weight, epsilon: 1e-6 },
+            Rows::Norm { x: a, residual: Some(b), weight, epsilon: 1e-6 },
+            Rows::SwiGlu { gate: a, up: b },
+        ] {
+            for set in InstructionSet::available() {
+                let mut sum = vec![0.0; a.len()];
+                let wanted = matches!(rows, Rows::Norm { .. });
+                let (codes, scales) = run(set, rows, width, wanted.then_some(&mut sum));
+                for (row, scale) in scales.iter().enumerate() {
+                    let values = expected(&rows, row, width);
+                    let largest = values.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+                    prop_assert!((f64::from(*scale) * 127.0 - largest).abs() <= 1e-5 * largest);
+                    for (code, value) in codes[row * width..].iter().zip(values) {
+                        let found = (f64::from(*code) - 128.0) * f64::from(*scale);
+                        prop_assert!((found - value).abs() <= f64::from(*scale) * 0.501, "{set}: {found} {value}");
+                    }
+                }
+                if let Rows::Norm { residual, .. } = rows {
+                    for (i, sum) in sum.iter().enumerate() {
+                        prop_assert_eq!(*sum, a[i] + residual.map_or(0.0, |r| r[i]));
+                    }
+                }
+                // A row alone has the same codes.
+                let last = a.len() - width..;
+                let alone = match rows {
+                    Rows::Plain(x) => Rows::Plain(&x[last]),
+                    Rows::Norm { x, residual, weight, epsilon } =>
+                        Rows::Norm { x: &x[last.clone()], residual: residual.map(|r| &r[last]), weight, epsilon },
+                    Rows::SwiGlu { gate, up } => Rows::SwiGlu { gate: &gate[last.clone()], up: &up[last] },
+                };
+                let (own, own_scale) = run(set, alone, width, None);
+                prop_assert_eq!(own.as_slice(), &codes[codes.len() - width..]);
+                prop_assert_eq!(own_scale[0].to_bits(), scales[scales.len() - 1].to_bits());
+            }
+        }
+    }
+}
+
+#[test]
+fn zeros_and_invalid_numbers() {
+    for set in InstructionSet::available() {
+        let (codes, scales) = run(set, Rows::Plain(&[0.0; 32]), 32, None);
+        assert_eq!((codes, scales), (vec![128; 32], vec![LEAST / 127.0]));
+        for invalid in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for place in [0, 17, 31] {
+                let mut x = [1.0; 32];
+                x[place] = invalid;
+                let (_, scales) = run(set, Rows::Plain(&x), 32, None);
+                assert!(scales[0].is_nan(), "{set}: {invalid} at {place}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sizes_are_checked() {
+    let refused = |rows: Rows<'_>, width, expected: &str| {
+        let message = rows.check(width).unwrap_err();
+        assert!(message.contains(expected), "{message}");
+    };
+    refused(Rows::Plain(&[0.0; 24]), 24, "multiple of 16");
+    refused(Rows::Plain(&[0.0; 40]), 32, "40 values are no rows");
+    refused(
+        Rows::SwiGlu {
+            gate: &[0.0; 32],
+            up: &[0.0; 16],
+        },
+        16,
+        "up has 16 values instead of 32",
+    );
+    let norm = Rows::Norm {
+        x: &[0.0; 32],
+        residual: None,
+        weight: &[0.0; 16],
+        epsilon: 1e-6,
+    };
+    refused(norm, 32, "weight has 16 values instead of 32");
+}

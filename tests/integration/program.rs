@@ -115,7 +115,7 @@ fn doctor_says_whether_a_provider_can_serve_a_model() {
     let nano = nano();
     let convert = ["convert", nano.to_str().unwrap(), "--no-verify", "-p"];
     for (precision, code, said) in [
-        ("fp32", 0, "fp32, target ort"),
+        ("fp32", 0, "fp32, target cpu"),
         ("bf16", 1, "no bfloat16 kernels for CPUs: convert with"),
     ] {
         let converted = run(

@@ -104,12 +104,17 @@ impl Ops<'_> {
             .collect();
         let stacks: Vec<&[Tensor]> = weights.chunks(together).collect();
         let names = stacks.iter().map(|w| stacked_name(w));
-        if let Some(QuantizedLinear::Int8(codes)) = &quantized
+        let int8 = match &quantized {
+            Some(QuantizedLinear::Int8(codes)) => Some((codes, 1)),
+            Some(QuantizedLinear::Int8x2(codes)) => Some((codes, 2)),
+            _ => None,
+        };
+        if let Some((codes, terms)) = int8
             && self.style.dialect.has_own_int8()
             && own_int8::takes(inputs)
         {
             let parts = names.zip(codes.split(&rows)).collect();
-            let (layers, residual) = self.own_int8_linears(input, inputs, parts, &biases)?;
+            let (layers, residual) = self.own_int8_linears(input, inputs, parts, &biases, terms)?;
             return Ok(GroupOutput { layers, residual });
         }
         let (x, residual) = self.float_input(input, inputs)?;

@@ -17,16 +17,26 @@ pub(super) fn takes(inputs: usize) -> bool {
     inputs.is_multiple_of(rows::WIDTH_STEP) && inputs.is_multiple_of(codes::DEPTH)
 }
 
+/// The 8-bit codes of activations, as `lexivec_kernels::codes` arranges them, and the scale of each token.
+struct Codes {
+    coarse: Value,
+    /// [`Value::none`] if 8 bits are enough.
+    fine: Value,
+    scales: Value,
+}
+
 impl Ops<'_> {
-    /// Applies int8 layers to one input. Also returns the sum of the residual stream's addends, if it is a norm's input.
+    /// Applies int8 layers to one input, in one or two `terms` as [`int8_linears`](Self::int8_linears) says. Also returns the sum
+    /// of the residual stream's addends, if it is a norm's input.
     pub(super) fn own_int8_linears(
         &mut self,
         input: &GroupInput,
         inputs: usize,
         weights: Vec<(String, Int8Weights)>,
         biases: &[Value],
+        terms: u32,
     ) -> Result<(Vec<Value>, Option<Value>)> {
-        let (codes, sum) = self.codes(input, inputs)?;
+        let (codes, sum) = self.codes(input, inputs, terms == 2)?;
         let none = Value::none();
         let layer = |(number, (name, weights)): (usize, (String, Int8Weights))| {
             let bias = biases.get(number).unwrap_or(&none);
@@ -35,49 +45,56 @@ impl Ops<'_> {
         Ok((weights.into_iter().enumerate().map(layer).collect(), sum))
     }
 
-    /// The 8-bit codes of an input, uint8 `[T, inputs]`, and their scales, `[T]`.
-    fn codes(&mut self, input: &GroupInput, inputs: usize) -> Result<([Value; 2], Option<Value>)> {
-        Ok(match input {
+    /// The 8-bit codes of an input. Also returns the sum of the residual stream's addends.
+    fn codes(
+        &mut self,
+        input: &GroupInput,
+        inputs: usize,
+        fine: bool,
+    ) -> Result<(Codes, Option<Value>)> {
+        let (operator, values, attributes) = match input {
             GroupInput::Norm {
                 stream,
                 weights,
                 epsilon,
             } => {
-                let weight = self.vector(weights, inputs)?;
-                let epsilon = [("epsilon", Attribute::Float(*epsilon as f32))];
-                let (x, g) = (&stream.x, &mut self.graph);
-                match &stream.added {
-                    Some(added) => {
-                        let [codes, scales, sum] = g.op_n(
-                            "NormQuantize",
-                            OWN,
-                            &[x, &weight, added],
-                            [true; 3],
-                            &epsilon,
-                        );
-                        ([codes, scales], Some(sum))
-                    }
-                    None => {
-                        let codes = g.op_n("NormQuantize", OWN, &[x, &weight], [true; 2], &epsilon);
-                        (codes, Some(x.clone()))
-                    }
-                }
+                let mut values = vec![stream.x.clone(), self.vector(weights, inputs)?];
+                values.extend(stream.added.clone());
+                let epsilon = Attribute::Float(*epsilon as f32);
+                ("NormQuantize", values, vec![("epsilon", epsilon)])
             }
             GroupInput::SwiGlu { gate, up } => {
-                let inputs = [gate, up];
-                (
-                    self.graph
-                        .op_n("SwiGluQuantize", OWN, &inputs, [true; 2], &[]),
-                    None,
-                )
+                ("SwiGluQuantize", vec![gate.clone(), up.clone()], Vec::new())
             }
-            GroupInput::Value(x) => (self.graph.op_n("Quantize", OWN, &[x], [true; 2], &[]), None),
-        })
+            GroupInput::Value(x) => ("Quantize", vec![x.clone()], Vec::new()),
+        };
+        let values: Vec<&Value> = values.iter().collect();
+        let g = &mut self.graph;
+        let (coarse, scales, fine, sum) = match input {
+            GroupInput::Norm { stream, .. } => {
+                let wanted = [true, true, fine, stream.added.is_some()];
+                let [coarse, scales, fine, sum] =
+                    g.op_n(operator, OWN, &values, wanted, &attributes);
+                let sum = stream.added.as_ref().map_or(&stream.x, |_| &sum).clone();
+                (coarse, scales, fine, Some(sum))
+            }
+            GroupInput::SwiGlu { .. } | GroupInput::Value(_) => {
+                let wanted = [true, true, fine];
+                let [coarse, scales, fine] = g.op_n(operator, OWN, &values, wanted, &attributes);
+                (coarse, scales, fine, None)
+            }
+        };
+        let codes = Codes {
+            coarse,
+            fine,
+            scales,
+        };
+        Ok((codes, sum))
     }
 
     fn own_int8_linear(
         &mut self,
-        [codes, scales]: &[Value; 2],
+        codes: &Codes,
         name: String,
         weights: Int8Weights,
         bias: &Value,
@@ -109,7 +126,15 @@ impl Ops<'_> {
             ],
             data: InitializerData::Computed(Box::new(PackedInt8(weights))),
         });
-        let inputs = [codes, scales, &packed, &weight_scales, &sums, bias];
+        let inputs = [
+            &codes.coarse,
+            &codes.scales,
+            &packed,
+            &weight_scales,
+            &sums,
+            bias,
+            &codes.fine,
+        ];
         let [y] = g.op_n("Int8Linear", OWN, &inputs, [true], &[]);
         y
     }

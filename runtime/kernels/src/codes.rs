@@ -9,6 +9,10 @@ pub const ROWS: usize = 12;
 /// Values that lie side by side; the width of rows is a multiple of this.
 pub const DEPTH: usize = 4;
 
+/// The scale of fine codes is that of the coarse ones divided by this. Fine codes stand for the rounding error of coarse ones, which is
+/// at most half a step, so they reach from -127 to 127.
+pub const FINER: f32 = 254.0;
+
 /// The number of codes of some rows. The last tile is padded.
 #[must_use]
 pub fn len(rows: usize, width: usize) -> usize {

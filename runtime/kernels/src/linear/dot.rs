@@ -22,8 +22,8 @@ pub(super) trait Dot: Copy {
     /// Adds the products with four codes.
     unsafe fn add(self, codes: u32, weights: Self::Weights) -> Self;
 
-    /// Writes `(sum - offset) * (scale * row's scale) + bias` for 16 columns.
-    unsafe fn finish(self, columns: &Columns, scale: f32, to: *mut f32);
+    /// Writes `(sum - offset) * (column's scale * scale) + added` for 16 columns. `added` may be `to`.
+    unsafe fn finish(self, columns: &Columns, scale: f32, added: *const f32, to: *mut f32);
 }
 
 /// VNNI: one instruction.
@@ -57,15 +57,15 @@ impl Dot for Vnni {
     }
 
     #[inline(always)]
-    unsafe fn finish(self, columns: &Columns, scale: f32, to: *mut f32) {
+    unsafe fn finish(self, columns: &Columns, scale: f32, added: *const f32, to: *mut f32) {
         // SAFETY: as above.
         unsafe {
             let offsets = _mm512_loadu_si512(columns.offsets.as_ptr().cast());
             let sums = _mm512_cvtepi32_ps(_mm512_sub_epi32(self.0, offsets));
             let scales = _mm512_loadu_ps(columns.scales.as_ptr());
             let scales = _mm512_mul_ps(_mm512_set1_ps(scale), scales);
-            let bias = _mm512_loadu_ps(columns.bias.as_ptr());
-            _mm512_storeu_ps(to, _mm512_add_ps(_mm512_mul_ps(sums, scales), bias));
+            let added = _mm512_loadu_ps(added);
+            _mm512_storeu_ps(to, _mm512_add_ps(_mm512_mul_ps(sums, scales), added));
         }
     }
 }
@@ -111,7 +111,7 @@ impl Dot for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn finish(self, columns: &Columns, scale: f32, to: *mut f32) {
+    unsafe fn finish(self, columns: &Columns, scale: f32, added: *const f32, to: *mut f32) {
         let mut lanes = [0; COLUMNS];
         for (sums, lanes) in self.0.into_iter().zip(lanes.chunks_exact_mut(4)) {
             // Each output has two sums, of two codes each.
@@ -123,7 +123,7 @@ impl Dot for Avx2 {
             }
         }
         // SAFETY: as above.
-        unsafe { finish(lanes, columns, scale, to) };
+        unsafe { finish(lanes, columns, scale, added, to) };
     }
 }
 
@@ -157,9 +157,9 @@ impl Dot for Portable {
     }
 
     #[inline(always)]
-    unsafe fn finish(self, columns: &Columns, scale: f32, to: *mut f32) {
+    unsafe fn finish(self, columns: &Columns, scale: f32, added: *const f32, to: *mut f32) {
         // SAFETY: as above.
-        unsafe { finish(self.0, columns, scale, to) };
+        unsafe { finish(self.0, columns, scale, added, to) };
     }
 }
 
@@ -168,11 +168,18 @@ impl Dot for Portable {
 /// # Safety
 /// As there.
 #[inline(always)]
-unsafe fn finish(sums: [i32; COLUMNS], columns: &Columns, scale: f32, to: *mut f32) {
-    // SAFETY: the caller's promise.
-    let to = unsafe { std::slice::from_raw_parts_mut(to, COLUMNS) };
-    for (i, to) in to.iter_mut().enumerate() {
-        let sum = (sums[i] - columns.offsets[i]) as f32;
-        *to = sum * (scale * columns.scales[i]) + columns.bias[i];
+unsafe fn finish(
+    sums: [i32; COLUMNS],
+    columns: &Columns,
+    scale: f32,
+    added: *const f32,
+    to: *mut f32,
+) {
+    for (i, sum) in sums.into_iter().enumerate() {
+        let sum = (sum - columns.offsets[i]) as f32;
+        // SAFETY: the caller's promise; both have 16 values.
+        unsafe {
+            *to.add(i) = sum * (scale * columns.scales[i]) + *added.add(i);
+        }
     }
 }

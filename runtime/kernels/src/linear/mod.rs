@@ -2,6 +2,8 @@
 //!
 //! `y[m, n] = scale[m] * scale[n] * sum over k of (code[m, k] - 128) * weight[n, k]`, plus a bias. Codes are unsigned,
 //! as VNNI multiplies them; the 128 is subtracted at the end by means of each output's sum of weights.
+//!
+//! Activations of 15 bits have a second, finer code each, which is multiplied by the same weights while these are in the cache.
 
 mod dot;
 mod pack;
@@ -37,6 +39,8 @@ pub struct Weights<'a> {
 pub struct Linear<'a> {
     /// Codes plus 128, as [`codes`] arranges them.
     pub codes: &'a [u8],
+    /// The rounding errors of `codes`, in steps [`codes::FINER`] times as small, arranged alike.
+    pub fine: Option<&'a [u8]>,
     /// `[rows]`.
     pub scales: &'a [f32],
     /// The weights.
@@ -65,6 +69,11 @@ impl Linear<'_> {
         }
         let sizes = [
             ("codes", self.codes.len(), codes::len(rows, inputs)),
+            (
+                "fine codes",
+                self.fine.map_or(self.codes.len(), <[u8]>::len),
+                self.codes.len(),
+            ),
             (
                 "weights",
                 self.weights.codes.len(),

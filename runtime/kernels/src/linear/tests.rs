@@ -27,12 +27,16 @@ proptest! {
         let scales: Vec<f32> = (0..outputs).map(|n| 0.01 + n as f32 / 1000.0).collect();
         let row_scales: Vec<f32> = (0..rows).map(|m| 0.5 + m as f32).collect();
         let bias: Vec<f32> = (0..outputs).map(|n| n as f32 - 5.0).collect();
-        let mut tiles = vec![0; codes::len(rows, inputs)];
-        for (rows, tile) in codes.chunks(ROWS * inputs).zip(tiles.chunks_mut(ROWS * inputs)) {
-            codes::arrange(rows, inputs, tile);
+        let fine: Vec<u8> = numbers(seed ^ 5, rows * inputs).map(extreme).collect();
+        let (mut tiles, mut fine_tiles) = (vec![0; codes::len(rows, inputs)], vec![0; codes::len(rows, inputs)]);
+        for (codes, tiles) in [(&codes, &mut tiles), (&fine, &mut fine_tiles)] {
+            for (rows, tile) in codes.chunks(ROWS * inputs).zip(tiles.chunks_mut(ROWS * inputs)) {
+                codes::arrange(rows, inputs, tile);
+            }
         }
         let linear = Linear {
             codes: &tiles,
+            fine: added.then_some(&fine_tiles),
             scales: &row_scales,
             weights: Weights { codes: &packed, scales: &scales, sums: &sums, inputs },
             bias: added.then_some(&bias),
@@ -47,7 +51,11 @@ proptest! {
                         .sum();
                     let mut expected = sum as f32 * (row_scales[m] * scales[n]);
                     if added {
+                        let sum: i32 = (0..inputs)
+                            .map(|k| (i32::from(fine[m * inputs + k]) - 128) * i32::from(plain[n * inputs + k]))
+                            .sum();
                         expected += bias[n];
+                        expected += sum as f32 * (row_scales[m] / codes::FINER * scales[n]);
                     }
                     prop_assert_eq!(out[m * outputs + n], expected, "{} at {}, {}", set, m, n);
                 }
@@ -66,6 +74,7 @@ fn sizes_are_checked() {
     };
     let linear = Linear {
         codes: &[128; 48],
+        fine: None,
         scales: &[1.0; 2],
         weights,
         bias: None,
@@ -121,6 +130,7 @@ fn a_row_whose_scale_is_no_number_gives_none() {
     };
     let linear = Linear {
         codes: &[128; 48],
+        fine: None,
         scales: &[f32::NAN, 1.0],
         weights,
         bias: None,

@@ -2,7 +2,7 @@
 
 use super::dot::Dot;
 use super::{Block, Blocks, COLUMNS, Linear};
-use crate::codes::{DEPTH, ROWS};
+use crate::codes::{DEPTH, FINER, ROWS};
 use crate::parallel::Shared;
 
 /// Computes a block in tiles of `TALL` rows, and of fewer at its end.
@@ -74,13 +74,77 @@ unsafe fn tile<D: Dot, const HEIGHT: usize, const PANELS: usize>(
     panel: usize,
     out: &Shared<f32>,
 ) {
-    let inputs = linear.weights.inputs;
+    // SAFETY: the caller's promise.
+    unsafe {
+        term::<D, HEIGHT, PANELS>(linear, linear.codes, Term::Coarse, row, panel, out);
+        if let Some(fine) = linear.fine {
+            term::<D, HEIGHT, PANELS>(linear, fine, Term::Fine, row, panel, out);
+        }
+    }
+}
+
+/// Which codes are multiplied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Term {
+    /// The first ones, whose products are written.
+    Coarse,
+    /// The finer ones, whose products are added.
+    Fine,
+}
+
+/// # Safety
+/// As [`Kernel`](super::Kernel).
+#[inline(always)]
+unsafe fn term<D: Dot, const HEIGHT: usize, const PANELS: usize>(
+    linear: &Linear<'_>,
+    codes: &[u8],
+    term: Term,
+    row: usize,
+    panel: usize,
+    out: &Shared<f32>,
+) {
+    let (inputs, outputs) = (linear.weights.inputs, linear.outputs());
     // SAFETY: the caller's promise; a panel has `inputs * COLUMNS` codes, and a tile `inputs * ROWS`.
     unsafe {
-        let mut sums = [[D::zero(); PANELS]; HEIGHT];
         let first = row / ROWS * ROWS * inputs + row % ROWS * DEPTH;
-        let codes = linear.codes.as_ptr().add(first);
         let weights = linear.weights.codes.as_ptr().add(panel * inputs * COLUMNS);
+        let sums = sums::<D, HEIGHT, PANELS>(codes.as_ptr().add(first), weights, inputs);
+        for p in 0..PANELS {
+            let columns = Columns::of(linear, panel + p);
+            for (r, sums) in sums.iter().enumerate() {
+                let start = (row + r) * outputs + (panel + p) * COLUMNS;
+                let to = out.part(start, columns.count);
+                let (scale, before): (f32, &[f32]) = match term {
+                    Term::Coarse => (linear.scales[row + r], &columns.bias[..columns.count]),
+                    Term::Fine => (linear.scales[row + r] / FINER, to),
+                };
+                if columns.count == COLUMNS {
+                    let before = before.as_ptr();
+                    sums[p].finish(&columns, scale, before, to.as_mut_ptr());
+                } else {
+                    let (mut all, mut added) = ([0.0; COLUMNS], [0.0; COLUMNS]);
+                    added[..columns.count].copy_from_slice(before);
+                    sums[p].finish(&columns, scale, added.as_ptr(), all.as_mut_ptr());
+                    to.copy_from_slice(&all[..columns.count]);
+                }
+            }
+        }
+    }
+}
+
+/// The sums of some rows and panels.
+///
+/// # Safety
+/// As the methods of [`Dot`]. `codes` points to the first row within its tile, `weights` to the first panel.
+#[inline(always)]
+unsafe fn sums<D: Dot, const HEIGHT: usize, const PANELS: usize>(
+    codes: *const u8,
+    weights: *const i8,
+    inputs: usize,
+) -> [[D; PANELS]; HEIGHT] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut sums = [[D::zero(); PANELS]; HEIGHT];
         for k in (0..inputs).step_by(DEPTH) {
             let mut operands = [D::load(weights.add(k * COLUMNS)); PANELS];
             for (p, operand) in operands.iter_mut().enumerate().skip(1) {
@@ -94,23 +158,7 @@ unsafe fn tile<D: Dot, const HEIGHT: usize, const PANELS: usize>(
                 }
             }
         }
-        let outputs = linear.outputs();
-        for p in 0..PANELS {
-            let columns = Columns::of(linear, panel + p);
-            for (r, sums) in sums.iter().enumerate() {
-                let start = (row + r) * outputs + (panel + p) * COLUMNS;
-                let to = out.part(start, columns.count);
-                let scale = linear.scales[row + r];
-                match columns.count {
-                    COLUMNS => sums[p].finish(&columns, scale, to.as_mut_ptr()),
-                    count => {
-                        let mut all = [0.0; COLUMNS];
-                        sums[p].finish(&columns, scale, all.as_mut_ptr());
-                        to.copy_from_slice(&all[..count]);
-                    }
-                }
-            }
-        }
+        sums
     }
 }
 

@@ -1,7 +1,7 @@
 //! Operations on rows of activations that end in 8-bit codes, each in one pass over memory.
 //!
 //! A row is quantised with a scale of its own, `max|x| / 127`, so a token's codes do not depend on the other tokens of its batch. A
-//! code is `round(x / scale) + 128`. A row that contains NaN or infinity has the scale NaN, which the product then returns.
+//! code is `round(x / scale) + 128`. Where 8 bits are too few, a second code holds the rounding error of the first one. A row that contains NaN or infinity has the scale NaN, which the product then returns.
 
 mod row;
 #[cfg(test)]
@@ -90,6 +90,8 @@ impl Rows<'_> {
 pub struct Outputs<'a> {
     /// As [`codes`] arranges them.
     pub codes: &'a mut [u8],
+    /// The rounding errors of `codes`, in steps [`codes::FINER`] times as small, if they are wanted; arranged alike.
+    pub fine: Option<&'a mut [u8]>,
     /// `[rows]`.
     pub scales: &'a mut [f32],
     /// `[rows, width]`: `x + residual` of [`Rows::Norm`], if it is wanted.
@@ -97,7 +99,7 @@ pub struct Outputs<'a> {
 }
 
 thread_local! {
-    /// The codes of a tile's rows, one after another.
+    /// The codes of a tile's rows, one after another, and then the fine ones.
     static TILE: RefCell<Vec<u8>> = RefCell::default();
 }
 
@@ -124,6 +126,14 @@ pub fn quantize(
     );
     assert_eq!(outputs.scales.len(), count, "a scale for each row");
     let (tiles, scales) = (Shared::new(outputs.codes), Shared::new(outputs.scales));
+    let fine_tiles = outputs.fine.map(|fine| {
+        assert_eq!(
+            fine.len(),
+            codes::len(count, width),
+            "fine codes for whole tiles"
+        );
+        Shared::new(fine)
+    });
     let sum = outputs.sum.map(|sum| {
         assert_eq!(sum.len(), rows.len(), "a sum for each value");
         Shared::new(sum)
@@ -131,23 +141,31 @@ pub fn quantize(
     let kernel = kernel(set);
     threads.each(count.div_ceil(ROWS), &|tile| {
         let (first, end) = (tile * ROWS, count.min((tile + 1) * ROWS));
-        TILE.with_borrow_mut(|codes| {
-            codes.resize(ROWS * width, 0);
-            // SAFETY: each task writes its own rows. Sizes were checked, and a set that the processor lacks is never made.
-            let (tile, scales) = unsafe {
-                let tile = tiles.part(first * width, ROWS * width);
-                (tile, scales.part(first, end - first))
-            };
-            let codes = &mut codes[..(end - first) * width];
-            for ((row, codes), scale) in (first..end).zip(codes.chunks_exact_mut(width)).zip(scales)
-            {
-                // SAFETY: as above.
+        let size = ROWS * width;
+        TILE.with_borrow_mut(|scratch| {
+            if scratch.len() < 2 * size {
+                scratch.resize(2 * size, 0);
+            }
+            let (coarse, fine) = scratch.split_at_mut(size);
+            for row in first..end {
+                let part = (row - first) * width..(row - first + 1) * width;
+                let fine = fine_tiles.is_some().then(|| &mut fine[part.clone()]);
+                // SAFETY: each task writes its own rows. Sizes were checked, and a set that the processor lacks is never made.
                 unsafe {
                     let sum = sum.as_ref().map(|sum| sum.part(row * width, width));
-                    *scale = kernel(&rows, row * width, width, codes, sum);
+                    let at = row * width..(row + 1) * width;
+                    let scale = kernel(&rows, at, &mut coarse[part], fine, sum);
+                    scales.part(row, 1)[0] = scale;
                 }
             }
-            codes::arrange(codes, width, tile);
+            let used = (end - first) * width;
+            // SAFETY: as above.
+            unsafe {
+                codes::arrange(&coarse[..used], width, tiles.part(first * width, size));
+                if let Some(tiles) = &fine_tiles {
+                    codes::arrange(&fine[..used], width, tiles.part(first * width, size));
+                }
+            }
         });
     });
     Ok(())

@@ -1,20 +1,23 @@
 //! One row in registers and scratch memory.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use super::{LEAST, Rows};
 use crate::buffer::Buffer;
+use crate::codes::FINER;
 #[cfg(target_arch = "aarch64")]
 use crate::simd::neon::Neon;
 use crate::simd::{InstructionSet, Lanes, exp2, portable::Portable};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{avx2::Avx2, avx512::Avx512};
 
-/// Computes the row that begins at an index, and returns its scale.
+/// Computes the row at some indices: its codes, the fine ones and the sum if they are wanted, and as result its scale.
 ///
 /// # Safety
 /// The processor has the instruction set, and the inputs were checked.
-pub(super) type Kernel = unsafe fn(&Rows<'_>, usize, usize, &mut [u8], Option<&mut [f32]>) -> f32;
+pub(super) type Kernel =
+    unsafe fn(&Rows<'_>, Range<usize>, &mut [u8], Option<&mut [u8]>, Option<&mut [f32]>) -> f32;
 
 pub(super) fn kernel(set: InstructionSet) -> Kernel {
     match set {
@@ -23,8 +26,8 @@ pub(super) fn kernel(set: InstructionSet) -> Kernel {
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx2 => avx2,
         #[cfg(target_arch = "aarch64")]
-        InstructionSet::Neon => neon,
-        InstructionSet::Portable => portable,
+        InstructionSet::Neon => run::<Neon>,
+        InstructionSet::Portable => run::<Portable>,
     }
 }
 
@@ -32,50 +35,26 @@ pub(super) fn kernel(set: InstructionSet) -> Kernel {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 unsafe fn avx512(
     rows: &Rows<'_>,
-    at: usize,
-    width: usize,
+    at: Range<usize>,
     codes: &mut [u8],
+    fine: Option<&mut [u8]>,
     sum: Option<&mut [f32]>,
 ) -> f32 {
     // SAFETY: the caller's promise.
-    unsafe { run::<Avx512>(rows, at, width, codes, sum) }
+    unsafe { run::<Avx512>(rows, at, codes, fine, sum) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2(
     rows: &Rows<'_>,
-    at: usize,
-    width: usize,
+    at: Range<usize>,
     codes: &mut [u8],
+    fine: Option<&mut [u8]>,
     sum: Option<&mut [f32]>,
 ) -> f32 {
     // SAFETY: the caller's promise.
-    unsafe { run::<Avx2>(rows, at, width, codes, sum) }
-}
-
-#[cfg(target_arch = "aarch64")]
-#[target_feature(enable = "neon")]
-unsafe fn neon(
-    rows: &Rows<'_>,
-    at: usize,
-    width: usize,
-    codes: &mut [u8],
-    sum: Option<&mut [f32]>,
-) -> f32 {
-    // SAFETY: the caller's promise.
-    unsafe { run::<Neon>(rows, at, width, codes, sum) }
-}
-
-unsafe fn portable(
-    rows: &Rows<'_>,
-    at: usize,
-    width: usize,
-    codes: &mut [u8],
-    sum: Option<&mut [f32]>,
-) -> f32 {
-    // SAFETY: the caller's promise.
-    unsafe { run::<Portable>(rows, at, width, codes, sum) }
+    unsafe { run::<Avx2>(rows, at, codes, fine, sum) }
 }
 
 thread_local! {
@@ -87,32 +66,32 @@ thread_local! {
 #[inline(always)]
 unsafe fn run<V: Lanes>(
     rows: &Rows<'_>,
-    at: usize,
-    width: usize,
+    at: Range<usize>,
     codes: &mut [u8],
+    fine: Option<&mut [u8]>,
     sum: Option<&mut [f32]>,
 ) -> f32 {
     // Taken and put back, because the code of a closure would not be compiled for the instruction set.
     let mut scratch = SCRATCH.take();
-    scratch.reserve(width);
-    let values = &mut scratch.as_mut_slice()[..width];
-    // SAFETY: the caller's promise; a row has `width` values, a multiple of the vectors'.
+    scratch.reserve(at.len());
+    let values = &mut scratch.as_mut_slice()[..at.len()];
+    // SAFETY: the caller's promise; the width of a row is a multiple of the vectors'.
     let scale = unsafe {
         match rows {
-            Rows::Plain(x) => quantize_row::<V>(&x[at..at + width], codes),
+            Rows::Plain(x) => quantize_row::<V>(&x[at], codes, fine),
             Rows::Norm {
                 x,
                 residual,
                 weight,
                 epsilon,
             } => {
-                let residual = residual.map(|r| &r[at..at + width]);
-                norm::<V>(&x[at..at + width], residual, weight, *epsilon, sum, values);
-                quantize_row::<V>(values, codes)
+                let residual = residual.map(|r| &r[at.clone()]);
+                norm::<V>(&x[at], residual, weight, *epsilon, sum, values);
+                quantize_row::<V>(values, codes, fine)
             }
             Rows::SwiGlu { gate, up } => {
-                swiglu::<V>(&gate[at..at + width], &up[at..at + width], values);
-                quantize_row::<V>(values, codes)
+                swiglu::<V>(&gate[at.clone()], &up[at], values);
+                quantize_row::<V>(values, codes, fine)
             }
         }
     };
@@ -196,9 +175,13 @@ unsafe fn swiglu<V: Lanes>(gate: &[f32], up: &[f32], values: &mut [f32]) {
 /// Writes the codes of a row, and returns its scale.
 ///
 /// # Safety
-/// As [`norm`]; `codes` has the length of `values`.
+/// As [`norm`]; the codes have the length of `values`.
 #[inline(always)]
-unsafe fn quantize_row<V: Lanes>(values: &[f32], codes: &mut [u8]) -> f32 {
+unsafe fn quantize_row<V: Lanes>(
+    values: &[f32],
+    codes: &mut [u8],
+    mut fine: Option<&mut [u8]>,
+) -> f32 {
     // SAFETY: the caller's promise.
     unsafe {
         let mut largest = V::splat(0.0);
@@ -215,12 +198,20 @@ unsafe fn quantize_row<V: Lanes>(values: &[f32], codes: &mut [u8]) -> f32 {
         let invalid = total(invalid);
         if invalid.is_nan() {
             codes.fill(128);
+            if let Some(fine) = fine {
+                fine.fill(128);
+            }
             return f32::NAN;
         }
         let factor = V::splat(127.0 / largest);
         for i in (0..values.len()).step_by(V::WIDTH) {
-            let x = V::load(values.as_ptr().add(i));
-            x.mul(factor).store_codes(codes.as_mut_ptr().add(i));
+            let x = V::load(values.as_ptr().add(i)).mul(factor);
+            let code = x.round();
+            code.store_codes(codes.as_mut_ptr().add(i));
+            if let Some(fine) = &mut fine {
+                let finer = x.sub(code).mul(V::splat(FINER)).round();
+                finer.store_codes(fine.as_mut_ptr().add(i));
+            }
         }
         largest / 127.0
     }

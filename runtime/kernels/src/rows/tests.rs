@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::codes::FINER;
 use crate::parallel::Sequential;
 
 /// The values of a row in float64.
@@ -45,17 +46,22 @@ fn run(
     rows: Rows<'_>,
     width: usize,
     sum: Option<&mut [f32]>,
-) -> (Vec<u8>, Vec<f32>) {
+) -> (Vec<u8>, Vec<u8>, Vec<f32>) {
     let count = rows.len() / width;
     let (mut tiles, mut scales) = (vec![0; codes::len(count, width)], vec![0.0; count]);
+    let mut fine = tiles.clone();
     let outputs = Outputs {
         codes: &mut tiles,
+        fine: Some(&mut fine),
         scales: &mut scales,
         sum,
     };
     quantize(set, &Sequential, rows, width, outputs).unwrap();
-    let code = |i: usize| codes::at(&tiles, width, i / width, i % width);
-    ((0..rows.len()).map(code).collect(), scales)
+    let [codes, fine] = [tiles, fine].map(|tiles| {
+        let code = |i: usize| codes::at(&tiles, width, i / width, i % width);
+        (0..rows.len()).map(code).collect()
+    });
+    (codes, fine, scales)
 }
 
 proptest! {
@@ -78,14 +84,18 @@ proptest! {
             for set in InstructionSet::available() {
                 let mut sum = vec![0.0; a.len()];
                 let wanted = matches!(rows, Rows::Norm { .. });
-                let (codes, scales) = run(set, rows, width, wanted.then_some(&mut sum));
+                let (codes, fine, scales) = run(set, rows, width, wanted.then_some(&mut sum));
                 for (row, scale) in scales.iter().enumerate() {
                     let values = expected(&rows, row, width);
                     let largest = values.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
                     prop_assert!((f64::from(*scale) * 127.0 - largest).abs() <= 1e-5 * largest);
-                    for (code, value) in codes[row * width..].iter().zip(values) {
-                        let found = (f64::from(*code) - 128.0) * f64::from(*scale);
-                        prop_assert!((found - value).abs() <= f64::from(*scale) * 0.501, "{set}: {found} {value}");
+                    let all = codes[row * width..].iter().zip(&fine[row * width..]);
+                    for ((code, fine), value) in all.zip(values) {
+                        let scale = f64::from(*scale);
+                        let found = (f64::from(*code) - 128.0) * scale;
+                        prop_assert!((found - value).abs() <= scale * 0.501, "{set}: {found} {value}");
+                        let finer = found + (f64::from(*fine) - 128.0) / f64::from(FINER) * scale;
+                        prop_assert!((finer - value).abs() <= scale * 0.003, "{set}: {finer} {value}");
                     }
                 }
                 if let Rows::Norm { residual, .. } = rows {
@@ -101,7 +111,7 @@ proptest! {
                         Rows::Norm { x: &x[last.clone()], residual: residual.map(|r| &r[last]), weight, epsilon },
                     Rows::SwiGlu { gate, up } => Rows::SwiGlu { gate: &gate[last.clone()], up: &up[last] },
                 };
-                let (own, own_scale) = run(set, alone, width, None);
+                let (own, _, own_scale) = run(set, alone, width, None);
                 prop_assert_eq!(own.as_slice(), &codes[codes.len() - width..]);
                 prop_assert_eq!(own_scale[0].to_bits(), scales[scales.len() - 1].to_bits());
             }
@@ -112,13 +122,14 @@ proptest! {
 #[test]
 fn zeros_and_invalid_numbers() {
     for set in InstructionSet::available() {
-        let (codes, scales) = run(set, Rows::Plain(&[0.0; 32]), 32, None);
-        assert_eq!((codes, scales), (vec![128; 32], vec![LEAST / 127.0]));
+        let (codes, fine, scales) = run(set, Rows::Plain(&[0.0; 32]), 32, None);
+        assert_eq!((codes, fine), (vec![128; 32], vec![128; 32]));
+        assert_eq!(scales, [LEAST / 127.0]);
         for invalid in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for place in [0, 17, 31] {
                 let mut x = [1.0; 32];
                 x[place] = invalid;
-                let (_, scales) = run(set, Rows::Plain(&x), 32, None);
+                let (_, _, scales) = run(set, Rows::Plain(&x), 32, None);
                 assert!(scales[0].is_nan(), "{set}: {invalid} at {place}");
             }
         }

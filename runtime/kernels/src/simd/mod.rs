@@ -109,7 +109,7 @@ pub(crate) trait Lanes: Copy {
     unsafe fn round(self) -> Self;
     /// `self * 2^n` for integers n from -126 to 127.
     unsafe fn scale(self, n: Self) -> Self;
-    /// Stores the nearest integers plus 128, for values from -128 to 127.
+    /// Stores these integers plus 128, for values from -128 to 127.
     unsafe fn store_codes(self, to: *mut u8);
 }
 

@@ -99,7 +99,7 @@ impl Lanes for Portable {
     unsafe fn store_codes(self, to: *mut u8) {
         // SAFETY: as above.
         unsafe {
-            let codes = self.round().0.map(|x| (x + 128.0) as u8);
+            let codes = self.0.map(|x| (x + 128.0) as u8);
             to.cast::<[u8; 8]>().write(codes);
         }
     }

@@ -10,7 +10,7 @@ use super::tensors::{Inputs, missing};
 use super::{Guarded, Run, Threads, failed};
 
 /// Inputs: codes, uint8, as the operator Quantize arranges them; scales, float32 `[T]`; weights, int8 `[outputs / 16, inputs / 4, 16, 4]`; their scales,
-/// float32 `[outputs]`, and sums, int32 `[outputs]`; a bias, float32 `[outputs]`, optional. Output: float32 `[T, outputs]`.
+/// float32 `[outputs]`, and sums, int32 `[outputs]`; optionally a bias, float32 `[outputs]`, and fine codes, uint8. Output: float32 `[T, outputs]`.
 pub(super) struct Int8Linear;
 
 const NAME: &str = "Int8Linear";
@@ -24,9 +24,8 @@ impl Operator for Int8Linear {
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
         let required = [Uint8, Float32, Int8, Float32, Int32].map(OperatorInput::required);
-        required
-            .into_iter()
-            .chain([OperatorInput::optional(Float32)])
+        let optional = [Float32, Uint8].map(OperatorInput::optional);
+        required.into_iter().chain(optional)
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
@@ -46,9 +45,10 @@ pub(super) struct Computation {
 
 impl Run for Computation {
     fn run(&self, context: &ComputeContext) -> ort::Result<()> {
-        let inputs = Inputs::of(context, 6)?;
+        let inputs = Inputs::of(context, 7)?;
         let linear = Linear {
             codes: inputs.tensor(0)?,
+            fine: inputs.optional(6)?,
             scales: inputs.tensor(1)?,
             weights: Weights {
                 codes: inputs.tensor(2)?,

@@ -9,12 +9,13 @@ use ort::value::TensorElementType::{Float32, Uint8};
 use super::tensors::{Inputs, missing};
 use super::{Guarded, Run, Threads, failed};
 
-/// Inputs, float32 `[T, width]` unless stated. Outputs: codes, uint8, arranged as `lexivec_kernels::codes` says; scales, float32 `[T]`.
+/// Inputs, float32 `[T, width]` unless stated. Outputs: codes, uint8, arranged as `lexivec_kernels::codes` says; scales, float32
+/// `[T]`; fine codes, optional, arranged alike.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Quantize {
     /// Input: x.
     Plain,
-    /// Inputs: x; weight `[width]`; residual, optional. Attribute: epsilon. Third output: x + residual, optional.
+    /// Inputs: x; weight `[width]`; residual, optional. Attribute: epsilon. Fourth output: x + residual, optional.
     Norm,
     /// Inputs: gate, up.
     SwiGlu,
@@ -56,7 +57,8 @@ impl Operator for Quantize {
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
         let sum = matches!(self, Self::Norm).then(|| OperatorOutput::optional(Float32));
         let always = [Uint8, Float32].map(OperatorOutput::required);
-        always.into_iter().chain(sum)
+        let fine = OperatorOutput::optional(Uint8);
+        always.into_iter().chain([fine]).chain(sum)
     }
 
     fn create_kernel<'attr>(
@@ -96,17 +98,22 @@ impl Run for Computation {
         };
         let (shape, width) = (inputs.shape(0), inputs.dimension(0, 1));
         let arranged = codes_shape(shape[0], width);
-        let mut codes = context.output(0, arranged)?.ok_or_else(missing)?;
+        let mut codes = context.output(0, arranged.clone())?.ok_or_else(missing)?;
+        let mut fine = context.output(2, arranged)?;
         let mut scales = context
             .output(1, shape[..1].to_vec())?
             .ok_or_else(missing)?;
         let mut sum = match self.operator {
-            Quantize::Norm => context.output(2, shape)?,
+            Quantize::Norm => context.output(3, shape)?,
             Quantize::Plain | Quantize::SwiGlu => None,
         };
         let sum = sum.as_mut().map(|sum| sum.try_extract_tensor_mut::<f32>());
+        let fine = fine
+            .as_mut()
+            .map(|fine| fine.try_extract_tensor_mut::<u8>());
         let outputs = Outputs {
             codes: codes.try_extract_tensor_mut()?.1,
+            fine: fine.transpose()?.map(|(_, fine)| fine),
             scales: scales.try_extract_tensor_mut()?.1,
             sum: sum.transpose()?.map(|(_, sum)| sum),
         };

@@ -52,7 +52,7 @@ pub use integrity::mapped_files;
 pub use memory::fit::{Fit, MAX_GPU_TOKENS, fit};
 pub use memory::gpu_memory::{DeviceMemory, GpuMemory, gpus};
 pub use memory::host_memory::host_memory;
-pub use memory::length_limit::limit_length;
+pub use memory::length_limit::{TextMemory, limit_length};
 pub use memory::memory_model::{BatchSize, MemoryModel};
 pub use model::ModelInfo;
 pub use network::layer::LayerNetwork;

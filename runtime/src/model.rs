@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::Result;
 use crate::integrity::model_files::ModelFiles;
+use crate::memory::length_limit::TextMemory;
 
 /// A served model's properties.
 ///
@@ -31,8 +32,8 @@ pub struct ModelInfo {
     pub hidden_size: usize,
     /// Rows of the embedding table.
     pub vocabulary: usize,
-    /// Query heads of attention.
-    pub heads: usize,
+    /// What its texts take in memory on a CPU.
+    pub text_memory: TextMemory,
     /// Maximum sequence length in tokens.
     pub max_length: usize,
     /// Widths that the model was trained for.
@@ -75,7 +76,7 @@ impl ModelInfo {
                 name: manifest.source.id.name,
                 hidden_size: manifest.decoder.hidden_size,
                 vocabulary: manifest.decoder.vocab_size,
-                heads: manifest.decoder.heads,
+                text_memory: TextMemory::of(&manifest.decoder, Some(manifest.target)),
                 max_length: manifest.max_length,
                 dimensions: manifest.dimensions,
                 prompts: manifest.prompts,
@@ -97,7 +98,7 @@ impl ModelInfo {
                 .into_owned(),
             hidden_size: decoder.hidden_size,
             vocabulary: decoder.vocab_size,
-            heads: decoder.heads,
+            text_memory: TextMemory::of(&decoder, None),
             max_length: sentence.longest(decoder.max_positions),
             dimensions: Dimensions::up_to(decoder.hidden_size),
             prompts: sentence.prompts,

@@ -8,7 +8,8 @@ use lexivec_models::{Checkpoint, Dimensions, Manifest};
 use lexivec_runtime::{
     Caller, EncodedRequest, Engine, EngineOptions, Error as RuntimeError, InspectNetwork, Layer,
     Library, ModelInfo, Network, OpenNetwork, PooledStates, Provider, Request,
-    Result as RuntimeResult, SessionSettings, Tokenizer, Truncate, fit, open_for_inspection,
+    Result as RuntimeResult, SessionSettings, TextMemory, Tokenizer, Truncate, fit,
+    open_for_inspection,
 };
 
 use crate::error::{Error, Result};
@@ -102,7 +103,7 @@ pub fn open_checkpoint(
         name: checkpoint.source.name.clone(),
         hidden_size: decoder.hidden_size,
         vocabulary: decoder.vocab_size,
-        heads: decoder.heads,
+        text_memory: TextMemory::of(decoder, None),
         max_length: checkpoint.max_length(),
         dimensions: Dimensions::up_to(decoder.hidden_size),
         prompts: checkpoint.sentence.prompts.clone(),

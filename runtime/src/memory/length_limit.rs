@@ -1,17 +1,55 @@
 //! The longest text that an engine accepts: the model's limit, a user's, or what the memory of a CPU allows.
-//!
-//! On a CPU, ONNX Runtime's attention keeps a score for each head and each pair of a text's tokens: 16 heads and 32,768
-//! tokens would take 69 GB.
+
+use lexivec_models::{Decoder, Target};
 
 use super::host_memory::host_memory;
 use crate::engine::options::EngineOptions;
 use crate::model::ModelInfo;
 use crate::onnxruntime::execution_provider::Provider;
 
-/// The scores of all sessions together may take one in this many bytes of the process's memory.
+/// The longest texts of all sessions together may take one in this many bytes of the process's memory.
 const PART: usize = 3;
-/// Bytes of a score: a float32, and half as much for what surrounds it. Measured: 8 heads and 12,000 tokens take 7.0 GB.
+/// Bytes of an attention score in ONNX Runtime: a float32, and half as much for what surrounds it. Measured: 8 heads and 12,000 tokens
+/// take 7.0 GB.
 const SCORE: usize = 6;
+
+/// What a text takes in memory on a CPU while it is computed, besides the model.
+///
+/// ONNX Runtime's attention keeps a score for each head and each pair of a text's tokens: 16 heads and 32,768 tokens would take
+/// 69 GB. Attention of target `cpu` keeps none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TextMemory {
+    /// Bytes for each token.
+    pub per_token: usize,
+    /// Bytes for each pair of tokens.
+    pub per_pair: usize,
+}
+
+impl TextMemory {
+    /// The memory of a model's texts; `target` is `None` for another exporter's model.
+    #[must_use]
+    pub fn of(decoder: &Decoder, target: Option<Target>) -> Self {
+        let d = decoder;
+        let (query, key) = (d.heads * d.head_dim, d.kv_heads * d.head_dim);
+        // Float32: gate and up; queries and the output of attention; keys twice and values; the residual stream and what is added to it.
+        let values = 2 * d.intermediate_size + 2 * query + 3 * key + 4 * d.hidden_size;
+        Self {
+            per_token: size_of::<f32>() * values,
+            per_pair: match target {
+                Some(Target::Cpu) => 0,
+                _ => SCORE * d.heads,
+            },
+        }
+    }
+
+    /// The longest text that takes at most this many bytes, in tokens.
+    fn longest(self, bytes: usize) -> usize {
+        // The positive root of per_pair n^2 + per_token n = bytes, in the form that also holds for per_pair = 0.
+        let [a, b, c] = [self.per_pair, self.per_token, bytes].map(|x| x as f64);
+        let tokens = 2.0 * c / (b + (b * b + 4.0 * a * c).sqrt());
+        tokens as usize
+    }
+}
 
 /// Lowers the model's limit to the user's or, on a CPU without one, to what fits into memory.
 ///
@@ -34,7 +72,9 @@ pub fn limit_length(model: &mut ModelInfo, options: &EngineOptions) {
         return;
     }
     let sessions = options.total_sessions() * options.gpu_memory.engines;
-    let fits = longest_text(host_memory() / PART / sessions.max(1), model.heads);
+    let fits = model
+        .text_memory
+        .longest(host_memory() / PART / sessions.max(1));
     if fits < model.max_length {
         tracing::warn!(
             max_length = fits,
@@ -45,18 +85,27 @@ pub fn limit_length(model: &mut ModelInfo, options: &EngineOptions) {
     }
 }
 
-/// The longest text whose scores take at most this many bytes.
-fn longest_text(bytes: usize, heads: usize) -> usize {
-    (bytes / (SCORE * heads.max(1))).isqrt()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn nano() -> Decoder {
+        let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/nano/config.json");
+        Decoder::read(config.as_ref()).unwrap()
+    }
+
     #[test]
-    fn memory_grows_with_the_square_of_the_length() {
-        assert_eq!(longest_text(7_000_000_000, 8), 12_076);
-        assert_eq!(longest_text(28_000_000_000, 8), 24_152);
+    fn memory_grows_with_the_square_of_the_length_where_attention_keeps_scores() {
+        for target in [None, Some(Target::Ort), Some(Target::Standard)] {
+            let memory = TextMemory::of(&nano(), target);
+            assert_eq!(memory.longest(7_000_000_000), 11_933);
+            assert_eq!(memory.longest(28_000_000_000), 24_008);
+        }
+    }
+
+    #[test]
+    fn memory_grows_with_the_length_where_attention_keeps_none() {
+        let memory = TextMemory::of(&nano(), Some(Target::Cpu));
+        assert_eq!(memory.longest(memory.per_token * 32_768), 32_768);
     }
 }

@@ -77,7 +77,7 @@ pub(crate) fn model_info() -> ModelInfo {
         name: "Owner/Fake-8".to_owned(),
         hidden_size: WIDTH,
         vocabulary: 16_384,
-        heads: 1,
+        text_memory: lexivec_runtime::TextMemory::default(),
         max_length: MAX_LENGTH,
         dimensions: Dimensions::up_to(WIDTH),
         prompts: [("query".to_owned(), "Query: ".to_owned())].into(),

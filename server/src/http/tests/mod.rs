@@ -30,7 +30,7 @@ pub(crate) fn model_info() -> ModelInfo {
         name: "Owner/Fake-4".to_owned(),
         hidden_size: WIDTH,
         vocabulary: 16_384,
-        heads: 1,
+        text_memory: lexivec_runtime::TextMemory::default(),
         max_length: 16,
         dimensions: Dimensions::up_to(WIDTH),
         prompts: prompts.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),

@@ -103,6 +103,17 @@ impl ConvertOptions {
         }
     }
 
+    /// The same options, but with target `ort` in place of `cpu` for layouts and models that this does not support: padded graphs,
+    /// which are for other tools, and unusual heads.
+    #[must_use]
+    pub fn suited_to(mut self, decoder: &Decoder) -> Self {
+        let supported = self.layout == Layout::Packed && heads(decoder).supported();
+        if self.target == Target::Cpu && !supported {
+            self.target = Target::Ort;
+        }
+        self
+    }
+
     /// Rejects combinations that no execution provider can run.
     pub(crate) fn check(&self, decoder: &Decoder) -> Result<()> {
         let variant = self.variant();
@@ -184,4 +195,32 @@ fn check_widths(decoder: &Decoder, format: BlockFormat) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unusual_heads_and_padded_graphs_get_onnx_runtimes_operators() {
+        let nano = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/nano/config.json");
+        let decoder = || Decoder::read(nano.as_ref()).unwrap();
+        let cpu = || ConvertOptions::for_provider(Provider::Cpu, None);
+        assert_eq!(cpu().suited_to(&decoder()).target, Target::Cpu);
+        let padded = ConvertOptions {
+            layout: Layout::Padded,
+            ..cpu()
+        };
+        assert_eq!(padded.suited_to(&decoder()).target, Target::Ort);
+        for (heads, kv_heads, head_dim) in [(8, 4, 24), (8, 4, 512), (32, 1, 32)] {
+            let unusual = Decoder {
+                heads,
+                kv_heads,
+                head_dim,
+                ..decoder()
+            };
+            assert_eq!(cpu().suited_to(&unusual).target, Target::Ort);
+            assert!(cpu().check(&unusual).is_err());
+        }
+    }
 }

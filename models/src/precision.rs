@@ -199,7 +199,7 @@ spellings!(LinearPrecision, "precision of a linear layer", {
 ///
 /// assert_eq!("tensorrt".parse::<Target>()?, Target::TensorRt);
 /// let names: Vec<&str> = Target::ALL.iter().map(|target| target.as_str()).collect();
-/// assert_eq!(names, ["ort", "cuda", "standard", "tensorrt"]);
+/// assert_eq!(names, ["cpu", "ort", "cuda", "standard", "tensorrt"]);
 /// # Ok::<(), lexivec_models::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -160,3 +160,43 @@ fn a_batch_may_have_more_rows_than_the_model_has_positions() {
         together[2 * network.hidden_size()..]
     );
 }
+
+/// The bytes of a token's row in nano's embedding table.
+fn embedding_row(token: usize) -> Vec<u8> {
+    let file = fs_err::read(nano().join("model.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
+    let table = tensors.tensor("embed_tokens.weight");
+    let table = table
+        .or_else(|_| tensors.tensor("model.embed_tokens.weight"))
+        .unwrap();
+    let row = table.data().len() / table.shape()[0];
+    table.data()[token * row..][..row].to_vec()
+}
+
+#[test]
+fn a_text_without_a_finite_vector_spoils_no_later_text_with_its_prefix() {
+    const SPOILT: u32 = 777;
+    let model = converted(&nano(), &options(Precision::Fp32));
+    // As damaged memory would do it: conversions of such weights are rejected.
+    let path = model.report.dir.join("model.onnx.data");
+    let mut data = fs_err::read(&path).unwrap();
+    let row = embedding_row(SPOILT as usize);
+    let at = data
+        .windows(row.len())
+        .position(|window| window == row)
+        .unwrap();
+    data[at..at + row.len()].fill(0xff);
+    fs_err::write(&path, data).unwrap();
+    let mut network = network(&model, PREFIX_BYTES);
+    let prefix = [40, 41, 42, 43, 44, 45];
+    let text = |tail: &[u32]| [&prefix[..], tail].concat();
+    let mut finite = |texts: &[Vec<u32>]| {
+        let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+        let values = network.embed(&texts).unwrap().values;
+        values.iter().all(|value| value.is_finite())
+    };
+    assert!(!finite(&[text(&[SPOILT, 50]), text(&[SPOILT, 51])]));
+    for tail in 60..64 {
+        assert!(finite(&[text(&[tail])]), "text {tail} is spoilt");
+    }
+}

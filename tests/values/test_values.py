@@ -117,7 +117,7 @@ def test_the_float8_graph_agrees_with_its_simulation(convert: Callable[..., Path
     Halfway between two e4m3 values, a difference of one bit in float32 becomes a relative difference of 1/8, which grows in
     later layers. So the graphs agree closely, except for the few, mostly long texts with an activation near such a midpoint.
     """
-    simulated = Graph(convert("models/nano", "--ep=cpu", "--precision=fp8"))
+    simulated = Graph(convert("models/nano", "--ep=cpu", "--target=ort", "--precision=fp8"))
     cuda = Graph(convert("models/nano", *for_cuda("fp8", form), "--force"), IN_NUMPY, float16=False)
     # On CUDA, the cos and sin tables are in float16, which would change every activation.
     simulated.take_constants(cuda, "rotary.cos", "rotary.sin")

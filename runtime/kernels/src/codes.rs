@@ -1,8 +1,8 @@
 //! The arrangement of 8-bit activations between two kernels.
 //!
 //! 12 rows form a tile, which holds four values of each row side by side: `[ceil(rows / 12), width / 4, 12, 4]`. A linear layer then
-//! reads its activations from one place after another. Rows of their own would be a power of two apart in most models, and compete
-//! for the same lines of the cache.
+//! reads its activations from one place after another. The same columns of rows that lie one after another would be a multiple of a large power
+//! of two apart, and compete for the same lines of the cache.
 
 /// Rows of a tile.
 pub const ROWS: usize = 12;

@@ -5,7 +5,7 @@
 //! * [`codes`]: how 8-bit activations lie in memory.
 //! * [`linear`]: linear layers in 8-bit integers.
 //! * [`simd`]: the instruction sets, detected at run time.
-//! * [`parallel`]: how a kernel divides its work among threads that belong to somebody else.
+//! * [`parallel`]: how a kernel divides its work among the caller's threads.
 //!
 //! Every kernel gives a token the same bits whatever its batch, its thread and the number of threads.
 

@@ -93,7 +93,9 @@ impl PackedNetwork {
         let run = HostRun::new(&self.session, &inputs, &names, plan.length, self.on_gpu)?;
         let outputs = self.stopper.run(&mut self.session, &run)?;
         let values = widened(&outputs[EMBEDDING])?;
-        if !new.is_empty() {
+        // The keys of a text that overflowed would spoil every later text with the same prefix.
+        let finite = values.iter().all(|value| value.is_finite());
+        if !new.is_empty() && finite {
             kv_cache.store(&found, &new, packed_tokens, &outputs)?;
         }
         Ok(PooledStates {

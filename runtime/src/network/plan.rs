@@ -3,7 +3,7 @@
 //!
 //! The token sequences of a batch form a trie. In a causal decoder, a token's hidden state depends only on the tokens
 //! before it, so every node of the trie is computed once, however many texts share it (RadixMLP, arXiv 2601.15013). A
-//! node is a *packed token*. Attention still runs per sequence; index tensors say which packed tokens each sequence
+//! node is a *packed token*. Index tensors say which packed tokens each sequence
 //! reads. This module is pure.
 
 use std::collections::HashMap;

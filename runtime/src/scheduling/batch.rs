@@ -1,7 +1,7 @@
 //! Chooses which waiting texts run together. This module is pure.
 //!
-//! Linear layers compute one packed token per distinct token, without padding. Attention works on `[B, S]`, so one long
-//! document beside forty short queries would pad all of them to its length. Two budgets bound a batch: tokens, and
+//! Linear layers compute one packed token per distinct token, without padding. Attention of all targets but `cpu` works on `[B, S]`,
+//! so one long document beside forty short queries would pad all of them to its length. Two budgets bound a batch: tokens, and
 //! padded slots in proportion to tokens.
 
 /// Bounds of one batch.

@@ -34,6 +34,7 @@ pub(crate) fn converted(
     options: &ConvertOptions,
     observer: &dyn Observer,
 ) -> Result<PathBuf> {
+    let options = &options.clone().suited_to(&checkpoint.decoder);
     let dir = conversion_cache::place(checkpoint, options, observer)?;
     let exists = Manifest::is_model_dir(&dir);
     if !exists || !conversion_cache::is_intact(&dir, observer)? {

@@ -84,8 +84,8 @@ pub(crate) struct ComputeArgs {
     #[arg(long, env = "LEXIVEC_GPU_MEMORY_UTILIZATION", value_name = "FRACTION", default_value_t = GpuMemory::default().utilization, value_parser = fraction)]
     gpu_memory_utilization: f64,
 
-    /// Longest text in tokens, instruction included. Longer texts are rejected or truncated. On a CPU the memory grows with the
-    /// square of the length. Default: the model's limit, or what fits into memory
+    /// Longest text in tokens, instruction included. Longer texts are rejected or truncated. On a CPU the memory of
+    /// models for target `ort`, and of other tools' models, grows with the square of the length. Default: the model's limit, or what fits into memory
     #[arg(long, env = "LEXIVEC_MAX_LENGTH", value_name = "TOKENS")]
     max_length: Option<usize>,
 

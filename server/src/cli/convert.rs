@@ -52,7 +52,8 @@ pub(crate) struct Args {
     )]
     ep: Vec<Provider>,
 
-    /// Operator set: `cpu`, `ort`, `cuda`, `tensorrt`, or `standard` for other tools, which has only operators of ONNX opset 23.
+    /// Operator set: `cpu` (lexivec's own operators), `ort` (ONNX Runtime's), `cuda`, `tensorrt`, or `standard` for other tools, which
+    /// has only operators of ONNX opset 23.
     /// Default: that of --ep
     #[arg(long, env = "LEXIVEC_TARGET")]
     target: Option<Target>,
@@ -142,6 +143,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             calibration: calibration.clone(),
             ..args.options(provider, *precision)
         };
+        let options = match args.target {
+            Some(_) => options,
+            None => options.suited_to(&checkpoint.decoder),
+        };
         let _listening = interrupt::listen();
         let bar = ConversionBar::default();
         let report = convert(&checkpoint, &output, &options, &bar);
@@ -168,13 +173,8 @@ impl Args {
     /// The options that suit the provider best, unless flags say otherwise.
     fn options(&self, provider: Provider, precision: Precision) -> ConvertOptions {
         let options = ConvertOptions::for_provider(provider, Some(precision));
-        let target = match (options.target, self.layout) {
-            // Other tools do not have our own operators.
-            (Target::Cpu, Layout::Padded) => Target::Ort,
-            (target, _) => target,
-        };
         ConvertOptions {
-            target: self.target.unwrap_or(target),
+            target: self.target.unwrap_or(options.target),
             attention: self.attention,
             layout: self.layout,
             blocks: Blocks {

@@ -1,11 +1,11 @@
-//! The dialect of ONNX Runtime's CPU provider.
+//! The dialect of ONNX Runtime's own operators on CPUs.
 
 use super::{Dialect, Heads, Lengths};
 use crate::onnx::{Attribute, CONTRIB, Graph, Value};
 use crate::tensor::DType;
 
-/// The CPU dialect. It uses GroupQueryAttention, whose memory is linear in the length of a text, while that of Attention is
-/// quadratic. Norms are operators of their own, because the CPU kernel rejects their weights.
+/// The portable CPU dialect. It uses GroupQueryAttention, which keeps a score for each head and pair of tokens. Norms are operators of
+/// their own, because its CPU kernel rejects their weights.
 pub(super) struct Ort;
 
 impl Dialect for Ort {

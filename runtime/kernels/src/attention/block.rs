@@ -4,8 +4,8 @@
 //! that share the key head. Scores are vectors over queries, one for each key, so softmax needs no operation across lanes. The
 //! numbers of keys are broadcast. Values are used by row, and the probabilities are broadcast.
 //!
-//! Keys and values of a block are copied into scratch memory first. Rows of one head are a power of two apart in most models, so
-//! they would compete for the same few lines of the cache.
+//! Keys and values of a block are copied into scratch memory first. The rows of one head are a multiple of a large
+//! power of two apart, so they would compete for the same few lines of the cache.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -22,7 +22,8 @@ use crate::simd::{InstructionSet, Lanes, portable::Portable, prefetch};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{avx2::Avx2, avx512::Avx512};
 
-/// Keys per block. Two blocks of 48 rows of 128 floats are 48 KiB.
+/// Keys per block: a multiple of the keys that each instruction set scores at once. The last bits of vectors depend on it. Two blocks
+/// of 48 rows of 128 floats are 48 KiB.
 const KEYS: usize = 48;
 /// Queries per task, counting each head, that share one copy of a block: 256 of them need 256 KiB of scratch memory.
 const QUERIES: usize = 256;
@@ -50,6 +51,7 @@ pub(super) type Kernel = unsafe fn(&Work<'_>);
 
 /// The kernel of an instruction set, or of a narrower one that the head's size fits.
 pub(super) fn kernel(set: InstructionSet, size: usize) -> Kernel {
+    debug_assert!(size.is_multiple_of(Heads::SIZE_STEP), "heads were checked");
     match set {
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx512Vnni | InstructionSet::Avx512
@@ -105,6 +107,7 @@ unsafe fn portable(work: &Work<'_>) {
 
 impl Work<'_> {
     /// The number of queries, counting each head.
+    #[cfg(target_arch = "x86_64")]
     fn queries(&self) -> usize {
         self.task.queries.len() * self.attention.heads.group()
     }
@@ -162,15 +165,15 @@ thread_local! {
     static SCRATCH: RefCell<Buffer> = RefCell::default();
 }
 
-/// Computes a task, with panels of `VECTORS` vectors, and `GROUP` keys (or, at the end of a block, `REST`) at a time.
+/// Computes a task, with panels of `VECTORS` vectors, and `AT_ONCE` keys (`AT_END` at the end of a block) at a time.
 ///
 /// # Safety
 /// As [`Kernel`].
 #[inline(always)]
-unsafe fn run<V: Lanes, const VECTORS: usize, const GROUP: usize, const REST: usize>(
+unsafe fn run<V: Lanes, const VECTORS: usize, const AT_ONCE: usize, const AT_END: usize>(
     work: &Work<'_>,
 ) {
-    const { assert!(KEYS.is_multiple_of(GROUP) && GROUP.is_multiple_of(REST)) };
+    const { assert!(KEYS.is_multiple_of(AT_ONCE) && AT_ONCE.is_multiple_of(AT_END)) };
     let lanes = VECTORS * V::WIDTH;
     let heads = work.attention.heads;
     let (size, group) = (heads.size, heads.group());
@@ -215,7 +218,7 @@ unsafe fn run<V: Lanes, const VECTORS: usize, const GROUP: usize, const REST: us
             let masked = start + keys_here > work.position(panel.first_token) + 1;
             // SAFETY: the caller's promise; the buffers have the sizes that the functions state.
             unsafe {
-                score::<V, VECTORS, GROUP, REST>(panel.queries, keys, scores, size, keys_here);
+                score::<V, VECTORS, AT_ONCE, AT_END>(panel.queries, keys, scores, size, keys_here);
                 softmax::<V, VECTORS>(panel, scores, factors, masked.then_some(start), keys_here);
                 add_values::<V>(
                     panel.outputs,

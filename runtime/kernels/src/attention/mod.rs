@@ -8,7 +8,7 @@
 //! Queries and keys are normalised per head (Qwen3; optional) and rotated (RoPE, arXiv 2104.09864, half-rotation form) on the way.
 //!
 //! A result does not depend on the batch, on sharing, or on threads, to the last bit: blocks of keys are counted from the beginning
-//! of a sequence, and each query is one lane of every vector operation.
+//! of a sequence, and a query's numbers are added in an order that depends on nothing but its position.
 
 mod block;
 mod heads;
@@ -28,7 +28,7 @@ pub struct Heads {
     pub query: usize,
     /// Key and value heads.
     pub key_value: usize,
-    /// The numbers of one head.
+    /// Numbers per head.
     pub size: usize,
 }
 
@@ -93,15 +93,15 @@ pub struct HeadNorms<'a> {
 /// the longest one.
 #[derive(Debug, Clone, Copy)]
 pub struct Tokens<'a> {
-    /// `[T]` position of each packed token in its sequences.
+    /// `[T]` position of each packed token in its sequences: `token_index % S`.
     pub positions: &'a [i64],
     /// `[B, S]` the token at each position of each sequence: a cached one below P, else P plus a packed one.
     pub kv_index: &'a [i64],
-    /// S.
+    /// Length of the longest sequence, S.
     pub length: usize,
     /// `[T]` slot in `kv_index` of each packed token.
     pub token_index: &'a [i64],
-    /// The packed tokens that are queries; all of them if `None`.
+    /// `[Q]` the packed tokens that are queries; all of them if `None`. Consecutive ones are computed fastest.
     pub queries: Option<&'a [i64]>,
 }
 
@@ -203,10 +203,19 @@ impl Attention<'_> {
         for (name, values, end) in ranges {
             let outside = |value: &&i64| !(0..end as i64).contains(*value);
             if let Some(value) = values.iter().find(outside) {
-                return Err(format!("{name} contains {value}, which is not below {end}"));
+                return Err(format!("{name} contains {value}, which is not in 0..{end}"));
             }
         }
-        Ok(())
+        let slots = tokens.positions.iter().zip(tokens.token_index);
+        let elsewhere =
+            |(position, slot): &(&i64, &i64)| **slot % tokens.length as i64 != **position;
+        match { slots }.find(elsewhere) {
+            Some((position, slot)) => Err(format!(
+                "position_ids says {position} for the token in slot {slot} of sequences of {}",
+                tokens.length
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Computes `keys`, `[T, key_width]` after norm and rotation, and `out`, a row of [`Heads::query_width`] for each query.

@@ -14,8 +14,8 @@ const ROWS: usize = 8;
 pub(super) unsafe fn score<
     V: Lanes,
     const VECTORS: usize,
-    const GROUP: usize,
-    const REST: usize,
+    const AT_ONCE: usize,
+    const AT_END: usize,
 >(
     queries: &[f32],
     keys: &[f32],
@@ -27,21 +27,21 @@ pub(super) unsafe fn score<
     let mut first = 0;
     // SAFETY: the groups end at `KEYS` at the latest, because it is a multiple of both sizes.
     unsafe {
-        while first + GROUP <= count.next_multiple_of(REST) {
+        while first + AT_ONCE <= count.next_multiple_of(AT_END) {
             let (keys, scores) = (
                 keys.as_ptr().add(first * size),
                 scores.as_mut_ptr().add(first * lanes),
             );
-            score_group::<V, VECTORS, GROUP>(queries.as_ptr(), keys, scores, size);
-            first += GROUP;
+            score_group::<V, VECTORS, AT_ONCE>(queries.as_ptr(), keys, scores, size);
+            first += AT_ONCE;
         }
         while first < count {
             let (keys, scores) = (
                 keys.as_ptr().add(first * size),
                 scores.as_mut_ptr().add(first * lanes),
             );
-            score_group::<V, VECTORS, REST>(queries.as_ptr(), keys, scores, size);
-            first += REST;
+            score_group::<V, VECTORS, AT_END>(queries.as_ptr(), keys, scores, size);
+            first += AT_END;
         }
     }
 }

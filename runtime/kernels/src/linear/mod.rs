@@ -1,6 +1,6 @@
-//! Linear layers with 8-bit weights and activations, exact in 32-bit integers until the end.
+//! Linear layers with 8-bit weights and activations. Sums are exact in 32 bits for up to 65,000 inputs.
 //!
-//! `y[m, n] = scale[m] * scale[n] * sum over k of (code[m, k] - 128) * weight[n, k]`, plus a bias. Codes are unsigned,
+//! `y[m, n] = row_scale[m] * weight_scale[n] * sum over k of (code[m, k] - 128) * weight[n, k]`, plus a bias. Codes are unsigned,
 //! as VNNI multiplies them; the 128 is subtracted at the end by means of each output's sum of weights.
 //!
 //! Activations of 15 bits have a second, finer code each, which is multiplied by the same weights while these are in the cache.
@@ -21,7 +21,10 @@ pub use pack::{COLUMNS, pack, packed_len};
 use crate::codes::{self, DEPTH, ROWS};
 use tile::run;
 
-/// Weights as [`pack`] arranges them, one scale per output.
+/// The most inputs whose products surely fit into 32 bits: 255 * 127 * 65,000 < 2^31.
+const MAX_INPUTS: usize = 65_000;
+
+/// Weights as [`pack()`] arranges them, one scale per output.
 #[derive(Debug, Clone, Copy)]
 pub struct Weights<'a> {
     /// `[ceil(outputs / 16), inputs / 4, 16, 4]`.
@@ -34,10 +37,10 @@ pub struct Weights<'a> {
     pub inputs: usize,
 }
 
-/// The activations of a [`Linear`] layer.
+/// A linear layer and its input.
 #[derive(Debug, Clone, Copy)]
 pub struct Linear<'a> {
-    /// Codes plus 128, as [`codes`] arranges them.
+    /// Unsigned codes, of which 128 means zero, as [`codes`] arranges them.
     pub codes: &'a [u8],
     /// The rounding errors of `codes`, in steps [`codes::FINER`] times as small, arranged alike.
     pub fine: Option<&'a [u8]>,
@@ -64,8 +67,10 @@ impl Linear<'_> {
     /// Names the input that does not fit.
     pub fn check(&self) -> Result<(), String> {
         let (inputs, outputs, rows) = (self.weights.inputs, self.outputs(), self.rows());
-        if inputs == 0 || !inputs.is_multiple_of(DEPTH) {
-            return Err(format!("{inputs} inputs are no multiple of {DEPTH}"));
+        if !(1..=MAX_INPUTS).contains(&inputs) || !inputs.is_multiple_of(DEPTH) {
+            return Err(format!(
+                "{inputs} inputs are no multiple of {DEPTH} up to {MAX_INPUTS}"
+            ));
         }
         let sizes = [
             ("codes", self.codes.len(), codes::len(rows, inputs)),

@@ -1,7 +1,7 @@
 //! The arrangement of weights in memory.
 //!
 //! 16 outputs form a panel, and a panel holds four inputs of each of them side by side: `[panel, inputs / 4, 16, 4]`. 64 bytes are the
-//! operand of one VNNI instruction, and a row of an AMX tile. The arrangement is also that of files, so that they are used where
+//! operand of one VNNI instruction. The arrangement is also that of files, so that they are used where
 //! they are mapped.
 
 use crate::codes::DEPTH;
@@ -15,10 +15,10 @@ pub fn packed_len(inputs: usize, outputs: usize) -> usize {
     outputs.div_ceil(COLUMNS) * COLUMNS * inputs
 }
 
-/// Packs weights `[outputs, inputs]`, and returns the sum of each output's weights too.
+/// Packs weights `[outputs, inputs]` from -127 to 127, and returns the sum of each output's weights too.
 ///
 /// # Panics
-/// If the number of inputs is not a multiple of [`DEPTH`].
+/// If the number of inputs is 0, or not a multiple of [`DEPTH`].
 ///
 /// ```
 /// let (packed, sums) = lexivec_kernels::linear::pack(&[1, 2, 3, 4, 5, 6, 7, 8], 4);

@@ -8,7 +8,7 @@ use crate::parallel::Shared;
 /// Computes a block in tiles of `TALL` rows, and of fewer at its end.
 ///
 /// # Safety
-/// As [`Kernel`].
+/// As [`Kernel`](super::Kernel).
 #[inline(always)]
 pub(super) unsafe fn run<D: Dot, const TALL: usize>(
     linear: &Linear<'_>,
@@ -35,7 +35,7 @@ pub(super) unsafe fn run<D: Dot, const TALL: usize>(
 /// Computes the tallest tile that fits, and returns its rows.
 ///
 /// # Safety
-/// As [`Kernel`].
+/// As [`Kernel`](super::Kernel).
 #[inline(always)]
 unsafe fn tiles<D: Dot, const TALL: usize, const PANELS: usize>(
     linear: &Linear<'_>,
@@ -63,10 +63,10 @@ unsafe fn tiles<D: Dot, const TALL: usize, const PANELS: usize>(
     }
 }
 
-/// Computes some rows, all of one tile of [`codes`], and panels.
+/// Computes some rows, all of one tile of [`codes`](crate::codes), and panels.
 ///
 /// # Safety
-/// As [`Kernel`].
+/// As [`Kernel`](super::Kernel).
 #[inline(always)]
 unsafe fn tile<D: Dot, const HEIGHT: usize, const PANELS: usize>(
     linear: &Linear<'_>,

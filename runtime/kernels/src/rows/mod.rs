@@ -1,4 +1,4 @@
-//! Operations on rows of activations that end in 8-bit codes, each in one pass over memory.
+//! Operations on rows of activations that end in 8-bit codes. Each row is read from memory once.
 //!
 //! A row is quantised with a scale of its own, `max|x| / 127`, so a token's codes do not depend on the other tokens of its batch. A
 //! code is `round(x / scale) + 128`. Where 8 bits are too few, a second code holds the rounding error of the first one. A row that contains NaN or infinity has the scale NaN, which the product then returns.
@@ -16,7 +16,7 @@ use row::kernel;
 
 /// The width of rows is a multiple of this.
 pub const WIDTH_STEP: usize = 16;
-/// Scales of rows that are zero, whose reciprocal is still finite.
+/// The least `max|x|` of a row, so that its reciprocal is finite.
 const LEAST: f32 = 1e-30;
 
 /// What is quantised.
@@ -61,7 +61,7 @@ impl Rows<'_> {
         if width == 0 || !width.is_multiple_of(WIDTH_STEP) || !self.len().is_multiple_of(width) {
             let len = self.len();
             return Err(format!(
-                "{len} values are no rows of a width that is a multiple of {WIDTH_STEP}, but {width} wide"
+                "the input has {len} values, which must be whole rows of {width}, and {width} a multiple of {WIDTH_STEP}"
             ));
         }
         let same = |name: &str, found: usize, expected: usize| match found == expected {

@@ -102,7 +102,7 @@ unsafe fn run<V: Lanes>(
 /// `values = rms_norm(x + residual)`, and the sum itself if it is wanted.
 ///
 /// # Safety
-/// As the methods of [`Lanes`]. All slices have the same length, a multiple of the width.
+/// As the methods of [`Lanes`]. All slices have the same length, a multiple of the vector's width.
 #[inline(always)]
 unsafe fn norm<V: Lanes>(
     x: &[f32],

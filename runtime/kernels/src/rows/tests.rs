@@ -143,7 +143,7 @@ fn sizes_are_checked() {
         assert!(message.contains(expected), "{message}");
     };
     refused(Rows::Plain(&[0.0; 24]), 24, "multiple of 16");
-    refused(Rows::Plain(&[0.0; 40]), 32, "40 values are no rows");
+    refused(Rows::Plain(&[0.0; 40]), 32, "the input has 40 values");
     refused(
         Rows::SwiGlu {
             gate: &[0.0; 32],

@@ -1,6 +1,6 @@
 //! Instruction sets, and the vector operations that kernels are written in.
 //!
-//! A kernel is a generic function over [`Lanes`], marked `#[inline(always)]`. One entry point for each instruction set, marked
+//! A kernel is a generic function over `Lanes`, marked `#[inline(always)]`. One entry point for each instruction set, marked
 //! `#[target_feature]`, calls it, so that the compiler generates its code for that set.
 
 #[cfg(target_arch = "x86_64")]
@@ -105,7 +105,7 @@ pub(crate) trait Lanes: Copy {
     unsafe fn max(self, other: Self) -> Self;
     /// `self` where `a < b`, and `other` elsewhere.
     unsafe fn select_less(self, a: Self, b: Self, other: Self) -> Self;
-    /// The nearest integer, for values in the exponent's range.
+    /// The nearest integer, for |x| below 2^22; ties go to the even one.
     unsafe fn round(self) -> Self;
     /// `self * 2^n` for integers n from -126 to 127.
     unsafe fn scale(self, n: Self) -> Self;
@@ -113,7 +113,7 @@ pub(crate) trait Lanes: Copy {
     unsafe fn store_codes(self, to: *mut u8);
 }
 
-/// `2^x` with a relative error of about 2e-7; 0 below `2^-125`, which also stands for negative infinity. NaN stays NaN.
+/// `2^x` with a relative error of about 2e-7; 0 for x below -125, negative infinity included. NaN stays NaN.
 ///
 /// `x` is at most 0. A polynomial of degree 6 approximates `2^f` for f in [-1/2, 1/2].
 ///

@@ -97,11 +97,11 @@ impl Run for Computation {
             },
         };
         let (shape, width) = (inputs.shape(0), inputs.dimension(0, 1));
-        let arranged = codes_shape(shape[0], width);
+        let arranged = codes_shape(rows_of(&shape), width);
         let mut codes = context.output(0, arranged.clone())?.ok_or_else(missing)?;
         let mut fine = context.output(2, arranged)?;
         let mut scales = context
-            .output(1, shape[..1].to_vec())?
+            .output(1, vec![rows_of(&shape)])?
             .ok_or_else(missing)?;
         let mut sum = match self.operator {
             Quantize::Norm => context.output(3, shape)?,
@@ -120,6 +120,11 @@ impl Run for Computation {
         quantize(self.instructions, &Threads(context), rows, width, outputs)
             .map_err(|reason| failed(self.operator.operator(), &reason))
     }
+}
+
+/// The first dimension; 0 for a scalar.
+fn rows_of(shape: &[i64]) -> i64 {
+    shape.first().copied().unwrap_or_default()
 }
 
 /// The shape of codes: `[tiles, width / 4, 12, 4]`.

@@ -117,7 +117,7 @@ pub struct ComparisonSettings {
 ///     candidates: vec![found],
 /// };
 /// assert!(report.gates[0].passed);
-/// assert!(report.to_terminal().contains("gate passed: candidate: --min-cosine 0.999"));
+/// assert!(report.to_terminal().contains("gate passed: candidate: minimum cosine 0.999"));
 /// assert!(report.to_markdown().starts_with("# baseline compared"));
 /// assert!(report.to_html()?.contains("</html>"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())

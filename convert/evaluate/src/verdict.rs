@@ -37,17 +37,17 @@ impl Gate {
 /// The verdict on a bound for a candidate.
 ///
 /// ```
-/// use lexivec_evaluate::Verdict;
+/// use lexivec_evaluate::{Gate, Verdict};
 ///
 /// let verdict = Verdict {
 ///     candidate: "int8".to_owned(),
-///     gate: "--min-mean-cosine".to_owned(),
+///     gate: Gate::MinMeanCosine,
 ///     bound: 0.999,
 ///     value: Some(0.9985),
 ///     passed: false,
 ///     detail: "the mean of 200 texts".to_owned(),
 /// };
-/// let text = "gate failed: int8: --min-mean-cosine 0.999: 0.9985, the mean of 200 texts";
+/// let text = "gate failed: int8: minimum mean cosine 0.999: 0.9985, the mean of 200 texts";
 /// assert_eq!(verdict.to_string(), text);
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

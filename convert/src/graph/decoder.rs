@@ -65,30 +65,16 @@ impl<'a> Shared<'a> {
 pub(super) fn build(ops: &mut Ops<'_>, decoder: &Decoder, wiring: &Wiring) -> Result<Value> {
     let d = decoder;
     let shared = Shared::new(ops, d, wiring);
-    let epsilon = residual_epsilon(ops, d);
     let mut stream = Stream {
         x: ops.embed(&wiring.ids, d.vocab_size, d.hidden_size)?,
         added: None,
     };
     for layer in 0..d.layers {
-        ops.graph.scope(format!("layers.{layer}."));
-        let (slots, residual) = attention(
-            ops,
-            &shared,
-            layer,
-            &norm(stream, norm_name(layer), epsilon),
-        )?;
-        let (x, residual) = match layer + 1 == d.layers {
-            // No later layer reads the other tokens.
-            true => wiring.select_last(ops, slots, residual),
-            false => (wiring.to_rows(ops, slots), residual),
-        };
-        stream = Stream {
-            x: output_projection(ops, d, layer, x)?,
-            added: Some(residual),
-        };
-        stream = mlp(ops, d, layer, &norm(stream, post_norm_name(layer), epsilon))?;
+        // No later layer reads the other tokens.
+        let last_tokens = layer + 1 == d.layers;
+        stream = through_layer(ops, &shared, layer, stream, last_tokens)?;
     }
+    let epsilon = residual_epsilon(ops, d);
     ops.final_norm(&stream, d.hidden_size, epsilon)
 }
 
@@ -100,27 +86,37 @@ pub(super) fn layer(
     layer: usize,
     residual: &Value,
 ) -> Result<Value> {
-    let d = decoder;
-    let shared = Shared::new(ops, d, wiring);
-    let epsilon = residual_epsilon(ops, d);
-    ops.graph.scope(format!("layers.{layer}."));
+    let shared = Shared::new(ops, decoder, wiring);
     let stream = Stream {
         x: residual.clone(),
         added: None,
     };
-    let (slots, residual) = attention(
-        ops,
-        &shared,
-        layer,
-        &norm(stream, norm_name(layer), epsilon),
-    )?;
-    let x = wiring.to_rows(ops, slots);
+    let stream = through_layer(ops, &shared, layer, stream, false)?;
+    Ok(ops.sum(&stream))
+}
+
+/// The residual stream behind a layer, of all tokens or of each sequence's last one.
+fn through_layer(
+    ops: &mut Ops<'_>,
+    shared: &Shared<'_>,
+    layer: usize,
+    stream: Stream,
+    last_tokens: bool,
+) -> Result<Stream> {
+    let (d, wiring) = (shared.decoder, shared.wiring);
+    let epsilon = residual_epsilon(ops, d);
+    ops.graph.scope(format!("layers.{layer}."));
+    let input = norm(stream, norm_name(layer), epsilon);
+    let (slots, residual) = attention(ops, shared, layer, &input)?;
+    let (x, residual) = match last_tokens {
+        true => wiring.select_last(ops, slots, residual),
+        false => (wiring.to_rows(ops, slots), residual),
+    };
     let stream = Stream {
         x: output_projection(ops, d, layer, x)?,
         added: Some(residual),
     };
-    let stream = mlp(ops, d, layer, &norm(stream, post_norm_name(layer), epsilon))?;
-    Ok(ops.sum(&stream))
+    mlp(ops, d, layer, &norm(stream, post_norm_name(layer), epsilon))
 }
 
 /// The norm of the residual stream, for a linear group.

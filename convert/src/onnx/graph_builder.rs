@@ -18,8 +18,8 @@ const OPSET: i64 = 23;
 const IR_VERSION: i64 = 11;
 /// The domain of ONNX Runtime's own operators.
 pub(crate) const CONTRIB: &str = "com.microsoft";
-/// The domain of lexivec's own operators, which `lexivec-runtime` registers.
-pub(crate) const OWN: &str = "lexivec";
+/// The domain of lexivec's own operators.
+pub(crate) const OWN: &str = lexivec_runtime::OPERATOR_DOMAIN;
 
 /// An edge of the graph, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! Operations on rows of activations that end in 8-bit codes. Each row is read from memory once.
 //!
 //! A row is quantised with a scale of its own, `max|x| / 127`, so a token's codes do not depend on the other tokens of its batch. A
-//! code is `round(x / scale) + 128`. Where 8 bits are too few, a second code holds the rounding error of the first one. A row that contains NaN or infinity has the scale NaN, which the product then returns.
+//! code is `round(x / scale) + 128`. Where 8 bits are too few, a second code holds the rounding error of the first one. A row that
+//! contains NaN or infinity has the scale NaN, which the product then returns.
 
 mod row;
 #[cfg(test)]
@@ -12,7 +13,7 @@ use std::cell::RefCell;
 use crate::codes::{self, ROWS};
 use crate::parallel::{Parallel, Shared};
 use crate::simd::InstructionSet;
-use row::kernel;
+use row::{Row, kernel};
 
 /// The width of rows is a multiple of this.
 pub const WIDTH_STEP: usize = 16;
@@ -153,9 +154,13 @@ pub fn quantize(
                 // SAFETY: each task writes its own rows. Sizes were checked, and a set that the processor lacks is never made.
                 unsafe {
                     let sum = sum.as_ref().map(|sum| sum.part(row * width, width));
-                    let at = row * width..(row + 1) * width;
-                    let scale = kernel(&rows, at, &mut coarse[part], fine, sum);
-                    scales.part(row, 1)[0] = scale;
+                    scales.part(row, 1)[0] = kernel(Row {
+                        rows: &rows,
+                        at: row * width..(row + 1) * width,
+                        codes: &mut coarse[part],
+                        fine,
+                        sum,
+                    });
                 }
             }
             let used = (end - first) * width;

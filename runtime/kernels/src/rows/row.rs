@@ -12,12 +12,21 @@ use crate::simd::{InstructionSet, Lanes, exp2, portable::Portable};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{avx2::Avx2, avx512::Avx512};
 
-/// Computes the row at some indices: its codes, the fine ones and the sum if they are wanted, and as result its scale.
+/// A row, and where its results go.
+pub(super) struct Row<'a> {
+    pub(super) rows: &'a Rows<'a>,
+    /// The row's indices in its matrices.
+    pub(super) at: Range<usize>,
+    pub(super) codes: &'a mut [u8],
+    pub(super) fine: Option<&'a mut [u8]>,
+    pub(super) sum: Option<&'a mut [f32]>,
+}
+
+/// Computes a row, and returns its scale.
 ///
 /// # Safety
 /// The processor has the instruction set, and the inputs were checked.
-pub(super) type Kernel =
-    unsafe fn(&Rows<'_>, Range<usize>, &mut [u8], Option<&mut [u8]>, Option<&mut [f32]>) -> f32;
+pub(super) type Kernel = unsafe fn(Row<'_>) -> f32;
 
 pub(super) fn kernel(set: InstructionSet) -> Kernel {
     match set {
@@ -33,28 +42,16 @@ pub(super) fn kernel(set: InstructionSet) -> Kernel {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn avx512(
-    rows: &Rows<'_>,
-    at: Range<usize>,
-    codes: &mut [u8],
-    fine: Option<&mut [u8]>,
-    sum: Option<&mut [f32]>,
-) -> f32 {
+unsafe fn avx512(row: Row<'_>) -> f32 {
     // SAFETY: the caller's promise.
-    unsafe { run::<Avx512>(rows, at, codes, fine, sum) }
+    unsafe { run::<Avx512>(row) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2(
-    rows: &Rows<'_>,
-    at: Range<usize>,
-    codes: &mut [u8],
-    fine: Option<&mut [u8]>,
-    sum: Option<&mut [f32]>,
-) -> f32 {
+unsafe fn avx2(row: Row<'_>) -> f32 {
     // SAFETY: the caller's promise.
-    unsafe { run::<Avx2>(rows, at, codes, fine, sum) }
+    unsafe { run::<Avx2>(row) }
 }
 
 thread_local! {
@@ -64,13 +61,14 @@ thread_local! {
 /// # Safety
 /// As [`Kernel`].
 #[inline(always)]
-unsafe fn run<V: Lanes>(
-    rows: &Rows<'_>,
-    at: Range<usize>,
-    codes: &mut [u8],
-    fine: Option<&mut [u8]>,
-    sum: Option<&mut [f32]>,
-) -> f32 {
+unsafe fn run<V: Lanes>(row: Row<'_>) -> f32 {
+    let Row {
+        rows,
+        at,
+        codes,
+        fine,
+        sum,
+    } = row;
     // Taken and put back, because the code of a closure would not be compiled for the instruction set.
     let mut scratch = SCRATCH.take();
     scratch.reserve(at.len());

@@ -9,8 +9,9 @@ use ort::value::TensorElementType::{Float32, Int8, Int32, Uint8};
 use super::tensors::{Inputs, missing};
 use super::{Guarded, Run, Threads, failed};
 
-/// Inputs: codes, uint8, as the operator Quantize arranges them; scales, float32 `[T]`; weights, int8 `[outputs / 16, inputs / 4, 16, 4]`; their scales,
-/// float32 `[outputs]`, and sums, int32 `[outputs]`; optionally a bias, float32 `[outputs]`, and fine codes, uint8. Output: float32 `[T, outputs]`.
+/// Inputs: codes, uint8, as the operator Quantize arranges them; scales, float32 `[T]`; weights, int8
+/// `[ceil(outputs / 16), inputs / 4, 16, 4]`; their scales, float32 `[outputs]`, and sums, int32 `[outputs]`; optionally a bias, float32
+/// `[outputs]`, and fine codes, uint8. Output: float32 `[T, outputs]`.
 pub(super) struct Int8Linear;
 
 const NAME: &str = "Int8Linear";

@@ -18,8 +18,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use lexivec_kernels::parallel::Parallel;
 use ort::operator::{ComputeContext, Kernel, OperatorDomain};
 
-/// The domain of the operators.
-const DOMAIN: &str = "lexivec";
+/// The domain of the operators that graphs of target `cpu` use.
+pub const DOMAIN: &str = "lexivec";
 
 /// The operators, for one session.
 ///

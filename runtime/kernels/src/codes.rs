@@ -1,34 +1,91 @@
 //! The arrangement of 8-bit activations between two kernels.
 //!
-//! 12 rows form a tile, which holds four values of each row side by side: `[ceil(rows / 12), width / 4, 12, 4]`. A linear layer then
-//! reads its activations from one place after another. The same columns of rows that lie one after another would be a multiple of a large power
-//! of two apart, and compete for the same lines of the cache.
+//! Some rows form a tile, which holds a few values of each row side by side: `[ceil(rows / height), width / depth, height, depth]`. A
+//! linear layer then reads its activations from one place after another. The same columns of rows that lie one after another would be
+//! a multiple of a large power of two apart, and compete for the same lines of the cache.
 
-/// Rows of a tile.
-pub const ROWS: usize = 12;
-/// Values that lie side by side; the width of rows is a multiple of this.
+use crate::simd::InstructionSet;
+
+/// Values that a linear layer multiplies at once at least; the width of rows is a multiple of this.
 pub const DEPTH: usize = 4;
 
 /// The scale of fine codes is that of the coarse ones divided by this. Fine codes stand for the rounding error of coarse ones, which is
 /// at most half a step, so they reach from -127 to 127.
 pub const FINER: f32 = 254.0;
 
-/// The number of codes of some rows. The last tile is padded.
-#[must_use]
-pub fn len(rows: usize, width: usize) -> usize {
-    rows.div_ceil(ROWS) * ROWS * width
+/// The size of tiles, which depends on the instructions that read them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// Rows of a tile.
+    pub height: usize,
+    /// Values of a row that lie side by side.
+    pub depth: usize,
 }
 
-/// Arranges up to 12 rows, one after another in `rows`, as a tile. There is at least one.
-pub(crate) fn arrange(rows: &[u8], width: usize, tile: &mut [u8]) {
+impl Layout {
+    /// For vector instructions, which multiply four values of a row, repeated, by weights of many outputs: 12 rows by 4 values.
+    pub const VECTORS: Self = Self {
+        height: 12,
+        depth: DEPTH,
+    };
+    /// For AMX, whose tile registers hold 16 rows of 64 values.
+    pub const TILES: Self = Self {
+        height: 16,
+        depth: 64,
+    };
+
+    /// The layout of rows that a linear layer reads by this instruction set.
+    #[must_use]
+    pub fn of(set: InstructionSet, width: usize) -> Self {
+        match set.has_tiles() && width.is_multiple_of(Self::TILES.depth) {
+            true => Self::TILES,
+            false => Self::VECTORS,
+        }
+    }
+
+    /// The shape of the codes of some rows. The last tile is padded.
+    #[must_use]
+    pub fn shape(self, rows: usize, width: usize) -> [usize; 4] {
+        [
+            rows.div_ceil(self.height),
+            width / self.depth,
+            self.height,
+            self.depth,
+        ]
+    }
+
+    /// The number of codes of some rows.
+    #[must_use]
+    pub fn len(self, rows: usize, width: usize) -> usize {
+        rows.div_ceil(self.height) * self.height * width
+    }
+
+    /// Arranges up to [`height`](Self::height) rows, one after another in `rows`, as a tile. There is at least one.
+    pub(crate) fn arrange(self, rows: &[u8], width: usize, tile: &mut [u8]) {
+        match self {
+            Self::TILES => arrange::<16, 64>(rows, width, tile),
+            _ => arrange::<12, DEPTH>(rows, width, tile),
+        }
+    }
+
+    /// The code of one value.
+    #[cfg(test)]
+    pub(crate) fn at(self, codes: &[u8], width: usize, row: usize, column: usize) -> u8 {
+        let Self { height, depth } = self;
+        let tile = &codes[row / height * height * width..];
+        tile[(column / depth * height + row % height) * depth + column % depth]
+    }
+}
+
+fn arrange<const HEIGHT: usize, const DEPTH: usize>(rows: &[u8], width: usize, tile: &mut [u8]) {
     let (rows, _) = rows.as_chunks::<DEPTH>();
     let (tile, _) = tile.as_chunks_mut::<DEPTH>();
     let width = width / DEPTH;
     let last = rows.len() / width - 1;
-    // Nobody reads the rows that pad the last tile.
-    let rows: [&[[u8; DEPTH]]; ROWS] =
+    // Nobody reads the results of the rows that pad the last tile.
+    let rows: [&[[u8; DEPTH]]; HEIGHT] =
         std::array::from_fn(|r| &rows[r.min(last) * width..][..width]);
-    for (k, to) in tile.as_chunks_mut::<ROWS>().0[..width]
+    for (k, to) in tile.as_chunks_mut::<HEIGHT>().0[..width]
         .iter_mut()
         .enumerate()
     {
@@ -36,11 +93,4 @@ pub(crate) fn arrange(rows: &[u8], width: usize, tile: &mut [u8]) {
             *to = row[k];
         }
     }
-}
-
-/// The code of one value.
-#[cfg(test)]
-pub(crate) fn at(codes: &[u8], width: usize, row: usize, column: usize) -> u8 {
-    let tile = &codes[row / ROWS * ROWS * width..];
-    tile[(column / DEPTH * ROWS + row % ROWS) * DEPTH + column % DEPTH]
 }

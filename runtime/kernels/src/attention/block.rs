@@ -52,18 +52,14 @@ pub(super) type Kernel = unsafe fn(&Work<'_>);
 /// The kernel of an instruction set, or of a narrower one that the head's size fits.
 pub(super) fn kernel(set: InstructionSet, size: usize) -> Kernel {
     debug_assert!(size.is_multiple_of(Heads::SIZE_STEP), "heads were checked");
-    match set {
+    match set.vectors() {
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512Vnni | InstructionSet::Avx512
-            if size.is_multiple_of(COLUMNS * Avx512::WIDTH) =>
-        {
-            avx512
-        }
+        InstructionSet::Avx512 if size.is_multiple_of(COLUMNS * Avx512::WIDTH) => avx512,
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512Vnni | InstructionSet::Avx512 | InstructionSet::Avx2 => avx2,
+        InstructionSet::Avx512 | InstructionSet::Avx2 => avx2,
         #[cfg(target_arch = "aarch64")]
         InstructionSet::Neon => neon,
-        InstructionSet::Portable => portable,
+        _ => portable,
     }
 }
 

@@ -4,7 +4,7 @@
 use core::arch::x86_64::*;
 
 use super::COLUMNS;
-use super::tile::Columns;
+use super::epilogue::Columns;
 
 /// 16 sums.
 ///
@@ -24,6 +24,14 @@ pub(super) trait Dot: Copy {
 
     /// Writes `(sum - offset) * (column's scale * scale) + added` for 16 columns. `added` may be `to`.
     unsafe fn finish(self, columns: &Columns, scale: f32, added: *const f32, to: *mut f32);
+}
+
+/// 16 sums that other instructions computed.
+///
+/// # Safety of its methods
+/// As those of [`Dot`].
+pub(super) trait OfSums: Dot {
+    unsafe fn of_sums(sums: &[i32; COLUMNS]) -> Self;
 }
 
 /// VNNI: one instruction.
@@ -67,6 +75,15 @@ impl Dot for Vnni {
             let added = _mm512_loadu_ps(added);
             _mm512_storeu_ps(to, _mm512_add_ps(_mm512_mul_ps(sums, scales), added));
         }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl OfSums for Vnni {
+    #[inline(always)]
+    unsafe fn of_sums(sums: &[i32; COLUMNS]) -> Self {
+        // SAFETY: the trait's contract.
+        Self(unsafe { _mm512_loadu_si512(sums.as_ptr().cast()) })
     }
 }
 
@@ -160,6 +177,14 @@ impl Dot for Portable {
     unsafe fn finish(self, columns: &Columns, scale: f32, added: *const f32, to: *mut f32) {
         // SAFETY: as above.
         unsafe { finish(self.0, columns, scale, added, to) };
+    }
+}
+
+#[cfg(test)]
+impl OfSums for Portable {
+    #[inline(always)]
+    unsafe fn of_sums(sums: &[i32; COLUMNS]) -> Self {
+        Self(*sums)
     }
 }
 

@@ -6,20 +6,26 @@
 //! Activations of 15 bits have a second, finer code each, which is multiplied by the same weights while these are in the cache.
 
 mod dot;
+mod epilogue;
 mod pack;
 #[cfg(test)]
 mod tests;
-mod tile;
+#[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
+mod tiles;
+mod vectors;
 
+use crate::codes::{DEPTH, Layout};
 use crate::parallel::{Parallel, Shared};
 use crate::simd::InstructionSet;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use crate::simd::tiles::amx::Amx;
+#[cfg(test)]
+use crate::simd::tiles::emulated::Emulated;
 use dot::Portable;
 #[cfg(target_arch = "x86_64")]
 use dot::{Avx2, Vnni};
 pub use pack::{COLUMNS, pack, packed_len};
-
-use crate::codes::{self, DEPTH, ROWS};
-use tile::run;
+use vectors::{ROWS, run};
 
 /// The most inputs whose products surely fit into 32 bits: 255 * 127 * 65,000 < 2^31.
 const MAX_INPUTS: usize = 65_000;
@@ -40,9 +46,9 @@ pub struct Weights<'a> {
 /// A linear layer and its input.
 #[derive(Debug, Clone, Copy)]
 pub struct Linear<'a> {
-    /// Unsigned codes, of which 128 means zero, as [`codes`] arranges them.
+    /// Unsigned codes, of which 128 means zero, as [`Layout`] arranges them.
     pub codes: &'a [u8],
-    /// The rounding errors of `codes`, in steps [`codes::FINER`] times as small, arranged alike.
+    /// The rounding errors of `codes`, in steps [`FINER`](crate::codes::FINER) times as small, arranged alike.
     pub fine: Option<&'a [u8]>,
     /// `[rows]`.
     pub scales: &'a [f32],
@@ -65,15 +71,16 @@ impl Linear<'_> {
     ///
     /// # Errors
     /// Names the input that does not fit.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self, set: InstructionSet) -> Result<(), String> {
         let (inputs, outputs, rows) = (self.weights.inputs, self.outputs(), self.rows());
+        let layout = Layout::of(set, inputs);
         if !(1..=MAX_INPUTS).contains(&inputs) || !inputs.is_multiple_of(DEPTH) {
             return Err(format!(
                 "{inputs} inputs are no multiple of {DEPTH} up to {MAX_INPUTS}"
             ));
         }
         let sizes = [
-            ("codes", self.codes.len(), codes::len(rows, inputs)),
+            ("codes", self.codes.len(), layout.len(rows, inputs)),
             (
                 "fine codes",
                 self.fine.map_or(self.codes.len(), <[u8]>::len),
@@ -111,15 +118,16 @@ impl Linear<'_> {
         threads: &dyn Parallel,
         out: &mut [f32],
     ) -> Result<(), String> {
-        self.check()?;
+        self.check(set)?;
         assert_eq!(
             out.len(),
             self.rows() * self.outputs(),
             "the output has a value for each row and output"
         );
         let out = Shared::new(out);
-        let kernel = kernel(set);
-        let blocks = Blocks::of(self);
+        let layout = Layout::of(set, self.weights.inputs);
+        let (kernel, step) = kernel(set, layout);
+        let blocks = Blocks::of(self, step);
         threads.each(blocks.count(), &|task| {
             // SAFETY: each task writes its own rows and columns. Sizes were checked, and a set that the processor lacks is never
             // made.
@@ -150,17 +158,18 @@ impl Blocks {
     /// Panels that a tile takes at once.
     const TILE: usize = 2;
 
-    fn of(linear: &Linear<'_>) -> Self {
-        let fitting = (Self::CODES / linear.weights.inputs).max(ROWS) / ROWS * ROWS;
+    /// Blocks of a multiple of `step` rows.
+    fn of(linear: &Linear<'_>, step: usize) -> Self {
+        let fitting = (Self::CODES / linear.weights.inputs).max(step) / step * step;
         let rows = linear.rows();
         // Equal blocks, so that no thread waits for a last small one.
         let blocks = rows.div_ceil(fitting).max(1);
         Self {
             rows,
             panels: linear.outputs().div_ceil(COLUMNS),
-            rows_per_block: rows.div_ceil(blocks).next_multiple_of(ROWS),
+            rows_per_block: rows.div_ceil(blocks).next_multiple_of(step),
             // Few rows make small tasks of two panels, which would cost more to distribute than to compute.
-            panels_per_block: if rows <= ROWS {
+            panels_per_block: if rows <= step {
                 4 * Self::TILE
             } else {
                 Self::TILE
@@ -192,14 +201,30 @@ impl Blocks {
 /// The processor has the instruction set, the inputs were checked, and no other task writes the same block.
 type Kernel = unsafe fn(&Linear<'_>, Block, &Shared<f32>);
 
-fn kernel(set: InstructionSet) -> Kernel {
+/// The kernel for codes in a layout, and the number of rows that it computes at once.
+fn kernel(set: InstructionSet, layout: Layout) -> (Kernel, usize) {
     match set {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        InstructionSet::Amx if layout == Layout::TILES => (amx, tiles::STEP),
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        InstructionSet::Amx => (vnni, ROWS),
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512Vnni => vnni,
+        InstructionSet::Avx512Vnni => (vnni, ROWS),
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512 | InstructionSet::Avx2 => avx2,
-        _ => portable,
+        InstructionSet::Avx512 | InstructionSet::Avx2 => (avx2, ROWS),
+        #[cfg(test)]
+        InstructionSet::EmulatedTiles if layout == Layout::TILES => {
+            (tiles::run::<Emulated, Portable>, tiles::STEP)
+        }
+        _ => (portable, ROWS),
     }
+}
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn amx(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
+    // SAFETY: the caller's promise.
+    unsafe { tiles::run::<Amx, Vnni>(linear, block, out) }
 }
 
 #[cfg(target_arch = "x86_64")]

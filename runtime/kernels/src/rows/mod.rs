@@ -10,7 +10,7 @@ mod tests;
 
 use std::cell::RefCell;
 
-use crate::codes::{self, ROWS};
+use crate::codes::Layout;
 use crate::parallel::{Parallel, Shared};
 use crate::simd::InstructionSet;
 use row::{Row, kernel};
@@ -89,9 +89,9 @@ impl Rows<'_> {
 /// The results of [`quantize`].
 #[derive(Debug)]
 pub struct Outputs<'a> {
-    /// As [`codes`] arranges them.
+    /// As [`Layout`] arranges them.
     pub codes: &'a mut [u8],
-    /// The rounding errors of `codes`, in steps [`codes::FINER`] times as small, if they are wanted; arranged alike.
+    /// The rounding errors of `codes`, in steps [`FINER`](crate::codes::FINER) times as small, if they are wanted; arranged alike.
     pub fine: Option<&'a mut [u8]>,
     /// `[rows]`.
     pub scales: &'a mut [f32],
@@ -120,19 +120,13 @@ pub fn quantize(
 ) -> Result<(), String> {
     rows.check(width)?;
     let count = rows.len() / width;
-    assert_eq!(
-        outputs.codes.len(),
-        codes::len(count, width),
-        "codes for whole tiles"
-    );
+    let layout = Layout::of(set, width);
+    let (height, len) = (layout.height, layout.len(count, width));
+    assert_eq!(outputs.codes.len(), len, "codes for whole tiles");
     assert_eq!(outputs.scales.len(), count, "a scale for each row");
     let (tiles, scales) = (Shared::new(outputs.codes), Shared::new(outputs.scales));
     let fine_tiles = outputs.fine.map(|fine| {
-        assert_eq!(
-            fine.len(),
-            codes::len(count, width),
-            "fine codes for whole tiles"
-        );
+        assert_eq!(fine.len(), len, "fine codes for whole tiles");
         Shared::new(fine)
     });
     let sum = outputs.sum.map(|sum| {
@@ -140,9 +134,9 @@ pub fn quantize(
         Shared::new(sum)
     });
     let kernel = kernel(set);
-    threads.each(count.div_ceil(ROWS), &|tile| {
-        let (first, end) = (tile * ROWS, count.min((tile + 1) * ROWS));
-        let size = ROWS * width;
+    threads.each(count.div_ceil(height), &|tile| {
+        let (first, end) = (tile * height, count.min((tile + 1) * height));
+        let size = height * width;
         TILE.with_borrow_mut(|scratch| {
             if scratch.len() < 2 * size {
                 scratch.resize(2 * size, 0);
@@ -166,9 +160,9 @@ pub fn quantize(
             let used = (end - first) * width;
             // SAFETY: as above.
             unsafe {
-                codes::arrange(&coarse[..used], width, tiles.part(first * width, size));
+                layout.arrange(&coarse[..used], width, tiles.part(first * width, size));
                 if let Some(tiles) = &fine_tiles {
-                    codes::arrange(&fine[..used], width, tiles.part(first * width, size));
+                    layout.arrange(&fine[..used], width, tiles.part(first * width, size));
                 }
             }
         });

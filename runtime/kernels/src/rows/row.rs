@@ -29,14 +29,14 @@ pub(super) struct Row<'a> {
 pub(super) type Kernel = unsafe fn(Row<'_>) -> f32;
 
 pub(super) fn kernel(set: InstructionSet) -> Kernel {
-    match set {
+    match set.vectors() {
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512Vnni | InstructionSet::Avx512 => avx512,
+        InstructionSet::Avx512 => avx512,
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx2 => avx2,
         #[cfg(target_arch = "aarch64")]
         InstructionSet::Neon => run::<Neon>,
-        InstructionSet::Portable => run::<Portable>,
+        _ => run::<Portable>,
     }
 }
 

@@ -48,7 +48,8 @@ fn run(
     sum: Option<&mut [f32]>,
 ) -> (Vec<u8>, Vec<u8>, Vec<f32>) {
     let count = rows.len() / width;
-    let (mut tiles, mut scales) = (vec![0; codes::len(count, width)], vec![0.0; count]);
+    let layout = Layout::of(set, width);
+    let (mut tiles, mut scales) = (vec![0; layout.len(count, width)], vec![0.0; count]);
     let mut fine = tiles.clone();
     let outputs = Outputs {
         codes: &mut tiles,
@@ -58,7 +59,7 @@ fn run(
     };
     quantize(set, &Sequential, rows, width, outputs).unwrap();
     let [codes, fine] = [tiles, fine].map(|tiles| {
-        let code = |i: usize| codes::at(&tiles, width, i / width, i % width);
+        let code = |i: usize| layout.at(&tiles, width, i / width, i % width);
         (0..rows.len()).map(code).collect()
     });
     (codes, fine, scales)
@@ -81,7 +82,7 @@ proptest! {
             Rows::Norm { x: a, residual: Some(b), weight, epsilon: 1e-6 },
             Rows::SwiGlu { gate: a, up: b },
         ] {
-            for set in InstructionSet::available() {
+            for &set in InstructionSet::available() {
                 let mut sum = vec![0.0; a.len()];
                 let wanted = matches!(rows, Rows::Norm { .. });
                 let (codes, fine, scales) = run(set, rows, width, wanted.then_some(&mut sum));
@@ -121,7 +122,7 @@ proptest! {
 
 #[test]
 fn zeros_and_invalid_numbers() {
-    for set in InstructionSet::available() {
+    for &set in InstructionSet::available() {
         let (codes, fine, scales) = run(set, Rows::Plain(&[0.0; 32]), 32, None);
         assert_eq!((codes, fine), (vec![128; 32], vec![128; 32]));
         assert_eq!(scales, [LEAST / 127.0]);

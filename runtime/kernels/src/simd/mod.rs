@@ -10,12 +10,17 @@ pub(crate) mod avx512;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 pub(crate) mod portable;
+pub(crate) mod tiles;
 
 use std::fmt;
+use std::sync::LazyLock;
 
 /// An instruction set that kernels have code for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InstructionSet {
+    /// [`Avx512Vnni`](Self::Avx512Vnni) with AMX, for integer products.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    Amx,
     /// [`Avx512`](Self::Avx512) with VNNI, for integer products.
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
@@ -30,12 +35,21 @@ pub enum InstructionSet {
     Neon,
     /// What the compiler makes of plain code.
     Portable,
+    /// [`Portable`](Self::Portable) with tile registers in plain code.
+    #[cfg(test)]
+    EmulatedTiles,
 }
+
+static AVAILABLE: LazyLock<Vec<InstructionSet>> = LazyLock::new(InstructionSet::detect);
 
 impl InstructionSet {
     /// The sets that this processor has, the fastest one first.
     #[must_use]
-    pub fn available() -> Vec<Self> {
+    pub fn available() -> &'static [Self] {
+        &AVAILABLE
+    }
+
+    fn detect() -> Vec<Self> {
         let mut sets = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
@@ -45,6 +59,10 @@ impl InstructionSet {
                 && is_x86_feature_detected!("avx512vl")
             {
                 if is_x86_feature_detected!("avx512vnni") {
+                    #[cfg(target_os = "linux")]
+                    if tiles::amx::available() {
+                        sets.push(Self::Amx);
+                    }
                     sets.push(Self::Avx512Vnni);
                 }
                 sets.push(Self::Avx512);
@@ -56,6 +74,8 @@ impl InstructionSet {
         #[cfg(target_arch = "aarch64")]
         sets.push(Self::Neon);
         sets.push(Self::Portable);
+        #[cfg(test)]
+        sets.push(Self::EmulatedTiles);
         sets
     }
 
@@ -64,11 +84,37 @@ impl InstructionSet {
     pub fn best() -> Self {
         Self::available()[0]
     }
+
+    /// Whether integer products are computed in tile registers.
+    pub(crate) fn has_tiles(self) -> bool {
+        match self {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Self::Amx => true,
+            #[cfg(test)]
+            Self::EmulatedTiles => true,
+            _ => false,
+        }
+    }
+
+    /// The set whose vectors of floats belong to this set.
+    pub(crate) fn vectors(self) -> Self {
+        match self {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Self::Amx => Self::Avx512,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => Self::Avx512,
+            #[cfg(test)]
+            Self::EmulatedTiles => Self::Portable,
+            set => set,
+        }
+    }
 }
 
 impl fmt::Display for InstructionSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Self::Amx => "AMX",
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni => "AVX-512 VNNI",
             #[cfg(target_arch = "x86_64")]
@@ -78,6 +124,8 @@ impl fmt::Display for InstructionSet {
             #[cfg(target_arch = "aarch64")]
             Self::Neon => "NEON",
             Self::Portable => "portable",
+            #[cfg(test)]
+            Self::EmulatedTiles => "emulated tiles",
         })
     }
 }

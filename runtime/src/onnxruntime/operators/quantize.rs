@@ -1,6 +1,6 @@
 //! Quantize, NormQuantize and SwiGluQuantize: 8-bit codes of rows, with a scale each.
 
-use lexivec_kernels::codes;
+use lexivec_kernels::codes::Layout;
 use lexivec_kernels::rows::{Outputs, Rows, quantize};
 use lexivec_kernels::simd::InstructionSet;
 use ort::operator::{ComputeContext, KernelContext, Operator, OperatorInput, OperatorOutput};
@@ -9,7 +9,7 @@ use ort::value::TensorElementType::{Float32, Uint8};
 use super::tensors::{Inputs, missing};
 use super::{Guarded, Run, Threads, failed};
 
-/// Inputs, float32 `[T, width]` unless stated. Outputs: codes, uint8, arranged as `lexivec_kernels::codes` says; scales, float32
+/// Inputs, float32 `[T, width]` unless stated. Outputs: codes, uint8, arranged as `lexivec_kernels::codes::Layout` says; scales, float32
 /// `[T]`; fine codes, optional, arranged alike.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Quantize {
@@ -97,7 +97,9 @@ impl Run for Computation {
             },
         };
         let (shape, width) = (inputs.shape(0), inputs.dimension(0, 1));
-        let arranged = codes_shape(rows_of(&shape), width);
+        let layout = Layout::of(self.instructions, width);
+        let count = usize::try_from(rows_of(&shape)).unwrap_or_default();
+        let arranged = layout.shape(count, width).map(|size| size as i64).to_vec();
         let mut codes = context.output(0, arranged.clone())?.ok_or_else(missing)?;
         let mut fine = context.output(2, arranged)?;
         let mut scales = context
@@ -125,11 +127,4 @@ impl Run for Computation {
 /// The first dimension; 0 for a scalar.
 fn rows_of(shape: &[i64]) -> i64 {
     shape.first().copied().unwrap_or_default()
-}
-
-/// The shape of codes: `[tiles, width / 4, 12, 4]`.
-fn codes_shape(rows: i64, width: usize) -> Vec<i64> {
-    let (tile, depth) = (codes::ROWS as i64, codes::DEPTH as i64);
-    let tiles = rows.max(0).cast_unsigned().div_ceil(codes::ROWS as u64);
-    vec![tiles.cast_signed(), width as i64 / depth, tile, depth]
 }

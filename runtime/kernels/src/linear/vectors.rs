@@ -1,9 +1,13 @@
-//! Tiles of the output: some rows times one or two panels of columns, whose sums stay in registers.
+//! Products by vector instructions: some rows times one or two panels of columns, whose sums stay in registers.
 
 use super::dot::Dot;
+use super::epilogue::{Columns, Term};
 use super::{Block, Blocks, COLUMNS, Linear};
-use crate::codes::{DEPTH, FINER, ROWS};
+use crate::codes::{DEPTH, Layout};
 use crate::parallel::Shared;
+
+/// Rows of codes that lie together.
+pub(super) const ROWS: usize = Layout::VECTORS.height;
 
 /// Computes a block in tiles of `TALL` rows, and of fewer at its end.
 ///
@@ -83,15 +87,6 @@ unsafe fn tile<D: Dot, const HEIGHT: usize, const PANELS: usize>(
     }
 }
 
-/// Which codes are multiplied.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Term {
-    /// The first ones, whose products are written.
-    Coarse,
-    /// The finer ones, whose products are added.
-    Fine,
-}
-
 /// # Safety
 /// As [`Kernel`](super::Kernel).
 #[inline(always)]
@@ -103,7 +98,7 @@ unsafe fn term<D: Dot, const HEIGHT: usize, const PANELS: usize>(
     panel: usize,
     out: &Shared<f32>,
 ) {
-    let (inputs, outputs) = (linear.weights.inputs, linear.outputs());
+    let inputs = linear.weights.inputs;
     // SAFETY: the caller's promise; a panel has `inputs * COLUMNS` codes, and a tile `inputs * ROWS`.
     unsafe {
         let first = row / ROWS * ROWS * inputs + row % ROWS * DEPTH;
@@ -112,21 +107,7 @@ unsafe fn term<D: Dot, const HEIGHT: usize, const PANELS: usize>(
         for p in 0..PANELS {
             let columns = Columns::of(linear, panel + p);
             for (r, sums) in sums.iter().enumerate() {
-                let start = (row + r) * outputs + (panel + p) * COLUMNS;
-                let to = out.part(start, columns.count);
-                let (scale, before): (f32, &[f32]) = match term {
-                    Term::Coarse => (linear.scales[row + r], &columns.bias[..columns.count]),
-                    Term::Fine => (linear.scales[row + r] / FINER, to),
-                };
-                if columns.count == COLUMNS {
-                    let before = before.as_ptr();
-                    sums[p].finish(&columns, scale, before, to.as_mut_ptr());
-                } else {
-                    let (mut all, mut added) = ([0.0; COLUMNS], [0.0; COLUMNS]);
-                    added[..columns.count].copy_from_slice(before);
-                    sums[p].finish(&columns, scale, added.as_ptr(), all.as_mut_ptr());
-                    to.copy_from_slice(&all[..columns.count]);
-                }
+                columns.write(linear, term, row + r, sums[p], out);
             }
         }
     }
@@ -159,41 +140,5 @@ unsafe fn sums<D: Dot, const HEIGHT: usize, const PANELS: usize>(
             }
         }
         sums
-    }
-}
-
-/// What turns the sums of a panel's columns into outputs; zero for padding.
-#[repr(C, align(64))]
-pub(super) struct Columns {
-    pub(super) scales: [f32; COLUMNS],
-    /// 128 times the sum of weights.
-    pub(super) offsets: [i32; COLUMNS],
-    pub(super) bias: [f32; COLUMNS],
-    count: usize,
-}
-
-impl Columns {
-    #[inline(always)]
-    fn of(linear: &Linear<'_>, panel: usize) -> Self {
-        let first = panel * COLUMNS;
-        let count = COLUMNS.min(linear.outputs() - first);
-        let mut columns = Self {
-            scales: [0.0; COLUMNS],
-            offsets: [0; COLUMNS],
-            bias: [0.0; COLUMNS],
-            count,
-        };
-        columns.scales[..count].copy_from_slice(&linear.weights.scales[first..][..count]);
-        for (offset, sum) in columns
-            .offsets
-            .iter_mut()
-            .zip(&linear.weights.sums[first..][..count])
-        {
-            *offset = 128 * sum;
-        }
-        if let Some(bias) = linear.bias {
-            columns.bias[..count].copy_from_slice(&bias[first..][..count]);
-        }
-        columns
     }
 }

@@ -1,0 +1,85 @@
+//! From sums to outputs.
+
+use super::dot::Dot;
+use super::{COLUMNS, Linear};
+use crate::codes::FINER;
+use crate::parallel::Shared;
+
+/// Which codes are multiplied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Term {
+    /// The first ones, whose products are written.
+    Coarse,
+    /// The finer ones, whose products are added.
+    Fine,
+}
+
+/// What turns the sums of a panel's columns into outputs; zero for padding.
+#[repr(C, align(64))]
+pub(super) struct Columns {
+    pub(super) scales: [f32; COLUMNS],
+    /// 128 times the sum of weights.
+    pub(super) offsets: [i32; COLUMNS],
+    bias: [f32; COLUMNS],
+    /// The index of the first column.
+    first: usize,
+    count: usize,
+}
+
+impl Columns {
+    #[inline(always)]
+    pub(super) fn of(linear: &Linear<'_>, panel: usize) -> Self {
+        let first = panel * COLUMNS;
+        let count = COLUMNS.min(linear.outputs() - first);
+        let mut columns = Self {
+            scales: [0.0; COLUMNS],
+            offsets: [0; COLUMNS],
+            bias: [0.0; COLUMNS],
+            first,
+            count,
+        };
+        columns.scales[..count].copy_from_slice(&linear.weights.scales[first..][..count]);
+        for (offset, sum) in columns
+            .offsets
+            .iter_mut()
+            .zip(&linear.weights.sums[first..][..count])
+        {
+            *offset = 128 * sum;
+        }
+        if let Some(bias) = linear.bias {
+            columns.bias[..count].copy_from_slice(&bias[first..][..count]);
+        }
+        columns
+    }
+    /// Writes the outputs of a row in these columns.
+    ///
+    /// # Safety
+    /// As the methods of [`Dot`], and no other task writes the same outputs.
+    #[inline(always)]
+    pub(super) unsafe fn write<D: Dot>(
+        &self,
+        linear: &Linear<'_>,
+        term: Term,
+        row: usize,
+        sums: D,
+        out: &Shared<f32>,
+    ) {
+        // SAFETY: the caller's promise; both slices have a value for each column.
+        unsafe {
+            let to = out.part(row * linear.outputs() + self.first, self.count);
+            let (scale, before): (f32, &[f32]) = match term {
+                Term::Coarse => (linear.scales[row], &self.bias[..self.count]),
+                Term::Fine => (linear.scales[row] / FINER, to),
+            };
+            if self.count == COLUMNS {
+                let before = before.as_ptr();
+                sums.finish(self, scale, before, to.as_mut_ptr());
+            } else {
+                let (mut all, mut added) = ([0.0; COLUMNS], [0.0; COLUMNS]);
+                added[..self.count].copy_from_slice(before);
+                sums.finish(self, scale, added.as_ptr(), all.as_mut_ptr());
+                to.copy_from_slice(&all[..self.count]);
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Tile registers for products of 8-bit matrices. See Intel's Architecture Instruction Set Extensions Programming Reference, chapter
+//! "Advanced Matrix Extensions".
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod amx;
+#[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
+pub(crate) mod emulated;
+
+/// Bytes of a row: 64 codes or weights, or 16 sums.
+const ROW: usize = 64;
+/// Rows of a register.
+const ROWS: usize = 16;
+/// Sums of a row.
+const COLUMNS: usize = 16;
+
+/// Eight tile registers of 16 rows of 64 bytes.
+///
+/// # Safety of its methods
+/// The processor has the instructions, and the process may use them. Pointers are valid for the whole register.
+pub(crate) trait Registers {
+    /// Configures the registers of this thread.
+    unsafe fn configured() -> Self;
+
+    /// Sets a register to zero.
+    unsafe fn zero<const SUMS: u8>(&mut self);
+
+    /// Loads 1,024 codes or weights that lie one after another.
+    unsafe fn load<const REGISTER: u8>(&mut self, from: *const u8);
+
+    /// Adds the products of 16 rows of 64 unsigned codes with 16 columns of 64 signed weights. Four weights of each column lie side
+    /// by side.
+    unsafe fn multiply<const SUMS: u8, const CODES: u8, const WEIGHTS: u8>(&mut self);
+
+    /// Stores 16 by 16 sums. Rows in memory are `stride` sums apart.
+    unsafe fn store<const SUMS: u8>(&mut self, to: *mut i32, stride: usize);
+}

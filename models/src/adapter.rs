@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 use serde_json::{Map, Value};
 
+use crate::checkpoint::{CONFIG, WEIGHTS, WEIGHTS_INDEX};
 use crate::error::{Error, Result};
 use crate::files::read_json;
 
@@ -16,6 +17,8 @@ use crate::files::read_json;
 pub(crate) const ADAPTER_CONFIG: &str = "adapter_config.json";
 /// The name of the file of matrices.
 pub(crate) const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
+/// The name of the file of matrices in PyTorch's format, which is not read.
+const ADAPTER_BIN: &str = "adapter_model.bin";
 
 /// Fields that do not change what a trained adapter computes. Some describe its training; others name its modules, which the
 /// tensors' names do as well. `fan_in_fan_out` is for Conv1D: peft switches it off for linear layers, and the models that
@@ -84,20 +87,33 @@ pub struct Adapter {
 struct Patterns(Vec<(Regex, f64)>);
 
 impl Adapter {
-    /// Whether `dir` holds an adapter without a base model. A base has a `config.json`.
+    /// Whether `dir` holds an adapter without a base model. A base has a `config.json` and weights. Trainers save the former
+    /// beside an adapter, too.
     pub fn is_alone(dir: &Path) -> bool {
-        dir.join(ADAPTER_CONFIG).is_file() && !dir.join("config.json").is_file()
+        let has = |name: &str| dir.join(name).is_file();
+        has(ADAPTER_CONFIG) && !(has(CONFIG) && (has(WEIGHTS) || has(WEIGHTS_INDEX)))
     }
 
     /// Reads the settings of the adapter in `dir`; none if there is no adapter.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for an adapter that cannot be merged into its base exactly, [`Error::Missing`] without
-    /// matrices, [`Error::Invalid`] and [`Error::Json`] for damaged settings.
+    /// [`Error::Unsupported`] for an adapter that cannot be merged into its base exactly, [`Error::Missing`] for matrices
+    /// without settings and settings without matrices, [`Error::Invalid`] and [`Error::Json`] for damaged settings.
     pub fn find(dir: &Path) -> Result<Option<Adapter>> {
         let path = dir.join(ADAPTER_CONFIG);
         if !path.is_file() {
-            return Ok(None);
+            let matrices = [ADAPTER_WEIGHTS, ADAPTER_BIN];
+            return match matrices.iter().find(|name| dir.join(name).is_file()) {
+                // The base alone would be served without a word.
+                Some(name) => {
+                    let hint = format!(
+                        "the folder holds {name} without it; download or save the adapter again, or remove {name} to use the \
+                         base alone"
+                    );
+                    Err(Error::missing(path, hint))
+                }
+                None => Ok(None),
+            };
         }
         let config: Map<String, Value> = read_json(&path)?;
         let fields = Fields {
@@ -118,7 +134,7 @@ impl Adapter {
         };
         let weights = adapter.weights();
         if !weights.is_file() {
-            let hint = if dir.join("adapter_model.bin").is_file() {
+            let hint = if dir.join(ADAPTER_BIN).is_file() {
                 "the adapter is in PyTorch's .bin format, which can run code when read; save it as safetensors \
                  (peft: save_pretrained(…, safe_serialization=True))"
             } else {

@@ -16,8 +16,8 @@ use crate::manifest::MANIFEST_FILE;
 use crate::sentence::{SentenceConfig, module_configs};
 
 pub(crate) const CONFIG: &str = "config.json";
-const TOKENIZER: &str = "tokenizer.json";
-const WEIGHTS: &str = "model.safetensors";
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
+pub(crate) const WEIGHTS: &str = "model.safetensors";
 pub(crate) const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
 
 /// The files of the tokenizer. They are all taken from the same folder.
@@ -127,7 +127,7 @@ impl Checkpoint {
                 "the folder holds an adapter without its base, which is `{}` (base_model_name_or_path)",
                 adapter.base
             );
-            return Err(Error::missing(dir.join(CONFIG), hint));
+            return Err(Error::missing(dir.join(WEIGHTS), hint));
         }
         Checkpoint::read(dir, adapter)
     }
@@ -281,12 +281,7 @@ fn find_weights(dir: &Path) -> Result<Vec<PathBuf>> {
     }
     let index = dir.join(WEIGHTS_INDEX);
     if !index.is_file() {
-        let hint = if has_file_ending(dir, ".bin") {
-            "the weights are in PyTorch's .bin format, which can run code when read; save the model as safetensors \
-             (transformers: save_pretrained(…, safe_serialization=True))"
-        } else {
-            "a checkpoint has model.safetensors, or shards named by model.safetensors.index.json"
-        };
+        let hint = hint_without_weights(dir);
         return Err(Error::missing(single, hint));
     }
     let shards: Vec<PathBuf> = shard_names(&index)?
@@ -323,13 +318,40 @@ pub(crate) fn shard_names(index: &Path) -> Result<Vec<String>> {
     Ok(names.into_iter().collect())
 }
 
-fn has_file_ending(dir: &Path, ending: &str) -> bool {
-    let Ok(entries) = fs_err::read_dir(dir) else {
-        return false;
+/// What to do without a weight file, given the weights of other names and formats that the folder holds.
+fn hint_without_weights(dir: &Path) -> String {
+    let entries = fs_err::read_dir(dir).into_iter().flatten().flatten();
+    // What a trainer saves beside the weights.
+    let other = ["training_args", "optimizer", "scheduler", "rng_state"];
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| !other.iter().any(|other| name.starts_with(other)))
+        .collect();
+    names.sort();
+    let ending = |endings: &[&str]| {
+        let is_it = |name: &&String| endings.iter().any(|ending| name.ends_with(ending));
+        names.iter().find(is_it)
     };
-    entries
-        .flatten()
-        .any(|entry| entry.file_name().to_string_lossy().ends_with(ending))
+    let save =
+        "save the model as safetensors (transformers: save_pretrained(…, safe_serialization=True))";
+    if let Some(name) = ending(&[".safetensors"]) {
+        format!(
+            "the folder has {name}, and a checkpoint has {WEIGHTS}, or shards that {WEIGHTS_INDEX} names; download or save the \
+             model again"
+        )
+    } else if ending(&[".bin", ".pt", ".pth", ".ckpt", ".bin.index.json"]).is_some() {
+        format!("the weights are in PyTorch's .bin format, which can run code when read; {save}")
+    } else if let Some(name) = ending(&[".gguf"]) {
+        format!(
+            "{name} has the weights in llama.cpp's format, which is not read; name the checkpoint that it was made from"
+        )
+    } else if let Some(name) = ending(&[".h5", ".msgpack"]) {
+        format!(
+            "{name} has the weights in the format of TensorFlow or Flax, which is not read; {save}"
+        )
+    } else {
+        format!("a checkpoint has {WEIGHTS}, or shards named by {WEIGHTS_INDEX}")
+    }
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ const USER_AGENT: &str = concat!("lexivec/", env!("CARGO_PKG_VERSION"));
 pub struct HubOptions {
     /// The branch, tag or commit; `main` if none is given.
     pub revision: Option<String>,
-    /// Use only the cache. The environment variable `HF_HUB_OFFLINE=1` does the same.
+    /// Use only the cache. The environment variables `HF_HUB_OFFLINE=1` and `TRANSFORMERS_OFFLINE=1` do the same.
     pub offline: bool,
 }
 
@@ -83,8 +83,7 @@ pub fn download(
     options: &HubOptions,
     progress: Option<Arc<dyn Progress>>,
 ) -> Result<PathBuf> {
-    let offline =
-        options.offline || is_switched_on(std::env::var("HF_HUB_OFFLINE").ok().as_deref());
+    let offline = options.offline || environment::is_offline();
     let config = HubConfig {
         endpoint: endpoint(),
         cache: hub_cache(),

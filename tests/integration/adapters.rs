@@ -185,6 +185,23 @@ fn the_program_merges_adapters_alone_and_beside_the_weights() {
 }
 
 #[test]
+fn a_trainers_folder_is_an_adapter_although_it_has_the_bases_config() {
+    let cache = tempfile::tempdir().unwrap();
+    let dir = adapter("linear", &json!({}));
+    fs_err::copy(base().join("config.json"), dir.path().join("config.json")).unwrap();
+    fs_err::write(dir.path().join("training_args.bin"), "").unwrap();
+    embeds_as(&embed(dir.path(), cache.path()), "linear");
+    // Matrices without settings are not ignored.
+    let beside = adapter("linear", &json!({}));
+    copy(&base(), beside.path());
+    fs_err::remove_file(beside.path().join(CONFIG)).unwrap();
+    let output = embed(beside.path(), cache.path());
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(CONFIG) && said.contains(WEIGHTS), "{said}");
+}
+
+#[test]
 fn a_base_is_found_in_the_hubs_cache() {
     let cache = tempfile::tempdir().unwrap();
     let commit = "0123456789abcdef0123456789abcdef01234567";

@@ -1,5 +1,7 @@
 //! Checkpoint folders as users have them: saved by other releases, next to an export, or with weights that do not fit.
 
+mod settings;
+
 use std::path::Path;
 use std::process::{Output, Stdio};
 
@@ -254,12 +256,22 @@ fn weights_in_another_format_are_an_error_that_says_what_to_do() {
     let dir = copy_of("tests/fixtures/tiny/qwen3");
     let weights = dir.path().join("model.safetensors");
     fs_err::rename(weights, dir.path().join("pytorch_model.bin")).unwrap();
-    for subcommand in ["serve", "embed", "convert", "inspect"] {
-        let mut command = lexivec();
-        command.arg(subcommand).arg(dir.path());
-        let output = command.stdin(Stdio::null()).output().unwrap();
-        rejects(&output, 1, &["PyTorch's .bin format", "safe_serialization"]);
+    let other = dir.path().join("model-Q8_0.gguf");
+    for words in [
+        ["PyTorch's .bin format", "safe_serialization"],
+        ["model-Q8_0.gguf", "llama.cpp's format"],
+    ] {
+        for subcommand in ["serve", "embed", "convert", "inspect"] {
+            let mut command = lexivec();
+            command.arg(subcommand).arg(dir.path());
+            let output = command.stdin(Stdio::null()).output().unwrap();
+            rejects(&output, 1, &words);
+        }
+        if !other.exists() {
+            fs_err::rename(dir.path().join("pytorch_model.bin"), &other).unwrap();
+        }
     }
+    fs_err::rename(&other, dir.path().join("pytorch_model.bin")).unwrap();
     let mut compare = lexivec();
     compare.arg("compare").arg(dir.path()).arg(dir.path());
     rejects(&compare.output().unwrap(), 1, &["PyTorch's .bin format"]);

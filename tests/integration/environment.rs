@@ -49,6 +49,47 @@ fn switches_take_the_words_for_on_and_off() {
 }
 
 #[test]
+fn a_key_that_ends_with_a_line_break_is_the_key_without_it() {
+    let program = Program::spawn(serve(&[]).env("LEXIVEC_API_KEY", "sk-secret\r\n"));
+    let input = serde_json::json!("heart");
+    let mut client = program.connect();
+    assert_eq!(client.embed_with("sk-secret", &input).status, 200);
+    assert_eq!(client.embed_with("sk-other", &input).status, 401);
+    let dir = tempfile::tempdir().unwrap();
+    let texts: String = (0..12).map(|i| format!("organ number {i}\n")).collect();
+    fs_err::write(dir.path().join("texts.txt"), texts).unwrap();
+    let compare = |key: &str| {
+        let output = lexivec()
+            .current_dir(dir.path())
+            .env("LEXIVEC_API_KEY", key)
+            .arg("compare")
+            .arg(model())
+            .arg(format!("http://{}/v1#fake", program.address))
+            .args([
+                "--texts",
+                "texts.txt",
+                "--speed-seconds",
+                "0",
+                "--resamples",
+                "0",
+            ])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        (output.status.code(), text(&output.stderr))
+    };
+    let (code, said) = compare("sk-secret\n");
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = compare("sk secret");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("its API key has spaces"), "{said}");
+    for empty in ["", "\n"] {
+        let output = serve(&[]).env("LEXIVEC_API_KEY", empty).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn a_server_listens_on_localhost_by_name() {
     let program = Program::spawn(&mut serve(&["--host", "localhost"]));
     assert!(program.address.ip().is_loopback());

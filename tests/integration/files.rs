@@ -184,6 +184,22 @@ fn a_row_without_a_text_is_an_error_that_says_where() {
 }
 
 #[test]
+fn a_line_that_others_count_as_several_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "mac.txt", "heart\rlung\r");
+    let said = rejected(&embed(dir.path(), &["mac.txt"]));
+    assert!(
+        said.contains("mac.txt:1: the line has a carriage return within it"),
+        "{said}"
+    );
+    write(dir.path(), "a.txt", "heart\nlung\r\r\nliver\n");
+    let output = embed(dir.path(), &["a.txt", "--on-error", "skip"]);
+    let expected = [(0, "heart".to_owned()), (2, "liver".to_owned())];
+    assert_eq!(rows(&output.stdout), expected);
+    assert!(text(&output.stderr).contains("left out: a.txt:2: "));
+}
+
+#[test]
 fn a_quote_that_is_not_closed_is_an_error_with_its_line() {
     let dir = tempfile::tempdir().unwrap();
     write(

@@ -48,6 +48,7 @@ impl Hub {
             "HUGGING_FACE_HUB_TOKEN",
             "HF_TOKEN_PATH",
             "HF_HUB_OFFLINE",
+            "TRANSFORMERS_OFFLINE",
         ] {
             command.env_remove(name);
         }
@@ -62,28 +63,54 @@ impl Hub {
 #[test]
 fn a_token_with_a_line_end_reaches_the_hub_without_it() {
     for name in ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"] {
-        let hub = Hub::answering("404 Not Found");
-        let (output, _home) = hub.ask(&[(name, " hf_secret\r\n")]);
-        assert_eq!(output.status.code(), Some(1));
-        let heads = hub.heads.lock().unwrap().clone();
-        assert!(!heads.is_empty());
-        for head in heads {
-            let sent = head
-                .to_lowercase()
-                .contains("authorization: bearer hf_secret");
-            assert!(sent, "{name}: {head}");
-        }
+        sends_the_token(name, " hf_secret\r\n");
+    }
+}
+
+/// With this variable the program sends `hf_secret` to the hub.
+fn sends_the_token(name: &str, value: &str) {
+    let hub = Hub::answering("404 Not Found");
+    let (output, _home) = hub.ask(&[(name, value)]);
+    assert_eq!(output.status.code(), Some(1));
+    let heads = hub.heads.lock().unwrap().clone();
+    assert!(!heads.is_empty());
+    for head in heads {
+        let mut lines = head.lines();
+        let sent = lines.any(|line| line.to_lowercase() == "authorization: bearer hf_secret");
+        assert!(sent, "{name}: {head}");
     }
 }
 
 #[test]
-fn a_mirror_that_has_moved_is_named_with_its_new_place() {
-    let answer = "308 Permanent Redirect\r\nLocation: https://mirror.example/owner/name";
-    let (output, _home) = Hub::answering(answer).ask(&[]);
+fn a_token_file_is_read_as_editors_write_it_or_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    let path = file.to_str().unwrap();
+    fs_err::write(&file, "\u{feff}hf_secret \r\n").unwrap();
+    sends_the_token("HF_TOKEN_PATH", path);
+    fs_err::write(&file, b"\xff\xfeh\0f\0").unwrap();
+    let hub = Hub::answering("404 Not Found");
+    let (output, _home) = hub.ask(&[("HF_TOKEN_PATH", path)]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    for word in ["308", "https://mirror.example/owner/name", "HF_ENDPOINT"] {
-        assert!(said.contains(word), "{said}");
+    assert!(said.contains(path) && said.contains("UTF-16"), "{said}");
+    assert!(hub.heads.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_mirror_that_has_moved_is_named_with_its_new_place() {
+    for answer in [
+        "301 Moved Permanently\r\nLocation: https://mirror.example/owner/name",
+        "302 Found\r\nLocation: https://mirror.example/owner/name",
+        "307 Temporary Redirect\r\nLocation: //mirror.example/owner/name",
+        "308 Permanent Redirect\r\nLocation: https://mirror.example/owner/name",
+    ] {
+        let (output, _home) = Hub::answering(answer).ask(&[]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        for word in [&answer[..3], "://mirror.example/owner/name", "HF_ENDPOINT"] {
+            assert!(said.contains(word), "{said}");
+        }
+        assert!(!said.contains("run it again"), "{said}");
     }
-    assert!(!said.contains("run it again"), "{said}");
 }

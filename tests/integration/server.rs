@@ -7,6 +7,7 @@ mod admission;
 mod bodies;
 pub(crate) mod client;
 mod connections;
+mod contract;
 mod disconnect;
 mod fairness;
 pub(crate) mod fake;

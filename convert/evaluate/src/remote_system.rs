@@ -57,10 +57,10 @@ impl Endpoint {
     }
 
     /// Parses an address such as `http://host:30000/v1` or `http://host:30000/v1#MODEL`. `model` is the default for addresses
-    /// without a model. The path defaults to `/v1`.
+    /// without a model. The path defaults to `/v1`. Blanks and line breaks around `key` are not part of it.
     ///
     /// # Errors
-    /// The address is not a URL.
+    /// The address is not a URL, or `key` has characters that a header cannot carry.
     pub fn new(address: &str, model: Option<&str>, key: Option<&str>) -> Result<Self> {
         let mut url = Url::parse(address)
             .map_err(|error| server_error(address, format!("not an address: {error}")))?;
@@ -71,10 +71,16 @@ impl Endpoint {
         }
         let base = url.as_str().trim_end_matches('/');
         let base = base.strip_suffix("/embeddings").unwrap_or(base).to_owned();
+        let key = key.map(str::trim).filter(|key| !key.is_empty());
+        if key.is_some_and(|key| !key.bytes().all(|byte| byte.is_ascii_graphic())) {
+            let reason =
+                "its API key has spaces or characters beyond ASCII, which a header cannot carry";
+            return Err(server_error(address, reason.to_owned()));
+        }
         Ok(Self {
             base,
             model: named.or_else(|| model.map(str::to_owned)),
-            key: key.filter(|k| !k.is_empty()).map(str::to_owned),
+            key: key.map(str::to_owned),
         })
     }
 

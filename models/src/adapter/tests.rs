@@ -135,4 +135,25 @@ fn damaged_settings_and_missing_matrices_are_named() {
     fs_err::write(dir.path().join("adapter_model.bin"), "").unwrap();
     let message = Adapter::find(dir.path()).unwrap_err().to_string();
     assert!(message.contains("safe_serialization"), "{message}");
+    // Matrices without settings.
+    fs_err::remove_file(dir.path().join(ADAPTER_CONFIG)).unwrap();
+    for name in [ADAPTER_BIN, ADAPTER_WEIGHTS] {
+        fs_err::write(dir.path().join(name), "").unwrap();
+        let message = Adapter::find(dir.path()).unwrap_err().to_string();
+        assert!(
+            message.contains("adapter_config.json is missing"),
+            "{message}"
+        );
+        assert!(message.contains(name), "{message}");
+    }
+}
+
+#[test]
+fn an_adapter_is_alone_unless_a_base_with_weights_is_beside_it() {
+    let dir = folder(&saved().to_string());
+    assert!(Adapter::is_alone(dir.path()));
+    fs_err::write(dir.path().join(CONFIG), "{}").unwrap();
+    assert!(Adapter::is_alone(dir.path()));
+    fs_err::write(dir.path().join(WEIGHTS_INDEX), "{}").unwrap();
+    assert!(!Adapter::is_alone(dir.path()));
 }

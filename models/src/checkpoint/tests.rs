@@ -92,6 +92,26 @@ fn errors_name_missing_files() {
     rejected(&dir, &["safe_serialization=True"]);
     assert!(!Checkpoint::is_checkpoint(dir.path()));
     rejected(&folder(&[]), &["model.safetensors is missing"]);
+    for (name, words) in [
+        ("consolidated.00.pth", "can run code when read"),
+        (
+            "model-Q4_K_M.gguf",
+            "model-Q4_K_M.gguf has the weights in llama.cpp's",
+        ),
+        ("tf_model.h5", "TensorFlow or Flax"),
+        ("flax_model.msgpack", "TensorFlow or Flax"),
+        (
+            "model.fp16.safetensors",
+            "the folder has model.fp16.safetensors, and",
+        ),
+        (
+            "model-00001-of-00002.safetensors",
+            "shards that model.safetensors.index.json names",
+        ),
+    ] {
+        let dir = folder(&[(name, ""), ("training_args.bin", "")]);
+        rejected(&dir, &["model.safetensors is missing", words]);
+    }
 
     let dir = folder(&[(WEIGHTS, "")]);
     fs_err::remove_file(dir.path().join(TOKENIZER)).unwrap();

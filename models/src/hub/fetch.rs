@@ -14,7 +14,7 @@ use super::stated::{Stated, is_commit};
 use super::transfer::{Bar, Transfer, location, save};
 use super::{HubOptions, is_hub_id};
 use crate::adapter::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Adapter};
-use crate::checkpoint::{CONFIG, SMALL_FILES, WEIGHTS_INDEX, shard_names};
+use crate::checkpoint::{CONFIG, SMALL_FILES, TOKENIZER, WEIGHTS, WEIGHTS_INDEX, shard_names};
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::sentence::{SentenceConfig, module_configs};
@@ -38,7 +38,13 @@ pub(crate) fn download_with(
 ) -> Result<PathBuf> {
     check_names(id, options.revision.as_deref())?;
     let failed = |error| hub_error(id, &config.cache, &config.endpoint, error);
-    let token = config.token.clone().or_else(token);
+    let token = match &config.token {
+        Some(token) => Some(token.clone()),
+        None => token().map_err(|error| {
+            let message = format!("the file of the token cannot be read: {error}");
+            invalid(id, message, "correct it, or set HF_TOKEN")
+        })?,
+    };
     if token.as_deref().is_some_and(|token| !is_sendable(token)) {
         let message = "the token holds a character that no request can carry".to_owned();
         return Err(invalid(
@@ -132,15 +138,18 @@ impl Fetch<'_> {
             ));
         }
         self.revision = Some(commit.into_owned());
-        if self.optional(ADAPTER_CONFIG)?.is_some() {
+        let has_adapter = self.optional(ADAPTER_CONFIG)?.is_some();
+        if has_adapter {
             self.optional(ADAPTER_WEIGHTS)?;
             // Rejects an adapter that cannot be merged before the base is fetched.
             Adapter::find(&dir)?;
         }
-        let alone = name == ADAPTER_CONFIG;
-        if !alone {
+        if name == CONFIG {
             Decoder::read(&config)?;
-            self.required("tokenizer.json")?;
+        }
+        // An adapter may leave the tokenizer to its base.
+        if !has_adapter {
+            self.required(TOKENIZER)?;
         }
         for name in SMALL_FILES {
             self.optional(name)?;
@@ -149,18 +158,18 @@ impl Fetch<'_> {
             self.optional(&name)?;
         }
         SentenceConfig::read(&dir)?;
-        if alone {
-            return Ok(dir);
-        }
-
-        if self.optional("model.safetensors")?.is_some() {
+        if name == ADAPTER_CONFIG || self.optional(WEIGHTS)?.is_some() {
             return Ok(dir);
         }
         let Some(index) = self.optional(WEIGHTS_INDEX)? else {
+            // Trainers save the base's config.json beside an adapter.
+            if has_adapter {
+                return Ok(dir);
+            }
             let offline = "the cache does not hold the weights; download the model once while the hub may be used";
             let online = "only checkpoints in the safetensors format are read; look for one on the model's page";
             let hint = if self.offline { offline } else { online };
-            let message = format!("has neither model.safetensors nor {WEIGHTS_INDEX}");
+            let message = format!("has neither {WEIGHTS} nor {WEIGHTS_INDEX}");
             return Err(self.invalid(message, hint));
         };
         for name in shard_names(&index)? {

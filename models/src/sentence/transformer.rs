@@ -2,8 +2,9 @@
 //!
 //! Up to sentence-transformers 5.3, `sentence_bert_config.json` holds `max_seq_length` and `do_lower_case`. Since 5.4 it says how
 //! the network is called and how texts are prepared, and the limit is only in `tokenizer_config.json`
-//! (`sentence_transformers/base/modules/transformer.py`, `Transformer.config_keys`). A setting that would change vectors is
-//! rejected by name.
+//! (`sentence_transformers/base/modules/transformer.py`, `Transformer.config_keys`). All releases also read arguments for loading
+//! the model from it, under two names each (`Transformer._load_init_kwargs`). A setting that would change vectors is rejected by
+//! name.
 
 use std::path::Path;
 
@@ -19,6 +20,29 @@ const HARMLESS: [&str; 5] = [
     "pad_to_multiple_of",
     "return_tensors",
     "return_attention_mask",
+];
+
+/// Arguments for loading the tokenizer and the network that do not change vectors beyond the precision.
+const HARMLESS_LOADING: [&str; 9] = [
+    "attn_implementation",
+    "device_map",
+    "dtype",
+    "padding_side",
+    "revision",
+    "token",
+    "torch_dtype",
+    "trust_remote_code",
+    "use_fast",
+];
+
+/// Fields whose entries sentence-transformers passes to transformers when it loads a model. Each has had two names.
+const LOADING: [&str; 6] = [
+    "config_args",
+    "config_kwargs",
+    "model_args",
+    "model_kwargs",
+    "processor_kwargs",
+    "tokenizer_args",
 ];
 
 /// Reads `max_seq_length`; none if it is not set.
@@ -39,6 +63,7 @@ pub(super) fn read(path: &Path) -> Result<Option<usize>> {
     config.only("module_output_name", "token_embeddings")?;
     config.check_text_modality()?;
     config.check_processing()?;
+    config.check_loading()?;
     for key in ["query_length", "document_length", "query_expansion"] {
         if config.get(key).is_some() {
             let hint = "one limit for all texts (model_max_length in tokenizer_config.json) is";
@@ -128,6 +153,22 @@ impl Config<'_> {
                     return Err(self.unsupported(
                         format!("processing_kwargs with {part}.{name} {value}"),
                         "only padding and truncation to the maximum length are",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Rejects arguments that would load another configuration, network or tokenizer than the files beside this one describe.
+    fn check_loading(&self) -> Result<()> {
+        for field in LOADING {
+            let arguments = self.get(field).and_then(Value::as_object);
+            for (name, value) in arguments.into_iter().flatten() {
+                if !value.is_null() && !HARMLESS_LOADING.contains(&name.as_str()) {
+                    return Err(self.unsupported(
+                        format!("{field} with {name} {value}"),
+                        "write it into config.json or tokenizer_config.json instead",
                     ));
                 }
             }

@@ -85,7 +85,8 @@ impl Tokenizer {
             path: path.to_path_buf(),
             reason,
         };
-        let bytes = fs_err::read(path).map_err(|e| lexivec_models::Error::io(path, e))?;
+        let bytes = lexivec_models::text::read_bytes(path)
+            .map_err(|e| lexivec_models::Error::io(path, e))?;
         let mut inner = Inner::from_bytes(bytes).map_err(|e| bad(e.to_string()))?;
         // The file may contain the truncation and padding of a training run.
         inner

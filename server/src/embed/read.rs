@@ -190,7 +190,7 @@ impl Reader {
     ) -> anyhow::Result<Rows> {
         let source = without_mark(source).with_context(|| name.clone())?;
         match format {
-            InputFormat::Lines => Ok(Box::new(Lines::new(source, name))),
+            InputFormat::Lines => Ok(Box::new(Lines::new(source, name).map(one_line))),
             InputFormat::JsonLines => Ok(json_lines(source, name, self.field.clone())),
             InputFormat::Csv => csv_column(source, name, &self.column),
         }
@@ -263,6 +263,21 @@ impl<R: BufRead> Iterator for Lines<R> {
                 text: String::from_utf8_lossy(line).into_owned(),
             }),
         })
+    }
+}
+
+/// Rejects a carriage return within a line. Old Mac files end lines with it, and many programs (Python's `open` among them) count
+/// it as a line's end. Accepting it would give fewer rows than those programs count.
+fn one_line(row: Result<Text, RowError>) -> Result<Text, RowError> {
+    match row {
+        Ok(Text { text, place }) if text.contains('\r') => Err(RowError::Bad {
+            place,
+            reason: "the line has a carriage return within it, which many programs count as the end of a line: end lines with \
+                     \\n or \\r\\n, or write texts of several lines as .jsonl"
+                .to_owned(),
+            text,
+        }),
+        row => row,
     }
 }
 

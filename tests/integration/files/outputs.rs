@@ -102,6 +102,51 @@ fn conversions_follow_links_and_the_umask_too() {
 }
 
 #[test]
+fn reports_follow_links_and_modes_and_are_checked_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let texts: String = (0..12).map(|i| format!("organ number {i}\n")).collect();
+    write(dir.path(), "texts.txt", texts);
+    fs_err::create_dir(dir.path().join("store")).unwrap();
+    symlink("store/new.html", dir.path().join("link.html")).unwrap();
+    write(dir.path(), "kept.json", "old");
+    let kept = dir.path().join("kept.json");
+    fs_err::set_permissions(&kept, Permissions::from_mode(0o600)).unwrap();
+    let model = model();
+    let compare = |systems: [&str; 2], reports: &[&str]| {
+        lexivec()
+            .current_dir(dir.path())
+            .arg("compare")
+            .args(systems)
+            .args([
+                "--texts",
+                "texts.txt",
+                "--speed-seconds",
+                "0",
+                "--resamples",
+                "0",
+            ])
+            .args(reports)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    };
+    let model = model.to_str().unwrap();
+    let output = compare(
+        [model, model],
+        &["--json", "kept.json", "--html", "link.html"],
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(fs_err::metadata(&kept).unwrap().mode() & 0o777, 0o600);
+    assert!(fs_err::read_to_string(&kept).unwrap().starts_with('{'));
+    assert!(dir.path().join("link.html").is_symlink());
+    assert!(dir.path().join("store/new.html").is_file());
+    // There are no such systems either, and that would be found out later.
+    let output = compare(["nowhere", "neither"], &["--html", "missing/a.html"]);
+    let said = text(&output.stderr);
+    assert!(said.contains("missing/a.html: a report cannot"), "{said}");
+}
+
+#[test]
 fn standard_output_and_devices_may_be_named() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "a.txt", LINES);

@@ -12,7 +12,7 @@ const CASES: &[(&str, &[u8], u16, &str)] = &[
     (OPENAI, b"{", 400, "invalid_json"),
     (
         OPENAI,
-        b"\xef\xbb\xbf{\"model\":\"fake\",\"input\":\"a\"}",
+        b"\xef\xbb\xbf\xef\xbb\xbf{\"model\":\"fake\",\"input\":\"a\"}",
         400,
         "invalid_json",
     ),

@@ -130,6 +130,18 @@ fn plain_numbers_are_accepted_besides_base64() {
 }
 
 #[test]
+fn a_key_is_trimmed_and_one_that_no_header_carries_is_an_error() {
+    let key = |key| Endpoint::new("http://host", None, Some(key)).map(|server| server.key);
+    assert_eq!(key("secret\r\n").unwrap().as_deref(), Some("secret"));
+    assert_eq!(key(" \n").unwrap(), None);
+    let message = key("sec\nret").unwrap_err().to_string();
+    assert!(
+        message.contains("API key") && !message.contains("ret"),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_rejected_key_is_reported_with_its_status() {
     let (address, _) = serve(|_, _| {
         (

@@ -58,6 +58,16 @@ fn fetches_an_adapter_alone_and_one_beside_weights() {
     assert_eq!(found.base, "Qwen/Qwen3-Embedding-0.6B");
     assert_eq!(scene.offline().unwrap(), dir);
 
+    // Trainers save the base's config.json beside an adapter.
+    let mut beside = single_file();
+    beside.remove("model.safetensors");
+    beside.remove("tokenizer.json");
+    beside.extend(files(&adapter));
+    let scene = Scene::new(beside);
+    let dir = scene.online().unwrap();
+    assert!(crate::Adapter::is_alone(&dir) && dir.join("adapter_model.safetensors").exists());
+    assert_eq!(scene.offline().unwrap(), dir);
+
     let mut both = single_file();
     both.extend(files(&adapter));
     let checkpoint = Checkpoint::open(&Scene::new(both).online().unwrap()).unwrap();

@@ -95,10 +95,29 @@ fn settings_that_change_how_texts_are_prepared_are_rejected() {
             json!({"query_expansion": {"length": 32}}),
             "query_expansion",
         ),
+        (
+            json!({"processor_kwargs": {"model_max_length": 64}}),
+            "processor_kwargs with model_max_length 64",
+        ),
+        (
+            json!({"tokenizer_args": {"add_eos_token": false}}),
+            "tokenizer_args",
+        ),
+        (json!({"config_args": {"rope_theta": 10000}}), "config_args"),
+        (
+            json!({"config_kwargs": {"num_hidden_layers": 2}}),
+            "config_kwargs",
+        ),
+        (json!({"model_args": {"variant": "fp16"}}), "model_args"),
+        (
+            json!({"model_kwargs": {"subfolder": "other"}}),
+            "model_kwargs",
+        ),
     ] {
         unsupported(transformer(&config), named);
     }
     let harmless = json!({"processing_kwargs": {"text": {"padding": "longest", "truncation": true}},
-        "query_length": null});
+        "model_args": {"torch_dtype": "bfloat16", "trust_remote_code": true}, "tokenizer_args": {"padding_side": "left"},
+        "config_args": {}, "query_length": null});
     assert!(transformer(&harmless).is_ok());
 }

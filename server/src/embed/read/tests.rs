@@ -55,6 +55,23 @@ fn a_byte_order_mark_is_no_part_of_a_text() {
 }
 
 #[test]
+fn a_carriage_return_within_a_line_is_an_error_that_names_it() {
+    for (content, line) in [
+        ("one\rtwo\rthree\r", 1),
+        ("one\ntwo\r\r\n", 2),
+        ("one\n\rtwo\n", 2),
+    ] {
+        let said = message("a.txt", content);
+        let place = format!("a.txt:{line}: the line has a carriage return within it");
+        assert!(said.contains(&place), "{said}");
+    }
+    // The last line may end in half of its two bytes.
+    assert_eq!(texts("a.txt", "one\r\ntwo\r"), ["one", "two"]);
+    assert_eq!(texts("a.jsonl", "{\"text\":\"one\\r\"}\n"), ["one\r"]);
+    assert_eq!(texts("a.csv", "term\n\"one\rtwo\"\n"), ["one\rtwo"]);
+}
+
+#[test]
 fn what_is_wrong_names_file_and_line() {
     for (name, content, words) in [
         (

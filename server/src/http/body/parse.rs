@@ -11,6 +11,8 @@ use crate::surrogate;
 /// # Errors
 /// [`ApiError::InvalidJson`]; [`ApiError::InvalidValue`] with the field for JSON of another shape.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    // .NET and PowerShell begin UTF-8 with a byte order mark, which RFC 8259 (section 8.1) allows a server to ignore.
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let parsed =
         serde_path_to_error::deserialize(IgnoreUnknownNulls(&mut reader)).map_err(|error| {
@@ -31,11 +33,30 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
             };
         }
         // Otherwise the error of a truncated body would name the field at which it ends.
-        match serde_json::from_slice::<IgnoredAny>(bytes) {
-            Err(syntax) => ApiError::InvalidJson(syntax.to_string()),
-            Ok(_) => invalid_value(&error.to_string(), &path),
+        match (serde_json::from_slice::<IgnoredAny>(bytes), not_utf8(bytes)) {
+            (Err(_), Some(reason)) => ApiError::InvalidJson(reason),
+            (Err(syntax), None) => ApiError::InvalidJson(syntax.to_string()),
+            (Ok(_), Some(reason)) => {
+                let message = error.to_string();
+                let (field, rest) = split_field(&message).unwrap_or(("", &message));
+                match (field, rest.starts_with("invalid unicode code point")) {
+                    (_, false) => invalid_value(&message, &path),
+                    ("", true) => invalid_value(&reason, &path),
+                    (field, true) => ApiError::invalid(field, format!("`{field}`: {reason}")),
+                }
+            }
+            (Ok(_), None) => invalid_value(&error.to_string(), &path),
         }
     })
+}
+
+/// The message for a body in another encoding, which serde_json reports as an invalid code point.
+fn not_utf8(bytes: &[u8]) -> Option<String> {
+    let place = std::str::from_utf8(bytes).err()?.valid_up_to();
+    Some(format!(
+        "byte {place} of the request body is not UTF-8: encode the body in UTF-8 (Invoke-RestMethod of Windows PowerShell encodes \
+         strings in ISO 8859-1: pass it bytes)"
+    ))
 }
 
 /// Begins a parser's message with the field that it is about.
@@ -97,6 +118,11 @@ fn missing_hint(field: &str) -> &'static str {
 mod tests {
     use super::*;
 
+    #[derive(Debug, serde::Deserialize)]
+    struct Body {
+        input: String,
+    }
+
     #[test]
     fn only_messages_of_the_parser_itself_are_of_an_escape() {
         for (json, expected) in [
@@ -112,6 +138,30 @@ mod tests {
         }
         let named = "unknown field `hex escape`, expected `input`";
         assert!(!is_of_an_escape(named));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_ignored_and_other_encodings_are_named() {
+        let read = |bytes: &[u8]| parse::<Body>(bytes).map(|body| body.input);
+        let latin = read(b"{\"input\":\"caf\xe9\"}").unwrap_err();
+        let ApiError::InvalidValue { param, reason } = latin else {
+            panic!("the error names no field");
+        };
+        assert_eq!(param.as_deref(), Some("input"));
+        assert!(
+            reason.starts_with("`input`: byte 13 of the request body is not UTF-8"),
+            "{reason}"
+        );
+        // The encoding is not what is wrong first.
+        let other = read(b"{\"input\":1,\"x\":\"\xe9\"}")
+            .unwrap_err()
+            .to_string();
+        assert!(other.contains("expected a string"), "{other}");
+        let marked = "\u{feff}{\"input\":\"caf\u{e9}\"}".as_bytes();
+        assert_eq!(read(marked).unwrap(), "caf\u{e9}");
+        let wide = read(b"\xff\xfe{\0}\0").unwrap_err();
+        assert!(matches!(wide, ApiError::InvalidJson(_)));
+        assert!(wide.to_string().contains("byte 0 of"), "{wide}");
     }
 
     #[test]

@@ -42,14 +42,18 @@ impl fmt::Debug for ApiKeys {
 }
 
 impl ApiKeys {
-    /// Creates keys without names.
+    /// Creates keys without names. Blanks and line breaks around a key are not part of it, because a variable that is filled from a
+    /// file often ends with a line break.
     ///
     /// # Errors
     /// A key is empty or has characters that a header cannot carry. The message does not show the key.
     pub fn new<'a>(keys: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let mut found = Self::default();
         for (place, key) in keys.into_iter().enumerate() {
-            found.add(ApiKey::new(key, &format!("API key number {}", place + 1))?)?;
+            found.add(ApiKey::new(
+                key.trim(),
+                &format!("API key number {}", place + 1),
+            )?)?;
         }
         Ok(found)
     }
@@ -205,7 +209,10 @@ mod tests {
             error.contains("number 2") && !error.contains("geheim"),
             "{error}"
         );
-        assert!(ApiKeys::new([""]).is_err());
+        assert!(ApiKeys::new([""]).is_err() && ApiKeys::new([" \n"]).is_err());
+        assert!(ApiKeys::new(["sk-\none"]).is_err());
+        let keys = ApiKeys::new(["sk-one\r\n", " sk-two\n"]).unwrap();
+        assert!(keys.find("sk-one").is_some() && keys.find("sk-two").is_some());
     }
 
     #[test]

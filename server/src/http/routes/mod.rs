@@ -100,7 +100,7 @@ static ROUTES: [Route; 14] = [
     },
     Route {
         path: "/info",
-        aliases: &[],
+        aliases: &["/info/"],
         methods: RouteMethods::Get,
         access: Access::Keyed,
         errors: ErrorFormat::Tei,

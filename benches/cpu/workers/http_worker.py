@@ -1,7 +1,7 @@
-"""`lexivec serve` over HTTP, by one keep-alive connection. Only the server's memory counts.
+"""`lexivec serve` over HTTP. Only the server's memory counts.
 
 The response cache is off, because it would answer repeated texts without the model. The KV cache for shared instructions keeps its
-default. The time includes the transfer: the request is encoded before, and the answer is read but not decoded.
+default. The time includes the transfer. The connection is open and the request encoded before, and the answer is read but not decoded.
 """
 
 import base64
@@ -58,6 +58,9 @@ def serve(connection: http.client.HTTPConnection) -> None:
     for line in sys.stdin:
         job = json.loads(line)
         body = json.dumps({"model": MODEL, "input": job["texts"], "encoding_format": "base64"}).encode()
+        # The server closes connections that are idle, as this one is while the system is paused.
+        connection.close()
+        connection.connect()
         started = time.perf_counter()
         connection.request("POST", "/v1/embeddings", body, {"Content-Type": "application/json"})
         response = connection.getresponse()

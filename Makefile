@@ -62,7 +62,7 @@ sbom:  ## CycloneDX bill of materials of the program, as in the CPU image: lexiv
 bench: onnxruntime redis  ## Benchmarks, side by side
 	cargo bench --package lexivec-benches
 
-bench-cpu: onnxruntime  ## The CPU path beside PyTorch, OpenVINO, ONNX Runtime and llama.cpp (ARGS="--only lexivec-int8 --loads 8x64"); 15 GB, hours
+bench-cpu: onnxruntime  ## The CPU path beside PyTorch, OpenVINO, ONNX Runtime and llama.cpp (ARGS="--only lexivec-int8 --loads 8x64"); 14 GB, an hour
 	cargo build --release --locked --bin lexivec --example in_process --example peaks
 	$(PYTHON) benches/cpu/run.py --program $(TARGET)/release/lexivec --examples $(TARGET)/release/examples --out $(TARGET)/bench-cpu $(ARGS)
 

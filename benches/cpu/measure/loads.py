@@ -7,7 +7,7 @@ from dataclasses import dataclass
 # Ids that both the released vocabulary and nano's contain, and that mean ordinary text.
 FIRST_ID, LAST_ID = 300, 15_300
 # Longer texts are measured with one system in memory at a time.
-LONGEST_IN_TURNS = 4096
+LONGEST_IN_TURNS = 2048
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ ALL: Sequence[Load] = (
     uniform(1, 8192),
     uniform(1, 32_768),
 )
-DRY: Sequence[Load] = (uniform(1, 16), uniform(4, 16), Load("mixed", (16, 32, 64)), INSTRUCTED, DUPLICATES, uniform(1, 4608))
+DRY: Sequence[Load] = (uniform(1, 16), uniform(4, 16), Load("mixed", (16, 32, 64)), INSTRUCTED, DUPLICATES, uniform(1, 4096))
 
 
 def chosen(names: str, dry: bool) -> list[Load]:

@@ -1,6 +1,8 @@
 """The models that systems load, made once from the checkpoint and below the cache folder."""
 
+import filecmp
 import hashlib
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -50,6 +52,14 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def link_if_equal(file: Path, other: Path) -> None:
+    """Replaces a file by a hard link to an equal one, because targets with the same weights would take gigabytes twice."""
+    if other.exists() and not file.samefile(other) and filecmp.cmp(file, other, shallow=False):
+        link = file.with_name("link")
+        os.link(other, link)
+        link.replace(file)
+
+
 class Models:
     """Makes models when a system needs them."""
 
@@ -88,3 +98,5 @@ class Models:
         precision, target, layout = CONVERSIONS[name]
         options = ["--precision", precision, "--target", target, "--layout", layout, "--no-calibration", "--no-verify"]
         run([self.settings.program, "convert", self.checkpoint(), *options, "--output", path])
+        for other in CONVERSIONS.keys() - {name}:
+            link_if_equal(path / "model.onnx.data", self.folder / other / "model.onnx.data")

@@ -76,7 +76,8 @@ class Turns:
     def measure(self, load: Load) -> list[Row]:
         """Measures a load with all systems."""
         rows = {name: Row(name, load.name, load.tokens) for name in self.names}
-        machine.wait_until_calm()
+        if not self.settings.dry:
+            machine.wait_until_calm()
         rounds = min(self.settings.rounds, LONG_ROUNDS) if load.is_long else self.settings.rounds
         if load.is_long:
             self.close()

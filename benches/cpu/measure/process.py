@@ -19,7 +19,7 @@ PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
 START_SECONDS = 600
 # A process is ended before the machine has less memory than this.
-RESERVE = 1 << 30
+RESERVE = 2 << 30
 POLL_SECONDS = 0.2
 
 

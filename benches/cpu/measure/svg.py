@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 860, 440
-LEFT, RIGHT, TOP, BOTTOM = 64, 270, 40, 48
+WIDTH, HEIGHT = 920, 440
+LEFT, RIGHT, TOP, BOTTOM = 64, 330, 40, 48
 # Colours that are told apart on white and on black.
 COLOURS = ["#d62828", "#e8702a", "#1f77b4", "#2a9d8f", "#8e5bd0", "#b08900", "#d6499a", "#5b8c2a", "#3aa7d8", "#8c6d5a", "#7a86b6", "#c26d9a", "#6d8f8f"]
 STYLE = """

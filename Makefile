@@ -8,7 +8,7 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 export CARGO_TERM_PROGRESS_WHEN ?= never
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help serve build wheel package test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page test-gpu test-tensorrt test-values test-wheel check-deploy check-features check-package test-loom check-dependencies sbom suites precision-report bench-gpu-kit bench-gpu-dry
+.PHONY: help serve build wheel package test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page test-gpu test-tensorrt test-values test-wheel check-deploy check-features check-package test-loom check-dependencies sbom suites precision-report bench-cpu bench-cpu-dry bench-gpu-kit bench-gpu-dry
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -62,6 +62,14 @@ sbom:  ## CycloneDX bill of materials of the program, as in the CPU image: lexiv
 bench: onnxruntime redis  ## Benchmarks, side by side
 	cargo bench --package lexivec-benches
 
+bench-cpu: onnxruntime  ## The CPU path beside PyTorch, OpenVINO, ONNX Runtime and llama.cpp (ARGS="--only lexivec-int8 --loads 8x64"); 14 GB, an hour
+	cargo build --release --locked --bin lexivec --example in_process --example peaks
+	$(PYTHON) benches/cpu/run.py --program $(TARGET)/release/lexivec --examples $(TARGET)/release/examples --out $(TARGET)/bench-cpu $(ARGS)
+
+bench-cpu-dry: onnxruntime  ## The same with nano and onnxruntime alone, to show that it runs; its figures mean nothing
+	cargo build --quiet --locked --workspace --bin lexivec --example in_process --example peaks
+	$(PYTHON) benches/cpu/run.py --dry --rounds 1 --seconds 0 --program $(TARGET)/debug/lexivec --examples $(TARGET)/debug/examples --out $(TARGET)/bench-cpu-dry
+
 bench-gpu-kit: build onnxruntime-gpu  ## What measures lexivec on a GPU elsewhere, in pieces: gpu-kit in the target folder
 	$(PYTHON) benches/gpu/kit.py --program $(TARGET)/release/lexivec --out $(TARGET)/gpu-kit
 
@@ -97,7 +105,7 @@ check-deploy: onnxruntime redis  ## server/deploy: files, dashboard and alerts a
 test-gpu: onnxruntime-gpu  ## `--ep cuda` on a stand-in CUDA device, which needs no GPU
 	$(PYTHON) tests/gpu/run.py
 
-suites: test-clients test-loom test-page test-gpu check-deploy test-tensorrt test-values test-wheel bench-gpu-dry  ## All of these: with --jobs 2, two at a time
+suites: test-clients test-loom test-page test-gpu check-deploy test-tensorrt test-values test-wheel bench-gpu-dry bench-cpu-dry  ## All of these: with --jobs 2, two at a time
 
 # Set-ups that bear one process at a time: a conversion of nano and apt-get, the environment of the stand-in device. The suites that
 # run the program come after test-wheel, which puts another build of it in the same place.
@@ -106,6 +114,7 @@ test-clients test-gpu test-tensorrt test-values: | test-wheel
 test-page: | test-clients
 check-deploy: | test-page
 bench-gpu-dry: | test-gpu
+bench-cpu-dry: | test-values
 endif
 
 onnxruntime:  ## ONNX Runtime for CPUs, into the cache folder (once)

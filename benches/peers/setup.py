@@ -2,7 +2,8 @@
 """Installs the Python servers that lexivec is compared with, once, into the cache folder; prints their interpreters.
 
 environments/ has complete lock files: infinity.txt for `infinity-emb[server,torch]`, fastapi.txt for the imports of
-server.py. Both share an environment with PyTorch, which includes 5 GB of CUDA libraries. Needs Python 3.11 with pip.
+server.py; benches/cpu has cpu.txt and llama.txt. All share an environment with PyTorch, which includes 5 GB of CUDA
+libraries. Needs Python 3.11 with pip.
 """
 
 import json
@@ -14,12 +15,12 @@ sys.path.insert(0, str(HERE.parents[1] / "tests" / "python"))
 import suite  # noqa: E402  (needs the path)
 
 
-def environment(name: str, shared: Path | None = None) -> Path:
+def environment(name: str, shared: Path | None = None, built: str | None = None) -> Path:
     """Returns an environment's folder, which sees the packages of `shared` as well.
 
-    Creates the environment if it does not exist or its lock file has changed.
+    Creates the environment if it does not exist or its lock file has changed. The package `built` is built from its source.
     """
-    locked = ["--only-binary=:all:", "--no-deps"]
+    locked = ["--only-binary=:all:", *([f"--no-binary={built}"] if built else []), "--no-deps"]
     folder = suite.environment(f"benches/{name}", HERE / "environments" / f"{name}.txt", *locked)
     # Old environments are removed, because they are large.
     suite.remove_others(folder)

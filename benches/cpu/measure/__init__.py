@@ -1,0 +1,1 @@
+"""The parts of `run.py`: systems, loads, preparation, measurement, report."""

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use lexivec_kernels::attention::Heads;
-use lexivec_models::{Attention, Blocks, Compute, Decoder, GraphForm, Layout, Precision, Target};
+use lexivec_models::{
+    AttentionForm, Blocks, Compute, Decoder, GraphForm, Layout, Precision, Target,
+};
 use lexivec_runtime::{Provider, unservable};
 
 use crate::calibrate::Calibration;
@@ -30,7 +32,7 @@ pub struct ConvertOptions {
     /// Operators: those of one execution provider, or only standard ones.
     pub target: Target,
     /// The form of attention, for target `cuda`.
-    pub attention: Attention,
+    pub attention: AttentionForm,
     /// The graph's inputs and outputs.
     pub layout: Layout,
     /// The weight format of `int8-weight` and `int4-weight`.
@@ -89,7 +91,7 @@ impl ConvertOptions {
             provider,
             precision,
             target,
-            attention: Attention::default(),
+            attention: AttentionForm::default(),
             layout: Layout::Packed,
             blocks: Blocks {
                 compute,

@@ -16,7 +16,7 @@ use crate::decoder::Decoder;
 use crate::digest::FileRecord;
 use crate::error::{Error, Result};
 use crate::files::{is_plain_relative, parse_json, read_text};
-use crate::precision::{Attention, Blocks, GraphForm, Layout, Precision, Target};
+use crate::precision::{AttentionForm, Blocks, GraphForm, Layout, Precision, Target};
 
 mod quantization;
 mod verification;
@@ -58,7 +58,7 @@ pub struct Manifest {
     pub target: Target,
     /// The form of attention in graphs of target `cuda`.
     #[serde(default)]
-    pub attention: Attention,
+    pub attention: AttentionForm,
     /// The graph's signature.
     pub layout: Layout,
     /// The most tokens of a text.

@@ -30,7 +30,7 @@ fn model() -> (tempfile::TempDir, Manifest) {
         decoder: Decoder::parse(&decoder.to_string(), Path::new("config.json")).unwrap(),
         precision: Precision::Int8,
         target: Target::Ort,
-        attention: Attention::default(),
+        attention: AttentionForm::default(),
         layout: Layout::Packed,
         max_length: 128,
         dimensions: Dimensions { min: 8, max: 32 },

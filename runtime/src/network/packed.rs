@@ -13,7 +13,7 @@ use crate::network::tensors::{EMBEDDING, fetch, only, tensor, unexpected, widene
 use crate::network::{InspectNetwork, Layer, Network, PooledStates};
 use crate::onnxruntime::cuda_graph::{self, CudaGraphs};
 use crate::onnxruntime::library::Library;
-use crate::onnxruntime::session::{self, SessionSettings, Source};
+use crate::onnxruntime::session::{self, GraphSource, SessionSettings};
 use crate::onnxruntime::stopper::{HostRun, Stopper};
 
 /// A session with a packed graph (see ARCHITECTURE.md).
@@ -38,7 +38,7 @@ impl PackedNetwork {
     /// # Errors
     /// The graph does not load, or is not a packed one.
     pub fn open(library: &Library, path: &Path, settings: &SessionSettings) -> Result<Self> {
-        let session = session::open(library, &Source::File(path), settings)?;
+        let session = session::open(library, &GraphSource::File(path), settings)?;
         Self::new(session, path, settings)
     }
 
@@ -52,7 +52,7 @@ impl PackedNetwork {
         data: &Path,
         settings: &SessionSettings,
     ) -> Result<Self> {
-        let session = session::open(library, &Source::Memory { onnx, data }, settings)?;
+        let session = session::open(library, &GraphSource::Memory { onnx, data }, settings)?;
         Self::new(session, data, settings)
     }
 

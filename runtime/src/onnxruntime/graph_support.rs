@@ -1,6 +1,6 @@
 //! The forms of graphs, and which of them an execution provider can serve. `convert` uses the same messages.
 
-use lexivec_models::{Attention, Compute, GraphForm, Precision, Target};
+use lexivec_models::{AttentionForm, Compute, GraphForm, Precision, Target};
 
 use crate::error::{Error, Result};
 use crate::onnxruntime::execution_provider::{Provider, ProviderSettings};
@@ -13,14 +13,14 @@ const INTEGER_ACTIVATIONS: &str = "CUDA has no fused kernel for integer activati
 /// written.
 ///
 /// ```
-/// use lexivec_models::{Attention, GraphForm, Precision, Target};
+/// use lexivec_models::{AttentionForm, GraphForm, Precision, Target};
 /// use lexivec_runtime::unservable;
 ///
 /// let int8 = |target| GraphForm {
 ///     precision: Precision::Int8,
 ///     compute: None,
 ///     target,
-///     attention: Attention::Standard,
+///     attention: AttentionForm::Standard,
 /// };
 /// assert_eq!(unservable(int8(Target::Ort)), None);
 /// assert!(unservable(int8(Target::Cuda)).is_some_and(|reason| reason.contains("convert with")));
@@ -38,7 +38,7 @@ pub fn unservable(form: GraphForm) -> Option<&'static str> {
              precision int8",
         ),
         (Target::Cuda, Precision::Int8) => Some(INTEGER_ACTIVATIONS),
-        (target, precision) if form.attention == Attention::Grouped => {
+        (target, precision) if form.attention == AttentionForm::Grouped => {
             if target != Target::Cuda {
                 Some("grouped attention is for CUDA: convert with the execution provider cuda")
             } else if precision == Precision::Fp32 || form.compute == Some(Compute::Fp32) {
@@ -59,14 +59,14 @@ pub fn unservable(form: GraphForm) -> Option<&'static str> {
 /// must not happen.
 ///
 /// ```
-/// use lexivec_models::{Attention, GraphForm, Precision, Target};
+/// use lexivec_models::{AttentionForm, GraphForm, Precision, Target};
 /// use lexivec_runtime::{Provider, unsupported};
 ///
 /// let form = GraphForm {
 ///     precision: Precision::Bf16,
 ///     compute: None,
 ///     target: Target::Cuda,
-///     attention: Attention::Standard,
+///     attention: AttentionForm::Standard,
 /// };
 /// assert_eq!(unsupported(Provider::Cuda, form), None);
 /// let reason = unsupported(Provider::Cpu, form).expect("CPUs have no bfloat16 kernels");
@@ -115,7 +115,7 @@ fn on_a_cpu(form: GraphForm) -> Option<&'static str> {
         (Precision::Fp8, Target::Cuda, _) => Some(
             "CPUs have no kernels for 8-bit floats: convert with the execution provider cpu for a simulation of this precision",
         ),
-        (_, Target::Cuda, Attention::Grouped) => Some(
+        (_, Target::Cuda, AttentionForm::Grouped) => Some(
             "GroupQueryAttention normalises queries and keys on CUDA only: convert with the execution provider cpu",
         ),
         _ => None,
@@ -166,7 +166,7 @@ mod tests {
             precision,
             compute: precision.weight_bits().map(|_| Compute::Fp16),
             target,
-            attention: Attention::Standard,
+            attention: AttentionForm::Standard,
         }
     }
 
@@ -176,7 +176,7 @@ mod tests {
         for provider in Provider::ALL {
             for &precision in Precision::ALL {
                 for &target in Target::ALL {
-                    for &attention in Attention::ALL {
+                    for &attention in AttentionForm::ALL {
                         let form = GraphForm {
                             attention,
                             ..form(precision, target)

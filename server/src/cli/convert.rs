@@ -6,7 +6,7 @@ use anyhow::bail;
 use lexivec::default_calibration;
 use lexivec_convert::{AccuracyTarget, Calibration, ConversionReport, ConvertOptions, convert};
 use lexivec_models::{
-    Attention, Blocks, Compute, Layout, LinearPrecision, Precision, Quantization, Target,
+    AttentionForm, Blocks, Compute, Layout, LinearPrecision, Precision, Quantization, Target,
     Verification, WeightStorage,
 };
 use lexivec_runtime::Provider;
@@ -60,8 +60,8 @@ pub(crate) struct Args {
 
     /// Form of attention for --ep cuda: `standard` needs the least memory; `grouped` runs fewer kernels and answers single short
     /// texts some 8 % sooner
-    #[arg(long, env = "LEXIVEC_ATTENTION", default_value_t = Attention::Standard)]
-    attention: Attention,
+    #[arg(long, env = "LEXIVEC_ATTENTION", default_value_t = AttentionForm::Standard)]
+    attention: AttentionForm,
 
     /// Inputs and outputs: `packed` is lexivec's own, without padding; `padded` (input_ids, attention_mask ->
     /// sentence_embedding, last_hidden_state) is for other tools

@@ -1,6 +1,6 @@
 //! The dialect of lexivec's own CPU kernels.
 
-use super::{Dialect, Heads, Lengths, PackedAttention, PackedInputs, ort::Ort};
+use super::{Dialect, HeadCounts, Lengths, PackedAttention, PackedInputs, ort::Ort};
 use crate::onnx::{Attribute, Graph, OWN, Value};
 use crate::tensor::DType;
 
@@ -22,7 +22,7 @@ impl Dialect for Cpu {
         g: &mut Graph,
         compute: DType,
         qkv: [&Value; 3],
-        heads: Heads,
+        heads: HeadCounts,
         lengths: Option<&Lengths>,
     ) -> Value {
         Ort.attention(g, compute, qkv, heads, lengths)

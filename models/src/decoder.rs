@@ -249,6 +249,36 @@ impl Decoder {
     }
 }
 
+impl Decoder {
+    /// Checks the sizes of a decoder that was not parsed from a `config.json`, as [`parse`](Self::parse) checks them. `prefix` is put
+    /// before the names of fields.
+    pub(crate) fn check(&self, path: &Path, prefix: &str) -> Result<()> {
+        let sizes = Sizes { path };
+        for (field, size, most) in [
+            ("vocab_size", self.vocab_size, MAX_VOCABULARY),
+            ("hidden_size", self.hidden_size, MAX_WIDTH),
+            ("layers", self.layers, MAX_LAYERS),
+            ("heads", self.heads, MAX_WIDTH),
+            ("kv_heads", self.kv_heads, self.heads),
+            ("head_dim", self.head_dim, MAX_WIDTH / self.heads.max(1)),
+            ("intermediate_size", self.intermediate_size, MAX_WIDTH),
+            ("max_positions", self.max_positions, MAX_POSITIONS),
+        ] {
+            sizes.check(&format!("{prefix}{field}"), Some(size), most)?;
+        }
+        if !self.heads.is_multiple_of(self.kv_heads) {
+            let reason = format!(
+                "is {}, which does not divide the {} heads",
+                self.kv_heads, self.heads
+            );
+            return Err(Error::invalid(path, format!("{prefix}kv_heads"), reason));
+        }
+        positive(&format!("{prefix}rope_theta"), self.rope_theta, path)?;
+        positive(&format!("{prefix}rms_norm_eps"), self.rms_norm_eps, path)?;
+        Ok(())
+    }
+}
+
 impl Config {
     fn family(&self, path: &Path) -> Result<Family> {
         let Some(model_type) = &self.model_type else {

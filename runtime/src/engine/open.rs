@@ -229,7 +229,7 @@ mod tests {
         let nano = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/nano/config.json");
         let record = FileRecord {
             size: 1,
-            digest: digest.to_owned(),
+            digest: format!("blake3:{}", digest.repeat(64)),
         };
         Manifest {
             format: lexivec_models::FORMAT_VERSION,

@@ -22,7 +22,7 @@
 //! |---|---|
 //! | a checkpoint | [`Checkpoint`]: its [`Decoder`], [`SentenceConfig`] and LoRA [`Adapter`] |
 //! | a converted model | [`Manifest`], with [`Quantization`], [`Verification`] and [`KnownAnswer`] |
-//! | the choices of a conversion | [`Precision`], [`Blocks`], [`Target`], [`Attention`], [`Layout`] |
+//! | the choices of a conversion | [`Precision`], [`Blocks`], [`Target`], [`AttentionForm`], [`Layout`] |
 //! | known models | [`catalog()`] and [`find`]; [`download`] fetches one from the hub |
 //! | prompts | [`Instructions`] of each domain, and [`with_instruction`] |
 //! | files | [`FileRecord`] and [`FileIdentity`] detect changes, [`text`] reads text files, [`cache_dir`] names the cache folder |

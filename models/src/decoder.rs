@@ -15,8 +15,10 @@ use crate::error::{Error, Result};
 use crate::files::{parse_json, read_text};
 
 mod rope;
+mod sizes;
 
 use rope::Rope;
+use sizes::{MAX_LAYERS, MAX_POSITIONS, MAX_VOCABULARY, MAX_WIDTH, Sizes, positive};
 
 /// A family of decoders, named as `model_type` in `config.json` names it.
 ///
@@ -152,12 +154,6 @@ fn present<'de, D: serde::Deserializer<'de>>(
     Option::deserialize(value).map(Some)
 }
 
-// No decoder comes near these limits: a config beyond them is damaged or hostile.
-const MAX_WIDTH: usize = 1 << 20;
-const MAX_LAYERS: usize = 1 << 12;
-const MAX_VOCABULARY: usize = 1 << 24;
-const MAX_POSITIONS: usize = 1 << 24;
-
 impl Decoder {
     /// Reads a `config.json`.
     ///
@@ -246,36 +242,6 @@ impl Decoder {
             output_bias: optional_bias,
             mlp_bias: family == Family::Llama && config.mlp_bias.unwrap_or(false),
         })
-    }
-}
-
-impl Decoder {
-    /// Checks the sizes of a decoder that was not parsed from a `config.json`, as [`parse`](Self::parse) checks them. `prefix` is put
-    /// before the names of fields.
-    pub(crate) fn check(&self, path: &Path, prefix: &str) -> Result<()> {
-        let sizes = Sizes { path };
-        for (field, size, most) in [
-            ("vocab_size", self.vocab_size, MAX_VOCABULARY),
-            ("hidden_size", self.hidden_size, MAX_WIDTH),
-            ("layers", self.layers, MAX_LAYERS),
-            ("heads", self.heads, MAX_WIDTH),
-            ("kv_heads", self.kv_heads, self.heads),
-            ("head_dim", self.head_dim, MAX_WIDTH / self.heads.max(1)),
-            ("intermediate_size", self.intermediate_size, MAX_WIDTH),
-            ("max_positions", self.max_positions, MAX_POSITIONS),
-        ] {
-            sizes.check(&format!("{prefix}{field}"), Some(size), most)?;
-        }
-        if !self.heads.is_multiple_of(self.kv_heads) {
-            let reason = format!(
-                "is {}, which does not divide the {} heads",
-                self.kv_heads, self.heads
-            );
-            return Err(Error::invalid(path, format!("{prefix}kv_heads"), reason));
-        }
-        positive(&format!("{prefix}rope_theta"), self.rope_theta, path)?;
-        positive(&format!("{prefix}rms_norm_eps"), self.rms_norm_eps, path)?;
-        Ok(())
     }
 }
 
@@ -385,37 +351,6 @@ impl Config {
             )),
             _ => Ok(()),
         }
-    }
-}
-
-struct Sizes<'a> {
-    path: &'a Path,
-}
-
-impl Sizes<'_> {
-    /// Returns a size if it is given, not zero, and at most `most`.
-    fn check(&self, field: &str, size: Option<usize>, most: usize) -> Result<usize> {
-        match size {
-            None => Err(Error::invalid(self.path, field, "is missing or too large")),
-            Some(size) if (1..=most).contains(&size) => Ok(size),
-            Some(size) => Err(Error::invalid(
-                self.path,
-                field,
-                format!("is {size}; 1 to {most} is allowed"),
-            )),
-        }
-    }
-}
-
-fn positive(field: &str, value: f64, path: &Path) -> Result<f64> {
-    if value.is_finite() && value > 0.0 {
-        Ok(value)
-    } else {
-        Err(Error::invalid(
-            path,
-            field,
-            format!("is {value}; it must be a number above 0"),
-        ))
     }
 }
 

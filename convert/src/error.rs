@@ -52,6 +52,19 @@ pub enum Error {
         /// Why, and which combination works.
         reason: &'static str,
     },
+    /// The target's operators are not those of the execution provider that will serve the model.
+    #[error(
+        "the execution provider `{provider}` cannot serve {precision} with target {target}: leave the target out, and the \
+         provider's own is chosen"
+    )]
+    TargetOfAnotherProvider {
+        /// The provider's name.
+        provider: &'static str,
+        /// The number formats.
+        precision: Precision,
+        /// The operators.
+        target: Target,
+    },
     /// A width of the model is not a multiple of the block size.
     #[error("{field} of config.json is {width}, which is not a multiple of the block size {size}")]
     BlockSize {

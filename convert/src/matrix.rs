@@ -186,11 +186,11 @@ fn factor_columns(a: &mut [f32], n: usize, start: usize, end: usize) -> Option<(
             row[j] = (row[j] - dot) / diagonal(j, j);
         }
     });
-    // A transposed copy of the panel, because rows are written while the products read it.
+    // A transposed copy of the factored columns, because rows are written while the products read it.
     let later = n - end;
-    let mut panel = vec![0f32; width * later];
+    let mut factored = vec![0f32; width * later];
     for (i, row) in below.chunks_exact(n).enumerate() {
-        (0..width).for_each(|k| panel[k * later + i] = row[start + k]);
+        (0..width).for_each(|k| factored[k * later + i] = row[start + k]);
     }
     below
         .par_chunks_mut(n * PART)
@@ -203,7 +203,7 @@ fn factor_columns(a: &mut [f32], n: usize, start: usize, end: usize) -> Option<(
                 .chunks_exact(n)
                 .flat_map(|row| row[start..end].iter().copied())
                 .collect();
-            let (a, b) = ((left.as_slice(), width), (panel.as_slice(), later));
+            let (a, b) = ((left.as_slice(), width), (factored.as_slice(), later));
             add_product(&mut rows[end..], n, -1.0, a, b, [count, width, columns]);
         });
     Some(())

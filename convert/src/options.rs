@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use lexivec_kernels::attention::Heads;
-use lexivec_models::{Attention, Blocks, Compute, Decoder, GraphForm, Layout, Precision, Target};
-use lexivec_runtime::{Provider, unservable};
+use lexivec_models::{
+    AttentionForm, Blocks, Compute, Decoder, GraphForm, Layout, Precision, Target,
+};
+use lexivec_runtime::{Provider, unservable, unsupported};
 
 use crate::calibrate::Calibration;
 use crate::error::{Error, Result};
@@ -30,7 +32,7 @@ pub struct ConvertOptions {
     /// Operators: those of one execution provider, or only standard ones.
     pub target: Target,
     /// The form of attention, for target `cuda`.
-    pub attention: Attention,
+    pub attention: AttentionForm,
     /// The graph's inputs and outputs.
     pub layout: Layout,
     /// The weight format of `int8-weight` and `int4-weight`.
@@ -89,7 +91,7 @@ impl ConvertOptions {
             provider,
             precision,
             target,
-            attention: Attention::default(),
+            attention: AttentionForm::default(),
             layout: Layout::Packed,
             blocks: Blocks {
                 compute,
@@ -114,7 +116,7 @@ impl ConvertOptions {
         self
     }
 
-    /// Rejects combinations that no execution provider can run.
+    /// Rejects combinations that no execution provider can run, or not the chosen one.
     pub(crate) fn check(&self, decoder: &Decoder) -> Result<()> {
         let variant = self.variant();
         let padded = "padded graphs are for other tools, which need target `standard` or `ort`";
@@ -130,10 +132,25 @@ impl ConvertOptions {
                 reason,
             });
         }
+        if !self.provider_can_serve() {
+            return Err(Error::TargetOfAnotherProvider {
+                provider: self.provider.name(),
+                precision: self.precision,
+                target: self.target,
+            });
+        }
         match variant.format() {
             Some(format) => check_widths(decoder, format),
             None => Ok(()),
         }
+    }
+
+    /// Whether the execution provider can serve the result. Every graph may be written with the CPU provider, which is the default:
+    /// it may be for another machine. Padded graphs are for other tools.
+    fn provider_can_serve(&self) -> bool {
+        self.provider == Provider::Cpu
+            || self.layout == Layout::Padded
+            || unsupported(self.provider, self.form()).is_none()
     }
 
     /// The properties that decide which execution providers can run the result.
@@ -221,6 +238,73 @@ mod tests {
             };
             assert_eq!(cpu().suited_to(&unusual).target, Target::Ort);
             assert!(cpu().check(&unusual).is_err());
+        }
+    }
+
+    #[test]
+    fn a_model_that_its_provider_cannot_serve_is_rejected() {
+        let nano = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/nano/config.json");
+        let decoder = Decoder::read(nano.as_ref()).unwrap();
+        let check = |provider, precision, target| {
+            let options = ConvertOptions {
+                target,
+                ..ConvertOptions::for_provider(provider, Some(precision))
+            };
+            options.check(&decoder).map_err(|error| error.to_string())
+        };
+        for (provider, precision, target, reason) in [
+            (
+                Provider::Cpu,
+                Precision::Bf16,
+                Target::Cpu,
+                "no bfloat16 kernels for CPUs: convert with",
+            ),
+            (
+                Provider::Cpu,
+                Precision::Bf16,
+                Target::Ort,
+                "no bfloat16 kernels for CPUs: convert with",
+            ),
+            (
+                Provider::Cuda,
+                Precision::Fp16,
+                Target::Cpu,
+                "`cuda` cannot serve fp16 with target cpu",
+            ),
+            (
+                Provider::Cuda,
+                Precision::Int8,
+                Target::Ort,
+                "`cuda` cannot serve int8-weight with target ort",
+            ),
+            (
+                Provider::OpenVino,
+                Precision::Fp32,
+                Target::Cuda,
+                "`openvino` cannot serve fp32 with target cuda",
+            ),
+            (
+                Provider::TensorRt,
+                Precision::Fp32,
+                Target::Standard,
+                "`tensorrt` cannot serve fp32",
+            ),
+        ] {
+            let message = check(provider, precision, target).unwrap_err();
+            assert!(message.contains(reason), "{message}");
+        }
+        // A machine without a GPU converts for one.
+        assert_eq!(check(Provider::Cpu, Precision::Bf16, Target::Cuda), Ok(()));
+        assert_eq!(
+            check(Provider::Cuda, Precision::Fp16, Target::Standard),
+            Ok(())
+        );
+        // The targets that are chosen by default can be served, or are rejected with another reason.
+        for provider in Provider::ALL {
+            for &precision in Precision::ALL {
+                let options = ConvertOptions::for_provider(provider, Some(precision));
+                assert!(options.provider_can_serve() || unservable(options.form()).is_some());
+            }
         }
     }
 }

@@ -39,8 +39,6 @@ pub trait Progress: Sync {
     fn stage(&self, _name: &str, _total: u64) {}
     /// A part of the stage's work is done, in the same unit.
     fn advance(&self, _amount: u64) {}
-    /// A sentence for the user.
-    fn note(&self, _text: &str) {}
     /// Whether to stop. Called every few megabytes.
     fn cancelled(&self) -> bool {
         false

@@ -15,8 +15,10 @@ use crate::error::{Error, Result};
 use crate::files::{parse_json, read_text};
 
 mod rope;
+mod sizes;
 
 use rope::Rope;
+use sizes::{MAX_LAYERS, MAX_POSITIONS, MAX_VOCABULARY, MAX_WIDTH, Sizes, positive};
 
 /// A family of decoders, named as `model_type` in `config.json` names it.
 ///
@@ -151,12 +153,6 @@ fn present<'de, D: serde::Deserializer<'de>>(
 ) -> std::result::Result<Option<Option<usize>>, D::Error> {
     Option::deserialize(value).map(Some)
 }
-
-// No decoder comes near these limits: a config beyond them is damaged or hostile.
-const MAX_WIDTH: usize = 1 << 20;
-const MAX_LAYERS: usize = 1 << 12;
-const MAX_VOCABULARY: usize = 1 << 24;
-const MAX_POSITIONS: usize = 1 << 24;
 
 impl Decoder {
     /// Reads a `config.json`.
@@ -355,37 +351,6 @@ impl Config {
             )),
             _ => Ok(()),
         }
-    }
-}
-
-struct Sizes<'a> {
-    path: &'a Path,
-}
-
-impl Sizes<'_> {
-    /// Returns a size if it is given, not zero, and at most `most`.
-    fn check(&self, field: &str, size: Option<usize>, most: usize) -> Result<usize> {
-        match size {
-            None => Err(Error::invalid(self.path, field, "is missing or too large")),
-            Some(size) if (1..=most).contains(&size) => Ok(size),
-            Some(size) => Err(Error::invalid(
-                self.path,
-                field,
-                format!("is {size}; 1 to {most} is allowed"),
-            )),
-        }
-    }
-}
-
-fn positive(field: &str, value: f64, path: &Path) -> Result<f64> {
-    if value.is_finite() && value > 0.0 {
-        Ok(value)
-    } else {
-        Err(Error::invalid(
-            path,
-            field,
-            format!("is {value}; it must be a number above 0"),
-        ))
     }
 }
 

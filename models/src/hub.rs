@@ -21,7 +21,7 @@ mod stated;
 mod transfer;
 
 pub(crate) use fetch::{HubConfig, download_with};
-pub use report::Progress;
+pub use report::DownloadProgress;
 
 const USER_AGENT: &str = concat!("lexivec/", env!("CARGO_PKG_VERSION"));
 
@@ -81,7 +81,7 @@ pub fn is_hub_id(s: &str) -> bool {
 pub fn download(
     id: &str,
     options: &HubOptions,
-    progress: Option<Arc<dyn Progress>>,
+    progress: Option<Arc<dyn DownloadProgress>>,
 ) -> Result<PathBuf> {
     let offline = options.offline || environment::is_offline();
     let config = HubConfig {

@@ -22,7 +22,7 @@
 //! |---|---|
 //! | a checkpoint | [`Checkpoint`]: its [`Decoder`], [`SentenceConfig`] and LoRA [`Adapter`] |
 //! | a converted model | [`Manifest`], with [`Quantization`], [`Verification`] and [`KnownAnswer`] |
-//! | the choices of a conversion | [`Precision`], [`Blocks`], [`Target`], [`Attention`], [`Layout`] |
+//! | the choices of a conversion | [`Precision`], [`Blocks`], [`Target`], [`AttentionForm`], [`Layout`] |
 //! | known models | [`catalog()`] and [`find`]; [`download`] fetches one from the hub |
 //! | prompts | [`Instructions`] of each domain, and [`with_instruction`] |
 //! | files | [`FileRecord`] and [`FileIdentity`] detect changes, [`text`] reads text files, [`cache_dir`] names the cache folder |
@@ -56,7 +56,7 @@ pub use decoder::{Decoder, Family};
 pub use digest::FileRecord;
 pub use error::{Error, Result};
 #[cfg(feature = "hub")]
-pub use hub::{HubOptions, Progress, download, endpoint, hub_cache, is_hub_id, reachable};
+pub use hub::{DownloadProgress, HubOptions, download, endpoint, hub_cache, is_hub_id, reachable};
 pub use identity::FileIdentity;
 pub use instructions::{Instruction, Instructions};
 pub use manifest::{
@@ -65,7 +65,7 @@ pub use manifest::{
 };
 pub use paths::{cache_dir, installed_model};
 pub use precision::{
-    Attention, Blocks, Compute, GraphForm, Layout, LinearPrecision, Precision, Target,
+    AttentionForm, Blocks, Compute, GraphForm, Layout, LinearPrecision, Precision, Target,
 };
 pub use prompt::with_instruction;
 pub use sentence::SentenceConfig;

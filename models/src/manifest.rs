@@ -15,11 +15,15 @@ use crate::checkpoint::SourceId;
 use crate::decoder::Decoder;
 use crate::digest::FileRecord;
 use crate::error::{Error, Result};
-use crate::files::{is_plain_relative, parse_json, read_text};
-use crate::precision::{Attention, Blocks, GraphForm, Layout, Precision, Target};
+use crate::files::read_text;
+use crate::precision::{AttentionForm, Blocks, GraphForm, Layout, Precision, Target};
 
+mod check;
+mod parse;
 mod quantization;
 mod verification;
+
+use parse::parse;
 
 pub use quantization::{LinearGroupPlan, Quantization};
 pub use verification::{KnownAnswer, Verification};
@@ -58,7 +62,7 @@ pub struct Manifest {
     pub target: Target,
     /// The form of attention in graphs of target `cuda`.
     #[serde(default)]
-    pub attention: Attention,
+    pub attention: AttentionForm,
     /// The graph's signature.
     pub layout: Layout,
     /// The most tokens of a text.
@@ -149,8 +153,8 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] if there is none, [`Error::Format`] if it has another format, [`Error::Json`] and
-    /// [`Error::Invalid`] if it is damaged.
+    /// [`Error::Missing`] if there is none, [`Error::Format`] if it has another format, [`Error::Invalid`] for a field that is
+    /// missing, of another type or out of range, [`Error::Json`] if the file is not JSON.
     pub fn read(dir: &Path) -> Result<Manifest> {
         #[derive(Deserialize)]
         struct Header {
@@ -167,7 +171,7 @@ impl Manifest {
         }
         let text = read_text(&path)?;
         // The format comes first because fields may mean something else in another one.
-        let header: Header = parse_json(&text, &path)?;
+        let header: Header = parse(&text, &path)?;
         if header.format != FORMAT_VERSION {
             return Err(Error::Format {
                 path,
@@ -175,52 +179,9 @@ impl Manifest {
                 program: header.program,
             });
         }
-        let manifest: Manifest = parse_json(&text, &path)?;
+        let manifest: Manifest = parse(&text, &path)?;
         manifest.check_fields(&path)?;
         Ok(manifest)
-    }
-
-    fn check_fields(&self, path: &Path) -> Result<()> {
-        let names = self.files.keys().chain(self.source.files.keys());
-        if let Some(bad) = names.into_iter().find(|name| !is_plain_relative(name)) {
-            return Err(Error::invalid(
-                path,
-                "files",
-                format!("names `{bad}`, which does not stay inside the folder"),
-            ));
-        }
-        let Dimensions { min, max } = self.dimensions;
-        if min == 0 || min > max || max > self.decoder.hidden_size {
-            let reason = format!(
-                "is {min} to {max}; the hidden size is {}",
-                self.decoder.hidden_size
-            );
-            return Err(Error::invalid(path, "dimensions", reason));
-        }
-        if self.max_length == 0 {
-            return Err(Error::invalid(
-                path,
-                "max_length",
-                "is 0; at least 1 token is needed",
-            ));
-        }
-        if let Some(known) = &self.known_answer
-            && !known.fits(&self.decoder)
-        {
-            return Err(Error::invalid(
-                path,
-                "known_answer",
-                "cannot come from this model: its tokens or its vector do not fit the architecture",
-            ));
-        }
-        match &self.default_prompt {
-            Some(name) if !self.prompts.contains_key(name) => Err(Error::invalid(
-                path,
-                "default_prompt",
-                format!("is `{name}`, which is not among the prompts"),
-            )),
-            _ => Ok(()),
-        }
     }
 
     /// Writes the manifest into `dir`, whole or not at all.

@@ -228,17 +228,17 @@ spellings!(Target, "target", {
 /// The form of attention in graphs of target `cuda`.
 ///
 /// ```
-/// use lexivec_models::Attention;
+/// use lexivec_models::AttentionForm;
 ///
-/// assert_eq!(Attention::default(), Attention::Standard);
-/// assert_eq!("grouped".parse::<Attention>()?, Attention::Grouped);
+/// assert_eq!(AttentionForm::default(), AttentionForm::Standard);
+/// assert_eq!("grouped".parse::<AttentionForm>()?, AttentionForm::Grouped);
 /// # Ok::<(), lexivec_models::Error>(())
 /// ```
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
-pub enum Attention {
+pub enum AttentionForm {
     /// ONNX's Attention operator, after separate operators for norm and rotary embedding. It takes the least memory.
     #[default]
     Standard,
@@ -246,7 +246,7 @@ pub enum Attention {
     Grouped,
 }
 
-spellings!(Attention, "form of attention", { Standard => "standard", Grouped => "grouped" });
+spellings!(AttentionForm, "form of attention", { Standard => "standard", Grouped => "grouped" });
 
 /// The layout of a graph's inputs and outputs.
 ///
@@ -279,7 +279,7 @@ pub struct GraphForm {
     /// The operators.
     pub target: Target,
     /// The form of attention, for target `cuda`.
-    pub attention: Attention,
+    pub attention: AttentionForm,
 }
 
 #[cfg(test)]

@@ -72,6 +72,14 @@ pub enum Error {
         /// What is missing, and what to do.
         reason: String,
     },
+    /// The requested execution provider has no kernels for a model of this form.
+    #[error("the execution provider `{provider}` cannot be used: {reason}")]
+    UnsupportedModel {
+        /// The provider's name.
+        provider: &'static str,
+        /// The model's form, what is missing, and what to convert to instead.
+        reason: String,
+    },
     /// The requested execution provider is not part of this build.
     #[error("the execution provider `{provider}` cannot be used: {WITHOUT_CUDA}")]
     ProviderNotBuilt {
@@ -197,8 +205,8 @@ pub enum Error {
     ShuttingDown,
     /// The model's output is NaN or infinite for this text.
     #[error(
-        "the model's output is not finite for this text (an activation overflowed): serve a bf16, fp32 or int8 \
-         conversion instead"
+        "the model's output for this text is not finite, because a value overflowed. If the model computes in float16, serve a \
+         bf16, fp32 or int8 conversion instead; if not, its weights are damaged, or too large for their type"
     )]
     NonFinite,
     /// The device has too little memory for this text, even alone.

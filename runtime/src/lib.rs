@@ -63,7 +63,7 @@ pub use network::{InspectNetwork, Layer, Network, PooledStates};
 pub use onnxruntime::execution_provider::{Provider, ProviderOption, ProviderSettings};
 pub use onnxruntime::graph_support::{unservable, unsupported};
 pub use onnxruntime::library::{Library, LibraryOrigin, system_library};
-pub use onnxruntime::operators::DOMAIN as OPERATOR_DOMAIN;
+pub use onnxruntime::operators::signature as operators;
 pub use onnxruntime::probe::probe;
 pub use onnxruntime::session::{ModelTraits, SessionSettings};
 pub use onnxruntime::stopper::Stopper;

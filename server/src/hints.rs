@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use lexivec_models::Precision;
+
 /// What a user of the command line can do about an error; `None` if its message says it all.
 pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(of_cause)
@@ -75,6 +77,20 @@ fn of_conversion(error: &lexivec_convert::Error) -> Option<String> {
         Error::Verification { .. } => {
             "choose a wider `--precision`, or keep the model regardless with `--no-verify`"
         }
+        Error::TargetOfAnotherProvider { .. } => {
+            "leave `--target` out, or choose the provider of that target with `--ep`"
+        }
+        Error::NonFiniteOutput {
+            precision: Precision::Fp32,
+            ..
+        } => {
+            "download the checkpoint again, because its weights are probably damaged; or choose `--precision bf16` with `--ep \
+             tensorrt`, which computes attention in float16 otherwise"
+        }
+        Error::NonFiniteOutput {
+            precision: Precision::Bf16,
+            ..
+        } => "download the checkpoint again, because its weights are probably damaged",
         Error::NonFiniteOutput { .. } => {
             "choose `--precision bf16` or fp32, or `--compute fp32` for int8-weight and int4-weight; calibration, which \
              `--no-calibration` skips, rescales values that are too large"
@@ -96,6 +112,9 @@ fn of_runtime(error: &lexivec_runtime::Error) -> Option<String> {
             provider: "openvino" | "tensorrt-rtx",
             ..
         } => "`--ep-library PATH` names the provider's library",
+        Error::UnsupportedModel { .. } => {
+            "`lexivec convert` takes the execution provider as `--ep` and the precision as `--precision`"
+        }
         Error::ProviderOption { option, .. } if option == "device_id" => {
             "`--devices` selects the GPUs"
         }
@@ -142,6 +161,21 @@ mod tests {
             system: "one".to_owned(),
             source: Box::new(server(401)),
         };
+        let on_openvino = |form_is_supported| match form_is_supported {
+            true => RuntimeError::Provider {
+                provider: "openvino",
+                reason: "no library".to_owned(),
+            },
+            false => RuntimeError::UnsupportedModel {
+                provider: "openvino",
+                reason: "its operators are another execution provider's".to_owned(),
+            },
+        };
+        let overflow = |precision| lexivec_convert::Error::NonFiniteOutput {
+            precision,
+            text: "cardiac arrest".to_owned(),
+        };
+        let damaged = "download the checkpoint again, because its weights are probably damaged";
         let graphs = || RuntimeError::CudaGraphs("no memory".to_owned());
         let replace = "choose another `--output`, or replace it with `--force`";
         let key = "give its key with `--api-key` or LEXIVEC_API_KEY";
@@ -157,6 +191,15 @@ mod tests {
                 several.into(),
                 "choose one with `--model`, or as http://host/v1#MODEL",
             ),
+            (
+                on_openvino(true).into(),
+                "`--ep-library PATH` names the provider's library",
+            ),
+            (
+                on_openvino(false).into(),
+                "`lexivec convert` takes the execution provider as `--ep` and the precision as `--precision`",
+            ),
+            (overflow(Precision::Bf16).into(), damaged),
             (graphs().into(), cuda),
             (lexivec::Error::Runtime(graphs()).into(), cuda),
             (lexivec_convert::Error::Runtime(graphs()).into(), cuda),

@@ -375,7 +375,7 @@ fn the_precision_report_has_every_precision() {
             precision: **p,
             compute: Some(lexivec_models::Compute::Fp32),
             target: lexivec_models::Target::Ort,
-            attention: lexivec_models::Attention::default(),
+            attention: lexivec_models::AttentionForm::default(),
         };
         let reason = lexivec_runtime::unsupported(lexivec_runtime::Provider::Cpu, form);
         reason.is_none()

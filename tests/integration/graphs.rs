@@ -41,7 +41,7 @@ fn bf16_shares_the_checkpoints_file_and_is_rejected_on_a_cpu() {
     let rejected = open_network(library, &model.report.dir, &SessionSettings::default());
     assert!(matches!(
         rejected,
-        Err(Error::Provider {
+        Err(Error::UnsupportedModel {
             provider: "cpu",
             ..
         })

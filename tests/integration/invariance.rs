@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::sync::LazyLock;
 
-use lexivec_convert::AccuracyTarget;
-use lexivec_models::{Manifest, Precision};
+use lexivec_convert::{AccuracyTarget, ConvertOptions};
+use lexivec_models::{Manifest, Precision, Target};
 use lexivec_runtime::plan::Plan;
 use lexivec_runtime::{Library, Network, Request, SessionSettings, open_network};
 use proptest::prelude::*;
@@ -173,11 +173,13 @@ fn embedding_row(token: usize) -> Vec<u8> {
     table.data()[token * row..][..row].to_vec()
 }
 
-#[test]
-fn a_text_without_a_finite_vector_spoils_no_later_text_with_its_prefix() {
-    const SPOILT: u32 = 777;
-    let model = converted(&nano(), &options(Precision::Fp32));
-    // As damaged memory would do it: conversions of such weights are rejected.
+/// The id of a token whose embedding is NaN in [`spoilt`] models.
+const SPOILT: u32 = 777;
+
+/// A converted nano in which a token's embedding was overwritten, as damaged memory would do it: conversions of such weights are
+/// rejected.
+fn spoilt(options: &ConvertOptions) -> Converted {
+    let model = converted(&nano(), options);
     let path = model.report.dir.join("model.onnx.data");
     let mut data = fs_err::read(&path).unwrap();
     let row = embedding_row(SPOILT as usize);
@@ -187,6 +189,43 @@ fn a_text_without_a_finite_vector_spoils_no_later_text_with_its_prefix() {
         .unwrap();
     data[at..at + row.len()].fill(0xff);
     fs_err::write(&path, data).unwrap();
+    model
+}
+
+#[test]
+fn a_text_without_a_finite_vector_spoils_no_text_of_its_batch() {
+    let ort = ConvertOptions {
+        target: Target::Ort,
+        ..options(Precision::Fp32)
+    };
+    for options in [options(Precision::Fp32), options(Precision::Int8), ort] {
+        let model = spoilt(&options);
+        let mut network = network(&model, PREFIX_BYTES);
+        let prefix = [40, 41, 42, 43, 44, 45];
+        let texts = [&[SPOILT, 50][..], &[50], &[51, SPOILT], &[]];
+        let texts = texts.map(|tail| [&prefix[..], tail].concat());
+        let texts = texts.each_ref().map(Vec::as_slice);
+        let together = network.embed(&texts).unwrap();
+        let width = network.hidden_size();
+        let states: Vec<&[f32]> = together.values.chunks(width).collect();
+        for (number, text) in texts.iter().enumerate() {
+            let finite = states[number].iter().all(|value| value.is_finite());
+            assert_eq!(
+                finite,
+                !text.contains(&SPOILT),
+                "{options:?}, text {number}"
+            );
+            if finite {
+                let alone = network.embed(&[text]).unwrap().values;
+                assert!(alone == states[number], "{options:?}, text {number}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_text_without_a_finite_vector_spoils_no_later_text_with_its_prefix() {
+    let model = spoilt(&options(Precision::Fp32));
     let mut network = network(&model, PREFIX_BYTES);
     let prefix = [40, 41, 42, 43, 44, 45];
     let text = |tail: &[u32]| [&prefix[..], tail].concat();

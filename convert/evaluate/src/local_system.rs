@@ -176,13 +176,13 @@ fn source_bytes(checkpoint: &Checkpoint) -> Result<u64> {
 
 /// The network of a model, shared between the engine, which embeds as a server does, and the comparison of layers. `None`
 /// until the engine has opened it.
-type Slot = Arc<Mutex<Option<Box<dyn InspectNetwork>>>>;
+type NetworkSlot = Arc<Mutex<Option<Box<dyn InspectNetwork>>>>;
 
 /// An embedder that runs a model in this process.
 struct LocalEmbedder {
     name: String,
     engine: Engine,
-    network: Slot,
+    network: NetworkSlot,
 }
 
 impl LocalEmbedder {
@@ -197,11 +197,11 @@ impl LocalEmbedder {
         options: &EngineOptions,
     ) -> Result<System> {
         let tokenizer = Tokenizer::open(tokenizer, info.vocabulary, info.max_length)?;
-        let network = Slot::default();
+        let network = NetworkSlot::default();
         let (slot, settings) = (Arc::clone(&network), options.session.clone());
         let open = move |_: usize| -> RuntimeResult<Box<dyn Network>> {
             *lock(&slot) = Some(open(&settings)?);
-            Ok(Box::new(Shared(Arc::clone(&slot))))
+            Ok(Box::new(SharedNetwork(Arc::clone(&slot))))
         };
         let open: Arc<OpenNetwork> = Arc::new(open);
         let options = EngineOptions {
@@ -301,9 +301,9 @@ fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The engine's handle of a shared network.
-struct Shared(Slot);
+struct SharedNetwork(NetworkSlot);
 
-impl Network for Shared {
+impl Network for SharedNetwork {
     fn hidden_size(&self) -> usize {
         lock(&self.0).as_ref().map_or(0, |n| n.hidden_size())
     }

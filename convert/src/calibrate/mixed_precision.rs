@@ -42,7 +42,7 @@ pub(super) struct MixedPrecisionPlan {
 impl MixedPrecisionPlan {
     pub(super) fn new(scheme: Scheme, sensitivities: &[Vec<f64>], d: &Decoder) -> Self {
         let groups = (0..d.layers).flat_map(LinearGroup::of_layer);
-        let mut steps: Vec<Step> = Vec::new();
+        let mut steps: Vec<Refinement> = Vec::new();
         for (group, sensitivities) in groups.zip(sensitivities) {
             let size = group.weight_count(d) as f64;
             let sensitivities = sensitivities.iter().copied();
@@ -52,7 +52,7 @@ impl MixedPrecisionPlan {
             // Each step goes to the level that gains most for its cost, so gains never grow along the steps.
             let mut from = 0;
             while from + 1 < levels.len() {
-                let step = |to: usize| Step {
+                let step = |to: usize| Refinement {
                     group: group.index(),
                     to: levels[to].0,
                     gain: levels[from].1 - levels[to].1,
@@ -111,7 +111,7 @@ impl MixedPrecisionPlan {
 }
 
 /// One linear group computed more finely.
-struct Step {
+struct Refinement {
     group: usize,
     to: LinearPrecision,
     /// The decrease in sensitivity.
@@ -119,7 +119,7 @@ struct Step {
     cost: f64,
 }
 
-impl Step {
+impl Refinement {
     fn worth(&self) -> f64 {
         self.gain / self.cost
     }

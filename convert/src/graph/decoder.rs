@@ -14,8 +14,8 @@
 
 use lexivec_models::Decoder;
 
-use super::dialect::{Heads, Lengths, PackedAttention, PackedInputs, RotaryTables};
-use super::group_input::{GroupInput, Stream};
+use super::dialect::{HeadCounts, Lengths, PackedAttention, PackedInputs, RotaryValues};
+use super::group_input::{GroupInput, ResidualStream};
 use super::linear::{GroupOutput, Projection};
 use super::ops::Ops;
 use super::wiring::{Cached, TokensInPlace, Wiring};
@@ -24,16 +24,16 @@ use crate::onnx::Value;
 use crate::tensor::DType;
 
 /// Values that all layers share; the graph computes them once.
-struct Shared<'a> {
+struct LayerContext<'a> {
     decoder: &'a Decoder,
     wiring: &'a Wiring,
     /// `[tokens, 1]`; [`Value::none`] if attention includes the rotary embeddings.
     positions: Value,
-    rotary: RotaryTables,
+    rotary: RotaryValues,
     lengths: Option<Lengths>,
 }
 
-impl<'a> Shared<'a> {
+impl<'a> LayerContext<'a> {
     fn new(ops: &mut Ops<'_>, decoder: &'a Decoder, wiring: &'a Wiring) -> Self {
         let d = decoder;
         let dialect = ops.style.dialect;
@@ -64,15 +64,15 @@ impl<'a> Shared<'a> {
 /// of each sequence's last token if the wiring selects it.
 pub(super) fn build(ops: &mut Ops<'_>, decoder: &Decoder, wiring: &Wiring) -> Result<Value> {
     let d = decoder;
-    let shared = Shared::new(ops, d, wiring);
-    let mut stream = Stream {
+    let context = LayerContext::new(ops, d, wiring);
+    let mut stream = ResidualStream {
         x: ops.embed(&wiring.ids, d.vocab_size, d.hidden_size)?,
         added: None,
     };
     for layer in 0..d.layers {
         // No later layer reads the other tokens.
         let last_tokens = layer + 1 == d.layers;
-        stream = through_layer(ops, &shared, layer, stream, last_tokens)?;
+        stream = through_layer(ops, &context, layer, stream, last_tokens)?;
     }
     let epsilon = residual_epsilon(ops, d);
     ops.final_norm(&stream, d.hidden_size, epsilon)
@@ -86,33 +86,33 @@ pub(super) fn layer(
     layer: usize,
     residual: &Value,
 ) -> Result<Value> {
-    let shared = Shared::new(ops, decoder, wiring);
-    let stream = Stream {
+    let context = LayerContext::new(ops, decoder, wiring);
+    let stream = ResidualStream {
         x: residual.clone(),
         added: None,
     };
-    let stream = through_layer(ops, &shared, layer, stream, false)?;
+    let stream = through_layer(ops, &context, layer, stream, false)?;
     Ok(ops.sum(&stream))
 }
 
 /// The residual stream behind a layer, of all tokens or of each sequence's last one.
 fn through_layer(
     ops: &mut Ops<'_>,
-    shared: &Shared<'_>,
+    context: &LayerContext<'_>,
     layer: usize,
-    stream: Stream,
+    stream: ResidualStream,
     last_tokens: bool,
-) -> Result<Stream> {
-    let (d, wiring) = (shared.decoder, shared.wiring);
+) -> Result<ResidualStream> {
+    let (d, wiring) = (context.decoder, context.wiring);
     let epsilon = residual_epsilon(ops, d);
     ops.graph.scope(format!("layers.{layer}."));
     let input = norm(stream, norm_name(layer), epsilon);
-    let (slots, residual) = attention(ops, shared, layer, &input)?;
+    let (slots, residual) = attention(ops, context, layer, &input)?;
     let (x, residual) = match last_tokens {
         true => wiring.select_last(ops, slots, residual),
         false => (wiring.to_rows(ops, slots), residual),
     };
-    let stream = Stream {
+    let stream = ResidualStream {
         x: output_projection(ops, d, layer, x)?,
         added: Some(residual),
     };
@@ -120,7 +120,7 @@ fn through_layer(
 }
 
 /// The norm of the residual stream, for a linear group.
-fn norm(stream: Stream, weights: String, epsilon: f64) -> GroupInput {
+fn norm(stream: ResidualStream, weights: String, epsilon: f64) -> GroupInput {
     GroupInput::Norm {
         stream,
         weights,
@@ -144,11 +144,11 @@ fn post_norm_name(layer: usize) -> String {
 /// Attention without its output projection, `[flat slots, heads * D]`, and the residual stream.
 fn attention(
     ops: &mut Ops<'_>,
-    shared: &Shared<'_>,
+    context: &LayerContext<'_>,
     layer: usize,
     input: &GroupInput,
 ) -> Result<(Value, Value)> {
-    let d = shared.decoder;
+    let d = context.decoder;
     let (q_width, kv_width) = (d.heads * d.head_dim, d.kv_heads * d.head_dim);
     let projection = |name: &str, outputs| Projection {
         name: format!("layers.{layer}.self_attn.{name}"),
@@ -160,22 +160,22 @@ fn attention(
         projection("k_proj", kv_width),
         projection("v_proj", kv_width),
     ];
-    let counts = Heads {
+    let counts = HeadCounts {
         query: d.heads,
         key_value: d.kv_heads,
     };
     let dialect = ops.style.dialect;
-    if let (Some(packed), Some(tokens)) = (dialect.packed_attention(), shared.wiring.in_place()) {
+    if let (Some(packed), Some(tokens)) = (dialect.packed_attention(), context.wiring.in_place()) {
         let qkv = ops.project(input, d.hidden_size, &layers)?;
-        let y = attention_in_place(ops, shared, packed, tokens, layer, &qkv.layers)?;
+        let y = attention_in_place(ops, context, packed, tokens, layer, &qkv.layers)?;
         return Ok((y, residual_of(&qkv)));
     }
-    let (y, residual) = match (dialect.fused_attention(), &shared.lengths) {
+    let (y, residual) = match (dialect.fused_attention(), &context.lengths) {
         (Some(fused), Some(lengths)) => {
             let group = ops.project_stacked(input, d.hidden_size, &layers)?;
-            let qkv = shared.wiring.stack_to_sequences(ops, &group.layers[0]);
+            let qkv = context.wiring.stack_to_sequences(ops, &group.layers[0]);
             let norms = qk_norms(ops, d, layer)?;
-            let (epsilon, tables) = (d.rms_norm_eps as f32, &shared.rotary);
+            let (epsilon, tables) = (d.rms_norm_eps as f32, &context.rotary);
             let y = fused.attention(
                 &mut ops.graph,
                 &qkv,
@@ -190,12 +190,12 @@ fn attention(
         _ => {
             let group = ops.project(input, d.hidden_size, &layers)?;
             let qkv = &group.layers;
-            let q = heads(ops, shared, layer, "q_norm", &qkv[0], d.heads)?;
-            let k = heads(ops, shared, layer, "k_norm", &qkv[1], d.kv_heads)?;
-            let wiring = shared.wiring;
+            let q = heads(ops, context, layer, "q_norm", &qkv[0], d.heads)?;
+            let k = heads(ops, context, layer, "k_norm", &qkv[1], d.kv_heads)?;
+            let wiring = context.wiring;
             let [q, k, v] = wiring.to_sequences(ops, layer, [&q, &k, &qkv[2]], d);
             let (g, compute) = (&mut ops.graph, ops.style.compute);
-            let lengths = shared.lengths.as_ref();
+            let lengths = context.lengths.as_ref();
             let y = dialect.attention(g, compute, [&q, &k, &v], counts, lengths);
             (y, residual_of(&group))
         }
@@ -213,13 +213,13 @@ fn residual_of(group: &GroupOutput) -> Value {
 /// Attention over packed tokens where they are: a row for each token, or in the last layer for each sequence's last token.
 fn attention_in_place(
     ops: &mut Ops<'_>,
-    shared: &Shared<'_>,
+    context: &LayerContext<'_>,
     packed: &dyn PackedAttention,
     tokens: &TokensInPlace,
     layer: usize,
     qkv: &[Value],
 ) -> Result<Value> {
-    let d = shared.decoder;
+    let d = context.decoder;
     let compute = ops.style.compute;
     let norms = qk_norms(ops, d, layer)?;
     let none = Value::none();
@@ -237,14 +237,14 @@ fn attention_in_place(
     let inputs = PackedInputs {
         qkv: [&q, &k, &v],
         prefix: [&prefix_key, &prefix_value],
-        positions: &shared.wiring.positions,
+        positions: &context.wiring.positions,
         kv_index: &tokens.kv_index,
         token_index: &tokens.token_index,
         query_tokens,
-        tables: &shared.rotary,
+        tables: &context.rotary,
         norms,
         epsilon: d.rms_norm_eps as f32,
-        heads: Heads {
+        heads: HeadCounts {
             query: d.heads,
             key_value: d.kv_heads,
         },
@@ -272,13 +272,13 @@ fn qk_norm_name(layer: usize, norm: &str) -> String {
 /// Normalises the heads of a query or key, in Qwen3, and applies rotary embeddings.
 fn heads(
     ops: &mut Ops<'_>,
-    shared: &Shared<'_>,
+    context: &LayerContext<'_>,
     layer: usize,
     norm: &str,
     x: &Value,
     heads: usize,
 ) -> Result<Value> {
-    let d = shared.decoder;
+    let d = context.decoder;
     let mut x = x.clone();
     if d.qk_norm {
         let split = ops.graph.ints(&[0, heads as i64, d.head_dim as i64]);
@@ -288,7 +288,7 @@ fn heads(
         x = ops.rms_norm(&x, &weight, d.head_dim, d.rms_norm_eps)?;
         x = ops.graph.op("Reshape", &[&x, &merge], &[]);
     }
-    Ok(ops.rotary(&x, &shared.positions, &shared.rotary, heads))
+    Ok(ops.rotary(&x, &context.positions, &context.rotary, heads))
 }
 
 fn output_projection(ops: &mut Ops<'_>, d: &Decoder, layer: usize, x: Value) -> Result<Value> {
@@ -301,7 +301,7 @@ fn output_projection(ops: &mut Ops<'_>, d: &Decoder, layer: usize, x: Value) -> 
 }
 
 /// The feed-forward network: the residual stream behind it.
-fn mlp(ops: &mut Ops<'_>, d: &Decoder, layer: usize, input: &GroupInput) -> Result<Stream> {
+fn mlp(ops: &mut Ops<'_>, d: &Decoder, layer: usize, input: &GroupInput) -> Result<ResidualStream> {
     let projection = |name: &str, outputs| Projection {
         name: format!("layers.{layer}.mlp.{name}"),
         outputs,
@@ -315,7 +315,7 @@ fn mlp(ops: &mut Ops<'_>, d: &Decoder, layer: usize, input: &GroupInput) -> Resu
     let residual = residual_of(&group);
     let (up, gate) = (group.layers.swap_remove(1), group.layers.swap_remove(0));
     let down = projection("down_proj", d.hidden_size);
-    Ok(Stream {
+    Ok(ResidualStream {
         x: ops.linear(&GroupInput::SwiGlu { gate, up }, d.intermediate_size, down)?,
         added: Some(residual),
     })

@@ -7,7 +7,7 @@ use crate::onnx::Value;
 
 /// The residual stream as two addends, of which the second may be missing.
 #[derive(Debug, Clone)]
-pub(super) struct Stream {
+pub(super) struct ResidualStream {
     pub(super) x: Value,
     pub(super) added: Option<Value>,
 }
@@ -17,7 +17,7 @@ pub(super) struct Stream {
 pub(super) enum GroupInput {
     /// The norm of the residual stream.
     Norm {
-        stream: Stream,
+        stream: ResidualStream,
         /// The name of the norm's weights.
         weights: String,
         epsilon: f64,

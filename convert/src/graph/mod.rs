@@ -26,7 +26,7 @@ mod precision;
 mod variant;
 mod wiring;
 
-use lexivec_models::{Attention, Decoder, Layout, Target};
+use lexivec_models::{AttentionForm, Decoder, Layout, Target};
 
 pub(crate) use layout::hook_name;
 pub(crate) use variant::Variant;
@@ -61,7 +61,10 @@ pub(crate) fn build(
 pub(crate) fn reference(decoder: &Decoder, weights: &Weights) -> Result<OnnxModel> {
     let style = Style {
         source: WeightSource::Checkpoint,
-        ..Style::plain(dialect::of(Target::Ort, Attention::Standard), DType::F32)
+        ..Style::plain(
+            dialect::of(Target::Ort, AttentionForm::Standard),
+            DType::F32,
+        )
     };
     finish(decoder, Ops::new(weights, style), Layout::Packed)
 }
@@ -82,7 +85,10 @@ pub(crate) fn layer(
         residual,
         source: WeightSource::Checkpoint,
         linears: LinearArithmetic::Calibrated(quantized),
-        ..Style::plain(dialect::of(Target::Ort, Attention::Standard), DType::F32)
+        ..Style::plain(
+            dialect::of(Target::Ort, AttentionForm::Standard),
+            DType::F32,
+        )
     };
     let mut ops = Ops::new(weights, style);
     layout::layer(&mut ops, decoder, layer)?;

@@ -3,8 +3,8 @@
 //! The [`Dialect`] decides which ONNX operators compute an operation. This file decides where its weights come from and in
 //! which type they are stored.
 
-use super::dialect::{Dialect, RotaryTables};
-use super::group_input::{GroupInput, Stream};
+use super::dialect::{Dialect, RotaryValues};
+use super::group_input::{GroupInput, ResidualStream};
 use crate::error::Result;
 use crate::onnx::{FileRange, Graph, Initializer, InitializerData, Value};
 use crate::quantized::{BlockFormat, BlockWeights, QuantizedLinears};
@@ -148,14 +148,14 @@ impl<'w> Ops<'w> {
     /// The final norm. It always computes in float32, because its output is the embedding.
     pub(super) fn final_norm(
         &mut self,
-        stream: &Stream,
+        stream: &ResidualStream,
         width: usize,
         epsilon: f64,
     ) -> Result<Value> {
         let compute = self.style.compute;
         let mut float = |x: &Value| self.cast(x.clone(), compute, DType::F32);
         let input = GroupInput::Norm {
-            stream: Stream {
+            stream: ResidualStream {
                 x: float(&stream.x),
                 added: stream.added.as_ref().map(float),
             },
@@ -169,7 +169,7 @@ impl<'w> Ops<'w> {
     }
 
     /// The sum of the residual stream's addends.
-    pub(super) fn sum(&mut self, stream: &Stream) -> Value {
+    pub(super) fn sum(&mut self, stream: &ResidualStream) -> Value {
         match &stream.added {
             Some(added) => self.graph.op("Add", &[added, &stream.x], &[]),
             None => stream.x.clone(),
@@ -185,7 +185,7 @@ impl<'w> Ops<'w> {
         &mut self,
         x: &Value,
         positions: &Value,
-        tables: &RotaryTables,
+        tables: &RotaryValues,
         heads: usize,
     ) -> Value {
         let g = &mut self.graph;
@@ -202,7 +202,7 @@ impl<'w> Ops<'w> {
         head_dim: usize,
         theta: f64,
         dtype: DType,
-    ) -> RotaryTables {
+    ) -> RotaryValues {
         let half = head_dim / 2;
         let table = |f: fn(f64) -> f64| -> Vec<f32> {
             (0..positions)
@@ -222,7 +222,7 @@ impl<'w> Ops<'w> {
             self.graph
                 .constant(name, dtype, vec![positions, half], bytes)
         };
-        RotaryTables {
+        RotaryValues {
             cos: store("rotary.cos", &cos),
             sin: store("rotary.sin", &sin),
         }

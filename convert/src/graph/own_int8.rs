@@ -4,6 +4,9 @@
 use std::sync::Arc;
 
 use lexivec_kernels::{codes, linear, rows};
+use lexivec_runtime::operators::{
+    EPSILON, INT8_LINEAR, Int8LinearInput as Input, NORM_QUANTIZE, QUANTIZE, SWIGLU_QUANTIZE,
+};
 
 use super::group_input::GroupInput;
 use super::ops::Ops;
@@ -61,12 +64,12 @@ impl Ops<'_> {
                 let mut values = vec![stream.x.clone(), self.vector(weights, inputs)?];
                 values.extend(stream.added.clone());
                 let epsilon = Attribute::Float(*epsilon as f32);
-                ("NormQuantize", values, vec![("epsilon", epsilon)])
+                (NORM_QUANTIZE, values, vec![(EPSILON, epsilon)])
             }
             GroupInput::SwiGlu { gate, up } => {
-                ("SwiGluQuantize", vec![gate.clone(), up.clone()], Vec::new())
+                (SWIGLU_QUANTIZE, vec![gate.clone(), up.clone()], Vec::new())
             }
-            GroupInput::Value(x) => ("Quantize", vec![x.clone()], Vec::new()),
+            GroupInput::Value(x) => (QUANTIZE, vec![x.clone()], Vec::new()),
         };
         let values: Vec<&Value> = values.iter().collect();
         let g = &mut self.graph;
@@ -126,16 +129,16 @@ impl Ops<'_> {
             ],
             data: InitializerData::Computed(Box::new(PackedInt8(weights))),
         });
-        let inputs = [
-            &codes.coarse,
-            &codes.scales,
-            &packed,
-            &weight_scales,
-            &sums,
-            bias,
-            &codes.fine,
-        ];
-        let [y] = g.op_n("Int8Linear", OWN, &inputs, [true], &[]);
+        let inputs = Input::ALL.map(|input| match input {
+            Input::Codes => &codes.coarse,
+            Input::Scales => &codes.scales,
+            Input::Weights => &packed,
+            Input::WeightScales => &weight_scales,
+            Input::WeightSums => &sums,
+            Input::Bias => bias,
+            Input::FineCodes => &codes.fine,
+        });
+        let [y] = g.op_n(INT8_LINEAR, OWN, &inputs, [true], &[]);
         y
     }
 }

@@ -1,6 +1,6 @@
 //! Which of the graphs of a decoder to write.
 
-use lexivec_models::{Attention, Blocks, Compute, GraphForm, Layout, Precision, Target};
+use lexivec_models::{AttentionForm, Blocks, Compute, GraphForm, Layout, Precision, Target};
 
 use crate::quantized::BlockFormat;
 
@@ -10,7 +10,7 @@ pub(crate) struct Variant {
     pub(crate) precision: Precision,
     pub(crate) target: Target,
     /// For target `cuda`.
-    pub(crate) attention: Attention,
+    pub(crate) attention: AttentionForm,
     pub(crate) layout: Layout,
     /// The weight format of `int8-weight` and `int4-weight`.
     pub(crate) blocks: Blocks,

@@ -19,7 +19,7 @@ const IR_VERSION: i64 = 11;
 /// The domain of ONNX Runtime's own operators.
 pub(crate) const CONTRIB: &str = "com.microsoft";
 /// The domain of lexivec's own operators.
-pub(crate) const OWN: &str = lexivec_runtime::OPERATOR_DOMAIN;
+pub(crate) const OWN: &str = lexivec_runtime::operators::DOMAIN;
 
 /// An edge of the graph, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use crate::tensor::{DType, PIECE_VALUES, TensorSource, cast};
 use crate::weights::Tensor;
 
 /// Rows whose steps are chosen together.
-const ROWS: usize = 4096;
+const ROWS_PER_PART: usize = 4096;
 
 /// Weights `[outputs, inputs]` of linear layers that are stacked by rows, or an embedding table.
 #[derive(Debug)]
@@ -42,8 +42,8 @@ impl BlockWeights {
         let importance = vec![1f32; inputs];
         let (mut scales, mut zeros) = (Vec::new(), format.zero_points.then(Vec::new));
         for tensor in &tensors {
-            for first in (0..tensor.rows()).step_by(ROWS) {
-                let rows = first..(first + ROWS).min(tensor.rows());
+            for first in (0..tensor.rows()).step_by(ROWS_PER_PART) {
+                let rows = first..(first + ROWS_PER_PART).min(tensor.rows());
                 let steps: Result<Vec<Vec<Step>>> = rows
                     .into_par_iter()
                     .map_init(

@@ -6,9 +6,9 @@ use rayon::prelude::*;
 use crate::matrix::{Matrix, add_product, inverse_cholesky};
 
 /// Number of input channels that are rounded before all later ones are updated.
-const BLOCK: usize = 128;
+const CHANNELS_PER_UPDATE: usize = 128;
 /// Output channels that a core rounds at a time.
-const ROWS: usize = 32;
+const ROWS_PER_TASK: usize = 32;
 /// The share of the Hessian's mean diagonal that is added to its diagonal, so that directions that calibration hardly saw do
 /// not move. It is ten times the paper's value, because calibration sees fewer tokens than a large linear layer has inputs.
 /// Unseen texts come out better with it, and calibration texts hardly worse (benches/RESULTS.md).
@@ -62,10 +62,10 @@ pub(crate) fn gptq(
     let n = weights.columns;
     let mut rounded = vec![0f32; weights.values.len()];
     rounded
-        .par_chunks_mut(n * ROWS)
+        .par_chunks_mut(n * ROWS_PER_TASK)
         .enumerate()
         .for_each(|(part, out)| {
-            let first = part * ROWS;
+            let first = part * ROWS_PER_TASK;
             round_rows(weights, first, factor, &nearest, out);
         });
     Matrix::new(n, rounded)
@@ -85,8 +85,8 @@ fn round_rows(
     let mut work: Vec<f32> = (first..first + rows)
         .flat_map(|r| factor.order.iter().map(move |i| weights.row(r)[*i]))
         .collect();
-    for start in (0..n).step_by(BLOCK) {
-        let end = (start + BLOCK).min(n);
+    for start in (0..n).step_by(CHANNELS_PER_UPDATE) {
+        let end = (start + CHANNELS_PER_UPDATE).min(n);
         let mut errors = vec![0f32; rows * (end - start)];
         for r in 0..rows {
             let row = &mut work[r * n..(r + 1) * n];

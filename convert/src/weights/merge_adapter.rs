@@ -1,6 +1,6 @@
 //! Merges a LoRA adapter into its base: writes a safetensors file that replaces the base's.
 //!
-//! Tensors are written one by one, and large tensors in blocks of rows, so memory does not grow with the model. Merged tensors
+//! Tensors are written one by one, and large tensors in pieces of rows, so memory does not grow with the model. Merged tensors
 //! are `W + scale · B · A` in float32, as peft's `merge_and_unload` computes them on a float32 base. They stay float32, because
 //! rounding to the base's bfloat16 would lose most of a small update. The other tensors keep their bytes.
 
@@ -22,7 +22,7 @@ use crate::progress::Progress;
 /// The name of the merged file, which is that of the weights it replaces.
 const FILE: &str = "model.safetensors";
 /// Values that are merged at a time: 64 MB.
-const BLOCK: usize = 1 << 24;
+const PIECE: usize = 1 << 24;
 /// Rows that a core merges at a time.
 const PART: usize = 64;
 
@@ -64,7 +64,7 @@ pub(crate) fn merged(
     for (name, entry, update) in order {
         let Some(update) = update else {
             let bytes = &entry.shard.map[entry.start..entry.start + entry.len];
-            for piece in bytes.chunks(BLOCK) {
+            for piece in bytes.chunks(PIECE) {
                 reject_interrupted(progress)?;
                 writer.write_all(piece).map_err(io)?;
                 progress.advance(piece.len() as u64);
@@ -74,7 +74,7 @@ pub(crate) fn merged(
         let tensor = entry.tensor(name)?;
         let (left, right) = update.matrices()?;
         let columns = tensor.columns();
-        let rows = (BLOCK / columns).max(1);
+        let rows = (PIECE / columns).max(1);
         for first in (0..tensor.rows()).step_by(rows) {
             reject_interrupted(progress)?;
             let count = rows.min(tensor.rows() - first);

@@ -9,7 +9,7 @@ use reqwest::header::RETRY_AFTER;
 
 use super::cache::Cache;
 use super::environment::{is_sendable, token};
-use super::report::{AGAIN, Failure, Progress, hub_error, is_unreachable};
+use super::report::{AGAIN, DownloadProgress, Failure, hub_error, is_unreachable};
 use super::stated::{Stated, is_commit};
 use super::transfer::{Bar, Transfer, location, save};
 use super::{HubOptions, is_hub_id};
@@ -34,7 +34,7 @@ pub(crate) fn download_with(
     config: &HubConfig,
     id: &str,
     options: &HubOptions,
-    progress: Option<Arc<dyn Progress>>,
+    progress: Option<Arc<dyn DownloadProgress>>,
 ) -> Result<PathBuf> {
     check_names(id, options.revision.as_deref())?;
     let failed = |error| hub_error(id, &config.cache, &config.endpoint, error);
@@ -109,7 +109,7 @@ struct Fetch<'a> {
     cache: Cache,
     revision: Option<String>,
     offline: bool,
-    progress: Option<Arc<dyn Progress>>,
+    progress: Option<Arc<dyn DownloadProgress>>,
 }
 
 impl Fetch<'_> {

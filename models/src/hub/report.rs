@@ -13,12 +13,12 @@ use crate::error::Error;
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
 ///
-/// use lexivec_models::Progress;
+/// use lexivec_models::DownloadProgress;
 ///
 /// #[derive(Default)]
 /// struct Bytes(AtomicU64);
 ///
-/// impl Progress for Bytes {
+/// impl DownloadProgress for Bytes {
 ///     fn start(&self, file: &str, bytes: Option<u64>) {
 ///         println!("{file}: {bytes:?} bytes");
 ///     }
@@ -33,7 +33,7 @@ use crate::error::Error;
 /// progress.advance("tokenizer.json", 300);
 /// assert_eq!(progress.0.into_inner(), 1000);
 /// ```
-pub trait Progress: Send + Sync {
+pub trait DownloadProgress: Send + Sync {
     /// The transfer of `file` begins; `bytes` is its size, if the hub states it.
     fn start(&self, file: &str, bytes: Option<u64>);
     /// `bytes` more of `file` have arrived.

@@ -10,7 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::fetch::{HubConfig, download_with};
-use super::report::{Failure, Progress, chain, hub_error};
+use super::report::{DownloadProgress, Failure, chain, hub_error};
 use super::*;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
@@ -69,7 +69,7 @@ impl Scene {
     fn get_told(
         &self,
         options: &HubOptions,
-        progress: Option<Arc<dyn Progress>>,
+        progress: Option<Arc<dyn DownloadProgress>>,
     ) -> Result<PathBuf> {
         let config = HubConfig {
             endpoint: self.hub.endpoint(),

@@ -12,7 +12,7 @@ use reqwest::{StatusCode, Url};
 use sha2::{Digest as _, Sha256};
 
 use super::fetch::HubConfig;
-use super::report::Progress;
+use super::report::DownloadProgress;
 
 /// The timeout for connecting, and for the answer to a `HEAD` request.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -183,14 +183,14 @@ pub(super) fn save(
 /// A progress bar for one file. It ends when it is dropped.
 pub(super) struct Bar {
     name: String,
-    progress: Option<Arc<dyn Progress>>,
+    progress: Option<Arc<dyn DownloadProgress>>,
 }
 
 impl Bar {
     pub(super) fn start(
         name: &str,
         bytes: Option<u64>,
-        progress: Option<Arc<dyn Progress>>,
+        progress: Option<Arc<dyn DownloadProgress>>,
     ) -> Self {
         if let Some(progress) = &progress {
             progress.start(name, bytes);

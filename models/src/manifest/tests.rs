@@ -30,7 +30,7 @@ fn model() -> (tempfile::TempDir, Manifest) {
         decoder: Decoder::parse(&decoder.to_string(), Path::new("config.json")).unwrap(),
         precision: Precision::Int8,
         target: Target::Ort,
-        attention: Attention::default(),
+        attention: AttentionForm::default(),
         layout: Layout::Packed,
         max_length: 128,
         dimensions: Dimensions { min: 8, max: 32 },
@@ -148,10 +148,155 @@ fn damaged_fields_are_rejected_by_name() {
         field(altered(|value| value["default_prompt"] = json!("x"))),
         "default_prompt"
     );
-    assert!(matches!(
-        altered(|value| value["precision"] = json!("int5")),
-        Err(Error::Json { .. })
-    ));
+}
+
+#[test]
+fn fields_of_another_type_or_out_of_range_are_named() {
+    let digest = format!("blake3:{}", "0".repeat(64));
+    for (field, value) in [
+        ("format", json!("2")),
+        ("precision", json!("int5")),
+        ("target", json!(7)),
+        ("layout", json!(null)),
+        ("attention", json!("flash")),
+        ("decoder", json!([])),
+        ("decoder.family", json!("bert")),
+        ("decoder.vocab_size", json!(-1)),
+        ("decoder.vocab_size", json!(1u64 << 60)),
+        ("decoder.hidden_size", json!("32")),
+        ("decoder.hidden_size", json!(0)),
+        ("decoder.layers", json!(1_000_000)),
+        ("decoder.heads", json!(1.5)),
+        ("decoder.kv_heads", json!(3)),
+        ("decoder.kv_heads", json!(8)),
+        ("decoder.head_dim", json!(1_000_000)),
+        ("decoder.max_positions", json!(u64::MAX)),
+        ("decoder.rope_theta", json!(-10_000.0)),
+        ("decoder.rms_norm_eps", json!(0)),
+        ("decoder.qk_norm", json!(1)),
+        ("max_length", json!(-5)),
+        ("max_length", json!(129)),
+        ("dimensions.min", json!("8")),
+        ("dimensions.max", json!(-8)),
+        ("prompts", json!(["Q:"])),
+        ("prompts.query", json!(1)),
+        ("weights", json!("stolen")),
+        ("files", json!(null)),
+        ("files.model.onnx.size", json!(-1)),
+        ("files.model.onnx.digest", json!("blake3:00")),
+        ("files.model.onnx.digest", json!("0".repeat(71))),
+        ("source", json!("nano")),
+        (
+            "source.files",
+            json!({"../x": {"size": 1, "digest": digest}}),
+        ),
+        ("verification", json!({"result": "perhaps"})),
+        ("verification.min_cosine", json!(1e300)),
+        ("verification.mean_cosine", json!(-2)),
+        ("known_answer.tokens.0", json!("a")),
+        (
+            "blocks",
+            json!({"size": 32, "zero_points": false, "compute": "fp32"}),
+        ),
+        ("quantization", json!({})),
+        ("notes.0", json!(1)),
+    ] {
+        let pointer = match field {
+            "files.model.onnx.size" => "/files/model.onnx/size".to_owned(),
+            "files.model.onnx.digest" => "/files/model.onnx/digest".to_owned(),
+            _ => format!("/{}", field.replace('.', "/")),
+        };
+        let error = altered(|manifest| {
+            manifest["notes"] = json!(["a note"]);
+            match manifest.pointer_mut(&pointer) {
+                Some(place) => *place = value.clone(),
+                None => manifest[field] = value.clone(),
+            }
+        });
+        let message = error.unwrap_err().to_string();
+        assert!(message.contains(MANIFEST_FILE), "{field}: {message}");
+        let named = field.trim_start_matches("source.files");
+        assert!(message.contains(&format!("`{named}")), "{field}: {message}");
+    }
+}
+
+#[test]
+fn a_missing_field_is_named() {
+    let value = serde_json::to_value(model().1).unwrap();
+    let optional = ["attention", "known_answer", "default_prompt"];
+    let required = value.as_object().unwrap().keys();
+    for field in required.filter(|field| !optional.contains(&field.as_str())) {
+        let error = altered(|value| {
+            value.as_object_mut().unwrap().remove(field);
+        });
+        let message = error.unwrap_err().to_string();
+        let said = format!("`{field}` is missing");
+        assert!(message.contains(&said), "{message}");
+    }
+    for field in value["decoder"].as_object().unwrap().keys() {
+        let error = altered(|value| {
+            value["decoder"].as_object_mut().unwrap().remove(field);
+        });
+        let message = error.unwrap_err().to_string();
+        let said = format!("`decoder.{field}` is missing");
+        assert!(message.contains(&said), "{message}");
+    }
+}
+
+#[test]
+fn weights_in_blocks_have_a_block_size() {
+    let blocks = |size: usize| json!({"size": size, "zero_points": false, "compute": "fp32"});
+    let with = |blocks: Value| {
+        altered(|value| {
+            value["precision"] = json!("int4-weight");
+            value["blocks"] = blocks;
+        })
+    };
+    assert!(with(blocks(64)).is_ok());
+    for (wrong, field) in [(Value::Null, "`blocks`"), (blocks(33), "`blocks.size`")] {
+        let message = with(wrong).unwrap_err().to_string();
+        assert!(message.contains(field), "{message}");
+    }
+}
+
+/// Replaces the value at a number among all values below `value`, counted in depth-first order.
+fn replace(value: &mut Value, number: &mut usize, with: &Value) {
+    if *number == 0 {
+        *value = with.clone();
+    }
+    *number = number.wrapping_sub(1);
+    match value {
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| replace(item, number, with)),
+        Value::Object(fields) => fields
+            .values_mut()
+            .for_each(|item| replace(item, number, with)),
+        _ => {}
+    }
+}
+
+#[test]
+fn no_value_in_place_of_another_causes_a_panic_and_errors_name_the_file() {
+    let values = [
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(u64::MAX),
+        json!(1e300),
+        json!("x"),
+        json!([]),
+        json!({}),
+    ];
+    // Number 0 is the manifest itself.
+    for number in 0..80 {
+        for with in &values {
+            let read = altered(|value| replace(value, &mut number.clone(), with));
+            if let Err(error) = read {
+                assert!(error.to_string().contains(MANIFEST_FILE), "{error}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::model::ModelInfo;
 use crate::scheduling::admission::Load;
 use crate::scheduling::health::Health;
 use crate::scheduling::queue::Queue;
-use crate::scheduling::worker::{Shared, Worker};
+use crate::scheduling::worker::{SharedState, Worker};
 use crate::tokenization::Tokenizer;
 
 /// A model that embeds texts. Threads share it by reference. Dropping it computes the waiting texts first.
@@ -40,7 +40,7 @@ use crate::tokenization::Tokenizer;
 pub struct Engine {
     model: ModelInfo,
     tokenizer: Tokenizer,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     gpus: Vec<i32>,
     workers: Vec<Worker>,
 }

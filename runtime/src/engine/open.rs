@@ -21,7 +21,7 @@ use crate::onnxruntime::library::Library;
 use crate::scheduling::queue::Queue;
 use crate::scheduling::rate::Rate;
 use crate::scheduling::response_cache::ResponseCache;
-use crate::scheduling::worker::{self, Shared};
+use crate::scheduling::worker::{self, SharedState};
 use crate::tokenization::Tokenizer;
 
 /// Opens the network of session `number`; called again to recreate a session that failed.
@@ -133,7 +133,7 @@ impl Engine {
         let cache = options.cache.as_ref();
         let watches = files.digests().next().is_some();
         let name = options.name_of(&model).to_owned();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedState {
             queue: Queue::new(options.queue),
             budget: AtomicUsize::new(options.limits.max_tokens),
             max_padding: options.limits.max_padding,
@@ -219,8 +219,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use lexivec_models::{
-        Attention, Decoder, Dimensions, FileRecord, Layout, Precision, Source, SourceId, Target,
-        Verification, WeightStorage,
+        AttentionForm, Decoder, Dimensions, FileRecord, Layout, Precision, Source, SourceId,
+        Target, Verification, WeightStorage,
     };
 
     use super::*;
@@ -229,7 +229,7 @@ mod tests {
         let nano = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/nano/config.json");
         let record = FileRecord {
             size: 1,
-            digest: digest.to_owned(),
+            digest: format!("blake3:{}", digest.repeat(64)),
         };
         Manifest {
             format: lexivec_models::FORMAT_VERSION,
@@ -244,7 +244,7 @@ mod tests {
             decoder: Decoder::read(nano.as_ref()).unwrap(),
             precision: Precision::Fp32,
             target: Target::Ort,
-            attention: Attention::default(),
+            attention: AttentionForm::default(),
             layout: Layout::Packed,
             max_length: 8,
             dimensions: Dimensions::up_to(64),

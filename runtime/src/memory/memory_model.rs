@@ -9,7 +9,7 @@
 //! The model leaves out the CUDA context, kernels, and cuBLAS's handles, which are several hundred MB on a card.
 
 use lexivec_models::{
-    Attention, Compute, Decoder, GraphForm, Layout, Manifest, Precision, Target, WeightStorage,
+    AttentionForm, Compute, Decoder, GraphForm, Layout, Manifest, Precision, Target, WeightStorage,
 };
 
 use crate::scheduling::batch::{FREE_SLOTS, Limits};
@@ -117,7 +117,7 @@ impl MemoryModel {
         // The residual, its norm, a linear layer's output and their sum; gate, up and their product.
         let mut row = 4 * hidden + 3 * inner;
         let slot = match self.form.attention {
-            Attention::Standard => {
+            AttentionForm::Standard => {
                 // Outputs of the attention's linear layers share the residual stream's buffers if they are as wide.
                 row += [query, key].iter().filter(|w| **w != hidden).sum::<usize>();
                 // Heads after their norm, and after the rotation.
@@ -125,7 +125,7 @@ impl MemoryModel {
                 // Query, key and value as sequences, and the attention's output.
                 2 * (query + key)
             }
-            Attention::Grouped => {
+            AttentionForm::Grouped => {
                 row += query + 2 * key;
                 // The stacked linear layer's output as sequences; the unpacked query, the attention's output, and its
                 // packed form; and the keys and values of every layer, because ONNX Runtime does not release outputs

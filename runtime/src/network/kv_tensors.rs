@@ -8,7 +8,7 @@ use ort::value::{PrimitiveTensorElementType, Tensor, TensorElementType};
 
 use crate::network::kv_cache::{FoundPrefixes, KvCache, NewPrefix};
 use crate::network::plan::Plan;
-use crate::network::plan_inputs::Input;
+use crate::network::plan_inputs::NamedInput;
 use crate::network::tensors::tensor;
 
 /// The KV cache of one session, for any float type.
@@ -25,7 +25,7 @@ pub(crate) trait KvTensors: Debug + Send {
     ) -> Vec<NewPrefix>;
 
     /// The graph's inputs, `[P, width]` each.
-    fn inputs(&self, found: &FoundPrefixes) -> ort::Result<Vec<Input<'_>>>;
+    fn inputs(&self, found: &FoundPrefixes) -> ort::Result<Vec<NamedInput<'_>>>;
 
     /// The graph's outputs in the order of the inputs: key and value of each layer in turn. They are `[P + T, width]`, or `[T, width]`
     /// if attention reads cached tokens where they are.
@@ -95,7 +95,7 @@ impl<T: PrimitiveTensorElementType + Debug + Copy + Send + 'static> KvTensors fo
         self.cache.select_new(sequences, found, plan)
     }
 
-    fn inputs(&self, found: &FoundPrefixes) -> ort::Result<Vec<Input<'_>>> {
+    fn inputs(&self, found: &FoundPrefixes) -> ort::Result<Vec<NamedInput<'_>>> {
         let shape = [found.prefixes.len(), self.width];
         let values: Vec<&[T]> = found
             .prefixes

@@ -12,7 +12,7 @@ use crate::network::plan::Plan;
 use crate::network::plan_inputs::plan_inputs;
 use crate::network::tensors::{fetch, unexpected};
 use crate::onnxruntime::library::Library;
-use crate::onnxruntime::session::{self, SessionSettings, Source};
+use crate::onnxruntime::session::{self, GraphSource, SessionSettings};
 
 /// A graph of one layer of a packed decoder. It takes the inputs of the whole graph, with `residual` in place of
 /// `input_ids`.
@@ -34,7 +34,7 @@ impl LayerNetwork {
         data: &Path,
         settings: &SessionSettings,
     ) -> Result<Self> {
-        let session = session::open(library, &Source::Memory { onnx, data }, settings)?;
+        let session = session::open(library, &GraphSource::Memory { onnx, data }, settings)?;
         let kv_cache = kv_tensors::of_session(&session, 0).ok_or_else(|| unexpected(data))?;
         Ok(Self { session, kv_cache })
     }

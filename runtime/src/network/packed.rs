@@ -13,7 +13,7 @@ use crate::network::tensors::{EMBEDDING, fetch, only, tensor, unexpected, widene
 use crate::network::{InspectNetwork, Layer, Network, PooledStates};
 use crate::onnxruntime::cuda_graph::{self, CudaGraphs};
 use crate::onnxruntime::library::Library;
-use crate::onnxruntime::session::{self, SessionSettings, Source};
+use crate::onnxruntime::session::{self, GraphSource, SessionSettings};
 use crate::onnxruntime::stopper::{HostRun, Stopper};
 
 /// A session with a packed graph (see ARCHITECTURE.md).
@@ -38,7 +38,7 @@ impl PackedNetwork {
     /// # Errors
     /// The graph does not load, or is not a packed one.
     pub fn open(library: &Library, path: &Path, settings: &SessionSettings) -> Result<Self> {
-        let session = session::open(library, &Source::File(path), settings)?;
+        let session = session::open(library, &GraphSource::File(path), settings)?;
         Self::new(session, path, settings)
     }
 
@@ -52,7 +52,7 @@ impl PackedNetwork {
         data: &Path,
         settings: &SessionSettings,
     ) -> Result<Self> {
-        let session = session::open(library, &Source::Memory { onnx, data }, settings)?;
+        let session = session::open(library, &GraphSource::Memory { onnx, data }, settings)?;
         Self::new(session, data, settings)
     }
 
@@ -75,10 +75,53 @@ impl PackedNetwork {
         })
     }
 
+    /// Runs a batch, with its plan if it has one. Only texts that overflow by themselves get states that are not finite.
+    fn run(&mut self, sequences: &[&[u32]], plan: Option<&Plan>) -> ort::Result<PooledStates> {
+        let mut states = match plan {
+            // A batch with cached prefixes has another plan.
+            Some(plan) if self.kv_cache.is_none() => self.run_plan(plan)?,
+            _ => self.run_cached(sequences)?,
+        };
+        self.recompute_overflowed(sequences, &mut states)?;
+        Ok(states)
+    }
+
+    /// Recomputes the texts whose states are not finite, without shared tokens.
+    ///
+    /// A kernel of attention multiplies the values of tokens that a query must not see by zero, which is NaN if they overflowed. A
+    /// shared token is computed beside the later tokens of one of its texts. If those overflow, the other texts would fail too.
+    fn recompute_overflowed(
+        &mut self,
+        sequences: &[&[u32]],
+        states: &mut PooledStates,
+    ) -> ort::Result<()> {
+        let tokens: usize = sequences.iter().map(|sequence| sequence.len()).sum();
+        let shared = states.packed_tokens + states.cached_tokens < tokens;
+        let width = self.hidden_size;
+        if !shared || states.values.len() != sequences.len() * width {
+            return Ok(());
+        }
+        let is_finite = |state: &[f32]| state.iter().all(|value| value.is_finite());
+        let rows = states.values.chunks_exact(width).enumerate();
+        let overflowed: Vec<usize> = rows
+            .filter_map(|(row, state)| (!is_finite(state)).then_some(row))
+            .collect();
+        if overflowed.is_empty() {
+            return Ok(());
+        }
+        let again: Vec<&[u32]> = overflowed.iter().map(|row| sequences[*row]).collect();
+        let recomputed = self.run_plan(&Plan::unshared(&again))?;
+        states.packed_tokens += recomputed.packed_tokens;
+        for (row, state) in overflowed.iter().zip(recomputed.values.chunks_exact(width)) {
+            states.values[row * width..][..width].copy_from_slice(state);
+        }
+        Ok(())
+    }
+
     /// Runs a batch with the KV cache, and stores more prefixes in it.
-    fn run(&mut self, sequences: &[&[u32]]) -> ort::Result<PooledStates> {
+    fn run_cached(&mut self, sequences: &[&[u32]]) -> ort::Result<PooledStates> {
         let Some(kv_cache) = &mut self.kv_cache else {
-            return self.run_whole(&Plan::new(sequences));
+            return self.run_plan(&Plan::new(sequences));
         };
         let found = kv_cache.find(sequences);
         let plan = Plan::with_cached(&found.cached, sequences);
@@ -106,8 +149,8 @@ impl PackedNetwork {
         })
     }
 
-    /// Runs a batch of a graph that takes no cached prefixes.
-    fn run_whole(&mut self, plan: &Plan) -> ort::Result<PooledStates> {
+    /// Runs a batch without the KV cache.
+    fn run_plan(&mut self, plan: &Plan) -> ort::Result<PooledStates> {
         let packed_tokens = plan.packed_tokens();
         let graphs = self.graphs.as_mut();
         let replayed = graphs.and_then(|graphs| graphs.embed(&mut self.session, plan));
@@ -125,7 +168,10 @@ impl PackedNetwork {
 
     /// Runs a batch kernel by kernel.
     fn launch(&mut self, plan: &Plan) -> ort::Result<Vec<f32>> {
-        let inputs = plan_inputs(&self.session, plan)?;
+        let mut inputs = plan_inputs(&self.session, plan)?;
+        if let Some(kv_cache) = &self.kv_cache {
+            inputs.extend(kv_cache.inputs(&FoundPrefixes::default())?);
+        }
         if !self.on_gpu {
             let names = [EMBEDDING];
             let run = HostRun::new(&self.session, &inputs, &names, plan.length, self.on_gpu)?;
@@ -165,15 +211,13 @@ impl Network for PackedNetwork {
     }
 
     fn embed(&mut self, sequences: &[&[u32]]) -> Result<PooledStates> {
-        self.run(sequences).map_err(|e| Error::of_run(e.message()))
+        let states = self.run(sequences, None);
+        states.map_err(|e| Error::of_run(e.message()))
     }
 
     fn embed_planned(&mut self, sequences: &[&[u32]], plan: &Plan) -> Result<PooledStates> {
-        if self.kv_cache.is_some() {
-            // A batch with cached prefixes has another plan.
-            return self.embed(sequences);
-        }
-        self.run_whole(plan).map_err(|e| Error::of_run(e.message()))
+        let states = self.run(sequences, Some(plan));
+        states.map_err(|e| Error::of_run(e.message()))
     }
 
     fn on_device(&self) -> bool {

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::network::tensors::tensor;
 use crate::network::{InspectNetwork, Network, PooledStates};
 use crate::onnxruntime::library::Library;
-use crate::onnxruntime::session::{self, SessionSettings, Source};
+use crate::onnxruntime::session::{self, GraphSource, SessionSettings};
 
 /// Supported outputs in order of preference: hidden states first, because they can be batched freely.
 const OUTPUTS: [&str; 3] = [
@@ -42,7 +42,7 @@ impl PaddedNetwork {
     /// The folder has no graph, it does not load, or its inputs or outputs are unknown.
     pub fn open(library: &Library, dir: &Path, settings: &SessionSettings) -> Result<Self> {
         let path = find_graph(dir)?;
-        let session = session::open(library, &Source::File(&path), settings)?;
+        let session = session::open(library, &GraphSource::File(&path), settings)?;
         Self::new(session, &path, settings)
     }
 
@@ -56,7 +56,7 @@ impl PaddedNetwork {
         data: &Path,
         settings: &SessionSettings,
     ) -> Result<Self> {
-        let source = Source::Memory { onnx, data };
+        let source = GraphSource::Memory { onnx, data };
         Self::new(session::open(library, &source, settings)?, data, settings)
     }
 

@@ -103,6 +103,28 @@ impl Plan {
                 trie.insert(cached.paths.get(b).map_or(&[], Vec::as_slice), sequence)
             })
             .collect();
+        Self::of_paths(trie, &paths, sequences)
+    }
+
+    /// Plans a batch in which sequences share no packed tokens.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub(crate) fn unshared(sequences: &[&[u32]]) -> Self {
+        let mut trie = Trie::new(0);
+        let paths: Vec<Vec<usize>> = sequences
+            .iter()
+            .map(|sequence| {
+                trie.children.clear();
+                trie.insert(&[], sequence)
+            })
+            .collect();
+        Self::of_paths(trie, &paths, sequences)
+    }
+
+    /// The plan of sequences whose tokens have these indices.
+    fn of_paths(trie: Trie, paths: &[Vec<usize>], sequences: &[&[u32]]) -> Self {
+        let cached = trie.cached;
         let length = sequences.iter().map(|s| s.len()).max().unwrap_or(0);
         let slots = sequences.len() * length;
         let mut plan = Self {
@@ -122,7 +144,7 @@ impl Plan {
             plan.kv_index.resize((b + 1) * length, last as i64);
             for (s, index) in path.iter().enumerate() {
                 // Cached tokens are not computed here.
-                let Some(index) = index.checked_sub(cached.count) else {
+                let Some(index) = index.checked_sub(cached) else {
                     continue;
                 };
                 let slot = b * length + s;
@@ -131,7 +153,7 @@ impl Plan {
                     plan.token_index[index] = slot as i64;
                 }
             }
-            plan.last_row.push((last - cached.count) as i64);
+            plan.last_row.push((last - cached) as i64);
             plan.last_slot.push((b * length + path.len() - 1) as i64);
         }
         plan
@@ -366,10 +388,13 @@ mod tests {
         ) {
             let sequences: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
             let plan = Plan::with_cached(&chain(&prefix, &sequences), &sequences);
+            let unshared = Plan::unshared(&sequences);
             for (b, text) in texts.iter().enumerate() {
                 let expected: Vec<(i64, i64)> = text.iter().enumerate().map(|(p, t)| (i64::from(*t), p as i64)).collect();
                 prop_assert_eq!(&states(&plan, &prefix)[b], &expected);
+                prop_assert_eq!(&states(&unshared, &[])[b], &expected);
             }
+            prop_assert_eq!(unshared.packed_tokens(), texts.iter().map(Vec::len).sum::<usize>());
             // Padding adds rows, texts and positions, and changes nothing that is read.
             let to = Shape { packed_tokens: plan.packed_tokens() + 3, batch: plan.batch() + 2, length: plan.length + 4 };
             if prefix.is_empty() {

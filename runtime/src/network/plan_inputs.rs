@@ -6,7 +6,7 @@ use ort::value::Tensor;
 use crate::network::plan::{Plan, Shape};
 
 /// A graph's input, with its name.
-pub(crate) type Input<'a> = (&'a str, SessionInputValue<'static>);
+pub(crate) type NamedInput<'a> = (&'a str, SessionInputValue<'static>);
 
 /// The inputs that a plan provides. A graph takes some of them.
 const NAMES: [&str; 9] = [
@@ -28,7 +28,7 @@ const TOTAL: &str = "total_sequence_length";
 /// They are in pageable memory, on CUDA too: a batch costs one copy for each and a single synchronisation at its end.
 /// ONNX Runtime 1.31 does not copy inputs in page-locked memory, so kernels would read them over the bus in every
 /// layer.
-pub(crate) fn plan_inputs(session: &Session, plan: &Plan) -> ort::Result<Vec<Input<'static>>> {
+pub(crate) fn plan_inputs(session: &Session, plan: &Plan) -> ort::Result<Vec<NamedInput<'static>>> {
     let shape = plan.shape();
     let taken = NAMES.into_iter().filter(|name| takes(session, name));
     let input = |name| {

@@ -6,7 +6,7 @@ use half::{bf16, f16};
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session};
 use ort::value::{DynValue, TensorElementType, ValueType};
 
-use super::plan_inputs::Input;
+use super::plan_inputs::NamedInput;
 use crate::error::Error;
 
 /// The output of a packed graph: the pooled hidden states of a batch.
@@ -15,7 +15,7 @@ pub(crate) const EMBEDDING: &str = "embedding";
 /// Runs a graph and returns only the outputs of these names, in float32.
 pub(crate) fn fetch(
     session: &mut Session,
-    inputs: Vec<Input<'_>>,
+    inputs: Vec<NamedInput<'_>>,
     names: &[&str],
 ) -> ort::Result<Vec<Vec<f32>>> {
     let options = only(names)?;

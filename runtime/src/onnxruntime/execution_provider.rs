@@ -145,7 +145,7 @@ impl FromStr for Provider {
 /// The providers of a session, in order of preference, and their options.
 ///
 /// ```
-/// use lexivec_models::{Attention, GraphForm, Precision, Target};
+/// use lexivec_models::{AttentionForm, GraphForm, Precision, Target};
 /// use lexivec_runtime::{Provider, ProviderSettings};
 ///
 /// let settings = ProviderSettings {
@@ -159,7 +159,7 @@ impl FromStr for Provider {
 ///     precision: Precision::Fp16,
 ///     compute: None,
 ///     target,
-///     attention: Attention::Standard,
+///     attention: AttentionForm::Standard,
 /// };
 /// assert!(settings.check(form(Target::Cuda)).is_ok());
 /// assert!(settings.check(form(Target::Ort)).is_err());

@@ -1,6 +1,6 @@
 //! The forms of graphs, and which of them an execution provider can serve. `convert` uses the same messages.
 
-use lexivec_models::{Attention, Compute, GraphForm, Precision, Target};
+use lexivec_models::{AttentionForm, Compute, GraphForm, Precision, Target};
 
 use crate::error::{Error, Result};
 use crate::onnxruntime::execution_provider::{Provider, ProviderSettings};
@@ -9,18 +9,21 @@ const INTEGER_ACTIVATIONS: &str = "CUDA has no fused kernel for integer activati
                                    execution provider cuda and without a target, which keeps weights of 8 bits and \
                                    activations in float16";
 
+const BFLOAT16: &str =
+    "ONNX Runtime has no bfloat16 kernels for CPUs: convert with precision int8 or fp32";
+
 /// Why no execution provider can run a graph of this form, and what to convert to instead; `None` for forms that are
 /// written.
 ///
 /// ```
-/// use lexivec_models::{Attention, GraphForm, Precision, Target};
+/// use lexivec_models::{AttentionForm, GraphForm, Precision, Target};
 /// use lexivec_runtime::unservable;
 ///
 /// let int8 = |target| GraphForm {
 ///     precision: Precision::Int8,
 ///     compute: None,
 ///     target,
-///     attention: Attention::Standard,
+///     attention: AttentionForm::Standard,
 /// };
 /// assert_eq!(unservable(int8(Target::Ort)), None);
 /// assert!(unservable(int8(Target::Cuda)).is_some_and(|reason| reason.contains("convert with")));
@@ -38,7 +41,9 @@ pub fn unservable(form: GraphForm) -> Option<&'static str> {
              precision int8",
         ),
         (Target::Cuda, Precision::Int8) => Some(INTEGER_ACTIVATIONS),
-        (target, precision) if form.attention == Attention::Grouped => {
+        // Their operators are those of CPUs.
+        (Target::Cpu | Target::Ort, Precision::Bf16) => Some(BFLOAT16),
+        (target, precision) if form.attention == AttentionForm::Grouped => {
             if target != Target::Cuda {
                 Some("grouped attention is for CUDA: convert with the execution provider cuda")
             } else if precision == Precision::Fp32 || form.compute == Some(Compute::Fp32) {
@@ -59,14 +64,14 @@ pub fn unservable(form: GraphForm) -> Option<&'static str> {
 /// must not happen.
 ///
 /// ```
-/// use lexivec_models::{Attention, GraphForm, Precision, Target};
+/// use lexivec_models::{AttentionForm, GraphForm, Precision, Target};
 /// use lexivec_runtime::{Provider, unsupported};
 ///
 /// let form = GraphForm {
 ///     precision: Precision::Bf16,
 ///     compute: None,
 ///     target: Target::Cuda,
-///     attention: Attention::Standard,
+///     attention: AttentionForm::Standard,
 /// };
 /// assert_eq!(unsupported(Provider::Cuda, form), None);
 /// let reason = unsupported(Provider::Cpu, form).expect("CPUs have no bfloat16 kernels");
@@ -86,7 +91,7 @@ impl ProviderSettings {
     /// Checks that each provider can serve a graph of this form.
     ///
     /// # Errors
-    /// [`Error::Provider`] names the first that cannot.
+    /// [`Error::UnsupportedModel`] names the first that cannot.
     pub fn check(&self, form: GraphForm) -> Result<()> {
         for provider in &self.order {
             // Behind another provider, the CPU runs nothing of the graph; `placement` checks that.
@@ -94,7 +99,7 @@ impl ProviderSettings {
                 continue;
             }
             if let Some(reason) = unsupported(*provider, form) {
-                return Err(Error::Provider {
+                return Err(Error::UnsupportedModel {
                     provider: provider.name(),
                     reason: format!(
                         "the model is {}, target {}. {reason}",
@@ -109,13 +114,11 @@ impl ProviderSettings {
 
 fn on_a_cpu(form: GraphForm) -> Option<&'static str> {
     match (form.precision, form.target, form.attention) {
-        (Precision::Bf16, ..) => Some(
-            "ONNX Runtime has no bfloat16 kernels for CPUs: convert with precision int8 or fp32",
-        ),
+        (Precision::Bf16, ..) => Some(BFLOAT16),
         (Precision::Fp8, Target::Cuda, _) => Some(
             "CPUs have no kernels for 8-bit floats: convert with the execution provider cpu for a simulation of this precision",
         ),
-        (_, Target::Cuda, Attention::Grouped) => Some(
+        (_, Target::Cuda, AttentionForm::Grouped) => Some(
             "GroupQueryAttention normalises queries and keys on CUDA only: convert with the execution provider cpu",
         ),
         _ => None,
@@ -166,7 +169,7 @@ mod tests {
             precision,
             compute: precision.weight_bits().map(|_| Compute::Fp16),
             target,
-            attention: Attention::Standard,
+            attention: AttentionForm::Standard,
         }
     }
 
@@ -176,7 +179,7 @@ mod tests {
         for provider in Provider::ALL {
             for &precision in Precision::ALL {
                 for &target in Target::ALL {
-                    for &attention in Attention::ALL {
+                    for &attention in AttentionForm::ALL {
                         let form = GraphForm {
                             attention,
                             ..form(precision, target)
@@ -206,6 +209,7 @@ mod tests {
         assert!(!runs(Provider::Cuda, Precision::Int8, Target::Standard));
         assert!(!runs(Provider::TensorRt, Precision::Fp32, Target::Standard));
     }
+
     #[test]
     fn a_form_that_no_provider_serves_is_not_written() {
         for &precision in Precision::ALL {
@@ -214,11 +218,8 @@ mod tests {
                 let served = Provider::ALL
                     .iter()
                     .any(|p| unsupported(*p, form).is_none());
-                // CPUs have no kernels for bfloat16; tests read the graph's structure.
-                let for_tests =
-                    precision == Precision::Bf16 && matches!(target, Target::Cpu | Target::Ort);
                 assert!(
-                    served || for_tests || unservable(form).is_some(),
+                    served || unservable(form).is_some(),
                     "{precision}, target {target}"
                 );
             }

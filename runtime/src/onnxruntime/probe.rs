@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::onnxruntime::execution_provider::{Provider, ProviderSettings};
 use crate::onnxruntime::library::Library;
-use crate::onnxruntime::session::{self, SessionSettings, Source};
+use crate::onnxruntime::session::{self, GraphSource, SessionSettings};
 
 /// `y = Identity(x)`, float32 `[1]`, opset 17; made with onnx.helper.
 const IDENTITY: &[u8] = include_bytes!("../../data/identity.onnx");
@@ -36,7 +36,7 @@ pub fn probe(library: &Library, provider: Provider, settings: &ProviderSettings)
         },
         ..SessionSettings::default()
     };
-    let source = Source::Memory {
+    let source = GraphSource::Memory {
         onnx: IDENTITY,
         data: Path::new("."),
     };

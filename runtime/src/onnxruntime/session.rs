@@ -70,14 +70,14 @@ impl SessionSettings {
 }
 
 /// Where a graph is.
-pub(crate) enum Source<'a> {
+pub(crate) enum GraphSource<'a> {
     /// A file, its external data beside it.
     File(&'a Path),
     /// In memory, its external data in a folder.
     Memory { onnx: &'a [u8], data: &'a Path },
 }
 
-impl Source<'_> {
+impl GraphSource<'_> {
     fn path(&self) -> &Path {
         match self {
             Self::File(path) => path,
@@ -88,7 +88,7 @@ impl Source<'_> {
 
 pub(crate) fn open(
     library: &Library,
-    source: &Source<'_>,
+    source: &GraphSource<'_>,
     settings: &SessionSettings,
 ) -> Result<Session> {
     let load = |reason: &str| Error::Load {
@@ -126,8 +126,8 @@ pub(crate) fn open(
             .map_err(rejected)?;
     }
     let committed = match source {
-        Source::File(path) => builder.commit_from_file(path),
-        Source::Memory { onnx, data } => {
+        GraphSource::File(path) => builder.commit_from_file(path),
+        GraphSource::Memory { onnx, data } => {
             let data = data.to_string_lossy();
             let key = "session.model_external_initializers_file_folder_path";
             let mut builder = builder.with_config_entry(key, data).map_err(rejected)?;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::{IoBinding, NoSelectedOutputs, RunOptions, Session, SessionOutputs};
 
-use crate::network::plan_inputs::Input;
+use crate::network::plan_inputs::NamedInput;
 use crate::onnxruntime::session::free_after;
 
 type Options = Arc<RunOptions<NoSelectedOutputs>>;
@@ -59,7 +59,7 @@ impl HostRun {
     /// Binds inputs, and outputs of these names, for texts of at most `length` tokens. Inputs that are borrowed are copied.
     pub(crate) fn new(
         session: &Session,
-        inputs: &[Input<'_>],
+        inputs: &[NamedInput<'_>],
         outputs: &[&str],
         length: usize,
         on_gpu: bool,

@@ -6,7 +6,7 @@
 mod abandoned;
 mod answers;
 mod assistant;
-mod shared;
+mod shared_state;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use abandoned::Running;
 use answers::{Computed, answer_all, complete};
 use assistant::{Assistant, Prepared};
-pub(crate) use shared::Shared;
+pub(crate) use shared_state::SharedState;
 
 use crate::error::{Error, Result};
 use crate::integrity::known_answer;
@@ -49,7 +49,7 @@ pub(crate) struct Worker {
 ///
 /// # Errors
 /// The session does not open, or the system cannot start a thread.
-pub(crate) fn spawn(open: Opener, shared: Arc<Shared>) -> Result<Worker> {
+pub(crate) fn spawn(open: Opener, shared: Arc<SharedState>) -> Result<Worker> {
     let heartbeat = Arc::new(Heartbeat::default());
     let running = Running::watched()?;
     let mut session = Session {
@@ -87,7 +87,7 @@ struct Session {
     /// `None` while it is being recreated.
     network: Option<Box<dyn Network>>,
     open: Opener,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     heartbeat: Arc<Heartbeat>,
     /// `None` if the host itself computes.
     assistant: Option<Assistant>,

@@ -141,17 +141,17 @@ fn overlap(text: &str, token: &str) -> bool {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Token {
+struct TokenSpan {
     id: u32,
     word: Option<u32>,
     bytes: Range<usize>,
 }
 
-fn encode(tokenizer: &Tokenizer, text: &str) -> Option<Vec<Token>> {
+fn encode(tokenizer: &Tokenizer, text: &str) -> Option<Vec<TokenSpan>> {
     let encoding = tokenizer.encode(text, false).ok()?;
     let tokens = encoding.get_ids().iter().zip(encoding.get_word_ids());
     let tokens = tokens.zip(encoding.get_offsets());
-    let token = |((id, word), (start, end)): ((&u32, &Option<u32>), &(usize, usize))| Token {
+    let token = |((id, word), (start, end)): ((&u32, &Option<u32>), &(usize, usize))| TokenSpan {
         id: *id,
         word: *word,
         bytes: *start..*end,

@@ -9,7 +9,7 @@ use lexivec_runtime::{Engine, EngineOptions, Library, Provider, ProviderSettings
 use crate::conversion::{converted, default_calibration};
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::observer::{Observer, Silent};
+use crate::observer::{Observer, SilentObserver};
 use crate::source::{CheckpointOptions, SourceKind, open_checkpoint};
 
 /// The name of a model, and how it is converted and opened.
@@ -35,14 +35,14 @@ pub struct ModelBuilder {
 /// A model directory that can be opened.
 ///
 /// ```
-/// use lexivec::{Model, Precision, Silent};
+/// use lexivec::{Model, Precision, SilentObserver};
 ///
 /// # // The example needs ONNX Runtime's library.
 /// # if lexivec_runtime::Library::load(None, false).is_err() {
 /// #     return Ok(());
 /// # }
 /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))?;
-/// let resolved = Model::builder("models/nano").precision(Precision::Fp32).resolve(&Silent)?;
+/// let resolved = Model::builder("models/nano").precision(Precision::Fp32).resolve(&SilentObserver)?;
 /// assert!(resolved.dir.join("lexivec.json").is_file());
 /// assert_eq!(resolved.unused_export, None);
 /// # Ok::<(), lexivec::Error>(())
@@ -99,7 +99,7 @@ impl ModelBuilder {
     /// # Errors
     /// Those of [`open_with`](Self::open_with).
     pub fn open(&self) -> Result<Model> {
-        self.open_with(&Silent)
+        self.open_with(&SilentObserver)
     }
 
     /// Finds, converts and loads the model.

@@ -164,7 +164,7 @@ mod tests {
     use lexivec_runtime::Provider;
 
     use super::*;
-    use crate::observer::Silent as Quiet;
+    use crate::observer::SilentObserver;
 
     /// Writes contents of one length under one time.
     fn write(path: &Path, byte: u8, time: SystemTime) {
@@ -182,12 +182,12 @@ mod tests {
         let (path, kept) = (dir.path().join("weights"), dir.path().join("digests"));
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
         write(&path, 1, time);
-        let first = known_digest(&path, &kept, &Quiet).unwrap();
-        assert_eq!(known_digest(&path, &kept, &Quiet).unwrap(), first);
+        let first = known_digest(&path, &kept, &SilentObserver).unwrap();
+        assert_eq!(known_digest(&path, &kept, &SilentObserver).unwrap(), first);
         // The clock of inodes moves in steps of some milliseconds.
         std::thread::sleep(Duration::from_millis(20));
         write(&path, 2, time);
-        let second = known_digest(&path, &kept, &Quiet).unwrap();
+        let second = known_digest(&path, &kept, &SilentObserver).unwrap();
         assert_ne!(first, second);
         assert_eq!(second, FileRecord::sha256(&path).unwrap().digest);
     }
@@ -197,15 +197,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, kept) = (dir.path().join("weights"), dir.path().join("digests"));
         write(&path, 1, SystemTime::UNIX_EPOCH);
-        let digest = known_digest(&path, &kept, &Quiet).unwrap();
+        let digest = known_digest(&path, &kept, &SilentObserver).unwrap();
         let record = kept.join(identity(&path).unwrap());
         assert_eq!(fs_err::read_to_string(&record).unwrap(), digest);
         fs_err::write(&record, "sha256:0").unwrap();
-        assert_eq!(known_digest(&path, &kept, &Quiet).unwrap(), digest);
+        assert_eq!(known_digest(&path, &kept, &SilentObserver).unwrap(), digest);
         // What is kept is not computed again.
         let other = format!("sha256:{}", "0".repeat(64));
         fs_err::write(&record, &other).unwrap();
-        assert_eq!(known_digest(&path, &kept, &Quiet).unwrap(), other);
+        assert_eq!(known_digest(&path, &kept, &SilentObserver).unwrap(), other);
     }
 
     #[test]
@@ -223,12 +223,15 @@ mod tests {
         let checkpoint = Checkpoint::open(dir.path()).unwrap();
         let report = lexivec_convert::convert(&checkpoint, &model, &options, &Silent).unwrap();
         let kept = dir.path().join("digests");
-        assert!(is_intact_by(&model, &kept, &Quiet).unwrap());
+        assert!(is_intact_by(&model, &kept, &SilentObserver).unwrap());
         let weights = dir.path().join("model.safetensors");
         let mut bytes = fs_err::read(&weights).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         fs_err::write(&weights, bytes).unwrap();
         let linked = report.weights == WeightStorage::Linked;
-        assert_eq!(is_intact_by(&model, &kept, &Quiet).unwrap(), !linked);
+        assert_eq!(
+            is_intact_by(&model, &kept, &SilentObserver).unwrap(),
+            !linked
+        );
     }
 }

@@ -12,9 +12,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// A model cannot be found, converted, opened or run.
 ///
 /// ```
-/// use lexivec::{CheckpointOptions, Error, Silent, open_checkpoint};
+/// use lexivec::{CheckpointOptions, Error, SilentObserver, open_checkpoint};
 ///
-/// let error = open_checkpoint("no-such-model", &CheckpointOptions::default(), &Silent).unwrap_err();
+/// let error = open_checkpoint("no-such-model", &CheckpointOptions::default(), &SilentObserver).unwrap_err();
 /// match error {
 ///     Error::UnknownModel { known, .. } => assert_eq!(known[0], "Qwen/Qwen3-Embedding-0.6B"),
 ///     error => panic!("{error}"),

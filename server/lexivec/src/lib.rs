@@ -54,5 +54,5 @@ pub use lexivec_runtime::{
     ProviderSettings, Request, Truncate, cache, vector::cosine,
 };
 pub use model::Model;
-pub use observer::{Event, Observer, Silent};
+pub use observer::{Event, Observer, SilentObserver};
 pub use source::{CheckpointOptions, SourceKind, has_export, open_checkpoint};

@@ -101,13 +101,13 @@ pub trait Observer: Sync {
 
     /// Receives the progress of a download.
     #[cfg(feature = "hub")]
-    fn download(&self) -> Option<Arc<dyn lexivec_models::Progress>> {
+    fn download(&self) -> Option<Arc<dyn lexivec_models::DownloadProgress>> {
         None
     }
 }
 
 /// An observer that ignores all progress.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
+pub struct SilentObserver;
 
-impl Observer for Silent {}
+impl Observer for SilentObserver {}

@@ -103,10 +103,10 @@ pub struct CheckpointOptions {
 ///
 /// # Example
 /// ```
-/// use lexivec::{CheckpointOptions, Silent, open_checkpoint};
+/// use lexivec::{CheckpointOptions, SilentObserver, open_checkpoint};
 ///
 /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))?;
-/// let checkpoint = open_checkpoint("models/nano", &CheckpointOptions::default(), &Silent)?;
+/// let checkpoint = open_checkpoint("models/nano", &CheckpointOptions::default(), &SilentObserver)?;
 /// assert_eq!(checkpoint.decoder.layers, 6);
 /// # Ok::<(), lexivec::Error>(())
 /// ```

@@ -60,7 +60,7 @@ pub(crate) struct CacheArgs {
     )]
     redis_prefix: String,
 
-    /// Milliseconds that a request waits for Redis before it proceeds without
+    /// Milliseconds that a request waits for Redis before it continues without it
     #[arg(
         long,
         env = "LEXIVEC_REDIS_TIMEOUT_MS",

@@ -48,7 +48,7 @@ pub(crate) struct ComputeArgs {
     #[arg(long, env = "LEXIVEC_EP_LIBRARY", value_name = "PATH")]
     pub(crate) ep_library: Option<PathBuf>,
 
-    /// Run nodes that --ep does not support on the CPU instead of rejecting the model. Graphs of other exporters may need it. It
+    /// Run nodes that --ep does not support on the CPU, instead of rejecting the model. Graphs of other exporters may need it. It
     /// is slow, because each batch copies data between devices
     #[arg(long, env = "LEXIVEC_ALLOW_CPU_NODES")]
     pub(crate) allow_cpu_nodes: bool,
@@ -94,7 +94,7 @@ pub(crate) struct ComputeArgs {
         env = "LEXIVEC_MAX_BATCH_TOKENS",
         value_name = "N",
         long_help = format!(
-            "Tokens of a batch at most. More tokens take more memory, and requests wait longer behind a full batch. On a CPU larger batches \
+            "Maximum tokens in a batch. More tokens take more memory, and requests wait longer behind a full batch. On a CPU larger batches \
              are not faster; on GPUs the default keeps one busy with the 4B model. Default: {} on a CPU; on GPUs {}, \
              or fewer if memory is short",
             EngineOptions::for_provider(Provider::Cpu).limits.max_tokens,

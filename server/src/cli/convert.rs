@@ -6,7 +6,7 @@ use anyhow::bail;
 use lexivec::default_calibration;
 use lexivec_convert::{AccuracyTarget, Calibration, ConversionReport, ConvertOptions, convert};
 use lexivec_models::{
-    Attention, Blocks, Compute, Layout, LinearPrecision, Precision, Quantization, Target,
+    AttentionForm, Blocks, Compute, Layout, LinearPrecision, Precision, Quantization, Target,
     Verification, WeightStorage,
 };
 use lexivec_runtime::Provider;
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     #[arg(short, long, env = "LEXIVEC_OUTPUT", value_name = "DIR")]
     output: Option<PathBuf>,
 
-    /// fp32, fp16, bf16, fp8, int8, int8-weight or int4-weight; may be repeated. The default fp32 is exact and runs everywhere.
+    /// Precision: fp32, fp16, bf16, fp8, int8, int8-weight or int4-weight; may be repeated. The default fp32 is exact and runs everywhere.
     /// int8 is the fastest on CPUs. fp16 and bf16 are for GPUs, fp8 for CUDA. int8-weight and int4-weight make the smallest files
     #[arg(
         short,
@@ -59,9 +59,9 @@ pub(crate) struct Args {
     target: Option<Target>,
 
     /// Form of attention for --ep cuda: `standard` needs the least memory; `grouped` runs fewer kernels and answers single short
-    /// texts some 8 % sooner
-    #[arg(long, env = "LEXIVEC_ATTENTION", default_value_t = Attention::Standard)]
-    attention: Attention,
+    /// texts about 8 % faster
+    #[arg(long, env = "LEXIVEC_ATTENTION", default_value_t = AttentionForm::Standard)]
+    attention: AttentionForm,
 
     /// Inputs and outputs: `packed` is lexivec's own, without padding; `padded` (input_ids, attention_mask ->
     /// sentence_embedding, last_hidden_state) is for other tools

@@ -70,12 +70,12 @@ pub(crate) struct Args {
     #[command(flatten)]
     places: TextArgs,
 
-    /// Instruction put before each text, in your words. Use one for queries; embed documents without
+    /// Instruction put before each text, in your words. Use one for queries; embed documents without one
     #[arg(long, env = "LEXIVEC_INSTRUCTION", conflicts_with_all = ["domain", "prompt_name"])]
     instruction: Option<String>,
 
-    /// Domain whose instruction is put before each text, such as medical. --domains adds your own. An unknown name is answered
-    /// with a list of all
+    /// Domain whose instruction is put before each text, such as medical. --domains adds your own. An unknown name is an error that
+    /// lists all names
     #[arg(long, env = "LEXIVEC_DOMAIN", conflicts_with = "prompt_name")]
     domain: Option<String>,
 

@@ -50,7 +50,11 @@ pub(crate) fn build(
     });
     match opened {
         Ok(_) => print("  engines for this GPU are built")?,
-        Err(error @ (Error::Provider { .. } | Error::ProviderNotBuilt { .. })) => {
+        Err(
+            error @ (Error::Provider { .. }
+            | Error::UnsupportedModel { .. }
+            | Error::ProviderNotBuilt { .. }),
+        ) => {
             print(&format!(
                 "  note: engines are built at the first start, because here {error}"
             ))?;

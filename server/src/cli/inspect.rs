@@ -69,9 +69,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-type Rows = Vec<(&'static str, Value)>;
+type Facts = Vec<(&'static str, Value)>;
 
-fn model(m: &Manifest, verified: bool) -> Rows {
+fn model(m: &Manifest, verified: bool) -> Facts {
     let revision = m
         .source
         .id
@@ -136,7 +136,7 @@ fn linear_groups(precision: Precision, q: &Quantization) -> String {
         )
 }
 
-fn checkpoint(c: &Checkpoint) -> Rows {
+fn checkpoint(c: &Checkpoint) -> Facts {
     let pooling = if c.sentence.assumed {
         "last token, L2 (assumed)"
     } else {
@@ -157,7 +157,7 @@ fn checkpoint(c: &Checkpoint) -> Rows {
     rows
 }
 
-fn architecture(d: &Decoder) -> Rows {
+fn architecture(d: &Decoder) -> Facts {
     let attention = 2 * d.hidden_size * d.head_dim * (d.heads + d.kv_heads);
     let mlp = 3 * d.hidden_size * d.intermediate_size;
     let parameters = d.vocab_size * d.hidden_size + d.layers * (attention + mlp);

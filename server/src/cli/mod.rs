@@ -63,11 +63,11 @@ enum Command {
     Embed(Box<embed::Args>),
     /// Show what a model, precision or server costs in quality and gains in speed, against a baseline
     Compare(Box<compare::Args>),
-    /// Show what a model directory or checkpoint is
+    /// Describe a model directory or checkpoint
     Inspect(inspect::Args),
-    /// Show whether this machine can serve, and what is missing
+    /// Check whether this machine can serve, and list what is missing
     Doctor(doctor::Args),
-    /// Print a shell's script that completes commands and flags
+    /// Print a shell script that completes commands and flags
     Completions(completions::Args),
     /// Write a manual page for each command
     #[command(hide = true)]

@@ -110,7 +110,7 @@ impl DownloadBars {
     }
 }
 
-impl lexivec_models::Progress for DownloadBars {
+impl lexivec_models::DownloadProgress for DownloadBars {
     fn start(&self, file: &str, bytes: Option<u64>) {
         let bar = self
             .bars

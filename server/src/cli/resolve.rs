@@ -48,7 +48,7 @@ impl Observer for Terminal {
         &self.bar
     }
 
-    fn download(&self) -> Option<Arc<dyn lexivec_models::Progress>> {
+    fn download(&self) -> Option<Arc<dyn lexivec_models::DownloadProgress>> {
         Some(Arc::new(DownloadBars::default()))
     }
 }

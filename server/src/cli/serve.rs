@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(env = "LEXIVEC_MODEL", required_unless_present = "models")]
     model: Option<String>,
 
-    /// Further model, under a name of its own; may be repeated. Each model has its own sessions and limits. In the configuration
+    /// Additional model, under a name of its own; may be repeated. Each model has its own sessions and limits. In the configuration
     /// file the key is `models`
     #[arg(long = "model", env = "LEXIVEC_MODELS", value_name = "NAME=MODEL", value_delimiter = ',', value_parser = name_and_model)]
     models: Vec<(String, String)>,

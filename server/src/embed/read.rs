@@ -59,14 +59,14 @@ type Rows = Box<dyn Iterator<Item = Result<Text, RowError>>>;
 
 /// A source of texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Source {
+enum TextSource {
     Stdin(InputFormat),
     File(PathBuf, InputFormat),
 }
 
 /// The rows of several files, one file after another; a file is opened when it is reached.
 pub struct Reader {
-    sources: VecDeque<Source>,
+    sources: VecDeque<TextSource>,
     field: String,
     column: String,
     current: Option<Rows>,
@@ -96,15 +96,15 @@ impl Reader {
         for file in files {
             let format = format.map_or_else(|| InputFormat::of(file), Ok)?;
             sources.push_back(if is_stdin(file) {
-                Source::Stdin(format)
+                TextSource::Stdin(format)
             } else {
-                Source::File(file.clone(), format)
+                TextSource::File(file.clone(), format)
             });
         }
         if files.is_empty() {
-            sources.push_back(Source::Stdin(format.unwrap_or(InputFormat::Lines)));
+            sources.push_back(TextSource::Stdin(format.unwrap_or(InputFormat::Lines)));
         }
-        let is_stdin = |source: &&Source| matches!(source, Source::Stdin(_));
+        let is_stdin = |source: &&TextSource| matches!(source, TextSource::Stdin(_));
         if sources.iter().filter(is_stdin).count() > 1 {
             return Err("standard input is named twice, and can only be read once".to_owned());
         }
@@ -118,9 +118,9 @@ impl Reader {
 
     /// The files that are read.
     pub(super) fn files(&self) -> Vec<PathBuf> {
-        let name = |source: &Source| match source {
-            Source::Stdin(_) => "/dev/stdin".into(),
-            Source::File(path, _) => path.clone(),
+        let name = |source: &TextSource| match source {
+            TextSource::Stdin(_) => "/dev/stdin".into(),
+            TextSource::File(path, _) => path.clone(),
         };
         self.sources.iter().map(name).collect()
     }
@@ -129,7 +129,7 @@ impl Reader {
     #[must_use]
     pub fn reads_stdin(&self) -> bool {
         let mut sources = self.sources.iter();
-        sources.any(|source| matches!(source, Source::Stdin(_)))
+        sources.any(|source| matches!(source, TextSource::Stdin(_)))
     }
 
     /// Reads every file once before the work starts, and passes each row without a text to `judge`. Returns the number of rows with a
@@ -144,7 +144,7 @@ impl Reader {
         let mut count = Some(0);
         // Reading the first file may take long, so all files are opened before.
         for source in &self.sources {
-            if let Source::File(path, _) = source
+            if let TextSource::File(path, _) = source
                 && !is_special(path)
             {
                 drop(self.open(source)?);
@@ -152,7 +152,7 @@ impl Reader {
         }
         for source in &self.sources {
             match source {
-                Source::File(path, _) if !is_special(path) => {
+                TextSource::File(path, _) if !is_special(path) => {
                     for row in self.open(source)? {
                         match row {
                             Ok(_) => count = count.map(|count| count + 1),
@@ -161,18 +161,18 @@ impl Reader {
                         }
                     }
                 }
-                Source::File(..) | Source::Stdin(_) => count = None,
+                TextSource::File(..) | TextSource::Stdin(_) => count = None,
             }
         }
         Ok(count)
     }
 
-    fn open(&self, source: &Source) -> anyhow::Result<Rows> {
+    fn open(&self, source: &TextSource) -> anyhow::Result<Rows> {
         match source {
-            Source::Stdin(format) => {
+            TextSource::Stdin(format) => {
                 self.rows(std::io::stdin(), "standard input".to_owned(), *format)
             }
-            Source::File(path, format) => {
+            TextSource::File(path, format) => {
                 let file = fs_err::File::open(path)?;
                 if file.metadata()?.is_dir() {
                     return Err(anyhow!("{}: this is a folder, not a file", path.display()));

@@ -37,7 +37,7 @@ const NUMBER: usize = 4 + 14;
 
 /// The texts of a request, and how to embed them.
 #[derive(Debug)]
-pub(super) struct Job {
+pub(super) struct EmbeddingTask {
     pub(super) input: Input,
     pub(super) prompt: Prompt,
     pub(super) dimensions: Option<usize>,
@@ -47,7 +47,7 @@ pub(super) struct Job {
     pub(super) cache_salt: Option<String>,
 }
 
-impl Job {
+impl EmbeddingTask {
     /// Bytes of each prompt.
     fn lengths(&self) -> impl Iterator<Item = usize> {
         let prompt = self.prompt.apply("").len();
@@ -63,21 +63,21 @@ impl Job {
 /// Embeds the inputs; the result is in their order. The response's bytes are counted in `memory`.
 ///
 /// # Errors
-/// The job is invalid, the server has no capacity or no time for it, or the engine fails.
+/// The task is invalid, the server has no capacity or no time for it, or the engine fails.
 pub(super) async fn embed(
     request: &HttpRequest,
     state: &AppState,
     model: &ServedModel,
-    job: Job,
+    task: EmbeddingTask,
     mut memory: Reservation,
 ) -> Result<(Vec<Embedding>, Reservation), ApiError> {
-    let numbers = job.dimensions.unwrap_or(model.engine.model().hidden_size);
-    let numbers = numbers.saturating_mul(job.input.len());
-    model.engine.check_dimensions(job.dimensions)?;
+    let numbers = task.dimensions.unwrap_or(model.engine.model().hidden_size);
+    let numbers = numbers.saturating_mul(task.input.len());
+    model.engine.check_dimensions(task.dimensions)?;
     memory.add(numbers.saturating_mul(NUMBER))?;
     let limit = state.request_timeout;
     let caller = caller::caller(request, limit);
-    let work = within(request, state, model, job, memory, caller);
+    let work = within(request, state, model, task, memory, caller);
     timeout(limit, work)
         .await
         .unwrap_or(Err(ApiError::DeadlineExceeded { limit }))
@@ -87,26 +87,26 @@ async fn within(
     request: &HttpRequest,
     state: &AppState,
     model: &ServedModel,
-    job: Job,
+    task: EmbeddingTask,
     memory: Reservation,
     caller: Caller,
 ) -> Result<(Vec<Embedding>, Reservation), ApiError> {
     let engine = &model.engine;
     tell_limits(request, model.rate_limit_status(state.request_timeout));
-    if job.bytes() > LOOKED_UP {
-        engine.check_load(caller, job.lengths())?;
+    if task.bytes() > LOOKED_UP {
+        engine.check_load(caller, task.lengths())?;
     }
     // The permit and the memory move with the work, which keeps them until it ends even if this future is dropped.
-    let held = (model.admit(job.input.len(), caller)?, memory);
-    let texts = job.input.len();
-    let cache_salt = job.cache_salt.clone();
+    let held = (model.admit(task.input.len(), caller)?, memory);
+    let texts = task.input.len();
+    let cache_salt = task.cache_salt.clone();
     let started = Instant::now();
     let (wanted, canceled) = canceled_when_dropped();
-    let (encoded, (_permit, memory)) = if job.bytes() <= SMALL_INPUT {
-        (encode(engine, &job, &canceled)?, held)
+    let (encoded, (_permit, memory)) = if task.bytes() <= SMALL_INPUT {
+        (encode(engine, &task, &canceled)?, held)
     } else {
         let tokenizing = Arc::clone(engine);
-        blocking(move || Ok((encode(&tokenizing, &job, &canceled)?, held))).await?
+        blocking(move || Ok((encode(&tokenizing, &task, &canceled)?, held))).await?
     };
     drop(wanted);
     engine.metrics().stage(Stage::Tokenize, started.elapsed());
@@ -227,25 +227,25 @@ pub(super) fn canceled_when_dropped() -> (Arc<()>, Canceled) {
 
 fn encode(
     engine: &Engine,
-    job: &Job,
+    task: &EmbeddingTask,
     canceled: &Canceled,
 ) -> Result<Vec<EncodedRequest>, ApiError> {
-    engine.tokenizer().check_prompt(&job.prompt)?;
+    engine.tokenizer().check_prompt(&task.prompt)?;
     let encode = |index, input| {
         canceled.check()?;
         let request = Request {
             input,
-            prompt: job.prompt.clone(),
-            dimensions: job.dimensions,
-            truncate: job.truncate,
-            normalize: job.normalize,
+            prompt: task.prompt.clone(),
+            dimensions: task.dimensions,
+            truncate: task.truncate,
+            normalize: task.normalize,
         };
-        let item = (job.input.len() > 1).then_some(index);
+        let item = (task.input.len() > 1).then_some(index);
         engine
             .encode(&request)
             .map_err(|source| ApiError::Runtime { item, source })
     };
-    match &job.input {
+    match &task.input {
         Input::Texts(texts) => {
             let texts = texts.iter().enumerate();
             texts

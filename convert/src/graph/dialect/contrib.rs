@@ -3,7 +3,7 @@
 //! They are written explicitly, because the runtime fuses neither an addition with the following norm nor the nodes of a
 //! rotation.
 
-use super::RotaryTables;
+use super::RotaryValues;
 use crate::onnx::{Attribute, CONTRIB, Graph, Value};
 
 /// Normalises with one operator.
@@ -38,7 +38,7 @@ pub(super) fn rotary(
     g: &mut Graph,
     x: &Value,
     positions: &Value,
-    tables: &RotaryTables,
+    tables: &RotaryValues,
     heads: usize,
 ) -> Value {
     let inputs = [x, positions, &tables.cos, &tables.sin];

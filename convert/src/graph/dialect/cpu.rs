@@ -1,6 +1,10 @@
 //! The dialect of lexivec's own CPU kernels.
 
-use super::{Dialect, Heads, Lengths, PackedAttention, PackedInputs, ort::Ort};
+use lexivec_runtime::operators::{
+    EPSILON, KV_NUM_HEADS, NUM_HEADS, PACKED_ATTENTION, PackedAttentionInput as Input,
+};
+
+use super::{Dialect, HeadCounts, Lengths, PackedAttention, PackedInputs, ort::Ort};
 use crate::onnx::{Attribute, Graph, OWN, Value};
 use crate::tensor::DType;
 
@@ -22,7 +26,7 @@ impl Dialect for Cpu {
         g: &mut Graph,
         compute: DType,
         qkv: [&Value; 3],
-        heads: Heads,
+        heads: HeadCounts,
         lengths: Option<&Lengths>,
     ) -> Value {
         Ort.attention(g, compute, qkv, heads, lengths)
@@ -50,29 +54,26 @@ impl PackedAttention for Cpu {
             .norms
             .as_ref()
             .map_or([&none, &none], |[q, k]| [q, k]);
-        let values = [
-            q,
-            k,
-            v,
-            prefix_key,
-            prefix_value,
-            inputs.positions,
-            inputs.kv_index,
-            inputs.token_index,
-            &inputs.tables.cos,
-            &inputs.tables.sin,
-            q_norm,
-            k_norm,
-            inputs.query_tokens,
-        ];
+        let values = Input::ALL.map(|input| match input {
+            Input::Query => q,
+            Input::Key => k,
+            Input::Value => v,
+            Input::PrefixKey => prefix_key,
+            Input::PrefixValue => prefix_value,
+            Input::PositionIds => inputs.positions,
+            Input::KvIndex => inputs.kv_index,
+            Input::TokenIndex => inputs.token_index,
+            Input::Cos => &inputs.tables.cos,
+            Input::Sin => &inputs.tables.sin,
+            Input::QueryNorm => q_norm,
+            Input::KeyNorm => k_norm,
+            Input::QueryTokens => inputs.query_tokens,
+        });
         let attributes = [
-            ("num_heads", Attribute::Int(inputs.heads.query as i64)),
-            (
-                "kv_num_heads",
-                Attribute::Int(inputs.heads.key_value as i64),
-            ),
-            ("epsilon", Attribute::Float(inputs.epsilon)),
+            (NUM_HEADS, Attribute::Int(inputs.heads.query as i64)),
+            (KV_NUM_HEADS, Attribute::Int(inputs.heads.key_value as i64)),
+            (EPSILON, Attribute::Float(inputs.epsilon)),
         ];
-        g.op_n("PackedAttention", OWN, &values, [true, true], &attributes)
+        g.op_n(PACKED_ATTENTION, OWN, &values, [true, true], &attributes)
     }
 }

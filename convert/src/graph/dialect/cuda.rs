@@ -4,15 +4,15 @@
 //! prefixes, because the KV cache would be copied to the device with every batch. Linear layers are not stacked, because
 //! splitting a stacked result copies it, which costs more memory and time than saving a launch gains.
 
-use lexivec_models::Attention;
+use lexivec_models::AttentionForm;
 
-use super::{Dialect, FusedAttention, Heads, Lengths, RotaryTables};
+use super::{Dialect, FusedAttention, HeadCounts, Lengths, RotaryValues};
 use crate::onnx::{Attribute, CONTRIB, Graph, Value};
 use crate::tensor::DType;
 
 /// The CUDA dialect with a form of attention.
 pub(super) struct Cuda {
-    pub(super) attention: Attention,
+    pub(super) attention: AttentionForm,
 }
 
 impl Dialect for Cuda {
@@ -26,7 +26,7 @@ impl Dialect for Cuda {
 
     /// Lengths are graph inputs, because nodes that compute them would run on the CPU.
     fn lengths(&self, g: &mut Graph, _rectangle: &Value) -> Option<Lengths> {
-        (self.attention == Attention::Grouped).then(|| Lengths {
+        (self.attention == AttentionForm::Grouped).then(|| Lengths {
             last: g.input("seqlens_k", DType::I32, &["B"]),
             total: g.input("total_sequence_length", DType::I32, &[]),
         })
@@ -37,14 +37,14 @@ impl Dialect for Cuda {
         g: &mut Graph,
         _compute: DType,
         qkv: [&Value; 3],
-        heads: Heads,
+        heads: HeadCounts,
         _lengths: Option<&Lengths>,
     ) -> Value {
         super::standard::causal_attention(g, qkv, heads)
     }
 
     fn fused_attention(&self) -> Option<&dyn FusedAttention> {
-        (self.attention == Attention::Grouped).then_some(self)
+        (self.attention == AttentionForm::Grouped).then_some(self)
     }
 
     /// GemmFloat8 calls cuBLASLt. It allocates its workspace with every call, so CUDA graphs cannot capture it.
@@ -83,8 +83,8 @@ impl FusedAttention for Cuda {
         qkv: &Value,
         norms: Option<[Value; 2]>,
         epsilon: f32,
-        tables: &RotaryTables,
-        heads: Heads,
+        tables: &RotaryValues,
+        heads: HeadCounts,
         lengths: &Lengths,
     ) -> Value {
         let none = Value::none();

@@ -16,7 +16,7 @@ mod cuda;
 mod ort;
 mod standard;
 
-use lexivec_models::{Attention, Target};
+use lexivec_models::{AttentionForm, Target};
 
 use crate::onnx::{Attribute, Graph, Value};
 use crate::tensor::DType;
@@ -54,7 +54,7 @@ pub(super) trait Dialect: Sync {
         g: &mut Graph,
         x: &Value,
         positions: &Value,
-        tables: &RotaryTables,
+        tables: &RotaryValues,
         heads: usize,
     ) -> Value {
         contrib::rotary(g, x, positions, tables, heads)
@@ -73,7 +73,7 @@ pub(super) trait Dialect: Sync {
         g: &mut Graph,
         compute: DType,
         qkv: [&Value; 3],
-        heads: Heads,
+        heads: HeadCounts,
         lengths: Option<&Lengths>,
     ) -> Value;
 
@@ -125,8 +125,8 @@ pub(super) trait FusedAttention {
         qkv: &Value,
         norms: Option<[Value; 2]>,
         epsilon: f32,
-        tables: &RotaryTables,
-        heads: Heads,
+        tables: &RotaryValues,
+        heads: HeadCounts,
         lengths: &Lengths,
     ) -> Value;
 }
@@ -151,23 +151,23 @@ pub(super) struct PackedInputs<'a> {
     pub(super) token_index: &'a Value,
     /// The packed tokens that are queries, int64; [`Value::none`] for all of them.
     pub(super) query_tokens: &'a Value,
-    pub(super) tables: &'a RotaryTables,
+    pub(super) tables: &'a RotaryValues,
     /// The weights of the query and key norms, if the model has them.
     pub(super) norms: Option<[Value; 2]>,
     pub(super) epsilon: f32,
-    pub(super) heads: Heads,
+    pub(super) heads: HeadCounts,
 }
 
 /// Numbers of heads.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Heads {
+pub(super) struct HeadCounts {
     pub(super) query: usize,
     pub(super) key_value: usize,
 }
 
 /// cos and sin of position times frequency, `[positions, D/2]` each.
 #[derive(Debug)]
-pub(super) struct RotaryTables {
+pub(super) struct RotaryValues {
     pub(super) cos: Value,
     pub(super) sin: Value,
 }
@@ -182,15 +182,15 @@ pub(super) struct Lengths {
 }
 
 /// The dialect of a target.
-pub(super) fn of(target: Target, attention: Attention) -> &'static dyn Dialect {
+pub(super) fn of(target: Target, attention: AttentionForm) -> &'static dyn Dialect {
     match (target, attention) {
         (Target::Cpu, _) => &cpu::Cpu,
         (Target::Ort, _) => &ort::Ort,
-        (Target::Cuda, Attention::Standard) => &cuda::Cuda {
-            attention: Attention::Standard,
+        (Target::Cuda, AttentionForm::Standard) => &cuda::Cuda {
+            attention: AttentionForm::Standard,
         },
-        (Target::Cuda, Attention::Grouped) => &cuda::Cuda {
-            attention: Attention::Grouped,
+        (Target::Cuda, AttentionForm::Grouped) => &cuda::Cuda {
+            attention: AttentionForm::Grouped,
         },
         (Target::Standard, _) => &standard::Standard {
             half_attention: false,

@@ -1,6 +1,6 @@
 //! The dialect of ONNX Runtime's own operators on CPUs.
 
-use super::{Dialect, Heads, Lengths};
+use super::{Dialect, HeadCounts, Lengths};
 use crate::onnx::{Attribute, CONTRIB, Graph, Value};
 use crate::tensor::DType;
 
@@ -36,7 +36,7 @@ impl Dialect for Ort {
         g: &mut Graph,
         _compute: DType,
         [q, k, v]: [&Value; 3],
-        heads: Heads,
+        heads: HeadCounts,
         lengths: Option<&Lengths>,
     ) -> Value {
         let none = Value::none();

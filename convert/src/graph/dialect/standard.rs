@@ -1,6 +1,6 @@
 //! The dialect of TensorRT, OpenVINO and other tools: only operators of opset 23.
 
-use super::{Dialect, Heads, Lengths, RotaryTables};
+use super::{Dialect, HeadCounts, Lengths, RotaryValues};
 use crate::onnx::{Attribute, Graph, Value};
 use crate::tensor::DType;
 
@@ -44,7 +44,7 @@ impl Dialect for Standard {
         g: &mut Graph,
         x: &Value,
         positions: &Value,
-        tables: &RotaryTables,
+        tables: &RotaryValues,
         heads: usize,
     ) -> Value {
         let inputs = [x, &tables.cos, &tables.sin, positions];
@@ -57,7 +57,7 @@ impl Dialect for Standard {
         g: &mut Graph,
         compute: DType,
         qkv: [&Value; 3],
-        heads: Heads,
+        heads: HeadCounts,
         _lengths: Option<&Lengths>,
     ) -> Value {
         if !(self.half_attention && compute == DType::F32) {
@@ -75,7 +75,7 @@ impl Dialect for Standard {
 }
 
 /// Attention-23 over three inputs of shape `[B, S, heads * D]`.
-pub(super) fn causal_attention(g: &mut Graph, qkv: [&Value; 3], heads: Heads) -> Value {
+pub(super) fn causal_attention(g: &mut Graph, qkv: [&Value; 3], heads: HeadCounts) -> Value {
     let attributes = [
         ("is_causal", Attribute::Int(1)),
         ("q_num_heads", Attribute::Int(heads.query as i64)),

@@ -182,7 +182,7 @@ fn progress_adds_up_and_ends_once() {
     }
     #[derive(Default)]
     struct Told(Mutex<BTreeMap<String, Bar>>);
-    impl Progress for Told {
+    impl DownloadProgress for Told {
         fn start(&self, file: &str, announced: Option<u64>) {
             self.0.lock().unwrap().insert(
                 file.into(),

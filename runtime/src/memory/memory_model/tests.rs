@@ -24,7 +24,7 @@ fn decoder(hidden: usize, layers: usize, heads: usize, inner: usize, positions: 
     }
 }
 
-fn model(decoder: &Decoder, precision: Precision, attention: Attention) -> MemoryModel {
+fn model(decoder: &Decoder, precision: Precision, attention: AttentionForm) -> MemoryModel {
     let form = GraphForm {
         precision,
         compute: precision.weight_bits().map(|_| Compute::Fp16),
@@ -34,11 +34,11 @@ fn model(decoder: &Decoder, precision: Precision, attention: Attention) -> Memor
     MemoryModel::new(decoder, form).unwrap()
 }
 
-fn qwen3_4b(precision: Precision, attention: Attention) -> MemoryModel {
+fn qwen3_4b(precision: Precision, attention: AttentionForm) -> MemoryModel {
     model(&decoder(2560, 36, 32, 9728, 40_960), precision, attention)
 }
 
-fn qwen3_06b(precision: Precision, attention: Attention) -> MemoryModel {
+fn qwen3_06b(precision: Precision, attention: AttentionForm) -> MemoryModel {
     model(&decoder(1024, 28, 16, 3072, 32_768), precision, attention)
 }
 
@@ -73,7 +73,7 @@ fn hold(model: &MemoryModel, measured: &[(usize, usize, usize, usize)]) {
 #[test]
 fn the_4b_shape_with_standard_attention() {
     hold(
-        &qwen3_4b(Precision::Bf16, Attention::Standard),
+        &qwen3_4b(Precision::Bf16, AttentionForm::Standard),
         &[
             (10, 1, 10, 8_055_476_224),
             (512, 1, 512, 8_121_081_856),
@@ -92,7 +92,7 @@ fn the_4b_shape_with_standard_attention() {
 #[test]
 fn the_4b_shape_with_grouped_attention() {
     hold(
-        &qwen3_4b(Precision::Bf16, Attention::Grouped),
+        &qwen3_4b(Precision::Bf16, AttentionForm::Grouped),
         &[
             (512, 1, 512, 8_196_004_096),
             (16_280, 88, 185, 12_541_803_520),
@@ -109,7 +109,7 @@ fn the_4b_shape_with_grouped_attention() {
 #[test]
 fn the_06b_shape() {
     hold(
-        &qwen3_06b(Precision::Bf16, Attention::Standard),
+        &qwen3_06b(Precision::Bf16, AttentionForm::Standard),
         &[
             (16_280, 88, 185, 2_101_893_376),
             (16_384, 4, 4096, 2_107_653_888),
@@ -118,7 +118,7 @@ fn the_06b_shape() {
         ],
     );
     hold(
-        &qwen3_06b(Precision::Fp16, Attention::Grouped),
+        &qwen3_06b(Precision::Fp16, AttentionForm::Grouped),
         &[
             (16_280, 88, 185, 3_902_561_536),
             (16_384, 4, 4096, 3_919_822_848),
@@ -131,7 +131,7 @@ fn the_06b_shape() {
 #[test]
 fn weights_in_blocks() {
     hold(
-        &qwen3_06b(Precision::Int8Weight, Attention::Standard),
+        &qwen3_06b(Precision::Int8Weight, AttentionForm::Standard),
         &[
             (16_280, 88, 185, 1_554_955_520),
             (16_384, 4, 4096, 1_560_709_376),
@@ -143,7 +143,7 @@ fn weights_in_blocks() {
 
 #[test]
 fn the_budget_is_the_largest_that_fits() {
-    let model = qwen3_4b(Precision::Bf16, Attention::Standard);
+    let model = qwen3_4b(Precision::Bf16, AttentionForm::Standard);
     let limits = Limits::default();
     let budget = |gb: usize| model.budget(gb * 1_000_000_000, &limits, 4096);
     assert_eq!(budget(80), 16_384);
@@ -162,7 +162,7 @@ fn other_targets_are_not_covered() {
         precision: Precision::Fp16,
         compute: None,
         target: Target::Standard,
-        attention: Attention::Standard,
+        attention: AttentionForm::Standard,
     };
     let decoder = decoder(1024, 28, 16, 3072, 32_768);
     assert_eq!(MemoryModel::new(&decoder, form), None);

@@ -5,30 +5,37 @@ use lexivec_kernels::simd::InstructionSet;
 use ort::operator::{ComputeContext, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType::{Float32, Int64};
 
+use super::signature::{
+    EPSILON, KV_NUM_HEADS, NUM_HEADS, PACKED_ATTENTION, PackedAttentionInput as Input,
+};
 use super::tensors::{Inputs, missing};
 use super::{Guarded, Run, Threads, failed};
 
-/// Inputs, float32 unless stated: q, k, v, prefix_key, prefix_value, position_ids, kv_index, token_index (int64), cos, sin, and
-/// optionally q_norm, k_norm, query_tokens (int64). Attributes: num_heads, kv_num_heads, epsilon. Outputs: a row for each query;
-/// the keys after norm and rotation.
+/// The operator; [`PACKED_ATTENTION`] describes its inputs, outputs and attributes.
 pub(super) struct PackedAttention;
-
-const NAME: &str = "PackedAttention";
 
 impl Operator for PackedAttention {
     type Kernel<'attr> = Guarded<Computation>;
 
     fn name(&self) -> &str {
-        NAME
+        PACKED_ATTENTION
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        let required = [
-            Float32, Float32, Float32, Float32, Float32, Int64, Int64, Int64, Float32, Float32,
-        ];
-        let optional = [Float32, Float32, Int64];
-        let required = required.into_iter().map(OperatorInput::required);
-        required.chain(optional.into_iter().map(OperatorInput::optional))
+        Input::ALL.map(|input| match input {
+            Input::Query
+            | Input::Key
+            | Input::Value
+            | Input::PrefixKey
+            | Input::PrefixValue
+            | Input::Cos
+            | Input::Sin => OperatorInput::required(Float32),
+            Input::PositionIds | Input::KvIndex | Input::TokenIndex => {
+                OperatorInput::required(Int64)
+            }
+            Input::QueryNorm | Input::KeyNorm => OperatorInput::optional(Float32),
+            Input::QueryTokens => OperatorInput::optional(Int64),
+        })
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
@@ -44,9 +51,9 @@ impl Operator for PackedAttention {
             usize::try_from(value).unwrap_or_default()
         };
         Ok(Guarded(Computation {
-            query_heads: heads("num_heads"),
-            key_heads: heads("kv_num_heads"),
-            epsilon: context.get::<f32>("epsilon").unwrap_or_default(),
+            query_heads: heads(NUM_HEADS),
+            key_heads: heads(KV_NUM_HEADS),
+            epsilon: context.get::<f32>(EPSILON).unwrap_or_default(),
             instructions: InstructionSet::best(),
         }))
     }
@@ -61,8 +68,11 @@ pub(super) struct Computation {
 
 impl Run for Computation {
     fn run(&self, context: &ComputeContext) -> ort::Result<()> {
-        let inputs = Inputs::of(context, 13)?;
-        let norms = match (inputs.optional(10)?, inputs.optional(11)?) {
+        let inputs = Inputs::of(context, Input::ALL.len())?;
+        let norms = match (
+            inputs.optional(Input::QueryNorm as usize)?,
+            inputs.optional(Input::KeyNorm as usize)?,
+        ) {
             (Some(query), Some(key)) => Some(HeadNorms {
                 query,
                 key,
@@ -70,37 +80,43 @@ impl Run for Computation {
             }),
             _ => None,
         };
-        let size = inputs.dimension(1, 1).checked_div(self.key_heads);
+        let size = inputs
+            .dimension(Input::Key as usize, 1)
+            .checked_div(self.key_heads);
         let attention = Attention {
             heads: Heads {
                 query: self.query_heads,
                 key_value: self.key_heads,
                 size: size.unwrap_or(0),
             },
-            q: inputs.tensor(0)?,
-            k: inputs.tensor(1)?,
-            v: inputs.tensor(2)?,
-            cached_keys: inputs.tensor(3)?,
-            cached_values: inputs.tensor(4)?,
+            q: inputs.tensor(Input::Query as usize)?,
+            k: inputs.tensor(Input::Key as usize)?,
+            v: inputs.tensor(Input::Value as usize)?,
+            cached_keys: inputs.tensor(Input::PrefixKey as usize)?,
+            cached_values: inputs.tensor(Input::PrefixValue as usize)?,
             tokens: Tokens {
-                positions: inputs.tensor(5)?,
-                kv_index: inputs.tensor(6)?,
-                length: inputs.dimension(6, 1),
-                token_index: inputs.tensor(7)?,
-                queries: inputs.optional(12)?,
+                positions: inputs.tensor(Input::PositionIds as usize)?,
+                kv_index: inputs.tensor(Input::KvIndex as usize)?,
+                length: inputs.dimension(Input::KvIndex as usize, 1),
+                token_index: inputs.tensor(Input::TokenIndex as usize)?,
+                queries: inputs.optional(Input::QueryTokens as usize)?,
             },
             norms,
             rotary: RotaryTables {
-                cos: inputs.tensor(8)?,
-                sin: inputs.tensor(9)?,
+                cos: inputs.tensor(Input::Cos as usize)?,
+                sin: inputs.tensor(Input::Sin as usize)?,
             },
         };
-        let mut out = context.output(0, inputs.shape(0))?.ok_or_else(missing)?;
-        let mut keys = context.output(1, inputs.shape(1))?.ok_or_else(missing)?;
+        let mut out = context
+            .output(0, inputs.shape(Input::Query as usize))?
+            .ok_or_else(missing)?;
+        let mut keys = context
+            .output(1, inputs.shape(Input::Key as usize))?
+            .ok_or_else(missing)?;
         let (_, out) = out.try_extract_tensor_mut::<f32>()?;
         let (_, keys) = keys.try_extract_tensor_mut::<f32>()?;
         attention
             .compute(self.instructions, &Threads(context), keys, out)
-            .map_err(|reason| failed(NAME, &reason))
+            .map_err(|reason| failed(PACKED_ATTENTION, &reason))
     }
 }

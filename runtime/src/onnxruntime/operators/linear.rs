@@ -6,27 +6,29 @@ use lexivec_kernels::simd::InstructionSet;
 use ort::operator::{ComputeContext, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType::{Float32, Int8, Int32, Uint8};
 
+use super::signature::{INT8_LINEAR, Int8LinearInput as Input};
 use super::tensors::{Inputs, missing};
 use super::{Guarded, Run, Threads, failed};
 
-/// Inputs: codes, uint8, as the operator Quantize arranges them; scales, float32 `[T]`; weights, int8
-/// `[ceil(outputs / 16), inputs / 4, 16, 4]`; their scales, float32 `[outputs]`, and sums, int32 `[outputs]`; optionally a bias, float32
-/// `[outputs]`, and fine codes, uint8. Output: float32 `[T, outputs]`.
+/// The operator; [`INT8_LINEAR`] describes its inputs and output.
 pub(super) struct Int8Linear;
-
-const NAME: &str = "Int8Linear";
 
 impl Operator for Int8Linear {
     type Kernel<'attr> = Guarded<Computation>;
 
     fn name(&self) -> &str {
-        NAME
+        INT8_LINEAR
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        let required = [Uint8, Float32, Int8, Float32, Int32].map(OperatorInput::required);
-        let optional = [Float32, Uint8].map(OperatorInput::optional);
-        required.into_iter().chain(optional)
+        Input::ALL.map(|input| match input {
+            Input::Codes => OperatorInput::required(Uint8),
+            Input::Scales | Input::WeightScales => OperatorInput::required(Float32),
+            Input::Weights => OperatorInput::required(Int8),
+            Input::WeightSums => OperatorInput::required(Int32),
+            Input::Bias => OperatorInput::optional(Float32),
+            Input::FineCodes => OperatorInput::optional(Uint8),
+        })
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
@@ -46,18 +48,18 @@ pub(super) struct Computation {
 
 impl Run for Computation {
     fn run(&self, context: &ComputeContext) -> ort::Result<()> {
-        let inputs = Inputs::of(context, 7)?;
+        let inputs = Inputs::of(context, Input::ALL.len())?;
         let linear = Linear {
-            codes: inputs.tensor(0)?,
-            fine: inputs.optional(6)?,
-            scales: inputs.tensor(1)?,
+            codes: inputs.tensor(Input::Codes as usize)?,
+            fine: inputs.optional(Input::FineCodes as usize)?,
+            scales: inputs.tensor(Input::Scales as usize)?,
             weights: Weights {
-                codes: inputs.tensor(2)?,
-                scales: inputs.tensor(3)?,
-                sums: inputs.tensor(4)?,
-                inputs: inputs.dimension(2, 1) * DEPTH,
+                codes: inputs.tensor(Input::Weights as usize)?,
+                scales: inputs.tensor(Input::WeightScales as usize)?,
+                sums: inputs.tensor(Input::WeightSums as usize)?,
+                inputs: inputs.dimension(Input::Weights as usize, 1) * DEPTH,
             },
-            bias: inputs.optional(5)?,
+            bias: inputs.optional(Input::Bias as usize)?,
         };
         let shape = vec![
             linear.scales.len() as i64,
@@ -67,6 +69,6 @@ impl Run for Computation {
         let (_, out) = out.try_extract_tensor_mut::<f32>()?;
         linear
             .compute(self.instructions, &Threads(context), out)
-            .map_err(|reason| failed(NAME, &reason))
+            .map_err(|reason| failed(INT8_LINEAR, &reason))
     }
 }

@@ -6,11 +6,12 @@
 //! | Quantize, NormQuantize, SwiGluQuantize | [`quantize`] | `lexivec_kernels::rows` |
 //! | Int8Linear | [`linear`] | `lexivec_kernels::linear` |
 //!
-//! `lexivec-convert` writes them for target `cpu`.
+//! `lexivec-convert` writes them for target `cpu`. [`signature`] describes inputs, outputs and attributes for both.
 
 mod attention;
 mod linear;
 mod quantize;
+pub mod signature;
 mod tensors;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,8 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use lexivec_kernels::parallel::Parallel;
 use ort::operator::{ComputeContext, Kernel, OperatorDomain};
 
-/// The domain of the operators that graphs of target `cpu` use.
-pub const DOMAIN: &str = "lexivec";
+use signature::DOMAIN;
 
 /// The operators, for one session.
 ///

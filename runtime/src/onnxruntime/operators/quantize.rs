@@ -6,27 +6,27 @@ use lexivec_kernels::simd::InstructionSet;
 use ort::operator::{ComputeContext, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType::{Float32, Uint8};
 
+use super::signature::{EPSILON, NORM_QUANTIZE, QUANTIZE, SWIGLU_QUANTIZE};
 use super::tensors::{Inputs, missing};
 use super::{Guarded, Run, Threads, failed};
 
-/// Inputs, float32 `[T, width]` unless stated. Outputs: codes, uint8, arranged as `lexivec_kernels::codes::Layout` says; scales, float32
-/// `[T]`; fine codes, optional, arranged alike.
+/// The operators for quantisation; the constants describe their inputs and outputs.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Quantize {
-    /// Input: x.
+    /// [`QUANTIZE`]
     Plain,
-    /// Inputs: x; weight `[width]`; residual, optional. Attribute: epsilon. Fourth output: x + residual, optional.
+    /// [`NORM_QUANTIZE`]
     Norm,
-    /// Inputs: gate, up.
+    /// [`SWIGLU_QUANTIZE`]
     SwiGlu,
 }
 
 impl Quantize {
     fn operator(self) -> &'static str {
         match self {
-            Self::Plain => "Quantize",
-            Self::Norm => "NormQuantize",
-            Self::SwiGlu => "SwiGluQuantize",
+            Self::Plain => QUANTIZE,
+            Self::Norm => NORM_QUANTIZE,
+            Self::SwiGlu => SWIGLU_QUANTIZE,
         }
     }
 
@@ -67,7 +67,7 @@ impl Operator for Quantize {
     ) -> ort::Result<Guarded<Computation>> {
         Ok(Guarded(Computation {
             operator: *self,
-            epsilon: context.get::<f32>("epsilon").unwrap_or_default(),
+            epsilon: context.get::<f32>(EPSILON).unwrap_or_default(),
             instructions: InstructionSet::best(),
         }))
     }

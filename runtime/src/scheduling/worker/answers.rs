@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Shared;
+use super::SharedState;
 use crate::error::{Error, Result};
 use crate::network::PooledStates;
 use crate::scheduling::in_flight::{Completed, Origin, Reply};
@@ -21,7 +21,7 @@ pub(crate) struct Computed {
 
 impl Computed {
     /// Stores the states in the response cache, then completes every text.
-    pub(crate) fn answer(self, shared: &Shared) {
+    pub(crate) fn answer(self, shared: &SharedState) {
         // Vectors of modified weights must be neither sent nor cached.
         if let Err(changed) = shared.files.check() {
             return answer_all(&self.entries, &Err(changed));

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use super::Shared;
+use super::SharedState;
 use super::answers::Computed;
 use crate::error::{Error, Result};
 use crate::network::plan::Plan;
@@ -37,7 +37,7 @@ enum Task {
 
 /// The handle of the assistant's thread. Dropping it waits until all batches are complete.
 pub(crate) struct Assistant {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     /// `None` once there are no more tasks.
     tasks: Option<Sender<Task>>,
     prepared: Receiver<Option<Prepared>>,
@@ -51,7 +51,7 @@ impl Assistant {
     ///
     /// # Errors
     /// The system cannot start a thread.
-    pub(crate) fn start(shared: &Arc<Shared>) -> Result<Self> {
+    pub(crate) fn start(shared: &Arc<SharedState>) -> Result<Self> {
         let (tasks, to_do) = channel();
         let (sender, prepared) = channel();
         let wanted = Arc::new(AtomicBool::new(false));
@@ -109,7 +109,7 @@ impl Drop for Assistant {
 }
 
 fn work(
-    shared: &Shared,
+    shared: &SharedState,
     tasks: &Receiver<Task>,
     prepared: &Sender<Option<Prepared>>,
     wanted: &AtomicBool,

@@ -48,13 +48,13 @@ impl Network for Fake {
 }
 
 struct Scene {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     worker: Option<Worker>,
     opened: Arc<AtomicUsize>,
 }
 
-fn shared(budget: usize) -> Arc<Shared> {
-    Arc::new(Shared {
+fn shared(budget: usize) -> Arc<SharedState> {
+    Arc::new(SharedState {
         queue: Queue::new(64),
         budget: AtomicUsize::new(budget),
         max_padding: 2,
@@ -92,7 +92,7 @@ impl Scene {
     }
 }
 
-fn push(shared: &Shared, texts: &[&[u32]]) -> Vec<oneshot::Receiver<Reply>> {
+fn push(shared: &SharedState, texts: &[&[u32]]) -> Vec<oneshot::Receiver<Reply>> {
     let text = |ids: &&[u32]| {
         let (in_flight, receiver) = InFlight::new();
         let entry = Entry {
@@ -329,7 +329,7 @@ fn a_network_that_no_longer_gives_the_known_answer_is_dropped() {
             vector: vec![1.0],
         })
     };
-    let session = |shared: &Arc<Shared>| Session {
+    let session = |shared: &Arc<SharedState>| Session {
         running: Running::watched().unwrap(),
         network: None,
         open: Box::new(|| Ok(Box::new(Fake))),

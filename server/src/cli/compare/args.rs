@@ -106,7 +106,7 @@ pub(super) struct MeasureArgs {
     #[arg(long, env = "LEXIVEC_SEED", value_name = "N", default_value_t = 1)]
     seed: u64,
 
-    /// Seconds to spend on measuring each candidate's speed, in turns with the baseline; 0 to skip it. Ten seconds give a small
+    /// Seconds to spend on measuring each candidate's speed, alternating with the baseline; 0 to skip it. Ten seconds give a small
     /// model some twenty rounds. At least three rounds run, however long they take
     #[arg(
         long,
@@ -133,7 +133,7 @@ pub(super) struct GateArgs {
     #[arg(long, env = "LEXIVEC_MIN_OVERLAP", value_name = "X")]
     min_overlap: Option<f64>,
 
-    /// The most that nDCG@10 of the retrieval set may fall
+    /// Largest allowed drop of nDCG@10 on the retrieval set
     #[arg(
         long,
         env = "LEXIVEC_MAX_NDCG_DROP",

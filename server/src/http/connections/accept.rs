@@ -30,11 +30,11 @@ use crate::http::settings::HttpSettings;
 const SEND_BUFFER: usize = 128 << 10;
 
 /// The byte stream of a connection, with or without TLS.
-trait Stream: AsyncRead + AsyncWrite + Unpin {}
+trait ByteStream: AsyncRead + AsyncWrite + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Unpin> ByteStream for S {}
 
-type Connection = Timed<Box<dyn Stream>, Slot>;
+type Connection = Timed<Box<dyn ByteStream>, Slot>;
 
 /// Prepares accepted connections; cheap to clone.
 #[derive(Clone)]
@@ -54,7 +54,7 @@ impl Acceptor {
         let slot = self.addresses.take(peer.ip());
         let slot = slot.ok_or_else(|| io::Error::from(io::ErrorKind::QuotaExceeded))?;
         self.configure_socket(&stream)?;
-        let stream: Box<dyn Stream> = match self.tls {
+        let stream: Box<dyn ByteStream> = match self.tls {
             None => Box::new(stream),
             Some(tls) => {
                 let encrypted = timeout(self.deadlines.head, tls.accept(stream)).await;
@@ -126,7 +126,7 @@ where
             // Otherwise a handler outlives its client's connection (actix-web #3462), and its texts are computed.
             .h1_allow_half_closed(false)
             .on_connect_ext(|connection: &Connection, data| {
-                data.insert(connection.in_flight().clone());
+                data.insert(connection.requests().clone());
             })
             .finish(map_config(
                 app().into_factory().map_err(|error| error.error_response()),

@@ -31,7 +31,7 @@ pub(crate) struct Deadlines {
 
 /// The requests in flight on a connection, which the stream itself cannot see; clones share the counts.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct InFlight(Arc<RequestCounts>);
+pub(crate) struct RequestCounter(Arc<RequestCounts>);
 
 #[derive(Debug, Default)]
 struct RequestCounts {
@@ -41,12 +41,12 @@ struct RequestCounts {
     begun: AtomicUsize,
 }
 
-impl InFlight {
+impl RequestCounter {
     /// Counts a request until the guard is dropped, which happens when its response is written.
-    pub(crate) fn begin(&self) -> InFlightGuard {
+    pub(crate) fn begin(&self) -> RequestGuard {
         self.0.open.fetch_add(1, Ordering::Relaxed);
         self.0.begun.fetch_add(1, Ordering::Relaxed);
-        InFlightGuard(self.clone())
+        RequestGuard(self.clone())
     }
 
     fn is_none(&self) -> bool {
@@ -60,9 +60,9 @@ impl InFlight {
 
 /// Counts a request in flight.
 #[derive(Debug)]
-pub(crate) struct InFlightGuard(InFlight);
+pub(crate) struct RequestGuard(RequestCounter);
 
-impl Drop for InFlightGuard {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         self.0.0.open.fetch_sub(1, Ordering::Relaxed);
     }
@@ -72,22 +72,24 @@ impl Drop for InFlightGuard {
 pub(crate) async fn count_request(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<InFlightBody>, Error> {
-    let guard = request.conn_data::<InFlight>().map(InFlight::begin);
+) -> Result<ServiceResponse<CountedBody>, Error> {
+    let guard = request
+        .conn_data::<RequestCounter>()
+        .map(RequestCounter::begin);
     let response = next.call(request).await?;
-    Ok(response.map_body(|_, body| InFlightBody {
+    Ok(response.map_body(|_, body| CountedBody {
         body: body.boxed(),
         _guard: guard,
     }))
 }
 
 /// The body of a response. Its request is in flight until the body is written.
-pub(crate) struct InFlightBody {
+pub(crate) struct CountedBody {
     body: BoxBody,
-    _guard: Option<InFlightGuard>,
+    _guard: Option<RequestGuard>,
 }
 
-impl MessageBody for InFlightBody {
+impl MessageBody for CountedBody {
     type Error = <BoxBody as MessageBody>::Error;
 
     fn size(&self) -> BodySize {
@@ -107,7 +109,7 @@ impl MessageBody for InFlightBody {
 pub(crate) struct Timed<S, G = ()> {
     stream: S,
     deadlines: Deadlines,
-    in_flight: InFlight,
+    requests: RequestCounter,
     /// The requests that had begun at the last read.
     seen: usize,
     head: Timer,
@@ -121,7 +123,7 @@ impl<S, G> Timed<S, G> {
         Self {
             stream,
             deadlines,
-            in_flight: InFlight::default(),
+            requests: RequestCounter::default(),
             seen: 0,
             head: Timer::default(),
             write: Timer::default(),
@@ -130,8 +132,8 @@ impl<S, G> Timed<S, G> {
     }
 
     /// The count of requests in flight, for [`count_request`].
-    pub(crate) fn in_flight(&self) -> &InFlight {
-        &self.in_flight
+    pub(crate) fn requests(&self) -> &RequestCounter {
+        &self.requests
     }
 }
 
@@ -143,14 +145,14 @@ impl<S: AsyncRead + Unpin, G: Unpin> AsyncRead for Timed<S, G> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         // A request has begun, so the bytes read before belong to it.
-        let begun = this.in_flight.begun();
+        let begun = this.requests.begun();
         if begun != this.seen {
             this.seen = begun;
             this.head.stop();
         }
         let before = buf.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(cx, buf);
-        if !this.in_flight.is_none() {
+        if !this.requests.is_none() {
             this.head.stop();
             return read;
         }
@@ -297,7 +299,7 @@ mod tests {
         assert!(silence.await.is_err());
         client.write_all(b"GET").await.unwrap();
         assert_eq!(server.read(&mut bytes).await.unwrap(), 3);
-        let request = server.in_flight().begin();
+        let request = server.requests().begin();
         let body = actix_web::rt::time::timeout(DEADLINES.head * 2, server.read(&mut bytes));
         assert!(body.await.is_err());
         drop(request);
@@ -314,7 +316,7 @@ mod tests {
         for _ in 0..4 {
             client.write_all(b"GET").await.unwrap();
             assert_eq!(server.read(&mut bytes).await.unwrap(), 3);
-            drop(server.in_flight().begin());
+            drop(server.requests().begin());
             let silence = actix_web::rt::time::timeout(DEADLINES.head, server.read(&mut bytes));
             assert!(silence.await.is_err());
         }

@@ -10,7 +10,7 @@ use lexivec_runtime::metrics::Stage;
 use crate::http::body::{self, Parsed};
 use crate::http::errors::ApiError;
 use crate::http::middleware::log::Counts;
-use crate::http::pipeline::{self, Job, numbers};
+use crate::http::pipeline::{self, EmbeddingTask, numbers};
 use crate::http::state::{AppState, ServedModel};
 use crate::http::types::embeddings_request::EmbeddingsRequest;
 use crate::http::types::embeddings_response;
@@ -36,7 +36,7 @@ pub(crate) async fn create(
     let prompt = prompt(&params, model, &state)?;
     let format = params.encoding_format.unwrap_or_default();
     Counts::record_texts(&request, params.input.len());
-    let job = Job {
+    let task = EmbeddingTask {
         input: params.input,
         prompt,
         dimensions: params.dimensions.map(|Integer(width)| width as usize),
@@ -45,7 +45,7 @@ pub(crate) async fn create(
         cache_salt: params.cache_salt,
     };
     let (embeddings, reservation) =
-        pipeline::embed(&request, &state, model, job, reservation).await?;
+        pipeline::embed(&request, &state, model, task, reservation).await?;
 
     let started = Instant::now();
     let (name, numbers) = (model.name.clone(), numbers(&embeddings));

@@ -14,7 +14,7 @@ use super::{json, prompt};
 use crate::http::body::{self, Parsed};
 use crate::http::errors::ApiError;
 use crate::http::middleware::log::Counts;
-use crate::http::pipeline::{self, Job, numbers};
+use crate::http::pipeline::{self, EmbeddingTask, numbers};
 use crate::http::state::AppState;
 use crate::http::types::input::Input;
 use crate::http::types::integer::Integer;
@@ -80,7 +80,7 @@ pub(crate) async fn embed(
         (Input::Texts(_), name) => prompt(&state, model, name.as_deref())?,
     };
     Counts::record_texts(&request, params.inputs.len());
-    let job = Job {
+    let task = EmbeddingTask {
         input: params.inputs,
         prompt,
         dimensions: params.dimensions.map(|Integer(width)| width as usize),
@@ -94,7 +94,7 @@ pub(crate) async fn embed(
     };
     let started = Instant::now();
     let (embeddings, reservation) =
-        pipeline::embed(&request, &state, model, job, reservation).await?;
+        pipeline::embed(&request, &state, model, task, reservation).await?;
     let tokens: usize = embeddings.iter().map(|e| e.tokens).sum();
     let ms = started.elapsed().as_millis();
     let respond = Instant::now();

@@ -16,7 +16,7 @@ use crate::scheduling::response_cache::ResponseCache;
 
 /// The state that the workers of a model share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct SharedState {
     pub(crate) queue: Queue,
     /// Maximum tokens of a batch; lowered if memory runs out.
     pub(crate) budget: AtomicUsize,
@@ -31,7 +31,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: metrics::ModelMetrics,
 }
 
-impl Shared {
+impl SharedState {
     /// Queues the texts of a request, all or none.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_path_to_error::Segment;
 
 use crate::error::{Error, Result};
 
@@ -16,107 +17,25 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T> {
         path: path.to_path_buf(),
         source,
     })?;
-    serde_json::from_str(text).map_err(|source| wrong_field(text, path, &source))
+    let mut json = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| wrong_field(path, &error))
 }
 
-fn wrong_field(text: &str, path: &Path, source: &serde_json::Error) -> Error {
-    let field = field_at(text, source.line(), source.column());
-    let message = source.to_string();
-    let missing = message.strip_prefix("missing field `");
-    match missing.and_then(|rest| rest.split_once('`')) {
-        Some((name, _)) => {
-            let field = [field.as_str(), name].join(if field.is_empty() { "" } else { "." });
-            Error::invalid(path, field, "is missing: convert the model again")
-        }
-        None => Error::invalid(
-            path,
-            field,
-            format!("cannot be read ({message}): convert the model again"),
-        ),
-    }
-}
-
-/// An object or array that contains a position.
-enum Container {
-    /// With the last key before the position.
-    Object(String),
-    /// With the number of commas before the position.
-    Array(usize),
-}
-
-/// The field that ends at a position of valid JSON, such as `decoder.heads`; empty for the whole document.
-fn field_at(text: &str, line: usize, column: usize) -> String {
-    let before: usize = text
-        .split_inclusive('\n')
-        .take(line - 1)
-        .map(str::len)
-        .sum();
-    let end = text.len().min(before + column);
-    let bytes = text.as_bytes();
-    let mut containers: Vec<Container> = Vec::new();
-    let mut at = 0;
-    while at < end {
-        match bytes[at] {
-            b'{' => containers.push(Container::Object(String::new())),
-            b'[' => containers.push(Container::Array(0)),
-            b'}' | b']' => {
-                containers.pop();
-            }
-            b',' => {
-                if let Some(Container::Array(index)) = containers.last_mut() {
-                    *index += 1;
-                }
-            }
-            b'"' => {
-                let start = at + 1;
-                at = end_of_string(bytes, start);
-                let is_key = text[at + 1..].trim_start().starts_with(':');
-                if let (true, Some(Container::Object(key))) = (is_key, containers.last_mut()) {
-                    text[start..at].clone_into(key);
-                }
-            }
-            _ => {}
-        }
-        at += 1;
-    }
-    let names = containers.into_iter().map(|container| match container {
-        Container::Object(key) => key,
-        Container::Array(index) => index.to_string(),
+fn wrong_field(path: &Path, error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
+    let containers = error.path().iter().filter_map(|segment| match segment {
+        Segment::Map { key } => Some(key.clone()),
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Enum { variant } => Some(variant.clone()),
+        Segment::Unknown => None,
     });
-    let names: Vec<String> = names.filter(|name| !name.is_empty()).collect();
-    names.join(".")
-}
-
-/// The index of the quote that ends a string whose first character is at `at`.
-fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
-    while bytes[at] != b'"' {
-        at += if bytes[at] == b'\\' { 2 } else { 1 };
-    }
-    at
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_position_is_named_by_its_keys_and_indices() {
-        let text = r#"{"a\"": 1,
-            "list": [10, {"x,y": 20}, 30], "end": {"z": [40]}}"#;
-        for (value, field) in [
-            ("1", "a\\\""),
-            ("10", "list.0"),
-            ("20", "list.1.x,y"),
-            ("30", "list.2"),
-            ("40", "end.z.0"),
-        ] {
-            let start = text
-                .find(&format!(" {value}"))
-                .or(text.find(&format!("[{value}")));
-            let before = &text[..=start.unwrap()];
-            let line = before.matches('\n').count() + 1;
-            let column = before.len() - before.rfind('\n').map_or(0, |newline| newline + 1) + 1;
-            assert_eq!(field_at(text, line, column), field, "{value}");
-        }
-    }
+    let message = error.inner().to_string();
+    let missing = message.strip_prefix("missing field `");
+    let missing = missing.and_then(|rest| rest.split_once('`'));
+    let name = missing.map(|(name, _)| name.to_owned());
+    let reason = match missing {
+        Some(_) => "is missing: convert the model again".to_owned(),
+        None => format!("cannot be read ({message}): convert the model again"),
+    };
+    let field: Vec<String> = containers.chain(name).collect();
+    Error::invalid(path, field.join("."), reason)
 }

@@ -12,7 +12,7 @@ from .process import Process
 from .settings import Settings
 
 Start = Callable[[str, int], Process]
-# Rounds of loads for which systems are started anew.
+# Rounds of loads for which each system is started for its turn and ended after it.
 LONG_ROUNDS = 2
 
 

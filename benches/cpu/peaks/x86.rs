@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 use std::hint::black_box;
 
-use crate::{Loop, Loops, amx};
+use crate::{Loop, Loops};
 
 /// Independent accumulators: the products of two ports, each with a latency of up to 5 cycles.
 const ACCUMULATORS: usize = 12;
@@ -33,7 +33,8 @@ pub(crate) fn detect() -> Loops {
     if is_x86_feature_detected!("avx512f") {
         loops.fp32.push(lanes(16, "AVX-512", fp32_avx512));
     }
-    amx::add_to(&mut loops);
+    #[cfg(target_os = "linux")]
+    crate::amx::add_to(&mut loops);
     loops
 }
 

@@ -112,8 +112,8 @@ impl Drop for Amx {
     #[inline(always)]
     fn drop(&mut self) {
         let before = &raw const self.before;
-        // SAFETY: whoever made `self` promised that the processor has AMX. Palette 0 means that nothing was configured; releasing the
-        // registers also spares the system from saving them.
+        // SAFETY: the caller of `configured` promised that the processor has AMX. Palette 0 means that nothing was configured before;
+        // releasing the registers also spares the system from saving them.
         unsafe {
             match self.before.palette {
                 0 => asm!("tilerelease", options(nostack, preserves_flags, nomem)),

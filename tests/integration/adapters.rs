@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::checkpoints::copy;
 use crate::golden::check;
-use crate::program::lexivec;
+use crate::program::{QUICK, lexivec};
 use crate::support::{self, Case, engine, options, project};
 
 const CONFIG: &str = "adapter_config.json";
@@ -266,14 +266,8 @@ fn compare_uses_the_merged_model() {
     let compare = |candidate: &Path| {
         let mut command = lexivec();
         command.arg("compare").arg(adapter.path()).arg(candidate);
-        command.arg("--texts").arg(&texts).args([
-            "--min-cosine",
-            "0.9999",
-            "--speed-seconds",
-            "0",
-            "--resamples",
-            "0",
-        ]);
+        command.arg("--texts").arg(&texts);
+        command.args(["--min-cosine", "0.9999"]).args(QUICK);
         command.stdin(Stdio::null()).output().unwrap()
     };
     let same = compare(adapter.path());

@@ -82,15 +82,21 @@ fn rejects(output: &Output, code: i32, words: &[&str]) {
     }
 }
 
-#[test]
-fn a_limit_that_sentence_transformers_6_saved_is_kept() {
+/// A checkpoint as sentence-transformers 6.2 saves it, with its golden vectors and the length of the longest text in tokens, which
+/// is the limit.
+fn saved_with_a_limit() -> (TempDir, Golden, Option<usize>) {
     let dir = copy_of("tests/fixtures/saved/model");
     let weights = "model.safetensors";
     let tiny = project("tests/fixtures/tiny/qwen3");
     fs_err::copy(tiny.join(weights), dir.path().join(weights)).unwrap();
     let golden: Golden = json("tests/fixtures/saved/golden.json");
     let longest = golden.cases.iter().map(|case| case.token_ids.len()).max();
+    (dir, golden, longest)
+}
 
+#[test]
+fn a_limit_that_sentence_transformers_6_saved_is_kept() {
+    let (dir, golden, longest) = saved_with_a_limit();
     let checkpoint = Checkpoint::open(dir.path()).unwrap();
     assert_eq!(Some(checkpoint.max_length()), longest);
     assert_eq!(

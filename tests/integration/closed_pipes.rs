@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use lexivec_runtime::Library;
 use serde_json::json;
 
-use crate::program::{copy_of_nano, lexivec, text};
+use crate::program::{QUICK, copy_of_nano, lexivec, lines, text};
 use crate::server::client::Client;
 use crate::server::program::{model, serve};
 use crate::support::nano;
@@ -56,16 +56,8 @@ fn reports_end_quietly_with_the_code_of_their_work() {
     ];
     let convert = [&["convert", nano][..], &coarse].concat();
     let force = [&convert[..], &["--force"]].concat();
-    let texts: Vec<String> = (0..12).map(|i| format!("organ number {i}")).collect();
-    fs_err::write(dir.path().join("texts.txt"), texts.join("\n")).unwrap();
-    let quick = [
-        "--texts",
-        "texts.txt",
-        "--speed-seconds",
-        "0",
-        "--resamples",
-        "0",
-    ];
+    fs_err::write(dir.path().join("texts.txt"), lines(12)).unwrap();
+    let quick = [&["--texts", "texts.txt"][..], &QUICK].concat();
     let passed = [&["compare", model, model][..], &quick].concat();
     let gate = [
         &["compare", model, "coarse", "--min-cosine", "0.9999"][..],

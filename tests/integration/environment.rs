@@ -2,7 +2,7 @@
 
 use std::process::{Output, Stdio};
 
-use crate::program::{lexivec, text};
+use crate::program::{QUICK, lexivec, lines, text};
 use crate::server::program::{Program, model, serve};
 use crate::support::nano;
 
@@ -56,8 +56,7 @@ fn a_key_that_ends_with_a_line_break_is_the_key_without_it() {
     assert_eq!(client.embed_with("sk-secret", &input).status, 200);
     assert_eq!(client.embed_with("sk-other", &input).status, 401);
     let dir = tempfile::tempdir().unwrap();
-    let texts: String = (0..12).map(|i| format!("organ number {i}\n")).collect();
-    fs_err::write(dir.path().join("texts.txt"), texts).unwrap();
+    fs_err::write(dir.path().join("texts.txt"), lines(12)).unwrap();
     let compare = |key: &str| {
         let output = lexivec()
             .current_dir(dir.path())
@@ -65,14 +64,8 @@ fn a_key_that_ends_with_a_line_break_is_the_key_without_it() {
             .arg("compare")
             .arg(model())
             .arg(format!("http://{}/v1#fake", program.address))
-            .args([
-                "--texts",
-                "texts.txt",
-                "--speed-seconds",
-                "0",
-                "--resamples",
-                "0",
-            ])
+            .args(["--texts", "texts.txt"])
+            .args(QUICK)
             .stdin(Stdio::null())
             .output()
             .unwrap();

@@ -10,7 +10,7 @@ use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
-use crate::program::{lexivec, text};
+use crate::program::{QUICK, lexivec, lines, text};
 use crate::server::program::{model, peak_memory};
 
 /// `lexivec embed` of nano with `input` on standard input.
@@ -107,23 +107,15 @@ fn marks_endings_and_names_of_files_change_no_vector() {
 #[test]
 fn compare_reads_marked_texts_and_standard_input() {
     let dir = tempfile::tempdir().unwrap();
-    let texts: Vec<String> = (0..12).map(|i| format!("organ number {i}")).collect();
-    let content = format!("\u{feff}{}\n\n", texts.join("\n"));
+    let content = format!("\u{feff}{}\n", lines(12));
     let model = model();
     let model = model.to_str().unwrap();
     let compare = |name: &str| -> Value {
-        let quick = [
-            "--speed-seconds",
-            "0",
-            "--resamples",
-            "0",
-            "--json",
-            "report.json",
-        ];
         let mut child = lexivec()
             .current_dir(dir.path())
             .args(["compare", model, model, "--texts", name])
-            .args(quick)
+            .args(QUICK)
+            .args(["--json", "report.json"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

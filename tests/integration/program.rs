@@ -30,6 +30,14 @@ fn run(dir: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
+/// Rows of a .txt, each another one.
+pub(crate) fn lines(count: usize) -> String {
+    (0..count).map(|i| format!("organ number {i}\n")).collect()
+}
+
+/// Flags of `compare` that leave out what takes long.
+pub(crate) const QUICK: [&str; 4] = ["--speed-seconds", "0", "--resamples", "0"];
+
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -6,9 +6,8 @@ use lexivec_runtime::Library;
 use lexivec_runtime::vector::cosine;
 use serde_json::{Map, Value, json};
 
-use super::{Golden, TEXT, copy_of, embed, golden, rejects, stderr, vector};
+use super::{TEXT, copy_of, embed, golden, rejects, saved_with_a_limit, stderr, vector};
 use crate::program::lexivec;
-use crate::support::{json, project};
 
 /// Takes `rope_theta` out of config.json, and puts other rotary settings in.
 fn with_rope(dir: &Path, settings: &Value) {
@@ -68,12 +67,7 @@ fn the_rotary_base_is_read_from_each_of_its_places() {
 
 #[test]
 fn the_program_truncates_where_sentence_transformers_6_saved_the_limit() {
-    let dir = copy_of("tests/fixtures/saved/model");
-    let weights = "model.safetensors";
-    let tiny = project("tests/fixtures/tiny/qwen3");
-    fs_err::copy(tiny.join(weights), dir.path().join(weights)).unwrap();
-    let golden: Golden = json("tests/fixtures/saved/golden.json");
-    let longest = golden.cases.iter().map(|case| case.token_ids.len()).max();
+    let (dir, golden, longest) = saved_with_a_limit();
     let lines = golden
         .cases
         .iter()

@@ -5,13 +5,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{embed, embed_from, rejected, write};
-use crate::program::{lexivec, text};
+use crate::program::{lexivec, lines, text};
 use crate::server::program::model;
-
-/// Rows of several parts.
-fn lines(count: usize) -> String {
-    (0..count).map(|i| format!("organ number {i}\n")).collect()
-}
 
 pub(super) fn names(dir: &Path) -> Vec<String> {
     let entries = fs_err::read_dir(dir).unwrap();

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::{LINES, embed, rows, write};
-use crate::program::{copy_of_nano, lexivec, text};
+use crate::program::{QUICK, copy_of_nano, lexivec, lines, text};
 use crate::server::program::model;
 
 /// Embeds under an umask; the mode of the output.
@@ -104,8 +104,7 @@ fn conversions_follow_links_and_the_umask_too() {
 #[test]
 fn reports_follow_links_and_modes_and_are_checked_first() {
     let dir = tempfile::tempdir().unwrap();
-    let texts: String = (0..12).map(|i| format!("organ number {i}\n")).collect();
-    write(dir.path(), "texts.txt", texts);
+    write(dir.path(), "texts.txt", lines(12));
     fs_err::create_dir(dir.path().join("store")).unwrap();
     symlink("store/new.html", dir.path().join("link.html")).unwrap();
     write(dir.path(), "kept.json", "old");
@@ -117,14 +116,8 @@ fn reports_follow_links_and_modes_and_are_checked_first() {
             .current_dir(dir.path())
             .arg("compare")
             .args(systems)
-            .args([
-                "--texts",
-                "texts.txt",
-                "--speed-seconds",
-                "0",
-                "--resamples",
-                "0",
-            ])
+            .args(["--texts", "texts.txt"])
+            .args(QUICK)
             .args(reports)
             .stdin(Stdio::null())
             .output()

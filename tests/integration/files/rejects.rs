@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::kept::names;
 use super::{LINES, embed, embed_from, rejected, write};
-use crate::program::{lexivec, text};
+use crate::program::{lexivec, lines, text};
 use crate::server::program::model;
 
 fn read(dir: &Path, name: &str) -> String {
@@ -111,8 +111,7 @@ fn an_older_list_stays_until_a_new_one_is_complete() {
 fn a_resumed_job_continues_its_own_list_only() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let rows: String = (0..1100).map(|i| format!("organ number {i}\n")).collect();
-    let begin = format!("text\nleft,\"out\"\n{rows}");
+    let begin = format!("text\nleft,\"out\"\n{}", lines(1100));
     let job = ["-", "--input-format", "csv", "-o", "a.jsonl"];
     let with = |flags: &[&str], end: &str| {
         let arguments = [&job[..], &["--on-error", "skip"], flags].concat();

@@ -1,6 +1,7 @@
 //! `lexivec compare`.
 
 mod args;
+mod data_args;
 mod footprint;
 mod pair_files;
 mod systems;
@@ -14,7 +15,8 @@ use super::compute_args::ComputeArgs;
 use super::machine;
 use super::progress::ConversionBar;
 use crate::stdio::{print, say};
-use args::{DataArgs, EndpointArgs, GateArgs, MeasureArgs, OutputArgs};
+use args::{EndpointArgs, GateArgs, MeasureArgs, OutputArgs};
+use data_args::DataArgs;
 use systems::Systems;
 
 #[derive(Debug, clap::Args)]

@@ -69,6 +69,7 @@ class Process:
             raise Unavailable(f"the process has ended: {self.last_words()}") from None
         answer = self.answer(self.limit)
         if "error" in answer:
+            self.close()
             raise Unavailable(answer["error"])
         return answer
 

@@ -1,6 +1,6 @@
 """Writes results as Markdown tables."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from .loads import DESCRIPTIONS
 from .systems import SYSTEMS
@@ -38,10 +38,10 @@ class Report:
         self.names = [system["name"] for system in results["systems"] if "least_cosine" in system]
         self.peers = [system["name"] for system in results["systems"] if not system["ours"] and system["name"] in self.names]
 
-    def cell(self, name: str, load: str, text: str, scale: float = 1.0) -> str:
-        """Returns a figure, a dash if it was not measured, or a cross if it failed."""
+    def cell(self, name: str, load: str, key: str, scale: float = 1.0) -> str:
+        """Returns a figure, `-` if it was not measured, or `failed`."""
         row = self.cells.get((name, load), {})
-        return "failed" if row.get("failed") else number(row[text] * scale) if row.get(text) is not None else "-"
+        return "failed" if row.get("failed") else number(row[key] * scale) if row.get(key) is not None else "-"
 
     def rate(self, name: str, load: str) -> float | None:
         """Returns tokens per second."""
@@ -63,9 +63,8 @@ class Report:
         median = self.cell(name, load, "median_s", 1e3)
         return median if median in ("-", "failed") else f"{median} / {self.cell(name, load, 'p95_s', 1e3)}"
 
-    def by_load(self, head: str, names: list[str], cell: object) -> Iterator[str]:
+    def by_load(self, head: str, names: list[str], cell: Callable[[str, str], str]) -> Iterator[str]:
         """Yields a table with a row per system and a column per load."""
-        assert callable(cell)
         yield from table([head, *self.loads], [[LABELS[name], *(cell(name, load) for load in self.loads)] for name in names])
 
     def lines(self) -> Iterator[str]:

@@ -18,7 +18,7 @@ class System:
     arithmetic: str
     # The least cosine to float32 with random weights, which quantisation moves more than trained ones.
     least_cosine: float
-    # Environment of the worker: `cpu` or `llama`; none for Rust, and `values` in a dry run.
+    # Environment of the worker, `cpu` or `llama`; none for Rust. A dry run uses the environment `values` instead.
     environment: str | None = None
     ours: bool = False
 
@@ -44,8 +44,6 @@ SYSTEMS: Sequence[System] = (
 )
 # Systems that a dry run measures: those whose environments the tests need anyway.
 DRY = ("lexivec-int8", "lexivec-int8-http", "lexivec-fp32", "ort-fp32", "onnxruntime-int8")
-# The vectors of all others are compared with these of the first that was started.
-REFERENCES = ("transformers-fp32", "ort-fp32")
 
 
 def chosen(only: Sequence[str], dry: bool) -> list[System]:
@@ -59,4 +57,5 @@ def chosen(only: Sequence[str], dry: bool) -> list[System]:
 
 def reference(dry: bool) -> System:
     """Returns the system that computes the reference's vectors."""
-    return next(system for system in SYSTEMS if system.name == REFERENCES[dry])
+    name = "ort-fp32" if dry else "transformers-fp32"
+    return next(system for system in SYSTEMS if system.name == name)

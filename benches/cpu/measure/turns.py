@@ -121,6 +121,7 @@ class Turns:
         try:
             process.resume()
             if load.is_long:
+                machine.reset_peak(process.pid)
                 process.ask([load.texts("warm-up", self.end)[0][-64:]])
             turn(process, load, row, number, self.end, 0 if load.is_long else self.settings.seconds)
             if load.is_long:

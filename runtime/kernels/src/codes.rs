@@ -63,8 +63,10 @@ impl Layout {
     /// Arranges up to [`height`](Self::height) rows, one after another in `rows`, as a tile. There is at least one.
     pub(crate) fn arrange(self, rows: &[u8], width: usize, tile: &mut [u8]) {
         match self {
-            Self::TILES => arrange::<16, 64>(rows, width, tile),
-            _ => arrange::<12, DEPTH>(rows, width, tile),
+            Self::TILES => {
+                arrange::<{ Self::TILES.height }, { Self::TILES.depth }>(rows, width, tile)
+            }
+            _ => arrange::<{ Self::VECTORS.height }, { Self::VECTORS.depth }>(rows, width, tile),
         }
     }
 
@@ -77,13 +79,13 @@ impl Layout {
     }
 }
 
-fn arrange<const HEIGHT: usize, const DEPTH: usize>(rows: &[u8], width: usize, tile: &mut [u8]) {
-    let (rows, _) = rows.as_chunks::<DEPTH>();
-    let (tile, _) = tile.as_chunks_mut::<DEPTH>();
-    let width = width / DEPTH;
+fn arrange<const HEIGHT: usize, const TOGETHER: usize>(rows: &[u8], width: usize, tile: &mut [u8]) {
+    let (rows, _) = rows.as_chunks::<TOGETHER>();
+    let (tile, _) = tile.as_chunks_mut::<TOGETHER>();
+    let width = width / TOGETHER;
     let last = rows.len() / width - 1;
     // Nobody reads the results of the rows that pad the last tile.
-    let rows: [&[[u8; DEPTH]]; HEIGHT] =
+    let rows: [&[[u8; TOGETHER]]; HEIGHT] =
         std::array::from_fn(|r| &rows[r.min(last) * width..][..width]);
     for (k, to) in tile.as_chunks_mut::<HEIGHT>().0[..width]
         .iter_mut()

@@ -25,7 +25,7 @@ pub struct PackedNetwork {
     kv_cache: Option<Box<dyn KvTensors>>,
     /// The device whose small batches are captured, if they are.
     captures: Option<i32>,
-    /// `None` if no batch is captured.
+    /// The captured graphs; `None` until they are captured, or if none are.
     graphs: Option<CudaGraphs>,
     on_gpu: bool,
     /// Stops runs on the host. Those on a GPU are short.
@@ -88,7 +88,7 @@ impl PackedNetwork {
 
     /// Recomputes the texts whose states are not finite, without shared tokens.
     ///
-    /// A kernel of attention multiplies the values of tokens that a query must not see by zero, which is NaN if they overflowed. A
+    /// Attention kernels multiply the values of masked tokens by zero. If such a value is infinite, the product is NaN. A
     /// shared token is computed beside the later tokens of one of its texts. If those overflow, the other texts would fail too.
     fn recompute_overflowed(
         &mut self,
@@ -166,7 +166,7 @@ impl PackedNetwork {
         })
     }
 
-    /// Runs a batch kernel by kernel.
+    /// Runs a batch without a captured CUDA graph.
     fn launch(&mut self, plan: &Plan) -> ort::Result<Vec<f32>> {
         let mut inputs = plan_inputs(&self.session, plan)?;
         if let Some(kv_cache) = &self.kv_cache {
@@ -186,7 +186,7 @@ impl PackedNetwork {
         widened(&outputs[EMBEDDING])
     }
 
-    /// Computes the keys and values of every layer, each of this width; empty if the graph has no such outputs.
+    /// Computes the keys and values of all layers, in turn, and their width; none and 0 if the graph has no such outputs.
     fn keys_and_values(&mut self, sequences: &[&[u32]]) -> ort::Result<(Vec<Vec<f32>>, usize)> {
         let Some(kv_cache) = &self.kv_cache else {
             return Ok((Vec::new(), 0));

@@ -11,7 +11,9 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use super::panel::Panel;
-use super::products::{COLUMNS, add_values, score, softmax};
+#[cfg(target_arch = "x86_64")]
+use super::products::COLUMNS;
+use super::products::{add_values, score, softmax};
 use super::segments::{Segment, Task};
 use super::{Attention, Heads};
 use crate::buffer::Buffer;

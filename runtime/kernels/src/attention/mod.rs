@@ -224,7 +224,7 @@ impl Attention<'_> {
     /// As [`check`](Self::check); the outputs are then unchanged.
     ///
     /// # Panics
-    /// If an output has another size.
+    /// If an output has another size, or the processor lacks the instruction set.
     pub fn compute(
         &self,
         set: InstructionSet,
@@ -233,6 +233,7 @@ impl Attention<'_> {
         out: &mut [f32],
     ) -> Result<(), String> {
         self.check()?;
+        set.assert_available();
         assert_eq!(keys.len(), self.k.len(), "keys have the size of k");
         assert_eq!(out.len(), self.q.len(), "the output has the size of q");
         heads::rotate_keys(self, threads, keys);
@@ -249,8 +250,8 @@ impl Attention<'_> {
                 task,
                 out: &out,
             };
-            // SAFETY: tasks differ in the queries or in the head that they write. The inputs were checked, and a set that the
-            // processor lacks is never made.
+            // SAFETY: tasks differ in the queries or in the head that they write. The inputs were checked, and the processor has the
+            // set.
             unsafe { kernel(&work) };
         });
         Ok(())

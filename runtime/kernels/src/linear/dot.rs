@@ -9,7 +9,8 @@ use super::epilogue::Columns;
 /// 16 sums.
 ///
 /// # Safety of its methods
-/// They may only be called in code that is inlined into an entry point for the instruction set.
+/// They may only be called in code that is inlined into an entry point for the instruction set. `load` reads 64 weights; `added` and
+/// `to` are valid for 16 floats. No pointer needs alignment.
 pub(super) trait Dot: Copy {
     /// Four weights of each of 16 outputs.
     type Weights: Copy;
@@ -26,10 +27,11 @@ pub(super) trait Dot: Copy {
     unsafe fn finish(self, columns: &Columns, scale: f32, added: *const f32, to: *mut f32);
 }
 
-/// 16 sums that other instructions computed.
+/// 16 sums that tile registers computed.
 ///
 /// # Safety of its methods
 /// As those of [`Dot`].
+#[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
 pub(super) trait OfSums: Dot {
     unsafe fn of_sums(sums: &[i32; COLUMNS]) -> Self;
 }
@@ -78,7 +80,7 @@ impl Dot for Vnni {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 impl OfSums for Vnni {
     #[inline(always)]
     unsafe fn of_sums(sums: &[i32; COLUMNS]) -> Self {

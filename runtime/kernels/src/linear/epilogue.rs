@@ -51,6 +51,7 @@ impl Columns {
         }
         columns
     }
+
     /// Writes the outputs of a row in these columns.
     ///
     /// # Safety
@@ -66,19 +67,27 @@ impl Columns {
     ) {
         // SAFETY: the caller's promise; both slices have a value for each column.
         unsafe {
-            let to = out.part(row * linear.outputs() + self.first, self.count);
-            let (scale, before): (f32, &[f32]) = match term {
-                Term::Coarse => (linear.scales[row], &self.bias[..self.count]),
-                Term::Fine => (linear.scales[row] / FINER, to),
+            let part = out.part(row * linear.outputs() + self.first, self.count);
+            let scale = match term {
+                Term::Coarse => linear.scales[row],
+                Term::Fine => linear.scales[row] / FINER,
             };
-            if self.count == COLUMNS {
-                let before = before.as_ptr();
-                sums.finish(self, scale, before, to.as_mut_ptr());
-            } else {
-                let (mut all, mut added) = ([0.0; COLUMNS], [0.0; COLUMNS]);
-                added[..self.count].copy_from_slice(before);
-                sums.finish(self, scale, added.as_ptr(), all.as_mut_ptr());
-                to.copy_from_slice(&all[..self.count]);
+            // The last panel may be narrower than a vector.
+            let mut padded = [0.0; COLUMNS];
+            let to = match self.count == COLUMNS {
+                true => part.as_mut_ptr(),
+                false => {
+                    padded[..self.count].copy_from_slice(part);
+                    padded.as_mut_ptr()
+                }
+            };
+            let added = match term {
+                Term::Coarse => self.bias.as_ptr(),
+                Term::Fine => to.cast_const(),
+            };
+            sums.finish(self, scale, added, to);
+            if self.count < COLUMNS {
+                part.copy_from_slice(&padded[..self.count]);
             }
         }
     }

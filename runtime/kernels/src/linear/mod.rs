@@ -27,7 +27,7 @@ use dot::{Avx2, Vnni};
 pub use pack::{COLUMNS, pack, packed_len};
 use vectors::{ROWS, run};
 
-/// The most inputs whose products surely fit into 32 bits: 255 * 127 * 65,000 < 2^31.
+/// A limit on the inputs, so that a sum of products fits into 32 bits: 255 * 127 * 65,000 < 2^31.
 const MAX_INPUTS: usize = 65_000;
 
 /// Weights as [`pack()`] arranges them, one scale per output.
@@ -50,7 +50,7 @@ pub struct Linear<'a> {
     pub codes: &'a [u8],
     /// The rounding errors of `codes`, in steps [`FINER`](crate::codes::FINER) times as small, arranged alike.
     pub fine: Option<&'a [u8]>,
-    /// `[rows]`.
+    /// `[rows]`: a value is (code - 128) times the scale of its row.
     pub scales: &'a [f32],
     /// The weights.
     pub weights: Weights<'a>,
@@ -111,7 +111,7 @@ impl Linear<'_> {
     /// As [`check`](Self::check); nothing is written.
     ///
     /// # Panics
-    /// If the output has another size.
+    /// If the output has another size, or the processor lacks the instruction set.
     pub fn compute(
         &self,
         set: InstructionSet,
@@ -119,6 +119,7 @@ impl Linear<'_> {
         out: &mut [f32],
     ) -> Result<(), String> {
         self.check(set)?;
+        set.assert_available();
         assert_eq!(
             out.len(),
             self.rows() * self.outputs(),
@@ -129,15 +130,15 @@ impl Linear<'_> {
         let (kernel, step) = kernel(set, layout);
         let blocks = Blocks::of(self, step);
         threads.each(blocks.count(), &|task| {
-            // SAFETY: each task writes its own rows and columns. Sizes were checked, and a set that the processor lacks is never
-            // made.
+            // SAFETY: each task writes its own rows and columns. Sizes were checked, and the processor has the set.
             unsafe { kernel(self, blocks.get(task), &out) };
         });
         Ok(())
     }
 }
 
-/// How the output is divided into tasks. Rows of a task stay in the second-level cache while it reads its columns' weights.
+/// How the output is divided into tasks. A task uses the weights of its panels for all its rows. The next task has the same rows, whose
+/// codes should still be in the second-level cache.
 struct Blocks {
     rows: usize,
     panels: usize,
@@ -153,10 +154,10 @@ struct Block {
 }
 
 impl Blocks {
-    /// Bytes of codes per block.
+    /// Bytes of coarse codes per block; fine codes take as many again.
     const CODES: usize = 384 << 10;
-    /// Panels that a tile takes at once.
-    const TILE: usize = 2;
+    /// Panels that are computed at once.
+    const PANELS_AT_ONCE: usize = 2;
 
     /// Blocks of a multiple of `step` rows.
     fn of(linear: &Linear<'_>, step: usize) -> Self {
@@ -167,12 +168,12 @@ impl Blocks {
         Self {
             rows,
             panels: linear.outputs().div_ceil(COLUMNS),
-            rows_per_block: rows.div_ceil(blocks).next_multiple_of(step),
-            // Few rows make small tasks of two panels, which would cost more to distribute than to compute.
+            rows_per_block: rows.div_ceil(blocks).max(1).next_multiple_of(step),
+            // With few rows, a task of two panels takes longer to distribute than to compute.
             panels_per_block: if rows <= step {
-                4 * Self::TILE
+                4 * Self::PANELS_AT_ONCE
             } else {
-                Self::TILE
+                Self::PANELS_AT_ONCE
             },
         }
     }
@@ -203,20 +204,25 @@ type Kernel = unsafe fn(&Linear<'_>, Block, &Shared<f32>);
 
 /// The kernel for codes in a layout, and the number of rows that it computes at once.
 fn kernel(set: InstructionSet, layout: Layout) -> (Kernel, usize) {
-    match set {
+    match (set, layout) {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        InstructionSet::Amx if layout == Layout::TILES => (amx, tiles::STEP),
+        (InstructionSet::Amx, Layout::TILES) => (amx, tiles::STEP),
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        InstructionSet::Amx => (vnni, ROWS),
+        (InstructionSet::Amx, _) => (vnni, ROWS),
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512Vnni => (vnni, ROWS),
+        (InstructionSet::Avx512Vnni, _) => (vnni, ROWS),
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512 | InstructionSet::Avx2 => (avx2, ROWS),
+        (InstructionSet::Avx512 | InstructionSet::Avx2, _) => (avx2, ROWS),
+        // There is no kernel for NEON's integer products yet.
+        #[cfg(target_arch = "aarch64")]
+        (InstructionSet::Neon, _) => (portable, ROWS),
+        (InstructionSet::Portable, _) => (portable, ROWS),
         #[cfg(test)]
-        InstructionSet::EmulatedTiles if layout == Layout::TILES => {
+        (InstructionSet::EmulatedTiles, Layout::TILES) => {
             (tiles::run::<Emulated, Portable>, tiles::STEP)
         }
-        _ => (portable, ROWS),
+        #[cfg(test)]
+        (InstructionSet::EmulatedTiles, _) => (portable, ROWS),
     }
 }
 
@@ -230,14 +236,16 @@ unsafe fn amx(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn vnni(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
-    // SAFETY: the caller's promise. 24 accumulators of 32 registers.
+    // 12 rows by 2 panels: 24 of the 32 registers are accumulators.
+    // SAFETY: the caller's promise.
     unsafe { run::<Vnni, ROWS>(linear, block, out) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
-    // SAFETY: the caller's promise. An accumulator has four registers of 16.
+    // One row by 2 panels: an accumulator has four of the 16 registers.
+    // SAFETY: the caller's promise.
     unsafe { run::<Avx2, 1>(linear, block, out) }
 }
 

@@ -36,7 +36,7 @@ pub(super) unsafe fn run<R: Registers, D: OfSums>(
     // SAFETY: the caller's promise; the tiles lie within the block.
     unsafe {
         let mut registers = R::configured();
-        for panel in (first_panel..last_panel).step_by(Blocks::TILE) {
+        for panel in (first_panel..last_panel).step_by(Blocks::PANELS_AT_ONCE) {
             let two_panels = panel + 1 < last_panel;
             for row in (block.rows[0]..block.rows[1]).step_by(STEP) {
                 let rows = (block.rows[1] - row).min(STEP);

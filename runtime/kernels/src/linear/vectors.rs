@@ -20,7 +20,7 @@ pub(super) unsafe fn run<D: Dot, const TALL: usize>(
     out: &Shared<f32>,
 ) {
     let [first_panel, last_panel] = block.panels;
-    for panel in (first_panel..last_panel).step_by(Blocks::TILE) {
+    for panel in (first_panel..last_panel).step_by(Blocks::PANELS_AT_ONCE) {
         let two = panel + 1 < last_panel;
         let mut row = block.rows[0];
         while row < block.rows[1] {

@@ -110,7 +110,7 @@ thread_local! {
 /// As [`Rows::check`]; nothing is written.
 ///
 /// # Panics
-/// If an output has another size.
+/// If an output has another size, or the processor lacks the instruction set.
 pub fn quantize(
     set: InstructionSet,
     threads: &dyn Parallel,
@@ -119,6 +119,7 @@ pub fn quantize(
     outputs: Outputs<'_>,
 ) -> Result<(), String> {
     rows.check(width)?;
+    set.assert_available();
     let count = rows.len() / width;
     let layout = Layout::of(set, width);
     let (height, len) = (layout.height, layout.len(count, width));
@@ -145,7 +146,7 @@ pub fn quantize(
             for row in first..end {
                 let part = (row - first) * width..(row - first + 1) * width;
                 let fine = fine_tiles.is_some().then(|| &mut fine[part.clone()]);
-                // SAFETY: each task writes its own rows. Sizes were checked, and a set that the processor lacks is never made.
+                // SAFETY: each task writes its own rows. Sizes were checked, and the processor has the set.
                 unsafe {
                     let sum = sum.as_ref().map(|sum| sum.part(row * width, width));
                     scales.part(row, 1)[0] = kernel(Row {

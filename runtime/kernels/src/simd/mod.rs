@@ -10,6 +10,7 @@ pub(crate) mod avx512;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 pub(crate) mod portable;
+#[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
 pub(crate) mod tiles;
 
 use std::fmt;
@@ -47,6 +48,14 @@ impl InstructionSet {
     #[must_use]
     pub fn available() -> &'static [Self] {
         &AVAILABLE
+    }
+
+    /// Panics if this processor lacks the set, whose instructions would end the process.
+    pub(crate) fn assert_available(self) {
+        assert!(
+            AVAILABLE.contains(&self),
+            "this processor has no {self} instructions"
+        );
     }
 
     fn detect() -> Vec<Self> {

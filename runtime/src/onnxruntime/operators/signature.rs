@@ -1,7 +1,8 @@
-//! The signatures of lexivec's own operators. `lexivec-convert` writes nodes from the same lists that the kernels read, so the names
-//! and the order of inputs are stated once.
+//! The signatures of lexivec's own operators: their names and attributes, and the order of the inputs of PackedAttention and
+//! Int8Linear. Conversion writes nodes by them, and the kernels read their inputs by them.
 //!
-//! In shapes, T is the number of packed tokens, P of cached tokens, B of sequences, and S the length of the longest one.
+//! In shapes, T is the number of packed tokens, P of cached tokens, B of sequences, and S the length of the longest one. `heads`,
+//! `kv_heads` and `size` are the numbers of heads and the width of a head.
 
 /// The domain of the operators, which only lexivec has.
 pub const DOMAIN: &str = "lexivec";
@@ -164,8 +165,8 @@ mod tests {
     #[test]
     fn an_inputs_number_is_its_place_in_the_list() {
         let attention = PackedAttentionInput::ALL.map(|input| input as usize);
-        assert!(attention.into_iter().eq(0..13));
+        assert!(attention.into_iter().eq(0..PackedAttentionInput::ALL.len()));
         let linear = Int8LinearInput::ALL.map(|input| input as usize);
-        assert!(linear.into_iter().eq(0..7));
+        assert!(linear.into_iter().eq(0..Int8LinearInput::ALL.len()));
     }
 }

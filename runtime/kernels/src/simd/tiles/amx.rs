@@ -11,7 +11,7 @@ use super::{ROW, ROWS, Registers};
 /// Whether the processor has AMX for 8-bit integers and this process may use it.
 ///
 /// Linux grants the registers to a process that asks, for all its threads. It refuses if a policy forbids it. A virtual machine may
-/// claim instructions that it does not carry out faithfully, so that one product is compared with plain code.
+/// claim instructions that it does not carry out faithfully, so one product is compared with plain code.
 pub(crate) fn available() -> bool {
     has_instructions() && system_saves_registers() && permission() && products_are_right()
 }
@@ -36,10 +36,16 @@ fn system_saves_registers() -> bool {
 }
 
 fn permission() -> bool {
-    const REQUEST: libc::c_long = 0x1023;
-    const TILE_DATA: libc::c_long = 18;
+    const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
+    const XFEATURE_XTILEDATA: libc::c_long = 18;
     // SAFETY: the call changes only which registers the process may use.
-    unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST, TILE_DATA) == 0 }
+    unsafe {
+        libc::syscall(
+            libc::SYS_arch_prctl,
+            ARCH_REQ_XCOMP_PERM,
+            XFEATURE_XTILEDATA,
+        ) == 0
+    }
 }
 
 fn products_are_right() -> bool {

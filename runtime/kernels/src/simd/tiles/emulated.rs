@@ -1,4 +1,4 @@
-//! Tile registers in plain code, so that everything but the instructions themselves is tested on any processor.
+//! Tile registers in plain code. Tests run them on any processor, and the detection of AMX compares a product with them.
 
 use super::{COLUMNS, ROW, ROWS, Registers};
 

@@ -3,22 +3,22 @@
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod amx;
-#[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
 pub(crate) mod emulated;
 
 /// Bytes of a row: 64 codes or weights, or 16 sums.
-const ROW: usize = 64;
+pub(crate) const ROW: usize = 64;
 /// Rows of a register.
-const ROWS: usize = 16;
+pub(crate) const ROWS: usize = 16;
 /// Sums of a row.
 const COLUMNS: usize = 16;
 
 /// Eight tile registers of 16 rows of 64 bytes.
 ///
 /// # Safety of its methods
-/// The processor has the instructions, and the process may use them. Pointers are valid for the whole register.
+/// The processor has the instructions, and the process may use them. Loads read 1,024 bytes. Stores write 16 rows of 16 sums. The value
+/// stays on the thread that configured it.
 pub(crate) trait Registers {
-    /// Configures the registers of this thread.
+    /// Configures the registers of this thread. Dropping the value restores what was configured before.
     unsafe fn configured() -> Self;
 
     /// Sets a register to zero.

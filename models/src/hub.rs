@@ -12,6 +12,7 @@ use std::time::Duration;
 use reqwest::blocking::Client;
 
 use crate::error::Result;
+use crate::secrets::without_password;
 
 mod cache;
 mod environment;
@@ -169,7 +170,8 @@ fn reachable_at(endpoint: &str, timeout: Duration) -> std::result::Result<(), St
         Ok(Err(error)) if !error.is_redirect() => Err(report::chain(&error)),
         Ok(_) => Ok(()),
         Err(_) => Err(format!(
-            "{endpoint} did not answer within {:.1} s",
+            "{} did not answer within {:.1} s",
+            without_password(endpoint),
             timeout.as_secs_f64()
         )),
     }

@@ -46,6 +46,7 @@ mod manifest;
 mod paths;
 mod precision;
 mod prompt;
+pub mod secrets;
 mod sentence;
 pub mod text;
 

@@ -201,6 +201,14 @@ fn a_quote_that_is_not_closed_is_an_error_with_its_line() {
     );
     let said = rejected(&embed(dir.path(), &["a.csv", "--on-error", "skip"]));
     assert!(said.contains("a.csv: line 3: the quote"), "{said}");
+    // The next quote closes that one, and the rows between would become one text.
+    write(
+        dir.path(),
+        "b.csv",
+        "id,text\n1,\"heart\n2,lung\n3,\"kidney\"\n4,liver\n",
+    );
+    let said = rejected(&embed(dir.path(), &["b.csv", "--on-error", "skip"]));
+    assert!(said.contains("b.csv: line 4: text follows"), "{said}");
 }
 
 #[test]

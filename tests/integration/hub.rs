@@ -61,6 +61,23 @@ impl Hub {
 }
 
 #[test]
+fn the_password_of_a_mirror_is_not_printed() {
+    // Nobody listens at the first address. The second answers.
+    let hub = Hub::answering("404 Not Found");
+    let address = hub.endpoint.strip_prefix("http://").unwrap();
+    for endpoint in [
+        "http://user:sekrit@127.0.0.1:9",
+        &format!("http://user:sekrit@{address}"),
+    ] {
+        let (output, _home) = hub.ask(&[("HF_ENDPOINT", endpoint)]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("***@127.0.0.1"), "{said}");
+        assert!(!said.contains("sekrit"), "{said}");
+    }
+}
+
+#[test]
 fn a_token_with_a_line_end_reaches_the_hub_without_it() {
     for name in ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"] {
         sends_the_token(name, " hf_secret\r\n");

@@ -17,6 +17,7 @@ use crate::adapter::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Adapter};
 use crate::checkpoint::{CONFIG, SMALL_FILES, TOKENIZER, WEIGHTS, WEIGHTS_INDEX, shard_names};
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
+use crate::secrets::without_password;
 use crate::sentence::{SentenceConfig, module_configs};
 
 /// The hub and its cache. [`download`](super::download) takes these settings from the environment.
@@ -55,7 +56,8 @@ pub(crate) fn download_with(
     }
     let transfer = Transfer::new(config, id, token).map_err(|error| failed(error.into()))?;
     let transfer = transfer.ok_or_else(|| {
-        let message = format!("`{}` is no address of a hub", config.endpoint);
+        let endpoint = without_password(&config.endpoint);
+        let message = format!("`{endpoint}` is no address of a hub");
         invalid(id, message, "correct HF_ENDPOINT")
     })?;
     let mut fetch = Fetch {
@@ -75,7 +77,7 @@ pub(crate) fn download_with(
             let dir = fetch.checkpoint().map_err(|_| failure)?;
             tracing::warn!(
                 model = id,
-                endpoint = config.endpoint,
+                endpoint = without_password(&config.endpoint),
                 "the hub cannot be reached; using the cached files"
             );
             Ok(dir)

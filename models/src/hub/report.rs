@@ -7,6 +7,7 @@ use std::path::Path;
 use reqwest::StatusCode;
 
 use crate::error::Error;
+use crate::secrets::without_password;
 
 /// Receives the progress of downloads. The threads that download call it.
 ///
@@ -76,7 +77,7 @@ pub(super) enum Failure {
 
 /// Turns a failure into the error that the user reads.
 pub(super) fn hub_error(id: &str, cache: &Path, endpoint: &str, failure: Failure) -> Error {
-    let (message, hint) = describe(id, endpoint, &failure);
+    let (message, hint) = describe(id, &without_password(endpoint), &failure);
     match failure {
         Failure::Io(source) => Error::io(cache, source),
         failure => Error::Hub {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use lexivec_models::secrets::without_password;
 use lexivec_models::{Manifest, cache_dir, endpoint, find, hub_cache, is_hub_id, reachable};
 use lexivec_runtime::{
     BatchSize, Library, ModelInfo, Provider, ProviderSettings, fit, limit_length, probe,
@@ -111,7 +112,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         |e| format!("not reachable ({e}); what is cached still serves"),
         |()| "reachable".to_owned(),
     );
-    found.add("hub", Status::Note, format!("{}: {hub}", endpoint()));
+    found.add(
+        "hub",
+        Status::Note,
+        format!("{}: {hub}", without_password(&endpoint())),
+    );
     found.add("hub cache", Status::Note, machine::folder(&hub_cache()));
     match cache_dir() {
         Ok(dir) => found.add("cache", Status::Note, machine::folder(&dir)),

@@ -1,7 +1,7 @@
 //! Rows of CSV and TSV files, each with its line.
 //!
-//! The `csv` crate skips blank lines, and reads an unterminated quote as a field that extends to the end of the file. Both would
-//! silently shift or lose rows. So [`TrackingReader`] tracks the quotes in the bytes that the crate reads, and records where each row
+//! The `csv` crate skips blank lines. It reads a quote that is not closed as a field that extends to the next quote or to the end of the
+//! file. Both would silently shift or lose rows. So [`TrackingReader`] tracks the quotes in the bytes that the crate reads, and records where each row
 //! begins.
 
 use std::cell::RefCell;
@@ -51,8 +51,14 @@ impl<R: BufRead> Table<R> {
         let columns: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
         {
             let mut tracker = tracker.borrow_mut();
-            while tracker.starts.pop_front().is_some_and(|start| start.blank) {}
-            if let Some(error) = tracker.unterminated() {
+            let mut names = tracker.starts.pop_front();
+            while names.is_some_and(|start| start.blank) {
+                names = tracker.starts.pop_front();
+            }
+            if let Some(error) = tracker
+                .unterminated()
+                .or(names.and_then(Start::wrong_quote))
+            {
                 return Err(error);
             }
         }
@@ -101,14 +107,18 @@ impl<R: BufRead> Iterator for Table<R> {
             self.next = self.read();
         }
         let mut tracker = self.tracker.borrow_mut();
-        let line = match tracker.starts.pop_front() {
-            Some(Start { line, blank: true }) => return Some(Ok((line, Row::Blank))),
+        let start = tracker.starts.pop_front();
+        let line = match start {
+            Some(Start {
+                line, blank: true, ..
+            }) => return Some(Ok((line, Row::Blank))),
             Some(Start { line, .. }) => line,
             // An error of the file may come before any row.
             None => tracker.line,
         };
         let (record, judged) = self.next.take()?;
-        if let Some(error) = tracker.unterminated() {
+        let wrong_quote = start.and_then(Start::wrong_quote);
+        if let Some(error) = tracker.unterminated().or(wrong_quote) {
             return Some(Err(error));
         }
         Some(match judged {
@@ -170,6 +180,20 @@ enum State {
 struct Start {
     line: u64,
     blank: bool,
+    /// The line where text follows the quote that closes a field. RFC 4180 does not allow that. It is the sign of an earlier quote that
+    /// was never closed, because the next quote closes that one instead.
+    wrong_quote: Option<u64>,
+}
+
+impl Start {
+    fn wrong_quote(self) -> Option<anyhow::Error> {
+        let line = self.wrong_quote?;
+        Some(anyhow::anyhow!(
+            "line {line}: text follows the quote that closes a field, so that rows may have become one text: the row begins in line \
+             {}. Close each quote; a quote within a text in quotes is written twice",
+            self.line
+        ))
+    }
 }
 
 /// Tracks where rows begin and quotes are open, by the rules of the `csv` crate.
@@ -240,6 +264,7 @@ impl RowTracker {
             self.starts.push_back(Start {
                 line: self.line,
                 blank: ends,
+                wrong_quote: None,
             });
         }
         let at_start = matches!(self.state, State::RowStart | State::FieldStart);
@@ -255,7 +280,12 @@ impl RowTracker {
             }
             b'"' if self.state == State::Closed => State::Quoted,
             _ if byte == self.delimiter => State::FieldStart,
-            _ => State::Plain,
+            _ => {
+                if let (State::Closed, Some(start)) = (self.state, self.starts.back_mut()) {
+                    start.wrong_quote.get_or_insert(self.line);
+                }
+                State::Plain
+            }
         };
     }
 }
@@ -310,6 +340,23 @@ mod tests {
         assert!(rows("a,\"b\n1,2\n")[0].starts_with("line 1: the quote"));
         // The last quote is doubled, so it closes nothing.
         assert!(rows("a\n\"x\"\"\n")[0].starts_with("line 2: the quote"));
+    }
+
+    #[test]
+    fn a_quote_that_a_later_one_closes_is_found() {
+        for (text, line, row) in [
+            ("a,b\n1,\"heart\n2,lung\n3,\"kidney\"\n4,liver\n", 4, 2),
+            ("a,b\n1,\"heart\n2,lung\n3,\"kidney\n4,liver\n", 4, 2),
+            ("a,b\n1,one\n2,\"two\n3,\"three\n", 4, 3),
+            ("a\n\"x\"y\n", 2, 2),
+        ] {
+            let found = rows(text);
+            let expected = format!("line {line}: text follows the quote");
+            let said = found.iter().find(|row| row.starts_with(&expected));
+            let said = said.unwrap_or_else(|| panic!("{text:?}: {found:?}"));
+            assert!(said.contains(&format!("begins in line {row}.")), "{said}");
+        }
+        assert!(rows("\"a\"x,b\n1,2\n")[0].starts_with("line 1: text follows"));
     }
 
     /// A beginning, and a text that repeats without end.

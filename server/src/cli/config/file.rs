@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, Command};
+use lexivec_models::secrets::MASK;
 use lexivec_models::text;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::super::Usage;
-use super::print::MASK;
 use crate::stdio::say;
 
 /// Bytes that a configuration file may have: far more than all settings need.

@@ -4,14 +4,12 @@ use std::fmt::Write as _;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
+use lexivec_models::secrets::{MASK, without_password};
 use toml::Value;
 
 use super::file::{ValueType, arguments, key, takes_several, value_type};
 use super::{Inserted, variable_of};
 use crate::cli::help;
-
-/// The text that replaces a secret.
-pub(super) const MASK: &str = "***";
 
 /// A table that `--config` reads again. Settings without a value are comments.
 pub(super) fn as_toml(
@@ -77,36 +75,5 @@ fn scalar(arg: &Arg, raw: &str) -> Value {
             _ => text(),
         },
         ValueType::Switch | ValueType::Text => text(),
-    }
-}
-
-/// A text in which the user and password of a URL are masked.
-fn without_password(text: &str) -> String {
-    let url = text.split_once("://");
-    let masked = url.and_then(|(scheme, rest)| {
-        let authority = rest.split(['/', '?', '#']).next()?;
-        let (_, host) = authority.rsplit_once('@')?;
-        Some(format!(
-            "{scheme}://{MASK}@{host}{}",
-            &rest[authority.len()..]
-        ))
-    });
-    masked.unwrap_or_else(|| text.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_in_urls_are_masked() {
-        for (text, masked) in [
-            ("http://u:sekrit@h:4318/v1?a=@", "http://***@h:4318/v1?a=@"),
-            ("nano=https://token@h/v1#m", "nano=https://***@h/v1#m"),
-            ("http://h/v1/@x", "http://h/v1/@x"),
-            ("models/nano", "models/nano"),
-        ] {
-            assert_eq!(without_password(text), masked);
-        }
     }
 }

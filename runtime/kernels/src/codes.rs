@@ -13,33 +13,47 @@ pub const DEPTH: usize = 4;
 /// at most half a step, so they reach from -127 to 127.
 pub const FINER: f32 = 254.0;
 
-/// The size of tiles, which depends on the instructions that read them.
+/// The size of tiles and the code of zero, which depend on the instructions that read them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
     /// Rows of a tile.
     pub height: usize,
     /// Values of a row that lie side by side.
     pub depth: usize,
+    /// The byte that stands for zero: [`UNSIGNED_ZERO`] where a code is an unsigned byte, 0 where it is a signed one.
+    pub zero: u8,
 }
+
+/// The code of zero in unsigned codes, which reach from 1 to 255.
+pub const UNSIGNED_ZERO: u8 = 128;
 
 impl Layout {
     /// For vector instructions, which multiply four values of a row, repeated, by weights of many outputs: 12 rows by 4 values.
     pub const VECTORS: Self = Self {
         height: 12,
         depth: DEPTH,
+        zero: UNSIGNED_ZERO,
+    };
+    /// For AVX2, whose kernel moves the signs of weights to the codes: as [`VECTORS`](Self::VECTORS), but signed, from -127 to 127.
+    pub const SIGNED_VECTORS: Self = Self {
+        zero: 0,
+        ..Self::VECTORS
     };
     /// For AMX, whose tile registers hold 16 rows of 64 values.
     pub const TILES: Self = Self {
         height: 16,
         depth: 64,
+        zero: UNSIGNED_ZERO,
     };
 
     /// The layout of rows that a linear layer reads by this instruction set.
     #[must_use]
     pub fn of(set: InstructionSet, width: usize) -> Self {
-        match set.has_tiles() && width.is_multiple_of(Self::TILES.depth) {
-            true => Self::TILES,
-            false => Self::VECTORS,
+        match set {
+            _ if set.has_tiles() && width.is_multiple_of(Self::TILES.depth) => Self::TILES,
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512 | InstructionSet::Avx2 => Self::SIGNED_VECTORS,
+            _ => Self::VECTORS,
         }
     }
 
@@ -60,7 +74,7 @@ impl Layout {
         rows.div_ceil(self.height) * self.height * width
     }
 
-    /// Arranges up to [`height`](Self::height) rows, one after another in `rows`, as a tile. There is at least one.
+    /// Arranges up to [`height`](Self::height) rows of unsigned codes, one after another in `rows`, as a tile. There is at least one.
     pub(crate) fn arrange(self, rows: &[u8], width: usize, tile: &mut [u8]) {
         match self {
             Self::TILES => {
@@ -68,14 +82,20 @@ impl Layout {
             }
             _ => arrange::<{ Self::VECTORS.height }, { Self::VECTORS.depth }>(rows, width, tile),
         }
+        if self.zero != UNSIGNED_ZERO {
+            for code in tile {
+                *code = code.wrapping_sub(UNSIGNED_ZERO).wrapping_add(self.zero);
+            }
+        }
     }
 
-    /// The code of one value.
+    /// The unsigned code of one value.
     #[cfg(test)]
     pub(crate) fn at(self, codes: &[u8], width: usize, row: usize, column: usize) -> u8 {
-        let Self { height, depth } = self;
+        let Self { height, depth, .. } = self;
         let tile = &codes[row / height * height * width..];
-        tile[(column / depth * height + row % height) * depth + column % depth]
+        let code = tile[(column / depth * height + row % height) * depth + column % depth];
+        code.wrapping_sub(self.zero).wrapping_add(UNSIGNED_ZERO)
     }
 }
 

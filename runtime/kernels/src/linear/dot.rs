@@ -1,10 +1,11 @@
-//! Sums of products of four unsigned codes with four signed weights, for 16 outputs at once.
+//! Sums of products of four codes with four weights, for 16 outputs at once. [`Layout`] says which sets have signed codes.
 
 #[cfg(target_arch = "x86_64")]
 use core::arch::x86_64::*;
 
 use super::COLUMNS;
 use super::epilogue::Columns;
+use crate::codes::Layout;
 
 /// 16 sums.
 ///
@@ -14,6 +15,9 @@ use super::epilogue::Columns;
 pub(super) trait Dot: Copy {
     /// Four weights of each of 16 outputs.
     type Weights: Copy;
+
+    /// The code of zero.
+    const ZERO: u8;
 
     unsafe fn zero() -> Self;
 
@@ -44,6 +48,7 @@ pub(super) struct Vnni(__m512i);
 #[cfg(target_arch = "x86_64")]
 impl Dot for Vnni {
     type Weights = __m512i;
+    const ZERO: u8 = Layout::VECTORS.zero;
 
     #[inline(always)]
     unsafe fn zero() -> Self {
@@ -89,41 +94,44 @@ impl OfSums for Vnni {
     }
 }
 
-/// AVX2, with products of 16 bits: the instruction for 8 bits saturates.
+/// AVX2, whose instruction for bytes multiplies unsigned by signed ones and saturates sums of two products at 16 bits. The absolute
+/// values of weights are the unsigned factor, and codes with the weights' signs the signed one. Neither exceeds 127, so a sum of
+/// two products is at most 32,258, and exact.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
-pub(super) struct Avx2([__m256i; 4]);
+pub(super) struct Avx2([__m256i; 2]);
 
 #[cfg(target_arch = "x86_64")]
 impl Dot for Avx2 {
-    /// Four outputs each.
-    type Weights = [__m256i; 4];
+    /// Weights of eight outputs each, and their absolute values.
+    type Weights = [[__m256i; 2]; 2];
+    const ZERO: u8 = Layout::SIGNED_VECTORS.zero;
 
     #[inline(always)]
     unsafe fn zero() -> Self {
         // SAFETY: the trait's contract, here and below.
-        Self([unsafe { _mm256_setzero_si256() }; 4])
+        Self([unsafe { _mm256_setzero_si256() }; 2])
     }
 
     #[inline(always)]
-    unsafe fn load(from: *const i8) -> [__m256i; 4] {
+    unsafe fn load(from: *const i8) -> [[__m256i; 2]; 2] {
         // SAFETY: as above.
         unsafe {
-            let mut weights = [_mm256_setzero_si256(); 4];
-            for (i, weights) in weights.iter_mut().enumerate() {
-                *weights = _mm256_cvtepi8_epi16(_mm_loadu_si128(from.add(16 * i).cast()));
-            }
-            weights
+            let low = _mm256_loadu_si256(from.cast());
+            let high = _mm256_loadu_si256(from.add(32).cast());
+            [[low, _mm256_abs_epi8(low)], [high, _mm256_abs_epi8(high)]]
         }
     }
 
     #[inline(always)]
-    unsafe fn add(mut self, codes: u32, weights: [__m256i; 4]) -> Self {
+    unsafe fn add(mut self, codes: u32, weights: [[__m256i; 2]; 2]) -> Self {
         // SAFETY: as above.
         unsafe {
-            let codes = _mm256_cvtepu8_epi16(_mm_set1_epi32(codes.cast_signed()));
-            for (sum, weights) in self.0.iter_mut().zip(weights) {
-                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(codes, weights));
+            let codes = _mm256_set1_epi32(codes.cast_signed());
+            for (sum, [weights, absolute]) in self.0.iter_mut().zip(weights) {
+                let pairs = _mm256_maddubs_epi16(absolute, _mm256_sign_epi8(codes, weights));
+                let fours = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+                *sum = _mm256_add_epi32(*sum, fours);
             }
             self
         }
@@ -131,18 +139,19 @@ impl Dot for Avx2 {
 
     #[inline(always)]
     unsafe fn finish(self, columns: &Columns, scale: f32, added: *const f32, to: *mut f32) {
-        let mut lanes = [0; COLUMNS];
-        for (sums, lanes) in self.0.into_iter().zip(lanes.chunks_exact_mut(4)) {
-            // Each output has two sums, of two codes each.
-            let mut pairs = [0; 8];
+        for (i, sums) in self.0.into_iter().enumerate() {
+            let first = 8 * i;
             // SAFETY: as above.
-            unsafe { _mm256_storeu_si256(pairs.as_mut_ptr().cast(), sums) };
-            for (lane, pair) in lanes.iter_mut().zip(pairs.as_chunks::<2>().0) {
-                *lane = pair[0] + pair[1];
+            unsafe {
+                let offsets = _mm256_loadu_si256(columns.offsets.as_ptr().add(first).cast());
+                let sums = _mm256_cvtepi32_ps(_mm256_sub_epi32(sums, offsets));
+                let scales = _mm256_loadu_ps(columns.scales.as_ptr().add(first));
+                let scales = _mm256_mul_ps(_mm256_set1_ps(scale), scales);
+                let added = _mm256_loadu_ps(added.add(first));
+                let y = _mm256_add_ps(_mm256_mul_ps(sums, scales), added);
+                _mm256_storeu_ps(to.add(first), y);
             }
         }
-        // SAFETY: as above.
-        unsafe { finish(lanes, columns, scale, added, to) };
     }
 }
 
@@ -152,6 +161,7 @@ pub(super) struct Portable([i32; COLUMNS]);
 
 impl Dot for Portable {
     type Weights = [[i8; 4]; COLUMNS];
+    const ZERO: u8 = Layout::VECTORS.zero;
 
     #[inline(always)]
     unsafe fn zero() -> Self {

@@ -18,7 +18,7 @@ pub(super) enum Term {
 #[repr(C, align(64))]
 pub(super) struct Columns {
     pub(super) scales: [f32; COLUMNS],
-    /// 128 times the sum of weights.
+    /// The code of zero times the sum of weights.
     pub(super) offsets: [i32; COLUMNS],
     bias: [f32; COLUMNS],
     /// The index of the first column.
@@ -28,7 +28,7 @@ pub(super) struct Columns {
 
 impl Columns {
     #[inline(always)]
-    pub(super) fn of(linear: &Linear<'_>, panel: usize) -> Self {
+    pub(super) fn of<D: Dot>(linear: &Linear<'_>, panel: usize) -> Self {
         let first = panel * COLUMNS;
         let count = COLUMNS.min(linear.outputs() - first);
         let mut columns = Self {
@@ -44,7 +44,7 @@ impl Columns {
             .iter_mut()
             .zip(&linear.weights.sums[first..][..count])
         {
-            *offset = 128 * sum;
+            *offset = i32::from(D::ZERO) * sum;
         }
         if let Some(bias) = linear.bias {
             columns.bias[..count].copy_from_slice(&bias[first..][..count]);

@@ -1,7 +1,8 @@
 //! Linear layers with 8-bit weights and activations. Sums are exact in 32 bits for up to 65,000 inputs.
 //!
-//! `y[m, n] = row_scale[m] * weight_scale[n] * sum over k of (code[m, k] - 128) * weight[n, k]`, plus a bias. Codes are unsigned,
-//! as VNNI multiplies them; the 128 is subtracted at the end by means of each output's sum of weights.
+//! `y[m, n] = row_scale[m] * weight_scale[n] * sum over k of (code[m, k] - zero) * weight[n, k]`, plus a bias. Codes are unsigned
+//! where instructions multiply unsigned by signed bytes; their zero, 128, is subtracted at the end by means of each output's sum of
+//! weights. Codes for AVX2 are signed, with a zero of 0.
 //!
 //! Activations of 15 bits have a second, finer code each, which is multiplied by the same weights while these are in the cache.
 
@@ -46,11 +47,11 @@ pub struct Weights<'a> {
 /// A linear layer and its input.
 #[derive(Debug, Clone, Copy)]
 pub struct Linear<'a> {
-    /// Unsigned codes, of which 128 means zero, as [`Layout`] arranges them.
+    /// As [`Layout`] arranges them, from 127 below its zero to 127 above.
     pub codes: &'a [u8],
     /// The rounding errors of `codes`, in steps [`FINER`](crate::codes::FINER) times as small, arranged alike.
     pub fine: Option<&'a [u8]>,
-    /// `[rows]`: a value is (code - 128) times the scale of its row.
+    /// `[rows]`: a value is (code - zero) times the scale of its row.
     pub scales: &'a [f32],
     /// The weights.
     pub weights: Weights<'a>,
@@ -156,7 +157,7 @@ struct Block {
 impl Blocks {
     /// Bytes of coarse codes per block; fine codes take as many again.
     const CODES: usize = 384 << 10;
-    /// Panels that are computed at once.
+    /// Panels that are computed at once at most.
     const PANELS_AT_ONCE: usize = 2;
 
     /// Blocks of a multiple of `step` rows.
@@ -238,18 +239,18 @@ unsafe fn amx(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
 unsafe fn vnni(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
     // 12 rows by 2 panels: 24 of the 32 registers are accumulators.
     // SAFETY: the caller's promise.
-    unsafe { run::<Vnni, ROWS>(linear, block, out) }
+    unsafe { run::<Vnni, ROWS, 2>(linear, block, out) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
-    // One row by 2 panels: an accumulator has four of the 16 registers.
+    // 4 rows by a panel: 8 of the 16 registers are accumulators, and 5 hold weights, their absolute values and a row's codes.
     // SAFETY: the caller's promise.
-    unsafe { run::<Avx2, 1>(linear, block, out) }
+    unsafe { run::<Avx2, 4, 1>(linear, block, out) }
 }
 
 unsafe fn portable(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
     // SAFETY: the caller's promise.
-    unsafe { run::<Portable, 1>(linear, block, out) }
+    unsafe { run::<Portable, 1, 2>(linear, block, out) }
 }

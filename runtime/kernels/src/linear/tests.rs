@@ -19,7 +19,7 @@ proptest! {
     #[test]
     fn sums_are_exact(rows in 0usize..70, depth in prop_oneof![1usize..40, (1usize..4).prop_map(|tiles| 16 * tiles)], outputs in 1usize..90, extreme: bool, added: bool, seed: u64) {
         let inputs = depth * DEPTH;
-        let extreme = |x: u8| if extreme { if x > 100 { 255 } else { 0 } } else { x };
+        let extreme = |x: u8| if extreme { if x > 100 { 255 } else { 1 } } else { x.max(1) };
         let codes: Vec<u8> = numbers(seed, rows * inputs).map(extreme).collect();
         // Weights are symmetric: -127 to 127.
         let plain: Vec<i8> = numbers(!seed, inputs * outputs).map(|x| (extreme(x) as i8).max(-127)).collect();
@@ -131,14 +131,14 @@ fn a_row_whose_scale_is_no_number_gives_none() {
         sums: &[4; 3],
         inputs: 4,
     };
-    let linear = Linear {
-        codes: &[128; 48],
-        fine: None,
-        scales: &[f32::NAN, 1.0],
-        weights,
-        bias: None,
-    };
     for &set in InstructionSet::available() {
+        let linear = Linear {
+            codes: &[Layout::of(set, 4).zero; 48],
+            fine: None,
+            scales: &[f32::NAN, 1.0],
+            weights,
+            bias: None,
+        };
         let mut out = [0.0; 6];
         linear.compute(set, &Sequential, &mut out).unwrap();
         assert!(out[..3].iter().all(|x| x.is_nan()) && out[3..] == [0.0; 3]);

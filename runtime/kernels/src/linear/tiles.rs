@@ -62,7 +62,7 @@ pub(super) unsafe fn run<R: Registers, D: OfSums>(
                         }
                     }
                     for p in 0..1 + usize::from(two_panels) {
-                        let columns = Columns::of(linear, panel + p);
+                        let columns = Columns::of::<D>(linear, panel + p);
                         for (r, sums) in sums.0[..rows].iter().enumerate() {
                             columns.write(linear, term, row + r, D::of_sums(&sums[p]), out);
                         }

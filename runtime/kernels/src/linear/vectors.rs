@@ -2,33 +2,33 @@
 
 use super::dot::Dot;
 use super::epilogue::{Columns, Term};
-use super::{Block, Blocks, COLUMNS, Linear};
+use super::{Block, COLUMNS, Linear};
 use crate::codes::{DEPTH, Layout};
 use crate::parallel::Shared;
 
 /// Rows of codes that lie together.
 pub(super) const ROWS: usize = Layout::VECTORS.height;
 
-/// Computes a block in tiles of `TALL` rows, and of fewer at its end.
+/// Computes a block in tiles of `TALL` rows and `WIDE` panels, and of fewer at its ends.
 ///
 /// # Safety
 /// As [`Kernel`](super::Kernel).
 #[inline(always)]
-pub(super) unsafe fn run<D: Dot, const TALL: usize>(
+pub(super) unsafe fn run<D: Dot, const TALL: usize, const WIDE: usize>(
     linear: &Linear<'_>,
     block: Block,
     out: &Shared<f32>,
 ) {
     let [first_panel, last_panel] = block.panels;
-    for panel in (first_panel..last_panel).step_by(Blocks::PANELS_AT_ONCE) {
-        let two = panel + 1 < last_panel;
+    for panel in (first_panel..last_panel).step_by(WIDE) {
+        let all = panel + WIDE <= last_panel;
         let mut row = block.rows[0];
         while row < block.rows[1] {
             let left = block.rows[1] - row;
             // SAFETY: the caller's promise; the tile lies within the block.
             row += unsafe {
-                match two {
-                    true => tiles::<D, TALL, 2>(linear, row, left, panel, out),
+                match all {
+                    true => tiles::<D, TALL, WIDE>(linear, row, left, panel, out),
                     false => tiles::<D, TALL, 1>(linear, row, left, panel, out),
                 }
             };
@@ -54,7 +54,7 @@ unsafe fn tiles<D: Dot, const TALL: usize, const PANELS: usize>(
             tile::<D, TALL, PANELS>(linear, row, panel, out);
             return TALL;
         }
-        if left >= 6 {
+        if TALL > 6 && left >= 6 {
             tile::<D, 6, PANELS>(linear, row, panel, out);
             return 6;
         }
@@ -105,7 +105,7 @@ unsafe fn term<D: Dot, const HEIGHT: usize, const PANELS: usize>(
         let weights = linear.weights.codes.as_ptr().add(panel * inputs * COLUMNS);
         let sums = sums::<D, HEIGHT, PANELS>(codes.as_ptr().add(first), weights, inputs);
         for p in 0..PANELS {
-            let columns = Columns::of(linear, panel + p);
+            let columns = Columns::of::<D>(linear, panel + p);
             for (r, sums) in sums.iter().enumerate() {
                 columns.write(linear, term, row + r, sums[p], out);
             }

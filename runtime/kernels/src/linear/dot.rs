@@ -139,18 +139,83 @@ impl Dot for Avx2 {
 
     #[inline(always)]
     unsafe fn finish(self, columns: &Columns, scale: f32, added: *const f32, to: *mut f32) {
-        for (i, sums) in self.0.into_iter().enumerate() {
-            let first = 8 * i;
-            // SAFETY: as above.
-            unsafe {
-                let offsets = _mm256_loadu_si256(columns.offsets.as_ptr().add(first).cast());
-                let sums = _mm256_cvtepi32_ps(_mm256_sub_epi32(sums, offsets));
-                let scales = _mm256_loadu_ps(columns.scales.as_ptr().add(first));
-                let scales = _mm256_mul_ps(_mm256_set1_ps(scale), scales);
-                let added = _mm256_loadu_ps(added.add(first));
-                let y = _mm256_add_ps(_mm256_mul_ps(sums, scales), added);
-                _mm256_storeu_ps(to.add(first), y);
-            }
+        // SAFETY: as above.
+        unsafe { finish_halves(self.0, columns, scale, added, to) };
+    }
+}
+
+/// AVX-VNNI: VNNI's instruction for registers of eight outputs.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(super) struct AvxVnni([__m256i; 2]);
+
+#[cfg(target_arch = "x86_64")]
+impl Dot for AvxVnni {
+    type Weights = [__m256i; 2];
+    const ZERO: u8 = Layout::VECTORS.zero;
+
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: the trait's contract, here and below.
+        Self([unsafe { _mm256_setzero_si256() }; 2])
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const i8) -> [__m256i; 2] {
+        // SAFETY: as above.
+        unsafe {
+            [
+                _mm256_loadu_si256(from.cast()),
+                _mm256_loadu_si256(from.add(32).cast()),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, codes: u32, weights: [__m256i; 2]) -> Self {
+        // SAFETY: as above.
+        unsafe {
+            let codes = _mm256_set1_epi32(codes.cast_signed());
+            Self([
+                _mm256_dpbusd_avx_epi32(self.0[0], codes, weights[0]),
+                _mm256_dpbusd_avx_epi32(self.0[1], codes, weights[1]),
+            ])
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn finish(self, columns: &Columns, scale: f32, added: *const f32, to: *mut f32) {
+        // SAFETY: as above.
+        unsafe { finish_halves(self.0, columns, scale, added, to) };
+    }
+}
+
+/// [`Dot::finish`] for two registers of eight sums.
+///
+/// # Safety
+/// As there; the entry point has AVX2.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn finish_halves(
+    sums: [__m256i; 2],
+    columns: &Columns,
+    scale: f32,
+    added: *const f32,
+    to: *mut f32,
+) {
+    for (i, sums) in sums.into_iter().enumerate() {
+        let first = 8 * i;
+        // SAFETY: the caller's promise.
+        unsafe {
+            let offsets = _mm256_loadu_si256(columns.offsets.as_ptr().add(first).cast());
+            let sums = _mm256_cvtepi32_ps(_mm256_sub_epi32(sums, offsets));
+            let scales = _mm256_loadu_ps(columns.scales.as_ptr().add(first));
+            let scales = _mm256_mul_ps(_mm256_set1_ps(scale), scales);
+            let y = _mm256_mul_ps(sums, scales);
+            _mm256_storeu_ps(
+                to.add(first),
+                _mm256_add_ps(y, _mm256_loadu_ps(added.add(first))),
+            );
         }
     }
 }

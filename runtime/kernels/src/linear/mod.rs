@@ -24,7 +24,7 @@ use crate::simd::tiles::amx::Amx;
 use crate::simd::tiles::emulated::Emulated;
 use dot::Portable;
 #[cfg(target_arch = "x86_64")]
-use dot::{Avx2, Vnni};
+use dot::{Avx2, AvxVnni, Vnni};
 pub use pack::{COLUMNS, pack, packed_len};
 use vectors::{ROWS, run};
 
@@ -213,6 +213,8 @@ fn kernel(set: InstructionSet, layout: Layout) -> (Kernel, usize) {
         #[cfg(target_arch = "x86_64")]
         (InstructionSet::Avx512Vnni, _) => (vnni, ROWS),
         #[cfg(target_arch = "x86_64")]
+        (InstructionSet::AvxVnni, _) => (avx_vnni, ROWS),
+        #[cfg(target_arch = "x86_64")]
         (InstructionSet::Avx512 | InstructionSet::Avx2, _) => (avx2, ROWS),
         // There is no kernel for NEON's integer products yet.
         #[cfg(target_arch = "aarch64")]
@@ -240,6 +242,14 @@ unsafe fn vnni(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
     // 12 rows by 2 panels: 24 of the 32 registers are accumulators.
     // SAFETY: the caller's promise.
     unsafe { run::<Vnni, ROWS, 2>(linear, block, out) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avxvnni")]
+unsafe fn avx_vnni(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
+    // 6 rows by a panel: 12 of the 16 registers are accumulators.
+    // SAFETY: the caller's promise.
+    unsafe { run::<AvxVnni, 6, 1>(linear, block, out) }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -28,6 +28,9 @@ pub enum InstructionSet {
     /// AVX-512 F, BW, DQ and VL.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// [`Avx2`](Self::Avx2) with AVX-VNNI, for integer products.
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
     /// AVX2 with FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -77,6 +80,9 @@ impl InstructionSet {
                 sets.push(Self::Avx512);
             }
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                if is_x86_feature_detected!("avxvnni") {
+                    sets.push(Self::AvxVnni);
+                }
                 sets.push(Self::Avx2);
             }
         }
@@ -112,6 +118,8 @@ impl InstructionSet {
             Self::Amx => Self::Avx512,
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni => Self::Avx512,
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => Self::Avx2,
             #[cfg(test)]
             Self::EmulatedTiles => Self::Portable,
             set => set,
@@ -128,6 +136,8 @@ impl fmt::Display for InstructionSet {
             Self::Avx512Vnni => "AVX-512 VNNI",
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => "AVX-512",
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => "AVX-VNNI",
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => "AVX2",
             #[cfg(target_arch = "aarch64")]

@@ -11,7 +11,7 @@ use super::common::{DomainArgs, SourceArgs, TextArgs, counted};
 use super::compute_args::ComputeArgs;
 use super::progress;
 use super::{Usage, resolve};
-use crate::embed::{Done, InputFormat, Job, MOST_TEXTS, OnError, OutputFormat, Settings};
+use crate::embed::{Done, InputFormat, Job, MOST_QUEUED, OnError, OutputFormat, Settings};
 use crate::prefix::Choice;
 use crate::stdio::say;
 
@@ -26,7 +26,7 @@ pub(super) const NAME: &str = "embed";
                   A job that ends early (Ctrl-C, a crash, a bad row on standard input) leaves three files: OUTPUT.partial; \
                   OUTPUT.partial.json, which records how far the job came; and ERRORS.partial, if rows were left out. The same \
                   command with --resume continues the job if the model, the settings and the rows read so far are the same. The \
-                  job loses at most the last 1,024 texts."
+                  job loses at most the last 2,048 texts."
 )]
 pub(crate) struct Args {
     /// Model directory, checkpoint folder, or hub id. A first argument that is a file of texts is read as input, if
@@ -118,7 +118,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         ))
         .into());
     }
-    let options = args.compute.engine_options(MOST_TEXTS)?;
+    let options = args.compute.engine_options(MOST_QUEUED)?;
     let format = OutputFormat::of(args.output.as_deref()).map_err(Usage)?;
     if args.errors.is_some() && args.on_error == OnError::Stop {
         return Err(Usage("--errors needs --on-error skip: add it".to_owned()).into());

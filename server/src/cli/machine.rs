@@ -32,7 +32,7 @@ pub(crate) fn cpu() -> String {
     let integer = if has("avx512_vnni") || has("avx_vnni") || has("amx_int8") {
         ""
     } else {
-        "; no VNNI: int8 is slower here, and its 16-bit sums may saturate"
+        "; no VNNI: int8 is slower here, and in models for target ort its sums may saturate"
     };
     format!(
         "{cores} cores, {:.0} GiB, {}{integer}",

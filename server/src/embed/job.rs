@@ -1,27 +1,26 @@
 //! The work of `lexivec embed`: reads rows, embeds them part by part, and writes vectors.
 //!
-//! The texts of a part are sorted by length and run together. Memory holds one part, however long the input is. After
-//! each part, a job that writes to a file can be resumed.
+//! The texts of a part are sorted by length and run together. Memory holds two parts, however long the input is: one is computed while
+//! the other is read or written. After each part, a job that writes to a file can be resumed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
-use lexivec_runtime::{Caller, Engine, Error, Input, Prompt, Request};
+use lexivec_runtime::{Engine, Error, Prompt, Request};
 
 use super::errors::{Reject, Rejects};
 use super::output::beside;
-use super::read::{Reader, RowError, Text};
-use super::record::{Counts, Record, RowDigest};
+use super::part::{MOST_BYTES, MOST_TEXTS, Numbered, PARTS_IN_FLIGHT, Part, Submitted};
+use super::read::{Reader, RowError};
+use super::record::{Counts, Position, Record};
 use super::settings::{Done, OnError, Settings};
 use super::write::{OutputFormat, Writer};
 use crate::paths::check_output;
 use crate::stdio::Closed;
 
-/// Maximum texts and bytes of a part. A megabyte fills many batches. A larger part would lose more work when a job ends
-/// early.
-pub const MOST_TEXTS: usize = 1024;
-const MOST_BYTES: usize = 1 << 20;
+/// The most texts that a job submits before it waits: the room that it needs in the engine's queue.
+pub const MOST_QUEUED: usize = PARTS_IN_FLIGHT * MOST_TEXTS;
 
 /// A job whose inputs and output are open, and that has no model yet.
 #[derive(Debug)]
@@ -33,16 +32,12 @@ pub struct Job {
     on_error: OnError,
     skip_empty: bool,
     found: Option<Record>,
-    digest: RowDigest,
+    /// How far the input is read.
+    position: Position,
+    /// How far vectors are written.
     record: Record,
     /// Rows of the input, where they could be counted.
     pub rows: Option<u64>,
-}
-
-/// A row that is to be embedded.
-struct Numbered {
-    index: u64,
-    row: Text,
 }
 
 impl Job {
@@ -85,7 +80,7 @@ impl Job {
             on_error: settings.on_error,
             skip_empty,
             found,
-            digest: RowDigest::default(),
+            position: Position::default(),
             record: Record::default(),
             rows,
         })
@@ -174,27 +169,71 @@ impl Job {
         }
         self.record.settings = settings;
         let resumed = self.writer.rows();
+        let mut in_flight: VecDeque<anyhow::Result<Submitted>> = VecDeque::new();
+        let mut ended = false;
         loop {
-            let (part, mut rejected, stop) = self.next_part()?;
-            let ended = part.is_empty() && rejected.is_empty();
-            self.embed(engine, template, &part, &mut rejected)?;
-            rejected.sort_by_key(|reject| reject.index);
-            for reject in &rejected {
-                self.rejects.add(reject)?;
+            while !ended && in_flight.len() < PARTS_IN_FLIGHT {
+                let part = self.next_part();
+                ended = part.is_empty() || part.stop.is_some();
+                let submitted = Submitted::new(engine, template, part, |text, error| {
+                    self.rejected(text, error)
+                });
+                // An error ends the job once the parts before this one are written.
+                ended |= submitted.is_err();
+                in_flight.push_back(submitted);
             }
-            self.record.counts.rejected += rejected.len() as u64;
-            self.record.digest = self.digest.value();
-            self.record.rejected_bytes = self.rejects.flush()?;
-            if !ended && self.writer.rows() > 0 {
-                self.writer.keep(self.record.clone())?;
-                progress(self.writer.rows());
-            }
-            match stop {
-                Some(error) => return Err(error),
-                None if ended => return Ok(resumed),
-                None => {}
+            let Some(submitted) = in_flight.pop_front() else {
+                return Ok(resumed);
+            };
+            self.complete(submitted?, progress)?;
+        }
+    }
+
+    /// Waits for the vectors of a part, writes them, and records the progress.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run), and the one that ends the job after this part.
+    fn complete(
+        &mut self,
+        submitted: Submitted,
+        progress: &mut dyn FnMut(usize),
+    ) -> anyhow::Result<()> {
+        let Submitted {
+            part,
+            order,
+            embeddings: stream,
+        } = submitted;
+        let ended = part.is_empty();
+        let mut rejected = part.rejected;
+        let mut embeddings = vec![None; part.rows.len()];
+        if let Some(mut stream) = stream {
+            for i in order {
+                match stream.blocking_next() {
+                    Some(Ok(embedding)) => embeddings[i] = Some(embedding),
+                    Some(Err(error)) => rejected.push(self.rejected(&part.rows[i], error)?),
+                    None => break,
+                }
             }
         }
+        for (text, embedding) in part.rows.iter().zip(&embeddings) {
+            if let Some(embedding) = embedding {
+                self.record.counts.truncated += u64::from(embedding.truncated);
+                self.writer
+                    .write(text.index, &text.row.text, &embedding.vector)?;
+            }
+        }
+        rejected.sort_by_key(|reject| reject.index);
+        for reject in &rejected {
+            self.rejects.add(reject)?;
+        }
+        self.record.counts.rejected += rejected.len() as u64;
+        self.record.advance(&part.end);
+        self.record.rejected_bytes = self.rejects.flush()?;
+        if !ended && self.writer.rows() > 0 {
+            self.writer.keep(self.record.clone())?;
+            progress(self.writer.rows());
+        }
+        part.stop.map_or(Ok(()), Err)
     }
 
     /// The settings that decide the vectors and which rows have one.
@@ -220,12 +259,13 @@ impl Job {
 
     /// Reads the rows again that an earlier run read.
     fn read_again(&mut self, found: &Record) -> anyhow::Result<()> {
+        self.position = Position::of(found);
         for _ in 0..found.read {
             let Some(row) = self.reader.next() else { break };
-            self.digest.add(&row);
+            self.position.digest.add(&row);
         }
         ensure!(
-            self.digest.value() == found.digest,
+            self.position.digest.value() == found.digest,
             "the input does not begin with the {} rows that the unfinished job has read: give it the same files, or remove \
              the job's files to start again",
             found.read
@@ -233,11 +273,11 @@ impl Job {
         Ok(())
     }
 
-    /// Reads the rows to embed, the rows that cannot be embedded, and the error that ends the job after them.
-    #[allow(clippy::type_complexity)]
-    fn next_part(&mut self) -> anyhow::Result<(Vec<Numbered>, Vec<Reject>, Option<anyhow::Error>)> {
-        let (mut part, mut rejected, mut bytes) = (Vec::new(), Vec::new(), 0);
-        while part.len() < MOST_TEXTS && bytes < MOST_BYTES && rejected.len() < MOST_TEXTS {
+    /// Reads a part, which is empty at the end of the input. An error that ends the job is the part's `stop`, so that the rows before it
+    /// are written.
+    fn next_part(&mut self) -> Part {
+        let (mut rows, mut rejected, mut stop, mut bytes) = (Vec::new(), Vec::new(), None, 0);
+        while rows.len() < MOST_TEXTS && bytes < MOST_BYTES && rejected.len() < MOST_TEXTS {
             let Some(row) = self.reader.next() else { break };
             let stops = match &row {
                 Ok(_) => false,
@@ -246,86 +286,41 @@ impl Job {
                 Err(_) => self.on_error == OnError::Stop,
             };
             if stops && let Err(error) = row {
-                let error = match error {
+                stop = Some(match error {
                     RowError::File(error) => error,
                     error => error.into(),
-                };
-                return Ok((part, rejected, Some(error)));
+                });
+                break;
             }
-            self.digest.add(&row);
-            self.record.read += 1;
-            let index = self.record.counts.numbered;
+            self.position.digest.add(&row);
+            self.position.read += 1;
+            let index = self.position.numbered;
             match row {
                 Ok(row) => {
                     bytes += row.text.len();
-                    part.push(Numbered { index, row });
+                    rows.push(Numbered { index, row });
                 }
                 Err(RowError::Empty { .. }) if self.skip_empty => {
-                    self.record.counts.empty += 1;
+                    self.position.empty += 1;
                     continue;
                 }
                 Err(error) => rejected.push(unreadable(index, error)),
             }
-            self.record.counts.numbered += 1;
+            self.position.numbered += 1;
         }
-        Ok((part, rejected, None))
+        Part {
+            rows,
+            rejected,
+            stop,
+            end: self.position.clone(),
+        }
     }
 
-    /// Embeds a part. Texts of similar length run together; vectors are written in the order of the rows.
-    fn embed(
-        &mut self,
-        engine: &Engine,
-        template: &Request<'_>,
-        part: &[Numbered],
-        rejected: &mut Vec<Reject>,
-    ) -> anyhow::Result<()> {
-        let mut encoded = vec![None; part.len()];
-        for (text, encoded) in part.iter().zip(&mut encoded) {
-            let request = Request {
-                input: Input::Text(text.row.text.as_str().into()),
-                ..template.clone()
-            };
-            match engine.encode(&request) {
-                Ok(request) => *encoded = Some(request),
-                Err(error) => self.reject(text, error, rejected)?,
-            }
-        }
-        let mut order: Vec<usize> = (0..part.len()).collect();
-        order.retain(|i| encoded[*i].is_some());
-        if order.is_empty() {
-            return Ok(());
-        }
-        order.sort_by_key(|i| part[*i].row.text.len());
-        let requests = order.iter().filter_map(|i| encoded[*i].take()).collect();
-        let mut embeddings = vec![None; part.len()];
-        let mut stream = engine.submit(requests, Caller::default(), None)?;
-        for i in order {
-            match stream.blocking_next() {
-                Some(Ok(embedding)) => embeddings[i] = Some(embedding),
-                Some(Err(error)) => self.reject(&part[i], error, rejected)?,
-                None => break,
-            }
-        }
-        for (text, embedding) in part.iter().zip(&embeddings) {
-            if let Some(embedding) = embedding {
-                self.record.counts.truncated += u64::from(embedding.truncated);
-                self.writer
-                    .write(text.index, &text.row.text, &embedding.vector)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Leaves a row out.
+    /// A row that is left out.
     ///
     /// # Errors
     /// Errors end the job, or this one is not the row's fault.
-    fn reject(
-        &self,
-        text: &Numbered,
-        error: Error,
-        rejected: &mut Vec<Reject>,
-    ) -> anyhow::Result<()> {
+    fn rejected(&self, text: &Numbered, error: Error) -> anyhow::Result<Reject> {
         let of_the_row = matches!(
             error,
             Error::InvalidInput { .. }
@@ -337,13 +332,12 @@ impl Job {
         if self.on_error == OnError::Stop || !of_the_row {
             return Err(error).with_context(|| text.row.place.clone());
         }
-        rejected.push(Reject {
+        Ok(Reject {
             index: text.index,
             place: text.row.place.clone(),
             error: error.to_string(),
             text: text.row.text.clone(),
-        });
-        Ok(())
+        })
     }
 }
 

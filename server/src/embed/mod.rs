@@ -4,6 +4,7 @@ mod errors;
 mod file_format;
 mod job;
 mod output;
+mod part;
 mod read;
 mod record;
 mod settings;
@@ -12,7 +13,7 @@ mod write;
 
 pub use errors::Rejects;
 pub use file_format::InputFormat;
-pub use job::{Job, MOST_TEXTS};
+pub use job::{Job, MOST_QUEUED};
 pub use read::{Reader, RowError, Text};
 pub use settings::{Done, OnError, Settings};
 pub use table::{Row, Table};

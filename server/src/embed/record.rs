@@ -42,7 +42,40 @@ pub(super) struct Counts {
     pub(super) rejected: u64,
 }
 
+/// How far an input is read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Position {
+    /// As [`Record::read`].
+    pub(super) read: u64,
+    /// As [`Counts::numbered`].
+    pub(super) numbered: u64,
+    /// As [`Counts::empty`].
+    pub(super) empty: u64,
+    /// The digest of the rows read.
+    pub(super) digest: RowDigest,
+}
+
+impl Position {
+    /// The position of a record, before its rows are read again.
+    pub(super) fn of(record: &Record) -> Self {
+        Self {
+            read: record.read,
+            numbered: record.counts.numbered,
+            empty: record.counts.empty,
+            digest: RowDigest::default(),
+        }
+    }
+}
+
 impl Record {
+    /// Records that all rows up to a position are written or left out.
+    pub(super) fn advance(&mut self, to: &Position) {
+        self.read = to.read;
+        self.digest = to.digest.value();
+        self.counts.numbered = to.numbered;
+        self.counts.empty = to.empty;
+    }
+
     pub(super) fn load(path: &Path) -> anyhow::Result<Option<Self>> {
         if !path.exists() {
             return Ok(None);

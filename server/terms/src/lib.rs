@@ -11,11 +11,18 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod error;
+mod lock;
+mod metric;
+mod neighbours;
 pub mod pca;
 mod projection;
 mod rows;
+mod space;
+mod tiles;
 
 pub use error::{Error, Result};
+pub use metric::Metric;
+pub use neighbours::Neighbours;
 pub use projection::Projection;
 pub use rows::MAX_WIDTH;
 

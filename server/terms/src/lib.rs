@@ -10,7 +10,9 @@
 //! Rows are `ArrayView2<f32>`, a vector a row. Results do not depend on the number of threads.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod agreement;
 mod error;
+pub mod hdbscan;
 mod lock;
 mod metric;
 mod neighbours;

@@ -97,6 +97,11 @@ impl<'a> Space<'a> {
         self.rows.view()
     }
 
+    /// What the row is multiplied with: 1, or (cosine) one over its length.
+    pub(crate) fn scale(&self, row: usize) -> f64 {
+        self.scales[row]
+    }
+
     /// What a product with this row is multiplied with, and its part of the lower bound.
     pub(crate) fn bound(&self, row: u32) -> (f32, f32) {
         let row = row as usize;
@@ -107,7 +112,7 @@ impl<'a> Space<'a> {
     pub(crate) fn squared(&self, left: u32, right: u32) -> f64 {
         let (left, right) = (left as usize, right as usize);
         let (a, b) = (self.scales[left], self.scales[right]);
-        let (left, right) = (self.slice(left), self.slice(right));
+        let (left, right) = (self.row(left), self.row(right));
         let (left, left_rest) = left.as_chunks::<LANES>();
         let (right, right_rest) = right.as_chunks::<LANES>();
         let mut sums = [0.0; LANES];
@@ -122,7 +127,8 @@ impl<'a> Space<'a> {
         sums.iter().sum::<f64>() + rest.sum::<f64>()
     }
 
-    fn slice(&self, row: usize) -> &[f32] {
+    /// The numbers of a row, not scaled.
+    pub(crate) fn row(&self, row: usize) -> &[f32] {
         let width = self.rows.ncols();
         // Rows are in standard layout since `new`.
         let all = self.rows.as_slice().unwrap_or_default();

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use lexivec_terms::hdbscan::{NOISE, Options};
+use lexivec_terms::pca::{Components, Moments};
 use lexivec_terms::{Metric, Neighbours};
 use ndarray::Array2;
 
@@ -14,6 +15,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let clusters = numbers.get(2).copied().unwrap_or(rows / 100).max(1);
     let vectors = clustered(rows, width, clusters);
+    let start = Instant::now();
+    let mut moments = Moments::new(width)?;
+    moments.push(vectors.view())?;
+    let covariance = start.elapsed().as_secs_f64();
+    let pca = moments.decompose()?;
+    let decomposition = start.elapsed().as_secs_f64() - covariance;
+    let projection = pca.projection(Components::Count((width / 5).max(1)), None)?;
+    let start = Instant::now();
+    drop(projection.reduce(vectors.view())?);
+    let reduction = start.elapsed().as_secs_f64();
+    println!(
+        "PCA: covariance {covariance:.1} s, eigenvectors {decomposition:.1} s, reduction to {} dimensions {reduction:.1} s",
+        projection.output_width()
+    );
+
     let start = Instant::now();
     let found = Neighbours::find(vectors.view(), 32.min(rows - 1), Metric::Cosine)?;
     let rows = found.len();

@@ -15,6 +15,8 @@
 //! Rows are `ArrayView2<f32>`, a vector a row. Results do not depend on the number of threads. `space` and `tiles` are the base of all
 //! comparisons: float32 products with a bounded error, and exact distances where they matter.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+// A view of rows is a reference, and `Copy`. The lint does not see it.
+#![allow(clippy::needless_pass_by_value)]
 
 pub mod agreement;
 pub mod clusters;
@@ -33,7 +35,7 @@ mod tiles;
 pub use error::{Error, Result};
 pub use metric::Metric;
 pub use neighbours::Neighbours;
-pub use projection::Projection;
+pub use projection::{Projection, normalise};
 pub use rows::MAX_WIDTH;
 
 #[cfg(test)]

@@ -116,8 +116,8 @@ impl Options {
     /// A setting is outside its range, there are fewer than two rows or fewer than `min_samples`, a number is not finite, a row is a zero
     /// vector (cosine) or too long, or there are too many rows.
     pub fn cluster(&self, rows: ArrayView2<'_, f32>) -> Result<Clustering> {
-        let min_samples = self.min_samples.unwrap_or(self.min_cluster_size);
-        self.check(min_samples, rows.nrows())?;
+        self.check(rows.nrows())?;
+        let min_samples = self.min_samples();
         let space = Space::new(rows, self.metric)?;
         let listed = LISTED.max(min_samples - 1).min(space.len() - 1);
         let neighbours = Neighbours::search(&space, listed, f64::INFINITY, |_, _| true);
@@ -134,7 +134,16 @@ impl Options {
         Ok(labels::label(&tree, &selected, self.epsilon))
     }
 
-    fn check(&self, min_samples: usize, rows: usize) -> Result<()> {
+    fn min_samples(&self) -> usize {
+        self.min_samples.unwrap_or(self.min_cluster_size)
+    }
+
+    /// Checks the settings for this many rows, before vectors are computed for them.
+    ///
+    /// # Errors
+    /// A setting is outside its range, there are fewer than two rows or fewer than `min_samples`.
+    pub fn check(&self, rows: usize) -> Result<()> {
+        let min_samples = self.min_samples();
         if self.min_cluster_size < 2 {
             let size = self.min_cluster_size;
             return Err(Error::setting(

@@ -25,6 +25,23 @@ pub enum Components {
     Variance(f64),
 }
 
+impl Components {
+    /// Checks that the number or the share may be kept of vectors of some width, before vectors are computed.
+    ///
+    /// # Errors
+    /// The number is 0, or the share is not between 0 and 1.
+    pub fn check(self) -> Result<()> {
+        match self {
+            Self::Count(0) => Err(Error::setting("the number of components", 0, "at least 1")),
+            Self::Variance(share) if !(share > 0.0 && share < 1.0) => {
+                let range = "between 0 and 1, both excluded";
+                Err(Error::setting("the share of variance", share, range))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Decomposes the covariance matrix of `count` rows.
 pub(super) fn decompose(count: u64, mean: Array1<f64>, covariance: Array2<f64>) -> Result<Pca> {
     let width = mean.len();
@@ -133,16 +150,13 @@ impl Pca {
     /// # Errors
     /// The number of components is 0, above the width, or not below the number of rows; or the share of variance is not between 0 and 1.
     pub fn projection(&self, components: Components, model: Option<String>) -> Result<Projection> {
+        components.check()?;
         let kept = match components {
             Components::Count(count) => count,
-            Components::Variance(share) if share > 0.0 && share < 1.0 => self.components_for(share),
-            Components::Variance(share) => {
-                let range = "between 0 and 1, both excluded";
-                return Err(Error::setting("the share of variance", share, range));
-            }
+            Components::Variance(share) => self.components_for(share),
         };
         let width = self.mean.len();
-        if kept == 0 || kept > width {
+        if kept > width {
             let range = format!("from 1 to {width}, the dimensions of the vectors");
             return Err(Error::setting("the number of components", kept, range));
         }

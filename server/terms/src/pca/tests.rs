@@ -162,9 +162,9 @@ fn impossible_input_is_an_error() {
     assert!(matches!(equal, Err(Error::NoVariance { rows: 1001 })));
 
     let pca = pca(random(9, 3, 5).view());
-    for components in [Components::Count(0), Components::Count(4)] {
-        let error = pca.projection(components, None).unwrap_err();
-        assert!(error.to_string().contains("must be from 1 to 3"), "{error}");
+    for (count, range) in [(0, "must be at least 1"), (4, "must be from 1 to 3")] {
+        let error = pca.projection(Components::Count(count), None).unwrap_err();
+        assert!(error.to_string().contains(range), "{error}");
     }
     for share in [0.0, 1.0, f64::NAN] {
         let error = pca.projection(Components::Variance(share), None);

@@ -120,16 +120,25 @@ impl Projection {
     /// The rows have another width, a number is not finite, or a row has no part along the components (it equals the mean).
     pub fn reduce(&self, rows: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
         let mut projected = self.coordinates(rows)?;
-        for (row, mut numbers) in projected.rows_mut().into_iter().enumerate() {
-            let squares = numbers.iter().map(|number| f64::from(*number).powi(2));
-            let length = squares.sum::<f64>().sqrt();
-            if length == 0.0 {
-                return Err(Error::ZeroVector { row: row as u64 });
-            }
-            numbers.mapv_inplace(|number| (f64::from(number) / length) as f32);
-        }
+        normalise(&mut projected)?;
         Ok(projected)
     }
+}
+
+/// Divides each row by its Euclidean length.
+///
+/// # Errors
+/// A row is a zero vector; the rows before it are normalised then.
+pub fn normalise(rows: &mut Array2<f32>) -> Result<()> {
+    for (row, mut numbers) in rows.rows_mut().into_iter().enumerate() {
+        let squares = numbers.iter().map(|number| f64::from(*number).powi(2));
+        let length = squares.sum::<f64>().sqrt();
+        if length == 0.0 {
+            return Err(Error::ZeroVector { row: row as u64 });
+        }
+        numbers.mapv_inplace(|number| (f64::from(number) / length) as f32);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -110,7 +110,7 @@ impl Options {
     /// Clusters the rows, `[rows, width]`.
     ///
     /// Work: at least `rows² * width` multiplications, a few times as many where lists of neighbours leave edges open. Memory beside the
-    /// rows: the lists of neighbours (see [`min_samples`](Self::min_samples)), and at most 200 MB for edges between components.
+    /// rows: the lists of neighbours (see the field `min_samples`), and at most 200 MB for edges between components.
     ///
     /// # Errors
     /// A setting is outside its range, there are fewer than two rows or fewer than `min_samples`, a number is not finite, a row is a zero

@@ -62,17 +62,17 @@ pub enum Error {
         /// The row, counted from 0.
         row: u64,
     },
-    /// A row is so long that distances overflow.
+    /// A row is so long, or (cosine) so short, that products of its numbers leave float32's range.
     #[error(
-        "row {row}: its length {length:.1e} is beyond {most:.0e}, and distances would overflow: scale all rows down"
+        "row {row}: its length {length:.1e} is outside the range in which distances are exact ({range}): scale all rows"
     )]
-    TooLong {
+    Length {
         /// The row, counted from 0.
         row: u64,
         /// Its Euclidean length.
         length: f64,
-        /// The longest possible length.
-        most: f64,
+        /// The lengths that are possible.
+        range: &'static str,
     },
     /// All rows are equal, so that no direction has variance.
     #[error("all {rows} rows are equal, so there are no principal components")]

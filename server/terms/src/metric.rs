@@ -10,7 +10,8 @@ pub enum Metric {
     /// of the Euclidean distance of the normalised vectors: both order pairs alike, but clusters' stabilities differ.
     #[default]
     Cosine,
-    /// The length of the difference.
+    /// The length of the difference. Comparisons are fastest if rows lie around zero, as principal components do: far from it, more pairs
+    /// are computed in float64.
     Euclidean,
 }
 

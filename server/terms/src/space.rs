@@ -7,7 +7,9 @@ use crate::rows::{check_finite, check_width};
 use crate::{Error, Metric, Result};
 
 /// The longest row. The square of a distance stays far from float32's largest number.
-const MOST_LENGTH: f64 = 1e15;
+const MOST_LENGTH: f64 = 1e12;
+/// The shortest row whose direction is compared. Products of numbers that are too small for float32 stay negligible.
+const LEAST_LENGTH: f64 = 1e-12;
 /// Numbers that one step of a sum takes: lanes that the compiler keeps in vector registers.
 const LANES: usize = 8;
 
@@ -27,7 +29,7 @@ pub(crate) struct Space<'a> {
 
 impl<'a> Space<'a> {
     /// # Errors
-    /// A number is not finite, a row is too long, there are too many rows, or (cosine) a row is a zero vector.
+    /// A number is not finite, a row is too long or (cosine) too short, or there are too many rows.
     pub(crate) fn new(rows: ArrayView2<'a, f32>, metric: Metric) -> Result<Self> {
         check_width(rows.ncols())?;
         if u32::try_from(rows.nrows()).is_err() {
@@ -49,15 +51,16 @@ impl<'a> Space<'a> {
             .collect();
         for (row, square) in squares.iter().enumerate() {
             let row = row as u64;
-            if *square > MOST_LENGTH * MOST_LENGTH {
-                return Err(Error::TooLong {
-                    row,
-                    length: square.sqrt(),
-                    most: MOST_LENGTH,
-                });
-            }
-            if *square == 0.0 && metric == Metric::Cosine {
+            let length = square.sqrt();
+            let (least, range) = match metric {
+                Metric::Cosine => (LEAST_LENGTH, "1e-12 to 1e12"),
+                Metric::Euclidean => (0.0, "at most 1e12"),
+            };
+            if length == 0.0 && metric == Metric::Cosine {
                 return Err(Error::ZeroVector { row });
+            }
+            if !(least..=MOST_LENGTH).contains(&length) {
+                return Err(Error::Length { row, length, range });
             }
         }
         // A product of `width` float32 numbers, summed in any order, is off by at most `width * unit` of the product of the lengths

@@ -113,8 +113,8 @@ impl Options {
     /// rows: the lists of neighbours (see the field `min_samples`), and at most 200 MB for edges between components.
     ///
     /// # Errors
-    /// A setting is outside its range, there are fewer than two rows or fewer than `min_samples`, a number is not finite, a row is a zero
-    /// vector (cosine) or too long, or there are too many rows.
+    /// A setting is outside its range, there are fewer than two rows or fewer than `min_samples`, a number is not finite, a row is too
+    /// long or (cosine) too short, or there are too many rows.
     pub fn cluster(&self, rows: ArrayView2<'_, f32>) -> Result<Clustering> {
         self.check(rows.nrows())?;
         let min_samples = self.min_samples();

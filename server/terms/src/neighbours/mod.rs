@@ -40,7 +40,7 @@ impl Neighbours {
     /// ```
     ///
     /// # Errors
-    /// `count` is 0 or not below the number of rows, a number is not finite, a row is a zero vector (cosine) or too long, or there are too
+    /// `count` is 0 or not below the number of rows, a number is not finite, a row is too long, or (cosine) too short or a zero vector, or there are too
     /// many rows.
     pub fn find(rows: ArrayView2<'_, f32>, count: usize, metric: Metric) -> Result<Self> {
         let space = Space::new(rows, metric)?;

@@ -25,7 +25,11 @@ fn brute(rows: &Array2<f32>, count: usize, metric: Metric) -> Vec<Vec<(u32, f64)
 }
 
 fn check(rows: &Array2<f32>, count: usize) {
-    for metric in [Metric::Cosine, Metric::Euclidean] {
+    check_with(rows, count, &[Metric::Cosine, Metric::Euclidean]);
+}
+
+fn check_with(rows: &Array2<f32>, count: usize, metrics: &[Metric]) {
+    for metric in metrics.iter().copied() {
         let found = Neighbours::find(rows.view(), count, metric).unwrap();
         assert_eq!(found.len(), rows.nrows());
         for (row, expected) in brute(rows, count, metric).iter().enumerate() {
@@ -61,8 +65,17 @@ fn equal_rows_and_nearly_equal_ones_are_sorted_exactly() {
 #[test]
 fn rows_far_from_zero_and_tiny_ones_are_found_exactly() {
     check(&(random(100, 5, 4) + 1000.0), 4);
-    check(&(random(100, 5, 5) * 1e-20), 4);
-    check(&(random(100, 5, 6) * 1e14), 4);
+    check(&(random(100, 5, 5) * 1e-11), 4);
+    check(&(random(100, 5, 6) * 1e11), 4);
+    for scale in [1e-20, 1e-30, 1e-40] {
+        check_with(&(random(100, 5, 7) * scale), 4, &[Metric::Euclidean]);
+    }
+    // Long and short ones together.
+    let mut mixed = random(100, 5, 8);
+    for (row, mut numbers) in mixed.rows_mut().into_iter().enumerate() {
+        numbers *= [1e-11, 1.0, 1e11][row % 3];
+    }
+    check(&mixed, 4);
 }
 
 #[test]
@@ -100,8 +113,15 @@ fn impossible_input_is_an_error() {
     rows[[1, 1]] = f32::MAX;
     assert!(matches!(
         find(&rows, 1, Metric::Euclidean),
-        Err(Error::TooLong { row: 1, .. })
+        Err(Error::Length { row: 1, .. })
     ));
+    rows[[1, 1]] = 1.0;
+    rows.row_mut(2).fill(1e-13);
+    let short = find(&rows, 1, Metric::Cosine).unwrap_err().to_string();
+    assert!(
+        short.starts_with("row 2: its length 1.4e-13 is outside"),
+        "{short}"
+    );
     rows[[1, 0]] = f32::NAN;
     let nan = find(&rows, 1, Metric::Euclidean);
     assert!(matches!(

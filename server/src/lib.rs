@@ -3,6 +3,7 @@
 //! * [`cli`] has a file per command, which checks the flags and starts the work.
 //! * [`http`] is the server. The program and its tests share one [`configure`](http::configure).
 //! * [`embed`] reads texts from files and writes their vectors.
+//! * `terms` analyses a file of terms: principal components, clusters.
 //! * [`prefix`] resolves the prompt before a text, for `cli` and `http`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -22,3 +23,4 @@ pub mod prefix;
 mod stdio;
 mod surrogate;
 mod telemetry;
+mod terms;

@@ -5,7 +5,9 @@ use std::process::{Command, Stdio};
 
 use crate::program::{lexivec, text};
 
-const COMMANDS: [&str; 6] = ["convert", "serve", "embed", "compare", "inspect", "doctor"];
+const COMMANDS: [&str; 7] = [
+    "convert", "serve", "embed", "terms", "compare", "inspect", "doctor",
+];
 
 #[test]
 fn the_short_help_has_no_variables_and_the_long_one_has() {

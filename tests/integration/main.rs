@@ -29,5 +29,6 @@ mod redis_server;
 mod server;
 mod soak;
 mod support;
+mod terms;
 mod weight_only;
 mod wrong_input;

@@ -34,6 +34,7 @@ mod progress;
 mod resolve;
 mod serve;
 mod switches;
+mod terms;
 
 pub(crate) use common::SourceArgs;
 pub(crate) use resolve::{SourceKind, checkpoint, has_export, source_kind};
@@ -61,6 +62,8 @@ enum Command {
     Serve(Box<serve::Args>),
     /// Embed texts from files or standard input
     Embed(Box<embed::Args>),
+    /// Cluster a file of terms by their vectors
+    Terms(Box<terms::Args>),
     /// Show what a model, precision or server costs in quality and gains in speed, against a baseline
     Compare(Box<compare::Args>),
     /// Describe a model directory or checkpoint
@@ -147,6 +150,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Convert(args) => convert::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Serve(args) => serve::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Embed(args) => embed::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Terms(args) => terms::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Compare(args) => compare::run(&args),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::run(&args),

@@ -29,6 +29,13 @@ pub(crate) fn text_bar(count: Option<u64>) -> ProgressBar {
     bar
 }
 
+/// A spinner for stages of unknown length, whose message names the stage.
+pub(crate) fn stage_bar() -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_style(style(SPINNER));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
 /// The stages of a conversion or a comparison, one bar after another.
 #[derive(Debug)]
 pub(crate) struct ConversionBar {

@@ -74,6 +74,12 @@ impl<R: BufRead> Table<R> {
         })
     }
 
+    /// The names of the columns.
+    #[must_use]
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
     /// The index of a column.
     ///
     /// # Errors

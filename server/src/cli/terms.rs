@@ -1,0 +1,296 @@
+//! `lexivec terms`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::ensure;
+use lexivec_models::Precision;
+use lexivec_runtime::{Engine, Request, Truncate};
+use lexivec_terms::Metric;
+use lexivec_terms::hdbscan::{Options, Selection};
+use lexivec_terms::pca::Components;
+
+use super::common::{DomainArgs, SourceArgs};
+use super::compute_args::ComputeArgs;
+use super::{Usage, progress, resolve};
+use crate::embed::{Job, MOST_TEXTS, OnError, OutputFormat, Settings};
+use crate::prefix::Choice;
+use crate::stdio::{print, say};
+use crate::terms::{Columns, Folder, Npy, Reduction, Summary, Terms, analyse};
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The folder --output gets terms.csv (the columns of FILE, and cluster, probability, x and y), clusters.csv (a row per \
+                  cluster: the term that labels it, size, languages, domains, near clusters), projection.safetensors (the principal \
+                  components), and vectors.npy unless --vectors names a file. Cluster -1 is noise: terms that are in no cluster. If \
+                  embedding ends early, the same command continues it."
+)]
+pub(crate) struct Args {
+    /// File of terms: .csv, whose first row names its columns, or .txt with a term per line
+    file: PathBuf,
+
+    /// Folder for the results
+    #[arg(short, long, env = "LEXIVEC_TERMS_OUTPUT", value_name = "DIR")]
+    output: PathBuf,
+
+    /// Model directory, checkpoint folder, or hub id that embeds the terms
+    #[arg(short, long, env = "LEXIVEC_MODEL", value_name = "MODEL")]
+    model: Option<String>,
+
+    /// Vectors of the terms, a .npy file that `lexivec embed` wrote, instead of --model. Row n belongs to term n
+    #[arg(long, env = "LEXIVEC_TERMS_VECTORS", value_name = "FILE")]
+    vectors: Option<PathBuf>,
+
+    /// Print a summary as JSON
+    #[arg(long, env = "LEXIVEC_TERMS_JSON")]
+    json: bool,
+
+    #[command(flatten)]
+    columns: ColumnArgs,
+
+    #[command(flatten)]
+    analysis: AnalysisArgs,
+
+    /// Instruction put before each term, in your words
+    #[arg(long, env = "LEXIVEC_INSTRUCTION", conflicts_with_all = ["domain", "prompt_name"])]
+    instruction: Option<String>,
+
+    /// Domain whose instruction is put before each term, such as medical. --domains adds your own
+    #[arg(long, env = "LEXIVEC_DOMAIN", conflicts_with = "prompt_name")]
+    domain: Option<String>,
+
+    /// Name of one of the checkpoint's prompts, which is put before each term
+    #[arg(long, env = "LEXIVEC_PROMPT_NAME")]
+    prompt_name: Option<String>,
+
+    /// Width of the vectors before the analysis: they are truncated to it, then normalised. Default: the model's
+    #[arg(short, long, env = "LEXIVEC_DIMENSIONS")]
+    dimensions: Option<usize>,
+
+    /// Precision that a checkpoint is converted to on first use. Default: fp32 on cpu and openvino, fp16 on GPUs
+    #[arg(short, long, env = "LEXIVEC_PRECISION")]
+    precision: Option<Precision>,
+
+    #[command(flatten)]
+    domains: DomainArgs,
+
+    #[command(flatten)]
+    compute: ComputeArgs,
+
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+/// The flags that name columns.
+#[derive(Debug, clap::Args)]
+struct ColumnArgs {
+    /// Column of the terms
+    #[arg(
+        long,
+        env = "LEXIVEC_TERM_COLUMN",
+        value_name = "NAME",
+        default_value = "term"
+    )]
+    term_column: String,
+
+    /// Column of the terms' languages, which clusters are described by. The column may be missing
+    #[arg(
+        long,
+        env = "LEXIVEC_LANGUAGE_COLUMN",
+        value_name = "NAME",
+        default_value = "language"
+    )]
+    language_column: String,
+
+    /// Column of the terms' domains, which clusters are described by and compared with. The column may be missing
+    #[arg(
+        long,
+        env = "LEXIVEC_DOMAIN_COLUMN",
+        value_name = "NAME",
+        default_value = "domain"
+    )]
+    domain_column: String,
+}
+
+/// The flags of principal components and HDBSCAN.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Analysis")]
+struct AnalysisArgs {
+    /// Principal components that are kept
+    #[arg(
+        long,
+        env = "LEXIVEC_TERMS_PCA",
+        value_name = "N",
+        conflicts_with = "variance"
+    )]
+    pca: Option<usize>,
+
+    /// Keep as few principal components as explain more than this share of the variance. Default: 0.95, unless --pca is given
+    #[arg(long, env = "LEXIVEC_TERMS_VARIANCE", value_name = "SHARE")]
+    variance: Option<f64>,
+
+    /// Smallest group of terms that is a cluster
+    #[arg(long, env = "LEXIVEC_TERMS_MIN_CLUSTER_SIZE", value_name = "N", default_value_t = Options::default().min_cluster_size)]
+    min_cluster_size: usize,
+
+    /// Terms within a term's core distance, itself included. More declare more terms noise. Default: --min-cluster-size
+    #[arg(long, env = "LEXIVEC_TERMS_MIN_SAMPLES", value_name = "N")]
+    min_samples: Option<usize>,
+
+    /// Distance between reduced vectors
+    #[arg(long, env = "LEXIVEC_TERMS_METRIC", value_name = "cosine|euclidean", default_value = "cosine", value_parser = metric)]
+    metric: Metric,
+
+    /// How clusters are chosen from the tree of clusters: eom keeps those that persist longest, leaf the smallest ones
+    #[arg(long, env = "LEXIVEC_TERMS_SELECTION", value_name = "eom|leaf", default_value = "eom", value_parser = selection)]
+    selection: Selection,
+
+    /// Clusters that split at a distance below this one stay together, in units of --metric
+    #[arg(
+        long,
+        env = "LEXIVEC_TERMS_EPSILON",
+        value_name = "DISTANCE",
+        default_value_t = 0.0
+    )]
+    epsilon: f64,
+
+    /// Allow one cluster of all terms
+    #[arg(long, env = "LEXIVEC_TERMS_ALLOW_SINGLE_CLUSTER")]
+    allow_single_cluster: bool,
+}
+
+fn metric(name: &str) -> Result<Metric, String> {
+    match name {
+        "cosine" => Ok(Metric::Cosine),
+        "euclidean" => Ok(Metric::Euclidean),
+        _ => Err("the distances are cosine and euclidean".to_owned()),
+    }
+}
+
+fn selection(name: &str) -> Result<Selection, String> {
+    match name {
+        "eom" => Ok(Selection::Eom),
+        "leaf" => Ok(Selection::Leaf),
+        _ => Err("the selections are eom and leaf".to_owned()),
+    }
+}
+
+impl AnalysisArgs {
+    fn components(&self) -> Components {
+        match self.pca {
+            Some(count) => Components::Count(count),
+            None => Components::Variance(self.variance.unwrap_or(0.95)),
+        }
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            min_cluster_size: self.min_cluster_size,
+            min_samples: self.min_samples,
+            metric: self.metric,
+            selection: self.selection,
+            epsilon: self.epsilon,
+            allow_single_cluster: self.allow_single_cluster,
+        }
+    }
+}
+
+/// Where the vectors come from.
+enum Source<'a> {
+    File(&'a Path),
+    Model(&'a str),
+}
+
+/// A file of vectors wins over a model, which may be set by a variable.
+fn source(args: &Args) -> Result<Source<'_>, Usage> {
+    match (&args.vectors, &args.model) {
+        (Some(path), _) => Ok(Source::File(path)),
+        (None, Some(model)) => Ok(Source::Model(model)),
+        (None, None) => Err(Usage(
+            "name the model that embeds the terms with --model, or their vectors with --vectors"
+                .to_owned(),
+        )),
+    }
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let source = source(args)?;
+    let terms = Terms::read(
+        &args.file,
+        &Columns {
+            term: &args.columns.term_column,
+            language: &args.columns.language_column,
+            domain: &args.columns.domain_column,
+        },
+    )?;
+    // Before hours of work.
+    let options = args.analysis.options();
+    options.check(terms.rows().len())?;
+    args.analysis.components().check()?;
+    let folder = Folder::create(&args.output, &args.file, args.vectors.as_deref())?;
+    let (vectors, model) = match source {
+        Source::File(path) => (path.to_owned(), None),
+        Source::Model(model) => {
+            let digest = embed(args, model, &terms, &folder)?;
+            (folder.vectors(), Some(digest))
+        }
+    };
+    let vectors = Npy::open(&vectors)?;
+    let (rows, expected) = (vectors.rows(), terms.rows().len());
+    ensure!(
+        rows == expected,
+        "there are {rows} vectors for the {expected} terms of {}: they belong together only if both have the same rows",
+        terms.path().display()
+    );
+    let reduction = Reduction {
+        components: args.analysis.components(),
+        model,
+    };
+    let bar = progress::stage_bar();
+    let analysis = analyse(&vectors, &reduction, &options, |stage| {
+        bar.set_message(stage.to_owned());
+    });
+    bar.finish_and_clear();
+    let analysis = analysis?;
+    folder.write(&terms, &analysis)?;
+    let summary = Summary::new(&terms, &analysis)?;
+    match args.json {
+        true => print(&serde_json::to_string_pretty(&summary)?),
+        false => print(&summary.to_text()),
+    }
+}
+
+/// Embeds the terms into the folder, and returns the model's digest.
+fn embed(args: &Args, model: &str, terms: &Terms, folder: &Folder) -> anyhow::Result<String> {
+    let options = args.compute.engine_options(MOST_TEXTS)?;
+    let output = folder.vectors();
+    let settings = Settings {
+        output: Some(&output),
+        errors: None,
+        on_error: OnError::Stop,
+        skip_empty: false,
+        resume: true,
+    };
+    let job = Job::open(terms.reader()?, OutputFormat::Npy, &settings)?;
+    let found = resolve::model(model, args.precision, &options, &args.source)?;
+    if let Some(note) = resolve::note(model, &found) {
+        say!("note: {note}");
+    }
+    let engine = Engine::open(&found.dir, &options)?;
+    engine.check_dimensions(args.dimensions)?;
+    let choice = Choice {
+        instruction: args.instruction.as_deref(),
+        domain: args.domain.as_deref(),
+        prompt_name: args.prompt_name.as_deref(),
+    };
+    let template = Request {
+        prompt: choice.resolve(engine.model(), &args.domains.load()?)?,
+        dimensions: args.dimensions,
+        truncate: Truncate::Reject,
+        ..Request::text("")
+    };
+    let bar = progress::text_bar(job.rows);
+    let done = job.run(&engine, &template, |count| bar.set_position(count as u64));
+    bar.finish_and_clear();
+    done?;
+    Ok(engine.model().digest.clone())
+}

@@ -1,0 +1,72 @@
+//! Measures an analysis of random clustered unit vectors: `cargo run --release -p lexivec-terms --example scale -- ROWS WIDTH [CLUSTERS]`.
+
+use std::time::Instant;
+
+use lexivec_terms::hdbscan::{NOISE, Options};
+use lexivec_terms::pca::{Components, Moments};
+use lexivec_terms::{Metric, Neighbours};
+use ndarray::Array2;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let numbers: Result<Vec<usize>, _> = std::env::args().skip(1).map(|n| n.parse()).collect();
+    let numbers = numbers?;
+    let &[rows, width, ..] = numbers.as_slice() else {
+        return Err("usage: scale ROWS WIDTH [CLUSTERS]".into());
+    };
+    let clusters = numbers.get(2).copied().unwrap_or(rows / 100).max(1);
+    let vectors = clustered(rows, width, clusters);
+    let start = Instant::now();
+    let mut moments = Moments::new(width)?;
+    moments.push(vectors.view())?;
+    let covariance = start.elapsed().as_secs_f64();
+    let pca = moments.decompose()?;
+    let decomposition = start.elapsed().as_secs_f64() - covariance;
+    let projection = pca.projection(Components::Count((width / 5).max(1)), None)?;
+    let start = Instant::now();
+    drop(projection.reduce(vectors.view())?);
+    let reduction = start.elapsed().as_secs_f64();
+    println!(
+        "PCA: covariance {covariance:.1} s, eigenvectors {decomposition:.1} s, reduction to {} dimensions {reduction:.1} s",
+        projection.output_width()
+    );
+
+    let start = Instant::now();
+    let found = Neighbours::find(vectors.view(), 32.min(rows - 1), Metric::Cosine)?;
+    let rows = found.len();
+    drop(found);
+    println!(
+        "neighbours of {rows} rows: {:.1} s",
+        start.elapsed().as_secs_f64()
+    );
+
+    let start = Instant::now();
+    let options = Options {
+        min_cluster_size: 10,
+        min_samples: Some(5),
+        ..Options::default()
+    };
+    let found = options.cluster(vectors.view())?;
+    let noise = found.labels.iter().filter(|label| **label == NOISE).count();
+    let seconds = start.elapsed().as_secs_f64();
+    println!(
+        "HDBSCAN: {seconds:.1} s, {} clusters, {noise} rows of noise",
+        found.clusters
+    );
+    Ok(())
+}
+
+/// Unit vectors around random centres. The noise is as long as the centres; every tenth vector has no centre.
+fn clustered(rows: usize, width: usize, clusters: usize) -> Array2<f32> {
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut normal = move || (0..4).map(|_| random.f32() - 0.5).sum::<f32>();
+    let centres = Array2::from_shape_simple_fn((clusters, width), &mut normal);
+    let mut vectors = Array2::from_shape_simple_fn((rows, width), &mut normal);
+    for (index, mut vector) in vectors.rows_mut().into_iter().enumerate() {
+        if index % 10 != 0 {
+            vector += &centres.row(index % clusters);
+        }
+        let length = vector.dot(&vector).sqrt();
+        vector /= length;
+    }
+    vectors
+}

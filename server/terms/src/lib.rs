@@ -1,0 +1,42 @@
+//! Analysis of term embeddings: pure computation on vectors, which knows no model, file of terms or server.
+//!
+//! ```text
+//! vectors ──▶ pca ──▶ projection ──▶ reduced vectors ──▶ hdbscan ──▶ clusters: label, size, languages, near clusters
+//!                                           │               ▲    ╰──▶ agreement with known domains
+//!                                           ╰──▶ neighbours ┴──▶ pairs: duplicates, translations
+//! ```
+//!
+//! * [`pca`]: principal components in one pass, by number or by explained variance. [`Projection`] reduces vectors by them, and is saved
+//!   beside them.
+//! * [`Neighbours`]: the exact nearest neighbours of every row.
+//! * [`hdbscan`]: clusters and noise.
+//! * [`clusters`] describes clusters, [`pairs`] finds similar terms, and [`agreement`] compares labels with known ones.
+//!
+//! Rows are `ArrayView2<f32>`, a vector a row. Results do not depend on the number of threads. `space` and `tiles` are the base of all
+//! comparisons: float32 products with a bounded error, and exact distances where they matter.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+// A view of rows is a reference, and `Copy`. The lint does not see it.
+#![allow(clippy::needless_pass_by_value)]
+
+pub mod agreement;
+pub mod clusters;
+mod error;
+pub mod hdbscan;
+mod lock;
+mod metric;
+mod neighbours;
+pub mod pairs;
+pub mod pca;
+mod projection;
+mod rows;
+mod space;
+mod tiles;
+
+pub use error::{Error, Result};
+pub use metric::Metric;
+pub use neighbours::Neighbours;
+pub use projection::{Projection, normalise};
+pub use rows::MAX_WIDTH;
+
+#[cfg(test)]
+mod golden;

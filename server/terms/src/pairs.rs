@@ -1,0 +1,242 @@
+//! Pairs of similar terms: duplicates within a language, and translations between languages.
+
+use ndarray::ArrayView2;
+use serde::Serialize;
+
+use crate::space::Space;
+use crate::{Error, Metric, Neighbours, Result};
+
+/// Two rows that are similar.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Pair {
+    /// The lower row.
+    pub left: usize,
+    /// The higher row.
+    pub right: usize,
+    /// The cosine of the angle between them, -1 to 1.
+    pub similarity: f64,
+}
+
+/// Which pairs are searched.
+///
+/// ```
+/// use lexivec_terms::pairs::Options;
+/// use ndarray::array;
+///
+/// let rows = array![[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]];
+/// let languages = [Some("en"), Some("zh"), Some("en"), Some("en")];
+/// let options = Options { least_similarity: 0.9, most_per_term: 1 };
+/// assert_eq!(options.find(rows.view())?.len(), 2);
+/// let translations = options.between_groups(rows.view(), &languages)?;
+/// assert_eq!((translations[0].left, translations[0].right), (0, 1));
+/// # Ok::<(), lexivec_terms::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// The smallest similarity, -1 to 1.
+    pub least_similarity: f64,
+    /// How many partners of each row are searched, from 1: its most similar ones. A pair is returned if either row has the other among
+    /// these, so that there are at most as many pairs as rows times this number. Memory: 16 bytes for each row and partner.
+    pub most_per_term: usize,
+}
+
+impl Options {
+    /// Finds pairs among all rows, the most similar first.
+    ///
+    /// # Errors
+    /// A setting is outside its range, a number is not finite, a row is a zero vector, or there are too many rows.
+    pub fn find(&self, rows: ArrayView2<'_, f32>) -> Result<Vec<Pair>> {
+        self.search(rows, |_, _| true)
+    }
+
+    /// Finds pairs whose rows are in different groups, such as languages, the most similar first. A row's partners are the most similar
+    /// rows of other groups, however many rows of its own group are more similar. Rows without a group have no partner.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find), or there is another number of groups than rows.
+    pub fn between_groups(
+        &self,
+        rows: ArrayView2<'_, f32>,
+        groups: &[Option<&str>],
+    ) -> Result<Vec<Pair>> {
+        if groups.len() != rows.nrows() {
+            return Err(Error::Count {
+                name: "groups",
+                expected: rows.nrows(),
+                found: groups.len(),
+            });
+        }
+        let numbers = numbers(groups);
+        self.search(rows, |left, right| {
+            let groups = [numbers[left as usize], numbers[right as usize]];
+            groups[0] != groups[1] && !groups.contains(&None)
+        })
+    }
+
+    fn search(
+        &self,
+        rows: ArrayView2<'_, f32>,
+        is_eligible: impl Fn(u32, u32) -> bool + Sync,
+    ) -> Result<Vec<Pair>> {
+        if !(-1.0..=1.0).contains(&self.least_similarity) {
+            let value = self.least_similarity;
+            return Err(Error::setting(
+                "the least similarity",
+                value,
+                "from -1 to 1",
+            ));
+        }
+        if self.most_per_term == 0 {
+            return Err(Error::setting("the most pairs per term", 0, "at least 1"));
+        }
+        let space = Space::new(rows, Metric::Cosine)?;
+        let most = self.most_per_term.min(space.len().saturating_sub(1));
+        if most == 0 {
+            return Ok(Vec::new());
+        }
+        // Equal directions may differ by the rounding of their lengths.
+        let within = Metric::Cosine.to_squared(1.0 - self.least_similarity) + 1e-12;
+        let found = Neighbours::search(&space, most, within, is_eligible);
+        let mut pairs: Vec<Pair> = (0..found.len())
+            .flat_map(|row| {
+                let list = found.of(row);
+                list.map(move |(other, distance)| Pair {
+                    left: row.min(other as usize),
+                    right: row.max(other as usize),
+                    similarity: 1.0 - distance,
+                })
+            })
+            .collect();
+        pairs.sort_unstable_by(|a, b| {
+            let similarity = b.similarity.total_cmp(&a.similarity);
+            similarity.then_with(|| (a.left, a.right).cmp(&(b.left, b.right)))
+        });
+        pairs.dedup();
+        Ok(pairs)
+    }
+}
+
+/// A number for each group, so that comparing them is fast.
+fn numbers(groups: &[Option<&str>]) -> Vec<Option<usize>> {
+    let mut known = std::collections::HashMap::new();
+    let number = |group: &Option<&str>| {
+        let next = known.len();
+        (*group).map(|group| *known.entry(group.to_owned()).or_insert(next))
+    };
+    groups.iter().map(number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, array};
+
+    use super::{Options, Pair};
+    use crate::Error;
+
+    const ALL: Options = Options {
+        least_similarity: 0.8,
+        most_per_term: 50,
+    };
+
+    fn random(rows: usize) -> Array2<f32> {
+        let mut random = fastrand::Rng::with_seed(8);
+        Array2::from_shape_simple_fn((rows, 4), || random.f32() - 0.5)
+    }
+
+    fn cosine(rows: &Array2<f32>, pair: &Pair) -> f32 {
+        let (a, b) = (rows.row(pair.left), rows.row(pair.right));
+        a.dot(&b) / (a.dot(&a) * b.dot(&b)).sqrt()
+    }
+
+    #[test]
+    fn all_pairs_above_the_threshold_are_found_once() {
+        let rows = random(51);
+        let found = ALL.find(rows.view()).unwrap();
+        let all = (0..51).flat_map(|left| (left + 1..51).map(move |right| (left, right)));
+        let expected = all.filter(|(left, right)| {
+            let (left, right, similarity) = (*left, *right, 0.0);
+            cosine(
+                &rows,
+                &Pair {
+                    left,
+                    right,
+                    similarity,
+                },
+            ) >= 0.8
+        });
+        assert_eq!(found.len(), expected.count());
+        assert!(found.is_sorted_by(|a, b| a.similarity >= b.similarity));
+        for pair in found {
+            assert!(pair.left < pair.right);
+            assert!((f64::from(cosine(&rows, &pair)) - pair.similarity).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn a_term_has_a_bounded_number_of_pairs() {
+        let rows = random(300);
+        let one = Options {
+            most_per_term: 1,
+            ..ALL
+        };
+        let found = one.find(rows.view()).unwrap();
+        assert!(found.len() <= 300 && found.len() > 100);
+        assert!(ALL.find(rows.view()).unwrap().len() > 300);
+    }
+
+    #[test]
+    fn translations_are_found_among_nearer_terms_of_the_same_language() {
+        let rows = array![[1.0, 0.0], [1.0, 0.01], [1.0, 0.02], [0.9, 0.2], [1.0, 0.0]];
+        let languages = [Some("en"), Some("en"), Some("en"), Some("zh"), None];
+        let one = Options {
+            most_per_term: 1,
+            ..ALL
+        };
+        let found = one.between_groups(rows.view(), &languages).unwrap();
+        let ends: Vec<(usize, usize)> = found.iter().map(|pair| (pair.left, pair.right)).collect();
+        assert_eq!(ends, [(2, 3), (1, 3), (0, 3)]);
+    }
+
+    #[test]
+    fn equal_directions_have_similarity_one() {
+        let rows = array![[0.1, 0.3, 0.7], [0.2, 0.6, 1.4], [0.0, 0.0, 1.0]];
+        let exact = Options {
+            least_similarity: 1.0,
+            ..ALL
+        };
+        let found = exact.find(rows.view()).unwrap();
+        assert_eq!(found.len(), 1);
+        assert!((found[0].similarity - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn impossible_input_is_an_error() {
+        let rows = random(3);
+        let groups = ALL.between_groups(rows.view(), &[None]);
+        assert!(matches!(
+            groups,
+            Err(Error::Count {
+                expected: 3,
+                found: 1,
+                ..
+            })
+        ));
+        for least_similarity in [1.5, f64::NAN] {
+            let options = Options {
+                least_similarity,
+                ..ALL
+            };
+            assert!(matches!(
+                options.find(rows.view()),
+                Err(Error::Setting { .. })
+            ));
+        }
+        let none = Options {
+            most_per_term: 0,
+            ..ALL
+        };
+        assert!(matches!(none.find(rows.view()), Err(Error::Setting { .. })));
+        assert_eq!(ALL.find(random(1).view()).unwrap(), []);
+        assert_eq!(ALL.find(random(0).view()).unwrap(), []);
+    }
+}

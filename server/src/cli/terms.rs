@@ -12,7 +12,7 @@ use lexivec_terms::pca::Components;
 use super::common::{DomainArgs, SourceArgs};
 use super::compute_args::ComputeArgs;
 use super::{Usage, progress, resolve};
-use crate::embed::{Job, MOST_TEXTS, OnError, OutputFormat, Settings};
+use crate::embed::{Job, MOST_QUEUED, OnError, OutputFormat, Settings};
 use crate::prefix::Choice;
 use crate::stdio::{print, say};
 use crate::terms::{Columns, Folder, Npy, Reduction, Summary, Terms, analyse};
@@ -261,7 +261,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 /// Embeds the terms into the folder, and returns the model's digest.
 fn embed(args: &Args, model: &str, terms: &Terms, folder: &Folder) -> anyhow::Result<String> {
-    let options = args.compute.engine_options(MOST_TEXTS)?;
+    let options = args.compute.engine_options(MOST_QUEUED)?;
     let output = folder.vectors();
     let settings = Settings {
         output: Some(&output),

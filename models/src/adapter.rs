@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use crate::checkpoint::{CONFIG, WEIGHTS, WEIGHTS_INDEX};
 use crate::error::{Error, Result};
 use crate::files::read_json;
+use crate::names::{CONFIG, WEIGHTS, WEIGHTS_INDEX};
 
 /// The name of the file of settings.
 pub(crate) const ADAPTER_CONFIG: &str = "adapter_config.json";

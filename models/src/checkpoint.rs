@@ -6,71 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::adapter::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Adapter};
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::files::{is_plain_name, read_json};
 use crate::manifest::MANIFEST_FILE;
+use crate::names::{CONFIG, SMALL_FILES, TOKENIZER, TOKENIZER_FILES, WEIGHTS, WEIGHTS_INDEX};
 use crate::sentence::{SentenceConfig, module_configs};
-
-pub(crate) const CONFIG: &str = "config.json";
-pub(crate) const TOKENIZER: &str = "tokenizer.json";
-pub(crate) const WEIGHTS: &str = "model.safetensors";
-pub(crate) const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
-
-/// The files of the tokenizer. They are all taken from the same folder.
-const TOKENIZER_FILES: &[&str] = &[
-    TOKENIZER,
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-];
-
-/// The small files that are copied into a converted model, besides the configs of its modules.
-pub(crate) const SMALL_FILES: &[&str] = &[
-    CONFIG,
-    TOKENIZER,
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "modules.json",
-    "config_sentence_transformers.json",
-    "sentence_bert_config.json",
-];
-
-/// The name and revision of a model's source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceId {
-    /// The id on the hub, such as `Qwen/Qwen3-Embedding-4B`, or the folder's own name.
-    pub name: String,
-    /// The commit on the hub, where the folder is a snapshot in the hub's cache.
-    pub revision: Option<String>,
-}
-
-impl SourceId {
-    /// Derives id and commit from a path in the hub's cache (`models--owner--name/snapshots/commit`).
-    fn of(dir: &Path) -> SourceId {
-        // Resolved, because the name of `.` or of a symbolic link says nothing about the folder.
-        let dir = fs_err::canonicalize(dir).unwrap_or_else(|_| dir.to_path_buf());
-        let mut names = dir.iter().rev().map(|name| name.to_string_lossy());
-        let (own, parent, repo) = (names.next(), names.next(), names.next());
-        let own = own.map_or_else(|| "model".to_string(), |name| name.into_owned());
-        match (
-            parent.as_deref(),
-            repo.as_deref()
-                .and_then(|repo| repo.strip_prefix("models--")),
-        ) {
-            (Some("snapshots"), Some(id)) => SourceId {
-                name: id.replacen("--", "/", 1),
-                revision: Some(own),
-            },
-            _ => SourceId {
-                name: own,
-                revision: None,
-            },
-        }
-    }
-}
+use crate::source::SourceId;
 
 /// A checkpoint that is complete and that lexivec can serve.
 ///

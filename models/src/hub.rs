@@ -15,13 +15,15 @@ use crate::error::Result;
 use crate::secrets::without_password;
 
 mod cache;
+mod config;
 mod environment;
 mod fetch;
 mod report;
 mod stated;
 mod transfer;
 
-pub(crate) use fetch::{HubConfig, download_with};
+use config::HubConfig;
+use fetch::download_with;
 pub use report::DownloadProgress;
 
 const USER_AGENT: &str = concat!("lexivec/", env!("CARGO_PKG_VERSION"));
@@ -100,15 +102,6 @@ pub fn download(
         },
         progress,
     )
-}
-
-/// Whether a variable has one of the values that `huggingface_hub` takes as true.
-fn is_switched_on(value: Option<&str>) -> bool {
-    value.is_some_and(|value| {
-        ["1", "on", "yes", "true"]
-            .iter()
-            .any(|word| value.eq_ignore_ascii_case(word))
-    })
 }
 
 /// Returns the hub's address: `HF_ENDPOINT`, or the public hub.

@@ -43,16 +43,18 @@ mod hub;
 mod identity;
 mod instructions;
 mod manifest;
+mod names;
 mod paths;
 mod precision;
 mod prompt;
 pub mod secrets;
 mod sentence;
+mod source;
 pub mod text;
 
 pub use adapter::Adapter;
 pub use catalog::{CatalogEntry, catalog, find};
-pub use checkpoint::{Checkpoint, SourceId};
+pub use checkpoint::Checkpoint;
 pub use decoder::{Decoder, Family};
 pub use digest::FileRecord;
 pub use error::{Error, Result};
@@ -70,3 +72,4 @@ pub use precision::{
 };
 pub use prompt::with_instruction;
 pub use sentence::SentenceConfig;
+pub use source::SourceId;

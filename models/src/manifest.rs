@@ -11,12 +11,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::checkpoint::SourceId;
 use crate::decoder::Decoder;
 use crate::digest::FileRecord;
 use crate::error::{Error, Result};
 use crate::files::read_text;
 use crate::precision::{AttentionForm, Blocks, GraphForm, Layout, Precision, Target};
+use crate::source::SourceId;
 
 mod check;
 mod parse;

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::onnxruntime::execution_provider::WITHOUT_CUDA;
-use crate::scheduling::admission::Rejection;
+/// Why a build without feature `cuda` cannot compute on a GPU.
+pub(crate) const WITHOUT_CUDA: &str = "this program is built without feature `cuda`";
 
 /// An error of this crate. It is `Clone` because one failed batch is the result of many texts.
 ///
@@ -253,15 +253,6 @@ impl Error {
             Self::OutOfMemory { reason }
         } else {
             Self::Inference(reason)
-        }
-    }
-}
-
-impl From<Rejection> for Error {
-    fn from(rejection: Rejection) -> Self {
-        match rejection {
-            Rejection::Later(retry_after) => Self::Busy { retry_after },
-            Rejection::Never(needed) => Self::TooMuchWork { needed },
         }
     }
 }

@@ -18,19 +18,21 @@
 //!
 //! Each folder is one room, whose `mod.rs` says what is inside:
 //!
-//! * `engine`: [`Engine`], its options, and how it opens a model.
+//! * `engine`: [`Engine`], its options, the limits that follow from memory, and how it opens a model.
 //! * `tokenization`: the [`Tokenizer`] turns a prompt and a text into token ids, with the end-of-sequence token that
 //!   `tokenizer.json` adds.
-//! * `scheduling`: the queue, the choice of [`batch`]es, the worker threads, and the response cache.
+//! * `scheduling`: the queue, the worker threads, and the response cache.
 //! * [`cache`]: the tiers of the response cache, in process and in Redis.
 //! * `network`: the trait [`Network`] and its implementations; [`plan`] merges the common prefixes of a batch.
 //! * `onnxruntime`: the [`Library`], execution providers and sessions.
-//! * `memory`: the memory model and the limits that follow from it.
+//! * `memory`: how much memory models and texts take, and how much there is.
 //! * `integrity`: detects changed files, truncated maps, and sessions that compute wrongly.
 //!
-//! The crate knows nothing of HTTP.
+//! [`batch`] chooses the texts of a batch. A room uses only those below it: `engine`, `scheduling`, `integrity`, `network`,
+//! `onnxruntime`. The crate knows nothing of HTTP.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod batch;
 pub mod cache;
 mod engine;
 mod error;
@@ -45,15 +47,16 @@ mod scheduling;
 mod tokenization;
 pub mod vector;
 
+pub use engine::fit::{Fit, MAX_GPU_TOKENS, fit};
+pub use engine::length_limit::limit_length;
 pub use engine::open_network::{open_for_inspection, open_network};
 pub use engine::{EmbeddingStream, EncodedRequest, Engine, EngineOptions, OpenNetwork};
 pub use error::{Error, Result};
 pub use integrity::mapped_files;
-pub use memory::fit::{Fit, MAX_GPU_TOKENS, fit};
 pub use memory::gpu_memory::{DeviceMemory, GpuMemory, gpus};
 pub use memory::host_memory::host_memory;
-pub use memory::length_limit::{TextMemory, limit_length};
 pub use memory::memory_model::{BatchSize, MemoryModel};
+pub use memory::text_memory::TextMemory;
 pub use model::ModelInfo;
 pub use network::layer::LayerNetwork;
 pub use network::packed::PackedNetwork;
@@ -65,14 +68,12 @@ pub use onnxruntime::graph_support::{unservable, unsupported};
 pub use onnxruntime::library::{Library, LibraryOrigin, system_library};
 pub use onnxruntime::operators::signature as operators;
 pub use onnxruntime::probe::probe;
-pub use onnxruntime::session::{ModelTraits, SessionSettings};
+pub use onnxruntime::session_settings::{ModelTraits, SessionSettings};
 pub use onnxruntime::stopper::Stopper;
-pub use request::{Embedding, Input, Prompt, Request, Truncate};
+pub use request::{Embedding, Input, Origin, Prompt, Request, Truncate};
 pub use scheduling::admission::Load;
-pub use scheduling::batch;
 pub use scheduling::fairness::Caller;
 pub use scheduling::health::Health;
-pub use scheduling::in_flight::Origin;
 pub use scheduling::queue::Queue;
 pub use scheduling::response_cache::CacheSettings;
 pub use tokenization::{Encoding, Token, Tokenizer};

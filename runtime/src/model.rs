@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::Result;
 use crate::integrity::model_files::ModelFiles;
-use crate::memory::length_limit::TextMemory;
+use crate::memory::text_memory::TextMemory;
 
 /// A served model's properties.
 ///

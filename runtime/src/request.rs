@@ -3,8 +3,6 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::scheduling::in_flight::Origin;
-
 /// The prompt before a text.
 ///
 /// ```
@@ -112,6 +110,17 @@ impl<'a> Request<'a> {
             normalize: true,
         }
     }
+}
+
+/// Where a state came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// This request had it computed.
+    Computed,
+    /// An identical text of another request was in flight.
+    Coalesced,
+    /// The response cache had it.
+    Cached,
 }
 
 /// A text's vector.

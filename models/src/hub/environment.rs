@@ -4,7 +4,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::is_switched_on;
 use crate::text;
 
 /// The user's token: `HF_TOKEN`, else `HUGGING_FACE_HUB_TOKEN`, else the file `HF_TOKEN_PATH`, else the file of a login.
@@ -25,6 +24,15 @@ fn is_offline_by(variable: impl Fn(&str) -> Option<String>) -> bool {
     let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
     let value = variable("HF_HUB_OFFLINE").or_else(|| variable("TRANSFORMERS_OFFLINE"));
     is_switched_on(value.as_deref())
+}
+
+/// Whether a variable has one of the values that `huggingface_hub` takes as true.
+pub(super) fn is_switched_on(value: Option<&str>) -> bool {
+    value.is_some_and(|value| {
+        ["1", "on", "yes", "true"]
+            .iter()
+            .any(|word| value.eq_ignore_ascii_case(word))
+    })
 }
 
 /// The folder of the hub's files, given the environment's variables.

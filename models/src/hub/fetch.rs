@@ -8,28 +8,19 @@ use reqwest::blocking::Response;
 use reqwest::header::RETRY_AFTER;
 
 use super::cache::Cache;
+use super::config::HubConfig;
 use super::environment::{is_sendable, token};
 use super::report::{AGAIN, DownloadProgress, Failure, hub_error, is_unreachable};
 use super::stated::{Stated, is_commit};
 use super::transfer::{Bar, Transfer, location, save};
 use super::{HubOptions, is_hub_id};
 use crate::adapter::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Adapter};
-use crate::checkpoint::{CONFIG, SMALL_FILES, TOKENIZER, WEIGHTS, WEIGHTS_INDEX, shard_names};
+use crate::checkpoint::shard_names;
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
+use crate::names::{CONFIG, SMALL_FILES, TOKENIZER, WEIGHTS, WEIGHTS_INDEX};
 use crate::secrets::without_password;
 use crate::sentence::{SentenceConfig, module_configs};
-
-/// The hub and its cache. [`download`](super::download) takes these settings from the environment.
-#[derive(Debug, Clone)]
-pub(crate) struct HubConfig {
-    pub(crate) endpoint: String,
-    pub(crate) cache: PathBuf,
-    /// The access token. If none is given, `HF_TOKEN` or the token file of a login is used.
-    pub(crate) token: Option<String>,
-    /// How often a request is tried again; [`Transfer`]'s own number where none is given.
-    pub(crate) retries: Option<usize>,
-}
 
 pub(crate) fn download_with(
     config: &HubConfig,

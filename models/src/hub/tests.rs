@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::fetch::{HubConfig, download_with};
+use super::config::HubConfig;
+use super::fetch::download_with;
 use super::report::{DownloadProgress, Failure, chain, hub_error};
 use super::*;
 use crate::checkpoint::Checkpoint;

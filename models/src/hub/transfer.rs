@@ -11,7 +11,7 @@ use reqwest::redirect::Policy;
 use reqwest::{StatusCode, Url};
 use sha2::{Digest as _, Sha256};
 
-use super::fetch::HubConfig;
+use super::config::HubConfig;
 use super::report::DownloadProgress;
 
 /// The timeout for connecting, and for the answer to a `HEAD` request.

@@ -3,8 +3,11 @@
 //! * [`options`] has the options of an engine; [`open`] opens a model directory with them.
 //! * [`embedding`] is the protocol of embedding: encode, submit, await.
 //! * [`open_network`] chooses the network for a graph and an execution provider.
+//! * [`fit`] derives limits from the memory of GPUs, [`length_limit`] the longest text on a CPU.
 
 mod embedding;
+pub(crate) mod fit;
+pub(crate) mod length_limit;
 mod open;
 pub(crate) mod open_network;
 pub(crate) mod options;

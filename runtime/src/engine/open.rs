@@ -9,11 +9,11 @@ use lexivec_models::Manifest;
 
 use super::open_network::open_network;
 use super::{Engine, EngineOptions};
+use crate::engine::fit;
+use crate::engine::length_limit::limit_length;
 use crate::error::{Error, Result};
 use crate::integrity::mapped_files;
 use crate::integrity::model_files::ModelFiles;
-use crate::memory::fit;
-use crate::memory::length_limit::limit_length;
 use crate::metrics;
 use crate::model::ModelInfo;
 use crate::network::Network;

@@ -8,10 +8,10 @@ use crate::error::Result;
 use crate::model::ModelInfo;
 use crate::network::packed::PackedNetwork;
 use crate::network::padded::{PaddedNetwork, find_graph};
+use crate::network::tensorrt;
 use crate::network::{InspectNetwork, Network};
 use crate::onnxruntime::library::Library;
-use crate::onnxruntime::session::SessionSettings;
-use crate::onnxruntime::tensorrt;
+use crate::onnxruntime::session_settings::SessionSettings;
 
 /// Opens the graph of a model directory: one of ours (packed or padded), or another exporter's.
 ///

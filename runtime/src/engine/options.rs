@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
+use crate::batch::Limits;
 use crate::memory::gpu_memory::GpuMemory;
 use crate::model::ModelInfo;
 use crate::onnxruntime::execution_provider::{Provider, ProviderSettings};
-use crate::onnxruntime::session::SessionSettings;
-use crate::scheduling::batch::Limits;
+use crate::onnxruntime::session_settings::SessionSettings;
 use crate::scheduling::response_cache::CacheSettings;
 
 /// Tokens of a batch on a CPU, which computes larger batches no faster.

@@ -32,7 +32,7 @@ pub struct GpuMemory {
     pub engines: usize,
     /// Bytes of the weights of all these engines' sessions on one GPU; `None` if unknown. Engines then get equal shares.
     pub weights: Option<usize>,
-    /// Keeps [`Limits::max_tokens`](crate::scheduling::batch::Limits) as it is, because a user set it.
+    /// Keeps [`Limits::max_tokens`](crate::batch::Limits) as it is, because a user set it.
     pub keep_budget: bool,
 }
 

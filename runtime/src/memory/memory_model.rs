@@ -12,7 +12,7 @@ use lexivec_models::{
     AttentionForm, Compute, Decoder, GraphForm, Layout, Manifest, Precision, Target, WeightStorage,
 };
 
-use crate::scheduling::batch::{FREE_SLOTS, Limits};
+use crate::batch::{FREE_SLOTS, Limits};
 
 /// Batches of other shapes leave gaps in the arena: after mixed batches, it held 1.5 times the activations of the
 /// largest one.

@@ -1,11 +1,9 @@
-//! Memory: how much a model needs, how much there is, and the limits that follow.
+//! Memory: how much a model needs, and how much there is. The limits that follow are derived in `engine`.
 //!
-//! * [`memory_model`] predicts what a model takes on a GPU; [`gpu_memory`] reads the memory of GPUs, and [`fit`] derives the limits
-//!   of an engine from both.
-//! * [`host_memory`] reads the memory that the process may use; [`length_limit`] derives the longest text on a CPU.
+//! * [`memory_model`] predicts what a model takes on a GPU; [`gpu_memory`] reads the memory of GPUs.
+//! * [`text_memory`] predicts what a text takes on a CPU; [`host_memory`] reads the memory that the process may use.
 
-pub(crate) mod fit;
 pub(crate) mod gpu_memory;
 pub(crate) mod host_memory;
-pub(crate) mod length_limit;
 pub(crate) mod memory_model;
+pub(crate) mod text_memory;

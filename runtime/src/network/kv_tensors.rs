@@ -8,8 +8,8 @@ use ort::value::{PrimitiveTensorElementType, Tensor, TensorElementType};
 
 use crate::network::kv_cache::{FoundPrefixes, KvCache, NewPrefix};
 use crate::network::plan::Plan;
-use crate::network::plan_inputs::NamedInput;
 use crate::network::tensors::tensor;
+use crate::onnxruntime::session::NamedInput;
 
 /// The KV cache of one session, for any float type.
 pub(crate) trait KvTensors: Debug + Send {

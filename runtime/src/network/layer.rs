@@ -12,7 +12,8 @@ use crate::network::plan::Plan;
 use crate::network::plan_inputs::plan_inputs;
 use crate::network::tensors::{fetch, unexpected};
 use crate::onnxruntime::library::Library;
-use crate::onnxruntime::session::{self, GraphSource, SessionSettings};
+use crate::onnxruntime::session::{self, GraphSource};
+use crate::onnxruntime::session_settings::SessionSettings;
 
 /// A graph of one layer of a packed decoder. It takes the inputs of the whole graph, with `residual` in place of
 /// `input_ids`.

@@ -4,11 +4,13 @@
 //! * [`packed`] runs the graphs that lexivec writes: [`plan`] merges the common prefixes of a batch, [`plan_inputs`] turns the
 //!   plan into tensors, [`kv_cache`] remembers prefixes between batches and [`kv_tensors`] connects it to the graph.
 //! * [`padded`] runs graphs with padding, ours or another exporter's; [`tensors`] reads their outputs.
-//! * [`bucketed`] runs a session per range of text lengths, for TensorRT; [`shapes`] has the ranges and [`graph_inputs`] reads
-//!   the inputs that they bound.
+//! * [`cuda_graph`] captures small batches on CUDA.
+//! * [`tensorrt`] opens models on TensorRT. [`bucketed`] runs a session per range of text lengths; [`shapes`] has the ranges
+//!   and [`graph_inputs`] reads the inputs that they bound.
 //! * [`layer`] runs a single decoder layer, for calibration.
 
 pub(crate) mod bucketed;
+pub(crate) mod cuda_graph;
 pub(crate) mod graph_inputs;
 pub(crate) mod kv_cache;
 pub(crate) mod kv_tensors;
@@ -18,6 +20,7 @@ pub(crate) mod padded;
 pub mod plan;
 pub(crate) mod plan_inputs;
 pub(crate) mod shapes;
+pub(crate) mod tensorrt;
 pub(crate) mod tensors;
 
 use crate::error::Result;

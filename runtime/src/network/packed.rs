@@ -5,15 +5,16 @@ use std::path::Path;
 use ort::session::Session;
 
 use crate::error::{Error, Result};
+use crate::network::cuda_graph::{self, CudaGraphs};
 use crate::network::kv_cache::FoundPrefixes;
 use crate::network::kv_tensors::{self, KvTensors};
 use crate::network::plan::Plan;
 use crate::network::plan_inputs::{plan_inputs, takes};
 use crate::network::tensors::{EMBEDDING, fetch, only, tensor, unexpected, widened};
 use crate::network::{InspectNetwork, Layer, Network, PooledStates};
-use crate::onnxruntime::cuda_graph::{self, CudaGraphs};
 use crate::onnxruntime::library::Library;
-use crate::onnxruntime::session::{self, GraphSource, SessionSettings};
+use crate::onnxruntime::session::{self, GraphSource};
+use crate::onnxruntime::session_settings::SessionSettings;
 use crate::onnxruntime::stopper::{HostRun, Stopper};
 
 /// A session with a packed graph (see ARCHITECTURE.md).

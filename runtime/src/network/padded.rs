@@ -15,7 +15,8 @@ use crate::error::{Error, Result};
 use crate::network::tensors::tensor;
 use crate::network::{InspectNetwork, Network, PooledStates};
 use crate::onnxruntime::library::Library;
-use crate::onnxruntime::session::{self, GraphSource, SessionSettings};
+use crate::onnxruntime::session::{self, GraphSource};
+use crate::onnxruntime::session_settings::SessionSettings;
 
 /// Supported outputs in order of preference: hidden states first, because they can be batched freely.
 const OUTPUTS: [&str; 3] = [

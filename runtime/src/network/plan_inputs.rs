@@ -1,12 +1,10 @@
 //! A plan as the input tensors of a packed graph.
 
-use ort::session::{Session, SessionInputValue};
+use ort::session::Session;
 use ort::value::Tensor;
 
 use crate::network::plan::{Plan, Shape};
-
-/// A graph's input, with its name.
-pub(crate) type NamedInput<'a> = (&'a str, SessionInputValue<'static>);
+use crate::onnxruntime::session::NamedInput;
 
 /// The inputs that a plan provides. A graph takes some of them.
 const NAMES: [&str; 9] = [

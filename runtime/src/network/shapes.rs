@@ -11,17 +11,7 @@ use std::fmt::Write as _;
 
 use crate::error::{Error, Result};
 use crate::network::graph_inputs::{Dimension, GraphInput};
-
-/// Ranges of all dynamic inputs, as the providers' options write them: `input_ids:1,kv_index:1x1`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Profile {
-    /// The minimum shapes.
-    pub(crate) min: String,
-    /// The shapes to choose kernels for.
-    pub(crate) opt: String,
-    /// The maximum shapes.
-    pub(crate) max: String,
-}
+use crate::onnxruntime::session_settings::Profile;
 
 /// The batches that one engine accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

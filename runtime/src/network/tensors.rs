@@ -6,8 +6,8 @@ use half::{bf16, f16};
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session};
 use ort::value::{DynValue, TensorElementType, ValueType};
 
-use super::plan_inputs::NamedInput;
 use crate::error::Error;
+use crate::onnxruntime::session::NamedInput;
 
 /// The output of a packed graph: the pooled hidden states of a batch.
 pub(crate) const EMBEDDING: &str = "embedding";

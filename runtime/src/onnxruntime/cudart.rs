@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use libloading::Library;
 use ort::value::{PrimitiveTensorElementType, Tensor};
 
-use crate::onnxruntime::execution_provider::WITHOUT_CUDA;
+use crate::error::WITHOUT_CUDA;
 
 /// The library that ONNX Runtime's CUDA provider is linked with; it is loaded once per process.
 const NAME: &str = "libcudart.so.13";

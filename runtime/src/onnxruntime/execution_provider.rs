@@ -13,9 +13,6 @@ pub(crate) mod rejection;
 
 pub use option::ProviderOption;
 
-/// Why a build without feature `cuda` cannot compute on a GPU.
-pub(crate) const WITHOUT_CUDA: &str = "this program is built without feature `cuda`";
-
 /// An execution provider of ONNX Runtime.
 ///
 /// ```

@@ -7,7 +7,7 @@ use super::{plugin, provider_config};
 use crate::error::Result;
 use crate::onnxruntime::execution_provider::{Provider, rejection};
 use crate::onnxruntime::library::Library;
-use crate::onnxruntime::session::SessionSettings;
+use crate::onnxruntime::session_settings::SessionSettings;
 
 /// Adds a GPU's provider to a session.
 ///

@@ -3,12 +3,10 @@
 //! * [`library`] finds and loads ONNX Runtime; [`plugin`] loads execution providers that are libraries of their own.
 //! * [`execution_provider`] names the providers and reads their options; [`provider_config`] knows what each is configured
 //!   with; [`graph_support`] knows which graphs each can serve; [`probe`] tests whether one starts.
-//! * [`session`] opens sessions; [`gpu`] adds the providers of NVIDIA GPUs to them; [`placement`] checks that no real work
+//! * [`session`] opens sessions with their [`session_settings`]; [`gpu`] adds the providers of NVIDIA GPUs to them; [`placement`] checks that no real work
 //!   runs on the CPU by accident; [`stopper`] stops a run.
-//! * [`tensorrt`] opens models on TensorRT, whose engines are stored in [`engine_cache`].
-//! * [`cuda_graph`] captures small batches on CUDA; [`cudart`] calls CUDA's runtime library.
+//! * [`engine_cache`] names the folders of TensorRT's engines; [`cudart`] calls CUDA's runtime library.
 
-pub(crate) mod cuda_graph;
 pub(crate) mod cudart;
 pub(crate) mod engine_cache;
 pub(crate) mod execution_provider;
@@ -22,8 +20,8 @@ pub(crate) mod plugin;
 pub(crate) mod probe;
 pub(crate) mod provider_config;
 pub(crate) mod session;
+pub(crate) mod session_settings;
 pub(crate) mod stopper;
-pub(crate) mod tensorrt;
 #[cfg(not(feature = "cuda"))]
 pub(crate) mod without_cuda;
 

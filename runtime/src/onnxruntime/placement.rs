@@ -9,7 +9,7 @@ use ort::session::Session;
 
 use crate::error::{Error, Result};
 use crate::onnxruntime::execution_provider::Provider;
-use crate::onnxruntime::session::SessionSettings;
+use crate::onnxruntime::session_settings::SessionSettings;
 
 /// Operators that compute shapes and indices, or move nothing. All others are real work.
 #[rustfmt::skip]

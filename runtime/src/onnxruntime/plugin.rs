@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::onnxruntime::execution_provider::{Provider, rejection};
 use crate::onnxruntime::library::{Library, find};
 use crate::onnxruntime::provider_config;
-use crate::onnxruntime::session::SessionSettings;
+use crate::onnxruntime::session_settings::SessionSettings;
 
 /// The release that `make onnxruntime-openvino` installs.
 pub(crate) const OPENVINO_VERSION: &str = "1.8.1";

@@ -5,7 +5,8 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::onnxruntime::execution_provider::{Provider, ProviderSettings};
 use crate::onnxruntime::library::Library;
-use crate::onnxruntime::session::{self, GraphSource, SessionSettings};
+use crate::onnxruntime::session::{self, GraphSource};
+use crate::onnxruntime::session_settings::SessionSettings;
 
 /// `y = Identity(x)`, float32 `[1]`, opset 17; made with onnx.helper.
 const IDENTITY: &[u8] = include_bytes!("../../data/identity.onnx");

@@ -2,7 +2,7 @@
 //! Runtime's session entries. A user's options take precedence.
 
 use crate::onnxruntime::execution_provider::Provider;
-use crate::onnxruntime::session::SessionSettings;
+use crate::onnxruntime::session_settings::SessionSettings;
 
 /// Multiplies integer weights as they are, with CUTLASS, if activations are float16 and blocks have 32 weights. It is
 /// off unless a user enables it: on an H200, expanding the whole weight to float16 before each product is 1.6 times as
@@ -136,7 +136,7 @@ fn put(pairs: &mut Vec<(String, String)>, key: &str, value: &str) {
 mod tests {
     use super::*;
     use crate::onnxruntime::execution_provider::{ProviderOption, ProviderSettings};
-    use crate::onnxruntime::session::ModelTraits;
+    use crate::onnxruntime::session_settings::ModelTraits;
 
     fn settings(order: &[Provider], options: &[(&str, &str)]) -> SessionSettings {
         let options = options
@@ -197,8 +197,8 @@ mod tests {
 
     #[test]
     fn tensorrt_gets_shapes_and_the_folders_of_its_engines() {
-        use crate::network::shapes::Profile;
         use crate::onnxruntime::engine_cache::EngineCache;
+        use crate::onnxruntime::session_settings::Profile;
         let given = SessionSettings {
             model: ModelTraits {
                 profile: Some(Profile {

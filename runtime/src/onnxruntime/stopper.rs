@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::{IoBinding, NoSelectedOutputs, RunOptions, Session, SessionOutputs};
 
-use crate::network::plan_inputs::NamedInput;
-use crate::onnxruntime::session::free_after;
+use crate::onnxruntime::session::{NamedInput, free_after};
 
 type Options = Arc<RunOptions<NoSelectedOutputs>>;
 

@@ -5,7 +5,7 @@ use ort::session::builder::SessionBuilder;
 use crate::error::{Error, Result};
 use crate::onnxruntime::execution_provider::Provider;
 use crate::onnxruntime::library::Library;
-use crate::onnxruntime::session::SessionSettings;
+use crate::onnxruntime::session_settings::SessionSettings;
 
 /// Refuses to start.
 ///

@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::error::Error;
 use crate::scheduling::fairness::{Caller, Fairness};
 
 /// The fraction of a request's time that the requests of all callers may use.
@@ -78,6 +79,15 @@ pub(crate) enum Rejection {
     Later(Duration),
     /// The request would be late even if nothing else were computed, because its texts take this long.
     Never(Duration),
+}
+
+impl From<Rejection> for Error {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::Later(retry_after) => Self::Busy { retry_after },
+            Rejection::Never(needed) => Self::TooMuchWork { needed },
+        }
+    }
 }
 
 impl Fairness {

@@ -10,18 +10,8 @@ use tokio::sync::oneshot;
 
 use crate::cache::PooledState;
 use crate::error::Result;
+use crate::request::Origin;
 use crate::scheduling::sync::{Mutex, MutexGuard};
-
-/// Where a state came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// This request had it computed.
-    Computed,
-    /// An identical text of another request was in flight.
-    Coalesced,
-    /// The response cache had it.
-    Cached,
-}
 
 /// A state, and how it was obtained.
 #[derive(Debug, Clone)]

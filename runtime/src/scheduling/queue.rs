@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
+use crate::batch::{Limits, select};
 use crate::cache::Key;
 use crate::error::{Error, Result};
 use crate::scheduling::admission::{Load, Rejection};
-use crate::scheduling::batch::{Limits, select};
 use crate::scheduling::fairness::{Caller, Fairness, QueuedText};
 use crate::scheduling::in_flight::InFlight;
 use crate::scheduling::sync::{Condvar, Mutex, MutexGuard};

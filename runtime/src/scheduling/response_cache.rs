@@ -16,8 +16,9 @@ use crate::error::Result;
 use crate::metrics::CACHE_COALESCED;
 use crate::model::ModelInfo;
 use crate::onnxruntime::execution_provider::Provider;
+use crate::request::Origin;
 use crate::scheduling::fairness::Caller;
-use crate::scheduling::in_flight::{Completed, InFlight, Origin, Reply};
+use crate::scheduling::in_flight::{Completed, InFlight, Reply};
 use crate::scheduling::queue::Entry;
 
 /// The tiers of an engine's response cache.

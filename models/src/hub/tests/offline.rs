@@ -1,5 +1,6 @@
 //! Downloads without the hub.
 
+use super::environment::is_switched_on;
 use super::*;
 
 #[test]

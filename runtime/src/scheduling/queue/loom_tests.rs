@@ -11,7 +11,8 @@ use tokio::sync::oneshot::Receiver;
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::*;
-use crate::scheduling::in_flight::{Completed, InFlight, Origin, Reply};
+use crate::request::Origin;
+use crate::scheduling::in_flight::{Completed, InFlight, Reply};
 
 /// One text per batch, so that a thread that takes one must wake another for the next.
 const ONE: Limits = Limits {

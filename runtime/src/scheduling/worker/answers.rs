@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::SharedState;
 use crate::error::{Error, Result};
 use crate::network::PooledStates;
-use crate::scheduling::in_flight::{Completed, Origin, Reply};
+use crate::request::Origin;
+use crate::scheduling::in_flight::{Completed, Reply};
 use crate::scheduling::queue::Entry;
 
 /// A batch that a session has computed.

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lexivec_models::KnownAnswer;
 
 use super::answers::answer_all;
+use crate::batch::{Limits, MIN_TOKEN_BUDGET};
 use crate::error::Result;
 use crate::integrity::model_files::ModelFiles;
 use crate::metrics;
-use crate::scheduling::batch::{Limits, MIN_TOKEN_BUDGET};
 use crate::scheduling::queue::{Entry, Queue};
 use crate::scheduling::rate::Rate;
 use crate::scheduling::response_cache::ResponseCache;

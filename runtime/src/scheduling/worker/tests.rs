@@ -6,9 +6,9 @@ use lexivec_models::KnownAnswer;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::batch::MIN_TOKEN_BUDGET;
 use crate::metrics;
 use crate::network::PooledStates;
-use crate::scheduling::batch::MIN_TOKEN_BUDGET;
 use crate::scheduling::fairness::Caller;
 use crate::scheduling::in_flight::{InFlight, Reply};
 use crate::scheduling::queue::Queue;

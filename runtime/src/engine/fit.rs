@@ -3,13 +3,13 @@
 
 use std::path::Path;
 
-use super::gpu_memory::{DeviceMemory, GpuMemory, least_free, model_of};
-use super::memory_model::{BatchSize, MemoryModel};
+use crate::batch::MIN_TOKEN_BUDGET;
 use crate::engine::options::EngineOptions;
 use crate::error::{Error, Result};
+use crate::memory::gpu_memory::{DeviceMemory, GpuMemory, least_free, model_of};
+use crate::memory::memory_model::{BatchSize, MemoryModel};
 use crate::model::ModelInfo;
 use crate::onnxruntime::execution_provider::{Provider, ProviderSettings};
-use crate::scheduling::batch::MIN_TOKEN_BUDGET;
 
 /// Maximum tokens of a batch on a GPU: RotaryEmbedding launches a grid with one block in y per packed token, and CUDA
 /// allows 65,535.

@@ -1,14 +1,7 @@
-//! The longest text that an engine accepts: the model's limit, a user's, or what the memory of a CPU allows.
+//! The memory that a text takes on a CPU.
 
 use lexivec_models::{Decoder, Target};
 
-use super::host_memory::host_memory;
-use crate::engine::options::EngineOptions;
-use crate::model::ModelInfo;
-use crate::onnxruntime::execution_provider::Provider;
-
-/// The longest texts of all sessions together may take one in this many bytes of the process's memory.
-const PART: usize = 3;
 /// Bytes of an attention score in ONNX Runtime: a float32, and half as much for what surrounds it. Measured: 8 heads and 12,000 tokens
 /// take 7.0 GB.
 const SCORE: usize = 6;
@@ -43,45 +36,11 @@ impl TextMemory {
     }
 
     /// The longest text that takes at most this many bytes, in tokens.
-    fn longest(self, bytes: usize) -> usize {
+    pub(crate) fn longest(self, bytes: usize) -> usize {
         // The positive root of per_pair n^2 + per_token n = bytes, in the form that also holds for per_pair = 0.
         let [a, b, c] = [self.per_pair, self.per_token, bytes].map(|x| x as f64);
         let tokens = 2.0 * c / (b + (b * b + 4.0 * a * c).sqrt());
         tokens as usize
-    }
-}
-
-/// Lowers the model's limit to the user's or, on a CPU without one, to what fits into memory.
-///
-/// ```
-/// use lexivec_runtime::{EngineOptions, ModelInfo, limit_length};
-///
-/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
-/// let mut model = ModelInfo::read("models/nano".as_ref())?;
-/// let options = EngineOptions { max_length: Some(512), ..EngineOptions::default() };
-/// limit_length(&mut model, &options);
-/// assert_eq!(model.max_length, 512);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn limit_length(model: &mut ModelInfo, options: &EngineOptions) {
-    if let Some(asked) = options.max_length {
-        model.max_length = model.max_length.min(asked);
-        return;
-    }
-    if options.session.providers.first() != Provider::Cpu {
-        return;
-    }
-    let sessions = options.total_sessions() * options.gpu_memory.engines;
-    let fits = model
-        .text_memory
-        .longest(host_memory() / PART / sessions.max(1));
-    if fits < model.max_length {
-        tracing::warn!(
-            max_length = fits,
-            of = model.max_length,
-            "longer texts do not fit into memory and will be rejected or truncated"
-        );
-        model.max_length = fits;
     }
 }
 

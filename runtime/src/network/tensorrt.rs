@@ -12,7 +12,7 @@ use crate::onnxruntime::execution_provider::Provider;
 use crate::onnxruntime::library::Library;
 use crate::onnxruntime::probe::probe;
 use crate::onnxruntime::provider_config::{self, profile_options};
-use crate::onnxruntime::session::SessionSettings;
+use crate::onnxruntime::session_settings::SessionSettings;
 
 /// Opens one session's network.
 pub(crate) type Open = fn(&'static Library, &Path, &SessionSettings) -> Result<Box<dyn Network>>;

@@ -24,3 +24,4 @@ mod stdio;
 mod surrogate;
 mod telemetry;
 mod terms;
+mod usage;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 
-use crate::cli::Usage;
+use crate::usage::Usage;
 
 /// The longest chain of links that is followed, as on Linux.
 const MAX_LINKS: usize = 40;

@@ -37,7 +37,10 @@ pub struct PaddedNetwork {
 }
 
 impl PaddedNetwork {
-    /// Opens the graph in a folder: `model.onnx` or `onnx/model.onnx`.
+    /// Where a folder may hold the graph.
+    pub const GRAPHS: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
+
+    /// Opens the graph in a folder, which is at one of [`GRAPHS`](Self::GRAPHS).
     ///
     /// # Errors
     /// The folder has no graph, it does not load, or its inputs or outputs are unknown.
@@ -196,7 +199,7 @@ impl InspectNetwork for PaddedNetwork {}
 
 /// The graph file of a model directory.
 pub(crate) fn find_graph(dir: &Path) -> Result<PathBuf> {
-    let candidates = ["model.onnx", "onnx/model.onnx"].map(|name| dir.join(name));
+    let candidates = PaddedNetwork::GRAPHS.map(|name| dir.join(name));
     let found = candidates.into_iter().find(|path| path.is_file());
     found.ok_or_else(|| Error::Signature {
         path: dir.to_path_buf(),

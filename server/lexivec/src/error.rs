@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use lexivec_models::Precision;
-
-use crate::source::EXPORTS;
+use lexivec_runtime::PaddedNetwork;
 
 /// A result with this crate's error.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -40,7 +39,7 @@ pub enum Error {
         name: String,
     },
     /// The export of another tool was asked for, and the folder has none.
-    #[error("{name}: there is no ONNX export ({})", EXPORTS.join(", "))]
+    #[error("{name}: there is no ONNX export ({})", PaddedNetwork::GRAPHS.join(", "))]
     NoExport {
         /// The folder.
         name: String,

@@ -5,12 +5,10 @@ use std::path::{Path, PathBuf};
 use lexivec_models::{Adapter, Checkpoint, Manifest, installed_model};
 #[cfg(feature = "hub")]
 use lexivec_models::{HubOptions, catalog, download, find, is_hub_id};
+use lexivec_runtime::PaddedNetwork;
 
 use crate::error::{Error, Result};
 use crate::observer::Observer;
-
-/// Where a folder may hold the ONNX export of another tool.
-pub(crate) const EXPORTS: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
 
 /// The kind of model that a name leads to.
 ///
@@ -48,7 +46,9 @@ impl SourceKind {
     /// [`Error::NoExport`]: `prefer_export` is set, and there is no export.
     pub fn of(name: &str, prefer_export: bool) -> Result<Self> {
         let folder = Path::new(name);
-        let export = EXPORTS.into_iter().find(|file| folder.join(file).is_file());
+        let export = PaddedNetwork::GRAPHS
+            .into_iter()
+            .find(|file| folder.join(file).is_file());
         if Manifest::is_model_dir(folder) {
             return Ok(Self::Model);
         }
@@ -73,7 +73,9 @@ impl SourceKind {
 /// ```
 #[must_use]
 pub fn has_export(folder: &Path) -> bool {
-    EXPORTS.iter().any(|file| folder.join(file).is_file())
+    PaddedNetwork::GRAPHS
+        .iter()
+        .any(|file| folder.join(file).is_file())
 }
 
 /// How a checkpoint is found and read.

@@ -4,7 +4,6 @@
 //! 2 wrong usage, 128 plus the number of a signal that ended the command (130 Ctrl-C, 143 SIGTERM).
 
 use std::ffi::OsString;
-use std::fmt;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -40,6 +39,7 @@ pub(crate) use common::SourceArgs;
 pub(crate) use resolve::{SourceKind, checkpoint, has_export, source_kind};
 
 use crate::stdio::{Closed, say};
+use crate::usage::Usage;
 use crate::{hints, interrupt};
 
 /// Text embeddings with Qwen3-Embedding on ONNX Runtime: convert, serve, embed, compare.
@@ -76,18 +76,6 @@ enum Command {
     #[command(hide = true)]
     Man(man::Args),
 }
-
-/// Wrong usage that clap cannot see: flags that contradict each other.
-#[derive(Debug)]
-pub(crate) struct Usage(pub(crate) String);
-
-impl fmt::Display for Usage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Usage {}
 
 /// The command line of the program. `hide_variables` leaves the environment variables out of the help.
 fn command(hide_variables: bool) -> clap::Command {

@@ -1,13 +1,10 @@
-//! The metrics of the HTTP server, and `GET /metrics`.
+//! The metrics of the HTTP server.
 
 mod renamed;
 
 use std::time::Duration;
 
-use actix_web::HttpResponse;
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderValue};
-use actix_web::web::Data;
 use lexivec_runtime::metrics as runtime_metrics;
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
@@ -16,9 +13,8 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use metrics_process::Collector;
 use renamed::with_former_names;
 
+use super::counts::Counts;
 use super::errors::ErrorCode;
-use super::middleware::log::Counts;
-use super::state::AppState;
 
 const REQUESTS: &str = "lexivec_requests_total";
 const DURATION: &str = "lexivec_request_duration_seconds";
@@ -41,7 +37,7 @@ const SIZES: [f64; 17] = [
 /// Samples of histograms are sorted into their buckets at this interval, as the exporter's documentation requires.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Collects the metrics of the process, for `GET /metrics`.
+/// Collects the metrics of the process, which `GET /metrics` shows.
 #[derive(Clone)]
 pub struct Exporter {
     prometheus: PrometheusHandle,
@@ -97,6 +93,12 @@ impl Exporter {
             process,
         })
     }
+
+    /// All metrics in Prometheus' text format.
+    pub(super) fn render(&self) -> String {
+        self.process.collect();
+        with_former_names(self.prometheus.render())
+    }
 }
 
 fn builder() -> Result<PrometheusBuilder, BuildError> {
@@ -145,23 +147,4 @@ pub(super) fn known(method: &Method) -> &str {
         | Method::PATCH => method.as_str(),
         _ => "other",
     }
-}
-
-/// Counters, gauges and histograms in Prometheus' text format.
-#[utoipa::path(get, path = "/metrics", tag = "operations",
-    responses((status = 200, body = String, content_type = "text/plain")))]
-pub(super) async fn show(state: Data<AppState>) -> HttpResponse {
-    for model in &state.models {
-        model.engine.sample_metrics();
-    }
-    let text = state.exporter.as_ref().map(|exporter| {
-        exporter.process.collect();
-        with_former_names(exporter.prometheus.render())
-    });
-    HttpResponse::Ok()
-        .insert_header((
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
-        ))
-        .body(text.unwrap_or_default())
 }

@@ -3,24 +3,25 @@
 //! It admits all texts of the request or none. Then it tokenises, submits and awaits them. When the client disconnects or the
 //! deadline passes, the future is dropped, and the queue drops the texts that have not been computed.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::http::header;
 use actix_web::rt::time::timeout;
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder};
 use lexivec_runtime::metrics::Stage;
 use lexivec_runtime::{
     self as runtime, Caller, Embedding, EmbeddingStream, EncodedRequest, Engine, Origin, Prompt,
     Request, Truncate,
 };
 
+use super::blocking::{Canceled, blocking, canceled_when_dropped};
+use super::counts::Counts;
 use super::errors::ApiError;
 use super::limits::caller;
 use super::limits::keys::ApiKey;
 use super::limits::memory_budget::Reservation;
 use super::limits::rate_limit::{RateLimitStatus, TokenBucket};
-use super::middleware::log::Counts;
 use super::state::{AppState, ServedModel};
 use super::types::input::Input;
 
@@ -201,30 +202,6 @@ fn cache_scope(key: Option<&ApiKey>, salt: Option<&str>) -> Option<String> {
     }
 }
 
-/// Tells work on another thread that no one waits for it any more.
-#[derive(Debug, Clone)]
-pub(super) struct Canceled(Weak<()>);
-
-impl Canceled {
-    /// Checked between texts, so that a client that disconnects leaves at most one text's work behind.
-    ///
-    /// # Errors
-    /// The future that waits was dropped; nobody sees the error.
-    pub(super) fn check(&self) -> Result<(), ApiError> {
-        match self.0.strong_count() {
-            0 => Err(ApiError::Internal("the request was given up".to_owned())),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// A guard for a future to hold, and the flag that tells when it was dropped.
-pub(super) fn canceled_when_dropped() -> (Arc<()>, Canceled) {
-    let wanted = Arc::new(());
-    let canceled = Canceled(Arc::downgrade(&wanted));
-    (wanted, canceled)
-}
-
 fn encode(
     engine: &Engine,
     task: &EmbeddingTask,
@@ -288,13 +265,4 @@ pub(super) async fn respond(
     Ok(response
         .insert_header((header::CONTENT_TYPE, "application/json"))
         .body(memory.body(json)))
-}
-
-/// Runs long work off the threads that serve connections.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
-) -> Result<T, ApiError> {
-    web::block(work)
-        .await
-        .map_err(|error| ApiError::Internal(error.to_string()))?
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use lexivec_runtime::host_memory;
 
-use super::middleware::hosts::AllowedHosts;
+mod allowed_hosts;
+
+pub use allowed_hosts::AllowedHosts;
 
 /// The settings of the HTTP server.
 #[derive(Debug, Clone, PartialEq, Eq)]

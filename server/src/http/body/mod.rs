@@ -13,9 +13,9 @@ use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 
 use self::content_encoding::ContentEncoding;
+use crate::http::blocking::blocking;
 use crate::http::errors::ApiError;
 use crate::http::limits::memory_budget::{CountedBuffer, Reservation};
-use crate::http::pipeline::blocking;
 use crate::http::state::AppState;
 
 mod content_encoding;

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use lexivec_runtime::Error as RuntimeError;
 
-use super::limits::in_flight_limit::AtCapacity;
-
+mod at_capacity;
 mod code;
 mod response;
 mod tei;
 
+pub use at_capacity::AtCapacity;
 pub(crate) use code::ErrorCode;
 pub(crate) use response::ErrorBody;
 pub(crate) use tei::TeiErrorBody;

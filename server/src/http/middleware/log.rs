@@ -12,12 +12,13 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpRequest};
+use actix_web::{Error, HttpMessage};
 use opentelemetry::global;
 use opentelemetry::propagation::Extractor;
 use tracing::{Instrument as _, Level, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
+use crate::http::counts::Counts;
 use crate::http::errors::{ApiError, ErrorCode};
 use crate::http::limits::caller;
 use crate::http::metrics;
@@ -26,30 +27,6 @@ use crate::http::routes;
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The most bytes of a client's request id.
 const MAX_ID: usize = 128;
-
-/// The numbers of a request for its log line. A request that is rejected has only `texts`.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Counts {
-    pub(crate) texts: usize,
-    pub(crate) tokens: usize,
-    /// Texts that did not have to be computed for this request.
-    pub(crate) cached: usize,
-    /// The longest time that a text waited for its batch.
-    pub(crate) queued: Duration,
-    /// The time of the longest batch.
-    pub(crate) infer: Duration,
-}
-
-impl Counts {
-    /// Records the texts of a request, before anything can reject it.
-    pub(crate) fn record_texts(request: &HttpRequest, texts: usize) {
-        let counts = Self {
-            texts,
-            ..Self::default()
-        };
-        request.extensions_mut().insert(counts);
-    }
-}
 
 /// The middleware that gives each request an id, and logs it.
 pub(crate) async fn log_request(

@@ -8,8 +8,8 @@ use lexivec_runtime::Prompt;
 use lexivec_runtime::metrics::Stage;
 
 use crate::http::body::{self, Parsed};
+use crate::http::counts::Counts;
 use crate::http::errors::ApiError;
-use crate::http::middleware::log::Counts;
 use crate::http::pipeline::{self, EmbeddingTask, numbers};
 use crate::http::state::{AppState, ServedModel};
 use crate::http::types::embeddings_request::EmbeddingsRequest;

@@ -6,11 +6,11 @@
 use tracing::Level;
 
 use self::route::{Access, Route, RouteMethods, documented, undocumented};
-use super::metrics;
 
 mod docs;
 mod embeddings;
 mod health;
+mod metrics;
 mod models;
 pub(crate) mod openapi;
 mod route;

@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 
 use super::{json, prompt};
 use crate::http::body::{self, Parsed};
+use crate::http::counts::Counts;
 use crate::http::errors::ApiError;
-use crate::http::middleware::log::Counts;
 use crate::http::pipeline::{self, EmbeddingTask, numbers};
 use crate::http::state::AppState;
 use crate::http::types::input::Input;

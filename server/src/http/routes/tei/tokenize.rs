@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
 
 use super::{json, prompt};
+use crate::http::blocking::{blocking, canceled_when_dropped};
 use crate::http::body::{self, Parsed};
 use crate::http::errors::ApiError;
 use crate::http::limits::caller;
-use crate::http::pipeline::{blocking, canceled_when_dropped};
 use crate::http::state::AppState;
 use crate::http::types::input::{Input, MAX_ITEMS};
 

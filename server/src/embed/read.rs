@@ -13,11 +13,8 @@ use lexivec_models::text::without_mark;
 use serde_json::Value;
 
 use super::file_format::{InputFormat, is_special, is_stdin};
-use super::table::{Row, Table};
+use super::table::{MAX_ROW_BYTES, Row, Table};
 use crate::surrogate;
-
-/// The most bytes of a line, or of a row of a table. Without a limit, one damaged file could fill the memory.
-pub(super) const MAX_ROW_BYTES: usize = 64 << 20;
 
 /// A text and its place, for messages: `terms.csv:12`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -169,6 +169,15 @@ impl AppState {
         models.find_map(|model| model.unready(self.stuck_after))
     }
 
+    /// The longest text of all models in tokens.
+    pub(super) fn longest_text(&self) -> usize {
+        let lengths = self
+            .models
+            .iter()
+            .map(|model| model.engine.tokenizer().max_length());
+        lengths.max().unwrap_or(0)
+    }
+
     /// Finds the model that a request names.
     ///
     /// # Errors

@@ -128,10 +128,11 @@ fn deep_and_huge_bodies_get_short_errors() {
     let app = application();
     let text = "a".repeat(500_000);
     for (body, status, code) in [
+        // The third bracket is an error already, so the missing ones are not looked for.
         (
             format!(r#"{{"model":"fake","input":{}"#, "[".repeat(500_000)),
             400,
-            "invalid_json",
+            "invalid_value",
         ),
         (
             format!(

@@ -84,6 +84,28 @@ fn brackets_after_a_misspelt_field_cost_no_memory() {
 }
 
 #[test]
+fn a_list_of_millions_of_token_ids_costs_no_memory_beyond_its_body() {
+    let program = Program::start(&[]);
+    assert_eq!(program.connect().embed(&json!("heart")).status, 200);
+    let before = program.peak_memory();
+    let list = format!("[{}1]", "1,".repeat(15 << 20));
+    for (fields, words) in [
+        (r#""model":"fake","input""#, "maximum context length"),
+        (r#""input":"a","inputs""#, "unknown field"),
+    ] {
+        let body = format!("{{{fields}:{list}}}");
+        let mut client = program.connect();
+        client.send(encoded("gzip", &gzip(body.as_bytes())));
+        let response = client.response();
+        assert_eq!(response.outcome(), (400, "invalid_value".to_owned()));
+        let message = response.json()["error"]["message"].clone();
+        assert!(message.as_str().unwrap().contains(words), "{message}");
+    }
+    let grown = program.peak_memory().saturating_sub(before);
+    assert!(grown < 48 << 20, "memory grew by {grown} bytes");
+}
+
+#[test]
 fn a_client_that_sends_too_large_a_body_can_read_the_error() {
     let mut setup = Setup::default();
     setup.http.body_limit = 1 << 20;

@@ -17,6 +17,7 @@ use crate::http::blocking::blocking;
 use crate::http::errors::ApiError;
 use crate::http::limits::memory_budget::{CountedBuffer, Reservation};
 use crate::http::state::AppState;
+use crate::http::types::input::with_longest;
 
 mod content_encoding;
 mod parse;
@@ -64,9 +65,10 @@ pub(crate) async fn json<T: DeserializeOwned + Send + 'static>(
     let mut reservation = state.budget.reservation();
     let bytes = read(request, payload, limit, &mut reservation).await?;
     let length = bytes.len();
+    let longest = state.longest_text();
     let parse = move || {
         let (body, reservation) = decode(bytes, encoding, limit, reservation)?;
-        parse_counted(&body, reservation)
+        with_longest(longest, || parse_counted(&body, reservation))
     };
     // The size of a compressed body is unknown until it is decoded.
     if length > LARGE || encoding != ContentEncoding::Identity {
@@ -101,11 +103,18 @@ fn parse_counted<T: DeserializeOwned>(
     mut reservation: Reservation,
 ) -> Result<Parsed<T>, ApiError> {
     let read = reservation.bytes();
-    // The value is about as large as the body, and both exist for a while.
-    reservation.add(bytes.len())?;
+    // Both exist for a while.
+    reservation.add(value_bytes(bytes))?;
     let value = parse(bytes)?;
     reservation.release(read);
     Ok(Parsed { value, reservation })
+}
+
+/// The most bytes that the value of a body takes: texts are no larger than in JSON. A token id takes four bytes, and may be one
+/// digit and a comma.
+fn value_bytes(json: &[u8]) -> usize {
+    let commas = json.iter().filter(|byte| **byte == b',').count();
+    json.len() + 2 * commas
 }
 
 /// Receives a body within the limits of size, time and memory.
@@ -142,4 +151,22 @@ async fn read_chunks(
         body.extend(&chunk, reservation)?;
     }
     Ok(body.into_bytes().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::types::input::Input;
+
+    #[test]
+    fn the_memory_of_a_value_is_known_before_it_is_parsed() {
+        for json in ["[1,1,1,1,1,1,1,1]", "[[1,1],[16383,1,1]]", r#"["a","b,c"]"#] {
+            let value: Input = serde_json::from_str(json).unwrap();
+            let taken: usize = value.lengths().sum();
+            assert!(value_bytes(json.as_bytes()) >= taken, "{json}: {taken}");
+        }
+        // Four bytes for a digit and a comma.
+        let ids = format!("[{}1]", "1,".repeat(999));
+        assert!(ids.len() < 4000 && value_bytes(ids.as_bytes()) >= 4000);
+    }
 }

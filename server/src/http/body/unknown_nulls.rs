@@ -3,10 +3,7 @@
 //! Clients for a newer API, or in a language without absent fields, send `"field": null` for features that they do not use.
 //! Such a field is no error. An unknown field with a value is one, because a misspelt `dimension` must not go unnoticed.
 
-use serde::de::{
-    Deserialize as _, DeserializeSeed, Deserializer, IgnoredAny, IntoDeserializer as _, MapAccess,
-    Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, IntoDeserializer as _, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::parse::in_field;
@@ -88,14 +85,30 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for KnownFields<A> {
     }
 }
 
-/// Deserializes any value, and tells whether it is null.
+/// Tells whether a value is null. Another value is not read, because it may be megabytes.
 struct IsNull;
 
 impl<'de> DeserializeSeed<'de> for IsNull {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        Ok(Option::<IgnoredAny>::deserialize(deserializer)?.is_none())
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de> Visitor<'de> for IsNull {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_none<E>(self) -> Result<bool, E> {
+        Ok(true)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, _: D) -> Result<bool, D::Error> {
+        Ok(false)
     }
 }
 
@@ -129,7 +142,8 @@ mod tests {
         ] {
             assert_eq!(read(json).as_ref(), Ok(&expected), "{json}");
         }
-        for value in ["1", "false", "\"null\"", "[null]", "{}"] {
+        // The last one ends within the value: an unknown field is an error as soon as its value begins.
+        for value in ["1", "false", "\"null\"", "[null]", "{}", "[1,2,?"] {
             let message = read(&format!(r#"{{"text":"a","extra":{value}}}"#)).unwrap_err();
             assert!(
                 message.starts_with("`extra`: unknown field; known are text, width"),

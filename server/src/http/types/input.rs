@@ -1,8 +1,9 @@
 //! The four forms of `input`: a text, texts, token ids, lists of token ids.
 //!
 //! Parsing takes one pass into typed vectors, because a JSON tree of a large request would need several times its size. It
-//! counts items, and stops at the first item beyond the limit.
+//! counts items and token ids, and stops at the first one beyond the limit.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
@@ -14,6 +15,22 @@ use super::integer::Integer;
 
 /// The most items of a request, as in OpenAI's API.
 pub(crate) const MAX_ITEMS: usize = 2048;
+
+/// A list may have this many times the token ids of the longest text. Truncation removes the others.
+const EXCESS: usize = 8;
+
+thread_local! {
+    /// The longest text in tokens. serde passes no parameters to `Deserialize`.
+    static LONGEST: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// Runs `parse` on this thread, for models whose longest text has `longest` tokens.
+pub(crate) fn with_longest<T>(longest: usize, parse: impl FnOnce() -> T) -> T {
+    let before = LONGEST.replace(longest);
+    let parsed = parse();
+    LONGEST.set(before);
+    parsed
+}
 
 /// The texts or token ids to embed; at least one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,18 +126,18 @@ impl<'de> Visitor<'de> for Forms {
             None => Err(A::Error::custom(
                 "the array is empty: there is nothing to embed",
             )),
-            Some(Item::Text(first)) => rest(first, seq, MAX_ITEMS, |item| match item {
+            Some(Item::Text(first)) => rest(first, seq, item_fits, |item| match item {
                 Item::Text(text) => Some(text),
                 Item::Id(_) | Item::Ids(_) => None,
             })
             .map(Input::Texts),
-            Some(Item::Ids(first)) => rest(first, seq, MAX_ITEMS, |item| match item {
+            Some(Item::Ids(first)) => rest(first, seq, item_fits, |item| match item {
                 Item::Ids(ids) => Some(ids),
                 Item::Id(_) | Item::Text(_) => None,
             })
             .map(Input::Tokens),
-            // One sequence. The model's maximum length limits it, not the number of items.
-            Some(Item::Id(first)) => rest(first, seq, usize::MAX, |item| match item {
+            // One sequence. Its token ids are not items.
+            Some(Item::Id(first)) => rest(first, seq, id_fits, |item| match item {
                 Item::Id(id) => Some(id),
                 Item::Ids(_) | Item::Text(_) => None,
             })
@@ -133,18 +150,13 @@ impl<'de> Visitor<'de> for Forms {
 fn rest<'de, A: SeqAccess<'de>, T>(
     first: T,
     mut seq: A,
-    limit: usize,
+    fits: impl Fn(usize) -> Result<(), A::Error>,
     same_type: impl Fn(Item) -> Option<T>,
 ) -> Result<Vec<T>, A::Error> {
     let mut items = vec![first];
     while let Some(item) = seq.next_element()? {
         let index = items.len();
-        // An error here means that the following items are never stored.
-        if index == limit {
-            return Err(A::Error::custom(format_args!(
-                "too many items: a request has at most {limit}"
-            )));
-        }
+        fits(index)?;
         let item = same_type(item).ok_or_else(|| {
             A::Error::custom(format_args!(
                 "item {index} has another type than item 0; expected {FORMS}"
@@ -152,7 +164,31 @@ fn rest<'de, A: SeqAccess<'de>, T>(
         })?;
         items.push(item);
     }
+    items.shrink_to_fit();
     Ok(items)
+}
+
+/// Checks that a request may have an item of this index. An error means that the following items are never stored.
+fn item_fits<E: Error>(index: usize) -> Result<(), E> {
+    if index < MAX_ITEMS {
+        return Ok(());
+    }
+    Err(E::custom(format_args!(
+        "too many items: a request has at most {MAX_ITEMS}"
+    )))
+}
+
+/// As [`item_fits`], for a token id of a list.
+fn id_fits<E: Error>(index: usize) -> Result<(), E> {
+    let longest = LONGEST.get();
+    let limit = longest.saturating_mul(EXCESS);
+    if index < limit {
+        return Ok(());
+    }
+    Err(E::custom(format_args!(
+        "this server's maximum context length is {longest} tokens, however a list has more than {limit} token ids, which is too \
+         long even for truncation: send fewer"
+    )))
 }
 
 /// An item of an array.
@@ -192,8 +228,10 @@ impl<'de> Deserialize<'de> for Item {
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Item, A::Error> {
                 let mut ids = Vec::new();
                 while let Some(Integer(id)) = seq.next_element()? {
+                    id_fits(ids.len())?;
                     ids.push(id);
                 }
+                ids.shrink_to_fit();
                 Ok(Item::Ids(ids))
             }
         }
@@ -255,5 +293,29 @@ mod tests {
         );
         let ids = format!("[{}]", vec!["1"; MAX_ITEMS + 1].join(","));
         assert_eq!(parse(&ids).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_list_of_token_ids_is_read_no_further_than_truncation_accepts() {
+        let ids = |n: usize| format!("[{}]", vec!["1"; n].join(","));
+        let limited = |json: &str| with_longest(4, || parse(json));
+        let longest = Input::Tokens(vec![vec![1; 4 * EXCESS]]);
+        assert_eq!(limited(&ids(4 * EXCESS)).as_ref(), Ok(&longest));
+        let longer = ids(4 * EXCESS + 1);
+        // Parsing ends before it reaches what is no JSON.
+        let endless = longer.replace(']', ",?");
+        for json in [
+            longer.clone(),
+            format!("[[1],{longer}]"),
+            endless.clone(),
+            format!("[[1],{endless}"),
+        ] {
+            let message = limited(&json).unwrap_err();
+            assert!(
+                message.contains("more than 32 token ids"),
+                "{json}: {message}"
+            );
+        }
+        assert!(parse(&longer).is_ok(), "the limit ends with its parse");
     }
 }

@@ -1,6 +1,6 @@
 //! The arrangement of 8-bit activations between two kernels.
 //!
-//! Some rows form a tile, which holds a few values of each row side by side: `[ceil(rows / height), width / depth, height, depth]`. A
+//! Some rows form a *strip*, which holds a few values of each row side by side: `[ceil(rows / height), width / depth, height, depth]`. A
 //! linear layer then reads its activations from one place after another. The same columns of rows that lie one after another would be
 //! a multiple of a large power of two apart, and compete for the same lines of the cache.
 
@@ -13,10 +13,10 @@ pub const DEPTH: usize = 4;
 /// at most half a step, so they reach from -127 to 127.
 pub const FINER: f32 = 254.0;
 
-/// The size of tiles and the code of zero, which depend on the instructions that read them.
+/// The size of strips and the code of zero, which depend on the instructions that read them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
-    /// Rows of a tile.
+    /// Rows of a strip.
     pub height: usize,
     /// Values of a row that lie side by side.
     pub depth: usize,
@@ -57,7 +57,7 @@ impl Layout {
         }
     }
 
-    /// The shape of the codes of some rows. The last tile is padded.
+    /// The shape of the codes of some rows. The last strip is padded.
     #[must_use]
     pub fn shape(self, rows: usize, width: usize) -> [usize; 4] {
         [
@@ -74,16 +74,16 @@ impl Layout {
         rows.div_ceil(self.height) * self.height * width
     }
 
-    /// Arranges up to [`height`](Self::height) rows of unsigned codes, one after another in `rows`, as a tile. There is at least one.
-    pub(crate) fn arrange(self, rows: &[u8], width: usize, tile: &mut [u8]) {
+    /// Arranges up to [`height`](Self::height) rows of unsigned codes, one after another in `rows`, as a strip. There is at least one.
+    pub(crate) fn arrange(self, rows: &[u8], width: usize, strip: &mut [u8]) {
         match self {
             Self::TILES => {
-                arrange::<{ Self::TILES.height }, { Self::TILES.depth }>(rows, width, tile)
+                arrange::<{ Self::TILES.height }, { Self::TILES.depth }>(rows, width, strip)
             }
-            _ => arrange::<{ Self::VECTORS.height }, { Self::VECTORS.depth }>(rows, width, tile),
+            _ => arrange::<{ Self::VECTORS.height }, { Self::VECTORS.depth }>(rows, width, strip),
         }
         if self.zero != UNSIGNED_ZERO {
-            for code in tile {
+            for code in strip {
                 *code = code.wrapping_sub(UNSIGNED_ZERO).wrapping_add(self.zero);
             }
         }
@@ -93,21 +93,25 @@ impl Layout {
     #[cfg(test)]
     pub(crate) fn at(self, codes: &[u8], width: usize, row: usize, column: usize) -> u8 {
         let Self { height, depth, .. } = self;
-        let tile = &codes[row / height * height * width..];
-        let code = tile[(column / depth * height + row % height) * depth + column % depth];
+        let strip = &codes[row / height * height * width..];
+        let code = strip[(column / depth * height + row % height) * depth + column % depth];
         code.wrapping_sub(self.zero).wrapping_add(UNSIGNED_ZERO)
     }
 }
 
-fn arrange<const HEIGHT: usize, const TOGETHER: usize>(rows: &[u8], width: usize, tile: &mut [u8]) {
+fn arrange<const HEIGHT: usize, const TOGETHER: usize>(
+    rows: &[u8],
+    width: usize,
+    strip: &mut [u8],
+) {
     let (rows, _) = rows.as_chunks::<TOGETHER>();
-    let (tile, _) = tile.as_chunks_mut::<TOGETHER>();
+    let (strip, _) = strip.as_chunks_mut::<TOGETHER>();
     let width = width / TOGETHER;
     let last = rows.len() / width - 1;
-    // Nobody reads the results of the rows that pad the last tile.
+    // Nobody reads the results of the rows that pad the last strip.
     let rows: [&[[u8; TOGETHER]]; HEIGHT] =
         std::array::from_fn(|r| &rows[r.min(last) * width..][..width]);
-    for (k, to) in tile.as_chunks_mut::<HEIGHT>().0[..width]
+    for (k, to) in strip.as_chunks_mut::<HEIGHT>().0[..width]
         .iter_mut()
         .enumerate()
     {

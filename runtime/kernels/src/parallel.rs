@@ -25,7 +25,7 @@ pub(crate) struct Shared<T> {
 
 // SAFETY: the only access is `part`, whose callers promise that no two parts overlap.
 unsafe impl<T: Send> Send for Shared<T> {}
-// SAFETY: as above.
+// SAFETY: as for `Send`, because a shared reference allows no more than `part`.
 unsafe impl<T: Send> Sync for Shared<T> {}
 
 impl<T> Shared<T> {

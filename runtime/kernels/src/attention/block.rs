@@ -75,7 +75,7 @@ pub(super) fn tokens_per_task(heads: Heads) -> usize {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 unsafe fn avx512(work: &Work<'_>) {
-    // SAFETY: the caller's promise.
+    // SAFETY: this function is compiled for the instruction set, and has the contract of `run`.
     unsafe {
         match work.queries() <= Avx512::WIDTH {
             true => run::<Avx512, 1, 24, 8>(work),
@@ -87,19 +87,19 @@ unsafe fn avx512(work: &Work<'_>) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2(work: &Work<'_>) {
-    // SAFETY: the caller's promise.
+    // SAFETY: this function is compiled for the instruction set, and has the contract of `run`.
     unsafe { run::<Avx2, 2, 6, 3>(work) }
 }
 
 #[cfg(target_arch = "aarch64")]
 #[target_feature(enable = "neon")]
 unsafe fn neon(work: &Work<'_>) {
-    // SAFETY: the caller's promise.
+    // SAFETY: this function is compiled for the instruction set, and has the contract of `run`.
     unsafe { run::<Neon, 4, 6, 2>(work) }
 }
 
 unsafe fn portable(work: &Work<'_>) {
-    // SAFETY: the caller's promise.
+    // SAFETY: plain code needs no instruction set, and this function has the contract of `run`.
     unsafe { run::<Portable, 2, 2, 1>(work) }
 }
 
@@ -214,7 +214,8 @@ unsafe fn run<V: Lanes, const VECTORS: usize, const AT_ONCE: usize, const AT_END
             }
             let keys_here = KEYS.min(visible - start);
             let masked = start + keys_here > work.position(panel.first_token) + 1;
-            // SAFETY: the caller's promise; the buffers have the sizes that the functions state.
+            // SAFETY: the caller runs this in code for the instruction set. `scratch` was divided into buffers
+            // of the sizes that these functions ask for.
             unsafe {
                 score::<V, VECTORS, AT_ONCE, AT_END>(panel.queries, keys, scores, size, keys_here);
                 softmax::<V, VECTORS>(panel, scores, factors, masked.then_some(start), keys_here);

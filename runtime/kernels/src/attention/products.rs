@@ -56,7 +56,7 @@ unsafe fn score_group<V: Lanes, const VECTORS: usize, const COUNT: usize>(
     size: usize,
 ) {
     let lanes = VECTORS * V::WIDTH;
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller runs this in code for the instruction set. It passes `size` rows of queries, and `COUNT` rows of keys and of scores.
     unsafe {
         let mut sums = [[V::splat(0.0); VECTORS]; COUNT];
         for d in 0..size {
@@ -94,7 +94,7 @@ pub(super) unsafe fn softmax<V: Lanes, const VECTORS: usize>(
 ) {
     let lanes = VECTORS * V::WIDTH;
     for v in 0..VECTORS {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller runs this in code for the instruction set. `v` counts the panel's vectors, so every access lies within its lanes.
         unsafe {
             let at = v * V::WIDTH;
             let scores = scores.as_mut_ptr().add(at);
@@ -156,7 +156,8 @@ pub(super) unsafe fn add_values<V: Lanes>(
 ) {
     for column in (0..size).step_by(COLUMNS * V::WIDTH) {
         for first in (0..used).step_by(ROWS) {
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller runs this in code for the instruction set. `lanes` is a multiple of [`ROWS`] and `size` of [`COLUMNS`] vectors,
+            // so every access lies within the buffers.
             unsafe {
                 let mut sums = [[V::splat(0.0); COLUMNS]; ROWS];
                 let outputs = outputs.as_mut_ptr().add(first * size + column);

@@ -52,19 +52,19 @@ impl Dot for Vnni {
 
     #[inline(always)]
     unsafe fn zero() -> Self {
-        // SAFETY: the trait's contract, here and below.
+        // SAFETY: the caller's code has the instruction set.
         Self(unsafe { _mm512_setzero_si512() })
     }
 
     #[inline(always)]
     unsafe fn load(from: *const i8) -> __m512i {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set, and `from` is valid for 64 weights.
         unsafe { _mm512_loadu_si512(from.cast()) }
     }
 
     #[inline(always)]
     unsafe fn add(self, codes: u32, weights: __m512i) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set.
         unsafe {
             let codes = _mm512_set1_epi32(codes.cast_signed());
             Self(_mm512_dpbusd_epi32(self.0, codes, weights))
@@ -73,7 +73,7 @@ impl Dot for Vnni {
 
     #[inline(always)]
     unsafe fn finish(self, columns: &Columns, scale: f32, added: *const f32, to: *mut f32) {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set, and `added` and `to` are valid for 16 floats.
         unsafe {
             let offsets = _mm512_loadu_si512(columns.offsets.as_ptr().cast());
             let sums = _mm512_cvtepi32_ps(_mm512_sub_epi32(self.0, offsets));
@@ -89,7 +89,7 @@ impl Dot for Vnni {
 impl OfSums for Vnni {
     #[inline(always)]
     unsafe fn of_sums(sums: &[i32; COLUMNS]) -> Self {
-        // SAFETY: the trait's contract.
+        // SAFETY: the caller's code has the instruction set, and `sums` has 16 values.
         Self(unsafe { _mm512_loadu_si512(sums.as_ptr().cast()) })
     }
 }
@@ -109,13 +109,13 @@ impl Dot for Avx2 {
 
     #[inline(always)]
     unsafe fn zero() -> Self {
-        // SAFETY: the trait's contract, here and below.
+        // SAFETY: the caller's code has the instruction set.
         Self([unsafe { _mm256_setzero_si256() }; 2])
     }
 
     #[inline(always)]
     unsafe fn load(from: *const i8) -> [[__m256i; 2]; 2] {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set, and `from` is valid for 64 weights.
         unsafe {
             let low = _mm256_loadu_si256(from.cast());
             let high = _mm256_loadu_si256(from.add(32).cast());
@@ -125,7 +125,7 @@ impl Dot for Avx2 {
 
     #[inline(always)]
     unsafe fn add(mut self, codes: u32, weights: [[__m256i; 2]; 2]) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set.
         unsafe {
             let codes = _mm256_set1_epi32(codes.cast_signed());
             for (sum, [weights, absolute]) in self.0.iter_mut().zip(weights) {
@@ -139,7 +139,7 @@ impl Dot for Avx2 {
 
     #[inline(always)]
     unsafe fn finish(self, columns: &Columns, scale: f32, added: *const f32, to: *mut f32) {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set, and `added` and `to` are valid for 16 floats.
         unsafe { finish_halves(self.0, columns, scale, added, to) };
     }
 }
@@ -156,13 +156,13 @@ impl Dot for AvxVnni {
 
     #[inline(always)]
     unsafe fn zero() -> Self {
-        // SAFETY: the trait's contract, here and below.
+        // SAFETY: the caller's code has the instruction set.
         Self([unsafe { _mm256_setzero_si256() }; 2])
     }
 
     #[inline(always)]
     unsafe fn load(from: *const i8) -> [__m256i; 2] {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set, and `from` is valid for 64 weights.
         unsafe {
             [
                 _mm256_loadu_si256(from.cast()),
@@ -173,7 +173,7 @@ impl Dot for AvxVnni {
 
     #[inline(always)]
     unsafe fn add(self, codes: u32, weights: [__m256i; 2]) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set.
         unsafe {
             let codes = _mm256_set1_epi32(codes.cast_signed());
             Self([
@@ -185,7 +185,7 @@ impl Dot for AvxVnni {
 
     #[inline(always)]
     unsafe fn finish(self, columns: &Columns, scale: f32, added: *const f32, to: *mut f32) {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set, and `added` and `to` are valid for 16 floats.
         unsafe { finish_halves(self.0, columns, scale, added, to) };
     }
 }
@@ -205,7 +205,7 @@ unsafe fn finish_halves(
 ) {
     for (i, sums) in sums.into_iter().enumerate() {
         let first = 8 * i;
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's code has AVX2. Both halves lie within the 16 values of each operand.
         unsafe {
             let offsets = _mm256_loadu_si256(columns.offsets.as_ptr().add(first).cast());
             let sums = _mm256_cvtepi32_ps(_mm256_sub_epi32(sums, offsets));
@@ -235,7 +235,7 @@ impl Dot for Portable {
 
     #[inline(always)]
     unsafe fn load(from: *const i8) -> Self::Weights {
-        // SAFETY: the trait's contract.
+        // SAFETY: `from` is valid for 64 weights.
         unsafe { from.cast::<Self::Weights>().read() }
     }
 
@@ -252,7 +252,7 @@ impl Dot for Portable {
 
     #[inline(always)]
     unsafe fn finish(self, columns: &Columns, scale: f32, added: *const f32, to: *mut f32) {
-        // SAFETY: as above.
+        // SAFETY: `added` and `to` are valid for 16 floats.
         unsafe { finish(self.0, columns, scale, added, to) };
     }
 }
@@ -279,7 +279,7 @@ unsafe fn finish(
 ) {
     for (i, sum) in sums.into_iter().enumerate() {
         let sum = (sum - columns.offsets[i]) as f32;
-        // SAFETY: the caller's promise; both have 16 values.
+        // SAFETY: `added` and `to` are valid for 16 floats.
         unsafe {
             *to.add(i) = sum * (scale * columns.scales[i]) + *added.add(i);
         }

@@ -65,7 +65,8 @@ impl Columns {
         sums: D,
         out: &Shared<f32>,
     ) {
-        // SAFETY: the caller's promise; both slices have a value for each column.
+        // SAFETY: no other task writes these outputs. `added` and `to` have 16 values, those of the padding where there are fewer
+        // columns.
         unsafe {
             let part = out.part(row * linear.outputs() + self.first, self.count);
             let scale = match term {

@@ -232,7 +232,7 @@ fn kernel(set: InstructionSet, layout: Layout) -> (Kernel, usize) {
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn amx(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
-    // SAFETY: the caller's promise.
+    // SAFETY: this function is compiled for the instruction set, and has the contract of `tiles::run`.
     unsafe { tiles::run::<Amx, Vnni>(linear, block, out) }
 }
 
@@ -240,7 +240,7 @@ unsafe fn amx(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn vnni(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
     // 12 rows by 2 panels: 24 of the 32 registers are accumulators.
-    // SAFETY: the caller's promise.
+    // SAFETY: this function is compiled for the instruction set, and has the contract of `run`.
     unsafe { run::<Vnni, ROWS, 2>(linear, block, out) }
 }
 
@@ -248,7 +248,7 @@ unsafe fn vnni(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
 #[target_feature(enable = "avx2,fma,avxvnni")]
 unsafe fn avx_vnni(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
     // 6 rows by a panel: 12 of the 16 registers are accumulators.
-    // SAFETY: the caller's promise.
+    // SAFETY: this function is compiled for the instruction set, and has the contract of `run`.
     unsafe { run::<AvxVnni, 6, 1>(linear, block, out) }
 }
 
@@ -256,11 +256,11 @@ unsafe fn avx_vnni(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
     // 4 rows by a panel: 8 of the 16 registers are accumulators, and 5 hold weights, their absolute values and a row's codes.
-    // SAFETY: the caller's promise.
+    // SAFETY: this function is compiled for the instruction set, and has the contract of `run`.
     unsafe { run::<Avx2, 4, 1>(linear, block, out) }
 }
 
 unsafe fn portable(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
-    // SAFETY: the caller's promise.
+    // SAFETY: plain code needs no instruction set, and this function has the contract of `run`.
     unsafe { run::<Portable, 1, 2>(linear, block, out) }
 }

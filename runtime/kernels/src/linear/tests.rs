@@ -17,7 +17,7 @@ fn numbers(seed: u64, count: usize) -> impl Iterator<Item = u8> {
 
 proptest! {
     #[test]
-    fn sums_are_exact(rows in 0usize..70, depth in prop_oneof![1usize..40, (1usize..4).prop_map(|tiles| 16 * tiles)], outputs in 1usize..90, extreme: bool, added: bool, seed: u64) {
+    fn sums_are_exact(rows in 0usize..70, depth in prop_oneof![1usize..40, (1usize..4).prop_map(|quarters| 16 * quarters)], outputs in 1usize..90, extreme: bool, added: bool, seed: u64) {
         let inputs = depth * DEPTH;
         let extreme = |x: u8| if extreme { if x > 100 { 255 } else { 1 } } else { x.max(1) };
         let codes: Vec<u8> = numbers(seed, rows * inputs).map(extreme).collect();
@@ -31,12 +31,12 @@ proptest! {
         for &set in InstructionSet::available() {
             let layout = Layout::of(set, inputs);
             let arranged = [&codes, &fine].map(|codes| {
-                let mut tiles = vec![0; layout.len(rows, inputs)];
+                let mut strips = vec![0; layout.len(rows, inputs)];
                 let size = layout.height * inputs;
-                for (rows, tile) in codes.chunks(size).zip(tiles.chunks_mut(size)) {
-                    layout.arrange(rows, inputs, tile);
+                for (rows, strip) in codes.chunks(size).zip(strips.chunks_mut(size)) {
+                    layout.arrange(rows, inputs, strip);
                 }
-                tiles
+                strips
             });
             let linear = Linear {
                 codes: &arranged[0],

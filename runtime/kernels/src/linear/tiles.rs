@@ -1,7 +1,7 @@
 //! Products by tile registers: up to 32 rows times up to two panels of columns, in four registers of 16 by 16 sums.
 //!
-//! A tile of codes holds 16 rows of 64 inputs. A tile of weights holds 64 inputs of a panel, whose arrangement is the one that the
-//! product asks for: 16 rows of 64 bytes, which hold four inputs of each of 16 outputs.
+//! A register of codes holds 64 inputs of the 16 rows of a strip. A register of weights holds 64 inputs of a panel, whose arrangement
+//! is the one that the product asks for: 16 rows of 64 bytes, which hold four inputs of each of 16 outputs.
 
 use super::dot::OfSums;
 use super::epilogue::{Columns, Term};
@@ -10,14 +10,14 @@ use crate::codes::Layout;
 use crate::parallel::Shared;
 use crate::simd::tiles::Registers;
 
-/// Rows of a tile.
+/// Rows of a strip of codes.
 const ROWS: usize = Layout::TILES.height;
-/// Inputs of a tile.
+/// Inputs of a register.
 const DEPTH: usize = Layout::TILES.depth;
-/// Rows that are computed at once: those of two tiles.
+/// Rows that are computed at once: those of two strips.
 pub(super) const STEP: usize = 2 * ROWS;
 
-/// The sums of a block of tiles, row by row.
+/// The sums of four registers, row by row.
 #[repr(C, align(64))]
 struct Sums([[[i32; COLUMNS]; 2]; STEP]);
 
@@ -33,7 +33,8 @@ pub(super) unsafe fn run<R: Registers, D: OfSums>(
 ) {
     let [first_panel, last_panel] = block.panels;
     let mut sums = Sums([[[0; COLUMNS]; 2]; STEP]);
-    // SAFETY: the caller's promise; the tiles lie within the block.
+    // SAFETY: the caller has the instructions and checked the sizes. Rows and panels are those of the block, which no other task
+    // writes.
     unsafe {
         let mut registers = R::configured();
         for panel in (first_panel..last_panel).step_by(Blocks::PANELS_AT_ONCE) {
@@ -73,7 +74,7 @@ pub(super) unsafe fn run<R: Registers, D: OfSums>(
     }
 }
 
-/// What a block of tiles multiplies.
+/// What four registers of sums multiply.
 #[derive(Clone, Copy)]
 struct Operands {
     codes: *const u8,
@@ -83,11 +84,11 @@ struct Operands {
 
 impl Operands {
     /// # Safety
-    /// `row` is the first one of a tile of `codes`, and `panel` one of the layer's.
+    /// `row` is the first one of a strip of `codes`, and `panel` one of the layer's.
     #[inline(always)]
     unsafe fn of(linear: &Linear<'_>, codes: &[u8], row: usize, panel: usize) -> Self {
         let inputs = linear.weights.inputs;
-        // SAFETY: the caller's promise; `inputs * COLUMNS` weights are a panel.
+        // SAFETY: the row and the panel are the layer's, and a panel has `inputs * COLUMNS` weights, so both pointers lie within their slices.
         unsafe {
             Self {
                 codes: codes.as_ptr().add(row * inputs),
@@ -103,12 +104,12 @@ impl Operands {
     }
 }
 
-/// Computes the sums of one or two tiles of rows and one or two panels. Registers 0 to 3 hold sums, 4 and 5 codes, 6 and 7 weights.
+/// Computes the sums of one or two strips of rows and one or two panels. Registers 0 to 3 hold sums, 4 and 5 codes, 6 and 7 weights.
 ///
 /// # Safety
 /// As the methods of [`Registers`].
 #[inline(always)]
-unsafe fn multiply<R: Registers, const TWO_TILES: bool, const TWO_PANELS: bool>(
+unsafe fn multiply<R: Registers, const TWO_STRIPS: bool, const TWO_PANELS: bool>(
     registers: &mut R,
     operands: Operands,
     sums: &mut Sums,
@@ -118,7 +119,7 @@ unsafe fn multiply<R: Registers, const TWO_TILES: bool, const TWO_PANELS: bool>(
         weights,
         inputs,
     } = operands;
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller has the instructions. Loads read 1,024 bytes of a strip or a panel, and stores write within `sums`.
     unsafe {
         registers.zero::<0>();
         registers.zero::<1>();
@@ -133,7 +134,7 @@ unsafe fn multiply<R: Registers, const TWO_TILES: bool, const TWO_PANELS: bool>(
                 registers.load::<7>(weights.add(inputs * COLUMNS));
                 registers.multiply::<1, 4, 7>();
             }
-            if TWO_TILES {
+            if TWO_STRIPS {
                 registers.load::<5>(codes.add(inputs * ROWS));
                 registers.multiply::<2, 5, 6>();
                 if TWO_PANELS {
@@ -145,7 +146,7 @@ unsafe fn multiply<R: Registers, const TWO_TILES: bool, const TWO_PANELS: bool>(
         let lower = upper.add(ROWS * stride);
         registers.store::<0>(upper, stride);
         registers.store::<1>(upper.add(COLUMNS), stride);
-        if TWO_TILES {
+        if TWO_STRIPS {
             registers.store::<2>(lower, stride);
             registers.store::<3>(lower.add(COLUMNS), stride);
         }

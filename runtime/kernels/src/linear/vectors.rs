@@ -1,4 +1,5 @@
-//! Products by vector instructions: some rows times one or two panels of columns, whose sums stay in registers.
+//! Products by vector instructions: some rows times one or two panels of columns. They form a *register block*, whose sums stay in
+//! registers.
 
 use super::dot::Dot;
 use super::epilogue::{Columns, Term};
@@ -6,10 +7,10 @@ use super::{Block, COLUMNS, Linear};
 use crate::codes::{DEPTH, Layout};
 use crate::parallel::Shared;
 
-/// Rows of codes that lie together.
+/// Rows of a strip of codes.
 pub(super) const ROWS: usize = Layout::VECTORS.height;
 
-/// Computes a block in tiles of `TALL` rows and `WIDE` panels, and of fewer at its ends.
+/// Computes a block in register blocks of `TALL` rows and `WIDE` panels, and of fewer at its ends.
 ///
 /// # Safety
 /// As [`Kernel`](super::Kernel).
@@ -25,60 +26,60 @@ pub(super) unsafe fn run<D: Dot, const TALL: usize, const WIDE: usize>(
         let mut row = block.rows[0];
         while row < block.rows[1] {
             let left = block.rows[1] - row;
-            // SAFETY: the caller's promise; the tile lies within the block.
+            // SAFETY: the contract is the same, and the rows and panels lie within the block.
             row += unsafe {
                 match all {
-                    true => tiles::<D, TALL, WIDE>(linear, row, left, panel, out),
-                    false => tiles::<D, TALL, 1>(linear, row, left, panel, out),
+                    true => tallest::<D, TALL, WIDE>(linear, row, left, panel, out),
+                    false => tallest::<D, TALL, 1>(linear, row, left, panel, out),
                 }
             };
         }
     }
 }
 
-/// Computes the tallest tile that fits, and returns its rows.
+/// Computes the tallest register block that fits, and returns its rows.
 ///
 /// # Safety
 /// As [`Kernel`](super::Kernel).
 #[inline(always)]
-unsafe fn tiles<D: Dot, const TALL: usize, const PANELS: usize>(
+unsafe fn tallest<D: Dot, const TALL: usize, const PANELS: usize>(
     linear: &Linear<'_>,
     row: usize,
     left: usize,
     panel: usize,
     out: &Shared<f32>,
 ) -> usize {
-    // SAFETY: the caller's promise.
+    // SAFETY: the contract is the same, and at least as many rows are left.
     unsafe {
         if left >= TALL && row.is_multiple_of(TALL) {
-            tile::<D, TALL, PANELS>(linear, row, panel, out);
+            register_block::<D, TALL, PANELS>(linear, row, panel, out);
             return TALL;
         }
         if TALL > 6 && left >= 6 {
-            tile::<D, 6, PANELS>(linear, row, panel, out);
+            register_block::<D, 6, PANELS>(linear, row, panel, out);
             return 6;
         }
         if left >= 2 {
-            tile::<D, 2, PANELS>(linear, row, panel, out);
+            register_block::<D, 2, PANELS>(linear, row, panel, out);
             return 2;
         }
-        tile::<D, 1, PANELS>(linear, row, panel, out);
+        register_block::<D, 1, PANELS>(linear, row, panel, out);
         1
     }
 }
 
-/// Computes some rows, all of one tile of [`codes`](crate::codes), and panels.
+/// Computes some rows, all of one strip of [`codes`](crate::codes), and panels.
 ///
 /// # Safety
 /// As [`Kernel`](super::Kernel).
 #[inline(always)]
-unsafe fn tile<D: Dot, const HEIGHT: usize, const PANELS: usize>(
+unsafe fn register_block<D: Dot, const HEIGHT: usize, const PANELS: usize>(
     linear: &Linear<'_>,
     row: usize,
     panel: usize,
     out: &Shared<f32>,
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the contract is the same for both kinds of codes.
     unsafe {
         term::<D, HEIGHT, PANELS>(linear, linear.codes, Term::Coarse, row, panel, out);
         if let Some(fine) = linear.fine {
@@ -99,7 +100,8 @@ unsafe fn term<D: Dot, const HEIGHT: usize, const PANELS: usize>(
     out: &Shared<f32>,
 ) {
     let inputs = linear.weights.inputs;
-    // SAFETY: the caller's promise; a panel has `inputs * COLUMNS` codes, and a tile `inputs * ROWS`.
+    // SAFETY: sizes were checked: a panel has `inputs * COLUMNS` weights and a strip `inputs * ROWS` codes, so the pointers lie within
+    // both. No other task writes these outputs.
     unsafe {
         let first = row / ROWS * ROWS * inputs + row % ROWS * DEPTH;
         let weights = linear.weights.codes.as_ptr().add(panel * inputs * COLUMNS);
@@ -116,14 +118,14 @@ unsafe fn term<D: Dot, const HEIGHT: usize, const PANELS: usize>(
 /// The sums of some rows and panels.
 ///
 /// # Safety
-/// As the methods of [`Dot`]. `codes` points to the first row within its tile, `weights` to the first panel.
+/// As the methods of [`Dot`]. `codes` points to the first row within its strip, `weights` to the first panel.
 #[inline(always)]
 unsafe fn sums<D: Dot, const HEIGHT: usize, const PANELS: usize>(
     codes: *const u8,
     weights: *const i8,
     inputs: usize,
 ) -> [[D; PANELS]; HEIGHT] {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's code has the instruction set. Its pointers are valid for `inputs` values of each row and panel.
     unsafe {
         let mut sums = [[D::zero(); PANELS]; HEIGHT];
         for k in (0..inputs).step_by(DEPTH) {

@@ -100,8 +100,8 @@ pub struct Outputs<'a> {
 }
 
 thread_local! {
-    /// The codes of a tile's rows, one after another, and then the fine ones.
-    static TILE: RefCell<Vec<u8>> = RefCell::default();
+    /// The codes of a strip's rows, one after another, and then the fine ones.
+    static STRIP: RefCell<Vec<u8>> = RefCell::default();
 }
 
 /// Computes and quantises rows.
@@ -123,11 +123,11 @@ pub fn quantize(
     let count = rows.len() / width;
     let layout = Layout::of(set, width);
     let (height, len) = (layout.height, layout.len(count, width));
-    assert_eq!(outputs.codes.len(), len, "codes for whole tiles");
+    assert_eq!(outputs.codes.len(), len, "codes for whole strips");
     assert_eq!(outputs.scales.len(), count, "a scale for each row");
-    let (tiles, scales) = (Shared::new(outputs.codes), Shared::new(outputs.scales));
-    let fine_tiles = outputs.fine.map(|fine| {
-        assert_eq!(fine.len(), len, "fine codes for whole tiles");
+    let (strips, scales) = (Shared::new(outputs.codes), Shared::new(outputs.scales));
+    let fine_strips = outputs.fine.map(|fine| {
+        assert_eq!(fine.len(), len, "fine codes for whole strips");
         Shared::new(fine)
     });
     let sum = outputs.sum.map(|sum| {
@@ -135,17 +135,17 @@ pub fn quantize(
         Shared::new(sum)
     });
     let kernel = kernel(set);
-    threads.each(count.div_ceil(height), &|tile| {
-        let (first, end) = (tile * height, count.min((tile + 1) * height));
+    threads.each(count.div_ceil(height), &|strip| {
+        let (first, end) = (strip * height, count.min((strip + 1) * height));
         let size = height * width;
-        TILE.with_borrow_mut(|scratch| {
+        STRIP.with_borrow_mut(|scratch| {
             if scratch.len() < 2 * size {
                 scratch.resize(2 * size, 0);
             }
             let (coarse, fine) = scratch.split_at_mut(size);
             for row in first..end {
                 let part = (row - first) * width..(row - first + 1) * width;
-                let fine = fine_tiles.is_some().then(|| &mut fine[part.clone()]);
+                let fine = fine_strips.is_some().then(|| &mut fine[part.clone()]);
                 // SAFETY: each task writes its own rows. Sizes were checked, and the processor has the set.
                 unsafe {
                     let sum = sum.as_ref().map(|sum| sum.part(row * width, width));
@@ -159,11 +159,11 @@ pub fn quantize(
                 }
             }
             let used = (end - first) * width;
-            // SAFETY: as above.
+            // SAFETY: each task writes its own strip. Sizes were checked.
             unsafe {
-                layout.arrange(&coarse[..used], width, tiles.part(first * width, size));
-                if let Some(tiles) = &fine_tiles {
-                    layout.arrange(&fine[..used], width, tiles.part(first * width, size));
+                layout.arrange(&coarse[..used], width, strips.part(first * width, size));
+                if let Some(strips) = &fine_strips {
+                    layout.arrange(&fine[..used], width, strips.part(first * width, size));
                 }
             }
         });

@@ -43,14 +43,14 @@ pub(super) fn kernel(set: InstructionSet) -> Kernel {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 unsafe fn avx512(row: Row<'_>) -> f32 {
-    // SAFETY: the caller's promise.
+    // SAFETY: this function is compiled for the instruction set, and has the contract of `run`.
     unsafe { run::<Avx512>(row) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2(row: Row<'_>) -> f32 {
-    // SAFETY: the caller's promise.
+    // SAFETY: this function is compiled for the instruction set, and has the contract of `run`.
     unsafe { run::<Avx2>(row) }
 }
 
@@ -73,7 +73,8 @@ unsafe fn run<V: Lanes>(row: Row<'_>) -> f32 {
     let mut scratch = SCRATCH.take();
     scratch.reserve(at.len());
     let values = &mut scratch.as_mut_slice()[..at.len()];
-    // SAFETY: the caller's promise; the width of a row is a multiple of the vectors'.
+    // SAFETY: the caller runs this in code for the instruction set. The inputs were checked, and the width of a row is a multiple of the
+    // vectors' widths.
     let scale = unsafe {
         match rows {
             Rows::Plain(x) => quantize_row::<V>(&x[at], codes, fine),
@@ -111,7 +112,7 @@ unsafe fn norm<V: Lanes>(
     values: &mut [f32],
 ) {
     let width = x.len();
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller runs this in code for the instruction set. All slices have `width` values, a multiple of the vector's width.
     unsafe {
         let mut squares = V::splat(0.0);
         for i in (0..width).step_by(V::WIDTH) {
@@ -144,7 +145,7 @@ unsafe fn norm<V: Lanes>(
 #[inline(always)]
 unsafe fn total<V: Lanes>(x: V) -> f32 {
     let mut lanes = [0.0; 16];
-    // SAFETY: the caller's promise; no vector has more than 16 lanes.
+    // SAFETY: the caller runs this in code for the instruction set. No vector has more than 16 lanes.
     unsafe { x.store(lanes.as_mut_ptr()) };
     lanes[..V::WIDTH].iter().sum()
 }
@@ -155,7 +156,7 @@ unsafe fn total<V: Lanes>(x: V) -> f32 {
 /// As [`norm`].
 #[inline(always)]
 unsafe fn swiglu<V: Lanes>(gate: &[f32], up: &[f32], values: &mut [f32]) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller runs this in code for the instruction set. All slices have the length of `gate`, a multiple of the vector's width.
     unsafe {
         let (zero, one) = (V::splat(0.0), V::splat(1.0));
         let scale = V::splat(-std::f32::consts::LOG2_E);
@@ -180,7 +181,7 @@ unsafe fn quantize_row<V: Lanes>(
     codes: &mut [u8],
     mut fine: Option<&mut [u8]>,
 ) -> f32 {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller runs this in code for the instruction set. The codes have the length of `values`, a multiple of the vector's width.
     unsafe {
         let mut largest = V::splat(0.0);
         // 0, or NaN if a value is NaN or infinite: a maximum may lose NaN.

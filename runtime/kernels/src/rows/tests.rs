@@ -49,17 +49,17 @@ fn run(
 ) -> (Vec<u8>, Vec<u8>, Vec<f32>) {
     let count = rows.len() / width;
     let layout = Layout::of(set, width);
-    let (mut tiles, mut scales) = (vec![0; layout.len(count, width)], vec![0.0; count]);
-    let mut fine = tiles.clone();
+    let (mut strips, mut scales) = (vec![0; layout.len(count, width)], vec![0.0; count]);
+    let mut fine = strips.clone();
     let outputs = Outputs {
-        codes: &mut tiles,
+        codes: &mut strips,
         fine: Some(&mut fine),
         scales: &mut scales,
         sum,
     };
     quantize(set, &Sequential, rows, width, outputs).unwrap();
-    let [codes, fine] = [tiles, fine].map(|tiles| {
-        let code = |i: usize| layout.at(&tiles, width, i / width, i % width);
+    let [codes, fine] = [strips, fine].map(|strips| {
+        let code = |i: usize| layout.at(&strips, width, i / width, i % width);
         (0..rows.len()).map(code).collect()
     });
     (codes, fine, scales)

@@ -13,55 +13,55 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
-        // SAFETY: the trait's contract, here and below.
+        // SAFETY: the caller's code has the instruction set.
         Self(unsafe { _mm256_set1_ps(x) })
     }
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set, and `from` is valid for 8 floats.
         Self(unsafe { _mm256_loadu_ps(from) })
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set, and `to` is valid for 8 floats.
         unsafe { _mm256_storeu_ps(to, self.0) }
     }
 
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set.
         Self(unsafe { _mm256_add_ps(self.0, other.0) })
     }
 
     #[inline(always)]
     unsafe fn sub(self, other: Self) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set.
         Self(unsafe { _mm256_sub_ps(self.0, other.0) })
     }
 
     #[inline(always)]
     unsafe fn mul(self, other: Self) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set.
         Self(unsafe { _mm256_mul_ps(self.0, other.0) })
     }
 
     #[inline(always)]
     unsafe fn mul_add(self, a: Self, b: Self) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set.
         Self(unsafe { _mm256_fmadd_ps(self.0, a.0, b.0) })
     }
 
     #[inline(always)]
     unsafe fn max(self, other: Self) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set.
         Self(unsafe { _mm256_max_ps(self.0, other.0) })
     }
 
     #[inline(always)]
     unsafe fn select_less(self, a: Self, b: Self, other: Self) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set.
         unsafe {
             let less = _mm256_cmp_ps::<_CMP_LT_OQ>(a.0, b.0);
             Self(_mm256_blendv_ps(other.0, self.0, less))
@@ -70,7 +70,7 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     unsafe fn round(self) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set.
         Self(unsafe {
             _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0)
         })
@@ -78,7 +78,7 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     unsafe fn scale(self, n: Self) -> Self {
-        // SAFETY: as above. Adding n to the exponent's bits multiplies by 2^n.
+        // SAFETY: the caller's code has the instruction set. Adding n to the exponent's bits multiplies by 2^n.
         unsafe {
             let exponent = _mm256_slli_epi32::<23>(_mm256_cvtps_epi32(n.0));
             let bits = _mm256_add_epi32(_mm256_castps_si256(self.0), exponent);
@@ -88,19 +88,19 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     unsafe fn div(self, other: Self) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set.
         Self(unsafe { _mm256_div_ps(self.0, other.0) })
     }
 
     #[inline(always)]
     unsafe fn abs(self) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set.
         Self(unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), self.0) })
     }
 
     #[inline(always)]
     unsafe fn store_codes(self, to: *mut u8) {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set, and `to` is valid for 8 codes.
         unsafe {
             let codes = _mm256_add_epi32(_mm256_cvtps_epi32(self.0), _mm256_set1_epi32(128));
             let (low, high) = (

@@ -188,7 +188,7 @@ pub(crate) trait Lanes: Copy {
 /// As the methods of [`Lanes`].
 #[inline(always)]
 pub(crate) unsafe fn exp2<V: Lanes>(x: V) -> V {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller runs this in code for the instruction set. Nothing here touches memory.
     unsafe {
         let least = V::splat(-125.0);
         let clamped = least.max(x);

@@ -13,67 +13,67 @@ impl Lanes for Neon {
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
-        // SAFETY: the trait's contract, here and below.
+        // SAFETY: the caller's code has the instruction set.
         Self(unsafe { vdupq_n_f32(x) })
     }
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set, and `from` is valid for 4 floats.
         Self(unsafe { vld1q_f32(from) })
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set, and `to` is valid for 4 floats.
         unsafe { vst1q_f32(to, self.0) }
     }
 
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set.
         Self(unsafe { vaddq_f32(self.0, other.0) })
     }
 
     #[inline(always)]
     unsafe fn sub(self, other: Self) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set.
         Self(unsafe { vsubq_f32(self.0, other.0) })
     }
 
     #[inline(always)]
     unsafe fn mul(self, other: Self) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set.
         Self(unsafe { vmulq_f32(self.0, other.0) })
     }
 
     #[inline(always)]
     unsafe fn mul_add(self, a: Self, b: Self) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set.
         Self(unsafe { vfmaq_f32(b.0, self.0, a.0) })
     }
 
     #[inline(always)]
     unsafe fn max(self, other: Self) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set.
         Self(unsafe { vmaxq_f32(self.0, other.0) })
     }
 
     #[inline(always)]
     unsafe fn select_less(self, a: Self, b: Self, other: Self) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set.
         Self(unsafe { vbslq_f32(vcltq_f32(a.0, b.0), self.0, other.0) })
     }
 
     #[inline(always)]
     unsafe fn round(self) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set.
         Self(unsafe { vrndnq_f32(self.0) })
     }
 
     #[inline(always)]
     unsafe fn scale(self, n: Self) -> Self {
-        // SAFETY: as above. Adding n to the exponent's bits multiplies by 2^n.
+        // SAFETY: the caller's code has the instruction set. Adding n to the exponent's bits multiplies by 2^n.
         unsafe {
             let exponent = vshlq_n_s32::<23>(vcvtnq_s32_f32(n.0));
             Self(vreinterpretq_f32_s32(vaddq_s32(
@@ -85,19 +85,19 @@ impl Lanes for Neon {
 
     #[inline(always)]
     unsafe fn div(self, other: Self) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set.
         Self(unsafe { vdivq_f32(self.0, other.0) })
     }
 
     #[inline(always)]
     unsafe fn abs(self) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set.
         Self(unsafe { vabsq_f32(self.0) })
     }
 
     #[inline(always)]
     unsafe fn store_codes(self, to: *mut u8) {
-        // SAFETY: as above.
+        // SAFETY: the caller's code has the instruction set, and `to` is valid for 4 codes.
         unsafe {
             let mut codes = [0; 4];
             vst1q_s32(codes.as_mut_ptr(), vcvtnq_s32_f32(self.0));

@@ -23,13 +23,13 @@ impl Lanes for Portable {
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: the trait's contract; an array of floats has their alignment.
+        // SAFETY: `from` is valid for 8 floats, and an array of floats has their alignment.
         Self(unsafe { from.cast::<[f32; 8]>().read() })
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
-        // SAFETY: as above.
+        // SAFETY: `to` is valid for 8 floats, and an array of floats has their alignment.
         unsafe { to.cast::<[f32; 8]>().write(self.0) }
     }
 
@@ -97,7 +97,7 @@ impl Lanes for Portable {
 
     #[inline(always)]
     unsafe fn store_codes(self, to: *mut u8) {
-        // SAFETY: as above.
+        // SAFETY: `to` is valid for 8 codes, which need no alignment.
         unsafe {
             let codes = self.0.map(|x| (x + 128.0) as u8);
             to.cast::<[u8; 8]>().write(codes);

@@ -61,7 +61,7 @@ unsafe fn product<R: Registers>() -> [i32; ROWS * ROWS] {
     let codes: [u8; ROWS * ROW] = std::array::from_fn(|i| ((i * 89) >> 3) as u8);
     let weights: [u8; ROWS * ROW] = std::array::from_fn(|i| ((i * 151) >> 2) as u8);
     let mut sums = [0; ROWS * ROWS];
-    // SAFETY: the caller's promise; the arrays have the registers' size.
+    // SAFETY: the caller has the instructions, and the arrays have the registers' size.
     unsafe {
         let mut registers = R::configured();
         registers.zero::<3>();
@@ -139,7 +139,7 @@ impl Registers for Amx {
             before: Configuration::NONE,
         };
         let (before, full) = (&raw mut amx.before, &raw const FULL);
-        // SAFETY: the trait's contract, here and below.
+        // SAFETY: the caller has AMX. Both operands are 64 bytes, which `Configuration` has and aligns.
         unsafe {
             asm!("sttilecfg [{}]", in(reg) before, options(nostack, preserves_flags));
             asm!("ldtilecfg [{}]", in(reg) full, options(nostack, preserves_flags, readonly));
@@ -149,13 +149,13 @@ impl Registers for Amx {
 
     #[inline(always)]
     unsafe fn zero<const SUMS: u8>(&mut self) {
-        // SAFETY: as above.
+        // SAFETY: the registers are configured, and the instruction changes only one of them.
         unsafe { asm!("tilezero tmm{}", const SUMS, options(nostack, preserves_flags, nomem)) };
     }
 
     #[inline(always)]
     unsafe fn load<const REGISTER: u8>(&mut self, from: *const u8) {
-        // SAFETY: as above.
+        // SAFETY: the registers are configured, and `from` is valid for 1,024 bytes.
         unsafe {
             asm!("tileloadd tmm{}, [{} + {}*1]", const REGISTER, in(reg) from, in(reg) ROW,
                 options(nostack, preserves_flags, readonly));
@@ -164,7 +164,7 @@ impl Registers for Amx {
 
     #[inline(always)]
     unsafe fn multiply<const SUMS: u8, const CODES: u8, const WEIGHTS: u8>(&mut self) {
-        // SAFETY: as above.
+        // SAFETY: the registers are configured, and the instruction changes only one of them.
         unsafe {
             asm!("tdpbusd tmm{}, tmm{}, tmm{}", const SUMS, const CODES, const WEIGHTS,
                 options(nostack, preserves_flags, nomem));
@@ -174,7 +174,7 @@ impl Registers for Amx {
     #[inline(always)]
     unsafe fn store<const SUMS: u8>(&mut self, to: *mut i32, stride: usize) {
         let stride = stride * size_of::<i32>();
-        // SAFETY: as above.
+        // SAFETY: the registers are configured, and `to` is valid for 16 rows of 16 sums.
         unsafe {
             asm!("tilestored [{} + {}*1], tmm{}", in(reg) to, in(reg) stride, const SUMS,
                 options(nostack, preserves_flags));

@@ -24,7 +24,7 @@ impl Registers for Emulated {
     }
 
     unsafe fn load<const REGISTER: u8>(&mut self, from: *const u8) {
-        // SAFETY: the trait's contract.
+        // SAFETY: `from` is valid for 1,024 bytes.
         let from = unsafe { from.cast::<[u8; ROWS * ROW]>().read() };
         self.0[usize::from(REGISTER)] = from;
     }
@@ -47,7 +47,7 @@ impl Registers for Emulated {
         for row in 0..ROWS {
             for column in 0..COLUMNS {
                 let sum = i32::from_ne_bytes(*self.sum(SUMS, row, column));
-                // SAFETY: the trait's contract.
+                // SAFETY: `to` is valid for 16 rows of 16 sums.
                 unsafe { to.add(stride * row + column).write(sum) };
             }
         }

@@ -111,10 +111,10 @@ fn parse_counted<T: DeserializeOwned>(
 }
 
 /// The most bytes that the value of a body takes: texts are no larger than in JSON. A token id takes four bytes, and may be one
-/// digit and a comma.
+/// digit and a comma; the last one of the body has no comma.
 fn value_bytes(json: &[u8]) -> usize {
     let commas = json.iter().filter(|byte| **byte == b',').count();
-    json.len() + 2 * commas
+    json.len() + 2 * (commas + 1)
 }
 
 /// Receives a body within the limits of size, time and memory.

@@ -19,6 +19,7 @@ use crate::precision::{AttentionForm, Blocks, GraphForm, Layout, Precision, Targ
 use crate::source::SourceId;
 
 mod check;
+mod graph;
 mod parse;
 mod quantization;
 mod verification;
@@ -227,11 +228,12 @@ impl Manifest {
         dir.join(MANIFEST_FILE).is_file()
     }
 
-    /// Checks that every file of the model is in `dir` with its recorded size.
+    /// Checks that every file of the model is in `dir` with its recorded size, and that the manifest describes the graph.
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] or [`Error::Invalid`] for the first file that is missing or has another size.
+    /// [`Error::Missing`] or [`Error::Invalid`] for the first file that is missing, has another size, or is used but not listed,
+    /// and for a size of the architecture that differs from the graph's.
     pub fn check(&self, dir: &Path) -> Result<()> {
         for (name, record) in &self.files {
             let path = dir.join(name);
@@ -250,7 +252,7 @@ impl Manifest {
                 return Err(Error::invalid(&path, "size", reason));
             }
         }
-        Ok(())
+        self.check_graph(dir)
     }
 
     /// Checks that every file of the model is in `dir` with its recorded digest. This reads all of them.
@@ -260,24 +262,24 @@ impl Manifest {
     /// Those of [`check`](Self::check), [`Error::Io`], and [`Error::Invalid`] for a file that has changed.
     pub fn verify_digests(&self, dir: &Path) -> Result<()> {
         self.check(dir)?;
-        for (name, record) in &self.files {
-            let path = dir.join(name);
-            if FileRecord::blake3(&path)? != *record {
-                let linked =
-                    self.weights == WeightStorage::Linked && name.ends_with(".safetensors");
-                let how = match linked {
-                    // `cp` overwrites an existing file in place.
-                    true => {
-                        "the checkpoint's file, a hard link to the same contents, was overwritten"
-                    }
-                    false => "the file has changed",
-                };
-                let reason =
-                    format!("is not the one in the manifest: {how}; convert the model again");
-                return Err(Error::invalid(&path, "digest", reason));
-            }
+        self.files
+            .iter()
+            .try_for_each(|(name, record)| self.verify_digest(dir, name, record))
+    }
+
+    fn verify_digest(&self, dir: &Path, name: &str, record: &FileRecord) -> Result<()> {
+        let path = dir.join(name);
+        if FileRecord::blake3(&path)? == *record {
+            return Ok(());
         }
-        Ok(())
+        let linked = self.weights == WeightStorage::Linked && name.ends_with(".safetensors");
+        let how = match linked {
+            // `cp` overwrites an existing file in place.
+            true => "the checkpoint's file, a hard link to the same contents, was overwritten",
+            false => "the file has changed",
+        };
+        let reason = format!("is not the one in the manifest: {how}; convert the model again");
+        Err(Error::invalid(&path, "digest", reason))
     }
 
     /// Returns a digest that identifies the model: SHA-256, in hexadecimal, over the names and digests of its files in

@@ -130,7 +130,10 @@ fn doctor_says_whether_a_provider_can_serve_a_model() {
             dir.path(),
             &[&convert[..], &[precision, "-o", precision]].concat(),
         );
-        assert!(converted.status.success(), "{}", text(&converted.stderr));
+        let noted = text(&converted.stderr);
+        assert!(converted.status.success(), "{noted}");
+        let for_gpus = "this model is for GPUs (target cuda). ONNX Runtime has no bfloat16 kernels";
+        assert_eq!(noted.contains(for_gpus), precision == "bf16", "{noted}");
         let doctor = run(dir.path(), &["doctor", precision]);
         let found = text(&doctor.stdout);
         assert_eq!(doctor.status.code(), Some(code), "{found}");

@@ -9,7 +9,7 @@ use lexivec_models::{
     AttentionForm, Blocks, Compute, Layout, LinearPrecision, Precision, Quantization, Target,
     Verification, WeightStorage,
 };
-use lexivec_runtime::Provider;
+use lexivec_runtime::{Provider, unservable, unsupported};
 
 use super::common::{CheckpointArgs, all_texts, library};
 use super::progress::ConversionBar;
@@ -145,7 +145,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         };
         let options = match args.target {
             Some(_) => options,
-            None => options.suited_to(&checkpoint.decoder),
+            None => {
+                say_if_for_another_provider(&options);
+                options.suited_to(&checkpoint.decoder)
+            }
         };
         let _listening = interrupt::listen();
         let bar = ConversionBar::default();
@@ -167,6 +170,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         engines::build(provider, &report.dir, onnxruntime.as_deref())?;
     }
     Ok(())
+}
+
+/// Says so if the default target of a precision is another provider's. A machine without a GPU may convert for one.
+fn say_if_for_another_provider(options: &ConvertOptions) {
+    let ConvertOptions {
+        provider, target, ..
+    } = options;
+    let form = options.form();
+    if unservable(form).is_none()
+        && let Some(reason) = unsupported(*provider, form)
+    {
+        say!(
+            "note: this model is for GPUs (target {target}). {reason} to serve it with --ep {provider}"
+        );
+    }
 }
 
 impl Args {

@@ -86,6 +86,13 @@ pub fn download(
     options: &HubOptions,
     progress: Option<Arc<dyn DownloadProgress>>,
 ) -> Result<PathBuf> {
+    if let Some(name) = environment::undecodable() {
+        return Err(fetch::invalid(
+            id,
+            not_text(name),
+            "set it again, or unset it",
+        ));
+    }
     let offline = options.offline || environment::is_offline();
     let config = HubConfig {
         endpoint: endpoint(),
@@ -102,6 +109,10 @@ pub fn download(
         },
         progress,
     )
+}
+
+fn not_text(variable: &str) -> String {
+    format!("the environment variable {variable} is not UTF-8")
 }
 
 /// Returns the hub's address: `HF_ENDPOINT`, or the public hub.
@@ -143,7 +154,10 @@ pub fn hub_cache() -> PathBuf {
 /// }
 /// ```
 pub fn reachable(timeout: Duration) -> std::result::Result<(), String> {
-    reachable_at(&endpoint(), timeout)
+    match environment::undecodable() {
+        Some(name) => Err(not_text(name)),
+        None => reachable_at(&endpoint(), timeout),
+    }
 }
 
 fn reachable_at(endpoint: &str, timeout: Duration) -> std::result::Result<(), String> {

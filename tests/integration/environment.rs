@@ -1,5 +1,7 @@
 //! Environment variables as images, compose files and clusters set them.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Output, Stdio};
 
 use crate::program::{QUICK, lexivec, lines, text};
@@ -46,6 +48,28 @@ fn switches_take_the_words_for_on_and_off() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_variable_that_is_not_utf_8_is_named_and_not_shown() {
+    let latin = || OsStr::from_bytes(b"hf_secret\xe9");
+    for (name, arguments, code) in [
+        ("HF_TOKEN", &["convert", "owner/nowhere"][..], 1),
+        ("HTTPS_PROXY", &["embed", "owner/nowhere"], 1),
+        ("LEXIVEC_API_KEY", &["serve", "owner/nowhere"], 2),
+        ("LEXIVEC_PRECISION", &["convert", "owner/nowhere"], 2),
+    ] {
+        let mut command = lexivec();
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .env(name, latin());
+        let output = command.output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{name}: {said}");
+        let named = format!("environment variable {name} is not UTF-8");
+        assert!(said.contains(&named) && !said.contains("secret"), "{said}");
+    }
 }
 
 #[test]

@@ -1,10 +1,45 @@
 //! The hub's cache folder and the user's token, looked for where the hub's own tools look for them
 //! (`huggingface_hub/constants.py` and `huggingface_hub/utils/_auth.py`).
 
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
 use crate::text;
+
+/// The variables that decide about a download: the hub's, and those of proxies, which the HTTP client reads.
+const VARIABLES: [&str; 20] = [
+    "HF_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+    "HF_TOKEN_PATH",
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN",
+    "HF_ENDPOINT",
+    "HF_HUB_OFFLINE",
+    "TRANSFORMERS_OFFLINE",
+    "HF_HUB_CACHE",
+    "HUGGINGFACE_HUB_CACHE",
+    "HF_HOME",
+    "XDG_CACHE_HOME",
+    "HOME",
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
+];
+
+/// A variable that is not UTF-8. It would count as absent: a download without a token, or from another hub.
+pub(super) fn undecodable() -> Option<&'static str> {
+    undecodable_of(|name| std::env::var_os(name))
+}
+
+fn undecodable_of(variable: impl Fn(&str) -> Option<OsString>) -> Option<&'static str> {
+    let is_text = |name: &str| variable(name).is_none_or(|value| value.to_str().is_some());
+    VARIABLES.into_iter().find(|name| !is_text(name))
+}
 
 /// The user's token: `HF_TOKEN`, else `HUGGING_FACE_HUB_TOKEN`, else the file `HF_TOKEN_PATH`, else the file of a login.
 ///
@@ -237,6 +272,19 @@ mod tests {
         ] {
             assert_eq!(is_offline_by(set(variables)), offline, "{variables:?}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_variable_that_is_not_utf_8_is_named() {
+        use std::os::unix::ffi::OsStringExt as _;
+        for name in VARIABLES {
+            let latin =
+                |asked: &str| (asked == name).then(|| OsString::from_vec(b"hf_\xe9".into()));
+            assert_eq!(undecodable_of(latin), Some(name));
+        }
+        assert_eq!(undecodable_of(|_| Some("hf_\u{e9}".into())), None);
+        assert_eq!(undecodable_of(|_| None), None);
     }
 
     #[test]

@@ -317,7 +317,7 @@ fn unsuccessful(response: &Response, file: &str) -> Failure {
     }
 }
 
-fn invalid(id: &str, message: String, hint: &str) -> Error {
+pub(super) fn invalid(id: &str, message: String, hint: &str) -> Error {
     Error::Hub {
         repo: id.to_string(),
         message,

@@ -6,6 +6,7 @@
 mod file;
 mod print;
 
+use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -257,8 +258,20 @@ fn variable_of(arg: &Arg) -> String {
     format!("environment variable {name}")
 }
 
+/// Whether an argument is text, and its variable is not.
+fn is_not_text(arg: &Arg) -> bool {
+    let is_path = arg.get_value_parser().type_id() == TypeId::of::<PathBuf>();
+    let value = arg.get_env().and_then(std::env::var_os);
+    !is_path && value.is_some_and(|value| value.to_str().is_none())
+}
+
 /// Adds the place of a wrong value to an error, if the value comes from the file or an environment variable.
 fn placed(error: clap::Error, command: &Command, inserted: &[Inserted]) -> anyhow::Error {
+    if error.kind() == ErrorKind::InvalidUtf8
+        && let Some(arg) = command.get_arguments().find(|arg| is_not_text(arg))
+    {
+        return Usage(format!("{} is not UTF-8", variable_of(arg))).into();
+    }
     let named = |shown: &str| match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(arg)) => arg == shown,
         Some(ContextValue::Strings(args)) => args.iter().any(|arg| arg == shown),

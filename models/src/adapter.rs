@@ -13,6 +13,11 @@ use crate::error::{Error, Result};
 use crate::files::read_json;
 use crate::names::{CONFIG, WEIGHTS, WEIGHTS_INDEX};
 
+mod fields;
+mod ordered;
+
+use fields::Fields;
+
 /// The name of the file of settings.
 pub(crate) const ADAPTER_CONFIG: &str = "adapter_config.json";
 /// The name of the file of matrices.
@@ -20,34 +25,8 @@ pub(crate) const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 /// The name of the file of matrices in PyTorch's format, which is not read.
 const ADAPTER_BIN: &str = "adapter_model.bin";
 
-/// Fields that do not change what a trained adapter computes. Some describe its training; others name its modules, which the
-/// tensors' names do as well. `fan_in_fan_out` is for Conv1D: peft switches it off for linear layers, and the models that
-/// lexivec reads have no other layers.
-const HARMLESS: &[&str] = &[
-    "auto_mapping",
-    "base_model_class",
-    "corda_config",
-    "ensure_weight_tying",
-    "eva_config",
-    "exclude_modules",
-    "fan_in_fan_out",
-    "inference_mode",
-    "layers_pattern",
-    "layers_to_transform",
-    "lora_dropout",
-    "lora_ga_config",
-    "megatron_core",
-    "parent_library",
-    "peft_version",
-    "qalora_group_size",
-    "runtime_config",
-    "target_modules",
-    "task_type",
-];
-
-/// Initialisations that leave the base unchanged. Others (`pissa`, `olora`, `corda`, `loftq`) move a part of the base's weights
-/// into the adapter, so the adapter fits no released base.
-const INITIALISATIONS: &[&str] = &["gaussian", "eva", "orthogonal"];
+/// The field of ranks by module.
+const RANKS: &str = "rank_pattern";
 
 /// The settings of an adapter.
 ///
@@ -71,7 +50,7 @@ const INITIALISATIONS: &[&str] = &["gaussian", "eva", "orthogonal"];
 pub struct Adapter {
     /// The folder.
     pub dir: PathBuf,
-    /// The base model, as the adapter names it: a folder or a hub id (`base_model_name_or_path`).
+    /// The base model, as the adapter names it: a folder or a hub id (`base_model_name_or_path`). Empty if it names none.
     pub base: String,
     /// The base's revision on the hub.
     pub revision: Option<String>,
@@ -80,6 +59,10 @@ pub struct Adapter {
     ranks: Patterns,
     alphas: Patterns,
     rank_stabilised: bool,
+    /// The ends of the names of its modules (`target_modules`); `None` if a regular expression gives them.
+    modules: Option<Vec<String>>,
+    /// The layers that it changes (`layers_to_transform`); `None` for all.
+    layers: Option<Vec<u64>>,
 }
 
 /// Values for the modules whose names match a regular expression at their end. The first match in the order of the file counts.
@@ -124,13 +107,15 @@ impl Adapter {
         fields.check_others()?;
         let adapter = Adapter {
             dir: dir.to_path_buf(),
-            base: fields.text("base_model_name_or_path").unwrap_or_default(),
-            revision: fields.text("revision"),
-            rank: fields.number("r", 8.0)? as usize,
+            base: fields.text("base_model_name_or_path")?.unwrap_or_default(),
+            revision: fields.text("revision")?,
+            rank: fields.rank()?,
             alpha: fields.number("lora_alpha", 8.0)?,
-            ranks: Patterns::read(&path, "rank_pattern")?,
+            ranks: Patterns::read(&path, RANKS)?,
             alphas: Patterns::read(&path, "alpha_pattern")?,
-            rank_stabilised: fields.get("use_rslora") == Some(&Value::Bool(true)),
+            rank_stabilised: fields.switch("use_rslora")?,
+            modules: fields.modules()?,
+            layers: fields.layers()?,
         };
         let weights = adapter.weights();
         if !weights.is_file() {
@@ -164,6 +149,26 @@ impl Adapter {
             .map_or(self.rank, |rank| rank as usize)
     }
 
+    /// The setting by which peft leaves out a module, and would ignore its matrices.
+    pub fn left_out_by(&self, module: &str) -> Option<&'static str> {
+        let ends = |end: &String| {
+            let before = module.strip_suffix(end.as_str());
+            before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
+        };
+        if self
+            .modules
+            .as_ref()
+            .is_some_and(|ends_of| !ends_of.iter().any(ends))
+        {
+            return Some("target_modules");
+        }
+        let mut parts = module.split('.').skip_while(|part| *part != "layers");
+        let layer = parts.nth(1).and_then(|index| index.parse().ok());
+        let layers = self.layers.as_ref()?;
+        let is_listed = layer.is_some_and(|layer| layers.contains(&layer));
+        (!is_listed).then_some("layers_to_transform")
+    }
+
     /// The factor for the product of a module's two matrices: alpha / r, or alpha / sqrt(r) for rsLoRA (arXiv 2312.03732).
     pub fn scale(&self, module: &str) -> f64 {
         let rank = self.rank(module) as f64;
@@ -182,13 +187,22 @@ impl Patterns {
         let compile = |(pattern, value): (String, f64)| {
             // peft: `re.match(rf"(.*\.)?({key})$", name)`.
             let anchored = format!(r"^(?:.*\.)?(?:{pattern})$");
+            let is_valid = match field {
+                RANKS => is_rank(value),
+                _ => value > 0.0,
+            };
             match Regex::new(&anchored) {
-                Ok(regex) if value > 0.0 => Ok((regex, value)),
-                Ok(_) => Err(Error::invalid(
-                    path,
-                    field,
-                    format!("gives {value} to `{pattern}`; it must be above 0"),
-                )),
+                Ok(regex) if is_valid => Ok((regex, value)),
+                Ok(_) => {
+                    let number = if field == RANKS {
+                        "a whole number"
+                    } else {
+                        "a number"
+                    };
+                    let reason =
+                        format!("gives {value} to `{pattern}`; it must be {number} above 0");
+                    Err(Error::invalid(path, field, reason))
+                }
                 Err(error) => Err(Error::invalid(
                     path,
                     field,
@@ -209,145 +223,9 @@ impl Patterns {
     }
 }
 
-mod ordered {
-    //! Reads the entries of a JSON object in their order, which `serde_json`'s own map does not keep.
-
-    use std::fmt;
-    use std::path::Path;
-
-    use serde::de::{MapAccess, Visitor};
-    use serde::{Deserialize, Deserializer};
-
-    use crate::error::Result;
-    use crate::files::read_json;
-
-    #[derive(Deserialize, Default)]
-    struct File {
-        #[serde(default)]
-        rank_pattern: Option<Entries>,
-        #[serde(default)]
-        alpha_pattern: Option<Entries>,
-    }
-
-    struct Entries(Vec<(String, f64)>);
-
-    impl<'de> Deserialize<'de> for Entries {
-        fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
-            struct InOrder;
-            impl<'de> Visitor<'de> for InOrder {
-                type Value = Entries;
-
-                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    f.write_str("an object of numbers")
-                }
-
-                fn visit_map<A: MapAccess<'de>>(
-                    self,
-                    mut map: A,
-                ) -> std::result::Result<Entries, A::Error> {
-                    let mut entries = Vec::new();
-                    while let Some(entry) = map.next_entry()? {
-                        entries.push(entry);
-                    }
-                    Ok(Entries(entries))
-                }
-            }
-            from.deserialize_map(InOrder)
-        }
-    }
-
-    pub(super) fn entries(path: &Path, field: &str) -> Result<Vec<(String, f64)>> {
-        let file: File = read_json(path)?;
-        let entries = match field {
-            "rank_pattern" => file.rank_pattern,
-            _ => file.alpha_pattern,
-        };
-        Ok(entries.map_or_else(Vec::new, |entries| entries.0))
-    }
-}
-
-struct Fields<'a> {
-    path: &'a Path,
-    fields: &'a Map<String, Value>,
-}
-
-impl Fields<'_> {
-    fn get(&self, key: &str) -> Option<&Value> {
-        self.fields.get(key).filter(|value| !value.is_null())
-    }
-
-    fn text(&self, key: &str) -> Option<String> {
-        let text = self.get(key)?.as_str()?;
-        (!text.is_empty()).then(|| text.to_owned())
-    }
-
-    fn number(&self, key: &str, default: f64) -> Result<f64> {
-        match self.get(key) {
-            None => Ok(default),
-            Some(value) => value.as_f64().filter(|n| *n > 0.0).ok_or_else(|| {
-                let reason = format!("is {value}; it must be a number above 0");
-                Error::invalid(self.path, key, reason)
-            }),
-        }
-    }
-
-    fn check_kind(&self) -> Result<()> {
-        match self.text("peft_type").as_deref() {
-            Some("LORA") => Ok(()),
-            Some(other) => {
-                let hint = "only LoRA is; merge the adapter with peft (merge_and_unload), and convert the result";
-                Err(Error::unsupported(
-                    self.path,
-                    format!("an adapter of type `{other}`"),
-                    hint,
-                ))
-            }
-            None => Err(Error::invalid(self.path, "peft_type", "is missing")),
-        }
-    }
-
-    /// Rejects every setting that is not implemented, including unknown ones of later peft releases.
-    fn check_others(&self) -> Result<()> {
-        const READ: &[&str] = &[
-            "alpha_pattern",
-            "base_model_name_or_path",
-            "lora_alpha",
-            "peft_type",
-            "r",
-            "rank_pattern",
-            "revision",
-            "use_rslora",
-        ];
-        for (key, value) in self.fields {
-            let harmless = match key.as_str() {
-                "bias" => value == "none",
-                "init_lora_weights" => value
-                    .as_str()
-                    .is_none_or(|name| INITIALISATIONS.contains(&name)),
-                key => READ.contains(&key) || HARMLESS.contains(&key) || is_nothing(value),
-            };
-            if !harmless {
-                let hint = "merge the adapter with peft (merge_and_unload), and convert the result";
-                return Err(Error::unsupported(
-                    self.path,
-                    format!("an adapter with {key} {value}"),
-                    hint,
-                ));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether a setting has a value that switches it off.
-fn is_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        Value::String(text) => text.is_empty(),
-        _ => false,
-    }
+/// Whether a number can be a rank: whole, and above 0.
+fn is_rank(number: f64) -> bool {
+    number >= 1.0 && number.fract() == 0.0
 }
 
 #[cfg(test)]

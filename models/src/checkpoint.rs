@@ -68,10 +68,14 @@ impl Checkpoint {
     pub fn open(dir: &Path) -> Result<Checkpoint> {
         let adapter = Adapter::find(dir)?;
         if let Some(adapter) = adapter.as_ref().filter(|_| Adapter::is_alone(dir)) {
-            let hint = format!(
-                "the folder holds an adapter without its base, which is `{}` (base_model_name_or_path)",
-                adapter.base
-            );
+            let hint = match adapter.base.as_str() {
+                "" => "the folder holds an adapter without its base, which adapter_config.json does not name \
+                       (base_model_name_or_path)"
+                    .to_owned(),
+                base => format!(
+                    "the folder holds an adapter without its base, which is `{base}` (base_model_name_or_path)"
+                ),
+            };
             return Err(Error::missing(dir.join(WEIGHTS), hint));
         }
         Checkpoint::read(dir, adapter)

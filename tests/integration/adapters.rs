@@ -226,6 +226,9 @@ fn adapters_that_cannot_be_merged_are_rejected() {
     );
     let rank = adapter("linear", &json!({"r": 8}));
     let dora = adapter("linear", &json!({"use_dora": true}));
+    let nameless = adapter("linear", &json!({"base_model_name_or_path": null}));
+    let layers = adapter("linear", &json!({"layers_to_transform": [7]}));
+    let huge = adapter("linear", &json!({"lora_alpha": 1e300}));
     let llama = project("tests/fixtures/tiny/qwen2");
     let other = adapter(
         "linear",
@@ -235,6 +238,12 @@ fn adapters_that_cannot_be_merged_are_rejected() {
         (&nowhere, &["/nowhere/base", "base_model_name_or_path"][..]),
         (&rank, &["rank 8", "[4, "]),
         (&dora, &["use_dora", "merge_and_unload"]),
+        (
+            &nameless,
+            &["names no base model", "base_model_name_or_path"],
+        ),
+        (&layers, &[WEIGHTS, "`layers_to_transform`", "leaves out"]),
+        (&huge, &[WEIGHTS, "`lora_alpha`"]),
         (&other, &["the base", "trained on"]),
     ] {
         let output = embed(dir.path(), cache.path());

@@ -59,6 +59,12 @@ pub(super) fn read(
         if is_output_layer(module) {
             continue;
         }
+        if let Some(field) = adapter.left_out_by(module) {
+            return Err(invalid(format!(
+                "it holds matrices for `{module}`, which `{field}` of adapter_config.json leaves out, so that peft ignores them: \
+                 correct `{field}`"
+            )));
+        }
         let pair = pairs.entry(module.to_owned()).or_default();
         pair.embedding = embedding;
         let tensor = entry.tensor(&name)?;

@@ -18,6 +18,7 @@ use super::tensors::TensorEntry;
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, add_product};
 use crate::progress::Progress;
+use crate::tensor::cast::all_finite;
 
 /// The name of the merged file, which is that of the weights it replaces.
 const FILE: &str = "model.safetensors";
@@ -88,6 +89,15 @@ pub(crate) fn merged(
                     add(out, update.scale, &left, first, &right);
                     Ok::<_, Error>(())
                 })?;
+            if !all_finite(&buffer) {
+                return Err(Error::Adapter {
+                    path: adapter.weights(),
+                    reason: format!(
+                        "it changes the tensor `{name}` so much that values exceed the largest float32: the adapter is damaged, or \
+                         `lora_alpha` of adapter_config.json is wrong"
+                    ),
+                });
+            }
             writer
                 .write_all(bytemuck::cast_slice(&buffer))
                 .map_err(io)?;

@@ -117,10 +117,56 @@ fn adapters_that_cannot_be_merged_are_rejected_by_name() {
 }
 
 #[test]
+fn modules_that_the_settings_leave_out_are_found() {
+    let left_out = |changes: Value, module| with(&changes).unwrap().left_out_by(module);
+    let second = "model.layers.1.self_attn.q_proj";
+    assert_eq!(left_out(json!({}), QUERY), None);
+    for first in [json!(0), json!([0]), json!([0, 7])] {
+        let changes = json!({"layers_to_transform": first});
+        assert_eq!(left_out(changes.clone(), QUERY), None);
+        assert_eq!(left_out(changes, second), Some("layers_to_transform"));
+    }
+    let targets = |value: Value| json!({"target_modules": value});
+    let other = "model.layers.0.self_attn.my_q_proj";
+    assert_eq!(
+        left_out(targets(json!(["q_proj"])), other),
+        Some("target_modules")
+    );
+    assert_eq!(
+        left_out(targets(json!(["layers.0.self_attn.q_proj"])), QUERY),
+        None
+    );
+    for all in [
+        json!("all-linear"),
+        json!(".*(?<!my_)q_proj"),
+        json!([]),
+        Value::Null,
+    ] {
+        assert_eq!(left_out(targets(all), second), None);
+    }
+}
+
+#[test]
 fn damaged_settings_and_missing_matrices_are_named() {
     for (changes, field) in [
         (json!({"peft_type": null}), "peft_type"),
         (json!({"r": 0}), "`r`"),
+        (
+            json!({"r": 4.5}),
+            "`r` is 4.5; it must be a whole number above 0",
+        ),
+        (
+            json!({"rank_pattern": {"q_proj": 4.5}}),
+            "gives 4.5 to `q_proj`; it must be a whole number",
+        ),
+        (json!({"layers_to_transform": [-1]}), "layers_to_transform"),
+        (json!({"layers_to_transform": "0"}), "the index of a layer"),
+        (json!({"target_modules": [1]}), "target_modules"),
+        (json!({"use_rslora": "yes"}), "use_rslora"),
+        (
+            json!({"base_model_name_or_path": 5}),
+            "base_model_name_or_path",
+        ),
         (json!({"lora_alpha": "6"}), "lora_alpha"),
         (json!({"rank_pattern": {"q_proj": 0}}), "rank_pattern"),
         (json!({"alpha_pattern": {"(": 1}}), "alpha_pattern"),

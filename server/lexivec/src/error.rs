@@ -78,6 +78,16 @@ pub enum Error {
         /// The base that the adapter names.
         base: String,
     },
+    /// A LoRA adapter names no base.
+    #[error(
+        "{}: adapter_config.json names no base model (base_model_name_or_path): name it there, or put config.json and the \
+         weights of the base beside the adapter",
+        adapter.display()
+    )]
+    AdapterWithoutBase {
+        /// The folder of the adapter.
+        adapter: PathBuf,
+    },
     /// A checkpoint was written into during its conversion.
     #[error("{name} changed while it was converted: open it again")]
     Changed {

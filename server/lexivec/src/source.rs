@@ -140,6 +140,11 @@ fn base_of(
     options: &CheckpointOptions,
     observer: &dyn Observer,
 ) -> Result<PathBuf> {
+    if adapter.base.is_empty() {
+        return Err(Error::AdapterWithoutBase {
+            adapter: adapter.dir.clone(),
+        });
+    }
     let named = Path::new(&adapter.base);
     let places = [named.to_path_buf(), adapter.dir.join(named)];
     if let Some(folder) = places.into_iter().find(|place| place.is_dir()) {

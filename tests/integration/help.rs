@@ -1,6 +1,8 @@
 //! Help, completion scripts and manual pages.
 
+use std::ffi::OsStr;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Command, Stdio};
 
 use crate::program::{lexivec, text};
@@ -80,4 +82,42 @@ fn every_command_has_a_manual_page() {
         .unwrap();
     assert!(text(&output.stderr).contains("SOURCE_DATE_EPOCH"));
     assert!(pages.join("lexivec.1").is_file());
+}
+
+#[test]
+fn help_is_printed_whatever_the_variables_are() {
+    for arguments in [
+        &["--help"][..],
+        &["-h"],
+        &["serve", "--help"],
+        &["serve", "x", "-h"],
+        &["help", "compare"],
+    ] {
+        for value in [&b""[..], b",", b"\xe9"] {
+            let mut command = lexivec();
+            command
+                .args(arguments)
+                .env("LEXIVEC_API_KEY", OsStr::from_bytes(value));
+            let output = command.env("LEXIVEC_PORT", "x").output().unwrap();
+            let said = text(&output.stderr);
+            assert!(
+                output.status.success() && said.is_empty(),
+                "{arguments:?}: {said}"
+            );
+            assert!(
+                text(&output.stdout).contains("Usage: lexivec"),
+                "{arguments:?}"
+            );
+        }
+    }
+    // A flag without its value is not the variable's fault.
+    let mut command = lexivec();
+    command
+        .args(["serve", "x", "--api-key"])
+        .env("LEXIVEC_API_KEY", "");
+    let said = text(&command.output().unwrap().stderr);
+    assert!(
+        !said.contains("environment variable") && said.contains("--api-key"),
+        "{said}"
+    );
 }

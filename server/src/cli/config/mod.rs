@@ -285,7 +285,8 @@ fn placed(error: clap::Error, command: &Command, inserted: &[Inserted]) -> anyho
             return None;
         };
         let value = std::env::var(arg.get_env()?).ok()?;
-        value.contains(invalid).then(|| variable_of(arg))
+        // A flag without a value has an empty one, which every variable contains.
+        (!invalid.is_empty() && value.contains(invalid)).then(|| variable_of(arg))
     });
     let Some(place) = place else {
         return error.into();

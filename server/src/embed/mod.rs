@@ -3,6 +3,7 @@
 mod errors;
 mod file_format;
 mod job;
+mod json_field;
 mod output;
 mod part;
 mod read;
@@ -14,6 +15,7 @@ mod write;
 pub use errors::Rejects;
 pub use file_format::InputFormat;
 pub use job::{Job, MOST_QUEUED};
+pub use json_field::json_fields;
 pub use read::{Reader, RowError, Text};
 pub use settings::{Done, OnError, Settings};
 pub use table::{Row, Table};

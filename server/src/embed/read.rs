@@ -13,6 +13,7 @@ use lexivec_models::text::without_mark;
 use serde_json::Value;
 
 use super::file_format::{InputFormat, is_special, is_stdin};
+use super::json_field::{JsonFieldError, json_fields};
 use super::table::{MAX_ROW_BYTES, Row, Table};
 use crate::surrogate;
 
@@ -292,16 +293,16 @@ fn filled(text: &str, place: String) -> Result<Text, RowError> {
 fn json_lines(source: impl BufRead + 'static, name: String, field: String) -> Rows {
     Box::new(Lines::new(source, name).map(move |line| {
         let Text { text: line, place } = line?;
-        let parsed: Result<Value, _> = serde_json::from_str(&line);
-        let reason = match parsed {
-            Ok(value) => match value.get(&field) {
-                Some(Value::String(text)) => return filled(text, place),
-                Some(Value::Null) => return filled("", place),
-                _ => format!("there is no text in the field `{field}` (--field)"),
-            },
-            Err(error) => match surrogate::find(line.as_bytes()) {
+        let reason = match json_fields(&line, [&field]) {
+            Ok([Some(Value::String(text))]) => return filled(&text, place),
+            Ok([Some(Value::Null)]) => return filled("", place),
+            Ok(_) | Err(JsonFieldError::NoObject) => {
+                format!("there is no text in the field `{field}` (--field)")
+            }
+            Err(error @ JsonFieldError::Twice(_)) => error.to_string(),
+            Err(error @ JsonFieldError::NotJson(_)) => match surrogate::find(line.as_bytes()) {
                 Some(lone) => lone.to_string(),
-                None => format!("the line is not JSON: {error}"),
+                None => error.to_string(),
             },
         };
         Err(RowError::Bad {

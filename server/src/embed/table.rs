@@ -84,15 +84,22 @@ impl<R: BufRead> Table<R> {
     /// The index of a column.
     ///
     /// # Errors
-    /// No column has that name; the message lists the columns.
+    /// No column has that name, and the message lists the columns; or several have it.
     pub fn column(&self, name: &str) -> anyhow::Result<usize> {
-        let found = self.columns.iter().position(|column| column == name);
-        found.ok_or_else(|| {
-            anyhow::anyhow!(
+        let columns = self.columns.iter().enumerate();
+        let mut found = columns.filter_map(|(index, column)| (column == name).then_some(index));
+        match (found.next(), found.next()) {
+            (Some(index), None) => Ok(index),
+            (Some(first), Some(second)) => anyhow::bail!(
+                "columns {} and {} are both named `{name}`: rename one of them",
+                first + 1,
+                second + 1
+            ),
+            (None, _) => anyhow::bail!(
                 "there is no column `{name}`; it has {}",
                 self.columns.join(", ")
-            )
-        })
+            ),
+        }
     }
 
     /// A record, and its error if there is one.

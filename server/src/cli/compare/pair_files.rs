@@ -5,8 +5,9 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow, bail};
 use lexivec_evaluate::ScoredPair;
 use lexivec_models::text;
+use serde_json::Value;
 
-use crate::embed::{Row, Table};
+use crate::embed::{Row, Table, json_fields};
 
 /// The names of the columns or fields of a pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,18 +86,20 @@ fn lines(path: &Path, columns: &Columns) -> anyhow::Result<Vec<ScoredPair>> {
             continue;
         }
         let place = format!("{}:{}", path.display(), i + 1);
-        let value: serde_json::Value =
-            serde_json::from_str(line).with_context(|| format!("{place}: the line is not JSON"))?;
-        let text = |field: &str| {
-            value[field].as_str().with_context(|| {
-                format!("{place}: there is no text in the field `{field}` (--pair-columns)")
-            })
+        let names = [&columns.a, &columns.b, &columns.score].map(String::as_str);
+        let [a, b, score] = json_fields(line, names).with_context(|| place.clone())?;
+        let text = |value: Option<Value>, field: &str| match value {
+            Some(Value::String(text)) => Ok(text),
+            _ => Err(anyhow!(
+                "{place}: there is no text in the field `{field}` (--pair-columns)"
+            )),
         };
-        let score = &value[columns.score.as_str()];
-        let number = score
-            .as_f64()
-            .or_else(|| score.as_str().and_then(|s| s.trim().parse().ok()));
-        pairs.push(pair(&place, text(&columns.a)?, text(&columns.b)?, number)?);
+        let number = score.and_then(|score| match score {
+            Value::String(text) => text.trim().parse().ok(),
+            other => other.as_f64(),
+        });
+        let (a, b) = (text(a, &columns.a)?, text(b, &columns.b)?);
+        pairs.push(pair(&place, &a, &b, number)?);
     }
     Ok(pairs)
 }
@@ -160,6 +163,19 @@ mod tests {
         assert!(column.contains("no column `text_a`; it has one, text_b, score"));
         let field = message("a.jsonl", "{\"text_a\":\"x\",\"score\":1}\n");
         assert!(field.contains("a.jsonl:1: there is no text in the field `text_b`"));
+        let twice = message(
+            "a.jsonl",
+            "{\"text_a\":\"x\",\"text_a\":\"y\",\"score\":1}\n",
+        );
+        assert!(
+            twice.contains("a.jsonl:1: the field `text_a` occurs twice"),
+            "{twice}"
+        );
+        let twice = message("a.csv", "text_a,text_b,score,score\na,b,1,2\n");
+        assert!(
+            twice.contains("columns 3 and 4 are both named `score`"),
+            "{twice}"
+        );
         assert!(
             message("a.jsonl", "{\"text_a\":\" \",\"text_b\":\"y\",\"score\":1}").contains("empty")
         );

@@ -86,6 +86,16 @@ fn what_is_wrong_names_file_and_line() {
             "a.jsonl:2: `text`: the escape \\ud83d",
         ),
         (
+            "a.jsonl",
+            "{\"text\":\"one\"}\n{\"text\":\"two\",\"text\":\"three\"}\n",
+            "a.jsonl:2: the field `text` occurs twice",
+        ),
+        (
+            "a.csv",
+            "id,term,term\n1,one,two\n",
+            "columns 2 and 3 are both named `term`: rename one of them (--column)",
+        ),
+        (
             "a.csv",
             "id,text\n1,one\n",
             "there is no column `term`; it has id, text (--column)",

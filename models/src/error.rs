@@ -7,6 +7,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::text::message;
+
 /// An error of reading, downloading or describing a model.
 ///
 /// ```
@@ -164,8 +166,8 @@ impl Error {
     ) -> Error {
         Error::Invalid {
             path: path.to_path_buf(),
-            field: field.into(),
-            reason: reason.into(),
+            field: message(&field.into()),
+            reason: message(&reason.into()),
         }
     }
 
@@ -176,7 +178,7 @@ impl Error {
     ) -> Error {
         Error::Unsupported {
             path: path.to_path_buf(),
-            what: what.into(),
+            what: message(&what.into()),
             hint: hint.into(),
         }
     }
@@ -212,6 +214,23 @@ mod tests {
             Error::io("/x", io::Error::from_raw_os_error(28)),
             Error::NoSpace { .. }
         ));
+    }
+
+    #[test]
+    fn a_value_of_megabytes_makes_a_short_message_without_control_bytes() {
+        let value = "\u{1b}[2J".repeat(1 << 20);
+        let reason = format!("is `{value}`: correct it");
+        for error in [
+            Error::invalid(Path::new("a.json"), value.as_str(), reason.as_str()),
+            Error::unsupported(Path::new("a.json"), reason.as_str(), "correct it"),
+        ] {
+            let message = error.to_string();
+            assert!(
+                message.len() < 20_000 && !message.contains('\u{1b}'),
+                "{message}"
+            );
+            assert!(message.ends_with("correct it"), "{message}");
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Reads text files without their byte order mark, and rejects UTF-16 and UTF-32 by name.
+//! Reads text files without their byte order mark, and rejects UTF-16 and UTF-32 by name. Makes text from elsewhere printable.
 //!
 //! Editors and spreadsheets on Windows begin UTF-8 files with a byte order mark. It would become part of the first text, column
 //! name or key.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
@@ -104,6 +105,60 @@ pub fn read_up_to(path: &Path, limit: u64) -> io::Result<String> {
 /// The file cannot be read, or begins with the mark of another encoding; the message names the file.
 pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     unmarked(path, fs_err::read(path)?)
+}
+
+/// The most bytes of a message that [`message`] keeps from its beginning, and from its end, which often says what to do.
+const KEPT: (usize, usize) = (1500, 500);
+
+/// A text that a terminal prints as it is: characters that control a terminal or the direction of writing become escapes.
+///
+/// ```
+/// use lexivec_models::text::printable;
+///
+/// assert_eq!(printable("two\nlines"), "two\nlines");
+/// assert_eq!(printable("\u{1b}[31mred\r"), "\\u{1b}[31mred\\r");
+/// ```
+#[must_use]
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let controls = |c: char| {
+        let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        turns || c.is_control() && c != '\n' && c != '\t'
+    };
+    if !text.contains(controls) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if controls(c) {
+            escaped.extend(c.escape_default());
+        } else {
+            escaped.push(c);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// The words of a message that may quote a file or a server: [`printable`], and without its middle if it is very long.
+///
+/// ```
+/// use lexivec_models::text::message;
+///
+/// assert_eq!(message("`r` is 0"), "`r` is 0");
+/// let long = message(&format!("`r` is {}: correct it", "0".repeat(1 << 20)));
+/// assert!(long.len() < 2100 && long.starts_with("`r` is 0") && long.ends_with(": correct it"));
+/// ```
+#[must_use]
+pub fn message(words: &str) -> String {
+    let (first, last) = KEPT;
+    if words.len() <= first + last {
+        return printable(words).into_owned();
+    }
+    let (first, last) = (
+        words.floor_char_boundary(first),
+        words.ceil_char_boundary(words.len() - last),
+    );
+    let (start, end) = (printable(&words[..first]), printable(&words[last..]));
+    format!("{start} … ({} bytes left out) … {end}", last - first)
 }
 
 fn text_of(path: &Path, bytes: Vec<u8>) -> io::Result<String> {

@@ -118,6 +118,61 @@ fn what_a_verification_needs_is_looked_for_before_the_conversion() {
 }
 
 #[test]
+fn a_damaged_manifest_is_explained_in_a_few_printable_words() {
+    let served = crate::server::program::model();
+    let dir = tempfile::tempdir().unwrap();
+    for entry in fs_err::read_dir(&served).unwrap() {
+        let name = entry.unwrap().file_name();
+        std::os::unix::fs::symlink(served.join(&name), dir.path().join(&name)).unwrap();
+    }
+    let path = dir.path().join("lexivec.json");
+    let manifest = fs_err::read_to_string(&path).unwrap();
+    fs_err::remove_file(&path).unwrap();
+    let inspect = |manifest: &[u8]| {
+        fs_err::write(&path, manifest).unwrap();
+        let output = run(dir.path(), &["inspect", dir.path().to_str().unwrap()]);
+        let said = text(&output.stderr) + &text(&output.stdout);
+        assert!(
+            said.len() < 5000 && !said.contains('\u{1b}'),
+            "{} bytes",
+            said.len()
+        );
+        (output.status.code(), said)
+    };
+    let with = |field: &str, value: &str| {
+        let mut changed: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+        changed[field] = serde_json::from_str(value).unwrap();
+        changed.to_string().into_bytes()
+    };
+    let clear = r"\u001b[2J";
+    let (code, said) = inspect(&with(
+        "notes",
+        &format!("[\"{clear}{}\"]", "long ".repeat(1 << 20)),
+    ));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains(r"\u{1b}[2J") && said.contains("bytes left out"),
+        "{said}"
+    );
+    for (wrong, words) in [
+        (
+            with("precision", &format!("\"{}\"", clear.repeat(1 << 18))),
+            "`precision` cannot be read",
+        ),
+        (with("files", "null"), "`files` cannot be read"),
+        (with("format", "null"), "`format` cannot be read"),
+        (b"{\"program\":\"\xe9\"}".to_vec(), "not UTF-8"),
+    ] {
+        let (code, said) = inspect(&wrong);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(
+            said.contains("lexivec.json") && said.contains(words),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn doctor_says_whether_a_provider_can_serve_a_model() {
     let dir = tempfile::tempdir().unwrap();
     let nano = nano();

@@ -2,7 +2,7 @@
 
 use clap_complete::{Shell, generate};
 
-use crate::stdio::print;
+use crate::stdio::print_exactly;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -13,5 +13,5 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut script = Vec::new();
     generate(args.shell, &mut super::documented(), "lexivec", &mut script);
-    print(String::from_utf8_lossy(&script).trim_end())
+    print_exactly(String::from_utf8_lossy(&script).trim_end())
 }

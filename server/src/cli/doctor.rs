@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use lexivec_models::secrets::without_password;
+use lexivec_models::text::message;
 use lexivec_models::{Manifest, cache_dir, endpoint, find, hub_cache, is_hub_id, reachable};
 use lexivec_runtime::{
     BatchSize, Library, ModelInfo, Provider, ProviderSettings, fit, limit_length, probe,
@@ -14,7 +15,7 @@ use serde::Serialize;
 use super::compute_args::ComputeArgs;
 use super::machine;
 use crate::hints::with_hint;
-use crate::stdio::print;
+use crate::stdio::{print, print_exactly};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -66,7 +67,7 @@ impl Findings {
 
     fn print(&self, json: bool) -> anyhow::Result<()> {
         if json {
-            return print(&serde_json::to_string_pretty(&self.0)?);
+            return print_exactly(&serde_json::to_string_pretty(&self.0)?);
         }
         for finding in &self.0 {
             let mark = match finding.status {
@@ -74,7 +75,11 @@ impl Findings {
                 Status::Note => "-",
                 Status::Failed => "FAILED",
             };
-            print(&format!("{:15} {mark:6} {}", finding.what, finding.value))?;
+            print(&format!(
+                "{:15} {mark:6} {}",
+                finding.what,
+                message(&finding.value)
+            ))?;
         }
         Ok(())
     }

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
+use lexivec_models::text::message;
 use lexivec_models::{Checkpoint, Decoder, Manifest, Precision, Quantization, Target};
 use serde_json::{Value, json};
 
 use super::convert::{calibrated, verification};
-use crate::stdio::print;
+use crate::stdio::{print, print_exactly};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -54,14 +55,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
                 serde_json::to_value(quantization)?,
             );
         }
-        return print(&serde_json::to_string_pretty(&object)?);
+        return print_exactly(&serde_json::to_string_pretty(&object)?);
     }
     for (name, value) in rows {
         let text = match value {
             Value::String(text) => text,
             other => other.to_string(),
         };
-        print(&format!("{name:14} {text}"))?;
+        print(&message(&format!("{name:14} {text}")))?;
     }
     if let Some((precision, quantization)) = &quantization {
         print(&linear_groups(*precision, quantization))?;

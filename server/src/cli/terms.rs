@@ -14,7 +14,7 @@ use super::compute_args::ComputeArgs;
 use super::{Usage, progress, resolve};
 use crate::embed::{Job, MOST_QUEUED, OnError, OutputFormat, Settings};
 use crate::prefix::Choice;
-use crate::stdio::{print, say};
+use crate::stdio::{print, print_exactly, say};
 use crate::terms::{Columns, Folder, Npy, Reduction, Summary, Terms, analyse};
 
 #[derive(Debug, clap::Args)]
@@ -254,7 +254,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     folder.write(&terms, &analysis)?;
     let summary = Summary::new(&terms, &analysis)?;
     match args.json {
-        true => print(&serde_json::to_string_pretty(&summary)?),
+        true => print_exactly(&serde_json::to_string_pretty(&summary)?),
         false => print(&summary.to_text()),
     }
 }

@@ -14,7 +14,7 @@ use super::common::SourceArgs;
 use super::compute_args::ComputeArgs;
 use super::machine;
 use super::progress::ConversionBar;
-use crate::stdio::{print, say};
+use crate::stdio::{print, print_exactly, say};
 use args::{EndpointArgs, GateArgs, MeasureArgs, OutputArgs};
 use data_args::DataArgs;
 use systems::Systems;
@@ -77,7 +77,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     )?;
     if let Some(number) = footprint::wanted() {
         let found = footprint::measure_here(&systems.files(number)?, || systems.open(number))?;
-        print(&serde_json::to_string(&found)?)?;
+        print_exactly(&serde_json::to_string(&found)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let (data, mut facts) = args.data.read(&settings)?;

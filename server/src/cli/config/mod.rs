@@ -17,7 +17,7 @@ use clap::{Arg, ArgMatches, Args, Command};
 use self::file::Setting;
 use super::address::is_service_link;
 use super::{Usage, embed};
-use crate::stdio::print;
+use crate::stdio::print_exactly;
 
 /// An empty list of API keys must stay an error, because it would open the server to everybody.
 const NEVER_EMPTY: &str = "LEXIVEC_API_KEY";
@@ -111,7 +111,7 @@ pub(super) fn read(
         other => other.map_err(|error| placed(error, subcommand, &inserted))?,
     };
     if let Some((name, given)) = matches.subcommand().filter(|_| print_config) {
-        print(print::as_toml(name, subcommand, given, &inserted).trim_end())?;
+        print_exactly(print::as_toml(name, subcommand, given, &inserted).trim_end())?;
         return Ok(None);
     }
     Ok(Some(matches))

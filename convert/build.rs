@@ -1,4 +1,4 @@
-//! Compiles the vendored ONNX schema; protox stands in for protoc, so that nothing has to be installed.
+//! Compiles the vendored ONNX schema; protox replaces protoc, which would have to be installed.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto/onnx.proto");

@@ -102,7 +102,7 @@ struct AnalysisArgs {
     #[arg(long, env = "LEXIVEC_TERMS_MIN_CLUSTER_SIZE", value_name = "N", default_value_t = Options::default().min_cluster_size)]
     min_cluster_size: usize,
 
-    /// Terms within a term's core distance, itself included. More declare more terms noise. Default: --min-cluster-size
+    /// Terms within a term's core distance, itself included. With a larger number, more terms count as noise. Default: --min-cluster-size
     #[arg(long, env = "LEXIVEC_TERMS_MIN_SAMPLES", value_name = "N")]
     min_samples: Option<usize>,
 

@@ -18,7 +18,7 @@ use lexivec_benches::client::Client;
 use lexivec_benches::load::{Load, Pace, Stop, run};
 use lexivec_benches::metrics::Metrics;
 use lexivec_benches::report::{self, Measurement, Spread, calm, measure};
-use lexivec_benches::server::{Server, free_port, project};
+use lexivec_benches::server::{Server, free_port};
 use lexivec_benches::texts::{Zipf, body, term};
 use serde_json::json;
 
@@ -123,10 +123,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn serve(flags: &str) -> anyhow::Result<Server> {
-    let nano = project("models/nano");
-    let mut arguments = vec![nano.to_str().context("the project's path is not UTF-8")?];
-    arguments.extend(flags.split_whitespace());
-    let server = Server::lexivec(&arguments).await?;
+    let server = Server::nano(None, flags).await?;
     // Terms that no workload has.
     let warm = (0..64).map(|n| term(1_000_000_000 + n)).collect::<Vec<_>>();
     for _ in 0..20 {

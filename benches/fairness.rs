@@ -16,7 +16,7 @@ use hyper::body::Bytes;
 use lexivec_benches::client::Client;
 use lexivec_benches::metrics::Metrics;
 use lexivec_benches::report::{Spread, calm};
-use lexivec_benches::server::{Server, project};
+use lexivec_benches::server::Server;
 use lexivec_benches::texts::{body, passage, term};
 use serde_json::json;
 
@@ -57,10 +57,7 @@ struct SingleTextWaits {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let nano = project("models/nano");
-    let mut flags = vec![nano.to_str().context("the project's path is not UTF-8")?];
-    flags.extend(args.serve.split_whitespace());
-    let server = Server::of(args.program.as_deref(), &flags).await?;
+    let server = Server::nano(args.program.as_deref(), &args.serve).await?;
     let numbers = Arc::new(AtomicU64::new(0));
     println!(
         "tokens in a request: short texts {}, documents {}",

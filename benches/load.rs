@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use lexivec_benches::load::{Load, Pace, Stop, run};
 use lexivec_benches::report::{self, Measurement, Spread, calm, measure};
-use lexivec_benches::server::{Server, project};
+use lexivec_benches::server::Server;
 use lexivec_benches::texts::{body, term};
 use serde_json::json;
 
@@ -57,14 +57,11 @@ struct Args {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let nano = project("models/nano");
-    let mut flags = vec![nano.to_str().context("the project's path is not UTF-8")?];
-    flags.extend(args.serve.split_whitespace());
     let server;
     let (address, pid) = match (&args.url, args.pid) {
         (Some(url), Some(pid)) => (address(url)?, pid),
         _ => {
-            server = Server::lexivec(&flags).await?;
+            server = Server::nano(None, &args.serve).await?;
             (server.address, server.pid())
         }
     };

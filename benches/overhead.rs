@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use clap::Parser;
 use lexivec_benches::load::{Bodies, Load, Pace, Stop, run};
 use lexivec_benches::report::{self, Measurement, Spread, calm, measure};
@@ -48,10 +47,7 @@ const CACHED_TERMS: u64 = 1000;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let nano = project("models/nano");
-    let mut flags = vec![nano.to_str().context("the project's path is not UTF-8")?];
-    flags.extend(args.serve.split_whitespace());
-    let server = Server::lexivec(&flags).await?;
+    let server = Server::nano(None, &args.serve).await?;
     let bodies = |number: u64| body("nano", &[term(number)], &json!({}));
     let new: Bodies = Arc::new(bodies);
     let cached: Bodies = Arc::new(move |number| bodies(number % CACHED_TERMS));

@@ -44,6 +44,17 @@ impl Server {
         Self::start(command, port).await
     }
 
+    /// Serves models/nano with additional flags, by the given program or this project's.
+    ///
+    /// # Errors
+    /// As [`lexivec`](Self::lexivec).
+    pub async fn nano(given: Option<&Path>, flags: &str) -> anyhow::Result<Self> {
+        let nano = project("models/nano");
+        let mut arguments = vec![nano.to_str().context("the project's path is not UTF-8")?];
+        arguments.extend(flags.split_whitespace());
+        Self::of(given, &arguments).await
+    }
+
     /// Starts any server that listens on `port` of 127.0.0.1 and answers `GET /health`.
     ///
     /// # Errors

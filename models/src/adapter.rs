@@ -87,7 +87,7 @@ impl Adapter {
         if !path.is_file() {
             let matrices = [ADAPTER_WEIGHTS, ADAPTER_BIN];
             return match matrices.iter().find(|name| dir.join(name).is_file()) {
-                // The base alone would be served without a word.
+                // Without this error, the base alone would be served silently.
                 Some(name) => {
                     let hint = format!(
                         "the folder holds {name} without it; download or save the adapter again, or remove {name} to use the \

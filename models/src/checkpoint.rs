@@ -267,10 +267,10 @@ pub(crate) fn shard_names(index: &Path) -> Result<Vec<String>> {
     Ok(names.into_iter().collect())
 }
 
-/// What to do without a weight file, given the weights of other names and formats that the folder holds.
+/// The hint for a folder without a weight file, which depends on the weights of other names and formats in it.
 fn hint_without_weights(dir: &Path) -> String {
     let entries = fs_err::read_dir(dir).into_iter().flatten().flatten();
-    // What a trainer saves beside the weights.
+    // Files that trainers save beside the weights.
     let other = ["training_args", "optimizer", "scheduler", "rng_state"];
     let mut names: Vec<String> = entries
         .filter_map(|entry| entry.file_name().into_string().ok())

@@ -143,7 +143,7 @@ pub fn hub_cache() -> PathBuf {
 ///
 /// # Errors
 ///
-/// The reason why there was no answer, in words.
+/// The reason why there was no answer, as text.
 ///
 /// # Example
 /// ```no_run

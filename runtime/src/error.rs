@@ -198,7 +198,7 @@ pub enum Error {
         cosine: f64,
     },
     /// The run was stopped because no caller waits for it any more.
-    #[error("the run was ended: nobody waited for it any more")]
+    #[error("the run was stopped, because no caller waited for it any more")]
     Stopped,
     /// The engine is shutting down.
     #[error("the engine is shutting down")]

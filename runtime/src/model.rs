@@ -32,7 +32,7 @@ pub struct ModelInfo {
     pub hidden_size: usize,
     /// Rows of the embedding table.
     pub vocabulary: usize,
-    /// What its texts take in memory on a CPU.
+    /// The memory that its texts take on a CPU.
     pub text_memory: TextMemory,
     /// Maximum sequence length in tokens.
     pub max_length: usize,

@@ -87,7 +87,7 @@ pub enum Truncate {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// What to embed.
+    /// The text or token ids to embed.
     pub input: Input<'a>,
     /// The prompt before the text; must be [`Prompt::None`] with token ids.
     pub prompt: Prompt,

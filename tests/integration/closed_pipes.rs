@@ -3,12 +3,12 @@
 use std::io::{BufRead as _, BufReader, pipe};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use lexivec_runtime::Library;
 use serde_json::json;
 
-use crate::program::{QUICK, copy_of_nano, lexivec, lines, text};
+use crate::program::{QUICK, copy_of_nano, lexivec, lines, signal, text};
 use crate::server::client::Client;
 use crate::server::program::{model, serve};
 use crate::support::nano;
@@ -143,14 +143,7 @@ fn a_server_whose_log_nobody_reads_goes_on() {
             let answer = Client::connect(address).embed(&json!("heart"));
             assert_eq!(answer.status, 200);
         }
-        let id = process.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        signal(&process, "-TERM");
         assert_eq!(process.wait().unwrap().code(), Some(0));
     }
 }

@@ -1,7 +1,7 @@
 //! The program itself, as a user runs it: exit codes, interrupted conversions, files of texts.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use lexivec_models::Checkpoint;
@@ -19,6 +19,13 @@ pub(crate) fn lexivec() -> Command {
             "the program is not built: run `cargo build --bin lexivec` first, or `make test`",
         ),
     )
+}
+
+/// Sends a signal, such as `-TERM`, to a process.
+pub(crate) fn signal(process: &Child, signal: &str) {
+    let id = process.id().to_string();
+    let status = Command::new("kill").args([signal, &id]).status().unwrap();
+    assert!(status.success());
 }
 
 fn run(dir: &Path, arguments: &[&str]) -> Output {
@@ -213,30 +220,12 @@ fn doctor_says_whether_a_provider_can_serve_a_model() {
 fn convert_inspect_and_embed_work_together() {
     let dir = tempfile::tempdir().unwrap();
     let nano = nano();
-    let output = run(
-        dir.path(),
-        &[
-            "convert",
-            nano.to_str().unwrap(),
-            "-p",
-            "int8",
-            "-o",
-            "model",
-        ],
-    );
+    let nano = nano.to_str().unwrap();
+    let convert = || run(dir.path(), &["convert", nano, "-p", "int8", "-o", "model"]);
+    let output = convert();
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("verified on cpu against fp32"));
-    let again = run(
-        dir.path(),
-        &[
-            "convert",
-            nano.to_str().unwrap(),
-            "-p",
-            "int8",
-            "-o",
-            "model",
-        ],
-    );
+    let again = convert();
     assert!(text(&again.stderr).contains("--force"));
 
     let inspected = run(dir.path(), &["inspect", "model", "--json", "--verify"]);
@@ -346,11 +335,7 @@ fn a_killed_conversion_leaves_a_hidden_folder_that_the_next_removes() {
 fn an_interrupted_conversion_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut child = started(dir.path());
-    let status = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(status.success());
+    signal(&child, "-INT");
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 0);
 }

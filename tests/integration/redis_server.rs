@@ -98,12 +98,7 @@ impl RedisServer {
     }
 
     fn signal(&self, signal: &str) {
-        let process = self.process.as_ref().unwrap().id().to_string();
-        let status = Command::new("kill")
-            .args([signal, &process])
-            .status()
-            .unwrap();
-        assert!(status.success());
+        crate::program::signal(self.process.as_ref().unwrap(), signal);
     }
 
     pub(crate) fn port(&self) -> u16 {

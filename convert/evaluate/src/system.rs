@@ -89,7 +89,7 @@ pub enum SystemKind {
     Endpoint,
 }
 
-/// What is known of a system besides its vectors, from its manifest, its files or its server's responses.
+/// The facts about a system besides its vectors, from its manifest, its files or its server's responses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SystemFacts {
     /// Its name in reports: that of the folder, or of the server and its model.
@@ -110,7 +110,7 @@ pub struct SystemFacts {
     pub max_length: Option<usize>,
     /// The size of its files in bytes, if known.
     pub bytes: Option<u64>,
-    /// What loading it in a process of its own costs, if measured.
+    /// The cost of loading it in a process of its own, if measured.
     pub footprint: Option<Footprint>,
     /// Notes for the reader, in full sentences.
     pub notes: Vec<String>,
@@ -182,7 +182,7 @@ pub struct Footprint {
 /// assert!(matches!(error, Error::Response { .. }));
 /// ```
 pub struct System {
-    /// What is known of it.
+    /// The facts about it.
     pub facts: SystemFacts,
     /// Embeds its texts.
     pub embedder: Box<dyn Embedder>,

@@ -70,7 +70,11 @@ impl AccuracyTarget {
                 mean_cosine: 0.995,
                 ..Self::at_least(0.99)
             },
-            _ => Self::at_least(0.999),
+            Precision::Fp32
+            | Precision::Fp16
+            | Precision::Bf16
+            | Precision::Int8
+            | Precision::Int8Weight => Self::at_least(0.999),
         }
     }
 }

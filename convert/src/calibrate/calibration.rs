@@ -39,7 +39,7 @@ pub struct Calibration {
     pub cache: Option<PathBuf>,
 }
 
-/// What to calibrate.
+/// The input of a calibration.
 #[derive(Clone, Copy)]
 pub(crate) struct CalibrationInput<'a> {
     pub(crate) checkpoint: &'a Checkpoint,

@@ -67,7 +67,7 @@ impl LayerSolutions<'_> {
         (quantized, folding)
     }
 
-    /// What the manifest says of each linear group.
+    /// The manifest's entry for each linear group.
     pub(super) fn report(
         &self,
         precisions: &[LinearPrecision],

@@ -8,7 +8,7 @@ pub(super) struct Rescaling {
     pub(super) folding: ScaleFolding,
     /// The factor of the residual stream.
     pub(super) residual: f32,
-    /// What was rescaled, a sentence each.
+    /// A sentence for each rescaling.
     pub(super) notes: Vec<String>,
 }
 

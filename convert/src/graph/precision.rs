@@ -1,4 +1,4 @@
-//! What a precision means in a graph: the type of activations, the source of weights and the arithmetic of linear layers.
+//! The meaning of a precision in a graph: the type of activations, the source of weights and the arithmetic of linear layers.
 //!
 //! To add a precision, add an arm to [`style`]. A new weight format goes into [`crate::quantized`], and the operators that
 //! compute it into [`super::linear`].

@@ -21,14 +21,22 @@ pub(crate) struct Variant {
 impl Variant {
     /// Whether weights are quantised: integers or 8-bit floats.
     pub(crate) fn is_quantised(&self) -> bool {
-        matches!(self.precision, Precision::Int8 | Precision::Fp8) || self.format().is_some()
+        match self.precision {
+            Precision::Fp32 | Precision::Fp16 | Precision::Bf16 => false,
+            Precision::Fp8 | Precision::Int8 | Precision::Int8Weight | Precision::Int4Weight => {
+                true
+            }
+        }
     }
 
     /// Whether activations are float16.
     pub(crate) fn computes_in_float16(&self) -> bool {
-        self.precision == Precision::Fp16
-            || self.precision == Precision::Fp8 && self.target == Target::Cuda
-            || self.format().is_some() && self.blocks.compute == Compute::Fp16
+        match self.precision {
+            Precision::Fp16 => true,
+            Precision::Fp8 => self.target == Target::Cuda,
+            Precision::Int8Weight | Precision::Int4Weight => self.blocks.compute == Compute::Fp16,
+            Precision::Fp32 | Precision::Bf16 | Precision::Int8 => false,
+        }
     }
 
     /// The properties that decide which execution providers can run it.

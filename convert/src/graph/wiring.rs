@@ -173,7 +173,7 @@ impl Wiring {
     }
 }
 
-/// What the KV cache holds.
+/// The contents of the KV cache.
 #[derive(Clone, Copy)]
 pub(super) enum Cached {
     Key,

@@ -43,7 +43,7 @@ fn floor(precision: Precision) -> f64 {
     }
 }
 
-/// What to verify.
+/// The input of a verification.
 pub(crate) struct VerificationInput<'a> {
     pub(crate) checkpoint: &'a Checkpoint,
     pub(crate) weights: &'a Weights,
@@ -56,7 +56,7 @@ pub(crate) struct VerificationInput<'a> {
 pub(crate) enum Verifier {
     /// A session on these providers.
     On(&'static Library, ProviderSettings),
-    /// Nothing, for this reason.
+    /// Nothing was verified, for this reason.
     Skipped(String),
 }
 

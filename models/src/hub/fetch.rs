@@ -38,17 +38,17 @@ pub(crate) fn download_with(
         })?,
     };
     if token.as_deref().is_some_and(|token| !is_sendable(token)) {
-        let message = "the token holds a character that no request can carry".to_owned();
+        let message = "the token has a character that an HTTP header cannot hold".to_owned();
         return Err(invalid(
             id,
             message,
-            "copy it into HF_TOKEN, or into the token file, once more",
+            "copy it into HF_TOKEN or the token file again",
         ));
     }
     let transfer = Transfer::new(config, id, token).map_err(|error| failed(error.into()))?;
     let transfer = transfer.ok_or_else(|| {
         let endpoint = without_password(&config.endpoint);
-        let message = format!("`{endpoint}` is no address of a hub");
+        let message = format!("`{endpoint}` is not the address of a hub");
         invalid(id, message, "correct HF_ENDPOINT")
     })?;
     let mut fetch = Fetch {
@@ -122,7 +122,7 @@ impl Fetch<'_> {
         // Offline, the commit comes from the cache, which another program may have written.
         if !is_commit(&commit) || self.cache.pointer(&commit, name) != config {
             let message = format!(
-                "the cache names {}, which is no commit of the model",
+                "the cache names {}, which is not a commit of the model",
                 dir.display()
             );
             return Err(self.invalid(
@@ -231,7 +231,7 @@ impl Fetch<'_> {
                 );
                 return self.invalid(
                     message,
-                    "set HF_ENDPOINT to the hub that is meant, if you trust it",
+                    "if you trust that hub, set HF_ENDPOINT to its address",
                 );
             }
             let message = format!(

@@ -26,7 +26,7 @@ pub enum Verification {
     },
     /// Nothing was compared.
     Skipped {
-        /// The reason, in words.
+        /// The reason, as text.
         reason: String,
     },
 }

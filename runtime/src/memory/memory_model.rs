@@ -146,7 +146,7 @@ impl MemoryModel {
             Precision::Fp8 => tokens * (hidden + query + inner) + FLOAT8_WORKSPACE,
             // A whole weight in the compute type.
             Precision::Int8Weight | Precision::Int4Weight => hidden * inner.max(query) * element,
-            _ => 0,
+            Precision::Fp32 | Precision::Fp16 | Precision::Bf16 | Precision::Int8 => 0,
         };
         (tokens * row + slots * slot) * element + attention + inputs + scratch
     }

@@ -6,7 +6,7 @@ use lexivec_models::{Decoder, Target};
 /// take 7.0 GB.
 const SCORE: usize = 6;
 
-/// What a text takes in memory on a CPU while it is computed, besides the model.
+/// The memory that a text takes on a CPU while it is computed, besides the model.
 ///
 /// ONNX Runtime's attention keeps a score for each head and each pair of a text's tokens: 16 heads and 32,768 tokens would take
 /// 69 GB. Attention of target `cpu` keeps none.

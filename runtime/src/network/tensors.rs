@@ -59,7 +59,7 @@ pub(crate) fn tensor(kind: &ValueType) -> Option<(TensorElementType, usize)> {
 pub(crate) fn unexpected(path: &Path) -> Error {
     Error::Signature {
         path: path.to_path_buf(),
-        reason: "the graph has not the inputs and outputs of a packed graph: convert the checkpoint again"
+        reason: "the graph does not have the inputs and outputs of a packed graph: convert the checkpoint again"
             .to_owned(),
     }
 }

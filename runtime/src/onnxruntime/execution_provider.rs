@@ -91,7 +91,7 @@ impl Provider {
         matches!(self, Self::Cuda | Self::TensorRt)
     }
 
-    /// What the provider requires of a machine.
+    /// The provider's requirements of a machine.
     fn needs(self) -> &'static str {
         match self {
             Self::Cpu => "nothing",

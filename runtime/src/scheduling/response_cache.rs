@@ -57,7 +57,7 @@ const PRUNE_FROM: usize = 16_384;
 
 impl ResponseCache {
     /// # Errors
-    /// The Redis address cannot be read. A Redis that is down is no error.
+    /// The Redis address cannot be read. It is not an error if Redis is down.
     pub(crate) fn new(
         model: &ModelInfo,
         provider: Provider,

@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(fs_err::read_to_string(&record).unwrap(), digest);
         fs_err::write(&record, "sha256:0").unwrap();
         assert_eq!(known_digest(&path, &kept, &SilentObserver).unwrap(), digest);
-        // What is kept is not computed again.
+        // A stored digest is not computed again.
         let other = format!("sha256:{}", "0".repeat(64));
         fs_err::write(&record, &other).unwrap();
         assert_eq!(known_digest(&path, &kept, &SilentObserver).unwrap(), other);

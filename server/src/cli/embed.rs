@@ -4,15 +4,13 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use lexivec_models::Precision;
-use lexivec_runtime::{Engine, Request, Truncate};
+use lexivec_runtime::Truncate;
 
-use super::common::{DomainArgs, SourceArgs, TextArgs, counted};
-use super::compute_args::ComputeArgs;
+use super::Usage;
+use super::common::{TextArgs, counted};
 use super::progress;
-use super::{Usage, resolve};
-use crate::embed::{Done, InputFormat, Job, MOST_QUEUED, OnError, OutputFormat, Settings};
-use crate::prefix::Choice;
+use super::vector_args::VectorArgs;
+use crate::embed::{Done, InputFormat, Job, OnError, OutputFormat, Settings};
 use crate::stdio::say;
 
 /// The command's name.
@@ -70,39 +68,12 @@ pub(crate) struct Args {
     #[command(flatten)]
     places: TextArgs,
 
-    /// Instruction put before each text, in your words. Use one for queries; embed documents without one
-    #[arg(long, env = "LEXIVEC_INSTRUCTION", conflicts_with_all = ["domain", "prompt_name"])]
-    instruction: Option<String>,
-
-    /// Domain whose instruction is put before each text, such as medical. --domains adds your own. An unknown name is an error that
-    /// lists all names
-    #[arg(long, env = "LEXIVEC_DOMAIN", conflicts_with = "prompt_name")]
-    domain: Option<String>,
-
-    /// Name of one of the checkpoint's prompts, which is put before each text
-    #[arg(long, env = "LEXIVEC_PROMPT_NAME")]
-    prompt_name: Option<String>,
-
-    /// Width of the vectors: they are truncated to it, then normalised. Default: the model's
-    #[arg(short, long, env = "LEXIVEC_DIMENSIONS")]
-    dimensions: Option<usize>,
-
     /// Truncate texts that are too long instead of rejecting them
     #[arg(long, env = "LEXIVEC_TRUNCATE")]
     truncate: bool,
 
-    /// Precision that a checkpoint is converted to on first use. Default: fp32 on cpu and openvino, fp16 on GPUs
-    #[arg(short, long, env = "LEXIVEC_PRECISION")]
-    precision: Option<Precision>,
-
     #[command(flatten)]
-    domains: DomainArgs,
-
-    #[command(flatten)]
-    compute: ComputeArgs,
-
-    #[command(flatten)]
-    source: SourceArgs,
+    vectors: VectorArgs,
 }
 
 /// Whether an argument names a file of texts, or standard input, and not a model.
@@ -118,7 +89,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         ))
         .into());
     }
-    let options = args.compute.engine_options(MOST_QUEUED)?;
+    let options = args.vectors.engine_options()?;
     let format = OutputFormat::of(args.output.as_deref()).map_err(Usage)?;
     if args.errors.is_some() && args.on_error == OnError::Stop {
         return Err(Usage("--errors needs --on-error skip: add it".to_owned()).into());
@@ -139,34 +110,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         resume: args.resume,
     };
     let job = Job::open(texts, format, &settings)?;
-    let found = resolve::model(&args.model, args.precision, &options, &args.source)?;
-    if let Some(note) = resolve::note(&args.model, &found) {
-        say!("note: {note}");
+    let (engine, mut template) = args.vectors.open(&args.model, &options)?;
+    if args.truncate {
+        template.truncate = Truncate::End;
     }
-    let engine = Engine::open(&found.dir, &options)?;
-    engine.check_dimensions(args.dimensions)?;
-    let least = engine.model().dimensions.min;
-    if args.dimensions.is_some_and(|d| d < least) {
-        say!(
-            "warning: the model was trained for {least} dimensions and more; vectors of fewer dimensions are less accurate"
-        );
-    }
-    let choice = Choice {
-        instruction: args.instruction.as_deref(),
-        domain: args.domain.as_deref(),
-        prompt_name: args.prompt_name.as_deref(),
-    };
-    let prefix = choice.resolve(engine.model(), &args.domains.load()?)?;
-    let template = Request {
-        prompt: prefix,
-        dimensions: args.dimensions,
-        truncate: if args.truncate {
-            Truncate::End
-        } else {
-            Truncate::Reject
-        },
-        ..Request::text("")
-    };
     let errors = job.errors().map(|path| path.display().to_string());
     let bar = progress::text_bar(job.rows);
     let started = Instant::now();

@@ -34,6 +34,7 @@ mod resolve;
 mod serve;
 mod switches;
 mod terms;
+mod vector_args;
 
 pub(crate) use common::SourceArgs;
 pub(crate) use resolve::{SourceKind, checkpoint, has_export, source_kind};

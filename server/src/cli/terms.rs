@@ -3,18 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
-use lexivec_models::Precision;
-use lexivec_runtime::{Engine, Request, Truncate};
 use lexivec_terms::Metric;
 use lexivec_terms::hdbscan::{Options, Selection};
 use lexivec_terms::pca::Components;
 
-use super::common::{DomainArgs, SourceArgs};
-use super::compute_args::ComputeArgs;
-use super::{Usage, progress, resolve};
-use crate::embed::{Job, MOST_QUEUED, OnError, OutputFormat, Settings};
-use crate::prefix::Choice;
-use crate::stdio::{print, print_exactly, say};
+use super::vector_args::VectorArgs;
+use super::{Usage, progress};
+use crate::embed::{Job, OnError, OutputFormat, Settings};
+use crate::stdio::{print, print_exactly};
 use crate::terms::{Columns, Folder, Npy, Reduction, Summary, Terms, analyse};
 
 #[derive(Debug, clap::Args)]
@@ -50,34 +46,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     analysis: AnalysisArgs,
 
-    /// Instruction put before each term, in your words
-    #[arg(long, env = "LEXIVEC_INSTRUCTION", conflicts_with_all = ["domain", "prompt_name"])]
-    instruction: Option<String>,
-
-    /// Domain whose instruction is put before each term, such as medical. --domains adds your own
-    #[arg(long, env = "LEXIVEC_DOMAIN", conflicts_with = "prompt_name")]
-    domain: Option<String>,
-
-    /// Name of one of the checkpoint's prompts, which is put before each term
-    #[arg(long, env = "LEXIVEC_PROMPT_NAME")]
-    prompt_name: Option<String>,
-
-    /// Width of the vectors before the analysis: they are truncated to it, then normalised. Default: the model's
-    #[arg(short, long, env = "LEXIVEC_DIMENSIONS")]
-    dimensions: Option<usize>,
-
-    /// Precision that a checkpoint is converted to on first use. Default: fp32 on cpu and openvino, fp16 on GPUs
-    #[arg(short, long, env = "LEXIVEC_PRECISION")]
-    precision: Option<Precision>,
-
     #[command(flatten)]
-    domains: DomainArgs,
-
-    #[command(flatten)]
-    compute: ComputeArgs,
-
-    #[command(flatten)]
-    source: SourceArgs,
+    embedding: VectorArgs,
 }
 
 /// The flags that name columns.
@@ -132,7 +102,7 @@ struct AnalysisArgs {
     #[arg(long, env = "LEXIVEC_TERMS_MIN_CLUSTER_SIZE", value_name = "N", default_value_t = Options::default().min_cluster_size)]
     min_cluster_size: usize,
 
-    /// Terms within a term's core distance, itself included. More declare more terms noise. Default: --min-cluster-size
+    /// Terms within a term's core distance, itself included. With a larger number, more terms count as noise. Default: --min-cluster-size
     #[arg(long, env = "LEXIVEC_TERMS_MIN_SAMPLES", value_name = "N")]
     min_samples: Option<usize>,
 
@@ -261,7 +231,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 /// Embeds the terms into the folder, and returns the model's digest.
 fn embed(args: &Args, model: &str, terms: &Terms, folder: &Folder) -> anyhow::Result<String> {
-    let options = args.compute.engine_options(MOST_QUEUED)?;
+    let options = args.embedding.engine_options()?;
     let output = folder.vectors();
     let settings = Settings {
         output: Some(&output),
@@ -271,23 +241,7 @@ fn embed(args: &Args, model: &str, terms: &Terms, folder: &Folder) -> anyhow::Re
         resume: true,
     };
     let job = Job::open(terms.reader()?, OutputFormat::Npy, &settings)?;
-    let found = resolve::model(model, args.precision, &options, &args.source)?;
-    if let Some(note) = resolve::note(model, &found) {
-        say!("note: {note}");
-    }
-    let engine = Engine::open(&found.dir, &options)?;
-    engine.check_dimensions(args.dimensions)?;
-    let choice = Choice {
-        instruction: args.instruction.as_deref(),
-        domain: args.domain.as_deref(),
-        prompt_name: args.prompt_name.as_deref(),
-    };
-    let template = Request {
-        prompt: choice.resolve(engine.model(), &args.domains.load()?)?,
-        dimensions: args.dimensions,
-        truncate: Truncate::Reject,
-        ..Request::text("")
-    };
+    let (engine, template) = args.embedding.open(model, &options)?;
     let bar = progress::text_bar(job.rows);
     let done = job.run(&engine, &template, |count| bar.set_position(count as u64));
     bar.finish_and_clear();

@@ -1,11 +1,11 @@
 //! Jobs that end early, and go on.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use super::{embed, embed_from, rejected, write};
-use crate::program::{lexivec, lines, text};
+use crate::program::{lexivec, lines, signal, text};
 use crate::server::program::model;
 
 pub(super) fn names(dir: &Path) -> Vec<String> {
@@ -144,14 +144,7 @@ fn an_interrupt_before_the_first_part_leaves_nothing() {
     }
     // The file is registered right after it is there.
     std::thread::sleep(Duration::from_millis(100));
-    let id = child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &id])
-            .status()
-            .unwrap()
-            .success()
-    );
+    signal(&child, "-INT");
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(names(dir.path()), [""; 0]);
 }

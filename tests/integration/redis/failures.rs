@@ -2,6 +2,13 @@
 
 use super::*;
 
+/// Waits until the cache asks its server, which lost its entries, and stores others.
+fn is_used_again(cache: &Cache) {
+    cache.wait_until_open_is(0.0);
+    assert!(cache.get(keys(0..3)).found_nothing());
+    cache.put_and_wait(&entries(0..3));
+}
+
 #[test]
 fn a_server_that_is_down_at_the_start_is_used_once_it_is_up() {
     let mut server = RedisServer::reserved(&[]);
@@ -15,9 +22,7 @@ fn a_server_that_is_down_at_the_start_is_used_once_it_is_up() {
     assert_eq!(cache.errors("unavailable"), 2.0);
     assert_eq!(cache.open(), 1.0);
     server.launch();
-    cache.wait_until_open_is(0.0);
-    assert!(cache.get(keys(0..3)).found_nothing());
-    cache.put_and_wait(&entries(0..3));
+    is_used_again(&cache);
 }
 
 #[test]
@@ -33,9 +38,7 @@ fn a_server_lost_midway_costs_nothing_and_is_used_again() {
     assert!(cache.errors("connection") >= 1.0);
     assert!(cache.get(keys(0..3)).was_immediate());
     server.launch();
-    cache.wait_until_open_is(0.0);
-    assert!(cache.get(keys(0..3)).found_nothing());
-    cache.put_and_wait(&entries(0..3));
+    is_used_again(&cache);
 }
 
 #[test]

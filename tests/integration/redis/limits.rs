@@ -64,14 +64,20 @@ fn a_slow_line_brings_what_it_can_in_time_and_is_still_used() {
     assert_eq!(slow.open(), 0.0);
 }
 
-#[test]
-fn dropping_the_cache_answers_whatever_waits() {
+/// A cache whose server hangs, and a time limit that no test reaches.
+fn hanging() -> (RedisServer, Cache) {
     let server = RedisServer::start(&[]);
     let cache = Cache::connected(&RedisSettings {
         timeout: Duration::from_secs(60),
         ..settings(&server.url())
     });
     server.pause();
+    (server, cache)
+}
+
+#[test]
+fn dropping_the_cache_answers_whatever_waits() {
+    let (_server, cache) = hanging();
     let (sender, receiver) = mpsc::channel();
     for id in 0..2000 {
         let sender = sender.clone();
@@ -93,12 +99,7 @@ fn dropping_the_cache_answers_whatever_waits() {
 
 #[test]
 fn stores_that_do_not_fit_are_dropped_at_once() {
-    let server = RedisServer::start(&[]);
-    let cache = Cache::connected(&RedisSettings {
-        timeout: Duration::from_secs(60),
-        ..settings(&server.url())
-    });
-    server.pause();
+    let (_server, cache) = hanging();
     let start = Instant::now();
     for _ in 0..1000 {
         cache.cache.put(entries(0..3));

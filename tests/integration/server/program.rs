@@ -117,14 +117,7 @@ impl Program {
     }
 
     pub(crate) fn signal(&self, signal: &str) {
-        let id = self.process.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([signal, &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        crate::program::signal(&self.process, signal);
     }
 
     /// Waits for the end. Returns the exit status and the complete log.

@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use super::fake::vector;
 use super::local::{Setup, with_end_token};
 use super::metrics::{eventually, metric};
 use super::program::{Program, serve};
+use crate::program::signal;
 
 /// How many servers are ended while they load.
 const ENDS: u32 = 24;
@@ -152,14 +153,7 @@ fn a_signal_while_loading_always_ends_with_the_same_status_and_no_error() {
             .spawn()
             .unwrap();
         std::thread::sleep(delay);
-        let id = process.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        signal(&process, "-TERM");
         let mut log = String::new();
         let mut stderr = process.stderr.take().unwrap();
         stderr.read_to_string(&mut log).unwrap();

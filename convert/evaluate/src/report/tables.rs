@@ -1,6 +1,6 @@
 //! The tables of a report, for the terminal and Markdown.
 
-use super::{Baseline, Candidate, Change, ComparisonReport};
+use super::{Candidate, Change, ComparisonReport};
 use crate::quality::{Cosines, GroupMeasures, Quality};
 use crate::retrieval::RetrievalMeasures;
 use crate::scored_pairs::PairMeasures;
@@ -218,19 +218,30 @@ fn dimensions(report: &ComparisonReport) -> Table {
     table
 }
 
-/// A row for each width of a system's measures. The first row, at full width, ends with the change against the baseline.
+/// A row for each width of each system's measures, the baseline first. A candidate's first row, at full width, ends with the change
+/// against the baseline.
 fn system_rows<M>(
-    facts: &SystemFacts,
-    measures: &[M],
-    change: Option<Change>,
+    report: &ComparisonReport,
+    baseline: &[M],
+    candidate: fn(&Candidate) -> (&[M], Option<Change>),
     cells: impl Fn(&M) -> Vec<String>,
 ) -> Vec<Vec<String>> {
-    let row = |(i, measures): (usize, &M)| {
-        let change = change.filter(|_| i == 0);
-        let change = change.map_or(String::new(), |c| with_interval(c.mean, c.interval, signed));
-        [vec![facts.name.clone()], cells(measures), vec![change]].concat()
+    let rows = |facts: &SystemFacts, measures: &[M], change: Option<Change>| -> Vec<Vec<String>> {
+        let row = |(i, measures): (usize, &M)| {
+            let change = change.filter(|_| i == 0);
+            let change =
+                change.map_or(String::new(), |c| with_interval(c.mean, c.interval, signed));
+            [vec![facts.name.clone()], cells(measures), vec![change]].concat()
+        };
+        measures.iter().enumerate().map(row).collect()
     };
-    measures.iter().enumerate().map(row).collect()
+    let candidates = report.candidates.iter().flat_map(|c| {
+        let (measures, change) = candidate(c);
+        rows(&c.facts, measures, change)
+    });
+    let mut all = rows(&report.baseline.facts, baseline, None);
+    all.extend(candidates);
+    all
 }
 
 fn pairs(report: &ComparisonReport) -> Option<Table> {
@@ -253,12 +264,8 @@ fn pairs(report: &ComparisonReport) -> Option<Table> {
             similarity_or_none(measures.pearson),
         ]
     };
-    let Baseline { facts, pairs, .. } = &report.baseline;
-    table.rows.extend(system_rows(facts, pairs, None, cells));
-    for c in &report.candidates {
-        let rows = system_rows(&c.facts, &c.pairs, c.spearman_change, cells);
-        table.rows.extend(rows);
-    }
+    let pairs = &report.baseline.pairs;
+    table.rows = system_rows(report, pairs, |c| (&c.pairs, c.spearman_change), cells);
     Some(table)
 }
 
@@ -295,16 +302,8 @@ fn retrieval(report: &ComparisonReport) -> Option<Table> {
             similarity(measures.mrr_at_10),
         ]
     };
-    let Baseline {
-        facts, retrieval, ..
-    } = &report.baseline;
-    table
-        .rows
-        .extend(system_rows(facts, retrieval, None, cells));
-    for c in &report.candidates {
-        let rows = system_rows(&c.facts, &c.retrieval, c.ndcg_change, cells);
-        table.rows.extend(rows);
-    }
+    let retrieval = &report.baseline.retrieval;
+    table.rows = system_rows(report, retrieval, |c| (&c.retrieval, c.ndcg_change), cells);
     Some(table)
 }
 

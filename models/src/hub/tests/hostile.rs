@@ -123,7 +123,7 @@ fn a_path_in_place_of_a_commit_in_the_cache_is_not_followed() {
     let reference = scene.blobs().parent().unwrap().join("refs/main");
     assert_eq!(fs_err::read_to_string(&reference).unwrap(), COMMIT);
     fs_err::write(&reference, format!("../../{COMMIT}")).unwrap();
-    says(scene.offline(), &[ID, "is no commit of the model"]);
+    says(scene.offline(), &[ID, "is not a commit of the model"]);
 }
 
 #[test]

@@ -38,7 +38,7 @@ impl<'a> Panel<'a> {
         outputs.fill(0.0);
         max.fill(f32::NEG_INFINITY);
         sum.fill(0.0);
-        // Lanes without a query compute something finite that nobody reads.
+        // Lanes without a query compute finite values, which are not used.
         queries.fill(0.0);
         position.fill(work.position(first_token) as f32);
         // Softmax is a bare power of two, because log2(e) is a part of the scale.

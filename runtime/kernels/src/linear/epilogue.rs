@@ -14,7 +14,7 @@ pub(super) enum Term {
     Fine,
 }
 
-/// What turns the sums of a panel's columns into outputs; zero for padding.
+/// The factors and addends that turn the sums of a panel's columns into outputs; zero for padding.
 #[repr(C, align(64))]
 pub(super) struct Columns {
     pub(super) scales: [f32; COLUMNS],

@@ -77,7 +77,7 @@ impl Linear<'_> {
         let layout = Layout::of(set, inputs);
         if !(1..=MAX_INPUTS).contains(&inputs) || !inputs.is_multiple_of(DEPTH) {
             return Err(format!(
-                "{inputs} inputs are no multiple of {DEPTH} up to {MAX_INPUTS}"
+                "a layer has a multiple of {DEPTH} inputs, at most {MAX_INPUTS}, and this one has {inputs}"
             ));
         }
         let sizes = [

@@ -74,7 +74,7 @@ pub(super) unsafe fn run<R: Registers, D: OfSums>(
     }
 }
 
-/// What four registers of sums multiply.
+/// The factors of the products whose sums four registers hold.
 #[derive(Clone, Copy)]
 struct Operands {
     codes: *const u8,

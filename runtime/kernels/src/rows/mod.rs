@@ -20,7 +20,7 @@ pub const WIDTH_STEP: usize = 16;
 /// The least `max|x|` of a row, so that its reciprocal is finite.
 const LEAST: f32 = 1e-30;
 
-/// What is quantised.
+/// The values to quantise.
 #[derive(Debug, Clone, Copy)]
 pub enum Rows<'a> {
     /// The values themselves, `[rows, width]`.

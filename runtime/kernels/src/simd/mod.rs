@@ -37,7 +37,7 @@ pub enum InstructionSet {
     /// NEON, which every aarch64 processor has.
     #[cfg(target_arch = "aarch64")]
     Neon,
-    /// What the compiler makes of plain code.
+    /// Plain code, which the compiler vectorises.
     Portable,
     /// [`Portable`](Self::Portable) with tile registers in plain code.
     #[cfg(test)]

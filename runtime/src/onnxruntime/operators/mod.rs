@@ -37,7 +37,7 @@ pub(crate) fn domain() -> ort::Result<OperatorDomain> {
 /// A kernel that cannot end the process: a panic must not cross ONNX Runtime's frames.
 struct Guarded<R>(R);
 
-/// What a kernel does.
+/// The computation of a kernel.
 trait Run: Send {
     fn run(&self, context: &ComputeContext) -> ort::Result<()>;
 }

@@ -151,7 +151,7 @@ pub(super) fn takes_several(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::Append)
 }
 
-/// What a value must be in TOML.
+/// The type of a value in TOML.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ValueType {
     Switch,

@@ -23,7 +23,7 @@ pub(crate) use docs::is_viewer;
 pub(crate) use route::{ErrorFormat, allows_any_host, configure, error_format, is_open, log_level};
 
 /// All routes. Where two could match a path, the first does.
-static ROUTES: [Route; 14] = [
+static ROUTES: &[Route] = &[
     Route {
         path: "/",
         aliases: &[],

@@ -44,7 +44,7 @@ pub(super) async fn show() -> HttpResponse {
 
 fn generate() -> utoipa::openapi::OpenApi {
     let mut document = Api::openapi();
-    for route in &ROUTES {
+    for route in ROUTES {
         let Some(part) = route.handler.document else {
             continue;
         };

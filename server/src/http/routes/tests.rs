@@ -72,7 +72,7 @@ fn has_format(body: &Value, format: ErrorFormat) -> bool {
 #[actix_web::test]
 async fn every_path_and_alias_leads_to_the_route_and_is_logged_by_its_pattern() {
     let app = application!(state(8));
-    for route in &ROUTES {
+    for route in ROUTES {
         let aliases = route.aliases.iter().map(|alias| (*alias).to_owned());
         for path in [path(route)].into_iter().chain(aliases) {
             for method in route.methods.all() {
@@ -92,7 +92,7 @@ async fn every_path_and_alias_leads_to_the_route_and_is_logged_by_its_pattern() 
 #[actix_web::test]
 async fn errors_have_the_declared_format() {
     let app = application!(state(8));
-    for route in &ROUTES {
+    for route in ROUTES {
         let path = path(route);
         if route.methods == RouteMethods::Post {
             let outcome = send(&app, &Method::POST, &path, "localhost").await;
@@ -116,7 +116,7 @@ async fn errors_have_the_declared_format() {
 #[actix_web::test]
 async fn only_keyed_routes_ask_for_a_key() {
     let app = application!(keyed());
-    for route in &ROUTES {
+    for route in ROUTES {
         let path = path(route);
         let method = &route.methods.all()[0];
         let outcome = send(&app, method, &path, "localhost").await;
@@ -128,7 +128,7 @@ async fn only_keyed_routes_ask_for_a_key() {
 #[actix_web::test]
 async fn only_probes_are_served_to_any_host() {
     let app = application!(state(8));
-    for route in &ROUTES {
+    for route in ROUTES {
         let path = path(route);
         let method = &route.methods.all()[0];
         let outcome = send(&app, method, &path, "evil.example").await;
@@ -140,7 +140,7 @@ async fn only_probes_are_served_to_any_host() {
 #[test]
 fn every_route_is_documented_or_not_for_programs() {
     let mut undocumented = Vec::new();
-    for route in &ROUTES {
+    for route in ROUTES {
         let Some(document) = route.handler.document else {
             undocumented.push(route.path);
             continue;
@@ -163,7 +163,7 @@ fn every_route_is_documented_or_not_for_programs() {
 #[test]
 fn no_two_routes_share_a_path_and_a_method() {
     let mut seen = std::collections::BTreeSet::new();
-    for route in &ROUTES {
+    for route in ROUTES {
         for path in [&route.path].into_iter().chain(route.aliases) {
             for method in route.methods.all() {
                 assert!(seen.insert((*path, method.as_str())), "{method} {path}");

@@ -11,7 +11,7 @@ use super::{ROW, ROWS, Registers};
 /// Whether the processor has AMX for 8-bit integers and this process may use it.
 ///
 /// Linux grants the registers to a process that asks, for all its threads. It refuses if a policy forbids it. A virtual machine may
-/// claim instructions that it does not carry out faithfully, so one product is compared with plain code.
+/// claim instructions that it computes wrongly, so one product is compared with plain code.
 pub(crate) fn available() -> bool {
     has_instructions() && system_saves_registers() && permission() && products_are_right()
 }

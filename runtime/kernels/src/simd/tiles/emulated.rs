@@ -15,7 +15,7 @@ impl Emulated {
 
 impl Registers for Emulated {
     unsafe fn configured() -> Self {
-        // Registers that nobody wrote hold anything.
+        // Registers that were never written may hold any value.
         Self([[0xAA; ROWS * ROW]; 8])
     }
 

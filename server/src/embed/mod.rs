@@ -16,6 +16,7 @@ pub use errors::Rejects;
 pub use file_format::InputFormat;
 pub use job::{Job, MOST_QUEUED};
 pub use json_field::json_fields;
+pub(crate) use output::Partial;
 pub use read::{Reader, RowError, Text};
 pub use settings::{Done, OnError, Settings};
 pub use table::{Row, Table};

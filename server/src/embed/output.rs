@@ -21,7 +21,7 @@ pub(super) const READ_AND_WRITE: u32 = 0o666;
 
 /// An output that is not complete yet.
 #[derive(Debug)]
-pub(super) struct Partial {
+pub(crate) struct Partial {
     file: BufWriter<fs_err::File>,
     target: PathBuf,
     /// Metadata of the file that is replaced.
@@ -94,6 +94,15 @@ impl Partial {
         Ok((output, found))
     }
 
+    /// Starts an output that is not resumed.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn create(output: &Path) -> anyhow::Result<Self> {
+        let (partial, _) = Self::open(output, false)?;
+        Ok(partial)
+    }
+
     /// Flushes the output to disk, and saves the record.
     pub(super) fn keep(&mut self, mut record: Record) -> anyhow::Result<()> {
         self.file.flush()?;
@@ -116,7 +125,7 @@ impl Partial {
     }
 
     /// Overwrites the first bytes with `beginning`, and renames the file to its target.
-    pub(super) fn finish(mut self, beginning: &[u8]) -> anyhow::Result<()> {
+    pub(crate) fn finish(mut self, beginning: &[u8]) -> anyhow::Result<()> {
         self.file.flush()?;
         let file = self.file.get_mut();
         if !beginning.is_empty() {

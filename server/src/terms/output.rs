@@ -1,6 +1,5 @@
 //! The files of an analysis, in one folder, and its summary.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -10,6 +9,7 @@ use lexivec_terms::hdbscan::NOISE;
 use serde::Serialize;
 
 use super::{Analysis, Terms};
+use crate::embed::Partial;
 use crate::paths::check_output;
 
 const TERMS: &str = "terms.csv";
@@ -61,34 +61,26 @@ impl Folder {
         Ok(analysis.projection.save(&projection)?)
     }
 
+    /// Writes a table as `lexivec embed` writes vectors: the file appears when it is complete.
     fn table(
         &self,
         name: &str,
-        write: impl FnOnce(&mut csv::Writer<&mut Vec<u8>>) -> anyhow::Result<()>,
+        write: impl FnOnce(&mut csv::Writer<&mut Partial>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let path = self.0.join(name);
-        let mut bytes = Vec::new();
-        let mut table = csv::Writer::from_writer(&mut bytes);
-        write(&mut table)?;
-        table.flush()?;
+        let mut file = Partial::create(&path)?;
+        let mut table = csv::Writer::from_writer(&mut file);
+        write(&mut table)
+            .and_then(|()| Ok(table.flush()?))
+            .with_context(|| format!("{}: it cannot be written", path.display()))?;
         drop(table);
-        let written = || -> std::io::Result<()> {
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-            let file = tempfile::Builder::new()
-                .permissions(mode)
-                .tempfile_in(&self.0);
-            let mut file = file?;
-            file.write_all(&bytes)?;
-            file.persist(&path).map_err(|error| error.error)?;
-            Ok(())
-        };
-        written().with_context(|| format!("{}: it cannot be written", path.display()))
+        file.finish(b"")
     }
 }
 
 /// The input's columns, and cluster (-1: noise), probability, x, y.
 fn write_terms(
-    table: &mut csv::Writer<&mut Vec<u8>>,
+    table: &mut csv::Writer<&mut Partial>,
     terms: &Terms,
     analysis: &Analysis,
 ) -> anyhow::Result<()> {
@@ -107,7 +99,7 @@ fn write_terms(
 
 /// A row a cluster. Lists within a field are separated by semicolons: `en:12; zh:9`.
 fn write_clusters(
-    table: &mut csv::Writer<&mut Vec<u8>>,
+    table: &mut csv::Writer<&mut Partial>,
     terms: &Terms,
     analysis: &Analysis,
 ) -> anyhow::Result<()> {

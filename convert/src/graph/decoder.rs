@@ -107,7 +107,7 @@ fn through_layer(
     let epsilon = residual_epsilon(ops, d);
     ops.graph.scope(format!("layers.{layer}."));
     let input = norm(stream, norm_name(layer), epsilon);
-    let (slots, residual) = attention(ops, context, layer, &input)?;
+    let (slots, residual) = attention(ops, context, layer, &input, last_tokens)?;
     let (x, residual) = match last_tokens {
         true => wiring.select_last(ops, slots, residual),
         false => (wiring.to_rows(ops, slots), residual),
@@ -141,12 +141,14 @@ fn post_norm_name(layer: usize) -> String {
     format!("layers.{layer}.post_attention_layernorm.weight")
 }
 
-/// Attention without its output projection, `[flat slots, heads * D]`, and the residual stream.
+/// Attention without its output projection, `[flat slots, heads * D]`, and the residual stream. `last_tokens` says whether the last
+/// tokens of sequences are enough, which attention in place makes use of.
 fn attention(
     ops: &mut Ops<'_>,
     context: &LayerContext<'_>,
     layer: usize,
     input: &GroupInput,
+    last_tokens: bool,
 ) -> Result<(Value, Value)> {
     let d = context.decoder;
     let (q_width, kv_width) = (d.heads * d.head_dim, d.kv_heads * d.head_dim);
@@ -167,8 +169,16 @@ fn attention(
     let dialect = ops.style.dialect;
     if let (Some(packed), Some(tokens)) = (dialect.packed_attention(), context.wiring.in_place()) {
         let qkv = ops.project(input, d.hidden_size, &layers)?;
-        let y = attention_in_place(ops, context, packed, tokens, layer, &qkv.layers)?;
-        return Ok((y, residual_of(&qkv)));
+        let residual = residual_of(&qkv);
+        let mut qkv = qkv.layers;
+        let none = Value::none();
+        let mut query_tokens = &none;
+        if last_tokens {
+            qkv[0] = ops.graph.op("Gather", &[&qkv[0], &tokens.last_row], &[]);
+            query_tokens = &tokens.last_row;
+        }
+        let y = attention_in_place(ops, context, packed, tokens, layer, &qkv, query_tokens)?;
+        return Ok((y, residual));
     }
     let (y, residual) = match (dialect.fused_attention(), &context.lengths) {
         (Some(fused), Some(lengths)) => {
@@ -210,7 +220,7 @@ fn residual_of(group: &GroupOutput) -> Value {
     residual.unwrap_or_else(|| unreachable!("the input of the group is a norm"))
 }
 
-/// Attention over packed tokens where they are: a row for each token, or in the last layer for each sequence's last token.
+/// Attention over packed tokens where they are: a row for each token, or for each of `query_tokens`.
 fn attention_in_place(
     ops: &mut Ops<'_>,
     context: &LayerContext<'_>,
@@ -218,19 +228,13 @@ fn attention_in_place(
     tokens: &TokensInPlace,
     layer: usize,
     qkv: &[Value],
+    query_tokens: &Value,
 ) -> Result<Value> {
     let d = context.decoder;
     let compute = ops.style.compute;
     let norms = qk_norms(ops, d, layer)?;
-    let none = Value::none();
-    let mut q = qkv[0].clone();
-    let mut query_tokens = &none;
-    if layer + 1 == d.layers {
-        q = ops.graph.op("Gather", &[&q, &tokens.last_row], &[]);
-        query_tokens = &tokens.last_row;
-    }
     let float = |ops: &mut Ops<'_>, x: Value| ops.cast(x, compute, DType::F32);
-    let [q, k, v] = [q, qkv[1].clone(), qkv[2].clone()].map(|x| float(ops, x));
+    let [q, k, v] = [0, 1, 2].map(|i| float(ops, qkv[i].clone()));
     let norms = norms.map(|norms| norms.map(|x| float(ops, x)));
     let [prefix_key, prefix_value] =
         [Cached::Key, Cached::Value].map(|what| what.input(ops, layer, DType::F32, d));

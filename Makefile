@@ -29,7 +29,7 @@ package:  ## The crates as packages for a registry, each built from its package:
 test: onnxruntime onnxruntime-openvino redis  ## All tests
 	cargo build --locked --quiet --bin lexivec
 ifeq ($(NEXTEST),yes)
-	cargo nextest run --workspace --locked
+	cargo nextest run --workspace --locked --no-fail-fast
 	cargo test --doc --workspace --locked --quiet
 else
 	cargo test --workspace --locked

@@ -52,8 +52,8 @@ impl Ops<'_> {
         weights.into_iter().map(linear).collect()
     }
 
-    /// Linear layers with weights in blocks and activations in the compute type. On a CPU, MatMulNBits quantises activations
-    /// too, with a scale per token and block, which is four times as fast as widening the weights (`accuracy_level` 4).
+    /// Linear layers with weights in blocks and activations in the compute type, by ONNX Runtime. On a CPU, MatMulNBits quantises
+    /// activations too, with a scale per token and block, which is four times as fast as widening the weights (`accuracy_level` 4).
     pub(super) fn block_linears(
         &mut self,
         x: &Value,
@@ -115,8 +115,7 @@ impl Ops<'_> {
         rows
     }
 
-    /// Codes of this shape, scales of the compute type, and zero points or [`Value::none`]. Scales are stored in 16 bits if
-    /// float16 holds all of them with full precision. Even so they are a ninth of a 4-bit model.
+    /// Codes of this shape, scales of the compute type, and zero points or [`Value::none`].
     fn blocks(
         &mut self,
         name: String,
@@ -124,12 +123,7 @@ impl Ops<'_> {
         shape: Vec<usize>,
     ) -> [Value; 3] {
         let (compute, outputs) = (self.style.compute, weights.outputs);
-        // Smaller values are subnormal in float16 and have fewer bits. Graphs that compute in float16 accept that.
-        let normal = |scale: &f32| (6.2e-5..65_000.0).contains(&scale.abs());
-        let stored = match weights.scales.iter().all(normal) {
-            true => DType::F16,
-            false => compute,
-        };
+        let stored = weights.stored_scales(compute);
         let scale_name = format!("{name}.scale");
         let scales = self.graph.initializer(Initializer {
             name: scale_name.clone(),

@@ -1,7 +1,10 @@
 //! Linear layers, alone or stacked, in every arithmetic.
 //!
 //! Layers that read the same input (query, key and value; gate and up) form a *linear group*, which is quantised as a whole.
-//! The operators of quantised arithmetic are in [`super::integer_linear`], [`super::own_int8`] and [`super::float8_linear`].
+//! The operators of quantised arithmetic are in [`super::integer_linear`], [`super::own_int8`], [`super::own_blocks`] and
+//! [`super::float8_linear`].
+
+use std::sync::Arc;
 
 use super::group_input::GroupInput;
 use super::ops::{ActivationHook, LinearArithmetic, Ops, WeightSource, stacked_name};
@@ -110,11 +113,27 @@ impl Ops<'_> {
             _ => None,
         };
         if let Some((codes, terms)) = int8
-            && self.style.dialect.has_own_int8()
+            && self.style.dialect.has_own_linears()
             && own_int8::takes(inputs)
         {
             let parts = names.zip(codes.split(&rows)).collect();
             let (layers, residual) = self.own_int8_linears(input, inputs, parts, &biases, terms)?;
+            return Ok(GroupOutput { layers, residual });
+        }
+        let blocks = match &quantized {
+            Some(QuantizedLinear::Blocks(codes)) => Some(Arc::clone(codes)),
+            Some(QuantizedLinear::BlocksRoundedToNearest(format)) => {
+                let codes = BlockWeights::round_to_nearest(weights.clone(), *format)?;
+                Some(Arc::new(codes))
+            }
+            _ => None,
+        };
+        if let Some(codes) = &blocks
+            && self.style.dialect.has_own_linears()
+            && self.style.compute == DType::F32
+        {
+            let parts = names.zip(codes.split(&rows)).collect();
+            let (layers, residual) = self.own_block_linears(input, inputs, parts, &biases)?;
             return Ok(GroupOutput { layers, residual });
         }
         let (x, residual) = self.float_input(input, inputs)?;
@@ -133,17 +152,13 @@ impl Ops<'_> {
                 let parts = names.zip(codes.split(&rows)).collect();
                 self.int8_linears(x, parts, 2)
             }
-            Some(QuantizedLinear::Blocks(codes)) => {
-                let parts = names.zip(codes.split(&rows)).collect();
-                self.block_linears(x, parts)
-            }
             Some(QuantizedLinear::Float8(codes)) => {
                 let parts = names.zip(codes.split(&rows)).collect();
                 self.float8_linears(x, inputs, input, parts)?
             }
-            Some(QuantizedLinear::BlocksRoundedToNearest(format)) => {
-                let codes = BlockWeights::round_to_nearest(weights.clone(), format)?;
-                let parts = names.zip(codes.split(&rows)).collect();
+            Some(QuantizedLinear::Blocks(_) | QuantizedLinear::BlocksRoundedToNearest(_)) => {
+                let codes = blocks.iter().flat_map(|codes| codes.split(&rows));
+                let parts = names.zip(codes).collect();
                 self.block_linears(x, parts)
             }
             None => {

@@ -3,7 +3,7 @@
 //! * [`layout`] – the inputs and outputs of a whole graph: packed tokens, or padded sequences;
 //! * [`decoder`] – the network, as its paper draws it;
 //! * [`wiring`] – tokens to sequences and back, for attention;
-//! * [`linear`] – linear layers in every arithmetic, with [`integer_linear`], [`own_int8`] and [`float8_linear`];
+//! * [`linear`] – linear layers in every arithmetic, with [`integer_linear`], [`own_int8`], [`own_blocks`] and [`float8_linear`];
 //! * [`group_input`] – what a linear group reads, written when its arithmetic is known;
 //! * [`activation`] – activation functions: **add one here**;
 //! * [`ops`] – the other operations: embedding lookup, norms, rotary embeddings, constants;
@@ -13,6 +13,7 @@
 //! Graphs are made of the nodes and initializers of [`crate::onnx`], which knows nothing of decoders.
 
 mod activation;
+mod activation_codes;
 mod decoder;
 mod dialect;
 mod float8_linear;
@@ -21,6 +22,7 @@ mod integer_linear;
 mod layout;
 mod linear;
 mod ops;
+mod own_blocks;
 mod own_int8;
 mod precision;
 mod variant;

@@ -118,6 +118,17 @@ impl BlockWeights {
         self.format.zero_bytes(self.inputs)
     }
 
+    /// The type in which scales are stored: 16 bits if float16 holds all of them with full precision, else `compute`. Even so they are
+    /// a ninth of a 4-bit model.
+    pub(crate) fn stored_scales(&self, compute: DType) -> DType {
+        // Smaller values are subnormal in float16 and have fewer bits. Graphs that compute in float16 accept that.
+        let normal = |scale: &f32| (6.2e-5..65_000.0).contains(&scale.abs());
+        match self.scales.iter().all(normal) {
+            true => DType::F16,
+            false => compute,
+        }
+    }
+
     fn step(&self, row: usize, block: usize) -> Step {
         let scale = self.scales[row * self.format.blocks(self.inputs) + block];
         let zero = self.zeros.as_ref().map_or(self.format.middle(), |zeros| {

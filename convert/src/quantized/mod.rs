@@ -3,7 +3,7 @@
 //! | format | codes | scales |
 //! |---|---|---|
 //! | [`Int8Weights`] | 8-bit integers, `[in, out]`, or as [`PackedInt8`] | one per output channel |
-//! | [`BlockWeights`] | 4- or 8-bit integers, `[out, in]` | one per block of input channels, with optional zero points |
+//! | [`BlockWeights`] | 4- or 8-bit integers, `[out, in]`, or as [`PackedBlocks`] | one per block of input channels, with optional zero points |
 //! | [`Float8Weights`] | 8-bit floats, `[out, in]` | one for all |
 //!
 //! Each format either rounds a checkpoint's tensors to nearest while they are written, or copies codes that calibration
@@ -17,6 +17,7 @@ mod blocks;
 mod code_source;
 mod float8;
 mod int8;
+mod packed_blocks;
 mod packed_int8;
 
 use std::collections::HashMap;
@@ -26,6 +27,7 @@ pub(crate) use block_format::{BlockFormat, Step, scales_and_zeros};
 pub(crate) use blocks::{BlockScales, BlockWeights};
 pub(crate) use float8::Float8Weights;
 pub(crate) use int8::{Int8Weights, LARGEST_CODE, code};
+pub(crate) use packed_blocks::{PackedBlocks, PanelScales, PanelZeros};
 pub(crate) use packed_int8::{Int8Sums, PackedInt8};
 
 /// The quantised linear groups of a graph, by the name of their stacked weights. Groups that are not listed compute in

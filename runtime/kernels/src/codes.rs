@@ -34,7 +34,8 @@ impl Layout {
         depth: DEPTH,
         zero: UNSIGNED_ZERO,
     };
-    /// For AVX2, whose kernel moves the signs of weights to the codes: as [`VECTORS`](Self::VECTORS), but signed, from -127 to 127.
+    /// As [`VECTORS`](Self::VECTORS), but signed, from -127 to 127: for AVX2, whose kernel moves the signs of weights to the codes, and
+    /// for weights in blocks, which are unsigned.
     pub const SIGNED_VECTORS: Self = Self {
         zero: 0,
         ..Self::VECTORS

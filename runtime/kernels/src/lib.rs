@@ -4,6 +4,7 @@
 //! * [`rows`]: norm, activation function and quantisation of rows in one pass.
 //! * [`codes`]: how 8-bit activations lie in memory.
 //! * [`linear`]: linear layers in 8-bit integers.
+//! * [`block_linear`]: linear layers whose weights, of 4 or 8 bits, share scales in blocks.
 //! * [`simd`]: the instruction sets, detected at run time.
 //! * [`parallel`]: how a kernel divides its work among the caller's threads.
 //!
@@ -15,9 +16,11 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod attention;
+pub mod block_linear;
 mod buffer;
 pub mod codes;
 pub mod linear;
 pub mod parallel;
 pub mod rows;
 pub mod simd;
+mod tasks;

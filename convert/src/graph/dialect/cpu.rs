@@ -36,7 +36,7 @@ impl Dialect for Cpu {
         Some(self)
     }
 
-    fn has_own_int8(&self) -> bool {
+    fn has_own_linears(&self) -> bool {
         true
     }
 

@@ -105,8 +105,8 @@ pub(super) trait Dialect: Sync {
         g.op("Gemm", &[&x, &weight], &attributes)
     }
 
-    /// Whether 8-bit linear layers are our own operators.
-    fn has_own_int8(&self) -> bool {
+    /// Whether linear layers with integer weights are lexivec's own operators.
+    fn has_own_linears(&self) -> bool {
         false
     }
 

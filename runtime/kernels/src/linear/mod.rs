@@ -22,6 +22,7 @@ use crate::simd::InstructionSet;
 use crate::simd::tiles::amx::Amx;
 #[cfg(test)]
 use crate::simd::tiles::emulated::Emulated;
+use crate::tasks::{Task, Tasks};
 use dot::Portable;
 #[cfg(target_arch = "x86_64")]
 use dot::{Avx2, AvxVnni, Vnni};
@@ -129,79 +130,21 @@ impl Linear<'_> {
         let out = Shared::new(out);
         let layout = Layout::of(set, self.weights.inputs);
         let (kernel, step) = kernel(set, layout);
-        let blocks = Blocks::of(self, step);
-        threads.each(blocks.count(), &|task| {
+        let (inputs, outputs) = (self.weights.inputs, self.outputs());
+        let tasks = Tasks::of(self.rows(), inputs, outputs, step);
+        threads.each(tasks.count(), &|number| {
             // SAFETY: each task writes its own rows and columns. Sizes were checked, and the processor has the set.
-            unsafe { kernel(self, blocks.get(task), &out) };
+            unsafe { kernel(self, tasks.get(number), &out) };
         });
         Ok(())
     }
 }
 
-/// How the output is divided into tasks. A task uses the weights of its panels for all its rows. The next task has the same rows, whose
-/// codes should still be in the second-level cache.
-struct Blocks {
-    rows: usize,
-    panels: usize,
-    rows_per_block: usize,
-    panels_per_block: usize,
-}
-
-/// Some rows and panels of columns.
-#[derive(Clone, Copy)]
-struct Block {
-    rows: [usize; 2],
-    panels: [usize; 2],
-}
-
-impl Blocks {
-    /// Bytes of coarse codes per block; fine codes take as many again.
-    const CODES: usize = 384 << 10;
-    /// Panels that are computed at once at most.
-    const PANELS_AT_ONCE: usize = 2;
-
-    /// Blocks of a multiple of `step` rows.
-    fn of(linear: &Linear<'_>, step: usize) -> Self {
-        let fitting = (Self::CODES / linear.weights.inputs).max(step) / step * step;
-        let rows = linear.rows();
-        // Equal blocks, so that no thread waits for a last small one.
-        let blocks = rows.div_ceil(fitting).max(1);
-        Self {
-            rows,
-            panels: linear.outputs().div_ceil(COLUMNS),
-            rows_per_block: rows.div_ceil(blocks).max(1).next_multiple_of(step),
-            // With few rows, a task of two panels takes longer to distribute than to compute.
-            panels_per_block: if rows <= step {
-                4 * Self::PANELS_AT_ONCE
-            } else {
-                Self::PANELS_AT_ONCE
-            },
-        }
-    }
-
-    fn across(&self) -> usize {
-        self.panels.div_ceil(self.panels_per_block)
-    }
-
-    fn count(&self) -> usize {
-        self.rows.div_ceil(self.rows_per_block) * self.across()
-    }
-
-    fn get(&self, task: usize) -> Block {
-        let part =
-            |number: usize, size: usize, end: usize| [number * size, end.min((number + 1) * size)];
-        Block {
-            rows: part(task / self.across(), self.rows_per_block, self.rows),
-            panels: part(task % self.across(), self.panels_per_block, self.panels),
-        }
-    }
-}
-
-/// Computes a block.
+/// Computes a task.
 ///
 /// # Safety
-/// The processor has the instruction set, the inputs were checked, and no other task writes the same block.
-type Kernel = unsafe fn(&Linear<'_>, Block, &Shared<f32>);
+/// The processor has the instruction set, the inputs were checked, and no other task writes the same outputs.
+type Kernel = unsafe fn(&Linear<'_>, Task, &Shared<f32>);
 
 /// The kernel for codes in a layout, and the number of rows that it computes at once.
 fn kernel(set: InstructionSet, layout: Layout) -> (Kernel, usize) {
@@ -231,36 +174,36 @@ fn kernel(set: InstructionSet, layout: Layout) -> (Kernel, usize) {
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn amx(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
+unsafe fn amx(linear: &Linear<'_>, task: Task, out: &Shared<f32>) {
     // SAFETY: this function is compiled for the instruction set, and has the contract of `tiles::run`.
-    unsafe { tiles::run::<Amx, Vnni>(linear, block, out) }
+    unsafe { tiles::run::<Amx, Vnni>(linear, task, out) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn vnni(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
+unsafe fn vnni(linear: &Linear<'_>, task: Task, out: &Shared<f32>) {
     // 12 rows by 2 panels: 24 of the 32 registers are accumulators.
     // SAFETY: this function is compiled for the instruction set, and has the contract of `run`.
-    unsafe { run::<Vnni, ROWS, 2>(linear, block, out) }
+    unsafe { run::<Vnni, ROWS, 2>(linear, task, out) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,avxvnni")]
-unsafe fn avx_vnni(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
+unsafe fn avx_vnni(linear: &Linear<'_>, task: Task, out: &Shared<f32>) {
     // 6 rows by a panel: 12 of the 16 registers are accumulators.
     // SAFETY: this function is compiled for the instruction set, and has the contract of `run`.
-    unsafe { run::<AvxVnni, 6, 1>(linear, block, out) }
+    unsafe { run::<AvxVnni, 6, 1>(linear, task, out) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
+unsafe fn avx2(linear: &Linear<'_>, task: Task, out: &Shared<f32>) {
     // 4 rows by a panel: 8 of the 16 registers are accumulators, and 5 hold weights, their absolute values and a row's codes.
     // SAFETY: this function is compiled for the instruction set, and has the contract of `run`.
-    unsafe { run::<Avx2, 4, 1>(linear, block, out) }
+    unsafe { run::<Avx2, 4, 1>(linear, task, out) }
 }
 
-unsafe fn portable(linear: &Linear<'_>, block: Block, out: &Shared<f32>) {
+unsafe fn portable(linear: &Linear<'_>, task: Task, out: &Shared<f32>) {
     // SAFETY: plain code needs no instruction set, and this function has the contract of `run`.
-    unsafe { run::<Portable, 1, 2>(linear, block, out) }
+    unsafe { run::<Portable, 1, 2>(linear, task, out) }
 }

@@ -5,7 +5,7 @@
 
 use super::dot::OfSums;
 use super::epilogue::{Columns, Term};
-use super::{Block, Blocks, COLUMNS, Linear};
+use super::{COLUMNS, Linear, Task, Tasks};
 use crate::codes::Layout;
 use crate::parallel::Shared;
 use crate::simd::tiles::Registers;
@@ -21,26 +21,26 @@ pub(super) const STEP: usize = 2 * ROWS;
 #[repr(C, align(64))]
 struct Sums([[[i32; COLUMNS]; 2]; STEP]);
 
-/// Computes a block.
+/// Computes a task.
 ///
 /// # Safety
 /// As [`Kernel`](super::Kernel). The codes are arranged as [`Layout::TILES`].
 #[inline(always)]
 pub(super) unsafe fn run<R: Registers, D: OfSums>(
     linear: &Linear<'_>,
-    block: Block,
+    task: Task,
     out: &Shared<f32>,
 ) {
-    let [first_panel, last_panel] = block.panels;
+    let [first_panel, last_panel] = task.panels;
     let mut sums = Sums([[[0; COLUMNS]; 2]; STEP]);
-    // SAFETY: the caller has the instructions and checked the sizes. Rows and panels are those of the block, which no other task
+    // SAFETY: the caller has the instructions and checked the sizes. Rows and panels are those of the task, which no other task
     // writes.
     unsafe {
         let mut registers = R::configured();
-        for panel in (first_panel..last_panel).step_by(Blocks::PANELS_AT_ONCE) {
+        for panel in (first_panel..last_panel).step_by(Tasks::PANELS_AT_ONCE) {
             let two_panels = panel + 1 < last_panel;
-            for row in (block.rows[0]..block.rows[1]).step_by(STEP) {
-                let rows = (block.rows[1] - row).min(STEP);
+            for row in (task.rows[0]..task.rows[1]).step_by(STEP) {
+                let rows = (task.rows[1] - row).min(STEP);
                 let terms = [
                     (Some(linear.codes), Term::Coarse),
                     (linear.fine, Term::Fine),

@@ -3,30 +3,30 @@
 
 use super::dot::Dot;
 use super::epilogue::{Columns, Term};
-use super::{Block, COLUMNS, Linear};
+use super::{COLUMNS, Linear, Task};
 use crate::codes::{DEPTH, Layout};
 use crate::parallel::Shared;
 
 /// Rows of a strip of codes.
 pub(super) const ROWS: usize = Layout::VECTORS.height;
 
-/// Computes a block in register blocks of `TALL` rows and `WIDE` panels, and of fewer at its ends.
+/// Computes a task in register blocks of `TALL` rows and `WIDE` panels, and of fewer at its ends.
 ///
 /// # Safety
 /// As [`Kernel`](super::Kernel).
 #[inline(always)]
 pub(super) unsafe fn run<D: Dot, const TALL: usize, const WIDE: usize>(
     linear: &Linear<'_>,
-    block: Block,
+    task: Task,
     out: &Shared<f32>,
 ) {
-    let [first_panel, last_panel] = block.panels;
+    let [first_panel, last_panel] = task.panels;
     for panel in (first_panel..last_panel).step_by(WIDE) {
         let all = panel + WIDE <= last_panel;
-        let mut row = block.rows[0];
-        while row < block.rows[1] {
-            let left = block.rows[1] - row;
-            // SAFETY: the contract is the same, and the rows and panels lie within the block.
+        let mut row = task.rows[0];
+        while row < task.rows[1] {
+            let left = task.rows[1] - row;
+            // SAFETY: the contract is the same, and the rows and panels lie within the task.
             row += unsafe {
                 match all {
                     true => tallest::<D, TALL, WIDE>(linear, row, left, panel, out),

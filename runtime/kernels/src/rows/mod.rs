@@ -1,8 +1,8 @@
 //! Operations on rows of activations that end in 8-bit codes. Each row is read from memory once.
 //!
-//! A row is quantised with a scale of its own, `max|x| / 127`, so a token's codes do not depend on the other tokens of its batch. A
-//! code is `round(x / scale) + 128`. Where 8 bits are too few, a second code holds the rounding error of the first one. A row that
-//! contains NaN or infinity has the scale NaN, which the product then returns.
+//! A row, or a block of a row, is quantised with a scale of its own, `max|x| / 127`, so a token's codes do not depend on the other
+//! tokens of its batch. A code is `round(x / scale)` plus the code of zero. Where 8 bits are too few, a second code holds the rounding
+//! error of the first one. Values among which are NaN or infinity have the scale NaN, which the product then returns.
 
 mod row;
 #[cfg(test)]
@@ -86,15 +86,55 @@ impl Rows<'_> {
     }
 }
 
+/// The values of a row that share a scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scaling {
+    /// All of them, as [`linear`](crate::linear) asks.
+    Row,
+    /// Blocks of this many values, a multiple of [`WIDTH_STEP`], as [`block_linear`](crate::block_linear) asks.
+    Block(usize),
+}
+
+impl Scaling {
+    /// The layout of the codes, for a linear layer that uses this instruction set.
+    #[must_use]
+    pub fn layout(self, set: InstructionSet, width: usize) -> Layout {
+        match self {
+            Self::Row => Layout::of(set, width),
+            Self::Block(_) => Layout::SIGNED_VECTORS,
+        }
+    }
+
+    /// Values that share a scale.
+    ///
+    /// # Errors
+    /// Blocks are not whole.
+    fn size(self, width: usize) -> Result<usize, String> {
+        match self {
+            Self::Row => Ok(width),
+            Self::Block(size)
+                if size > 0 && size.is_multiple_of(WIDTH_STEP) && width.is_multiple_of(size) =>
+            {
+                Ok(size)
+            }
+            Self::Block(size) => Err(format!(
+                "a row of {width} values has no whole blocks of {size}, or {size} is no multiple of {WIDTH_STEP}"
+            )),
+        }
+    }
+}
+
 /// The results of [`quantize`].
 #[derive(Debug)]
 pub struct Outputs<'a> {
-    /// As [`Layout`] arranges them.
+    /// As [`Scaling::layout`] arranges them.
     pub codes: &'a mut [u8],
     /// The rounding errors of `codes`, in steps [`FINER`](crate::codes::FINER) times as small, if they are wanted; arranged alike.
     pub fine: Option<&'a mut [u8]>,
-    /// `[rows]`.
+    /// A scale for each row, `[rows]`, or for each of its blocks, `[rows, blocks]`.
     pub scales: &'a mut [f32],
+    /// `[rows, blocks]`: the sum of each block's codes less the code of zero, if it is wanted.
+    pub code_sums: Option<&'a mut [i32]>,
     /// `[rows, width]`: `x + residual` of [`Rows::Norm`], if it is wanted.
     pub sum: Option<&'a mut [f32]>,
 }
@@ -107,7 +147,7 @@ thread_local! {
 /// Computes and quantises rows.
 ///
 /// # Errors
-/// As [`Rows::check`]; nothing is written.
+/// As [`Rows::check`], or blocks are not whole; nothing is written.
 ///
 /// # Panics
 /// If an output has another size, or the processor lacks the instruction set.
@@ -116,15 +156,26 @@ pub fn quantize(
     threads: &dyn Parallel,
     rows: Rows<'_>,
     width: usize,
+    scaling: Scaling,
     outputs: Outputs<'_>,
 ) -> Result<(), String> {
     rows.check(width)?;
+    let size = scaling.size(width)?;
     set.assert_available();
     let count = rows.len() / width;
-    let layout = Layout::of(set, width);
+    let layout = scaling.layout(set, width);
     let (height, len) = (layout.height, layout.len(count, width));
     assert_eq!(outputs.codes.len(), len, "codes for whole strips");
-    assert_eq!(outputs.scales.len(), count, "a scale for each row");
+    let blocks = width / size;
+    assert_eq!(
+        outputs.scales.len(),
+        count * blocks,
+        "a scale for each block"
+    );
+    let code_sums = outputs.code_sums.map(|sums| {
+        assert_eq!(sums.len(), count * blocks, "a sum of codes for each block");
+        Shared::new(sums)
+    });
     let (strips, scales) = (Shared::new(outputs.codes), Shared::new(outputs.scales));
     let fine_strips = outputs.fine.map(|fine| {
         assert_eq!(fine.len(), len, "fine codes for whole strips");
@@ -149,11 +200,14 @@ pub fn quantize(
                 // SAFETY: each task writes its own rows. Sizes were checked, and the processor has the set.
                 unsafe {
                     let sum = sum.as_ref().map(|sum| sum.part(row * width, width));
-                    scales.part(row, 1)[0] = kernel(Row {
+                    let code_sums = code_sums.as_ref();
+                    kernel(Row {
                         rows: &rows,
                         at: row * width..(row + 1) * width,
                         codes: &mut coarse[part],
                         fine,
+                        scales: scales.part(row * blocks, blocks),
+                        code_sums: code_sums.map(|sums| sums.part(row * blocks, blocks)),
                         sum,
                     });
                 }

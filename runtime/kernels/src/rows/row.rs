@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::{LEAST, Rows};
 use crate::buffer::Buffer;
-use crate::codes::FINER;
+use crate::codes::{FINER, UNSIGNED_ZERO};
 #[cfg(target_arch = "aarch64")]
 use crate::simd::neon::Neon;
 use crate::simd::{InstructionSet, Lanes, exp2, portable::Portable};
@@ -19,14 +19,17 @@ pub(super) struct Row<'a> {
     pub(super) at: Range<usize>,
     pub(super) codes: &'a mut [u8],
     pub(super) fine: Option<&'a mut [u8]>,
+    /// A scale for each block of the row; the blocks are equal.
+    pub(super) scales: &'a mut [f32],
+    pub(super) code_sums: Option<&'a mut [i32]>,
     pub(super) sum: Option<&'a mut [f32]>,
 }
 
-/// Computes a row, and returns its scale.
+/// Computes a row.
 ///
 /// # Safety
 /// The processor has the instruction set, and the inputs were checked.
-pub(super) type Kernel = unsafe fn(Row<'_>) -> f32;
+pub(super) type Kernel = unsafe fn(Row<'_>);
 
 pub(super) fn kernel(set: InstructionSet) -> Kernel {
     match set.vectors() {
@@ -42,14 +45,14 @@ pub(super) fn kernel(set: InstructionSet) -> Kernel {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn avx512(row: Row<'_>) -> f32 {
+unsafe fn avx512(row: Row<'_>) {
     // SAFETY: this function is compiled for the instruction set, and has the contract of `run`.
     unsafe { run::<Avx512>(row) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2(row: Row<'_>) -> f32 {
+unsafe fn avx2(row: Row<'_>) {
     // SAFETY: this function is compiled for the instruction set, and has the contract of `run`.
     unsafe { run::<Avx2>(row) }
 }
@@ -61,12 +64,14 @@ thread_local! {
 /// # Safety
 /// As [`Kernel`].
 #[inline(always)]
-unsafe fn run<V: Lanes>(row: Row<'_>) -> f32 {
+unsafe fn run<V: Lanes>(row: Row<'_>) {
     let Row {
         rows,
         at,
         codes,
         fine,
+        scales,
+        code_sums,
         sum,
     } = row;
     // Taken and put back, because the code of a closure would not be compiled for the instruction set.
@@ -75,9 +80,9 @@ unsafe fn run<V: Lanes>(row: Row<'_>) -> f32 {
     let values = &mut scratch.as_mut_slice()[..at.len()];
     // SAFETY: the caller runs this in code for the instruction set. The inputs were checked, and the width of a row is a multiple of the
     // vectors' widths.
-    let scale = unsafe {
-        match rows {
-            Rows::Plain(x) => quantize_row::<V>(&x[at], codes, fine),
+    unsafe {
+        let values = match rows {
+            Rows::Plain(x) => &x[at],
             Rows::Norm {
                 x,
                 residual,
@@ -86,16 +91,23 @@ unsafe fn run<V: Lanes>(row: Row<'_>) -> f32 {
             } => {
                 let residual = residual.map(|r| &r[at.clone()]);
                 norm::<V>(&x[at], residual, weight, *epsilon, sum, values);
-                quantize_row::<V>(values, codes, fine)
+                &*values
             }
             Rows::SwiGlu { gate, up } => {
                 swiglu::<V>(&gate[at.clone()], &up[at], values);
-                quantize_row::<V>(values, codes, fine)
+                &*values
             }
+        };
+        quantize_blocks::<V>(values, codes, fine, scales);
+    }
+    if let Some(sums) = code_sums {
+        let size = codes.len() / sums.len();
+        for (sum, codes) in sums.iter_mut().zip(codes.chunks_exact(size)) {
+            let unsigned: i32 = codes.iter().map(|code| i32::from(*code)).sum();
+            *sum = unsigned - i32::from(UNSIGNED_ZERO) * size as i32;
         }
-    };
+    }
     SCRATCH.set(scratch);
-    scale
 }
 
 /// `values = rms_norm(x + residual)`, and the sum itself if it is wanted.
@@ -171,12 +183,32 @@ unsafe fn swiglu<V: Lanes>(gate: &[f32], up: &[f32], values: &mut [f32]) {
     }
 }
 
-/// Writes the codes of a row, and returns its scale.
+/// Writes the codes of a row and the scales of its blocks.
+///
+/// # Safety
+/// As [`norm`]; the codes have the length of `values`, and the blocks are equal and multiples of the vector's width.
+#[inline(always)]
+unsafe fn quantize_blocks<V: Lanes>(
+    values: &[f32],
+    codes: &mut [u8],
+    mut fine: Option<&mut [u8]>,
+    scales: &mut [f32],
+) {
+    let size = values.len() / scales.len();
+    for (block, scale) in scales.iter_mut().enumerate() {
+        let at = block * size..(block + 1) * size;
+        let fine = fine.as_mut().map(|fine| &mut fine[at.clone()]);
+        // SAFETY: the contract is the same.
+        *scale = unsafe { quantize_block::<V>(&values[at.clone()], &mut codes[at], fine) };
+    }
+}
+
+/// Writes the codes of a block, and returns its scale.
 ///
 /// # Safety
 /// As [`norm`]; the codes have the length of `values`.
 #[inline(always)]
-unsafe fn quantize_row<V: Lanes>(
+unsafe fn quantize_block<V: Lanes>(
     values: &[f32],
     codes: &mut [u8],
     mut fine: Option<&mut [u8]>,
@@ -196,9 +228,9 @@ unsafe fn quantize_row<V: Lanes>(
         let largest = lanes[..V::WIDTH].iter().copied().fold(LEAST, f32::max);
         let invalid = total(invalid);
         if invalid.is_nan() {
-            codes.fill(128);
+            codes.fill(UNSIGNED_ZERO);
             if let Some(fine) = fine {
-                fine.fill(128);
+                fine.fill(UNSIGNED_ZERO);
             }
             return f32::NAN;
         }

@@ -45,23 +45,32 @@ fn run(
     set: InstructionSet,
     rows: Rows<'_>,
     width: usize,
+    scaling: Scaling,
     sum: Option<&mut [f32]>,
 ) -> (Vec<u8>, Vec<u8>, Vec<f32>) {
     let count = rows.len() / width;
-    let layout = Layout::of(set, width);
-    let (mut strips, mut scales) = (vec![0; layout.len(count, width)], vec![0.0; count]);
+    let layout = scaling.layout(set, width);
+    let size = scaling.size(width).unwrap();
+    let mut strips = vec![0; layout.len(count, width)];
+    let mut scales = vec![0.0; rows.len() / size];
+    let mut code_sums = vec![0; scales.len()];
     let mut fine = strips.clone();
     let outputs = Outputs {
         codes: &mut strips,
         fine: Some(&mut fine),
         scales: &mut scales,
+        code_sums: Some(&mut code_sums),
         sum,
     };
-    quantize(set, &Sequential, rows, width, outputs).unwrap();
+    quantize(set, &Sequential, rows, width, scaling, outputs).unwrap();
     let [codes, fine] = [strips, fine].map(|strips| {
         let code = |i: usize| layout.at(&strips, width, i / width, i % width);
-        (0..rows.len()).map(code).collect()
+        (0..rows.len()).map(code).collect::<Vec<u8>>()
     });
+    for (sum, codes) in code_sums.iter().zip(codes.chunks(size)) {
+        let expected: i32 = codes.iter().map(|code| i32::from(*code) - 128).sum();
+        assert_eq!(*sum, expected);
+    }
     (codes, fine, scales)
 }
 
@@ -82,15 +91,17 @@ proptest! {
             Rows::Norm { x: a, residual: Some(b), weight, epsilon: 1e-6 },
             Rows::SwiGlu { gate: a, up: b },
         ] {
-            for &set in InstructionSet::available() {
+            for (&set, scaling) in InstructionSet::available().iter().flat_map(|set| [(set, Scaling::Row), (set, Scaling::Block(16))]) {
+                let size = scaling.size(width).unwrap();
                 let mut sum = vec![0.0; a.len()];
                 let wanted = matches!(rows, Rows::Norm { .. });
-                let (codes, fine, scales) = run(set, rows, width, wanted.then_some(&mut sum));
-                for (row, scale) in scales.iter().enumerate() {
-                    let values = expected(&rows, row, width);
+                let (codes, fine, scales) = run(set, rows, width, scaling, wanted.then_some(&mut sum));
+                for (block, scale) in scales.iter().enumerate() {
+                    let at = block * size;
+                    let values = &expected(&rows, at / width, width)[at % width..][..size];
                     let largest = values.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
                     prop_assert!((f64::from(*scale) * 127.0 - largest).abs() <= 1e-5 * largest);
-                    let all = codes[row * width..].iter().zip(&fine[row * width..]);
+                    let all = codes[at..].iter().zip(&fine[at..]);
                     for ((code, fine), value) in all.zip(values) {
                         let scale = f64::from(*scale);
                         let found = (f64::from(*code) - 128.0) * scale;
@@ -112,9 +123,9 @@ proptest! {
                         Rows::Norm { x: &x[last.clone()], residual: residual.map(|r| &r[last]), weight, epsilon },
                     Rows::SwiGlu { gate, up } => Rows::SwiGlu { gate: &gate[last.clone()], up: &up[last] },
                 };
-                let (own, _, own_scale) = run(set, alone, width, None);
+                let (own, _, own_scale) = run(set, alone, width, scaling, None);
                 prop_assert_eq!(own.as_slice(), &codes[codes.len() - width..]);
-                prop_assert_eq!(own_scale[0].to_bits(), scales[scales.len() - 1].to_bits());
+                prop_assert_eq!(own_scale.as_slice(), &scales[scales.len() - own_scale.len()..]);
             }
         }
     }
@@ -123,15 +134,18 @@ proptest! {
 #[test]
 fn zeros_and_invalid_numbers() {
     for &set in InstructionSet::available() {
-        let (codes, fine, scales) = run(set, Rows::Plain(&[0.0; 32]), 32, None);
+        let (codes, fine, scales) = run(set, Rows::Plain(&[0.0; 32]), 32, Scaling::Row, None);
         assert_eq!((codes, fine), (vec![128; 32], vec![128; 32]));
         assert_eq!(scales, [LEAST / 127.0]);
         for invalid in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for place in [0, 17, 31] {
                 let mut x = [1.0; 32];
                 x[place] = invalid;
-                let (_, _, scales) = run(set, Rows::Plain(&x), 32, None);
+                let (_, _, scales) = run(set, Rows::Plain(&x), 32, Scaling::Row, None);
                 assert!(scales[0].is_nan(), "{set}: {invalid} at {place}");
+                // In blocks, the other one stays as it is.
+                let (_, _, scales) = run(set, Rows::Plain(&x), 32, Scaling::Block(16), None);
+                assert!(scales[place / 16].is_nan() && scales[1 - place / 16] == 1.0 / 127.0);
             }
         }
     }
@@ -160,4 +174,11 @@ fn sizes_are_checked() {
         epsilon: 1e-6,
     };
     refused(norm, 32, "weight has 16 values instead of 32");
+    for size in [0, 8, 48, 128] {
+        let message = Scaling::Block(size).size(64).unwrap_err();
+        assert!(
+            message.contains(&format!("no whole blocks of {size}")),
+            "{message}"
+        );
+    }
 }

@@ -5,10 +5,12 @@
 //! | PackedAttention | [`attention`] | `lexivec_kernels::attention` |
 //! | Quantize, NormQuantize, SwiGluQuantize | [`quantize`] | `lexivec_kernels::rows` |
 //! | Int8Linear | [`linear`] | `lexivec_kernels::linear` |
+//! | BlockLinear | [`block_linear`] | `lexivec_kernels::block_linear` |
 //!
 //! `lexivec-convert` writes them for target `cpu`. [`signature`] describes inputs, outputs and attributes for both.
 
 mod attention;
+mod block_linear;
 mod linear;
 mod quantize;
 pub mod signature;
@@ -31,7 +33,8 @@ pub(crate) fn domain() -> ort::Result<OperatorDomain> {
         .add(quantize::Quantize::Plain)?
         .add(quantize::Quantize::Norm)?
         .add(quantize::Quantize::SwiGlu)?
-        .add(linear::Int8Linear)
+        .add(linear::Int8Linear)?
+        .add(block_linear::BlockLinear)
 }
 
 /// A kernel that cannot end the process: a panic must not cross ONNX Runtime's frames.

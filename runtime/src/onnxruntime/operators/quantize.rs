@@ -1,12 +1,11 @@
-//! Quantize, NormQuantize and SwiGluQuantize: 8-bit codes of rows, with a scale each.
+//! Quantize, NormQuantize and SwiGluQuantize: 8-bit codes of rows, with a scale for each row or block.
 
-use lexivec_kernels::codes::Layout;
-use lexivec_kernels::rows::{Outputs, Rows, quantize};
+use lexivec_kernels::rows::{Outputs, Rows, Scaling, quantize};
 use lexivec_kernels::simd::InstructionSet;
 use ort::operator::{ComputeContext, KernelContext, Operator, OperatorInput, OperatorOutput};
-use ort::value::TensorElementType::{Float32, Uint8};
+use ort::value::TensorElementType::{Float32, Int32, Uint8};
 
-use super::signature::{EPSILON, NORM_QUANTIZE, QUANTIZE, SWIGLU_QUANTIZE};
+use super::signature::{BLOCK_SIZE, EPSILON, NORM_QUANTIZE, QUANTIZE, SWIGLU_QUANTIZE};
 use super::tensors::{Inputs, missing};
 use super::{Guarded, Run, Threads, failed};
 
@@ -55,18 +54,22 @@ impl Operator for Quantize {
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
-        let sum = matches!(self, Self::Norm).then(|| OperatorOutput::optional(Float32));
         let always = [Uint8, Float32].map(OperatorOutput::required);
-        let fine = OperatorOutput::optional(Uint8);
-        always.into_iter().chain([fine]).chain(sum)
+        let others = [Uint8, Float32, Int32].map(OperatorOutput::optional);
+        always.into_iter().chain(others)
     }
 
     fn create_kernel<'attr>(
         &self,
         context: &KernelContext<'attr>,
     ) -> ort::Result<Guarded<Computation>> {
+        let block = context.get::<i64>(BLOCK_SIZE).unwrap_or_default();
         Ok(Guarded(Computation {
             operator: *self,
+            scaling: match usize::try_from(block) {
+                Ok(0) | Err(_) => Scaling::Row,
+                Ok(size) => Scaling::Block(size),
+            },
             epsilon: context.get::<f32>(EPSILON).unwrap_or_default(),
             instructions: InstructionSet::best(),
         }))
@@ -75,6 +78,7 @@ impl Operator for Quantize {
 
 pub(super) struct Computation {
     operator: Quantize,
+    scaling: Scaling,
     epsilon: f32,
     instructions: InstructionSet,
 }
@@ -97,14 +101,17 @@ impl Run for Computation {
             },
         };
         let (shape, width) = (inputs.shape(0), inputs.dimension(0, 1));
-        let layout = Layout::of(self.instructions, width);
+        let layout = self.scaling.layout(self.instructions, width);
         let count = usize::try_from(rows_of(&shape)).unwrap_or_default();
         let arranged = layout.shape(count, width).map(|size| size as i64).to_vec();
         let mut codes = context.output(0, arranged.clone())?.ok_or_else(missing)?;
         let mut fine = context.output(2, arranged)?;
-        let mut scales = context
-            .output(1, vec![rows_of(&shape)])?
-            .ok_or_else(missing)?;
+        let per_row = match self.scaling {
+            Scaling::Row => vec![rows_of(&shape)],
+            Scaling::Block(size) => vec![rows_of(&shape), (width / size) as i64],
+        };
+        let mut scales = context.output(1, per_row.clone())?.ok_or_else(missing)?;
+        let mut code_sums = context.output(4, per_row)?;
         let mut sum = match self.operator {
             Quantize::Norm => context.output(3, shape)?,
             Quantize::Plain | Quantize::SwiGlu => None,
@@ -113,14 +120,26 @@ impl Run for Computation {
         let fine = fine
             .as_mut()
             .map(|fine| fine.try_extract_tensor_mut::<u8>());
+        let code_sums = code_sums
+            .as_mut()
+            .map(|sums| sums.try_extract_tensor_mut::<i32>());
         let outputs = Outputs {
             codes: codes.try_extract_tensor_mut()?.1,
             fine: fine.transpose()?.map(|(_, fine)| fine),
             scales: scales.try_extract_tensor_mut()?.1,
+            code_sums: code_sums.transpose()?.map(|(_, sums)| sums),
             sum: sum.transpose()?.map(|(_, sum)| sum),
         };
-        quantize(self.instructions, &Threads(context), rows, width, outputs)
-            .map_err(|reason| failed(self.operator.operator(), &reason))
+        let threads = Threads(context);
+        quantize(
+            self.instructions,
+            &threads,
+            rows,
+            width,
+            self.scaling,
+            outputs,
+        )
+        .map_err(|reason| failed(self.operator.operator(), &reason))
     }
 }
 

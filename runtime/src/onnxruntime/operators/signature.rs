@@ -1,5 +1,5 @@
-//! The signatures of lexivec's own operators: their names and attributes, and the order of the inputs of PackedAttention and
-//! Int8Linear. Conversion writes nodes by them, and the kernels read their inputs by them.
+//! The signatures of lexivec's own operators: their names and attributes, and the order of the inputs of PackedAttention,
+//! Int8Linear and BlockLinear. Conversion writes nodes by them, and the kernels read their inputs by them.
 //!
 //! In shapes, T is the number of packed tokens, P of cached tokens, B of sequences, and S the length of the longest one. `heads`,
 //! `kv_heads` and `size` are the numbers of heads and the width of a head.
@@ -16,14 +16,15 @@ pub const DOMAIN: &str = "lexivec";
 /// | 1 | float32 `[T, kv_heads * size]` | the keys after norm and rotation, which the KV cache stores |
 pub const PACKED_ATTENTION: &str = "PackedAttention";
 
-/// Quantises each row of its input. Outputs as those of [`NORM_QUANTIZE`], without the sum.
+/// Quantises each row of its input. Outputs and attributes as those of [`NORM_QUANTIZE`], without the sum.
 ///
 /// | input | type, shape | meaning |
 /// |---|---|---|
 /// | 0 | float32 `[T, width]` | the rows |
 pub const QUANTIZE: &str = "Quantize";
 
-/// Quantises the root mean square norm of each row. Attribute: [`EPSILON`].
+/// Quantises the root mean square norm of each row. Attributes: [`EPSILON`]; [`BLOCK_SIZE`] if not a whole row but each of its blocks has
+/// a scale.
 ///
 /// | input | type, shape | meaning |
 /// |---|---|---|
@@ -34,12 +35,13 @@ pub const QUANTIZE: &str = "Quantize";
 /// | output | type, shape | meaning |
 /// |---|---|---|
 /// | 0 | uint8, arranged as `lexivec_kernels::codes::Layout` says | the 8-bit codes |
-/// | 1 | float32 `[T]` | the scale of each row |
+/// | 1 | float32 `[T]` or `[T, blocks]` | the scale of each row or block |
 /// | 2, optional | uint8, arranged alike | fine codes: the rounding errors of the codes |
 /// | 3, optional | float32 `[T, width]` | the sum of the inputs 0 and 2 |
+/// | 4, optional | int32, as the scales | the sum of the codes of each row or block, less the code of zero |
 pub const NORM_QUANTIZE: &str = "NormQuantize";
 
-/// Quantises `silu(gate) * up`. Outputs as those of [`NORM_QUANTIZE`], without the sum.
+/// Quantises `silu(gate) * up`. Outputs and attributes as those of [`NORM_QUANTIZE`], without the sum.
 ///
 /// | input | type, shape | meaning |
 /// |---|---|---|
@@ -53,6 +55,23 @@ pub const SWIGLU_QUANTIZE: &str = "SwiGluQuantize";
 /// |---|---|---|
 /// | 0 | float32 `[T, outputs]` | the layer's result |
 pub const INT8_LINEAR: &str = "Int8Linear";
+
+/// A linear layer with weights of 4 or 8 bits, which share scales, and may share zero points, in blocks of inputs. Inputs:
+/// [`BlockLinearInput`]. Attributes: [`BITS`], [`BLOCK_SIZE`], [`OUTPUTS`].
+///
+/// | output | type, shape | meaning |
+/// |---|---|---|
+/// | 0 | float32 `[T, outputs]` | the layer's result |
+pub const BLOCK_LINEAR: &str = "BlockLinear";
+
+/// Attribute: the bits of a weight, 4 or 8.
+pub const BITS: &str = "bits";
+
+/// Attribute: the number of inputs that share a scale.
+pub const BLOCK_SIZE: &str = "block_size";
+
+/// Attribute: the number of outputs of a layer.
+pub const OUTPUTS: &str = "outputs";
 
 /// Attribute: the number of query heads.
 pub const NUM_HEADS: &str = "num_heads";
@@ -158,6 +177,44 @@ impl Int8LinearInput {
     ];
 }
 
+/// The inputs of [`BLOCK_LINEAR`], in order. `per_byte` is 2 for weights of 4 bits and 1 for those of 8 bits.
+///
+/// ```
+/// use lexivec_runtime::operators::BlockLinearInput;
+///
+/// assert_eq!(BlockLinearInput::ALL[3], BlockLinearInput::Weights);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockLinearInput {
+    /// uint8, as the operators for quantisation arrange them: the codes of activations.
+    Codes,
+    /// float32 `[T, blocks]`: the scale of each block of codes.
+    Scales,
+    /// int32 `[T, blocks]`: the sum of each block's codes.
+    CodeSums,
+    /// uint8 `[ceil(outputs / 16), inputs / (4 per_byte), 16, 4]`: the weights, as `lexivec_kernels::block_linear::pack` arranges them.
+    Weights,
+    /// float32 `[ceil(outputs / 16), blocks, 16]`: the scale of each block of weights.
+    WeightScales,
+    /// uint8 `[ceil(outputs / 16), blocks, 16]`, optional: the zero point of each block of weights; the middle of the codes without.
+    ZeroPoints,
+    /// float32 `[outputs]`, optional: the bias.
+    Bias,
+}
+
+impl BlockLinearInput {
+    /// All inputs, in order.
+    pub const ALL: [Self; 7] = [
+        Self::Codes,
+        Self::Scales,
+        Self::CodeSums,
+        Self::Weights,
+        Self::WeightScales,
+        Self::ZeroPoints,
+        Self::Bias,
+    ];
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,5 +225,7 @@ mod tests {
         assert!(attention.into_iter().eq(0..PackedAttentionInput::ALL.len()));
         let linear = Int8LinearInput::ALL.map(|input| input as usize);
         assert!(linear.into_iter().eq(0..Int8LinearInput::ALL.len()));
+        let blocks = BlockLinearInput::ALL.map(|input| input as usize);
+        assert!(blocks.into_iter().eq(0..BlockLinearInput::ALL.len()));
     }
 }

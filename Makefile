@@ -8,7 +8,7 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 export CARGO_TERM_PROGRESS_WHEN ?= never
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help serve build wheel package test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page test-gpu test-tensorrt test-values test-wheel check-deploy check-features check-package test-loom check-dependencies sbom suites precision-report bench-cpu bench-cpu-dry bench-gpu-kit bench-gpu-dry
+.PHONY: help serve build wheel package test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page test-gpu test-tensorrt test-values test-wheel check-deploy check-features check-package test-loom test-arm check-dependencies sbom suites precision-report bench-cpu bench-cpu-dry bench-gpu-kit bench-gpu-dry
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -37,6 +37,12 @@ endif
 
 test-loom:  ## The queue in every order of events that loom tries; two minutes
 	cargo test --locked --package lexivec-runtime --features loom --config 'profile.dev.package.lexivec-runtime.opt-level=3' --lib loom_tests
+
+test-arm: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER = aarch64-linux-gnu-gcc
+test-arm: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER = qemu-aarch64 -L /usr/aarch64-linux-gnu
+test-arm:  ## The CPU kernels for aarch64, emulated; needs qemu-user and gcc-aarch64-linux-gnu; four minutes
+	rustup target add aarch64-unknown-linux-gnu
+	cargo test --locked --package lexivec-kernels --lib --target aarch64-unknown-linux-gnu
 
 lint:  ## Format, clippy, documentation, each without a warning
 	cargo fmt --all --check

@@ -34,8 +34,8 @@ impl Layout {
         depth: DEPTH,
         zero: UNSIGNED_ZERO,
     };
-    /// As [`VECTORS`](Self::VECTORS), but signed, from -127 to 127: for AVX2, whose kernel moves the signs of weights to the codes, and
-    /// for weights in blocks, which are unsigned.
+    /// As [`VECTORS`](Self::VECTORS), but signed, from -127 to 127: for AVX2, whose kernel moves the signs of weights to the codes, for
+    /// NEON's products of signed bytes, and for weights in blocks, which are unsigned.
     pub const SIGNED_VECTORS: Self = Self {
         zero: 0,
         ..Self::VECTORS
@@ -54,6 +54,8 @@ impl Layout {
             _ if set.has_tiles() && width.is_multiple_of(Self::TILES.depth) => Self::TILES,
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512 | InstructionSet::Avx2 => Self::SIGNED_VECTORS,
+            #[cfg(target_arch = "aarch64")]
+            InstructionSet::NeonDot => Self::SIGNED_VECTORS,
             _ => Self::VECTORS,
         }
     }

@@ -109,7 +109,7 @@ impl Provider {
                  on LD_LIBRARY_PATH"
             }
             Self::OpenVino => {
-                "the provider's library (`make onnxruntime-openvino`) and an x86-64 CPU"
+                "the provider's library (`make onnxruntime-openvino`) and an Intel CPU: the library offers no others"
             }
         }
     }

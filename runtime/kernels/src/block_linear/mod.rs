@@ -4,6 +4,8 @@
 //! `y[m, n] = sum over blocks of scale[m, block] * weight_scale[n, block] * sum over k in block of code[m, k] * (weight[n, k] -
 //! zero[n, block])`, plus a bias. The inner sums are exact.
 
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod pack;
 mod products;
 #[cfg(test)]
@@ -16,6 +18,8 @@ use crate::linear::COLUMNS;
 use crate::parallel::{Parallel, Shared};
 use crate::simd::InstructionSet;
 use crate::tasks::{Task, Tasks};
+#[cfg(target_arch = "aarch64")]
+use neon::NeonDot;
 pub use pack::{Bits, pack, packed_len, panels_of_blocks};
 use products::{PART, Portable, Products};
 #[cfg(target_arch = "x86_64")]
@@ -178,6 +182,8 @@ fn kernel<const BITS: u32>(set: InstructionSet) -> Kernel {
         InstructionSet::AvxVnni => avx_vnni::<BITS>,
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx512 | InstructionSet::Avx2 => avx2::<BITS>,
+        #[cfg(target_arch = "aarch64")]
+        InstructionSet::NeonDot => neon_dot::<BITS>,
         _ => portable::<BITS>,
     }
 }
@@ -203,6 +209,14 @@ unsafe fn avx2<const BITS: u32>(layer: &BlockLinear<'_>, task: Task, out: &Share
     // 4 rows: 8 of the 16 registers are sums, and 5 hold weights and codes. Totals wait in the cache.
     // SAFETY: this function is compiled for the instruction set, and has the contract of `run`.
     unsafe { run::<Avx2<BITS>, 4>(layer, task, out) }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn neon_dot<const BITS: u32>(layer: &BlockLinear<'_>, task: Task, out: &Shared<f32>) {
+    // 4 rows: 16 of the 32 registers are sums, and 11 hold weights and codes.
+    // SAFETY: this function is compiled for the instruction set, and has the contract of `run`.
+    unsafe { run::<NeonDot<BITS>, 4>(layer, task, out) }
 }
 
 unsafe fn portable<const BITS: u32>(layer: &BlockLinear<'_>, task: Task, out: &Shared<f32>) {

@@ -270,7 +270,7 @@ impl OfSums for Portable {
 /// # Safety
 /// As there.
 #[inline(always)]
-unsafe fn finish(
+pub(super) unsafe fn finish(
     sums: [i32; COLUMNS],
     columns: &Columns,
     scale: f32,

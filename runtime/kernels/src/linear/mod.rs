@@ -8,6 +8,8 @@
 
 mod dot;
 mod epilogue;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod pack;
 #[cfg(test)]
 mod tests;
@@ -26,6 +28,8 @@ use crate::tasks::{Task, Tasks};
 use dot::Portable;
 #[cfg(target_arch = "x86_64")]
 use dot::{Avx2, AvxVnni, Vnni};
+#[cfg(target_arch = "aarch64")]
+use neon::NeonDot;
 pub use pack::{COLUMNS, pack, packed_len};
 use vectors::{ROWS, run};
 
@@ -159,7 +163,9 @@ fn kernel(set: InstructionSet, layout: Layout) -> (Kernel, usize) {
         (InstructionSet::AvxVnni, _) => (avx_vnni, ROWS),
         #[cfg(target_arch = "x86_64")]
         (InstructionSet::Avx512 | InstructionSet::Avx2, _) => (avx2, ROWS),
-        // There is no kernel for NEON's integer products yet.
+        #[cfg(target_arch = "aarch64")]
+        (InstructionSet::NeonDot, _) => (neon_dot, ROWS),
+        // Without dot products, which processors have had since 2018, plain code is enough.
         #[cfg(target_arch = "aarch64")]
         (InstructionSet::Neon, _) => (portable, ROWS),
         (InstructionSet::Portable, _) => (portable, ROWS),
@@ -201,6 +207,14 @@ unsafe fn avx2(linear: &Linear<'_>, task: Task, out: &Shared<f32>) {
     // 4 rows by a panel: 8 of the 16 registers are accumulators, and 5 hold weights, their absolute values and a row's codes.
     // SAFETY: this function is compiled for the instruction set, and has the contract of `run`.
     unsafe { run::<Avx2, 4, 1>(linear, task, out) }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn neon_dot(linear: &Linear<'_>, task: Task, out: &Shared<f32>) {
+    // 6 rows by a panel: 24 of the 32 registers are accumulators.
+    // SAFETY: this function is compiled for the instruction set, and has the contract of `run`.
+    unsafe { run::<NeonDot, 6, 1>(linear, task, out) }
 }
 
 unsafe fn portable(linear: &Linear<'_>, task: Task, out: &Shared<f32>) {

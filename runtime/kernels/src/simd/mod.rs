@@ -34,6 +34,9 @@ pub enum InstructionSet {
     /// AVX2 with FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// [`Neon`](Self::Neon) with dot products of bytes, for integer products.
+    #[cfg(target_arch = "aarch64")]
+    NeonDot,
     /// NEON, which every aarch64 processor has.
     #[cfg(target_arch = "aarch64")]
     Neon,
@@ -87,7 +90,12 @@ impl InstructionSet {
             }
         }
         #[cfg(target_arch = "aarch64")]
-        sets.push(Self::Neon);
+        {
+            if std::arch::is_aarch64_feature_detected!("dotprod") {
+                sets.push(Self::NeonDot);
+            }
+            sets.push(Self::Neon);
+        }
         sets.push(Self::Portable);
         #[cfg(test)]
         sets.push(Self::EmulatedTiles);
@@ -120,6 +128,8 @@ impl InstructionSet {
             Self::Avx512Vnni => Self::Avx512,
             #[cfg(target_arch = "x86_64")]
             Self::AvxVnni => Self::Avx2,
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDot => Self::Neon,
             #[cfg(test)]
             Self::EmulatedTiles => Self::Portable,
             set => set,
@@ -140,6 +150,8 @@ impl fmt::Display for InstructionSet {
             Self::AvxVnni => "AVX-VNNI",
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => "AVX2",
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDot => "NEON with dot products",
             #[cfg(target_arch = "aarch64")]
             Self::Neon => "NEON",
             Self::Portable => "portable",

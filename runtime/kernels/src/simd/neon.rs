@@ -1,6 +1,7 @@
 //! NEON.
 
 use core::arch::aarch64::*;
+use core::arch::asm;
 
 use super::Lanes;
 
@@ -105,4 +106,23 @@ impl Lanes for Neon {
                 .write_unaligned(codes.map(|code| (code + 128) as u8));
         }
     }
+}
+
+/// Adds the products of four signed bytes to each of four sums. Rust has no stable intrinsic for the instruction.
+///
+/// # Safety
+/// The processor has NEON's dot products.
+#[inline(always)]
+pub(crate) unsafe fn dot(sums: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
+    let mut result = sums;
+    // SAFETY: the processor has the instruction, which reads and writes these registers alone.
+    unsafe {
+        asm!(
+            ".arch_extension dotprod",
+            "sdot {0:v}.4s, {1:v}.16b, {2:v}.16b",
+            inout(vreg) result, in(vreg) a, in(vreg) b,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    result
 }

@@ -40,7 +40,7 @@ fn open(dir: &Path, options: &[(&str, &str)]) -> Result<Engine, Error> {
 /// What a session with OpenVINO gives on an Intel CPU. Its library offers Intel's devices alone (microsoft/onnxruntime#31981), so on
 /// other CPUs this checks that the error says so, and returns `None`.
 fn on_intel<T>(opened: Result<T, Error>) -> Option<Result<T, Error>> {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap();
+    let cpu = fs_err::read_to_string("/proc/cpuinfo").unwrap();
     if cpu.contains("GenuineIntel") {
         return Some(opened);
     }

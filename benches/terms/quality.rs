@@ -22,19 +22,25 @@ const INSTRUCTIONS: [Option<&str>; 3] = [
     Some("Represent this text:"),
     Some("Represent the subject of this term:"),
 ];
-const REDUCTIONS: [Reduction; 5] = [
+const REDUCTIONS: [Reduction; 6] = [
     Reduction::None,
     Reduction::Variance(0.99),
     Reduction::Variance(0.95),
     Reduction::Variance(0.9),
     Reduction::Count(16),
+    Reduction::Map,
 ];
+
+/// The components that `lexivec terms` keeps.
+const KEPT: Components = Components::Variance(0.95);
 
 #[derive(Clone, Copy)]
 enum Reduction {
     None,
     Variance(f64),
     Count(usize),
+    /// The map, by Euclidean distance.
+    Map,
 }
 
 /// Terms, and the domain of each.
@@ -47,7 +53,7 @@ fn main() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let named = std::env::args().nth(1);
     let path = named.unwrap_or_else(|| root.join("../models/nano").display().to_string());
-    let model = Model::open(path)?;
+    let model = Model::open(&path)?;
     let list = Terms::read(&root.join("terms/terms.csv"))?;
     println!("{} terms", list.terms.len());
     for instruction in INSTRUCTIONS {
@@ -121,9 +127,14 @@ fn clusters(
             format!("{count} components"),
             reduce(Components::Count(count))?,
         ),
+        Reduction::Map => ("the map".to_owned(), map(vectors, pca)?),
     };
     let options = Options {
         min_samples: Some(2),
+        metric: match reduction {
+            Reduction::Map => Metric::Euclidean,
+            _ => Metric::Cosine,
+        },
         ..Options::default()
     };
     let found = options.cluster(rows.view())?;
@@ -135,7 +146,7 @@ fn clusters(
         .iter()
         .zip(&list.domains)
         .filter(|(label, _)| **label != NOISE);
-    let (inside, domains): (Vec<_>, Vec<_>) = rows_in_clusters.unzip();
+    let (inside, domains): (Vec<&i32>, Vec<&String>) = rows_in_clusters.unzip();
     let clustered = adjusted_rand(&inside, &domains)?;
     println!(
         "| {name} | {} | {} | {noise} | {purity:.3} | {all:.3} | {clustered:.3} |",
@@ -145,18 +156,29 @@ fn clusters(
     Ok(())
 }
 
+/// The map of neighbours.
+fn map(vectors: &Array2<f32>, pca: &Pca) -> anyhow::Result<Array2<f32>> {
+    let reduced = pca.projection(KEPT, None)?.reduce(vectors.view())?;
+    let first = plane(vectors, pca)?;
+    let neighbours = Neighbours::find(reduced.view(), layout::NEIGHBOURS, Metric::Cosine)?;
+    Ok(layout::place(&neighbours, first.view(), 1)?)
+}
+
+/// The first two principal components.
+fn plane(vectors: &Array2<f32>, pca: &Pca) -> anyhow::Result<Array2<f32>> {
+    let projection = pca.projection(Components::Count(2), None)?;
+    Ok(projection.coordinates(vectors.view())?)
+}
+
 /// Prints the trustworthiness of both maps.
 fn maps(vectors: &Array2<f32>, pca: &Pca) -> anyhow::Result<()> {
-    let reduced = pca
-        .projection(Components::Variance(0.95), None)?
-        .reduce(vectors.view())?;
-    let first = pca
-        .projection(Components::Count(2), None)?
-        .coordinates(vectors.view())?;
-    let neighbours = Neighbours::find(reduced.view(), layout::NEIGHBOURS, Metric::Cosine)?;
-    let placed = layout::place(&neighbours, first.view(), 1)?;
-    println!();
-    for (name, map) in [("neighbours", placed), ("pca", first)] {
+    let reduced = pca.projection(KEPT, None)?.reduce(vectors.view())?;
+    println!("\n| map | trustworthiness, 5 neighbours | 15 neighbours |");
+    println!("|---|---|---|");
+    for (name, map) in [
+        ("neighbours", map(vectors, pca)?),
+        ("pca", plane(vectors, pca)?),
+    ] {
         let trust = |count| {
             layout::trustworthiness(
                 reduced.view(),
@@ -166,11 +188,7 @@ fn maps(vectors: &Array2<f32>, pca: &Pca) -> anyhow::Result<()> {
                 usize::MAX,
             )
         };
-        println!(
-            "trustworthiness of --map {name}: {:.3} (5 neighbours), {:.3} (15)",
-            trust(5)?,
-            trust(15)?
-        );
+        println!("| {name} | {:.3} | {:.3} |", trust(5)?, trust(15)?);
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use super::Npy;
 /// How many near clusters of each cluster are listed.
 const NEAR: usize = 5;
 /// How many terms the trustworthiness of a map is estimated from.
-const TRUST_SAMPLE: usize = 500;
+const TRUST_SAMPLE: usize = 300;
 
 /// How vectors are reduced, clustered and placed.
 #[derive(Debug)]

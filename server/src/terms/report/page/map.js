@@ -91,11 +91,11 @@ function paint() {
   pen.clearRect(0, 0, width, height);
   // Dots cover a small part of the map, and grow slower than the distances between them.
   const zoom = view.scale / view.whole, area = Math.sqrt(width * height / count);
-  const radius = Math.round(2 * Math.max(.75, Math.min(6, .11 * area * Math.sqrt(zoom)))) / 2;
+  const radius = Math.round(2 * Math.max(.75, Math.min(6, .11 * area * zoom ** .8))) / 2;
   pen.globalAlpha = shown ? .13 : .9;
   dots(radius, ratio, false);
   pen.globalAlpha = 1;
-  if (shown) dots(Math.max(radius, 2), ratio, true);
+  if (shown) dots(Math.max(radius, 2.5), ratio, true);
   names();
   if (current !== null) ring(atX(current), atY(current), radius + 4);
   if (document.activeElement === canvas && byKey) ring(width / 2, height / 2, REACH);

@@ -3,7 +3,9 @@
 const panel = $("panel"), MOST_LISTED = 100;
 let marked = null; // the legend's pressed button
 
-const swatch = colour => make("span", {class: "swatch", style: `background:${colour}`});
+const swatch = (colour, kind = "") => make("span", {class: `swatch ${kind}`, style: `background:${colour}`});
+/** The colour of a cluster, while the map is coloured by clusters. */
+const clusterSwatch = cluster => swatch(clusterColour(cluster), "of-cluster");
 const flagged = some => {
   const flags = new Uint8Array(count);
   for (const term of some) flags[term] = 1;
@@ -27,7 +29,7 @@ function listed(some, remark = () => null) {
 }
 
 const clusterButton = (cluster, note) => make("button", {type: "button", class: "plain", onclick: () => openCluster(cluster)},
-  swatch(clusterColour(cluster)), quoted(labelOf(cluster)), note ? make("span", {class: "soft"}, note) : null);
+  clusterSwatch(cluster), quoted(labelOf(cluster)), note ? make("span", {class: "soft"}, note) : null);
 const fact = (name, value) => value === null ? [] : [make("dt", {}, name), make("dd", {}, value)];
 const tally = (name, some, most) => columns[name]
   ? frequent(name, some, most).flatMap(([value, n], i) => [i ? ", " : "", quoted(value), ` ${n.toLocaleString("en")}`]) : null;
@@ -62,7 +64,7 @@ function openCluster(cluster) {
   point(null);
   showTerms(some);
   fill(make("p", {class: "soft small"}, cluster ? `Cluster ${cluster - 1}` : "Noise"),
-    make("h3", {}, swatch(clusterColour(cluster)), cluster ? quoted(labelOf(cluster)) : "Terms in no cluster"),
+    make("h3", {}, clusterSwatch(cluster), cluster ? quoted(labelOf(cluster)) : "Terms in no cluster"),
     make("dl", {}, fact("size", number(some.length, "term")), fact("languages", tally("language", some, 10)), fact("domains", tally("domain", some, 10))),
     facts?.nearest.length ? make("div", {}, make("p", {class: "soft small"}, "Nearest clusters"), make("ul", {},
       facts.nearest.map(near => make("li", {}, clusterButton(near.cluster + 1, `cosine ${near.similarity.toFixed(2)}`))))) : null,
@@ -142,6 +144,7 @@ function legend(by) {
 }
 function recolour(by) {
   marked = null;
+  document.body.dataset.colour = by;
   colourBy(by);
   legend(by);
 }

@@ -15,7 +15,7 @@ use lexivec_terms::agreement::{adjusted_rand, purity};
 use lexivec_terms::hdbscan::{NOISE, Options};
 use lexivec_terms::pca::{Components, Moments, Pca};
 use lexivec_terms::{Metric, Neighbours, layout};
-use ndarray::{Array2, ArrayView2};
+use ndarray::Array2;
 
 const INSTRUCTIONS: [Option<&str>; 3] = [
     None,
@@ -63,7 +63,7 @@ fn main() -> anyhow::Result<()> {
             "| reduction | dimensions | clusters | in none | purity | adjusted Rand index | without noise |"
         );
         println!("|---|---|---|---|---|---|---|");
-        let pca = decompose(vectors.view())?;
+        let pca = decompose(&vectors)?;
         for reduction in REDUCTIONS {
             clusters(&list, &vectors, &pca, reduction)?;
         }
@@ -101,9 +101,9 @@ fn embed(model: &Model, list: &Terms, instruction: Option<&str>) -> anyhow::Resu
     )?)
 }
 
-fn decompose(vectors: ArrayView2<'_, f32>) -> anyhow::Result<Pca> {
+fn decompose(vectors: &Array2<f32>) -> anyhow::Result<Pca> {
     let mut moments = Moments::new(vectors.ncols())?;
-    moments.push(vectors)?;
+    moments.push(vectors.view())?;
     Ok(moments.decompose()?)
 }
 

@@ -130,8 +130,9 @@ struct AnalysisArgs {
     #[arg(long, env = "LEXIVEC_TERMS_ALLOW_SINGLE_CLUSTER")]
     allow_single_cluster: bool,
 
-    /// How terms get their places on the map
-    #[arg(long, env = "LEXIVEC_TERMS_MAP", value_enum, default_value_t = MapKind::Neighbours)]
+    /// How the map is drawn: neighbours keeps each term near its nearest neighbours, as UMAP does; pca shows the first two principal
+    /// components; none draws no map
+    #[arg(long, env = "LEXIVEC_TERMS_MAP", value_name = "neighbours|pca|none", value_enum, default_value_t = MapKind::Neighbours, hide_possible_values = true)]
     map: MapKind,
 
     /// Seed of the map. The same vectors, settings and seed give the same map

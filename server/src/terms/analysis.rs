@@ -5,7 +5,7 @@ use lexivec_terms::clusters::{Cluster, describe};
 use lexivec_terms::hdbscan::{Clustering, Options};
 use lexivec_terms::pca::{Components, Moments, Pca};
 use lexivec_terms::{Neighbours, Projection, layout, normalise};
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, s};
 use serde::Serialize;
 
 use super::Npy;
@@ -90,7 +90,7 @@ pub(crate) fn analyse(
         reduced.slice_mut(s![rows, ..]).assign(&coordinates);
         Ok(())
     })?;
-    let plane = plane(reduced.view());
+    let plane = plane(&reduced);
     normalise(&mut reduced)?;
 
     stage("neighbours");
@@ -116,7 +116,7 @@ pub(crate) fn analyse(
     let map = places.map(|places| -> anyhow::Result<Map> {
         Ok(Map {
             kind: settings.map,
-            trust: trust(reduced.view(), options, places.view())?,
+            trust: trust(&reduced, options, &places)?,
             places,
         })
     });
@@ -130,7 +130,7 @@ pub(crate) fn analyse(
 }
 
 /// The first two coordinates of each row. The second one is 0 if there is one component.
-fn plane(coordinates: ArrayView2<'_, f32>) -> Array2<f32> {
+fn plane(coordinates: &Array2<f32>) -> Array2<f32> {
     let mut plane = Array2::zeros((coordinates.nrows(), 2));
     let axes = coordinates.ncols().min(2);
     plane
@@ -140,17 +140,22 @@ fn plane(coordinates: ArrayView2<'_, f32>) -> Array2<f32> {
 }
 
 fn trust(
-    reduced: ArrayView2<'_, f32>,
+    reduced: &Array2<f32>,
     options: &Options,
-    places: ArrayView2<'_, f32>,
+    places: &Array2<f32>,
 ) -> anyhow::Result<Option<Trust>> {
     let half = reduced.nrows().div_ceil(2);
     let neighbours = layout::NEIGHBOURS.min(half.saturating_sub(1));
     if neighbours == 0 {
         return Ok(None);
     }
-    let trustworthiness =
-        layout::trustworthiness(reduced, options.metric, places, neighbours, TRUST_SAMPLE)?;
+    let trustworthiness = layout::trustworthiness(
+        reduced.view(),
+        options.metric,
+        places.view(),
+        neighbours,
+        TRUST_SAMPLE,
+    )?;
     Ok(Some(Trust {
         neighbours,
         trustworthiness,

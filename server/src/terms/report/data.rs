@@ -147,7 +147,8 @@ fn curve(ratios: &[f64]) -> Vec<(usize, f64)> {
     });
     let every = ratios.len().div_ceil(MOST_POINTS).max(1);
     let points = (1..).zip(sums);
-    let shown = |number: usize| number % every == 0 || number == 1 || number == ratios.len();
+    let shown =
+        |number: usize| number.is_multiple_of(every) || number == 1 || number == ratios.len();
     points.filter(|(number, _)| shown(*number)).collect()
 }
 

@@ -73,6 +73,7 @@ fn a_map_is_as_trustworthy_as_that_of_umap_learn() {
                 .unwrap()
             };
             let mean = maps.iter().map(trust).sum::<f64>() / maps.len() as f64;
+            println!("{}, {count} neighbours: {mean:.3}", case["name"]);
             assert!(
                 mean > umap - 0.002,
                 "{}: {mean}, umap-learn {umap}",

@@ -35,7 +35,10 @@ const tally = (name, some, most) => columns[name]
   ? frequent(name, some, most).flatMap(([value, n], i) => [i ? ", " : "", quoted(value), ` ${n.toLocaleString("en")}`]) : null;
 
 function fill(...content) {
+  // The focus would be lost with a button of the panel.
+  const focused = panel.contains(document.activeElement);
   panel.replaceChildren(...content);
+  if (focused) panel.focus({preventScroll: true});
   panel.scrollTop = 0;
 }
 
@@ -71,6 +74,7 @@ function openCluster(cluster) {
     make("button", {type: "button", onclick: () => choose(null)}, "Show all terms"),
     make("div", {}, make("p", {class: "soft small"}, "Terms"), listed(sorted)));
   panel.focus({preventScroll: true});
+  document.querySelector(".board").scrollIntoView({block: "nearest"});
 }
 
 function idle() {
@@ -99,7 +103,8 @@ function search() {
   found.sort((a, b) => rank(a) - rank(b) || a - b);
   emphasise(flagged(found));
   point(null);
-  fill(make("p", {class: "soft small", role: "status"}, `${number(found.length, "term")} found`),
+  $("found").textContent = `${number(found.length, "term")} found`;
+  fill(make("p", {class: "soft small"}, $("found").textContent),
     make("div", {}, listed(found, term => labels[term] ? make("span", {class: "soft"}, quoted(labelOf(labels[term]))) : null)));
   return found;
 }

@@ -50,6 +50,7 @@ function make(tag, attributes = {}, ...children) {
 /** A user's text. `bdi` keeps its direction from the text around it. */
 const quoted = text => make("bdi", {}, text);
 const number = (value, name) => `${value.toLocaleString("en")} ${name}${value === 1 ? "" : "s"}`;
+const cosine = value => value.toFixed(2).replace("-", "−");
 const percent = value => `${(100 * value).toFixed(1)} %`;
 const labelOf = cluster => cluster ? terms[clusters[cluster - 1].medoid] : "no cluster";
 

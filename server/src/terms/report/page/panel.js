@@ -70,7 +70,7 @@ function openCluster(cluster) {
     make("h3", {}, clusterSwatch(cluster), cluster ? quoted(labelOf(cluster)) : "Terms in no cluster"),
     make("dl", {}, fact("size", number(some.length, "term")), fact("languages", tally("language", some, 10)), fact("domains", tally("domain", some, 10))),
     facts?.nearest.length ? make("div", {}, make("p", {class: "soft small"}, "Nearest clusters"), make("ul", {},
-      facts.nearest.map(near => make("li", {}, clusterButton(near.cluster + 1, `cosine ${near.similarity.toFixed(2)}`))))) : null,
+      facts.nearest.map(near => make("li", {}, clusterButton(near.cluster + 1, `cosine ${cosine(near.similarity)}`))))) : null,
     make("button", {type: "button", onclick: () => choose(null)}, "Show all terms"),
     make("div", {}, make("p", {class: "soft small"}, "Terms"), listed(sorted)));
   panel.focus({preventScroll: true});

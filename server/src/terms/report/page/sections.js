@@ -40,7 +40,7 @@ function clusterTable() {
     return make("tr", {}, make("th", {class: "left", scope: "row"}, clusterButton(cluster)), cell("", some.length.toLocaleString("en")),
       cell("", facts ? facts.mean_probability.toFixed(2) : "–"),
       ["language", "domain"].map(name => columns[name] && cell("left values", tally(name, some, 4))),
-      cell("left near", facts?.nearest.slice(0, 3).map(near => clusterButton(near.cluster + 1, near.similarity.toFixed(2)))));
+      cell("left near", facts?.nearest.slice(0, 3).map(near => clusterButton(near.cluster + 1, cosine(near.similarity)))));
   };
   const body = make("tbody"), more = $("more-clusters");
   const all = [...clusters.keys()].map(cluster => cluster + 1).concat(members[0].length ? [0] : []);

@@ -90,7 +90,7 @@ precision-report: build  ## What each precision costs nano: models/nano/PRECISIO
 	report=$$PWD/models/nano/PRECISION.md && cd $(TARGET)/precision && ../release/lexivec compare $(PRECISIONS:%=nano-%) \
 	  --markdown $$report --json ../precision.json --html ../precision.html
 
-test-page: onnxruntime  ## The start page in headless Chromium, with screenshots
+test-page: onnxruntime  ## The start page and the reports in headless Chromium, with screenshots
 	$(PYTHON) tests/browser/run.py
 
 test-clients: onnxruntime  ## Real clients (openai, LangChain, LlamaIndex, …) and schemathesis against a real server

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests the start page in headless Chromium against a real server of models/nano.
+"""Tests the start page in headless Chromium against a real server of models/nano, and the reports of `lexivec compare` and `lexivec terms`.
 
 Installs Debian's Chromium if there is none, creates a virtual environment in the cache folder, builds `lexivec`, and runs
 the tests in this folder. If LEXIVEC_PROGRAM is set, it names the program to test, and nothing is built.

@@ -1,9 +1,10 @@
-"""Computes the values of lexivec-terms with scikit-learn: principal components, HDBSCAN clusters, adjusted Rand indices.
+"""Computes the values of lexivec-terms with scikit-learn and umap-learn: principal components, HDBSCAN clusters, adjusted Rand indices,
+the trustworthiness of maps.
 
 Inputs are rounded so that the file stays small; float32 and float64 read the same numbers up to float32's rounding. `LEXIVEC_PROGRAM`
 embeds nano's terms if it is set. Otherwise their vectors are kept from the file as it is.
 
-It needs NumPy 2.3: from NumPy 2.4 on, scikit-learn 1.9.1 fails with `cluster_selection_epsilon` ("only 0-dimensional arrays can be
+It needs umap-learn, and NumPy 2.3: from NumPy 2.4 on, scikit-learn 1.9.1 fails with `cluster_selection_epsilon` ("only 0-dimensional arrays can be
 converted to Python scalars").
 """
 
@@ -16,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import umap
 from sklearn.cluster import HDBSCAN
 from sklearn.cluster._hdbscan._linkage import mst_from_mutual_reachability
 from sklearn.cluster._hdbscan._reachability import mutual_reachability_graph
@@ -23,12 +25,15 @@ from sklearn.cluster._hdbscan._tree import tree_to_labels
 from sklearn.cluster._hdbscan.hdbscan import _process_mst
 from sklearn.datasets import make_blobs, make_moons
 from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE, trustworthiness
 from sklearn.metrics import adjusted_rand_score, pairwise_distances
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 FILE = HERE / "terms.json"
-LIBRARIES = ["numpy", "scipy", "scikit-learn"]
+LIBRARIES = ["numpy", "scipy", "scikit-learn", "umap-learn"]
+# Neighbours for which the trustworthiness of a map is computed.
+TRUSTED = (5, 15)
 
 
 def rounded(rows: np.ndarray, digits: int = 4) -> np.ndarray:
@@ -123,6 +128,27 @@ def settings(sizes: list[int], metrics: list[str], epsilon: float) -> list[dict]
     return every
 
 
+def maps(name: str, rows: np.ndarray, metric: str) -> dict:
+    """The trustworthiness of a map by principal components, and its mean over ten maps each by UMAP and t-SNE."""
+
+    def trusted(places: list[np.ndarray]) -> list[float]:
+        values = [[trustworthiness(rows, one, n_neighbors=count, metric=metric) for count in TRUSTED] for one in places]
+        return numbers(np.mean(values, axis=0), 9)
+
+    places = rounded(PCA(2, svd_solver="full").fit_transform(rows))
+    found = {
+        "name": name,
+        "metric": metric,
+        "neighbours": TRUSTED,
+        "places": numbers(places, 4),
+        "pca": trusted([places]),
+        "umap": trusted([umap.UMAP(metric=metric, random_state=seed).fit_transform(rows) for seed in range(10)]),
+        "tsne": trusted([TSNE(metric=metric, init="random", random_state=seed).fit_transform(rows) for seed in range(10)]),
+    }
+    print({name: value for name, value in found.items() if name != "places"})
+    return found
+
+
 def nano_terms() -> np.ndarray:
     """Vectors by nano of the terms of `lexivec compare`, 24 dimensions, not normalised again after rounding."""
     program = os.environ.get("LEXIVEC_PROGRAM")
@@ -155,6 +181,7 @@ def main() -> None:
     unit = rounded(unit / np.linalg.norm(unit, axis=1, keepdims=True))
 
     random_labels = [random.integers(-1, count, 80).tolist() for count in (1, 3, 6, 20)]
+    nano = nano_terms()
     golden = {
         "generator": {name: importlib.metadata.version(name) for name in LIBRARIES},
         "pca": [pca(offset, 4), pca(wide, 4), pca(constant, 4)],
@@ -162,12 +189,13 @@ def main() -> None:
             clusterings("blobs", blobs, 4, settings([5, 12], ["euclidean"], 0.8)),
             clusterings("moons", moons, 4, settings([5], ["euclidean", "cosine"], 0.15)),
             clusterings("unit", unit, 4, settings([4], ["cosine", "euclidean"], 0.12)),
-            clusterings("nano", nano_terms(), 4, settings([3], ["cosine", "euclidean"], 0.3)),
+            clusterings("nano", nano, 4, settings([3], ["cosine", "euclidean"], 0.3)),
         ],
         "adjusted_rand": [
             {"left": left, "right": right, "value": float(adjusted_rand_score(left, right))}
             for left, right in itertools.combinations_with_replacement(random_labels, 2)
         ],
+        "maps": [maps("unit", unit, "cosine"), maps("nano", nano, "cosine")],
     }
     FILE.write_text(json.dumps(golden, separators=(",", ":")) + "\n")
 

@@ -46,6 +46,8 @@ fn terms_become_clusters_a_map_and_a_projection() {
     assert_eq!(summary["terms"], 13);
     assert_eq!(summary["components"], 6);
     assert!(summary["clusters"].as_u64().unwrap() >= 2, "{summary}");
+    assert_eq!(summary["map"]["kind"], "neighbours");
+    assert!(summary["map"]["trustworthiness"].as_f64().unwrap() > 0.5);
 
     let out = dir.path().join("out");
     let table = fs_err::read_to_string(out.join("terms.csv")).unwrap();
@@ -60,6 +62,8 @@ fn terms_become_clusters_a_map_and_a_projection() {
     let clusters = fs_err::read_to_string(out.join("clusters.csv")).unwrap();
     assert!(clusters.starts_with("cluster,label,size,probability,languages,domains,nearest\n0,"));
     assert!(out.join("projection.safetensors").is_file());
+    let page = fs_err::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("\"interest rate, fixed\"") && page.contains("\"prompt\",\"none\""));
 
     // The same vectors, without a model.
     let vectors = ["-o", "again", "--vectors", "out/vectors.npy"];
@@ -68,6 +72,44 @@ fn terms_become_clusters_a_map_and_a_projection() {
     let again = fs_err::read_to_string(dir.path().join("again/terms.csv")).unwrap();
     assert_eq!(table, again);
     assert!(!dir.path().join("again/vectors.npy").exists());
+}
+
+#[test]
+fn a_map_of_components_and_none_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::write(dir.path().join("terms.csv"), TERMS).unwrap();
+    let model = model();
+    let settings = [
+        "terms.csv",
+        "-o",
+        "out",
+        "--min-cluster-size",
+        "3",
+        "--pca",
+        "6",
+    ];
+    let columns = |more: &[&str]| {
+        let output = run(dir.path(), &[&settings[..], more].concat());
+        assert!(output.status.success(), "{}", said(&output));
+        let table = fs_err::read_to_string(dir.path().join("out/terms.csv")).unwrap();
+        let columns = table.lines().next().unwrap().to_owned();
+        (columns, table, text(&output.stdout))
+    };
+    let model = ["--map", "pca", "--model", model.to_str().unwrap()];
+    let (with_places, by_components, _) = columns(&model);
+    assert!(with_places.ends_with(",cluster,probability,x,y"));
+    let vectors = ["--vectors", "out/vectors.npy"];
+    let (_, by_neighbours, _) = columns(&vectors);
+    assert_ne!(by_components, by_neighbours);
+    let (_, other_seed, _) = columns(&[&vectors[..], &["--seed", "2"]].concat());
+    assert_ne!(by_neighbours, other_seed);
+    let none = [&vectors[..], &["--map", "none", "--json"]].concat();
+    let (without, _, summary) = columns(&none);
+    assert!(without.ends_with(",cluster,probability"));
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    assert!(summary.get("map").is_none(), "{summary}");
+    let page = fs_err::read_to_string(dir.path().join("out/report.html")).unwrap();
+    assert!(page.contains("\"map\":null"));
 }
 
 #[test]
@@ -133,6 +175,11 @@ fn wrong_input_is_an_error_before_a_model_is_loaded() {
             &["terms.csv", "-o", "out", "--model", "x", "--metric", "l1"],
             2,
             "cosine and euclidean",
+        ),
+        (
+            &["terms.csv", "-o", "out", "--model", "x", "--map", "tsne"],
+            2,
+            "neighbours, pca, none",
         ),
         (
             &["empty.csv", "-o", "out", "--model", "x"],

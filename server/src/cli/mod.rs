@@ -63,7 +63,7 @@ enum Command {
     Serve(Box<serve::Args>),
     /// Embed texts from files or standard input
     Embed(Box<embed::Args>),
-    /// Cluster a file of terms by their vectors
+    /// Cluster a file of terms by their vectors, and draw a map of them
     Terms(Box<terms::Args>),
     /// Show what a model, precision or server costs in quality and gains in speed, against a baseline
     Compare(Box<compare::Args>),

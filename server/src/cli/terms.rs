@@ -3,21 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
+use lexivec_runtime::Prompt;
 use lexivec_terms::Metric;
 use lexivec_terms::hdbscan::{Options, Selection};
 use lexivec_terms::pca::Components;
 
 use super::vector_args::VectorArgs;
 use super::{Usage, progress};
-use crate::embed::{Job, OnError, OutputFormat, Settings};
+use crate::embed::{self, Job, OnError, OutputFormat};
 use crate::stdio::{print, print_exactly};
-use crate::terms::{Columns, Folder, Npy, Reduction, Summary, Terms, analyse};
+use crate::terms::{
+    Columns, Folder, MapKind, Npy, Origin, Report, Settings, Summary, Terms, analyse,
+};
 
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The folder --output gets terms.csv (the columns of FILE, and cluster, probability, x and y), clusters.csv (a row per \
-                  cluster: the term that labels it, size, languages, domains, near clusters), projection.safetensors (the principal \
-                  components), and vectors.npy unless --vectors names a file. Cluster -1 is noise: terms that are in no cluster. If \
+                  cluster: the term that labels it, size, languages, domains, near clusters), report.html (a page with the map and the \
+                  clusters, which needs no network), projection.safetensors (the principal components), and vectors.npy unless --vectors names a file. Cluster -1 is noise: terms that are in no cluster. If \
                   embedding ends early, the same command continues it."
 )]
 pub(crate) struct Args {
@@ -126,6 +129,15 @@ struct AnalysisArgs {
     /// Allow one cluster of all terms
     #[arg(long, env = "LEXIVEC_TERMS_ALLOW_SINGLE_CLUSTER")]
     allow_single_cluster: bool,
+
+    /// How the map is drawn: neighbours keeps each term near its nearest neighbours, as UMAP does; pca shows the first two principal
+    /// components; none draws no map
+    #[arg(long, env = "LEXIVEC_TERMS_MAP", value_name = "neighbours|pca|none", value_enum, default_value_t = MapKind::Neighbours, hide_possible_values = true)]
+    map: MapKind,
+
+    /// Seed of the map. The same vectors, settings and seed give the same map
+    #[arg(long, env = "LEXIVEC_SEED", value_name = "N", default_value_t = 1)]
+    seed: u64,
 }
 
 fn metric(name: &str) -> Result<Metric, String> {
@@ -152,7 +164,17 @@ impl AnalysisArgs {
         }
     }
 
-    fn options(&self) -> Options {
+    fn settings(&self, model: Option<String>) -> Settings {
+        Settings {
+            components: self.components(),
+            model,
+            clusters: self.clusters(),
+            map: self.map,
+            seed: self.seed,
+        }
+    }
+
+    fn clusters(&self) -> Options {
         Options {
             min_cluster_size: self.min_cluster_size,
             min_samples: self.min_samples,
@@ -193,14 +215,19 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         },
     )?;
     // Before hours of work.
-    let options = args.analysis.options();
-    options.check(terms.rows().len())?;
+    args.analysis.clusters().check(terms.rows().len())?;
     args.analysis.components().check()?;
     let folder = Folder::create(&args.output, &args.file, args.vectors.as_deref())?;
+    let mut settings = described(args);
     let (vectors, model) = match source {
-        Source::File(path) => (path.to_owned(), None),
+        Source::File(path) => {
+            settings.insert(0, ("vectors", path.display().to_string()));
+            (path.to_owned(), None)
+        }
         Source::Model(model) => {
-            let digest = embed(args, model, &terms, &folder)?;
+            let (digest, prompt) = embed(args, model, &terms, &folder)?;
+            settings.insert(0, ("model", model.to_owned()));
+            settings.insert(1, ("prompt", prompt));
             (folder.vectors(), Some(digest))
         }
     };
@@ -211,29 +238,71 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         "there are {rows} vectors for the {expected} terms of {}: they belong together only if both have the same rows",
         terms.path().display()
     );
-    let reduction = Reduction {
-        components: args.analysis.components(),
-        model,
-    };
     let bar = progress::stage_bar();
-    let analysis = analyse(&vectors, &reduction, &options, |stage| {
+    let analysis = analyse(&vectors, &args.analysis.settings(model), |stage| {
         bar.set_message(stage.to_owned());
     });
     bar.finish_and_clear();
     let analysis = analysis?;
-    folder.write(&terms, &analysis)?;
     let summary = Summary::new(&terms, &analysis)?;
+    let report = Report {
+        terms: &terms,
+        analysis: &analysis,
+        summary: &summary,
+        origin: &Origin {
+            file: name(&args.file),
+            settings,
+        },
+    };
+    folder.write(&terms, &analysis, &report)?;
     match args.json {
         true => print_exactly(&serde_json::to_string_pretty(&summary)?),
         false => print(&summary.to_text()),
     }
 }
 
-/// Embeds the terms into the folder, and returns the model's digest.
-fn embed(args: &Args, model: &str, terms: &Terms, folder: &Folder) -> anyhow::Result<String> {
+/// The settings of the analysis, for readers of the report.
+fn described(args: &Args) -> Vec<(&'static str, String)> {
+    let analysis = &args.analysis;
+    let samples = analysis.min_samples.unwrap_or(analysis.min_cluster_size);
+    let named = |name: &'static str, value: String| (name, value);
+    vec![
+        named(
+            "principal components",
+            match analysis.components() {
+                Components::Count(count) => count.to_string(),
+                Components::Variance(share) => format!("{share} of the variance"),
+            },
+        ),
+        named("smallest cluster", analysis.min_cluster_size.to_string()),
+        named("samples", samples.to_string()),
+        named("distance", format!("{:?}", analysis.metric).to_lowercase()),
+        named(
+            "selection",
+            format!("{:?}", analysis.selection).to_lowercase(),
+        ),
+        named("epsilon", analysis.epsilon.to_string()),
+        named("map", format!("{:?}", analysis.map).to_lowercase()),
+        named("seed", analysis.seed.to_string()),
+    ]
+}
+
+/// The last part of a path.
+fn name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    name.to_string_lossy().into_owned()
+}
+
+/// Embeds the terms into the folder, and returns the model's digest and the prompt.
+fn embed(
+    args: &Args,
+    model: &str,
+    terms: &Terms,
+    folder: &Folder,
+) -> anyhow::Result<(String, String)> {
     let options = args.embedding.engine_options()?;
     let output = folder.vectors();
-    let settings = Settings {
+    let settings = embed::Settings {
         output: Some(&output),
         errors: None,
         on_error: OnError::Stop,
@@ -246,5 +315,9 @@ fn embed(args: &Args, model: &str, terms: &Terms, folder: &Folder) -> anyhow::Re
     let done = job.run(&engine, &template, |count| bar.set_position(count as u64));
     bar.finish_and_clear();
     done?;
-    Ok(engine.model().digest.clone())
+    let prompt = match template.prompt {
+        Prompt::None => "none".to_owned(),
+        Prompt::Instruction(prompt) | Prompt::Verbatim(prompt) => prompt,
+    };
+    Ok((engine.model().digest.clone(), prompt))
 }

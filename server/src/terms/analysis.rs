@@ -1,24 +1,43 @@
-//! Principal components, projection and clusters of vectors from a file.
+//! Principal components, projection, clusters and map of vectors from a file.
 
 use anyhow::ensure;
 use lexivec_terms::clusters::{Cluster, describe};
 use lexivec_terms::hdbscan::{Clustering, Options};
 use lexivec_terms::pca::{Components, Moments, Pca};
-use lexivec_terms::{Projection, normalise};
+use lexivec_terms::{Neighbours, Projection, layout, normalise};
 use ndarray::{Array2, s};
+use serde::Serialize;
 
 use super::Npy;
 
 /// How many near clusters of each cluster are listed.
 const NEAR: usize = 5;
+/// How many terms the trustworthiness of a map is estimated from.
+const TRUST_SAMPLE: usize = 300;
 
-/// How vectors are reduced.
+/// How vectors are reduced, clustered and placed.
 #[derive(Debug)]
-pub(crate) struct Reduction {
+pub(crate) struct Settings {
     /// How many principal components are kept.
     pub(crate) components: Components,
     /// The digest of the vectors' model, if it is known.
     pub(crate) model: Option<String>,
+    pub(crate) clusters: Options,
+    pub(crate) map: MapKind,
+    /// The seed of the map.
+    pub(crate) seed: u64,
+}
+
+/// How terms get their places on the map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MapKind {
+    /// Each term is near its nearest neighbours, by a method like UMAP
+    Neighbours,
+    /// The first two principal components
+    Pca,
+    /// No map
+    None,
 }
 
 /// What was found.
@@ -26,10 +45,26 @@ pub(crate) struct Reduction {
 pub(crate) struct Analysis {
     pub(crate) pca: Pca,
     pub(crate) projection: Projection,
-    /// The first two coordinates of each row, for a map. The second one is 0 if there is one component.
-    pub(crate) map: Vec<[f32; 2]>,
+    pub(crate) map: Option<Map>,
     pub(crate) clustering: Clustering,
     pub(crate) clusters: Vec<Cluster>,
+}
+
+/// A place for each term.
+#[derive(Debug)]
+pub(crate) struct Map {
+    pub(crate) kind: MapKind,
+    pub(crate) places: Array2<f32>,
+    /// How far its neighbours can be trusted, by [`layout::trustworthiness`]. `None` if there are too few terms.
+    pub(crate) trust: Option<Trust>,
+}
+
+/// The trustworthiness of a map.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Trust {
+    /// Neighbours of each term that are compared.
+    pub(crate) neighbours: usize,
+    pub(crate) trustworthiness: f64,
 }
 
 /// Analyses all vectors. `stage` is told what happens.
@@ -38,15 +73,14 @@ pub(crate) struct Analysis {
 /// The file cannot be read, or the vectors or settings make no analysis possible.
 pub(crate) fn analyse(
     vectors: &Npy,
-    reduction: &Reduction,
-    options: &Options,
+    settings: &Settings,
     mut stage: impl FnMut(&str),
 ) -> anyhow::Result<Analysis> {
     stage("principal components");
     let mut moments = Moments::new(vectors.width())?;
     vectors.for_each_block(|_, block| Ok(moments.push(block)?))?;
     let pca = moments.decompose()?;
-    let projection = pca.projection(reduction.components, reduction.model.clone())?;
+    let projection = pca.projection(settings.components, settings.model.clone())?;
 
     stage("projection");
     let mut reduced = Array2::zeros((vectors.rows(), projection.output_width()));
@@ -56,23 +90,74 @@ pub(crate) fn analyse(
         reduced.slice_mut(s![rows, ..]).assign(&coordinates);
         Ok(())
     })?;
-    let second = |row: usize| reduced.get([row, 1]).copied().unwrap_or_default();
-    let map = (0..reduced.nrows()).map(|row| [reduced[[row, 0]], second(row)]);
-    let map: Vec<[f32; 2]> = map.collect();
+    let plane = plane(&reduced);
     normalise(&mut reduced)?;
 
+    stage("neighbours");
+    let options = &settings.clusters;
+    // The map needs no more neighbours than a clustering lists.
+    let listed = options.listed(reduced.nrows());
+    let neighbours = Neighbours::find(reduced.view(), listed, options.metric)?;
     stage("clusters");
-    let clustering = options.cluster(reduced.view())?;
+    let clustering = options.cluster_with(reduced.view(), &neighbours)?;
     ensure!(
-        clustering.labels.len() == map.len(),
+        clustering.labels.len() == reduced.nrows(),
         "the clustering lost rows"
     );
     let clusters = describe(reduced.view(), &clustering, NEAR)?;
+
+    stage("map");
+    let places = match settings.map {
+        MapKind::Neighbours => Some(layout::place(&neighbours, plane.view(), settings.seed)?),
+        MapKind::Pca => Some(plane),
+        MapKind::None => None,
+    };
+    drop(neighbours);
+    let map = places.map(|places| -> anyhow::Result<Map> {
+        Ok(Map {
+            kind: settings.map,
+            trust: trust(&reduced, options, &places)?,
+            places,
+        })
+    });
     Ok(Analysis {
         pca,
         projection,
-        map,
+        map: map.transpose()?,
         clustering,
         clusters,
     })
+}
+
+/// The first two coordinates of each row. The second one is 0 if there is one component.
+fn plane(coordinates: &Array2<f32>) -> Array2<f32> {
+    let mut plane = Array2::zeros((coordinates.nrows(), 2));
+    let axes = coordinates.ncols().min(2);
+    plane
+        .slice_mut(s![.., ..axes])
+        .assign(&coordinates.slice(s![.., ..axes]));
+    plane
+}
+
+fn trust(
+    reduced: &Array2<f32>,
+    options: &Options,
+    places: &Array2<f32>,
+) -> anyhow::Result<Option<Trust>> {
+    let half = reduced.nrows().div_ceil(2);
+    let neighbours = layout::NEIGHBOURS.min(half.saturating_sub(1));
+    if neighbours == 0 {
+        return Ok(None);
+    }
+    let trustworthiness = layout::trustworthiness(
+        reduced.view(),
+        options.metric,
+        places.view(),
+        neighbours,
+        TRUST_SAMPLE,
+    )?;
+    Ok(Some(Trust {
+        neighbours,
+        trustworthiness,
+    }))
 }

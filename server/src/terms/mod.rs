@@ -1,8 +1,10 @@
-//! The work of `lexivec terms`: terms and their vectors in, clusters out.
+//! The work of `lexivec terms`: terms and their vectors in, clusters and a map out.
 //!
 //! ```text
 //! table ─▶ terms, languages, domains ────────────────────────────╮
-//! npy ──▶ vectors ─▶ analysis: PCA, HDBSCAN (lexivec-terms) ─▶ output: terms.csv, clusters.csv, projection.safetensors
+//! npy ──▶ vectors ─▶ analysis: PCA, HDBSCAN, map (lexivec-terms) ─▶ output: terms.csv, clusters.csv, projection.safetensors
+//!                                                               ─▶ report: report.html
+//!                                                               ─▶ summary
 //! ```
 //!
 //! Vectors stream from their file, twice: once for the principal components, once for the projection. Memory holds the table and the
@@ -11,9 +13,13 @@
 mod analysis;
 mod npy;
 mod output;
+mod report;
+mod summary;
 mod table;
 
-pub(crate) use analysis::{Analysis, Reduction, analyse};
+pub(crate) use analysis::{Analysis, MapKind, Settings, analyse};
 pub(crate) use npy::Npy;
-pub(crate) use output::{Folder, Summary};
+pub(crate) use output::Folder;
+pub(crate) use report::{Origin, Report};
+pub(crate) use summary::Summary;
 pub(crate) use table::{Columns, Terms};

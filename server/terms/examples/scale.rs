@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use lexivec_terms::hdbscan::{NOISE, Options};
 use lexivec_terms::pca::{Components, Moments};
-use lexivec_terms::{Metric, Neighbours};
+use lexivec_terms::{Metric, Neighbours, layout};
 use ndarray::Array2;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -30,28 +30,37 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         projection.output_width()
     );
 
-    let start = Instant::now();
-    let found = Neighbours::find(vectors.view(), 32.min(rows - 1), Metric::Cosine)?;
-    let rows = found.len();
-    drop(found);
-    println!(
-        "neighbours of {rows} rows: {:.1} s",
-        start.elapsed().as_secs_f64()
-    );
-
-    let start = Instant::now();
     let options = Options {
         min_cluster_size: 10,
         min_samples: Some(5),
         ..Options::default()
     };
-    let found = options.cluster(vectors.view())?;
+    let start = Instant::now();
+    let neighbours = Neighbours::find(vectors.view(), options.listed(rows), Metric::Cosine)?;
+    let seconds = start.elapsed().as_secs_f64();
+    println!("neighbours of {rows} rows: {seconds:.1} s");
+
+    let start = Instant::now();
+    let found = options.cluster_with(vectors.view(), &neighbours)?;
     let noise = found.labels.iter().filter(|label| **label == NOISE).count();
     let seconds = start.elapsed().as_secs_f64();
     println!(
         "HDBSCAN: {seconds:.1} s, {} clusters, {noise} rows of noise",
         found.clusters
     );
+
+    let start = Instant::now();
+    let first = pca
+        .projection(Components::Count(2), None)?
+        .coordinates(vectors.view())?;
+    let map = layout::place(&neighbours, first.view(), 1)?;
+    println!("map: {:.1} s", start.elapsed().as_secs_f64());
+    let start = Instant::now();
+    for (name, map) in [("map", map), ("principal components", first)] {
+        let trust = layout::trustworthiness(vectors.view(), Metric::Cosine, map.view(), 15, 200)?;
+        println!("trustworthiness of the {name}, 15 neighbours: {trust:.4}");
+    }
+    println!("trustworthiness: {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
 }
 

@@ -3,13 +3,15 @@
 //! ```text
 //! vectors ──▶ pca ──▶ projection ──▶ reduced vectors ──▶ hdbscan ──▶ clusters: label, size, languages, near clusters
 //!                                           │               ▲    ╰──▶ agreement with known domains
-//!                                           ╰──▶ neighbours ┴──▶ pairs: duplicates, translations
+//!                                           ╰──▶ neighbours ┼──▶ pairs: duplicates, translations
+//!                                                           ╰──▶ layout: a map
 //! ```
 //!
 //! * [`pca`]: principal components in one pass, by number or by explained variance. [`Projection`] reduces vectors by them, and is saved
 //!   beside them.
 //! * [`Neighbours`]: the exact nearest neighbours of every row.
 //! * [`hdbscan`]: clusters and noise.
+//! * [`layout`]: a map of the rows in the plane, on which neighbours are near each other.
 //! * [`clusters`] describes clusters, [`pairs`] finds similar terms, and [`agreement`] compares labels with known ones.
 //!
 //! Rows are `ArrayView2<f32>`, a vector a row. Results do not depend on the number of threads. `space` and `tiles` are the base of all
@@ -22,6 +24,7 @@ pub mod agreement;
 pub mod clusters;
 mod error;
 pub mod hdbscan;
+pub mod layout;
 mod lock;
 mod metric;
 mod neighbours;

@@ -117,17 +117,35 @@ impl Options {
     /// long or (cosine) too short, or there are too many rows.
     pub fn cluster(&self, rows: ArrayView2<'_, f32>) -> Result<Clustering> {
         self.check(rows.nrows())?;
-        let min_samples = self.min_samples();
+        let neighbours = Neighbours::find(rows, self.listed(rows.nrows()), self.metric)?;
+        self.cluster_with(rows, &neighbours)
+    }
+
+    /// How many neighbours of each of `rows` rows [`cluster`](Self::cluster) lists.
+    #[must_use]
+    pub fn listed(&self, rows: usize) -> usize {
+        let others = rows.saturating_sub(1);
+        LISTED.max(self.min_samples().saturating_sub(1)).min(others)
+    }
+
+    /// Clusters rows whose neighbours are known already: at least [`listed`](Self::listed) of each, by the same distance.
+    ///
+    /// # Errors
+    /// As [`cluster`](Self::cluster), or the neighbours are those of another number of rows, too few, or of another distance.
+    pub fn cluster_with(
+        &self,
+        rows: ArrayView2<'_, f32>,
+        neighbours: &Neighbours,
+    ) -> Result<Clustering> {
+        self.check(rows.nrows())?;
+        neighbours.check(rows.nrows(), self.listed(rows.nrows()), self.metric)?;
         let space = Space::new(rows, self.metric)?;
-        let listed = LISTED.max(min_samples - 1).min(space.len() - 1);
-        let neighbours = Neighbours::search(&space, listed, f64::INFINITY, |_, _| true);
-        let core = core_distances(&neighbours, min_samples);
+        let core = core_distances(neighbours, self.min_samples());
         let edges = spanning_tree(&Graph {
             space: &space,
-            neighbours: &neighbours,
+            neighbours,
             core: &core,
         });
-        drop(neighbours);
         let merges = linkage::linkage(edges, self.metric);
         let tree = condensed::Tree::new(&merges, self.min_cluster_size);
         let selected = selection::select(&tree, self);

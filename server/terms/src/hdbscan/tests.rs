@@ -238,3 +238,22 @@ fn impossible_settings_are_errors() {
         })
     ));
 }
+
+#[test]
+fn neighbours_that_are_known_already_give_the_same_clusters() {
+    let rows = rows(&terms()["clusterings"][2]["rows"]);
+    let options = Options::default();
+    let find = |count, metric| crate::Neighbours::find(rows.view(), count, metric).unwrap();
+    let listed = options.listed(rows.nrows());
+    let found = options.cluster_with(rows.view(), &find(listed + 3, Metric::Cosine));
+    assert_eq!(found.unwrap(), options.cluster(rows.view()).unwrap());
+    let few = find(listed - 1, Metric::Cosine);
+    let other = find(listed, Metric::Euclidean);
+    for wrong in [&few, &other] {
+        let found = options.cluster_with(rows.view(), wrong);
+        assert!(matches!(found, Err(Error::Setting { .. })));
+    }
+    let part = rows.slice(ndarray::s![1.., ..]);
+    let found = options.cluster_with(part, &find(listed, Metric::Cosine));
+    assert!(matches!(found, Err(Error::Count { .. })));
+}

@@ -92,6 +92,31 @@ impl Neighbours {
         }
     }
 
+    /// Checks that there is a list for each of `rows` rows, with at least `count` neighbours by this distance.
+    pub(crate) fn check(&self, rows: usize, count: usize, metric: Metric) -> Result<()> {
+        if self.rows != rows {
+            return Err(Error::Count {
+                name: "lists of neighbours",
+                expected: rows,
+                found: self.rows,
+            });
+        }
+        let listed = self.squared(0).len();
+        if listed < count {
+            let range = format!("at least {count}");
+            return Err(Error::setting("the number of neighbours", listed, range));
+        }
+        if self.metric != metric {
+            let (found, range) = (format!("{:?}", self.metric), format!("{metric:?}"));
+            return Err(Error::setting(
+                "the distance of the neighbours",
+                found,
+                range,
+            ));
+        }
+        Ok(())
+    }
+
     /// How many rows have a list.
     #[must_use]
     pub fn len(&self) -> usize {

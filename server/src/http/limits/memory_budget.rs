@@ -19,8 +19,9 @@ const UNIT: usize = 1024;
 const FREE: usize = 16 << 10;
 /// A request of more bytes is large, and leaves a quarter of the budget to others.
 const LARGE: usize = 1 << 20;
-/// Responses are written in pieces of this many bytes. They count until the last one is written.
-const PIECE: usize = 64 << 10;
+/// Responses are written in pieces of this many bytes. They count until the last one is written. The HTTP library's copy of a piece is
+/// not counted, so pieces are small; each takes a system call, so they are not smaller.
+const PIECE: usize = 256 << 10;
 
 /// The memory that all requests may use together; clones share it.
 #[derive(Debug, Clone)]

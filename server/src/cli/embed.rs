@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(env = "LEXIVEC_MODEL")]
     model: String,
 
-    /// Files to read: .txt (a text per line), .jsonl or .ndjson, .csv; `-` is standard input. Default: standard input, as .txt
+    /// Files to read: .txt (a text per line), .jsonl or .ndjson, .csv, .tsv; `-` is standard input. Default: standard input, as .txt
     files: Vec<PathBuf>,
 
     /// Output file, .jsonl or .npy. Default: standard output, as .jsonl

@@ -24,7 +24,7 @@ use crate::terms::{
                   embedding ends early, the same command continues it."
 )]
 pub(crate) struct Args {
-    /// File of terms: .csv, whose first row names its columns, or .txt with a term per line
+    /// File of terms: .csv or .tsv, whose first row names the columns; .jsonl, whose fields are the columns; or .txt with a term per line
     file: PathBuf,
 
     /// Folder for the results

@@ -14,10 +14,14 @@ mod write;
 
 pub use errors::Rejects;
 pub use file_format::InputFormat;
+pub(crate) use file_format::is_seekable;
 pub use job::{Job, MOST_QUEUED};
 pub use json_field::json_fields;
+pub(crate) use json_field::{json_object, kind};
 pub(crate) use output::Partial;
+pub(crate) use read::json_reason;
 pub use read::{Reader, RowError, Text};
 pub use settings::{Done, OnError, Settings};
+pub(crate) use table::missing;
 pub use table::{Row, Table};
 pub use write::{OutputFormat, Writer};

@@ -1,4 +1,4 @@
-//! Texts from .txt, .jsonl and .csv files, or standard input, one row at a time.
+//! Texts from .txt, .jsonl, .csv and .tsv files, or standard input, one row at a time.
 //!
 //! A row is a line, or a record of a table. Callers match vectors to rows by number, so the reader does not skip a row without a text,
 //! and reports it as an error with its place.
@@ -13,8 +13,8 @@ use lexivec_models::text::without_mark;
 use serde_json::Value;
 
 use super::file_format::{InputFormat, is_special, is_stdin};
-use super::json_field::{JsonFieldError, json_fields};
-use super::table::{MAX_ROW_BYTES, Row, Table};
+use super::json_field::{JsonFieldError, json_fields, json_object, kind};
+use super::table::{MAX_ROW_BYTES, Row, Table, missing};
 use crate::surrogate;
 
 /// A text and its place, for messages: `terms.csv:12`.
@@ -190,7 +190,8 @@ impl Reader {
         match format {
             InputFormat::Lines => Ok(Box::new(Lines::new(source, name).map(one_line))),
             InputFormat::JsonLines => Ok(json_lines(source, name, self.field.clone())),
-            InputFormat::Csv => csv_column(source, name, &self.column),
+            InputFormat::Csv => table_column(source, name, b',', &self.column),
+            InputFormat::Tsv => table_column(source, name, b'\t', &self.column),
         }
     }
 }
@@ -296,14 +297,12 @@ fn json_lines(source: impl BufRead + 'static, name: String, field: String) -> Ro
         let reason = match json_fields(&line, [&field]) {
             Ok([Some(Value::String(text))]) => return filled(&text, place),
             Ok([Some(Value::Null)]) => return filled("", place),
-            Ok(_) | Err(JsonFieldError::NoObject) => {
-                format!("there is no text in the field `{field}` (--field)")
-            }
-            Err(error @ JsonFieldError::Twice(_)) => error.to_string(),
-            Err(error @ JsonFieldError::NotJson(_)) => match surrogate::find(line.as_bytes()) {
-                Some(lone) => lone.to_string(),
-                None => error.to_string(),
-            },
+            Ok([Some(value)]) => format!(
+                "the field `{field}` holds {}, and a text is needed (--field)",
+                kind(&value)
+            ),
+            Ok([None]) => format!("{} (--field)", no_field(&line, &field)),
+            Err(error) => json_reason(&error, &line),
         };
         Err(RowError::Bad {
             place,
@@ -313,8 +312,28 @@ fn json_lines(source: impl BufRead + 'static, name: String, field: String) -> Ro
     }))
 }
 
-fn csv_column(source: impl BufRead + 'static, name: String, column: &str) -> anyhow::Result<Rows> {
-    let table = Table::new(source, b',').with_context(|| name.clone())?;
+/// The message of a line whose fields cannot be read. It names a lone surrogate, which the JSON parser does not.
+pub(crate) fn json_reason(error: &JsonFieldError, line: &str) -> String {
+    match (error, surrogate::find(line.as_bytes())) {
+        (JsonFieldError::NotJson(_), Some(lone)) => lone.to_string(),
+        _ => error.to_string(),
+    }
+}
+
+/// The message that an object has no such field, with the fields that it has.
+fn no_field(line: &str, field: &str) -> String {
+    let fields = json_object(line).unwrap_or_default();
+    let names = fields.into_iter().map(|(name, _)| name).collect();
+    missing("field", field, names)
+}
+
+fn table_column(
+    source: impl BufRead + 'static,
+    name: String,
+    delimiter: u8,
+    column: &str,
+) -> anyhow::Result<Rows> {
+    let table = Table::new(source, delimiter).with_context(|| name.clone())?;
     let index = table
         .column(column)
         .map_err(|error| anyhow!("{name}: {error} (--column)"))?;

@@ -14,6 +14,7 @@ mod analysis;
 mod npy;
 mod output;
 mod report;
+mod rows;
 mod summary;
 mod table;
 

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use lexivec_runtime::Truncate;
@@ -11,6 +12,7 @@ use super::common::{TextArgs, counted};
 use super::progress;
 use super::vector_args::VectorArgs;
 use crate::embed::{Done, InputFormat, Job, OnError, OutputFormat, Settings};
+use crate::projections::ProjectionFile;
 use crate::stdio::say;
 
 /// The command's name.
@@ -72,6 +74,16 @@ pub(crate) struct Args {
     #[arg(long, env = "LEXIVEC_TRUNCATE")]
     truncate: bool,
 
+    /// projection.safetensors that `lexivec terms` wrote: its principal components reduce each vector, which is then normalised. It
+    /// must have been computed from this model's vectors. It sets the width of the vectors, so it excludes --dimensions
+    #[arg(
+        long,
+        env = "LEXIVEC_PROJECTION",
+        value_name = "FILE",
+        conflicts_with = "dimensions"
+    )]
+    projection: Option<PathBuf>,
+
     #[command(flatten)]
     vectors: VectorArgs,
 }
@@ -102,7 +114,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if texts.reads_stdin() && std::io::stdin().is_terminal() {
         say!("reading texts from the terminal, one per line; Ctrl-D ends");
     }
+    let projection = args.projection.as_deref();
+    let projection = projection.map(ProjectionFile::load).transpose()?;
+    let projection = projection.map(Arc::new);
     let settings = Settings {
+        projection: projection.clone(),
         output: args.output.as_deref(),
         errors: args.errors.as_deref(),
         on_error: args.on_error,
@@ -113,6 +129,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let (engine, mut template) = args.vectors.open(&args.model, &options)?;
     if args.truncate {
         template.truncate = Truncate::End;
+    }
+    if let Some(file) = &projection {
+        file.check(&engine)?;
+        template.dimensions = Some(file.projection().input_width());
     }
     let errors = job.errors().map(|path| path.display().to_string());
     let bar = progress::text_bar(job.rows);

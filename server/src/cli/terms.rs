@@ -307,6 +307,7 @@ fn embed(
         errors: None,
         on_error: OnError::Stop,
         skip_empty: false,
+        projection: None,
         resume: true,
     };
     let job = Job::open(terms.reader()?, OutputFormat::Npy, &settings)?;

@@ -3,8 +3,10 @@
 //! The texts of a part are sorted by length and run together. Memory holds two parts, however long the input is: one is computed while
 //! the other is read or written. After each part, a job that writes to a file can be resumed.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use lexivec_runtime::{Engine, Error, Prompt, Request};
@@ -17,6 +19,7 @@ use super::record::{Counts, Position, Record};
 use super::settings::{Done, OnError, Settings};
 use super::write::{OutputFormat, Writer};
 use crate::paths::check_output;
+use crate::projections::ProjectionFile;
 use crate::stdio::Closed;
 
 /// The most texts that a job submits before it waits: the room that it needs in the engine's queue.
@@ -31,6 +34,7 @@ pub struct Job {
     rejects: Rejects,
     on_error: OnError,
     skip_empty: bool,
+    projection: Option<Arc<ProjectionFile>>,
     found: Option<Record>,
     /// How far the input is read.
     position: Position,
@@ -79,6 +83,7 @@ impl Job {
             rejects,
             on_error: settings.on_error,
             skip_empty,
+            projection: settings.projection.clone(),
             found,
             position: Position::default(),
             record: Record::default(),
@@ -218,8 +223,8 @@ impl Job {
         for (text, embedding) in part.rows.iter().zip(&embeddings) {
             if let Some(embedding) = embedding {
                 self.record.counts.truncated += u64::from(embedding.truncated);
-                self.writer
-                    .write(text.index, &text.row.text, &embedding.vector)?;
+                let vector = self.reduced(text, &embedding.vector)?;
+                self.writer.write(text.index, &text.row.text, &vector)?;
             }
         }
         rejected.sort_by_key(|reject| reject.index);
@@ -234,6 +239,18 @@ impl Job {
             progress(self.writer.rows());
         }
         part.stop.map_or(Ok(()), Err)
+    }
+
+    /// The vector, reduced if there is a projection.
+    ///
+    /// # Errors
+    /// The vector has no part along the components; the message has the text's place.
+    fn reduced<'a>(&self, text: &Numbered, vector: &'a [f32]) -> anyhow::Result<Cow<'a, [f32]>> {
+        let Some(file) = &self.projection else {
+            return Ok(Cow::Borrowed(vector));
+        };
+        let reduced = file.projection().reduce_one(vector);
+        Ok(Cow::Owned(reduced.with_context(|| text.row.place.clone())?))
     }
 
     /// The settings that decide the vectors and which rows have one.
@@ -251,7 +268,9 @@ impl Job {
             ("--skip-empty", self.skip_empty.to_string()),
         ];
         let errors = self.rejects.identity().map(|path| ("--errors", path));
-        let settings = settings.into_iter().chain(errors);
+        let projection = self.projection.as_ref();
+        let projection = projection.map(|file| ("--projection", file.digest().to_owned()));
+        let settings = settings.into_iter().chain(errors).chain(projection);
         settings
             .map(|(name, value)| (name.to_owned(), value))
             .collect()

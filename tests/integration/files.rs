@@ -3,6 +3,7 @@
 mod kept;
 mod outputs;
 mod rejects;
+mod tables;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;

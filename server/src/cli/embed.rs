@@ -26,7 +26,7 @@ pub(super) const NAME: &str = "embed";
                   A job that ends early (Ctrl-C, a crash, a bad row on standard input) leaves three files: OUTPUT.partial; \
                   OUTPUT.partial.json, which records how far the job came; and ERRORS.partial, if rows were left out. The same \
                   command with --resume continues the job if the model, the settings and the rows read so far are the same. The \
-                  job loses at most the last 2,048 texts."
+                  job loses at most the last 2,048 texts; with a .parquet output those of a row group, 64 MiB of vectors."
 )]
 pub(crate) struct Args {
     /// Model directory, checkpoint folder, or hub id. A first argument that is a file of texts is read as input, if
@@ -34,10 +34,11 @@ pub(crate) struct Args {
     #[arg(env = "LEXIVEC_MODEL")]
     model: String,
 
-    /// Files to read: .txt (a text per line), .jsonl or .ndjson, .csv, .tsv; `-` is standard input. Default: standard input, as .txt
+    /// Files to read: .txt (a text per line), .jsonl or .ndjson, .csv, .tsv, .parquet; `-` is standard input. Default: standard input, as .txt
     files: Vec<PathBuf>,
 
-    /// Output file, .jsonl or .npy. Default: standard output, as .jsonl
+    /// Output file: .jsonl, .npy, or .parquet, which has the columns of .csv, .tsv and .parquet inputs and a column of vectors. Default:
+    /// standard output, as .jsonl
     #[arg(short, long, env = "LEXIVEC_OUTPUT", value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -84,6 +85,15 @@ pub(crate) struct Args {
     )]
     projection: Option<PathBuf>,
 
+    /// Name of the column of vectors in a .parquet output
+    #[arg(
+        long,
+        env = "LEXIVEC_VECTOR_COLUMN",
+        value_name = "NAME",
+        default_value = "embedding"
+    )]
+    vector_column: String,
+
     #[command(flatten)]
     vectors: VectorArgs,
 }
@@ -123,6 +133,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         errors: args.errors.as_deref(),
         on_error: args.on_error,
         skip_empty: args.skip_empty,
+        vector_column: &args.vector_column,
         resume: args.resume,
     };
     let job = Job::open(texts, format, &settings)?;

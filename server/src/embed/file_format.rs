@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use super::parquet;
+
 /// The format of a file of texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum InputFormat {
@@ -15,6 +17,8 @@ pub enum InputFormat {
     Csv,
     /// The same, with tabs between the fields.
     Tsv,
+    /// An Apache Parquet file with a column of texts.
+    Parquet,
 }
 
 impl InputFormat {
@@ -28,9 +32,11 @@ impl InputFormat {
             "jsonl" | "ndjson" => Ok(Self::JsonLines),
             "csv" => Ok(Self::Csv),
             "tsv" => Ok(Self::Tsv),
+            "parquet" if parquet::IS_BUILT => Ok(Self::Parquet),
+            "parquet" => Err(format!("{}: {}", path.display(), parquet::MISSING)),
             _ if is_stdin(path) || is_special(path) => Ok(Self::Lines),
             _ => Err(format!(
-                "{}: lexivec reads .txt, .jsonl (.ndjson), .csv and .tsv files; --input-format sets the format of a file with another ending",
+                "{}: lexivec reads .txt, .jsonl (.ndjson), .csv, .tsv and .parquet files; --input-format sets the format of a file with another ending",
                 path.display()
             )),
         }

@@ -42,6 +42,8 @@ pub struct Settings<'a> {
     pub skip_empty: bool,
     /// Reduces each vector before it is written.
     pub projection: Option<Arc<ProjectionFile>>,
+    /// The column of vectors in a .parquet output.
+    pub vector_column: &'a str,
     /// Whether to resume an unfinished output.
     pub resume: bool,
 }

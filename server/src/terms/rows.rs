@@ -8,9 +8,15 @@ use csv::ByteRecord;
 use lexivec_models::text::without_mark;
 use serde_json::Value;
 
+#[cfg(not(feature = "parquet"))]
+use crate::embed::NO_PARQUET;
+#[cfg(feature = "parquet")]
+use crate::embed::with_flag;
 use crate::embed::{
     InputFormat, Reader, Row, RowError, Table, Text, json_object, json_reason, kind, missing,
 };
+#[cfg(feature = "parquet")]
+use crate::stdio::say;
 
 /// The most columns of a .jsonl file. Each row gets all of them, so objects that share no field would fill the memory.
 const MOST_COLUMNS: usize = 1024;
@@ -35,6 +41,7 @@ impl Rows {
             InputFormat::Tsv => table(path, b'\t', term),
             InputFormat::JsonLines => objects(path, term),
             InputFormat::Lines => terms(path, term),
+            InputFormat::Parquet => parquet(path, term),
         }
     }
 }
@@ -100,7 +107,7 @@ fn objects(path: &Path, term: &str) -> anyhow::Result<Rows> {
     let mut indices = HashMap::new();
     let mut rows: Vec<Vec<(usize, String)>> = Vec::new();
     for line in lines(path)? {
-        let Text { text, place } = line?;
+        let Text { text, place, .. } = line?;
         let fields = json_object(&text)
             .map_err(|error| anyhow!("{place}: {}", json_reason(&error, &text)))?;
         check_term(&fields, term).with_context(|| place.clone())?;
@@ -149,6 +156,46 @@ fn check_term(fields: &[(String, Value)], term: &str) -> anyhow::Result<()> {
             bail!("{} (--term-column)", missing("field", term, names))
         }
     }
+}
+
+/// Columns of texts, numbers and truth values. Others, such as vectors, have no place in a table of texts.
+#[cfg(feature = "parquet")]
+fn parquet(path: &Path, term: &str) -> anyhow::Result<Rows> {
+    let table = lexivec_tables::Table::open(path)?;
+    let found = table.text_column(term);
+    found.map_err(|error| with_flag(error, "--term-column"))?;
+    let (columns, others) = table.columns_of_texts();
+    if !others.is_empty() {
+        say!(
+            "note: {}: columns that hold neither texts nor numbers are left out: {}",
+            path.display(),
+            others.join(", ")
+        );
+    }
+    let position = columns.iter().position(|column| column == term);
+    let term = position.unwrap_or_default();
+    let mut records = Vec::new();
+    table.for_each_row(|row, fields| {
+        let place = || format!("{}: row {row}", path.display());
+        match &fields[term] {
+            None => bail!("{}: the term is null", place()),
+            Some(text) if text.trim().is_empty() => bail!("{}: {NO_TERM}", place()),
+            Some(_) => {}
+        }
+        let fields: Vec<String> = fields.into_iter().map(Option::unwrap_or_default).collect();
+        records.push(ByteRecord::from(fields));
+        Ok(())
+    })?;
+    Ok(Rows {
+        columns,
+        records,
+        term,
+    })
+}
+
+#[cfg(not(feature = "parquet"))]
+fn parquet(path: &Path, _: &str) -> anyhow::Result<Rows> {
+    bail!("{}: {NO_PARQUET}", path.display())
 }
 
 /// A value as a field of a table: texts as they are, null as an empty field, others as JSON.

@@ -96,12 +96,9 @@ impl Projections {
     ///
     /// # Errors
     /// One fits none; the message says why it does not fit the first.
-    pub fn check<'a>(
-        &self,
-        engines: impl Iterator<Item = &'a Engine> + Clone,
-    ) -> anyhow::Result<()> {
+    pub fn check(&self, engines: &[&Engine]) -> anyhow::Result<()> {
         for (name, file) in &self.0 {
-            let mut reasons = engines.clone().map(|engine| file.check(engine));
+            let mut reasons = engines.iter().map(|engine| file.check(engine));
             let Some(Err(first)) = reasons.next() else {
                 continue;
             };

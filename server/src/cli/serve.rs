@@ -197,7 +197,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
         models.push(model);
     }
-    projections.check(models.iter().map(|model| &*model.engine))?;
+    let engines: Vec<&Engine> = models.iter().map(|model| &*model.engine).collect();
+    projections.check(&engines)?;
     let request_timeout = args.request_timeout(&models);
     // A signal may follow as soon as the banner is printed.
     let _listening = interrupt::listen();

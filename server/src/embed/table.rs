@@ -155,7 +155,7 @@ pub(crate) fn missing(noun: &str, name: &str, mut names: Vec<String>) -> String 
     names.truncate(MOST_LISTED);
     let listed = match count {
         0 => "it has none".to_owned(),
-        ..=MOST_LISTED => format!("it has {}", names.join(", ")),
+        1..=MOST_LISTED => format!("it has {}", names.join(", ")),
         _ => format!(
             "it has {}, and {} more",
             names.join(", "),

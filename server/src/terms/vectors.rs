@@ -68,16 +68,19 @@ impl Vectors {
     /// The file cannot be read, or `take` returns an error.
     pub(crate) fn for_each_block(
         &self,
-        mut take: impl FnMut(usize, ArrayView2<'_, f32>) -> anyhow::Result<()>,
+        take: impl FnMut(usize, ArrayView2<'_, f32>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         match self {
             Self::Npy(npy) => npy.for_each_block(take),
             #[cfg(feature = "parquet")]
-            Self::Parquet(table) => table.for_each_block(|first, numbers| {
-                let width = table.width();
-                let rows = numbers.len() / width.max(1);
-                take(first, ArrayView2::from_shape((rows, width), numbers)?)
-            }),
+            Self::Parquet(table) => {
+                let mut take = take;
+                table.for_each_block(|first, numbers| {
+                    let width = table.width();
+                    let rows = numbers.len() / width.max(1);
+                    take(first, ArrayView2::from_shape((rows, width), numbers)?)
+                })
+            }
         }
     }
 }

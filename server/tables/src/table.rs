@@ -109,7 +109,7 @@ impl Table {
                 let listed = names[..names.len().min(MOST_LISTED)].join(", ");
                 let further = match names.len() {
                     0 => "none".to_owned(),
-                    ..=MOST_LISTED => listed,
+                    1..=MOST_LISTED => listed,
                     count => format!("{listed}, and {} more", count - MOST_LISTED),
                 };
                 let reason = format!("there is no column `{name}`; it has {further}");

@@ -5,6 +5,7 @@
 //! * [`embed`] reads texts from files and writes their vectors.
 //! * `terms` analyses a file of terms: principal components, clusters.
 //! * [`prefix`] resolves the prompt before a text, for `cli` and `http`.
+//! * [`projections`] reads the projections that `terms` wrote, for `embed` and `http`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 // These macros panic if the reader has closed the pipe; `stdio` has replacements.
@@ -20,6 +21,7 @@ mod interrupt;
 mod memory_trim;
 mod paths;
 pub mod prefix;
+pub mod projections;
 mod stdio;
 mod surrogate;
 mod telemetry;

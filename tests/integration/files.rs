@@ -3,6 +3,7 @@
 mod kept;
 mod outputs;
 mod rejects;
+mod tables;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -75,6 +76,7 @@ fn marks_endings_and_names_of_files_change_no_vector() {
         ("a.jsonl", "{\"text\":\"heart\"}\n{\"text\":\"lung\"}\n"),
         ("b.ndjson", "{\"text\":\"heart\"}\n{\"text\":\"lung\"}\n"),
         ("c.CSV", "text,id\nheart,1\nlung,2\n"),
+        ("d.tsv", "id\ttext\n1\theart\n2\tlung\n"),
     ] {
         write(dir.path(), name, format!("\u{feff}{content}"));
         let output = embed(dir.path(), &[name]);
@@ -87,6 +89,9 @@ fn marks_endings_and_names_of_files_change_no_vector() {
     }
     let json = b"{\"text\":\"heart\"}\n{\"text\":\"lung\"}\n";
     let output = embed_from(dir.path(), &["-", "--input-format", "jsonl"], json);
+    assert_eq!(output.stdout, expected);
+    let tsv = b"id\ttext\n1\theart\n2\tlung\n";
+    let output = embed_from(dir.path(), &["-", "--input-format", "tsv"], tsv);
     assert_eq!(output.stdout, expected);
 
     write(dir.path(), "wide.txt", b"\xff\xfeh\0\n\0");

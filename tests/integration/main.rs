@@ -23,6 +23,7 @@ mod known_answer;
 mod openvino;
 mod padded;
 mod program;
+mod projections;
 mod quality;
 mod redis;
 mod redis_server;

@@ -113,6 +113,35 @@ fn a_map_of_components_and_none_are_written() {
 }
 
 #[test]
+fn terms_of_every_format_give_the_same_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let csv = TERMS.replace("\"interest rate, fixed\"", "fixed interest rate");
+    let object = |row: &str| {
+        let fields: Vec<&str> = row.split(',').collect();
+        let [id, term, language, domain] = fields.try_into().unwrap();
+        format!(
+            "{{\"id\":{id},\"term\":\"{term}\",\"language\":\"{language}\",\"domain\":\"{domain}\"}}\n"
+        )
+    };
+    let jsonl: String = csv.lines().skip(1).map(object).collect();
+    let model = model();
+    let table = |name: &str, content: &str| {
+        fs_err::write(dir.path().join(name), content).unwrap();
+        let folder = format!("out-{name}");
+        let arguments = [name, "--min-cluster-size", "3", "-o", &folder, "--model"];
+        let output = run(
+            dir.path(),
+            &[&arguments[..], &[model.to_str().unwrap()]].concat(),
+        );
+        assert!(output.status.success(), "{name}: {}", said(&output));
+        fs_err::read_to_string(dir.path().join(folder).join("terms.csv")).unwrap()
+    };
+    let expected = table("terms.csv", &csv);
+    assert_eq!(table("terms.tsv", &csv.replace(',', "\t")), expected);
+    assert_eq!(table("terms.jsonl", &jsonl), expected);
+}
+
+#[test]
 fn wrong_input_is_an_error_before_a_model_is_loaded() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, content: &str| fs_err::write(dir.path().join(name), content).unwrap();

@@ -75,11 +75,11 @@ pub(crate) struct TextArgs {
     #[arg(long, env = "LEXIVEC_FIELD", default_value = "text")]
     field: String,
 
-    /// Column of a .csv file that holds the text
+    /// Column of a .csv, .tsv or .parquet file that holds the text
     #[arg(long, env = "LEXIVEC_COLUMN", default_value = "text")]
     column: String,
 
-    /// Format of all input files: txt (a text per line), jsonl or csv. Default: by each file's ending; txt for standard input
+    /// Format of all input files: txt (a text per line), jsonl, csv, tsv or parquet. Default: by each file's ending; txt for standard input
     /// and pipes
     #[arg(
         long,

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use lexivec_runtime::Truncate;
@@ -11,6 +12,7 @@ use super::common::{TextArgs, counted};
 use super::progress;
 use super::vector_args::VectorArgs;
 use crate::embed::{Done, InputFormat, Job, OnError, OutputFormat, Settings};
+use crate::projections::ProjectionFile;
 use crate::stdio::say;
 
 /// The command's name.
@@ -24,7 +26,7 @@ pub(super) const NAME: &str = "embed";
                   A job that ends early (Ctrl-C, a crash, a bad row on standard input) leaves three files: OUTPUT.partial; \
                   OUTPUT.partial.json, which records how far the job came; and ERRORS.partial, if rows were left out. The same \
                   command with --resume continues the job if the model, the settings and the rows read so far are the same. The \
-                  job loses at most the last 2,048 texts."
+                  job loses at most the last 2,048 texts; with a .parquet output those of a row group, 64 MiB of vectors."
 )]
 pub(crate) struct Args {
     /// Model directory, checkpoint folder, or hub id. A first argument that is a file of texts is read as input, if
@@ -32,10 +34,11 @@ pub(crate) struct Args {
     #[arg(env = "LEXIVEC_MODEL")]
     model: String,
 
-    /// Files to read: .txt (a text per line), .jsonl or .ndjson, .csv; `-` is standard input. Default: standard input, as .txt
+    /// Files to read: .txt (a text per line), .jsonl or .ndjson, .csv, .tsv, .parquet; `-` is standard input. Default: standard input, as .txt
     files: Vec<PathBuf>,
 
-    /// Output file, .jsonl or .npy. Default: standard output, as .jsonl
+    /// Output file: .jsonl, .npy, or .parquet, which has the columns of .csv, .tsv and .parquet inputs and a column of vectors. Default:
+    /// standard output, as .jsonl
     #[arg(short, long, env = "LEXIVEC_OUTPUT", value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -72,6 +75,25 @@ pub(crate) struct Args {
     #[arg(long, env = "LEXIVEC_TRUNCATE")]
     truncate: bool,
 
+    /// projection.safetensors that `lexivec terms` wrote: its principal components reduce each vector, which is then normalised. It
+    /// must have been computed from this model's vectors. It sets the width of the vectors, so it excludes --dimensions
+    #[arg(
+        long,
+        env = "LEXIVEC_PROJECTION",
+        value_name = "FILE",
+        conflicts_with = "dimensions"
+    )]
+    projection: Option<PathBuf>,
+
+    /// Name of the column of vectors in a .parquet output
+    #[arg(
+        long,
+        env = "LEXIVEC_VECTOR_COLUMN",
+        value_name = "NAME",
+        default_value = "embedding"
+    )]
+    vector_column: String,
+
     #[command(flatten)]
     vectors: VectorArgs,
 }
@@ -102,17 +124,26 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if texts.reads_stdin() && std::io::stdin().is_terminal() {
         say!("reading texts from the terminal, one per line; Ctrl-D ends");
     }
+    let projection = args.projection.as_deref();
+    let projection = projection.map(ProjectionFile::load).transpose()?;
+    let projection = projection.map(Arc::new);
     let settings = Settings {
+        projection: projection.clone(),
         output: args.output.as_deref(),
         errors: args.errors.as_deref(),
         on_error: args.on_error,
         skip_empty: args.skip_empty,
+        vector_column: &args.vector_column,
         resume: args.resume,
     };
     let job = Job::open(texts, format, &settings)?;
     let (engine, mut template) = args.vectors.open(&args.model, &options)?;
     if args.truncate {
         template.truncate = Truncate::End;
+    }
+    if let Some(file) = &projection {
+        file.check(&engine)?;
+        template.dimensions = Some(file.projection().input_width());
     }
     let errors = job.errors().map(|path| path.display().to_string());
     let bar = progress::text_bar(job.rows);

@@ -19,6 +19,7 @@ use super::http_args::HttpArgs;
 use super::logging::LogArgs;
 use super::{Usage, resolve};
 use crate::http::{self, AppState, Budget, Exporter, ServedModel};
+use crate::projections::{Projections, name_and_file};
 use crate::stdio::say;
 use crate::{interrupt, memory_trim};
 
@@ -78,6 +79,11 @@ pub(crate) struct Args {
     /// Reject token ids as `input`. A client that tokenises for another model then gets an error instead of wrong vectors
     #[arg(long, env = "LEXIVEC_REFUSE_TOKEN_IDS")]
     refuse_token_ids: bool,
+
+    /// Projection that `lexivec terms` wrote, under a name that requests give as `projection`; may be repeated. Its principal
+    /// components reduce the vectors of the model that it was computed from
+    #[arg(long = "projection", env = "LEXIVEC_PROJECTIONS", value_name = "NAME=FILE", value_delimiter = ',', value_parser = name_and_file)]
+    projections: Vec<(String, PathBuf)>,
 
     #[command(flatten)]
     http: HttpArgs,
@@ -152,6 +158,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     interrupt::take_hangups();
     let logging = args.logs.init()?;
     let instructions = args.domains.load()?;
+    let projections = Projections::load(&args.projections)?;
     // Loading a model takes minutes, so an occupied port is reported first.
     let address = SocketAddr::new(args.http.host, args.http.port);
     warn_of_service_link(address.port());
@@ -190,6 +197,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
         models.push(model);
     }
+    let engines: Vec<&Engine> = models.iter().map(|model| &*model.engine).collect();
+    projections.check(&engines)?;
     let request_timeout = args.request_timeout(&models);
     // A signal may follow as soon as the banner is printed.
     let _listening = interrupt::listen();
@@ -211,6 +220,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         );
     }
     let mut state = AppState::new(models, instructions);
+    state.projections = projections;
     state.keys = keys;
     state.request_timeout = request_timeout;
     let stuck_after = args.stuck_after.map(Duration::from_secs);

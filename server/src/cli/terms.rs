@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
-use lexivec_runtime::Prompt;
+use lexivec_models::Manifest;
+use lexivec_runtime::{ModelInfo, Prompt};
 use lexivec_terms::Metric;
 use lexivec_terms::hdbscan::{Options, Selection};
 use lexivec_terms::pca::Components;
@@ -13,7 +14,7 @@ use super::{Usage, progress};
 use crate::embed::{self, Job, OnError, OutputFormat};
 use crate::stdio::{print, print_exactly};
 use crate::terms::{
-    Columns, Folder, MapKind, Npy, Origin, Report, Settings, Summary, Terms, analyse,
+    Columns, Folder, MapKind, Origin, Report, Settings, Summary, Terms, Vectors, analyse,
 };
 
 #[derive(Debug, clap::Args)]
@@ -24,7 +25,7 @@ use crate::terms::{
                   embedding ends early, the same command continues it."
 )]
 pub(crate) struct Args {
-    /// File of terms: .csv, whose first row names its columns, or .txt with a term per line
+    /// File of terms: .csv or .tsv, whose first row names the columns; .jsonl, whose fields are the columns; .parquet; or .txt with a term per line
     file: PathBuf,
 
     /// Folder for the results
@@ -35,7 +36,8 @@ pub(crate) struct Args {
     #[arg(short, long, env = "LEXIVEC_MODEL", value_name = "MODEL")]
     model: Option<String>,
 
-    /// Vectors of the terms, a .npy file that `lexivec embed` wrote, instead of --model. Row n belongs to term n
+    /// Vectors of the terms, a .npy or .parquet file that `lexivec embed` wrote, instead of --model. Row n belongs to term n. If both are
+    /// given, and the file names its model, it must be --model
     #[arg(long, env = "LEXIVEC_TERMS_VECTORS", value_name = "FILE")]
     vectors: Option<PathBuf>,
 
@@ -82,6 +84,15 @@ struct ColumnArgs {
         default_value = "domain"
     )]
     domain_column: String,
+
+    /// Column of the vectors, if --vectors is a .parquet file
+    #[arg(
+        long,
+        env = "LEXIVEC_VECTOR_COLUMN",
+        value_name = "NAME",
+        default_value = "embedding"
+    )]
+    vector_column: String,
 }
 
 /// The flags of principal components and HDBSCAN.
@@ -231,7 +242,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             (folder.vectors(), Some(digest))
         }
     };
-    let vectors = Npy::open(&vectors)?;
+    let vectors = Vectors::open(&vectors, &args.columns.vector_column)?;
+    let model = match model {
+        Some(digest) => Some(digest),
+        None => model_of(&vectors, args)?,
+    };
     let (rows, expected) = (vectors.rows(), terms.rows().len());
     ensure!(
         rows == expected,
@@ -293,6 +308,27 @@ fn name(path: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
+/// The digest of the model that a file of vectors names.
+///
+/// # Errors
+/// `--model` is a directory of another model.
+fn model_of(vectors: &Vectors, args: &Args) -> anyhow::Result<Option<String>> {
+    let Some(digest) = vectors.model() else {
+        return Ok(None);
+    };
+    if let (Some(model), Some(file)) = (&args.model, &args.vectors)
+        && Manifest::is_model_dir(Path::new(model))
+    {
+        let asked = ModelInfo::read(Path::new(model))?.digest;
+        ensure!(
+            asked == digest,
+            "{}: the vectors were computed by the model {digest}, and --model {model} is {asked}: leave one of --vectors and --model out",
+            file.display()
+        );
+    }
+    Ok(Some(digest.to_owned()))
+}
+
 /// Embeds the terms into the folder, and returns the model's digest and the prompt.
 fn embed(
     args: &Args,
@@ -307,6 +343,8 @@ fn embed(
         errors: None,
         on_error: OnError::Stop,
         skip_empty: false,
+        projection: None,
+        vector_column: &args.columns.vector_column,
         resume: true,
     };
     let job = Job::open(terms.reader()?, OutputFormat::Npy, &settings)?;

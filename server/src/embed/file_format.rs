@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use super::parquet;
+
 /// The format of a file of texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum InputFormat {
@@ -13,6 +15,10 @@ pub enum InputFormat {
     JsonLines,
     /// A table whose first row names its columns.
     Csv,
+    /// The same, with tabs between the fields.
+    Tsv,
+    /// An Apache Parquet file with a column of texts.
+    Parquet,
 }
 
 impl InputFormat {
@@ -25,9 +31,12 @@ impl InputFormat {
             "txt" => Ok(Self::Lines),
             "jsonl" | "ndjson" => Ok(Self::JsonLines),
             "csv" => Ok(Self::Csv),
+            "tsv" => Ok(Self::Tsv),
+            "parquet" if parquet::IS_BUILT => Ok(Self::Parquet),
+            "parquet" => Err(format!("{}: {}", path.display(), parquet::MISSING)),
             _ if is_stdin(path) || is_special(path) => Ok(Self::Lines),
             _ => Err(format!(
-                "{}: lexivec reads .txt, .jsonl (.ndjson) and .csv files; --input-format sets the format of a file with another ending",
+                "{}: lexivec reads .txt, .jsonl (.ndjson), .csv, .tsv and .parquet files; --input-format sets the format of a file with another ending",
                 path.display()
             )),
         }
@@ -59,6 +68,11 @@ pub(super) fn is_special(path: &Path) -> bool {
     fs_err::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
+/// Whether a file can be read more than once.
+pub(crate) fn is_seekable(path: &Path) -> bool {
+    !is_stdin(path) && !is_special(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +85,7 @@ mod tests {
             ("a.JsonL", InputFormat::JsonLines),
             ("a.ndjson", InputFormat::JsonLines),
             ("a.CSV", InputFormat::Csv),
+            ("a.tsv", InputFormat::Tsv),
             ("-", InputFormat::Lines),
             ("/dev/stdin", InputFormat::Lines),
             ("/dev/null", InputFormat::Lines),

@@ -3,20 +3,25 @@
 //! The texts of a part are sorted by length and run together. Memory holds two parts, however long the input is: one is computed while
 //! the other is read or written. After each part, a job that writes to a file can be resumed.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use lexivec_runtime::{Engine, Error, Prompt, Request};
 
 use super::errors::{Reject, Rejects};
 use super::output::beside;
-use super::part::{MOST_BYTES, MOST_TEXTS, Numbered, PARTS_IN_FLIGHT, Part, Submitted};
+use super::part::{
+    MOST_BYTES, MOST_CARRIED, MOST_TEXTS, Numbered, PARTS_IN_FLIGHT, Part, Submitted,
+};
 use super::read::{Reader, RowError};
 use super::record::{Counts, Position, Record};
 use super::settings::{Done, OnError, Settings};
 use super::write::{OutputFormat, Writer};
 use crate::paths::check_output;
+use crate::projections::ProjectionFile;
 use crate::stdio::Closed;
 
 /// The most texts that a job submits before it waits: the room that it needs in the engine's queue.
@@ -31,6 +36,8 @@ pub struct Job {
     rejects: Rejects,
     on_error: OnError,
     skip_empty: bool,
+    projection: Option<Arc<ProjectionFile>>,
+    vector_column: String,
     found: Option<Record>,
     /// How far the input is read.
     position: Position,
@@ -46,10 +53,13 @@ impl Job {
     /// # Errors
     /// A file cannot be read or written, or a row is wrong and [`OnError::Stop`] is set.
     pub fn open(
-        reader: Reader,
+        mut reader: Reader,
         format: OutputFormat,
         settings: &Settings<'_>,
     ) -> anyhow::Result<Self> {
+        if format == OutputFormat::Parquet {
+            reader.carry_columns();
+        }
         if let Some(output) = settings.output {
             check_output(output, reader.files().iter().map(PathBuf::as_path))?;
         }
@@ -79,6 +89,8 @@ impl Job {
             rejects,
             on_error: settings.on_error,
             skip_empty,
+            projection: settings.projection.clone(),
+            vector_column: settings.vector_column.to_owned(),
             found,
             position: Position::default(),
             record: Record::default(),
@@ -120,7 +132,7 @@ impl Job {
                 return Err(match (kept, listed) {
                     (Some(path), _) => anyhow!(
                         "{error:#}\nnote: {} vectors are kept in {}, and the same command with --resume continues behind them",
-                        self.writer.rows(),
+                        self.writer.kept_rows(),
                         path.display()
                     ),
                     (None, Some(listed)) => error.context(format!(
@@ -168,6 +180,8 @@ impl Job {
             self.record = found;
         }
         self.record.settings = settings;
+        let description = self.description(engine, template);
+        self.writer.describe(&self.vector_column, description);
         let resumed = self.writer.rows();
         let mut in_flight: VecDeque<anyhow::Result<Submitted>> = VecDeque::new();
         let mut ended = false;
@@ -218,8 +232,8 @@ impl Job {
         for (text, embedding) in part.rows.iter().zip(&embeddings) {
             if let Some(embedding) = embedding {
                 self.record.counts.truncated += u64::from(embedding.truncated);
-                self.writer
-                    .write(text.index, &text.row.text, &embedding.vector)?;
+                let vector = self.reduced(text, &embedding.vector)?;
+                self.writer.write(text.index, &text.row, &vector)?;
             }
         }
         rejected.sort_by_key(|reject| reject.index);
@@ -230,10 +244,22 @@ impl Job {
         self.record.advance(&part.end);
         self.record.rejected_bytes = self.rejects.flush()?;
         if !ended && self.writer.rows() > 0 {
-            self.writer.keep(self.record.clone())?;
+            self.writer.keep(self.record.clone(), part.stop.is_some())?;
             progress(self.writer.rows());
         }
         part.stop.map_or(Ok(()), Err)
+    }
+
+    /// The vector, reduced if there is a projection.
+    ///
+    /// # Errors
+    /// The vector has no part along the components; the message has the text's place.
+    fn reduced<'a>(&self, text: &Numbered, vector: &'a [f32]) -> anyhow::Result<Cow<'a, [f32]>> {
+        let Some(file) = &self.projection else {
+            return Ok(Cow::Borrowed(vector));
+        };
+        let reduced = file.projection().reduce_one(vector);
+        Ok(Cow::Owned(reduced.with_context(|| text.row.place.clone())?))
     }
 
     /// The settings that decide the vectors and which rows have one.
@@ -251,9 +277,38 @@ impl Job {
             ("--skip-empty", self.skip_empty.to_string()),
         ];
         let errors = self.rejects.identity().map(|path| ("--errors", path));
-        let settings = settings.into_iter().chain(errors);
+        let projection = self.projection.as_ref();
+        let projection = projection.map(|file| ("--projection", file.digest().to_owned()));
+        let is_parquet = self.format == OutputFormat::Parquet;
+        let column = is_parquet.then(|| ("--vector-column", self.vector_column.clone()));
+        let further = errors.into_iter().chain(projection).chain(column);
+        let settings = settings.into_iter().chain(further);
         settings
             .map(|(name, value)| (name.to_owned(), value))
+            .collect()
+    }
+
+    /// What a file of vectors says about them.
+    fn description(&self, engine: &Engine, template: &Request<'_>) -> Vec<(String, String)> {
+        let model = engine.model();
+        let dimensions = template.dimensions.unwrap_or(model.hidden_size);
+        let projection = self.projection.as_deref();
+        let width = projection.map_or(dimensions, |file| file.projection().output_width());
+        let prompt = match &template.prompt {
+            Prompt::None => None,
+            Prompt::Instruction(text) => Some(("instruction", text.clone())),
+            Prompt::Verbatim(text) => Some(("prompt", text.clone())),
+        };
+        let pairs = [
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("model", model.name.clone()),
+            ("model_digest", model.digest.clone()),
+            ("dimensions", width.to_string()),
+        ];
+        let projection = projection.map(|file| ("projection_digest", file.digest().to_owned()));
+        let pairs = pairs.into_iter().chain(prompt).chain(projection);
+        pairs
+            .map(|(key, value)| (format!("lexivec.{key}"), value))
             .collect()
     }
 
@@ -276,8 +331,13 @@ impl Job {
     /// Reads a part, which is empty at the end of the input. An error that ends the job is the part's `stop`, so that the rows before it
     /// are written.
     fn next_part(&mut self) -> Part {
-        let (mut rows, mut rejected, mut stop, mut bytes) = (Vec::new(), Vec::new(), None, 0);
-        while rows.len() < MOST_TEXTS && bytes < MOST_BYTES && rejected.len() < MOST_TEXTS {
+        let (mut rows, mut rejected, mut stop) = (Vec::new(), Vec::new(), None);
+        let (mut bytes, mut carried) = (0, 0);
+        while rows.len() < MOST_TEXTS
+            && bytes < MOST_BYTES
+            && carried < MOST_CARRIED
+            && rejected.len() < MOST_TEXTS
+        {
             let Some(row) = self.reader.next() else { break };
             let stops = match &row {
                 Ok(_) => false,
@@ -298,6 +358,10 @@ impl Job {
             match row {
                 Ok(row) => {
                     bytes += row.text.len();
+                    let previous = rows.last();
+                    let previous = previous.and_then(|row: &Numbered| row.row.carried.as_ref());
+                    let held = row.carried.as_ref();
+                    carried += held.map_or(0, |row| row.bytes_beside(previous));
                     rows.push(Numbered { index, row });
                 }
                 Err(RowError::Empty { .. }) if self.skip_empty => {

@@ -1,5 +1,6 @@
 //! Fields of a JSON object. `serde_json::Value` would keep the last of equal names, and silently drop the others.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -35,6 +36,55 @@ pub fn json_fields<const N: usize>(
         false => JsonFieldError::NotJson(error),
     })?;
     found.map_err(JsonFieldError::Twice)
+}
+
+/// Reads all fields of an object, in their order.
+///
+/// # Errors
+/// The text is not a JSON object, or one of its fields occurs twice.
+pub(crate) fn json_object(json: &str) -> Result<Vec<(String, Value)>, JsonFieldError> {
+    let mut reader = serde_json::Deserializer::from_str(json);
+    let read = reader.deserialize_map(Object);
+    let fields = read.and_then(|fields| reader.end().map(|()| fields));
+    let fields = fields.map_err(|error| match error.is_data() {
+        true => JsonFieldError::NoObject,
+        false => JsonFieldError::NotJson(error),
+    })?;
+    let mut names = HashSet::new();
+    match fields.iter().find(|(name, _)| !names.insert(name)) {
+        Some((name, _)) => Err(JsonFieldError::Twice(name.clone())),
+        None => Ok(fields),
+    }
+}
+
+struct Object;
+
+impl<'de> Visitor<'de> for Object {
+    type Value = Vec<(String, Value)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(fields)
+    }
+}
+
+/// What a value is, for messages.
+pub(crate) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a truth value",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
 }
 
 struct Fields<'a, const N: usize>([&'a str; N]);
@@ -88,6 +138,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_object_keeps_the_order_of_its_fields() {
+        let fields = json_object(r#"{"b":1,"a":"x","c":null}"#).unwrap();
+        let names: Vec<_> = fields.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["b", "a", "c"]);
+        assert_eq!(fields[1].1, json!("x"));
+        for (json, message) in [
+            (r#"{"a":1,"b":2,"\u0061":3}"#, "the field `a` occurs twice"),
+            ("[1]", "not a JSON object"),
+            ("{} x", "not JSON"),
+        ] {
+            let error = json_object(json).unwrap_err().to_string();
+            assert!(error.contains(message), "{json}: {error}");
+        }
+    }
 
     #[test]
     fn fields_are_read_and_equal_names_are_an_error() {

@@ -5,6 +5,11 @@ mod file_format;
 mod job;
 mod json_field;
 mod output;
+#[cfg(feature = "parquet")]
+mod parquet;
+#[cfg(not(feature = "parquet"))]
+#[path = "no_parquet.rs"]
+mod parquet;
 mod part;
 mod read;
 mod record;
@@ -14,10 +19,18 @@ mod write;
 
 pub use errors::Rejects;
 pub use file_format::InputFormat;
+pub(crate) use file_format::is_seekable;
 pub use job::{Job, MOST_QUEUED};
 pub use json_field::json_fields;
+pub(crate) use json_field::{json_object, kind};
 pub(crate) use output::Partial;
+#[cfg(not(feature = "parquet"))]
+pub(crate) use parquet::MISSING as NO_PARQUET;
+#[cfg(feature = "parquet")]
+pub(crate) use parquet::with_flag;
+pub(crate) use read::json_reason;
 pub use read::{Reader, RowError, Text};
 pub use settings::{Done, OnError, Settings};
+pub(crate) use table::missing;
 pub use table::{Row, Table};
 pub use write::{OutputFormat, Writer};

@@ -13,6 +13,9 @@ use super::record::Position;
 pub(super) const MOST_TEXTS: usize = 1024;
 pub(super) const MOST_BYTES: usize = 1 << 20;
 
+/// Maximum bytes of the other columns of a part's rows.
+pub(super) const MOST_CARRIED: usize = 64 << 20;
+
 /// Parts that are submitted at the same time. With one, the engine would be idle between two parts.
 pub(super) const PARTS_IN_FLIGHT: usize = 2;
 

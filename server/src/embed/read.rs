@@ -1,4 +1,4 @@
-//! Texts from .txt, .jsonl and .csv files, or standard input, one row at a time.
+//! Texts from .txt, .jsonl, .csv, .tsv and .parquet files, or standard input, one row at a time.
 //!
 //! A row is a line, or a record of a table. Callers match vectors to rows by number, so the reader does not skip a row without a text,
 //! and reports it as an error with its place.
@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, Read};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use csv::ByteRecord;
@@ -13,17 +14,20 @@ use lexivec_models::text::without_mark;
 use serde_json::Value;
 
 use super::file_format::{InputFormat, is_special, is_stdin};
-use super::json_field::{JsonFieldError, json_fields};
-use super::table::{MAX_ROW_BYTES, Row, Table};
+use super::json_field::{JsonFieldError, json_fields, json_object, kind};
+use super::parquet::{self, Carried};
+use super::table::{MAX_ROW_BYTES, Row, Table, missing};
 use crate::surrogate;
 
 /// A text and its place, for messages: `terms.csv:12`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Text {
     /// The text.
     pub text: String,
     /// File and line.
     pub place: String,
+    /// All columns of the row, for an output that has them, too.
+    pub(super) carried: Option<Carried>,
 }
 
 /// A row without a text.
@@ -53,7 +57,7 @@ pub enum RowError {
     File(anyhow::Error),
 }
 
-type Rows = Box<dyn Iterator<Item = Result<Text, RowError>>>;
+pub(super) type Rows = Box<dyn Iterator<Item = Result<Text, RowError>>>;
 
 /// A source of texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +71,7 @@ pub struct Reader {
     sources: VecDeque<TextSource>,
     field: String,
     column: String,
+    carry: bool,
     current: Option<Rows>,
 }
 
@@ -110,8 +115,14 @@ impl Reader {
             sources,
             field: field.to_owned(),
             column: column.to_owned(),
+            carry: false,
             current: None,
         })
+    }
+
+    /// Reads all columns of tables, for an output that has them, too.
+    pub(super) fn carry_columns(&mut self) {
+        self.carry = true;
     }
 
     /// The files that are read.
@@ -145,13 +156,13 @@ impl Reader {
             if let TextSource::File(path, _) = source
                 && !is_special(path)
             {
-                drop(self.open(source)?);
+                drop(self.open(source, false)?);
             }
         }
         for source in &self.sources {
             match source {
                 TextSource::File(path, _) if !is_special(path) => {
-                    for row in self.open(source)? {
+                    for row in self.open(source, false)? {
                         match row {
                             Ok(_) => count = count.map(|count| count + 1),
                             Err(RowError::File(error)) => return Err(error),
@@ -165,17 +176,21 @@ impl Reader {
         Ok(count)
     }
 
-    fn open(&self, source: &TextSource) -> anyhow::Result<Rows> {
+    fn open(&self, source: &TextSource, carry: bool) -> anyhow::Result<Rows> {
         match source {
             TextSource::Stdin(format) => {
-                self.rows(std::io::stdin(), "standard input".to_owned(), *format)
+                let name = "standard input".to_owned();
+                self.rows(std::io::stdin(), name, *format, carry)
+            }
+            TextSource::File(path, InputFormat::Parquet) if !is_special(path) => {
+                parquet::texts(path, &self.column, carry)
             }
             TextSource::File(path, format) => {
                 let file = fs_err::File::open(path)?;
                 if file.metadata()?.is_dir() {
                     return Err(anyhow!("{}: this is a folder, not a file", path.display()));
                 }
-                self.rows(file, path.display().to_string(), *format)
+                self.rows(file, path.display().to_string(), *format, carry)
             }
         }
     }
@@ -185,12 +200,17 @@ impl Reader {
         source: impl Read + 'static,
         name: String,
         format: InputFormat,
+        carry: bool,
     ) -> anyhow::Result<Rows> {
         let source = without_mark(source).with_context(|| name.clone())?;
         match format {
             InputFormat::Lines => Ok(Box::new(Lines::new(source, name).map(one_line))),
             InputFormat::JsonLines => Ok(json_lines(source, name, self.field.clone())),
-            InputFormat::Csv => csv_column(source, name, &self.column),
+            InputFormat::Csv => table_column(source, name, b',', &self.column, carry),
+            InputFormat::Tsv => table_column(source, name, b'\t', &self.column, carry),
+            InputFormat::Parquet => Err(anyhow!(
+                "{name}: Parquet is read from its end, so it must be in a file"
+            )),
         }
     }
 }
@@ -204,7 +224,7 @@ impl Iterator for Reader {
                 return Some(row);
             }
             let source = self.sources.pop_front()?;
-            match self.open(&source) {
+            match self.open(&source, self.carry) {
                 Ok(rows) => self.current = Some(rows),
                 Err(error) => return Some(Err(RowError::File(error))),
             }
@@ -268,7 +288,7 @@ impl<R: BufRead> Iterator for Lines<R> {
 /// it as a line's end. Accepting it would give fewer rows than those programs count.
 fn one_line(row: Result<Text, RowError>) -> Result<Text, RowError> {
     match row {
-        Ok(Text { text, place }) if text.contains('\r') => Err(RowError::Bad {
+        Ok(Text { text, place, .. }) if text.contains('\r') => Err(RowError::Bad {
             place,
             reason: "the line has a carriage return within it, which many programs count as the end of a line: end lines with \
                      \\n or \\r\\n, or write texts of several lines as .jsonl"
@@ -280,30 +300,31 @@ fn one_line(row: Result<Text, RowError>) -> Result<Text, RowError> {
 }
 
 /// A text, or an error if it has only white space. All formats share this rule.
-fn filled(text: &str, place: String) -> Result<Text, RowError> {
+pub(super) fn filled(text: &str, place: String) -> Result<Text, RowError> {
     if text.trim().is_empty() {
         return Err(RowError::Empty { place });
     }
     Ok(Text {
         text: text.to_owned(),
         place,
+        carried: None,
     })
 }
 
 fn json_lines(source: impl BufRead + 'static, name: String, field: String) -> Rows {
     Box::new(Lines::new(source, name).map(move |line| {
-        let Text { text: line, place } = line?;
+        let Text {
+            text: line, place, ..
+        } = line?;
         let reason = match json_fields(&line, [&field]) {
             Ok([Some(Value::String(text))]) => return filled(&text, place),
             Ok([Some(Value::Null)]) => return filled("", place),
-            Ok(_) | Err(JsonFieldError::NoObject) => {
-                format!("there is no text in the field `{field}` (--field)")
-            }
-            Err(error @ JsonFieldError::Twice(_)) => error.to_string(),
-            Err(error @ JsonFieldError::NotJson(_)) => match surrogate::find(line.as_bytes()) {
-                Some(lone) => lone.to_string(),
-                None => error.to_string(),
-            },
+            Ok([Some(value)]) => format!(
+                "the field `{field}` holds {}, and a text is needed (--field)",
+                kind(&value)
+            ),
+            Ok([None]) => format!("{} (--field)", no_field(&line, &field)),
+            Err(error) => json_reason(&error, &line),
         };
         Err(RowError::Bad {
             place,
@@ -313,11 +334,33 @@ fn json_lines(source: impl BufRead + 'static, name: String, field: String) -> Ro
     }))
 }
 
-fn csv_column(source: impl BufRead + 'static, name: String, column: &str) -> anyhow::Result<Rows> {
-    let table = Table::new(source, b',').with_context(|| name.clone())?;
+/// The message of a line whose fields cannot be read. It names a lone surrogate, which the JSON parser does not.
+pub(crate) fn json_reason(error: &JsonFieldError, line: &str) -> String {
+    match (error, surrogate::find(line.as_bytes())) {
+        (JsonFieldError::NotJson(_), Some(lone)) => lone.to_string(),
+        _ => error.to_string(),
+    }
+}
+
+/// The message that an object has no such field, with the fields that it has.
+fn no_field(line: &str, field: &str) -> String {
+    let fields = json_object(line).unwrap_or_default();
+    let names = fields.into_iter().map(|(name, _)| name).collect();
+    missing("field", field, names)
+}
+
+fn table_column(
+    source: impl BufRead + 'static,
+    name: String,
+    delimiter: u8,
+    column: &str,
+    carry: bool,
+) -> anyhow::Result<Rows> {
+    let table = Table::new(source, delimiter).with_context(|| name.clone())?;
     let index = table
         .column(column)
         .map_err(|error| anyhow!("{name}: {error} (--column)"))?;
+    let columns: Arc<[String]> = table.columns().into();
     Ok(Box::new(table.map(move |row| {
         let (line, row) = row.map_err(|error| RowError::File(error.context(name.clone())))?;
         let place = format!("{name}:{line}");
@@ -331,10 +374,18 @@ fn csv_column(source: impl BufRead + 'static, name: String, column: &str) -> any
             Row::Uneven(record, reason) => Err(bad(&reason, &as_csv(&record))),
             Row::Fields(fields) => {
                 let field = fields.get(index).unwrap_or_default();
-                match std::str::from_utf8(field) {
-                    Ok(text) => filled(text, place),
-                    Err(_) => Err(bad("the field is not UTF-8 text", field)),
-                }
+                let Ok(text) = std::str::from_utf8(field) else {
+                    return Err(bad("the field is not UTF-8 text", field));
+                };
+                let carried = match carry {
+                    false => None,
+                    true => match parquet::carried(&columns, &fields) {
+                        Some(carried) => Some(carried),
+                        None => return Err(bad("the row is not UTF-8 text", &as_csv(&fields))),
+                    },
+                };
+                let text = filled(text, place)?;
+                Ok(Text { carried, ..text })
             }
         }
     })))

@@ -27,6 +27,9 @@ pub(super) struct Record {
     pub(super) counts: Counts,
     /// Bytes of the file of rows that were left out.
     pub(super) rejected_bytes: u64,
+    /// The footer of a .parquet output, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) footer: Option<String>,
 }
 
 /// Counts of rows by outcome.
@@ -196,6 +199,7 @@ mod tests {
                 digest.add(&Ok(Text {
                     text: (*text).to_owned(),
                     place: String::new(),
+                    carried: None,
                 }));
             }
             digest.value()

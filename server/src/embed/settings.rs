@@ -1,6 +1,9 @@
 //! The settings and the result of a job.
 
 use std::path::Path;
+use std::sync::Arc;
+
+use crate::projections::ProjectionFile;
 
 /// What to do when a row cannot be embedded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -27,7 +30,7 @@ pub struct Done {
 }
 
 /// The settings of a job.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings<'a> {
     /// The output; `None` is standard output.
     pub output: Option<&'a Path>,
@@ -37,6 +40,10 @@ pub struct Settings<'a> {
     pub on_error: OnError,
     /// Whether empty rows are left out.
     pub skip_empty: bool,
+    /// Reduces each vector before it is written.
+    pub projection: Option<Arc<ProjectionFile>>,
+    /// The column of vectors in a .parquet output.
+    pub vector_column: &'a str,
     /// Whether to resume an unfinished output.
     pub resume: bool,
 }

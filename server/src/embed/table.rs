@@ -95,10 +95,7 @@ impl<R: BufRead> Table<R> {
                 first + 1,
                 second + 1
             ),
-            (None, _) => anyhow::bail!(
-                "there is no column `{name}`; it has {}",
-                self.columns.join(", ")
-            ),
+            (None, _) => anyhow::bail!(missing("column", name, self.columns.clone())),
         }
     }
 
@@ -149,6 +146,23 @@ impl<R: BufRead> Iterator for Table<R> {
             },
         })
     }
+}
+
+/// The message that a name is missing among others, of which the first few are listed.
+pub(crate) fn missing(noun: &str, name: &str, mut names: Vec<String>) -> String {
+    const MOST_LISTED: usize = 20;
+    let count = names.len();
+    names.truncate(MOST_LISTED);
+    let listed = match count {
+        0 => "it has none".to_owned(),
+        1..=MOST_LISTED => format!("it has {}", names.join(", ")),
+        _ => format!(
+            "it has {}, and {} more",
+            names.join(", "),
+            count - MOST_LISTED
+        ),
+    };
+    format!("there is no {noun} `{name}`; {listed}")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Vectors as JSON lines or as a NumPy array (.npy, format version 1.0).
+//! Vectors as JSON lines, as a NumPy array (.npy, format version 1.0), or as a column of a Parquet file.
 
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use super::file_format::{ending, is_special, is_stdout};
 use super::output::Partial;
+use super::parquet::{self, ParquetOutput};
+use super::read::Text;
 use super::record::Record;
 use crate::stdio::Closed;
 
@@ -18,6 +20,8 @@ pub enum OutputFormat {
     JsonLines,
     /// A float32 matrix, one row per text.
     Npy,
+    /// The columns of the input, and a column of vectors.
+    Parquet,
 }
 
 impl OutputFormat {
@@ -32,9 +36,11 @@ impl OutputFormat {
         match ending(path).as_str() {
             "jsonl" | "ndjson" => Ok(Self::JsonLines),
             "npy" => Ok(Self::Npy),
+            "parquet" if parquet::IS_BUILT => Ok(Self::Parquet),
+            "parquet" => Err(format!("{}: {}", path.display(), parquet::MISSING)),
             _ if is_stdout(path) || is_special(path) => Ok(Self::JsonLines),
             _ => Err(format!(
-                "{}: lexivec writes .jsonl (.ndjson) and .npy files",
+                "{}: lexivec writes .jsonl (.ndjson), .npy and .parquet files",
                 path.display()
             )),
         }
@@ -44,6 +50,7 @@ impl OutputFormat {
         match self {
             Self::JsonLines => "jsonl",
             Self::Npy => "npy",
+            Self::Parquet => "parquet",
         }
     }
 }
@@ -57,6 +64,7 @@ enum Sink {
     /// A pipe or a device, which cannot be replaced.
     Special(BufWriter<fs_err::File>),
     File(Box<Partial>),
+    Parquet(Box<ParquetOutput>),
 }
 
 /// Writes vectors of equal width.
@@ -65,6 +73,8 @@ pub struct Writer {
     sink: Sink,
     format: OutputFormat,
     rows: usize,
+    /// Vectors that stay if the job ends early.
+    kept_rows: usize,
     width: usize,
 }
 
@@ -89,10 +99,11 @@ impl Writer {
         let sink = match path.filter(|path| !is_stdout(path)) {
             None => Sink::Stdout(BufWriter::new(std::io::stdout())),
             Some(path) if is_special(path) => {
-                if format == OutputFormat::Npy {
+                if format != OutputFormat::JsonLines {
                     bail!(
-                        "{}: .npy needs a file, because its header is written last",
-                        path.display()
+                        "{}: .{} needs a file, which is renamed into place when it is complete",
+                        path.display(),
+                        format.as_str()
                     );
                 }
                 Sink::Special(BufWriter::new(
@@ -102,13 +113,20 @@ impl Writer {
             Some(path) => {
                 let (partial, record) = Partial::open(path, resume)?;
                 found = record;
-                Sink::File(Box::new(partial))
+                match format {
+                    OutputFormat::Parquet => {
+                        let output = ParquetOutput::new(partial, found.as_ref())?;
+                        Sink::Parquet(Box::new(output))
+                    }
+                    _ => Sink::File(Box::new(partial)),
+                }
             }
         };
         let mut writer = Self {
             sink,
             format,
             rows: found.as_ref().map_or(0, |record| record.rows),
+            kept_rows: found.as_ref().map_or(0, |record| record.rows),
             width: found.as_ref().map_or(0, |record| record.width),
         };
         if format == OutputFormat::Npy && found.is_none() {
@@ -119,7 +137,7 @@ impl Writer {
 
     /// Whether the output is a file, from whose name others can be derived.
     pub(super) fn is_file(&self) -> bool {
-        matches!(self.sink, Sink::File(_))
+        matches!(self.sink, Sink::File(_) | Sink::Parquet(_))
     }
 
     /// The files that it writes, each with its role.
@@ -132,10 +150,13 @@ impl Writer {
         match &self.sink {
             Sink::Stdout(_) => vec![("/dev/stdout".into(), roles[0])],
             Sink::Special(_) => Vec::new(),
-            Sink::File(file) => {
-                let files = file.files().into_iter().map(Path::to_path_buf);
-                files.zip(roles).collect()
-            }
+            Sink::File(file) => file
+                .files()
+                .map(Path::to_path_buf)
+                .into_iter()
+                .zip(roles)
+                .collect(),
+            Sink::Parquet(output) => output.files().into_iter().zip(roles).collect(),
         }
     }
 
@@ -145,11 +166,25 @@ impl Writer {
         self.rows
     }
 
+    /// The number of vectors that stay if the job ends early.
+    pub(super) fn kept_rows(&self) -> usize {
+        self.kept_rows
+    }
+
+    /// Describes the vectors, for a format that has room for it: the name of their column, and keys and values.
+    pub(super) fn describe(&mut self, column: &str, metadata: Vec<(String, String)>) {
+        if let Sink::Parquet(output) = &mut self.sink {
+            output.describe(column, metadata);
+        }
+    }
+
     fn put(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         let written = match &mut self.sink {
             Sink::Stdout(out) => out.write_all(bytes),
             Sink::Special(out) => out.write_all(bytes),
             Sink::File(out) => out.write_all(bytes),
+            // It takes rows, not bytes.
+            Sink::Parquet(_) => Ok(()),
         };
         self.checked(written)
     }
@@ -166,12 +201,12 @@ impl Writer {
     ///
     /// # Errors
     /// The output cannot be written; [`Closed`] if its reader has closed the pipe.
-    pub(super) fn write(&mut self, index: u64, text: &str, vector: &[f32]) -> anyhow::Result<()> {
+    pub(super) fn write(&mut self, index: u64, row: &Text, vector: &[f32]) -> anyhow::Result<()> {
         let bytes = match self.format {
             OutputFormat::JsonLines => {
                 let line = Line {
                     index,
-                    text,
+                    text: &row.text,
                     embedding: vector,
                 };
                 let mut bytes = serde_json::to_vec(&line)?;
@@ -179,28 +214,41 @@ impl Writer {
                 bytes
             }
             OutputFormat::Npy => vector.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            OutputFormat::Parquet => Vec::new(),
         };
-        self.put(&bytes)?;
+        match &mut self.sink {
+            Sink::Parquet(output) => output.push(row, vector)?,
+            _ => self.put(&bytes)?,
+        }
         self.rows += 1;
         self.width = vector.len();
         Ok(())
     }
 
-    /// Flushes the output. A file can be resumed from here.
+    /// Flushes the output. A file can be resumed from here; a .parquet file only behind a row group, which ends here if it is full or
+    /// `last`.
     ///
     /// # Errors
     /// The output cannot be written.
-    pub(super) fn keep(&mut self, record: Record) -> anyhow::Result<()> {
+    pub(super) fn keep(&mut self, record: Record, last: bool) -> anyhow::Result<()> {
+        let record = Record {
+            rows: self.rows,
+            width: self.width,
+            ..record
+        };
         let flushed = match &mut self.sink {
             Sink::Stdout(out) => out.flush(),
             Sink::Special(out) => out.flush(),
             Sink::File(partial) => {
-                let (rows, width) = (self.rows, self.width);
-                return partial.keep(Record {
-                    rows,
-                    width,
-                    ..record
-                });
+                partial.keep(record)?;
+                self.kept_rows = self.rows;
+                return Ok(());
+            }
+            Sink::Parquet(output) => {
+                if output.keep(record, last)? {
+                    self.kept_rows = self.rows;
+                }
+                return Ok(());
             }
         };
         self.checked(flushed)
@@ -210,6 +258,7 @@ impl Writer {
     pub(super) fn kept(&self) -> Option<&Path> {
         match &self.sink {
             Sink::File(partial) => partial.kept(),
+            Sink::Parquet(output) => output.kept(),
             Sink::Stdout(_) | Sink::Special(_) => None,
         }
     }
@@ -222,13 +271,14 @@ impl Writer {
         let flushed = match &mut self.sink {
             Sink::Stdout(out) => out.flush(),
             Sink::Special(out) => out.flush(),
-            Sink::File(_) => Ok(()),
+            Sink::File(_) | Sink::Parquet(_) => Ok(()),
         };
         self.checked(flushed)?;
         match self.sink {
+            Sink::Parquet(output) => output.finish(self.width),
             Sink::File(partial) => match self.format {
                 OutputFormat::Npy => partial.finish(&header(self.rows, self.width)),
-                OutputFormat::JsonLines => partial.finish(&[]),
+                OutputFormat::JsonLines | OutputFormat::Parquet => partial.finish(&[]),
             },
             Sink::Stdout(_) | Sink::Special(_) => Ok(()),
         }
@@ -248,6 +298,14 @@ fn header(rows: usize, width: usize) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    fn row(text: &str) -> Text {
+        Text {
+            text: text.to_owned(),
+            place: String::new(),
+            carried: None,
+        }
+    }
+
     #[test]
     fn an_npy_header_is_complete_and_states_its_length() {
         let bytes = header(123_456_789, 2560);
@@ -262,8 +320,8 @@ mod tests {
         let path = dir.path().join("vectors.NPY");
         let format = OutputFormat::of(Some(&path)).unwrap();
         let (mut writer, _) = Writer::create(Some(&path), format, false).unwrap();
-        writer.write(0, "a", &[1.0, 2.0]).unwrap();
-        writer.write(1, "b", &[3.0, 4.0]).unwrap();
+        writer.write(0, &row("a"), &[1.0, 2.0]).unwrap();
+        writer.write(1, &row("b"), &[3.0, 4.0]).unwrap();
         assert!(!path.exists());
         writer.finish().unwrap();
         let bytes = fs_err::read(&path).unwrap();
@@ -277,7 +335,7 @@ mod tests {
         let null = Path::new("/dev/null");
         assert_eq!(OutputFormat::of(Some(null)), Ok(OutputFormat::JsonLines));
         let (mut writer, _) = Writer::create(Some(null), OutputFormat::JsonLines, false).unwrap();
-        writer.write(0, "a", &[1.0]).unwrap();
+        writer.write(0, &row("a"), &[1.0]).unwrap();
         writer.finish().unwrap();
         assert!(is_special(null));
         assert!(Writer::create(Some(null), OutputFormat::Npy, false).is_err());

@@ -24,6 +24,7 @@ use super::limits::memory_budget::Reservation;
 use super::limits::rate_limit::{RateLimitStatus, TokenBucket};
 use super::state::{AppState, ServedModel};
 use super::types::input::Input;
+use crate::projections::ProjectionFile;
 
 /// Texts of at most this many bytes together, prompts included, are tokenised on the connection's thread, because that
 /// takes less time than handing them to another thread.
@@ -42,6 +43,8 @@ pub(super) struct EmbeddingTask {
     pub(super) input: Input,
     pub(super) prompt: Prompt,
     pub(super) dimensions: Option<usize>,
+    /// Reduces the vectors, which the engine computes in the projection's input width.
+    pub(super) projection: Option<Arc<ProjectionFile>>,
     pub(super) truncate: Truncate,
     pub(super) normalize: bool,
     /// Separates cached states from those of requests with another salt, or none.
@@ -101,6 +104,7 @@ async fn within(
     let held = (model.admit(task.input.len(), caller)?, memory);
     let texts = task.input.len();
     let cache_salt = task.cache_salt.clone();
+    let (projection, normalize) = (task.projection.clone(), task.normalize);
     let started = Instant::now();
     let (wanted, canceled) = canceled_when_dropped();
     let (encoded, (_permit, memory)) = if task.bytes() <= SMALL_INPUT {
@@ -146,7 +150,50 @@ async fn within(
     }
     engine.metrics().answered(counts.texts, counts.tokens);
     request.extensions_mut().insert(counts);
-    Ok((embeddings, memory))
+    match projection {
+        Some(file) => project(file, embeddings, normalize, memory).await,
+        None => Ok((embeddings, memory)),
+    }
+}
+
+/// Products of more numbers than this are computed off the threads that serve connections: a millisecond and more.
+const LARGE_PRODUCT: usize = 1 << 20;
+
+/// Projects all vectors. The engine's caches hold them as they were before.
+///
+/// # Errors
+/// A vector has no part along the components.
+async fn project(
+    file: Arc<ProjectionFile>,
+    mut embeddings: Vec<Embedding>,
+    normalize: bool,
+    memory: Reservation,
+) -> Result<(Vec<Embedding>, Reservation), ApiError> {
+    let size = file.projection().input_width() * file.projection().output_width();
+    let (wanted, canceled) = canceled_when_dropped();
+    let is_large = size.saturating_mul(embeddings.len()) > LARGE_PRODUCT;
+    let work = move || {
+        for (index, embedding) in embeddings.iter_mut().enumerate() {
+            canceled.check()?;
+            let projection = file.projection();
+            let projected = match normalize {
+                true => projection.reduce_one(&embedding.vector),
+                false => projection.coordinates_of(&embedding.vector),
+            };
+            embedding.vector = projected.map_err(|error| {
+                let reason = format!("the vector of text {index} cannot be projected: {error}");
+                ApiError::invalid("projection", reason)
+            })?;
+        }
+        Ok((embeddings, memory))
+    };
+    let result = if is_large {
+        blocking(work).await
+    } else {
+        work()
+    };
+    drop(wanted);
+    result
 }
 
 /// Deducts tokens from a key's allowance.
@@ -215,7 +262,8 @@ fn encode(
             prompt: task.prompt.clone(),
             dimensions: task.dimensions,
             truncate: task.truncate,
-            normalize: task.normalize,
+            // A projection takes unit vectors.
+            normalize: task.normalize || task.projection.is_some(),
         };
         let item = (task.input.len() > 1).then_some(index);
         engine

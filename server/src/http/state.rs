@@ -11,6 +11,7 @@ use super::limits::memory_budget::Budget;
 use super::limits::rate_limit::RateLimitStatus;
 use super::metrics::Exporter;
 use super::settings::HttpSettings;
+use crate::projections::Projections;
 use lexivec_models::Instructions;
 use lexivec_runtime::{Caller, Engine, Load};
 
@@ -113,6 +114,8 @@ pub struct AppState {
     pub models: Vec<ServedModel>,
     /// Instructions by domain.
     pub instructions: Instructions,
+    /// Projections by name.
+    pub projections: Projections,
     /// The API keys.
     pub keys: ApiKeys,
     /// The time limit of a request, from its last byte to its response.
@@ -137,6 +140,7 @@ impl AppState {
         Self {
             models,
             instructions,
+            projections: Projections::default(),
             keys: ApiKeys::default(),
             request_timeout: Duration::from_secs(60),
             stuck_after: Duration::from_secs(120),

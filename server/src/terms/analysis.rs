@@ -8,7 +8,7 @@ use lexivec_terms::{Neighbours, Projection, layout, normalise};
 use ndarray::{Array2, s};
 use serde::Serialize;
 
-use super::Npy;
+use super::Vectors;
 
 /// How many near clusters of each cluster are listed.
 const NEAR: usize = 5;
@@ -72,7 +72,7 @@ pub(crate) struct Trust {
 /// # Errors
 /// The file cannot be read, or the vectors or settings make no analysis possible.
 pub(crate) fn analyse(
-    vectors: &Npy,
+    vectors: &Vectors,
     settings: &Settings,
     mut stage: impl FnMut(&str),
 ) -> anyhow::Result<Analysis> {

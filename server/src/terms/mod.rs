@@ -14,12 +14,14 @@ mod analysis;
 mod npy;
 mod output;
 mod report;
+mod rows;
 mod summary;
 mod table;
+mod vectors;
 
 pub(crate) use analysis::{Analysis, MapKind, Settings, analyse};
-pub(crate) use npy::Npy;
 pub(crate) use output::Folder;
 pub(crate) use report::{Origin, Report};
 pub(crate) use summary::Summary;
 pub(crate) use table::{Columns, Terms};
+pub(crate) use vectors::Vectors;

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{anyhow, ensure};
 use csv::ByteRecord;
-use lexivec_models::text::without_mark;
 
-use crate::embed::{InputFormat, Reader, Row, Table};
+use super::rows::Rows;
+use crate::embed::{InputFormat, Reader, is_seekable};
 
 /// The names of the columns that have a meaning.
 #[derive(Debug)]
@@ -32,71 +32,37 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
-    /// Reads a .csv file whose first row names its columns, or a .txt file with a term per line.
+    /// Reads a .csv or .tsv file whose first row names its columns, a .jsonl file whose fields are the columns, a .parquet file, or a .txt file with a
+    /// term per line.
     ///
     /// # Errors
     /// The file cannot be read, has another format, has no column of terms, or a row has no term or another number of fields.
     pub(crate) fn read(path: &Path, names: &Columns<'_>) -> anyhow::Result<Self> {
-        let format = InputFormat::of(path).map_err(|reason| anyhow!(reason))?;
-        match format {
-            InputFormat::Csv => Self::read_table(path, names),
-            InputFormat::Lines => Self::read_lines(path, names),
-            InputFormat::JsonLines => bail!(
-                "{}: terms are read from .csv and .txt files",
+        let format = InputFormat::of(path).map_err(|_| {
+            anyhow!(
+                "{}: terms are read from .csv, .tsv, .jsonl (.ndjson), .parquet and .txt files",
                 path.display()
-            ),
-        }
-    }
-
-    fn read_table(path: &Path, names: &Columns<'_>) -> anyhow::Result<Self> {
-        let place = || path.display().to_string();
-        let source = without_mark(fs_err::File::open(path)?).with_context(place)?;
-        let table = Table::new(source, b',').with_context(place)?;
-        let columns = table.columns().to_vec();
-        let term = table.column(names.term);
-        let term = term.map_err(|error| anyhow!("{}: {error} (--term-column)", path.display()))?;
-        let optional = |name: &str| columns.iter().position(|column| column == name);
-        let mut terms = Self {
-            path: path.to_owned(),
-            format: InputFormat::Csv,
-            term,
-            language: optional(names.language),
-            domain: optional(names.domain),
+            )
+        })?;
+        ensure!(
+            is_seekable(path),
+            "{}: terms are read more than once, so they must be in a file",
+            path.display()
+        );
+        let Rows {
             columns,
-            rows: Vec::new(),
-        };
-        for row in table {
-            let (line, row) = row.with_context(place)?;
-            match row {
-                Row::Fields(fields) => {
-                    let text = std::str::from_utf8(fields.get(term).unwrap_or_default());
-                    match text {
-                        Ok(text) if !text.trim().is_empty() => terms.rows.push(fields),
-                        Ok(_) => bail!("{}:{line}: there is no term in this row", path.display()),
-                        Err(_) => bail!("{}:{line}: the term is not UTF-8 text", path.display()),
-                    }
-                }
-                Row::Blank => bail!("{}:{line}: there is no term in this row", path.display()),
-                Row::Uneven(_, reason) => bail!("{}:{line}: {reason}", path.display()),
-            }
-        }
-        Ok(terms)
-    }
-
-    fn read_lines(path: &Path, names: &Columns<'_>) -> anyhow::Result<Self> {
-        let reader = Reader::new(&[path.to_owned()], Some(InputFormat::Lines), "", "");
-        let mut rows = Vec::new();
-        for text in reader.map_err(|reason| anyhow!(reason))? {
-            rows.push(ByteRecord::from(vec![text?.text]));
-        }
+            records,
+            term,
+        } = Rows::read(path, format, names.term)?;
+        let optional = |name: &str| columns.iter().position(|column| column == name);
         Ok(Self {
             path: path.to_owned(),
-            format: InputFormat::Lines,
-            columns: vec![names.term.to_owned()],
-            rows,
-            term: 0,
-            language: None,
-            domain: None,
+            format,
+            term,
+            language: optional(names.language).filter(|column| *column != term),
+            domain: optional(names.domain).filter(|column| *column != term),
+            columns,
+            rows: records,
         })
     }
 
@@ -104,7 +70,7 @@ impl Terms {
     pub(crate) fn reader(&self) -> anyhow::Result<Reader> {
         let column = &self.columns[self.term];
         let files = [self.path.clone()];
-        Reader::new(&files, Some(self.format), "", column).map_err(|reason| anyhow!(reason))
+        Reader::new(&files, Some(self.format), column, column).map_err(|reason| anyhow!(reason))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -164,11 +130,35 @@ mod tests {
     #[test]
     fn columns_are_found_by_name() {
         let text = "id,domain,term,language\n7,law,tort,en\n8,,侵权,zh\n";
-        let terms = read("a.csv", text.as_bytes()).unwrap();
-        assert_eq!(terms.columns(), ["id", "domain", "term", "language"]);
-        assert_eq!((terms.term(0), terms.term(1)), ("tort", "侵权"));
-        assert_eq!(terms.languages(), [Some("en"), Some("zh")]);
-        assert_eq!(terms.domains(), [Some("law"), None]);
+        let objects = "{\"id\":7,\"domain\":\"law\",\"term\":\"tort\"}\n\
+                       {\"id\":8,\"domain\":null,\"term\":\"侵权\",\"language\":\"zh\"}\n";
+        for (name, text, first, columns) in [
+            (
+                "a.csv",
+                text,
+                Some("en"),
+                ["id", "domain", "term", "language"],
+            ),
+            (
+                "a.tsv",
+                &text.replace(',', "\t"),
+                Some("en"),
+                ["id", "domain", "term", "language"],
+            ),
+            (
+                "a.jsonl",
+                objects,
+                None,
+                ["id", "domain", "term", "language"],
+            ),
+        ] {
+            let terms = read(name, text.as_bytes()).unwrap();
+            assert_eq!(terms.columns(), columns, "{name}");
+            assert_eq!((terms.term(0), terms.term(1)), ("tort", "侵权"));
+            assert_eq!(terms.languages(), [first, Some("zh")]);
+            assert_eq!(terms.domains(), [Some("law"), None]);
+            assert_eq!(terms.rows()[1], ["8", "", "侵权", "zh"][..]);
+        }
         let lines = read("a.txt", b"tort\nheart\n").unwrap();
         assert_eq!(
             (lines.term(1), lines.languages()),
@@ -178,21 +168,108 @@ mod tests {
 
     #[test]
     fn rows_without_a_term_name_their_line() {
-        for (text, said) in [
+        for (name, text, said) in [
             (
+                "a.csv",
                 &b"text\nheart\n"[..],
                 "no column `term`; it has text (--term-column)",
             ),
-            (b"term,id\nheart,1\n ,2\n", "a.csv:3: there is no term"),
-            (b"term\nheart\n\nlung\n", "a.csv:3: there is no term"),
-            (b"term,id\nheart\n", "a.csv:2: the row has 1 fields"),
-            (b"term\n\xff\n", "a.csv:2: the term is not UTF-8"),
-            (b"", "the file is empty"),
+            (
+                "a.tsv",
+                b"id\ttext\n1\theart\n",
+                "no column `term`; it has id, text (--term-column)",
+            ),
+            (
+                "a.jsonl",
+                b"{\"term\":\"heart\"}\n{\"id\":1,\"text\":\"lung\"}\n",
+                "a.jsonl:2: there is no field `term`; it has id, text (--term-column)",
+            ),
+            (
+                "a.csv",
+                b"term,id\nheart,1\n ,2\n",
+                "a.csv:3: there is no term",
+            ),
+            (
+                "a.csv",
+                b"term\nheart\n\nlung\n",
+                "a.csv:3: there is no term",
+            ),
+            ("a.txt", b"heart\n\nlung\n", "a.txt:2: there is no term"),
+            (
+                "a.jsonl",
+                b"{\"term\":\"heart\"}\n\n",
+                "a.jsonl:2: there is no term",
+            ),
+            (
+                "a.jsonl",
+                b"{\"term\":\" \"}\n",
+                "a.jsonl:1: there is no term",
+            ),
+            (
+                "a.jsonl",
+                b"{\"term\":null}\n",
+                "a.jsonl:1: the term is null",
+            ),
+            (
+                "a.jsonl",
+                b"{\"term\":7}\n",
+                "a.jsonl:1: the field `term` holds a number, and a text is needed (--term-column)",
+            ),
+            (
+                "a.jsonl",
+                b"{\"term\":\"a\",\"id\":1,\"id\":2}\n",
+                "a.jsonl:1: the field `id` occurs twice",
+            ),
+            ("a.jsonl", b"heart\n", "a.jsonl:1: the line is not JSON"),
+            (
+                "a.csv",
+                b"term,id\nheart\n",
+                "a.csv:2: the row has 1 fields",
+            ),
+            ("a.csv", b"term\n\xff\n", "a.csv:2: the term is not UTF-8"),
+            (
+                "a.tsv",
+                b"term\tid\n\xff\t1\n",
+                "a.tsv:2: the term is not UTF-8",
+            ),
+            (
+                "a.jsonl",
+                b"{\"term\":\"\xff\"}\n",
+                "a.jsonl:1: the line is not UTF-8",
+            ),
+            ("a.txt", b"heart\n\xff\n", "a.txt:2: the line is not UTF-8"),
+            ("a.csv", b"", "the file is empty"),
+            ("a.jsonl", b"", "there is no term in the file"),
         ] {
-            let error = format!("{:#}", read("a.csv", text).unwrap_err());
+            let error = format!("{:#}", read(name, text).unwrap_err());
             assert!(error.contains(said), "{error}");
+            assert!(!error.contains("--skip-empty"), "{error}");
         }
-        let other = read("a.jsonl", b"{}").unwrap_err().to_string();
-        assert!(other.contains(".csv and .txt"), "{other}");
+    }
+
+    #[test]
+    fn the_number_of_columns_is_bounded() {
+        let field = |n| format!("{{\"term\":\"a\",\"field{n}\":{n}}}\n");
+        let most: String = (0..1023).map(field).collect();
+        let terms = read("a.jsonl", most.as_bytes()).unwrap();
+        assert_eq!(terms.columns().len(), 1024);
+        let error = read("a.jsonl", (most + &field(1023)).as_bytes()).unwrap_err();
+        let said = error.to_string();
+        assert!(
+            said.contains("a.jsonl:1024: ") && said.contains("more than 1024"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn terms_in_a_pipe_are_an_error() {
+        for name in ["-", "/dev/stdin", "/dev/null"] {
+            let error = Terms::read(name.as_ref(), &NAMES).unwrap_err().to_string();
+            assert!(error.contains("must be in a file"), "{error}");
+        }
+        let error = Terms::read("a.pdf".as_ref(), &NAMES)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("a.pdf: terms are read from"), "{error}");
     }
 }

@@ -32,7 +32,7 @@ fn message(name: &str, content: impl AsRef<[u8]>) -> String {
 }
 
 #[test]
-fn the_three_formats_give_their_texts() {
+fn all_formats_give_their_texts() {
     assert_eq!(texts("a.txt", "one\r\n two \n"), ["one", " two "]);
     let jsonl = "{\"text\":\"one\"}\n{\"text\":\"t\\nwo\",\"id\":2}\n";
     assert_eq!(texts("a.jsonl", jsonl), ["one", "t\nwo"]);
@@ -40,6 +40,8 @@ fn the_three_formats_give_their_texts() {
     let csv = "id,term\n1,one\n2,\"t,\nwo\"\n";
     assert_eq!(texts("a.csv", csv), ["one", "t,\nwo"]);
     assert_eq!(texts("a.CSV", csv), ["one", "t,\nwo"]);
+    let tsv = "id\tterm\n1\tone\n2\t\"t,\nwo\"\n";
+    assert_eq!(texts("a.tsv", tsv), ["one", "t,\nwo"]);
 }
 
 #[test]
@@ -77,7 +79,18 @@ fn what_is_wrong_names_file_and_line() {
         (
             "a.jsonl",
             "{\"text\":\"one\"}\n{\"txt\":1}\n",
-            "a.jsonl:2: there is no text in the field",
+            "a.jsonl:2: there is no field `text`; it has txt (--field)",
+        ),
+        (
+            "a.jsonl",
+            "{\"text\":\"one\"}\n{\"text\":1}\n",
+            "a.jsonl:2: the field `text` holds a number, and a text is needed (--field)",
+        ),
+        ("a.jsonl", "{}\n", "there is no field `text`; it has none"),
+        (
+            "a.jsonl",
+            "[1]\n",
+            "a.jsonl:1: the line is not a JSON object",
         ),
         ("a.jsonl", "one\n", "a.jsonl:1: the line is not JSON"),
         (
@@ -101,6 +114,11 @@ fn what_is_wrong_names_file_and_line() {
             "there is no column `term`; it has id, text (--column)",
         ),
         (
+            "a.tsv",
+            "id,text\ttext\n1\tone\n",
+            "there is no column `term`; it has id,text, text (--column)",
+        ),
+        (
             "a.csv",
             "id,term\n1,one\n2,\"two\n3,three\n",
             "a.csv: line 3: the quote",
@@ -115,7 +133,13 @@ fn what_is_wrong_names_file_and_line() {
         assert!(said.contains(words), "{said}");
     }
     assert!(message("a.txt", b"one\ncaf\xe9\ntwo\n").contains("a.txt:2: the line is not UTF-8"));
-    assert!(message("a.csv", b"term\none\ncaf\xe9\n").contains("a.csv:3: the field is not UTF-8"));
+    for name in ["a.csv", "a.tsv"] {
+        let said = message(name, b"term\none\ncaf\xe9\n");
+        assert!(
+            said.contains(&format!("{name}:3: the field is not UTF-8")),
+            "{said}"
+        );
+    }
     let pdf = Reader::new(&["a.pdf".into()], None, "", "").unwrap_err();
     assert!(
         pdf.contains("a.pdf") && pdf.contains("--input-format"),

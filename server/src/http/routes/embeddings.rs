@@ -1,5 +1,6 @@
 //! `POST /v1/embeddings`.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::web::{Data, Payload};
@@ -17,6 +18,7 @@ use crate::http::types::embeddings_response;
 use crate::http::types::input::Input;
 use crate::http::types::integer::Integer;
 use crate::prefix::Choice;
+use crate::projections::ProjectionFile;
 
 /// Embeds a text, texts, token ids, or lists of token ids.
 ///
@@ -34,12 +36,17 @@ pub(crate) async fn create(
     } = body::json::<EmbeddingsRequest>(&state, &request, payload).await?;
     let model = state.model(&params.model)?;
     let prompt = prompt(&params, model, &state)?;
+    let projection = projection(&params, model, &state)?;
     let format = params.encoding_format.unwrap_or_default();
     Counts::record_texts(&request, params.input.len());
     let task = EmbeddingTask {
         input: params.input,
         prompt,
-        dimensions: params.dimensions.map(|Integer(width)| width as usize),
+        dimensions: match &projection {
+            Some(file) => Some(file.projection().input_width()),
+            None => params.dimensions.map(|Integer(width)| width as usize),
+        },
+        projection,
         truncate: params.truncate.unwrap_or_default().into(),
         normalize: params.normalize.unwrap_or(true),
         cache_salt: params.cache_salt,
@@ -56,6 +63,31 @@ pub(crate) async fn create(
         .metrics()
         .stage(Stage::Respond, started.elapsed());
     Ok(response)
+}
+
+/// The projection that the request names.
+fn projection(
+    params: &EmbeddingsRequest,
+    model: &ServedModel,
+    state: &AppState,
+) -> Result<Option<Arc<ProjectionFile>>, ApiError> {
+    let Some(name) = &params.projection else {
+        return Ok(None);
+    };
+    let invalid = |reason: String| ApiError::invalid("projection", reason);
+    let file = state.projections.get(name).map_err(invalid)?;
+    let unfit = |error| invalid(format!("the projection `{name}` does not fit: {error}"));
+    file.check_engine(&model.engine).map_err(unfit)?;
+    let width = file.projection().output_width();
+    if let Some(Integer(asked)) = params.dimensions
+        && asked as usize != width
+    {
+        let reason = format!(
+            "`dimensions` is {asked}, and the projection `{name}` returns {width} dimensions: leave `dimensions` out"
+        );
+        return Err(ApiError::invalid("dimensions", reason));
+    }
+    Ok(Some(Arc::clone(file)))
 }
 
 /// The prompt of the texts. Token ids are a complete prompt already.

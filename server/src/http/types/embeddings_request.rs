@@ -43,6 +43,9 @@ pub(crate) struct EmbeddingsRequest {
     /// Whether vectors are scaled to unit length.
     #[schema(default = true)]
     pub(crate) normalize: Option<bool>,
+    /// A projection that the server was started with (`--projection`). Vectors are reduced to its principal components, and then
+    /// scaled to unit length unless `normalize` is false. `dimensions` may then only be the projection's width.
+    pub(crate) projection: Option<String>,
     /// Only requests with the same salt share cached vectors, so that the time of a response tells nobody what others
     /// asked for.
     pub(crate) cache_salt: Option<String>,

@@ -62,6 +62,11 @@ fn projects_as_scikit_learn(pca: &Pca, rows: &Array2<f32>, case: &Value) {
     assert!(largest_difference(&found.mapv(f64::from), &expected) < 1e-5);
     let reduced = projection.reduce(rows.view()).unwrap().mapv(f64::from);
     assert!(largest_difference(&reduced, &matrix(&case["reduced"])) < 1e-5);
+    for (row, expected) in rows.rows().into_iter().zip(matrix(&case["reduced"]).rows()) {
+        let one = projection.reduce_one(row.as_slice().unwrap()).unwrap();
+        let one: Vec<f64> = one.into_iter().map(f64::from).collect();
+        assert!(largest_difference(&one, expected) < 1e-5);
+    }
 }
 
 #[test]

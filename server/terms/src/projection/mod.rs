@@ -3,7 +3,7 @@
 mod file;
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
 
 use crate::rows::check_finite;
@@ -114,6 +114,51 @@ impl Projection {
         Ok(projected)
     }
 
+    /// Coordinates of one vector, as [`coordinates`](Self::coordinates). It needs no memory beyond two vectors, and runs on the caller's
+    /// thread.
+    ///
+    /// # Errors
+    /// The vector has another width, or a number is not finite.
+    pub fn coordinates_of(&self, vector: &[f32]) -> Result<Vec<f32>> {
+        if vector.len() != self.input_width() {
+            return Err(Error::Width {
+                expected: self.input_width(),
+                found: vector.len(),
+            });
+        }
+        if let Some(column) = vector.iter().position(|number| !number.is_finite()) {
+            return Err(Error::NotFinite {
+                row: 0,
+                column,
+                value: vector[column],
+            });
+        }
+        let means = self.mean.iter().map(|mean| f64::from(*mean));
+        let centred: Vec<f64> = vector
+            .iter()
+            .zip(means)
+            .map(|(number, mean)| f64::from(*number) - mean)
+            .collect();
+        let components = self.components.rows().into_iter();
+        let product = |component: ArrayView1<'_, f32>| match component.as_slice() {
+            Some(component) => dot(component, &centred),
+            None => dot(&component.to_vec(), &centred),
+        };
+        Ok(components.map(|row| product(row) as f32).collect())
+    }
+
+    /// Reduces one vector to a unit vector, as [`reduce`](Self::reduce).
+    ///
+    /// # Errors
+    /// Those of [`coordinates_of`](Self::coordinates_of), or the vector has no part along the components.
+    pub fn reduce_one(&self, vector: &[f32]) -> Result<Vec<f32>> {
+        let coordinates = self.coordinates_of(vector)?;
+        let mut rows = Array2::from_shape_vec((1, coordinates.len()), coordinates)
+            .map_err(|_| Error::ZeroVector { row: 0 })?;
+        normalise(&mut rows)?;
+        Ok(rows.into_iter().collect())
+    }
+
     /// Reduces rows to unit vectors, `[rows, components]`: [`coordinates`](Self::coordinates), divided by their length.
     ///
     /// # Errors
@@ -123,6 +168,22 @@ impl Projection {
         normalise(&mut projected)?;
         Ok(projected)
     }
+}
+
+/// The dot product in float64. The compiler keeps the partial sums in vector registers.
+fn dot(component: &[f32], centred: &[f64]) -> f64 {
+    const LANES: usize = 8;
+    let (components, rest) = component.as_chunks::<LANES>();
+    let (numbers, last) = centred.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for (components, numbers) in components.iter().zip(numbers) {
+        for lane in 0..LANES {
+            sums[lane] += f64::from(components[lane]) * numbers[lane];
+        }
+    }
+    let rest = rest.iter().zip(last);
+    let rest = rest.map(|(component, number)| f64::from(*component) * number);
+    sums.iter().sum::<f64>() + rest.sum::<f64>()
 }
 
 /// Divides each row by its Euclidean length.

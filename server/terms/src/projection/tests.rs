@@ -31,6 +31,40 @@ fn reason(path: &Path, bytes: &[u8]) -> String {
 }
 
 #[test]
+fn one_vector_is_projected_as_many_are() {
+    let mut random = fastrand::Rng::with_seed(8);
+    // Widths that leave a rest of lanes, and ones that do not.
+    for width in [1, 7, 16, 21] {
+        let rows = Array2::from_shape_simple_fn((40, width), || random.f32() + 2.0);
+        let mut moments = Moments::new(width).unwrap();
+        moments.push(rows.view()).unwrap();
+        let pca = moments.decompose().unwrap();
+        let kept = Components::Count(width.min(5));
+        let projection = pca.projection(kept, None).unwrap();
+        let expected = projection.reduce(rows.view()).unwrap();
+        for (row, expected) in rows.rows().into_iter().zip(expected.rows()) {
+            let found = projection.reduce_one(row.as_slice().unwrap()).unwrap();
+            let pairs = found.iter().zip(expected);
+            assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-6));
+        }
+    }
+    let projection = projection(None);
+    let wrong = projection.reduce_one(&[1.0; 5]).unwrap_err();
+    assert!(matches!(
+        wrong,
+        Error::Width {
+            expected: 6,
+            found: 5
+        }
+    ));
+    let wrong = projection.reduce_one(&[f32::NAN; 6]).unwrap_err();
+    assert!(matches!(wrong, Error::NotFinite { .. }));
+    let mean: Vec<f32> = projection.mean.to_vec();
+    let wrong = projection.reduce_one(&mean).unwrap_err();
+    assert!(matches!(wrong, Error::ZeroVector { .. }));
+}
+
+#[test]
 fn a_saved_projection_is_the_same() {
     for model in [Some("abc"), None] {
         let (folder, path) = in_folder("projection.safetensors");

@@ -84,6 +84,7 @@ pub(crate) async fn embed(
         input: params.inputs,
         prompt,
         dimensions: params.dimensions.map(|Integer(width)| width as usize),
+        projection: None,
         truncate: match (params.truncate, params.truncation_direction) {
             (None | Some(false), _) => Truncate::Reject,
             (Some(true), Some(TruncationDirection::Left)) => Truncate::Start,

@@ -23,7 +23,7 @@ use neon::NeonDot;
 pub use pack::{Bits, pack, packed_len, panels_of_blocks};
 use products::{PART, Portable, Products};
 #[cfg(target_arch = "x86_64")]
-use x86::{Avx2, AvxVnni, Vnni};
+use x86::{Avx2, AvxVnni, Halves, Vnni};
 
 /// Weights as [`pack()`] arranges them. Their scales and zero points are arranged by [`panels_of_blocks`].
 #[derive(Debug, Clone, Copy)]
@@ -200,15 +200,15 @@ unsafe fn vnni<const BITS: u32>(layer: &BlockLinear<'_>, task: Task, out: &Share
 #[target_feature(enable = "avx2,fma,avxvnni")]
 unsafe fn avx_vnni<const BITS: u32>(layer: &BlockLinear<'_>, task: Task, out: &Shared<f32>) {
     // SAFETY: this function is compiled for the instruction set, and has the contract of `run`.
-    unsafe { run::<AvxVnni<BITS>, 4>(layer, task, out) }
+    unsafe { run::<Halves<AvxVnni<BITS>>, 4>(layer, task, out) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2<const BITS: u32>(layer: &BlockLinear<'_>, task: Task, out: &Shared<f32>) {
-    // 4 rows: 8 of the 16 registers are sums, and 5 hold weights and codes. Totals wait in the cache.
+    // 4 rows: with 4 bits, 4 of the 16 registers are sums, because halves of a panel follow each other; with 8 bits, 8 are.
     // SAFETY: this function is compiled for the instruction set, and has the contract of `run`.
-    unsafe { run::<Avx2<BITS>, 4>(layer, task, out) }
+    unsafe { run::<Halves<Avx2<BITS>>, 4>(layer, task, out) }
 }
 
 #[cfg(target_arch = "aarch64")]

@@ -2,6 +2,7 @@
 //! unsigned factor, and codes the signed one.
 
 use core::arch::x86_64::*;
+use core::marker::PhantomData;
 
 use super::products::{PART, Products, STRIDE};
 use crate::codes::DEPTH;
@@ -60,121 +61,54 @@ unsafe fn nibbles(bytes: [__m256i; 2]) -> [[__m256i; 2]; 2] {
     }
 }
 
-/// The scales and zero points of 16 columns in two registers each.
-pub(super) struct Halves {
+/// The scales and zero points of 16 columns, in two registers each.
+pub(super) struct Columns {
     scales: [__m256; 2],
     zeros: [__m256i; 2],
 }
 
-/// Loads scales and zero points less `shift`.
-///
-/// # Safety
-/// As the methods of [`Products`]; the entry point has AVX2.
-#[inline(always)]
-unsafe fn halves(scales: *const f32, zeros: *const u8, shift: i32) -> Halves {
-    // SAFETY: the caller's code has AVX2, and both pointers are valid for 16 values.
-    unsafe {
-        let zeros = _mm_loadu_si128(zeros.cast());
-        let shift = _mm256_set1_epi32(shift);
-        let low = _mm256_cvtepu8_epi32(zeros);
-        let high = _mm256_cvtepu8_epi32(_mm_unpackhi_epi64(zeros, zeros));
-        Halves {
-            scales: [_mm256_loadu_ps(scales), _mm256_loadu_ps(scales.add(8))],
-            zeros: [_mm256_sub_epi32(low, shift), _mm256_sub_epi32(high, shift)],
-        }
-    }
-}
+/// Products in two registers of eight sums, by the instructions of `I`.
+#[derive(Clone, Copy)]
+pub(super) struct Halves<I>([__m256i; 2], PhantomData<I>);
 
-/// [`Products::add_scaled`] for two registers of eight sums.
+/// Instructions for registers of 32 bytes.
 ///
-/// # Safety
-/// As there; the entry point has AVX2 and FMA.
-#[inline(always)]
-unsafe fn add_scaled_halves(
-    sums: [__m256i; 2],
-    total: [__m256; 2],
-    scale: f32,
-    codes: i32,
-    columns: &Halves,
-) -> [__m256; 2] {
-    let mut result = total;
-    for i in 0..2 {
-        // SAFETY: the caller's code has the instruction sets.
-        result[i] = unsafe {
-            let offset = _mm256_mullo_epi32(columns.zeros[i], _mm256_set1_epi32(codes));
-            let sum = _mm256_cvtepi32_ps(_mm256_sub_epi32(sums[i], offset));
-            let scaled = _mm256_mul_ps(sum, _mm256_set1_ps(scale));
-            _mm256_fmadd_ps(scaled, columns.scales[i], total[i])
-        };
-    }
-    result
+/// # Safety of its methods
+/// As those of [`Products`].
+pub(super) trait Instructions: Copy {
+    /// The bits of a weight.
+    const BITS: u32;
+    /// What is subtracted from weights, and therefore from zero points, before they are multiplied.
+    const SHIFT: i32;
+
+    /// [`Products::of_part`]
+    unsafe fn of_part<const HEIGHT: usize>(
+        codes: *const u8,
+        weights: *const u8,
+    ) -> [[__m256i; 2]; HEIGHT];
 }
 
 /// AVX2. Its instruction for bytes saturates sums of two products at 16 bits. With weights of 4 bits, sums of 16 products fit into 16
 /// bits. Weights of 8 bits are made signed, and their absolute values are the unsigned factor, as in
 /// [`linear`](crate::linear); a sum of two products is at most 32,512.
 #[derive(Clone, Copy)]
-pub(super) struct Avx2<const BITS: u32>([__m256i; 2]);
+pub(super) struct Avx2<const BITS: u32>;
 
-impl<const BITS: u32> Products for Avx2<BITS> {
-    type Total = [__m256; 2];
-    type Columns = Halves;
-    const BYTES: usize = COLUMNS * PART * BITS as usize / 8;
-
-    #[inline(always)]
-    unsafe fn no_total() -> [__m256; 2] {
-        // SAFETY: the caller's code has the instruction set.
-        [unsafe { _mm256_setzero_ps() }; 2]
-    }
+impl<const BITS: u32> Instructions for Avx2<BITS> {
+    const BITS: u32 = BITS;
+    const SHIFT: i32 = if BITS == 8 { 128 } else { 0 };
 
     #[inline(always)]
-    unsafe fn of_part<const HEIGHT: usize>(codes: *const u8, weights: *const u8) -> [Self; HEIGHT] {
-        // SAFETY: the caller's code has the instruction set, and its pointers are valid for a part.
+    unsafe fn of_part<const HEIGHT: usize>(
+        codes: *const u8,
+        weights: *const u8,
+    ) -> [[__m256i; 2]; HEIGHT] {
+        // SAFETY: the contract is the same.
         unsafe {
-            let sums: [[__m256i; 2]; HEIGHT] = match BITS {
+            match BITS {
                 4 => avx2_four_bits(codes, weights),
                 _ => avx2_eight_bits(codes, weights),
-            };
-            sums.map(Self)
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn add(self, other: Self) -> Self {
-        // SAFETY: the caller's code has the instruction set.
-        Self(unsafe {
-            [
-                _mm256_add_epi32(self.0[0], other.0[0]),
-                _mm256_add_epi32(self.0[1], other.0[1]),
-            ]
-        })
-    }
-
-    #[inline(always)]
-    unsafe fn columns(scales: *const f32, zeros: *const u8) -> Halves {
-        let shift = if BITS == 8 { 128 } else { 0 };
-        // SAFETY: the contract is the same.
-        unsafe { halves(scales, zeros, shift) }
-    }
-
-    #[inline(always)]
-    unsafe fn add_scaled(
-        self,
-        total: [__m256; 2],
-        scale: f32,
-        codes: i32,
-        columns: &Halves,
-    ) -> [__m256; 2] {
-        // SAFETY: the contract is the same.
-        unsafe { add_scaled_halves(self.0, total, scale, codes, columns) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(total: [__m256; 2], to: &mut [f32; COLUMNS]) {
-        // SAFETY: the caller's code has the instruction set, and `to` has 16 values.
-        unsafe {
-            _mm256_storeu_ps(to.as_mut_ptr(), total[0]);
-            _mm256_storeu_ps(to.as_mut_ptr().add(8), total[1]);
+            }
         }
     }
 }
@@ -245,24 +179,20 @@ unsafe fn avx2_eight_bits<const HEIGHT: usize>(
 
 /// AVX-VNNI: VNNI's instruction for registers of eight outputs.
 #[derive(Clone, Copy)]
-pub(super) struct AvxVnni<const BITS: u32>([__m256i; 2]);
+pub(super) struct AvxVnni<const BITS: u32>;
 
-impl<const BITS: u32> Products for AvxVnni<BITS> {
-    type Total = [__m256; 2];
-    type Columns = Halves;
-    const BYTES: usize = COLUMNS * PART * BITS as usize / 8;
-
-    #[inline(always)]
-    unsafe fn no_total() -> [__m256; 2] {
-        // SAFETY: the caller's code has the instruction set.
-        [unsafe { _mm256_setzero_ps() }; 2]
-    }
+impl<const BITS: u32> Instructions for AvxVnni<BITS> {
+    const BITS: u32 = BITS;
+    const SHIFT: i32 = 0;
 
     #[inline(always)]
-    unsafe fn of_part<const HEIGHT: usize>(codes: *const u8, weights: *const u8) -> [Self; HEIGHT] {
+    unsafe fn of_part<const HEIGHT: usize>(
+        codes: *const u8,
+        weights: *const u8,
+    ) -> [[__m256i; 2]; HEIGHT] {
         // SAFETY: the caller's code has the instruction set, and its pointers are valid for a part.
         unsafe {
-            let mut sums = [Self([_mm256_setzero_si256(); 2]); HEIGHT];
+            let mut sums = [[_mm256_setzero_si256(); 2]; HEIGHT];
             let together = if BITS == 4 { 2 } else { 1 };
             for k in (0..PART / DEPTH).step_by(together) {
                 let loaded = load(weights.add(k / together * REGISTER));
@@ -272,12 +202,12 @@ impl<const BITS: u32> Products for AvxVnni<BITS> {
                 };
                 for (r, sums) in sums.iter_mut().enumerate() {
                     let codes_k = _mm256_set1_epi32(four(codes, k, r));
-                    for (i, sum) in sums.0.iter_mut().enumerate() {
+                    for (i, sum) in sums.iter_mut().enumerate() {
                         *sum = _mm256_dpbusd_avx_epi32(*sum, first[i], codes_k);
                     }
                     if BITS == 4 {
                         let codes_k = _mm256_set1_epi32(four(codes, k + 1, r));
-                        for (i, sum) in sums.0.iter_mut().enumerate() {
+                        for (i, sum) in sums.iter_mut().enumerate() {
                             *sum = _mm256_dpbusd_avx_epi32(*sum, second[i], codes_k);
                         }
                     }
@@ -286,40 +216,76 @@ impl<const BITS: u32> Products for AvxVnni<BITS> {
             sums
         }
     }
+}
+
+impl<I: Instructions> Products for Halves<I> {
+    type Total = [__m256; 2];
+    type Columns = Columns;
+    const BYTES: usize = COLUMNS * PART * I::BITS as usize / 8;
 
     #[inline(always)]
-    unsafe fn add(self, other: Self) -> Self {
+    unsafe fn no_total() -> [__m256; 2] {
         // SAFETY: the caller's code has the instruction set.
-        Self(unsafe {
-            [
-                _mm256_add_epi32(self.0[0], other.0[0]),
-                _mm256_add_epi32(self.0[1], other.0[1]),
-            ]
-        })
+        [unsafe { _mm256_setzero_ps() }; 2]
     }
 
     #[inline(always)]
-    unsafe fn columns(scales: *const f32, zeros: *const u8) -> Halves {
+    unsafe fn of_part<const HEIGHT: usize>(codes: *const u8, weights: *const u8) -> [Self; HEIGHT] {
         // SAFETY: the contract is the same.
-        unsafe { halves(scales, zeros, 0) }
+        let sums: [[__m256i; 2]; HEIGHT] = unsafe { I::of_part(codes, weights) };
+        sums.map(|sums| Self(sums, PhantomData))
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        let ([a, b], [c, d]) = (self.0, other.0);
+        // SAFETY: the caller's code has the instruction set.
+        let sums = unsafe { [_mm256_add_epi32(a, c), _mm256_add_epi32(b, d)] };
+        Self(sums, PhantomData)
+    }
+
+    #[inline(always)]
+    unsafe fn columns(scales: *const f32, zeros: *const u8) -> Columns {
+        // SAFETY: the caller's code has AVX2, and both pointers are valid for 16 values.
+        unsafe {
+            let zeros = _mm_loadu_si128(zeros.cast());
+            let shift = _mm256_set1_epi32(I::SHIFT);
+            let low = _mm256_cvtepu8_epi32(zeros);
+            let high = _mm256_cvtepu8_epi32(_mm_unpackhi_epi64(zeros, zeros));
+            Columns {
+                scales: [_mm256_loadu_ps(scales), _mm256_loadu_ps(scales.add(8))],
+                zeros: [_mm256_sub_epi32(low, shift), _mm256_sub_epi32(high, shift)],
+            }
+        }
     }
 
     #[inline(always)]
     unsafe fn add_scaled(
         self,
-        total: [__m256; 2],
+        mut total: [__m256; 2],
         scale: f32,
         codes: i32,
-        columns: &Halves,
+        columns: &Columns,
     ) -> [__m256; 2] {
-        // SAFETY: the contract is the same.
-        unsafe { add_scaled_halves(self.0, total, scale, codes, columns) }
+        for (i, total) in total.iter_mut().enumerate() {
+            // SAFETY: the caller's code has the instruction sets.
+            *total = unsafe {
+                let offset = _mm256_mullo_epi32(columns.zeros[i], _mm256_set1_epi32(codes));
+                let sum = _mm256_cvtepi32_ps(_mm256_sub_epi32(self.0[i], offset));
+                let scaled = _mm256_mul_ps(sum, _mm256_set1_ps(scale));
+                _mm256_fmadd_ps(scaled, columns.scales[i], *total)
+            };
+        }
+        total
     }
 
     #[inline(always)]
     unsafe fn store(total: [__m256; 2], to: &mut [f32; COLUMNS]) {
-        // SAFETY: the contract is the same.
-        unsafe { Avx2::<BITS>::store(total, to) }
+        // SAFETY: the caller's code has the instruction set, and `to` has 16 values.
+        unsafe {
+            _mm256_storeu_ps(to.as_mut_ptr(), total[0]);
+            _mm256_storeu_ps(to.as_mut_ptr().add(8), total[1]);
+        }
     }
 }
 

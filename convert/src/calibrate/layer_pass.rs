@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use lexivec_models::Decoder;
+use lexivec_models::{Decoder, Target};
 use lexivec_runtime::batch::{self, Limits};
 use lexivec_runtime::plan::Plan;
 use lexivec_runtime::{LayerNetwork, Library, SessionSettings};
@@ -29,6 +29,8 @@ pub(super) struct LayerPass<'a> {
     folder: PathBuf,
     /// The factor of the residual stream.
     residual: f32,
+    /// `Cpu` or `Ort`: the target whose integer products are computed.
+    products: Target,
 }
 
 /// Token sequences, planned as batches.
@@ -97,6 +99,7 @@ impl<'a> LayerPass<'a> {
             weights,
             folder,
             residual: 1.0,
+            products: Target::Cpu,
         }
     }
 
@@ -106,6 +109,19 @@ impl<'a> LayerPass<'a> {
             decoder: self.decoder.clone(),
             folder: self.folder.clone(),
             residual,
+            ..*self
+        }
+    }
+
+    /// The same network with the integer products that a target has: those of ONNX Runtime for `ort`, and for all others exact ones.
+    pub(super) fn with_products_of(&self, target: Target) -> Self {
+        Self {
+            decoder: self.decoder.clone(),
+            folder: self.folder.clone(),
+            products: match target {
+                Target::Ort => Target::Ort,
+                Target::Cpu | Target::Cuda | Target::Standard | Target::TensorRt => Target::Cpu,
+            },
             ..*self
         }
     }
@@ -178,7 +194,14 @@ impl<'a> LayerPass<'a> {
         quantized: &QuantizedLinears,
     ) -> Result<LayerNetwork> {
         let weights = self.weights.with_folding(folding);
-        let model = graph::layer(&self.decoder, &weights, layer, quantized, self.residual)?;
+        let model = graph::layer(
+            &self.decoder,
+            &weights,
+            layer,
+            quantized,
+            self.residual,
+            self.products,
+        )?;
         let onnx = external_data::in_memory(model)?;
         let settings = SessionSettings {
             low_memory: true,

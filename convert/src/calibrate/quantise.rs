@@ -68,7 +68,7 @@ pub(super) fn quantise(
         layers,
     };
     let chosen = mixed_precision::choose(
-        &pass,
+        &pass.with_products_of(input.variant.target),
         &batches,
         &solutions,
         &MixedPrecisionPlan::new(scheme, &summary.sensitivities, d),

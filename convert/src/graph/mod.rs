@@ -72,8 +72,8 @@ pub(crate) fn reference(decoder: &Decoder, weights: &Weights) -> Result<OnnxMode
 }
 
 /// Builds a single layer of the packed graph. It computes like the reference except for the `quantized` linear groups.
-/// Its integer products are lexivec's own operators, which are exact on every processor; those of ONNX Runtime saturate where a CPU
-/// lacks VNNI. `residual` is the factor of the residual stream that is folded into the weights.
+/// Its integer products are those of target `cpu`, which are exact on every processor, or of `ort`, which saturate where a CPU lacks
+/// VNNI. `residual` is the factor of the residual stream that is folded into the weights.
 ///
 /// # Errors
 /// A tensor is missing, or has another shape or a type that is not read.
@@ -83,15 +83,13 @@ pub(crate) fn layer(
     layer: usize,
     quantized: &QuantizedLinears,
     residual: f32,
+    target: Target,
 ) -> Result<OnnxModel> {
     let style = Style {
         residual,
         source: WeightSource::Checkpoint,
         linears: LinearArithmetic::Calibrated(quantized),
-        ..Style::plain(
-            dialect::of(Target::Cpu, AttentionForm::Standard),
-            DType::F32,
-        )
+        ..Style::plain(dialect::of(target, AttentionForm::Standard), DType::F32)
     };
     let mut ops = Ops::new(weights, style);
     layout::layer(&mut ops, decoder, layer)?;

@@ -146,11 +146,12 @@ fn a_higher_cosine_is_reached_by_finer_linear_groups() {
             .quantization
             .unwrap();
         assert!(plan.min_cosine >= 0.9999, "{plan:?}");
-        assert!(
-            plan.linear_groups
-                .iter()
-                .any(|p| p.precision == LinearPrecision::Int8x2)
-        );
+        // Where ONNX Runtime's products saturate, more bits for activations do not help, and finer groups are float32.
+        let finer = |p: LinearPrecision| match target {
+            Target::Cpu => p == LinearPrecision::Int8x2,
+            _ => p != LinearPrecision::Int8,
+        };
+        assert!(plan.linear_groups.iter().any(|p| finer(p.precision)));
         let quality = Quality::of(&model.report.dir);
         assert!(quality.min > 0.9995, "{target}: {quality:?}");
         if target != Target::Standard {

@@ -113,14 +113,15 @@ impl<'a> LayerPass<'a> {
         }
     }
 
-    /// The same network with the integer products that a target has: those of ONNX Runtime for `ort`, and for all others exact ones.
+    /// The same network with the integer products that a target has: those of ONNX Runtime where it may compute them on a CPU, and exact
+    /// ones elsewhere.
     pub(super) fn with_products_of(&self, target: Target) -> Self {
         Self {
             decoder: self.decoder.clone(),
             folder: self.folder.clone(),
             products: match target {
-                Target::Ort => Target::Ort,
-                Target::Cpu | Target::Cuda | Target::Standard | Target::TensorRt => Target::Cpu,
+                Target::Ort | Target::Standard => Target::Ort,
+                Target::Cpu | Target::Cuda | Target::TensorRt => Target::Cpu,
             },
             ..*self
         }

@@ -24,8 +24,8 @@ impl ProjectionFile {
     /// # Errors
     /// It cannot be read, or is no projection.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
-        let projection = Projection::load(path)?;
-        let digest = Sha256::digest(fs_err::read(path)?);
+        let (projection, bytes) = Projection::load_with_bytes(path)?;
+        let digest = Sha256::digest(bytes);
         Ok(Self {
             path: path.to_owned(),
             digest: hex::encode(digest),

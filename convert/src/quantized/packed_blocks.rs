@@ -64,7 +64,8 @@ impl TensorSource for PackedBlocks {
         let codes = unpacked(weights, &rows, row_bytes, weights.inputs);
         let bits = match weights.format.bits {
             4 => Bits::Four,
-            _ => Bits::Eight,
+            8 => Bits::Eight,
+            bits => unreachable!("a format of {bits} bits"),
         };
         out.extend(pack(bits, &codes, weights.inputs));
         Ok(())

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! table ─▶ terms, languages, domains ────────────────────────────╮
-//! npy ──▶ vectors ─▶ analysis: PCA, HDBSCAN, map (lexivec-terms) ─▶ output: terms.csv, clusters.csv, projection.safetensors
+//! npy, parquet ──▶ vectors ─▶ analysis: PCA, HDBSCAN, map (lexivec-terms) ─▶ output: terms.csv, clusters.csv, projection.safetensors
 //!                                                               ─▶ report: report.html
 //!                                                               ─▶ summary
 //! ```

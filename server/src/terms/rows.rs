@@ -173,7 +173,9 @@ fn parquet(path: &Path, term: &str) -> anyhow::Result<Rows> {
         );
     }
     let position = columns.iter().position(|column| column == term);
-    let term = position.unwrap_or_default();
+    let Some(term) = position else {
+        bail!("{}: column `{term}` is no column of texts", path.display());
+    };
     let mut records = Vec::new();
     table.for_each_row(|row, fields| {
         let place = || format!("{}: row {row}", path.display());

@@ -95,7 +95,7 @@ pub(crate) fn columns(rows: &[Row], fields: &Fields) -> Result<Vec<ArrayRef>> {
             };
             let first: Vec<Field> = fields.iter().map(|field| field.as_ref().clone()).collect();
             return Err(Error::write(format!(
-                "its files have different columns: {}, and {}",
+                "all rows of an output have the same columns, and the input files have different ones: {}; and {}. Write an output for each",
                 listed(&first),
                 listed(&row.fields())
             )));

@@ -132,7 +132,7 @@ impl<W: Write + Send> Writer<W> {
         }
         if writer.file.bytes_written() as u64 != end {
             return Err(Error::write(
-                "the complete row groups do not fit their record",
+                "the complete row groups do not fit their record: start again without --resume",
             ));
         }
         Ok(writer)

@@ -174,6 +174,7 @@ type Kernel = unsafe fn(&BlockLinear<'_>, Task, &Shared<f32>);
 /// The kernel for weights of this many bits.
 fn kernel<const BITS: u32>(set: InstructionSet) -> Kernel {
     match set {
+        // A tile register sums the products of 64 inputs, and blocks are as small as 32.
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         InstructionSet::Amx => vnni::<BITS>,
         #[cfg(target_arch = "x86_64")]
@@ -238,8 +239,8 @@ unsafe fn run<P: Products, const TALL: usize>(
         let mut row = task.rows[0];
         while row < task.rows[1] {
             let left = task.rows[1] - row;
-            // SAFETY: the contract is the same. At least as many rows are left, and they lie in one strip: its height is a multiple of
-            // all heights but the least ones, which come last.
+            // SAFETY: the contract is the same. At least as many rows are left. They lie in one strip: a strip's height is a multiple of
+            // `TALL`, and lower register blocks only divide the rest of the task's last strip.
             row += unsafe {
                 if left >= TALL {
                     register_block::<P, TALL>(layer, row, panel, out);
@@ -301,11 +302,11 @@ unsafe fn register_block<P: Products, const HEIGHT: usize>(
             let columns = P::columns(weights.scales.as_ptr().add(at), zeros);
             for (r, (total, sum)) in totals.iter_mut().zip(sums).enumerate() {
                 let at = (row + r) * blocks + block;
-                let (scale, codes) = (
+                let (scale, code_sum) = (
                     *layer.scales.get_unchecked(at),
                     *layer.sums.get_unchecked(at),
                 );
-                *total = sum.add_scaled(*total, scale, codes, &columns);
+                *total = sum.add_scaled(*total, scale, code_sum, &columns);
             }
         }
         for (r, total) in totals.into_iter().enumerate() {

@@ -7,8 +7,8 @@ use crate::codes::DEPTH;
 use crate::linear::COLUMNS;
 use crate::simd::neon::dot;
 
-/// Inputs of four registers of weights: 64 bytes hold four inputs of 8 bits for each output, or eight of 4 bits.
-const REGISTERS: usize = 64;
+/// Bytes of four registers of weights: four inputs of 8 bits for each output, or eight of 4 bits.
+const REGISTER_BYTES: usize = 64;
 
 /// Four registers of four sums.
 #[derive(Clone, Copy)]
@@ -52,7 +52,7 @@ impl<const BITS: u32> Products for NeonDot<BITS> {
             let mut sums = [Self([vdupq_n_s32(0); 4]); HEIGHT];
             let together = if BITS == 4 { 2 } else { 1 };
             for k in (0..PART / DEPTH).step_by(together) {
-                let from = weights.add(k / together * REGISTERS);
+                let from = weights.add(k / together * REGISTER_BYTES);
                 let mut first = [vdupq_n_s8(0); 4];
                 let mut second = first;
                 for i in 0..4 {
@@ -116,13 +116,13 @@ impl<const BITS: u32> Products for NeonDot<BITS> {
         self,
         mut total: [float32x4_t; 4],
         scale: f32,
-        codes: i32,
+        code_sum: i32,
         columns: &Quarters,
     ) -> [float32x4_t; 4] {
         for (i, total) in total.iter_mut().enumerate() {
             // SAFETY: the caller's code has the instruction set.
             *total = unsafe {
-                let sum = vmlsq_s32(self.0[i], columns.zeros[i], vdupq_n_s32(codes));
+                let sum = vmlsq_s32(self.0[i], columns.zeros[i], vdupq_n_s32(code_sum));
                 let scaled = vmulq_f32(vcvtq_f32_s32(sum), vdupq_n_f32(scale));
                 vfmaq_f32(*total, scaled, columns.scales[i])
             };

@@ -23,6 +23,7 @@ pub(super) trait Products: Copy {
     /// Bytes of the weights of a panel and [`PART`] inputs.
     const BYTES: usize;
 
+    /// Sixteen zeros.
     unsafe fn no_total() -> Self::Total;
 
     /// The sums of products of [`PART`] inputs, for some rows of a strip.
@@ -32,12 +33,12 @@ pub(super) trait Products: Copy {
 
     unsafe fn columns(scales: *const f32, zeros: *const u8) -> Self::Columns;
 
-    /// `total + scale * column's scale * (sum - column's zero point * codes)`, where `codes` is the sum of the block's codes.
+    /// `total + scale * column's scale * (sum - column's zero point * code_sum)`, where `code_sum` is the sum of the block's codes.
     unsafe fn add_scaled(
         self,
         total: Self::Total,
         scale: f32,
-        codes: i32,
+        code_sum: i32,
         columns: &Self::Columns,
     ) -> Self::Total;
 
@@ -110,12 +111,12 @@ impl<const BITS: u32> Products for Portable<BITS> {
         self,
         total: Self::Total,
         scale: f32,
-        codes: i32,
+        code_sum: i32,
         columns: &Self::Columns,
     ) -> Self::Total {
         std::array::from_fn(|i| {
             let (weight_scale, zero) = columns[i];
-            total[i] + (self.0[i] - zero * codes) as f32 * scale * weight_scale
+            total[i] + (self.0[i] - zero * code_sum) as f32 * scale * weight_scale
         })
     }
 

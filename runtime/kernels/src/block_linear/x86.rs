@@ -8,8 +8,8 @@ use super::products::{PART, Products, STRIDE};
 use crate::codes::DEPTH;
 use crate::linear::COLUMNS;
 
-/// Inputs of a register of weights: 64 bytes hold four inputs of 8 bits for each output, or eight of 4 bits.
-const REGISTER: usize = 64;
+/// Bytes of a register of weights: four inputs of 8 bits for each output, or eight of 4 bits.
+const REGISTER_BYTES: usize = 64;
 
 /// Four codes of a row, as all lanes of a register need them.
 ///
@@ -129,7 +129,7 @@ unsafe fn avx2_four_bits<const HEIGHT: usize>(
         for half in 0..2 {
             let mut pairs = [_mm256_setzero_si256(); HEIGHT];
             for k in (0..PART / DEPTH).step_by(2) {
-                let from = weights.add(k / 2 * REGISTER + half * 32);
+                let from = weights.add(k / 2 * REGISTER_BYTES + half * 32);
                 let both = _mm256_loadu_si256(from.cast());
                 let low = _mm256_and_si256(both, mask);
                 let high = _mm256_and_si256(_mm256_srli_epi16::<4>(both), mask);
@@ -160,7 +160,7 @@ unsafe fn avx2_eight_bits<const HEIGHT: usize>(
         let (middle, ones) = (_mm256_set1_epi8(-128), _mm256_set1_epi16(1));
         let mut sums = [[_mm256_setzero_si256(); 2]; HEIGHT];
         for k in 0..PART / DEPTH {
-            let from = weights.add(k * REGISTER);
+            let from = weights.add(k * REGISTER_BYTES);
             let weights =
                 [0, 32].map(|i| _mm256_xor_si256(_mm256_loadu_si256(from.add(i).cast()), middle));
             let absolute = weights.map(|weights| _mm256_abs_epi8(weights));
@@ -195,7 +195,7 @@ impl<const BITS: u32> Instructions for AvxVnni<BITS> {
             let mut sums = [[_mm256_setzero_si256(); 2]; HEIGHT];
             let together = if BITS == 4 { 2 } else { 1 };
             for k in (0..PART / DEPTH).step_by(together) {
-                let loaded = load(weights.add(k / together * REGISTER));
+                let loaded = load(weights.add(k / together * REGISTER_BYTES));
                 let [first, second] = match BITS {
                     4 => nibbles(loaded),
                     _ => [loaded; 2],
@@ -264,13 +264,13 @@ impl<I: Instructions> Products for Halves<I> {
         self,
         mut total: [__m256; 2],
         scale: f32,
-        codes: i32,
+        code_sum: i32,
         columns: &Columns,
     ) -> [__m256; 2] {
         for (i, total) in total.iter_mut().enumerate() {
             // SAFETY: the caller's code has the instruction sets.
             *total = unsafe {
-                let offset = _mm256_mullo_epi32(columns.zeros[i], _mm256_set1_epi32(codes));
+                let offset = _mm256_mullo_epi32(columns.zeros[i], _mm256_set1_epi32(code_sum));
                 let sum = _mm256_cvtepi32_ps(_mm256_sub_epi32(self.0[i], offset));
                 let scaled = _mm256_mul_ps(sum, _mm256_set1_ps(scale));
                 _mm256_fmadd_ps(scaled, columns.scales[i], *total)
@@ -313,7 +313,7 @@ impl<const BITS: u32> Products for Vnni<BITS> {
             let mut sums = [Self(_mm512_setzero_si512()); HEIGHT];
             let together = if BITS == 4 { 2 } else { 1 };
             for k in (0..PART / DEPTH).step_by(together) {
-                let loaded = _mm512_loadu_si512(weights.add(k / together * REGISTER).cast());
+                let loaded = _mm512_loadu_si512(weights.add(k / together * REGISTER_BYTES).cast());
                 let (first, second) = match BITS {
                     4 => (
                         _mm512_and_si512(loaded, mask),
@@ -356,12 +356,12 @@ impl<const BITS: u32> Products for Vnni<BITS> {
         self,
         total: __m512,
         scale: f32,
-        codes: i32,
+        code_sum: i32,
         (scales, zeros): &(__m512, __m512i),
     ) -> __m512 {
         // SAFETY: the caller's code has the instruction set.
         unsafe {
-            let offset = _mm512_mullo_epi32(*zeros, _mm512_set1_epi32(codes));
+            let offset = _mm512_mullo_epi32(*zeros, _mm512_set1_epi32(code_sum));
             let sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(self.0, offset));
             let scaled = _mm512_mul_ps(sum, _mm512_set1_ps(scale));
             _mm512_fmadd_ps(scaled, *scales, total)

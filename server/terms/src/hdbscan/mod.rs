@@ -36,6 +36,8 @@ pub const NOISE: i32 = -1;
 
 /// How many neighbours of each row are listed at least. Longer lists resolve more edges of the spanning tree without a search.
 const LISTED: usize = 32;
+// A map is drawn from the lists of a clustering.
+const _: () = assert!(LISTED >= crate::layout::NEIGHBOURS);
 
 /// How rows are clustered.
 ///
@@ -182,7 +184,7 @@ impl Options {
             return Err(Error::TooFewRows {
                 rows: rows as u64,
                 needed: needed as u64,
-                purpose: "clusters with so many samples",
+                purpose: "clusters with this many samples (min_samples): ask for fewer",
             });
         }
         Ok(())

@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::fs::Permissions;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -62,17 +62,28 @@ impl Projection {
     /// # Errors
     /// The file cannot be read, is no projection, is damaged, or is of a newer version.
     pub fn load(path: &Path) -> Result<Self> {
-        let size = fs_err::metadata(path)?.len();
+        Self::load_with_bytes(path).map(|(projection, _)| projection)
+    }
+
+    /// Reads a projection from a file, and returns the file's bytes as well.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_with_bytes(path: &Path) -> Result<(Self, Vec<u8>)> {
         let failed = |reason: String| Error::ProjectionFile {
             path: path.to_owned(),
             reason,
         };
-        if size > MOST_BYTES {
+        let mut bytes = Vec::new();
+        // A device or pipe has no size to look at first.
+        let file = fs_err::File::open(path)?;
+        file.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MOST_BYTES {
             return Err(failed(format!(
-                "a file of {size} bytes is no projection: the largest has {MOST_BYTES}"
+                "it is larger than {MOST_BYTES} bytes, and no projection is"
             )));
         }
-        Self::from_bytes(&fs_err::read(path)?).map_err(failed)
+        Ok((Self::from_bytes(&bytes).map_err(failed)?, bytes))
     }
 
     pub(super) fn to_bytes(&self) -> std::result::Result<Vec<u8>, safetensors::SafeTensorError> {

@@ -92,7 +92,7 @@ fn tables_that_cannot_be_used_are_errors() {
         ),
         (
             &["a.csv", "other.csv", "-o", "b.parquet"],
-            "its files have different columns",
+            "the input files have different ones",
         ),
         (
             &["invalid.csv", "-o", "b.parquet"],

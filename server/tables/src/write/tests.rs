@@ -175,7 +175,7 @@ fn rows_that_do_not_fit_are_errors() {
         .unwrap();
     let error = writer.complete().unwrap_err().to_string();
     assert!(
-        error.contains("different columns: id (Utf8), term (Utf8), and id (Utf8)"),
+        error.contains("have different ones: id (Utf8), term (Utf8); and id (Utf8)"),
         "{error}"
     );
 }

@@ -161,6 +161,13 @@ fn files_that_are_no_projection_are_rejected() {
     assert!(reason(&path, &other).contains("its metadata has no `format`"));
 }
 
+/// A device has no size, and no end.
+#[test]
+fn a_file_without_an_end_is_rejected() {
+    let error = Projection::load(Path::new("/dev/zero")).unwrap_err();
+    assert!(error.to_string().contains("larger than"), "{error}");
+}
+
 #[test]
 fn an_unwritable_folder_names_the_file() {
     let path = Path::new("/no/such/folder/p.safetensors");

@@ -1,5 +1,6 @@
 //! An open Parquet file.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
@@ -169,8 +170,14 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batch = self.reader.next()?;
-        Some(match batch {
+        // The decoders panic on some damaged pages. Nobody reads on after an error.
+        let Ok(batch) = catch_unwind(AssertUnwindSafe(|| self.reader.next())) else {
+            return Some(Err(Error::table(
+                &self.path,
+                format!("the rows from {} on are damaged", self.rows),
+            )));
+        };
+        Some(match batch? {
             Ok(batch) => {
                 self.rows += batch.num_rows();
                 Ok(batch)

@@ -118,7 +118,7 @@ impl Projection {
     /// thread.
     ///
     /// # Errors
-    /// The vector has another width, or a number is not finite.
+    /// The vector has another width, or a number of it or of the result is not finite.
     pub fn coordinates_of(&self, vector: &[f32]) -> Result<Vec<f32>> {
         if vector.len() != self.input_width() {
             return Err(Error::Width {
@@ -144,7 +144,16 @@ impl Projection {
             Some(component) => dot(component, &centred),
             None => dot(&component.to_vec(), &centred),
         };
-        Ok(components.map(|row| product(row) as f32).collect())
+        let coordinates: Vec<f32> = components.map(|row| product(row) as f32).collect();
+        // A damaged file may hold numbers so large that products overflow.
+        match coordinates.iter().position(|number| !number.is_finite()) {
+            Some(column) => Err(Error::NotFinite {
+                row: 0,
+                column,
+                value: coordinates[column],
+            }),
+            None => Ok(coordinates),
+        }
     }
 
     /// Reduces one vector to a unit vector, as [`reduce`](Self::reduce).

@@ -161,6 +161,33 @@ fn files_that_are_no_projection_are_rejected() {
     assert!(reason(&path, &other).contains("its metadata has no `format`"));
 }
 
+#[test]
+fn numbers_that_overflow_are_an_error() {
+    let mut projection = projection(None);
+    projection.mean.fill(3e38);
+    let vector = vec![0.5; projection.input_width()];
+    for result in [
+        projection.reduce_one(&vector),
+        projection.coordinates_of(&vector),
+    ] {
+        // The sum of large numbers may be finite, but never NaN, infinite, or a zero vector.
+        match result {
+            Ok(numbers) => {
+                assert!(numbers.iter().all(|n| n.is_finite()) && numbers.iter().any(|n| *n != 0.0))
+            }
+            Err(error) => assert!(matches!(
+                error,
+                Error::NotFinite { .. } | Error::ZeroVector { .. }
+            )),
+        }
+    }
+    projection.components.fill(3e38);
+    assert!(matches!(
+        projection.coordinates_of(&vector),
+        Err(Error::NotFinite { .. })
+    ));
+}
+
 /// A device has no size, and no end.
 #[test]
 fn a_file_without_an_end_is_rejected() {

@@ -73,7 +73,7 @@ pub use quality::{Cosines, GroupMeasures, Measures, NEIGHBOURS, Quality};
 pub use remote_system::Endpoint;
 pub use report::{
     Baseline, Candidate, Change, ComparisonReport, DataFacts, PairFacts, REPORT_FORMAT,
-    RetrievalFacts, TextName, WorstText,
+    RetrievalFacts, SelfContained, TextName, WorstText,
 };
 pub use retrieval::{Query, Retrieval, RetrievalMeasures};
 pub use sample_texts::{Sample, TextKind, built_in, drop_duplicates};

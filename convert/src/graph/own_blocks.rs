@@ -12,7 +12,7 @@ use super::group_input::GroupInput;
 use super::ops::Ops;
 use crate::error::Result;
 use crate::onnx::{Attribute, Initializer, InitializerData, OWN, Value};
-use crate::quantized::{BlockWeights, PackedBlocks, PanelScales, PanelZeros};
+use crate::quantized::{BlockPart, BlockWeights, PackedBlocks};
 use crate::tensor::DType;
 
 impl Ops<'_> {
@@ -30,7 +30,7 @@ impl Ops<'_> {
         let none = Value::none();
         let layer = |(number, (name, weights)): (usize, (String, BlockWeights))| {
             let bias = biases.get(number).unwrap_or(&none);
-            self.own_block_linear(&codes, name, weights.into(), bias)
+            self.own_block_linear(&codes, name, &weights.into(), bias)
         };
         Ok((weights.into_iter().enumerate().map(layer).collect(), sum))
     }
@@ -39,7 +39,7 @@ impl Ops<'_> {
         &mut self,
         codes: &Codes,
         name: String,
-        weights: Arc<BlockWeights>,
+        weights: &Arc<BlockWeights>,
         bias: &Value,
     ) -> Value {
         let (format, outputs) = (weights.format, weights.outputs);
@@ -47,16 +47,19 @@ impl Ops<'_> {
         let per_block = vec![panels, format.blocks(weights.inputs), linear::COLUMNS];
         let stored = weights.stored_scales(DType::F32);
         let scale_name = format!("{name}.scale");
+        let data = |part| {
+            let weights = Arc::clone(weights);
+            InitializerData::Computed(Box::new(PackedBlocks { weights, part }))
+        };
         let g = &mut self.graph;
         let scales = g.initializer(Initializer {
             name: scale_name.clone(),
             dtype: stored,
             shape: per_block.clone(),
-            data: InitializerData::Computed(Box::new(PanelScales {
-                weights: Arc::clone(&weights),
+            data: data(BlockPart::Scales {
                 name: scale_name,
                 dtype: stored,
-            })),
+            }),
         });
         let scales = self.cast(scales, stored, DType::F32);
         let g = &mut self.graph;
@@ -65,7 +68,7 @@ impl Ops<'_> {
                 name: format!("{name}.zero"),
                 dtype: DType::U8,
                 shape: per_block,
-                data: InitializerData::Computed(Box::new(PanelZeros(Arc::clone(&weights)))),
+                data: data(BlockPart::ZeroPoints),
             }),
             None => Value::none(),
         };
@@ -83,7 +86,7 @@ impl Ops<'_> {
                 linear::COLUMNS,
                 codes::DEPTH,
             ],
-            data: InitializerData::Computed(Box::new(PackedBlocks(weights))),
+            data: data(BlockPart::Codes),
         });
         let inputs = Input::ALL.map(|input| match input {
             Input::Codes => &codes.coarse,

@@ -27,7 +27,7 @@ pub(crate) use block_format::{BlockFormat, Step, scales_and_zeros};
 pub(crate) use blocks::{BlockScales, BlockWeights};
 pub(crate) use float8::Float8Weights;
 pub(crate) use int8::{Int8Weights, LARGEST_CODE, code};
-pub(crate) use packed_blocks::{PackedBlocks, PanelScales, PanelZeros};
+pub(crate) use packed_blocks::{BlockPart, PackedBlocks};
 pub(crate) use packed_int8::{Int8Sums, PackedInt8};
 
 /// The quantised linear groups of a graph, by the name of their stacked weights. Groups that are not listed compute in

@@ -13,31 +13,32 @@ use crate::tensor::{DType, TensorSource, cast};
 /// Panels per piece: a piece of stored codes reads whole cache lines.
 const PANELS_PER_PIECE: usize = 4;
 
-/// The packed codes. A unit is a panel of 16 outputs.
+/// One of the tensors of weights in blocks. A unit is a panel of 16 outputs.
 #[derive(Debug)]
-pub(crate) struct PackedBlocks(pub(crate) Arc<BlockWeights>);
-
-/// The scales, `[ceil(outputs / 16), blocks, 16]`. A unit is a panel.
-#[derive(Debug)]
-pub(crate) struct PanelScales {
+pub(crate) struct PackedBlocks {
     pub(crate) weights: Arc<BlockWeights>,
-    /// The name of the tensor, for errors.
-    pub(crate) name: String,
-    /// The float type in which they are stored.
-    pub(crate) dtype: DType,
+    pub(crate) part: BlockPart,
 }
 
-/// The zero points, one in each byte, arranged as the scales. A unit is a panel.
+/// The tensors of weights in blocks.
 #[derive(Debug)]
-pub(crate) struct PanelZeros(pub(crate) Arc<BlockWeights>);
+pub(crate) enum BlockPart {
+    /// As `lexivec_kernels::block_linear::pack` arranges them.
+    Codes,
+    /// `[ceil(outputs / 16), blocks, 16]`.
+    Scales {
+        /// The name of the tensor, for errors.
+        name: String,
+        /// The float type in which they are stored.
+        dtype: DType,
+    },
+    /// One in each byte, arranged as the scales.
+    ZeroPoints,
+}
 
 /// The outputs of some panels.
 fn outputs(weights: &BlockWeights, panels: Range<usize>) -> Range<usize> {
     panels.start * COLUMNS..weights.outputs.min(panels.end * COLUMNS)
-}
-
-fn panels(weights: &BlockWeights) -> usize {
-    weights.outputs.div_ceil(COLUMNS)
 }
 
 /// The codes of rows, one in each byte.
@@ -49,7 +50,7 @@ fn unpacked(weights: &BlockWeights, rows: &[u8], row_bytes: usize, columns: usiz
 
 impl TensorSource for PackedBlocks {
     fn units(&self) -> usize {
-        panels(&self.0)
+        self.weights.outputs.div_ceil(COLUMNS)
     }
 
     fn units_per_piece(&self) -> usize {
@@ -57,61 +58,35 @@ impl TensorSource for PackedBlocks {
     }
 
     fn append(&self, units: Range<usize>, out: &mut Vec<u8>) -> Result<()> {
-        let weights = &*self.0;
-        let mut rows = Vec::new();
-        weights.append(outputs(weights, units), &mut rows)?;
-        let row_bytes = weights.format.row_bytes(weights.inputs);
-        let codes = unpacked(weights, &rows, row_bytes, weights.inputs);
-        let bits = match weights.format.bits {
-            4 => Bits::Four,
-            8 => Bits::Eight,
-            bits => unreachable!("a format of {bits} bits"),
-        };
-        out.extend(pack(bits, &codes, weights.inputs));
-        Ok(())
-    }
-}
-
-impl TensorSource for PanelScales {
-    fn units(&self) -> usize {
-        panels(&self.weights)
-    }
-
-    fn units_per_piece(&self) -> usize {
-        PANELS_PER_PIECE
-    }
-
-    fn append(&self, units: Range<usize>, out: &mut Vec<u8>) -> Result<()> {
-        let weights = &self.weights;
+        let weights = &*self.weights;
         let blocks = weights.format.blocks(weights.inputs);
         let outputs = outputs(weights, units);
-        let scales = &weights.scales[outputs.start * blocks..outputs.end * blocks];
-        cast::write(
-            &panels_of_blocks(scales, blocks),
-            self.dtype,
-            &self.name,
-            out,
-        )
-    }
-}
-
-impl TensorSource for PanelZeros {
-    fn units(&self) -> usize {
-        panels(&self.0)
-    }
-
-    fn units_per_piece(&self) -> usize {
-        PANELS_PER_PIECE
-    }
-
-    fn append(&self, units: Range<usize>, out: &mut Vec<u8>) -> Result<()> {
-        let weights = &*self.0;
-        let blocks = weights.format.blocks(weights.inputs);
-        let (outputs, bytes) = (outputs(weights, units), weights.zero_bytes());
-        let zeros = weights.zeros.as_deref().unwrap_or_default();
-        let rows = &zeros[outputs.start * bytes..outputs.end * bytes];
-        let zeros = unpacked(weights, rows, bytes, blocks);
-        out.extend(panels_of_blocks(&zeros, blocks));
-        Ok(())
+        match &self.part {
+            BlockPart::Codes => {
+                let mut rows = Vec::new();
+                weights.append(outputs, &mut rows)?;
+                let row_bytes = weights.format.row_bytes(weights.inputs);
+                let codes = unpacked(weights, &rows, row_bytes, weights.inputs);
+                let bits = match weights.format.bits {
+                    4 => Bits::Four,
+                    8 => Bits::Eight,
+                    bits => unreachable!("a format of {bits} bits"),
+                };
+                out.extend(pack(bits, &codes, weights.inputs));
+                Ok(())
+            }
+            BlockPart::Scales { name, dtype } => {
+                let scales = &weights.scales[outputs.start * blocks..outputs.end * blocks];
+                cast::write(&panels_of_blocks(scales, blocks), *dtype, name, out)
+            }
+            BlockPart::ZeroPoints => {
+                let bytes = weights.zero_bytes();
+                let zeros = weights.zeros.as_deref().unwrap_or_default();
+                let rows = &zeros[outputs.start * bytes..outputs.end * bytes];
+                let zeros = unpacked(weights, rows, bytes, blocks);
+                out.extend(panels_of_blocks(&zeros, blocks));
+                Ok(())
+            }
+        }
     }
 }

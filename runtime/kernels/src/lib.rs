@@ -19,8 +19,11 @@ pub mod attention;
 pub mod block_linear;
 mod buffer;
 pub mod codes;
+mod lengths;
 pub mod linear;
 pub mod parallel;
+#[cfg(test)]
+mod random;
 pub mod rows;
 pub mod simd;
 mod tasks;

@@ -8,8 +8,11 @@
 mod html;
 mod markdown;
 mod numbers;
+mod self_contained;
 mod tables;
 mod terminal;
+
+pub use self_contained::SelfContained;
 
 use serde::{Deserialize, Serialize};
 

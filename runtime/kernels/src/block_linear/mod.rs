@@ -14,6 +14,7 @@ mod tests;
 mod x86;
 
 use crate::codes::{DEPTH, Layout};
+use crate::lengths;
 use crate::linear::COLUMNS;
 use crate::parallel::{Parallel, Shared};
 use crate::simd::InstructionSet;
@@ -98,7 +99,7 @@ impl BlockLinear<'_> {
         }
         let per_block = outputs.div_ceil(COLUMNS) * COLUMNS * self.blocks();
         let zeros = self.weights.zeros.map_or(per_block, <[u8]>::len);
-        let sizes = [
+        lengths::check([
             (
                 "codes",
                 self.codes.len(),
@@ -113,16 +114,7 @@ impl BlockLinear<'_> {
             ("weight scales", self.weights.scales.len(), per_block),
             ("zero points", zeros, per_block),
             ("bias", self.bias.map_or(outputs, <[f32]>::len), outputs),
-        ];
-        match sizes
-            .into_iter()
-            .find(|(_, found, expected)| found != expected)
-        {
-            Some((name, found, expected)) => {
-                Err(format!("{name} has {found} values instead of {expected}"))
-            }
-            None => Ok(()),
-        }
+        ])
     }
 
     /// Computes `out`, `[rows, outputs]`.

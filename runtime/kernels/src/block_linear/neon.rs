@@ -36,7 +36,7 @@ unsafe fn four(codes: *const u8, k: usize, row: usize) -> int8x16_t {
 impl<const BITS: u32> Products for NeonDot<BITS> {
     type Total = [float32x4_t; 4];
     type Columns = Quarters;
-    const BYTES: usize = COLUMNS * PART * BITS as usize / 8;
+    const BITS: u32 = BITS;
 
     #[inline(always)]
     unsafe fn no_total() -> [float32x4_t; 4] {

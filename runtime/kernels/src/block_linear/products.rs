@@ -20,8 +20,11 @@ pub(super) trait Products: Copy {
     /// The scales and zero points of a block's weights.
     type Columns;
 
+    /// The bits of a weight.
+    const BITS: u32;
+
     /// Bytes of the weights of a panel and [`PART`] inputs.
-    const BYTES: usize;
+    const BYTES: usize = COLUMNS * PART * Self::BITS as usize / 8;
 
     /// Sixteen zeros.
     unsafe fn no_total() -> Self::Total;
@@ -52,7 +55,7 @@ pub(super) struct Portable<const BITS: u32>([i32; COLUMNS]);
 impl<const BITS: u32> Products for Portable<BITS> {
     type Total = [f32; COLUMNS];
     type Columns = [(f32, i32); COLUMNS];
-    const BYTES: usize = COLUMNS * PART * BITS as usize / 8;
+    const BITS: u32 = BITS;
 
     #[inline(always)]
     unsafe fn no_total() -> Self::Total {

@@ -221,7 +221,7 @@ impl<const BITS: u32> Instructions for AvxVnni<BITS> {
 impl<I: Instructions> Products for Halves<I> {
     type Total = [__m256; 2];
     type Columns = Columns;
-    const BYTES: usize = COLUMNS * PART * I::BITS as usize / 8;
+    const BITS: u32 = I::BITS;
 
     #[inline(always)]
     unsafe fn no_total() -> [__m256; 2] {
@@ -297,7 +297,7 @@ impl<const BITS: u32> Products for Vnni<BITS> {
     type Total = __m512;
     /// Scales and zero points.
     type Columns = (__m512, __m512i);
-    const BYTES: usize = COLUMNS * PART * BITS as usize / 8;
+    const BITS: u32 = BITS;
 
     #[inline(always)]
     unsafe fn no_total() -> __m512 {

@@ -18,6 +18,7 @@ mod tiles;
 mod vectors;
 
 use crate::codes::{DEPTH, Layout};
+use crate::lengths;
 use crate::parallel::{Parallel, Shared};
 use crate::simd::InstructionSet;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -85,7 +86,7 @@ impl Linear<'_> {
                 "a layer has a multiple of {DEPTH} inputs, at most {MAX_INPUTS}, and this one has {inputs}"
             ));
         }
-        let sizes = [
+        lengths::check([
             ("codes", self.codes.len(), layout.len(rows, inputs)),
             (
                 "fine codes",
@@ -99,16 +100,7 @@ impl Linear<'_> {
             ),
             ("sums", self.weights.sums.len(), outputs),
             ("bias", self.bias.map_or(outputs, <[f32]>::len), outputs),
-        ];
-        match sizes
-            .into_iter()
-            .find(|(_, found, expected)| found != expected)
-        {
-            Some((name, found, expected)) => {
-                Err(format!("{name} has {found} values instead of {expected}"))
-            }
-            None => Ok(()),
-        }
+        ])
     }
 
     /// Computes `out`, `[rows, outputs]`.

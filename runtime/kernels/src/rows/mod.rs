@@ -11,6 +11,7 @@ mod tests;
 use std::cell::RefCell;
 
 use crate::codes::Layout;
+use crate::lengths;
 use crate::parallel::{Parallel, Shared};
 use crate::simd::InstructionSet;
 use row::{Row, kernel};
@@ -65,23 +66,18 @@ impl Rows<'_> {
                 "the input has {len} values, which must be whole rows of {width}, and {width} a multiple of {WIDTH_STEP}"
             ));
         }
-        let same = |name: &str, found: usize, expected: usize| match found == expected {
-            true => Ok(()),
-            false => Err(format!("{name} has {found} values instead of {expected}")),
-        };
         match self {
             Self::Plain(_) => Ok(()),
             Self::Norm {
                 residual, weight, ..
             } => {
-                same("weight", weight.len(), width)?;
-                same(
-                    "residual",
-                    residual.map_or(self.len(), <[f32]>::len),
-                    self.len(),
-                )
+                let added = residual.map_or(self.len(), <[f32]>::len);
+                lengths::check([
+                    ("weight", weight.len(), width),
+                    ("residual", added, self.len()),
+                ])
             }
-            Self::SwiGlu { up, .. } => same("up", up.len(), self.len()),
+            Self::SwiGlu { up, .. } => lengths::check([("up", up.len(), self.len())]),
         }
     }
 }

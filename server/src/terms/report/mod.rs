@@ -6,6 +6,8 @@
 mod data;
 mod packed;
 
+use lexivec_evaluate::SelfContained;
+
 use self::data::Data;
 use super::{Analysis, Summary, Terms};
 
@@ -53,24 +55,13 @@ impl Report<'_> {
 
 /// The page around its data, which is JSON.
 fn page(json: &str) -> String {
-    // Only `<` can end a script element, and JSON can escape it.
-    let json = json.replace('<', "\\u003c");
-    let mut page = String::with_capacity(PAGE.len() + STYLE.len() + SCRIPT.len() + json.len());
-    let mut rest = PAGE;
-    // Fills all places in one pass, so that a term is never mistaken for a place.
-    for (place, content) in [
-        ("/*STYLE*/", STYLE),
-        ("{/*DATA*/}", &json),
-        ("/*SCRIPT*/", SCRIPT),
-    ] {
-        if let Some((before, after)) = rest.split_once(place) {
-            page.push_str(before);
-            page.push_str(content);
-            rest = after;
-        }
-    }
-    page.push_str(rest);
-    page
+    let page = SelfContained {
+        page: PAGE,
+        style: STYLE,
+        script: SCRIPT,
+        data_place: "{/*DATA*/}",
+    };
+    page.with(json)
 }
 
 #[cfg(test)]

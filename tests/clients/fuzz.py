@@ -48,7 +48,7 @@ def servable(document: dict) -> dict:
     for schema in (schema for name, schema in schemas.items() if name.endswith("Request")):
         fields = schema["properties"]
         # Removed, because they exclude each other and token ids, and their values are names that the document does not have.
-        for name in ("instruction", "domain", "prompt_name"):
+        for name in ("instruction", "domain", "prompt_name", "projection"):
             fields.pop(name, None)
         if "model" in fields:
             fields["model"] = {"type": "string", "enum": [MODEL]}

@@ -26,7 +26,8 @@ use crate::model::ModelInfo;
 use crate::scheduling::admission::Load;
 use crate::scheduling::health::Health;
 use crate::scheduling::queue::Queue;
-use crate::scheduling::worker::{SharedState, Worker};
+use crate::scheduling::worker::SharedState;
+use crate::scheduling::workers::Workers;
 use crate::tokenization::Tokenizer;
 
 /// A model that embeds texts. Threads share it by reference. Dropping it computes the waiting texts first.
@@ -45,7 +46,7 @@ pub struct Engine {
     tokenizer: Tokenizer,
     shared: Arc<SharedState>,
     gpus: Vec<i32>,
-    workers: Vec<Worker>,
+    workers: Workers,
 }
 
 impl Engine {
@@ -84,19 +85,13 @@ impl Engine {
     pub fn close(&self, patience: Duration) -> bool {
         self.shared.queue.close();
         let until = Instant::now() + patience;
-        let mut threads = self.workers.iter().map(|worker| &worker.thread);
-        threads.all(|thread| {
-            while !thread.is_finished() && Instant::now() < until {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            thread.is_finished()
-        })
+        self.workers.end_before(until)
     }
 
     /// The health of the sessions.
     #[must_use]
     pub fn health(&self) -> Health {
-        Health::of(self.workers.iter().map(|worker| worker.heartbeat.as_ref()))
+        Health::of(self.workers.heartbeats())
     }
 
     /// A file of the model that has changed since it was opened, by contents or because another took its place.
@@ -123,15 +118,5 @@ impl Engine {
             cache.sample();
         }
         gpu_memory::sample(&self.gpus);
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        self.shared.queue.close();
-        for worker in self.workers.drain(..) {
-            // The worker catches panics, and no caller is left to receive an error.
-            let _ = worker.thread.join();
-        }
     }
 }

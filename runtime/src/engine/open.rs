@@ -21,7 +21,8 @@ use crate::onnxruntime::library::Library;
 use crate::scheduling::queue::Queue;
 use crate::scheduling::rate::Rate;
 use crate::scheduling::response_cache::ResponseCache;
-use crate::scheduling::worker::{self, SharedState};
+use crate::scheduling::worker::SharedState;
+use crate::scheduling::workers::Workers;
 use crate::tokenization::Tokenizer;
 
 /// Opens the network of session `number`; called again to recreate a session that failed.
@@ -40,11 +41,8 @@ impl Engine {
         let mut options = options.clone();
         fit::fit(dir, &mut model, &mut options)?;
         limit_length(&mut model, &options);
-        let tokenizer = Tokenizer::open(
-            &dir.join("tokenizer.json"),
-            model.vocabulary,
-            model.max_length,
-        )?;
+        // A large vocabulary takes as long to read as the weights.
+        let tokenizer = read_tokenizer(dir, &model);
         let library = Library::load(
             options.onnxruntime.as_deref(),
             options.session.providers.wants_gpu_build(),
@@ -56,6 +54,7 @@ impl Engine {
             check_unchanged(&dir, &digest)?;
             open_network(library, &dir, &sessions.session(number))
         });
+        let tokenizer = || tokenizer.join().unwrap_or(Err(Error::Panicked));
         let engine = Self::over(model, tokenizer, files, &open, &options);
         // A damaged file explains why a model does not load, so its error takes precedence.
         if let Some(verifying) = verifying {
@@ -120,12 +119,14 @@ impl Engine {
         open: &Arc<OpenNetwork>,
         options: &EngineOptions,
     ) -> Result<Self> {
+        let tokenizer = || Ok(tokenizer);
         Self::over(model, tokenizer, ModelFiles::default(), open, options)
     }
 
+    /// Opens the sessions, and then asks for the tokenizer, which may still be read.
     fn over(
         model: ModelInfo,
-        tokenizer: Tokenizer,
+        tokenizer: impl FnOnce() -> Result<Tokenizer>,
         files: ModelFiles,
         open: &Arc<OpenNetwork>,
         options: &EngineOptions,
@@ -155,15 +156,9 @@ impl Engine {
             shared.files.watch()?;
         }
         shared.metrics.budget(options.limits.max_tokens);
-        let mut engine = Self {
-            model,
-            tokenizer,
-            shared,
-            gpus: options.gpus(),
-            workers: Vec::new(),
-        };
+        let mut workers = Workers::new(Arc::clone(&shared));
         for number in 0..options.total_sessions() {
-            let (open, width) = (Arc::clone(open), engine.model.hidden_size);
+            let (open, width) = (Arc::clone(open), model.hidden_size);
             let (name, device) = (name.clone(), options.device(number));
             let open = move || {
                 let mut network = open(number)?;
@@ -172,11 +167,23 @@ impl Engine {
                 prepared.map_err(|e| fit::while_capturing(e, &name, device))?;
                 Ok(network)
             };
-            let worker = worker::spawn(Box::new(open), Arc::clone(&engine.shared))?;
-            engine.workers.push(worker);
+            workers.start(Box::new(open))?;
         }
-        Ok(engine)
+        Ok(Self {
+            model,
+            tokenizer: tokenizer()?,
+            shared,
+            gpus: options.gpus(),
+            workers,
+        })
     }
+}
+
+/// Reads a model's tokenizer, on a thread of its own.
+fn read_tokenizer(dir: &Path, model: &ModelInfo) -> JoinHandle<Result<Tokenizer>> {
+    let path = dir.join("tokenizer.json");
+    let (vocabulary, max_length) = (model.vocabulary, model.max_length);
+    std::thread::spawn(move || Tokenizer::open(&path, vocabulary, max_length))
 }
 
 /// Compares a model's files with its manifest, on a thread of its own, because it reads as many bytes as loading does.

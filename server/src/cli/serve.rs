@@ -165,9 +165,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let listener = http::listen(address)
         .with_context(|| format!("cannot listen on {address} (--host, --port)"))?;
     raise_open_files(settings.max_connections);
-    let gpu = options.session.providers.wants_gpu_build();
-    let library = Library::load(options.onnxruntime.as_deref(), gpu)?;
-    let exporter = Exporter::install(library.version())?;
+    let exporter = Exporter::install()?;
     // The models share the cache; its keys contain their digests.
     options.cache = Some(args.cache.settings()?);
 
@@ -197,6 +195,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
         models.push(model);
     }
+    let gpu = options.session.providers.wants_gpu_build();
+    let library = Library::load(options.onnxruntime.as_deref(), gpu)?;
+    exporter.show_versions(library.version());
     let engines: Vec<&Engine> = models.iter().map(|model| &*model.engine).collect();
     projections.check(&engines)?;
     let request_timeout = args.request_timeout(&models);

@@ -55,7 +55,7 @@ impl Exporter {
     ///
     /// # Errors
     /// A recorder is installed already, or the system cannot start a thread.
-    pub fn install(onnxruntime: &str) -> anyhow::Result<Self> {
+    pub fn install() -> anyhow::Result<Self> {
         let prometheus = builder()?.install_recorder()?;
         runtime_metrics::describe();
         describe_counter!(REQUESTS, "Requests answered");
@@ -72,11 +72,6 @@ impl Exporter {
         );
         describe_counter!(KEY_TOKENS, "Tokens of those texts, by the name of the key");
         describe_gauge!(BUILD, "Always 1; the labels tell the versions");
-        let versions = [
-            ("version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("onnxruntime", onnxruntime.to_owned()),
-        ];
-        gauge!(BUILD, &versions).set(1.0);
         let process = Collector::default();
         process.describe();
         let upkeep = prometheus.clone();
@@ -92,6 +87,15 @@ impl Exporter {
             prometheus,
             process,
         })
+    }
+
+    /// Shows the versions of lexivec and of ONNX Runtime.
+    pub fn show_versions(&self, onnxruntime: &str) {
+        let versions = [
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("onnxruntime", onnxruntime.to_owned()),
+        ];
+        gauge!(BUILD, &versions).set(1.0);
     }
 
     /// All metrics in Prometheus' text format.

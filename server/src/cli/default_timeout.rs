@@ -2,21 +2,27 @@
 
 use std::time::{Duration, Instant};
 
-use lexivec_runtime::{Engine, Request};
+use lexivec_runtime::{Engine, Provider, Request};
 
 /// The shortest default. Most of it is time that texts wait.
 pub(super) const MINIMUM: Duration = Duration::from_secs(60);
-/// Words of the measured text, each one token. The text must stay within the first of TensorRT's length ranges; a longer one would
-/// compile another engine.
+/// Words of the measured text on a GPU, each one token. The text must stay within the first of TensorRT's length ranges; a longer one
+/// would compile another engine.
 const MEASURED_WORDS: usize = 48;
+/// Words of the measured text on a CPU, where the start of a server waits for each of them.
+const MEASURED_WORDS_ON_CPU: usize = 16;
 /// The text length at which attention takes as long as all linear layers. It is 7,700 for the 0.6B model and more for larger models;
 /// this lower value makes the bound a safe one.
 const EQUAL_COST_LENGTH: f64 = 4096.0;
 
 /// Estimates an upper bound for the longest text from the time of a short one; at least a minute. The engine must be warm.
-pub(super) fn time_of_longest_text(engine: &Engine) -> Duration {
+pub(super) fn time_of_longest_text(engine: &Engine, provider: Provider) -> Duration {
     let model = engine.model();
-    let words = MEASURED_WORDS.min(model.max_length / 2);
+    let measured = match provider {
+        Provider::Cpu => MEASURED_WORDS_ON_CPU,
+        _ => MEASURED_WORDS,
+    };
+    let words = measured.min(model.max_length / 2);
     let text = "a ".repeat(words);
     let begun = Instant::now();
     // A model of a very small maximum length has short texts only.

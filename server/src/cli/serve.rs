@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_web::web::Data;
 use anyhow::{Context as _, bail};
 use lexivec_models::Precision;
-use lexivec_runtime::{Engine, EngineOptions, Error, Library, Request};
+use lexivec_runtime::{Engine, EngineOptions, Error, Library, Provider, Request};
 
 use super::address::warn_of_service_link;
 use super::cache_args::CacheArgs;
@@ -126,11 +126,11 @@ impl Args {
     }
 
     /// How long a request may take: --request-timeout, or the time of the longest text of the slowest model.
-    fn request_timeout(&self, models: &[ServedModel]) -> Duration {
+    fn request_timeout(&self, models: &[ServedModel], provider: Provider) -> Duration {
         let needed = || {
             models
                 .iter()
-                .map(|model| time_of_longest_text(&model.engine))
+                .map(|model| time_of_longest_text(&model.engine, provider))
                 .max()
         };
         let asked = self.request_timeout.map(Duration::from_secs);
@@ -200,7 +200,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     exporter.show_versions(library.version());
     let engines: Vec<&Engine> = models.iter().map(|model| &*model.engine).collect();
     projections.check(&engines)?;
-    let request_timeout = args.request_timeout(&models);
+    let request_timeout = args.request_timeout(&models, options.session.providers.first());
     // A signal may follow as soon as the banner is printed.
     let _listening = interrupt::listen();
     let scheme = args.http.scheme();

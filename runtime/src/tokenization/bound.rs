@@ -1,7 +1,7 @@
 //! A lower bound of a text's tokens, from its bytes. A text that is much too long is rejected before it is tokenised,
 //! which takes a hundred bytes of memory per byte.
 
-use tokenizers::{DecoderWrapper, NormalizerWrapper, Tokenizer};
+use tokenizers::{DecoderWrapper, Model as _, NormalizerWrapper, Tokenizer};
 
 /// Normalisation form C makes a text at most three times shorter (Unicode Standard Annex 15: three Hangul letters
 /// become one syllable). ASCII does not change.
@@ -24,7 +24,8 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    pub(super) fn of(tokenizer: &Tokenizer) -> Self {
+    /// The bound of a tokenizer for a model with this many token ids.
+    pub(super) fn of(tokenizer: &Tokenizer, ids: usize) -> Self {
         let by_bytes = matches!(tokenizer.get_decoder(), Some(DecoderWrapper::ByteLevel(_)));
         let composes = matches!(
             tokenizer.get_normalizer(),
@@ -36,8 +37,9 @@ impl Bound {
             };
         }
         // A byte-level vocabulary writes each byte as one character. Added tokens are written as they are.
-        let vocabulary = tokenizer.get_vocab(false);
-        let learned = vocabulary.keys().map(|token| token.chars().count());
+        let model = tokenizer.get_model();
+        let learned = (0..u32::try_from(ids).unwrap_or(u32::MAX))
+            .filter_map(|id| Some(model.id_to_token(id)?.chars().count()));
         let added = tokenizer.get_added_tokens_decoder();
         let added = added.values().map(|token| token.content.len());
         Self {

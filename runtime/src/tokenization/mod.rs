@@ -3,9 +3,10 @@
 //! The special tokens are those that `tokenizer.json`'s post-processor adds, never tokenizer_config.json's:
 //! Qwen3-Embedding appends `<|endoftext|>`, while its tokenizer_config names `<|im_end|>` as end of sequence.
 //! * [`truncation`] shortens texts that are too long, by their bytes where those suffice; [`bound`] relates bytes to tokens.
-//! * [`prompt`] caches the tokens of prompts.
+//! * [`prompt`] caches the tokens of prompts; [`parse`] reads the file.
 
 mod bound;
+mod parse;
 mod prompt;
 mod truncation;
 
@@ -89,7 +90,7 @@ impl Tokenizer {
         };
         let bytes = lexivec_models::text::read_bytes(path)
             .map_err(|e| lexivec_models::Error::io(path, e))?;
-        let mut inner = Inner::from_bytes(bytes).map_err(|e| bad(e.to_string()))?;
+        let mut inner = parse::parse(&bytes).map_err(|e| bad(e.to_string()))?;
         // The file may contain the truncation and padding of a training run.
         inner
             .with_truncation(None)
@@ -121,7 +122,7 @@ impl Tokenizer {
             )));
         }
         Ok(Self {
-            bound: Bound::of(&inner),
+            bound: Bound::of(&inner, vocabulary),
             prompt_cache: Arc::new(PromptCache::of(&inner)),
             inner: Arc::new(inner),
             before,

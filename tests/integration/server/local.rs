@@ -67,7 +67,7 @@ pub(crate) struct Local {
 fn exporter() -> Exporter {
     static EXPORTER: OnceLock<Exporter> = OnceLock::new();
     EXPORTER
-        .get_or_init(|| Exporter::install("none").unwrap())
+        .get_or_init(|| Exporter::install().unwrap())
         .clone()
 }
 

@@ -77,9 +77,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, scheme: str = "http", **variables: str) -> Iterator[Server]:
+def serving(folder: Path, scheme: str = "http", port: int | None = None, **variables: str) -> Iterator[Server]:
     """Runs `lexivec serve models/nano` with the variables that compose.yaml and the Deployment set."""
-    keys, log, port = folder / "api-keys", folder / "lexivec.log", free_port()
+    keys, log, port = folder / "api-keys", folder / "lexivec.log", port or free_port()
     # The server exports metrics for each key that has a name.
     keys.write_text(f"check:{KEY}\n")
     # Variables that need another value here: addresses, and delays that would slow the test down.

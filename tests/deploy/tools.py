@@ -1,4 +1,4 @@
-"""Finds Prometheus and promtool on this machine, or unpacks Debian's package into the cache folder."""
+"""Finds Prometheus, promtool and nginx on this machine, or unpacks Debian's packages into the cache folder."""
 
 import os
 import shutil
@@ -9,19 +9,24 @@ from pathlib import Path
 import suite
 
 
+# The package and the folder of each program.
+PACKAGES = {"prometheus": ("prometheus", "usr/bin"), "promtool": ("prometheus", "usr/bin"), "nginx": ("nginx", "usr/sbin")}
+
+
 def program(name: str) -> str:
-    """Returns the path of `prometheus` or `promtool`.
+    """Returns the path of a program in `PACKAGES`.
 
     The package is unpacked and not installed, because that needs no root and starts no service.
     """
     if path := shutil.which(name):
         return path
-    folder = suite.cache() / "deploy" / "prometheus"
+    package, place = PACKAGES[name]
+    folder = suite.cache() / "deploy" / package
     if not folder.is_dir():
         if shutil.which("apt-get") is None:
-            raise RuntimeError(f"{name} is missing: install Prometheus 2.42 or newer and put it on PATH")
-        unpack("prometheus", folder)
-    return str(folder / "usr" / "bin" / name)
+            raise RuntimeError(f"{name} is missing: install {package} and put it on PATH")
+        unpack(package, folder)
+    return str(folder / place / name)
 
 
 def unpack(package: str, folder: Path) -> None:

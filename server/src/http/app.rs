@@ -9,7 +9,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, Error};
 
 use super::connections::deadline;
-use super::middleware::{auth, error_format, headers, hosts, log};
+use super::middleware::{auth, error_format, headers, hosts, load_report, log};
 use super::settings::HttpSettings;
 use super::state::AppState;
 use super::{body, routes};
@@ -38,6 +38,8 @@ pub fn create_app(
     App::new()
         .app_data(state)
         .configure(|cfg| configure(cfg, settings))
+        // Within the keys, because the load is nobody else's business.
+        .wrap(from_fn(load_report::add_load_report))
         .wrap(from_fn(auth::require_key))
         // Outside the keys, because browsers send preflight requests without one.
         .wrap(Condition::new(

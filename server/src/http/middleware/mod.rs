@@ -4,4 +4,5 @@ pub(crate) mod auth;
 pub(crate) mod error_format;
 pub(crate) mod headers;
 pub(crate) mod hosts;
+pub(crate) mod load_report;
 pub(crate) mod log;

@@ -8,7 +8,7 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 export CARGO_TERM_PROGRESS_WHEN ?= never
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help serve build wheel package test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page test-gpu test-tables test-tensorrt test-values test-wheel check-deploy check-features check-package test-loom test-arm check-dependencies sbom suites precision-report bench-cpu bench-cpu-dry bench-gpu-kit bench-gpu-dry
+.PHONY: help serve build wheel package test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page test-gpu test-recipes test-tables test-tensorrt test-values test-wheel check-deploy check-features check-package test-loom test-arm check-dependencies sbom suites precision-report bench-cpu bench-cpu-dry bench-gpu-kit bench-gpu-dry
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -105,6 +105,9 @@ test-values:  ## Graphs for CUDA, computed on a CPU, against golden vectors
 test-tables:  ## Parquet files, with pyarrow, polars and DuckDB
 	$(PYTHON) tests/tables/run.py
 
+test-recipes: onnxruntime  ## server/recipes: Daft, Ray Data and Spark against a real server
+	$(PYTHON) tests/recipes/run.py
+
 test-wheel:  ## The Python package in a fresh environment, from which nano is served
 	$(PYTHON) tests/wheel/run.py
 
@@ -114,12 +117,12 @@ check-deploy: onnxruntime redis  ## server/deploy: files, dashboard and alerts a
 test-gpu: onnxruntime-gpu  ## `--ep cuda` on a stand-in CUDA device, which needs no GPU
 	$(PYTHON) tests/gpu/run.py
 
-suites: test-clients test-loom test-page test-gpu check-deploy test-tables test-tensorrt test-values test-wheel bench-gpu-dry bench-cpu-dry  ## All of these: with --jobs 2, two at a time
+suites: test-clients test-loom test-page test-gpu check-deploy test-tables test-recipes test-tensorrt test-values test-wheel bench-gpu-dry bench-cpu-dry  ## All of these: with --jobs 2, two at a time
 
 # Set-ups that bear one process at a time: a conversion of nano and apt-get, the environment of the stand-in device. The suites that
 # run the program come after test-wheel, which puts another build of it in the same place.
 ifneq (,$(filter suites,$(MAKECMDGOALS)))
-test-clients test-gpu test-tables test-tensorrt test-values: | test-wheel
+test-clients test-gpu test-recipes test-tables test-tensorrt test-values: | test-wheel
 test-page: | test-clients
 check-deploy: | test-page
 bench-gpu-dry: | test-gpu

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Embeds a column of Parquet files with Daft, through its OpenAI provider and `lexivec serve`.
 
-    daft_openai.py terms/*.parquet vectors --url http://127.0.0.1:8080/v1 --model nano --column term
+    daft_openai.py terms/*.parquet vectors --url http://127.0.0.1:30000/v1 --model nano --column term
 
 Needs daft, openai and numpy. Daft sends batches of texts, several at a time, and the server batches them again. LEXIVEC_API_KEY is the
 server's key, if it has one.

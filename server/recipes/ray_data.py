@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Embeds a column of Parquet files with Ray Data and `lexivec serve`.
 
-    ray_data.py terms/*.parquet vectors --url http://127.0.0.1:8080/v1 --model nano --column term
+    ray_data.py terms/*.parquet vectors --url http://127.0.0.1:30000/v1 --model nano --column term
 
 Needs ray[data], openai and numpy. On a cluster, start one server per machine and give the address that its actors reach.
 LEXIVEC_API_KEY is the server's key, if it has one.

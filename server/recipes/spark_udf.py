@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Embeds a column of Parquet files with Spark (a pandas UDF) and `lexivec serve`.
 
-    spark-submit spark_udf.py terms/*.parquet vectors --url http://127.0.0.1:8080/v1 --model nano --column term
+    spark-submit spark_udf.py terms/*.parquet vectors --url http://127.0.0.1:30000/v1 --model nano --column term
 
 Needs Java, and pyspark, pandas, pyarrow and openai on the driver and the executors; PYSPARK_PYTHON names the Python that has them.
 LEXIVEC_API_KEY is the server's key, if it has one.

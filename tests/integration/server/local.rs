@@ -66,9 +66,12 @@ pub(crate) struct Local {
 /// The metrics of all servers in this process.
 fn exporter() -> Exporter {
     static EXPORTER: OnceLock<Exporter> = OnceLock::new();
-    EXPORTER
-        .get_or_init(|| Exporter::install().unwrap())
-        .clone()
+    let install = || {
+        let exporter = Exporter::install().unwrap();
+        exporter.show_versions("none");
+        exporter
+    };
+    EXPORTER.get_or_init(install).clone()
 }
 
 /// The model behind every served name.

@@ -9,13 +9,12 @@ use lexivec_terms::Metric;
 use lexivec_terms::hdbscan::{Options, Selection};
 use lexivec_terms::pca::Components;
 
+use super::column_args::ColumnArgs;
 use super::vector_args::VectorArgs;
 use super::{Usage, progress};
 use crate::embed::{self, Job, OnError, OutputFormat};
-use crate::stdio::{print, print_exactly};
-use crate::terms::{
-    Columns, Folder, MapKind, Origin, Report, Settings, Summary, Terms, Vectors, analyse,
-};
+use crate::stdio::{print, print_exactly, say};
+use crate::terms::{Folder, MapKind, Origin, Report, Settings, Summary, Terms, Vectors, analyse};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -53,46 +52,6 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     embedding: VectorArgs,
-}
-
-/// The flags that name columns.
-#[derive(Debug, clap::Args)]
-struct ColumnArgs {
-    /// Column of the terms
-    #[arg(
-        long,
-        env = "LEXIVEC_TERM_COLUMN",
-        value_name = "NAME",
-        default_value = "term"
-    )]
-    term_column: String,
-
-    /// Column of the terms' languages, which clusters are described by. The column may be missing
-    #[arg(
-        long,
-        env = "LEXIVEC_LANGUAGE_COLUMN",
-        value_name = "NAME",
-        default_value = "language"
-    )]
-    language_column: String,
-
-    /// Column of the terms' domains, which clusters are described by and compared with. The column may be missing
-    #[arg(
-        long,
-        env = "LEXIVEC_DOMAIN_COLUMN",
-        value_name = "NAME",
-        default_value = "domain"
-    )]
-    domain_column: String,
-
-    /// Column of the vectors, if --vectors is a .parquet file
-    #[arg(
-        long,
-        env = "LEXIVEC_VECTOR_COLUMN",
-        value_name = "NAME",
-        default_value = "embedding"
-    )]
-    vector_column: String,
 }
 
 /// The flags of principal components and HDBSCAN.
@@ -217,14 +176,14 @@ fn source(args: &Args) -> Result<Source<'_>, Usage> {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let source = source(args)?;
-    let terms = Terms::read(
-        &args.file,
-        &Columns {
-            term: &args.columns.term_column,
-            language: &args.columns.language_column,
-            domain: &args.columns.domain_column,
-        },
-    )?;
+    let terms = Terms::read(&args.file, &args.columns.names())?;
+    if !terms.left_out().is_empty() {
+        say!(
+            "note: {}: columns that hold neither texts nor numbers are left out: {}",
+            args.file.display(),
+            terms.left_out().join(", ")
+        );
+    }
     // Before hours of work.
     args.analysis.clusters().check(terms.rows().len())?;
     args.analysis.components().check()?;
@@ -247,12 +206,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Some(digest) => Some(digest),
         None => model_of(&vectors, args)?,
     };
-    let (rows, expected) = (vectors.rows(), terms.rows().len());
-    ensure!(
-        rows == expected,
-        "there are {rows} vectors for the {expected} terms of {}: they belong together only if both have the same rows",
-        terms.path().display()
-    );
+    terms.check_vectors(&vectors)?;
     let bar = progress::stage_bar();
     let analysis = analyse(&vectors, &args.analysis.settings(model), |stage| {
         bar.set_message(stage.to_owned());

@@ -38,6 +38,7 @@ pub struct Job {
     skip_empty: bool,
     projection: Option<Arc<ProjectionFile>>,
     vector_column: String,
+    resume: bool,
     found: Option<Record>,
     /// How far the input is read.
     position: Position,
@@ -91,6 +92,7 @@ impl Job {
             skip_empty,
             projection: settings.projection.clone(),
             vector_column: settings.vector_column.to_owned(),
+            resume: settings.resume,
             found,
             position: Position::default(),
             record: Record::default(),
@@ -129,9 +131,10 @@ impl Job {
                 // well.
                 let stays = kept.is_some() || !self.writer.is_file();
                 let listed = self.rejects.abandon(stays);
+                let flag = if self.resume { "" } else { " with --resume" };
                 return Err(match (kept, listed) {
                     (Some(path), _) => anyhow!(
-                        "{error:#}\nnote: {} vectors are kept in {}, and the same command with --resume continues behind them",
+                        "{error:#}\nnote: {} vectors are kept in {}, and the same command{flag} continues behind them",
                         self.writer.kept_rows(),
                         path.display()
                     ),

@@ -15,6 +15,7 @@ mod read;
 mod record;
 mod settings;
 mod table;
+mod texts;
 mod write;
 
 pub use errors::Rejects;
@@ -28,9 +29,11 @@ pub(crate) use output::Partial;
 pub(crate) use parquet::MISSING as NO_PARQUET;
 #[cfg(feature = "parquet")]
 pub(crate) use parquet::with_flag;
-pub(crate) use read::json_reason;
+pub(crate) use part::MOST_TEXTS;
 pub use read::{Reader, RowError, Text};
+pub(crate) use read::{filled, json_reason};
 pub use settings::{Done, OnError, Settings};
 pub(crate) use table::missing;
 pub use table::{Row, Table};
+pub(crate) use texts::embed_texts;
 pub use write::{OutputFormat, Writer};

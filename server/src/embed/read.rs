@@ -300,7 +300,7 @@ fn one_line(row: Result<Text, RowError>) -> Result<Text, RowError> {
 }
 
 /// A text, or an error if it has only white space. All formats share this rule.
-pub(super) fn filled(text: &str, place: String) -> Result<Text, RowError> {
+pub(crate) fn filled(text: &str, place: String) -> Result<Text, RowError> {
     if text.trim().is_empty() {
         return Err(RowError::Empty { place });
     }

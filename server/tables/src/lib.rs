@@ -30,3 +30,6 @@ pub const VECTOR_COLUMN: &str = "embedding";
 
 /// The key of the digest of the vectors' model, in a file's metadata.
 pub const MODEL_DIGEST: &str = "lexivec.model_digest";
+
+/// The key of the digest of the projection that reduced the vectors.
+pub const PROJECTION_DIGEST: &str = "lexivec.projection_digest";

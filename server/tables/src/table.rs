@@ -76,6 +76,12 @@ impl Table {
         self.metadata.schema().fields().iter().map(|field| &**field)
     }
 
+    /// Whether there is a column of this name.
+    #[must_use]
+    pub fn has_column(&self, name: &str) -> bool {
+        self.fields().any(|field| field.name() == name)
+    }
+
     /// The index of a column of texts.
     ///
     /// # Errors

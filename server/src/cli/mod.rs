@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 mod address;
+mod analysis_args;
 mod cache_args;
 mod column_args;
 mod common;

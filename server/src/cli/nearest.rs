@@ -7,11 +7,10 @@ use anyhow::{Context as _, anyhow, ensure};
 use lexivec_runtime::{Engine, Prompt, Request};
 
 use super::column_args::ColumnArgs;
+use super::terms::{run_job, vectors_job};
 use super::vector_args::VectorArgs;
 use super::{Usage, progress};
-use crate::embed::{
-    self, Job, MOST_TEXTS, OnError, OutputFormat, Reader, RowError, Text, embed_texts, filled,
-};
+use crate::embed::{MOST_TEXTS, Reader, RowError, Text, embed_texts, filled};
 use crate::stdio::{print, print_exactly, say};
 use crate::terms::{Index, Search, Terms, Vectors, check_language};
 
@@ -25,7 +24,7 @@ const MOST_COUNT: i64 = 10_000;
                   of vectors (--index, --vectors) needs no room in memory."
 )]
 pub(crate) struct Args {
-    /// File of terms: .csv or .tsv, whose first row names the columns; .jsonl, whose fields are the columns; .parquet; or .txt with a
+    /// File of terms: .csv or .tsv, whose first row names the columns; .jsonl, whose fields are the columns; .parquet or .arrow; or .txt with a
     /// term per line. A .parquet file that `lexivec embed` wrote has the vectors, too
     terms: PathBuf,
 
@@ -203,7 +202,8 @@ impl<'a> Source<'a> {
             Self::Index(index, column) => {
                 index.claim(&model.name, &model.digest, dimensions)?;
                 if !index.is_complete() {
-                    embed(engine, &template, terms, &index.vectors(), column)?;
+                    let job = vectors_job(terms, &index.vectors(), column)?;
+                    run_job(job, engine, &template)?;
                 }
                 Vectors::open(&index.vectors(), column)
             }
@@ -220,30 +220,6 @@ impl<'a> Source<'a> {
             }
         }
     }
-}
-
-/// Embeds the terms into a file. An unfinished one is continued.
-fn embed(
-    engine: &Engine,
-    template: &Request<'_>,
-    terms: &Terms,
-    output: &Path,
-    vector_column: &str,
-) -> anyhow::Result<()> {
-    let settings = embed::Settings {
-        output: Some(output),
-        errors: None,
-        on_error: OnError::Stop,
-        skip_empty: false,
-        projection: None,
-        vector_column,
-        resume: true,
-    };
-    let job = Job::open(terms.reader()?, OutputFormat::Npy, &settings)?;
-    let bar = progress::text_bar(job.rows);
-    let done = job.run(engine, template, |count| bar.set_position(count as u64));
-    bar.finish_and_clear();
-    done.map(drop)
 }
 
 /// Queries from the command line, a file, or standard input.

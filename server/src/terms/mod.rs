@@ -5,6 +5,7 @@
 //! npy, parquet ──▶ vectors ─▶ analysis: PCA, HDBSCAN, map (lexivec-terms) ─▶ output: terms.csv, clusters.csv, projection.safetensors
 //!                                                               ─▶ report: report.html
 //!                                                               ─▶ summary
+//! npy, parquet ──▶ vectors ─▶ pairs: duplicates, translations ─▶ output: pairs.csv
 //! index, npy, parquet ─▶ vectors ─▶ nearest: a lookup of queries (lexivec-terms)
 //! ```
 //!
@@ -16,6 +17,7 @@ mod index;
 mod nearest;
 mod npy;
 mod output;
+mod pairs;
 mod report;
 mod rows;
 mod summary;
@@ -25,7 +27,8 @@ mod vectors;
 pub(crate) use analysis::{Analysis, MapKind, Settings, analyse};
 pub(crate) use index::Index;
 pub(crate) use nearest::{Search, check_language};
-pub(crate) use output::Folder;
+pub(crate) use output::{Folder, Plan, check_columns};
+pub(crate) use pairs::Pairs;
 pub(crate) use report::{Origin, Report};
 pub(crate) use summary::Summary;
 pub(crate) use table::{Columns, Terms};

@@ -109,7 +109,7 @@ fn queries_find_the_nearest_terms_in_any_language_or_in_one() {
 fn vectors_of_an_index_or_a_file_are_those_that_a_model_computes() {
     let dir = folder();
     let settings = ["terms.csv", "contract", "--json", "-d", "32"];
-    let with = |more: &[&str]| [&settings[..], more].concat();
+    let with = |more: &[&'static str]| [&settings[..], more].concat();
     let expected = nearest(dir.path(), &settings);
     let index = ["--index", "index"];
     assert_eq!(nearest(dir.path(), &with(&index)), expected);

@@ -5,7 +5,7 @@
 
 use std::sync::Mutex;
 
-use ndarray::linalg::general_mat_mul;
+use ndarray::linalg::{general_mat_mul, general_mat_vec_mul};
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
@@ -17,6 +17,8 @@ use crate::{Error, Metric, Result};
 
 /// Rows of a block that are compared together. A block is divided among threads.
 const ROWS: usize = 256;
+/// Up to so many queries are multiplied one by one. A product of matrices would copy the rows first, which takes longer.
+const FEW_QUERIES: usize = 4;
 
 /// A search for the nearest rows of each query.
 ///
@@ -114,7 +116,13 @@ impl<'a> Lookup<'a> {
         let left = self.queries.rows();
         let (left, right) = (left.slice(s![queries.clone(), ..]), block.rows());
         let right = right.slice(s![rows.clone(), ..]);
-        general_mat_mul(-2.0, &left, &right.t(), 0.0, &mut bounds);
+        if queries.len() <= FEW_QUERIES {
+            for (query, mut bounds) in left.rows().into_iter().zip(bounds.rows_mut()) {
+                general_mat_vec_mul(-2.0, &right, &query, 0.0, &mut bounds);
+            }
+        } else {
+            general_mat_mul(-2.0, &left, &right.t(), 0.0, &mut bounds);
+        }
         let of_rows: Vec<(f32, f32)> = rows.clone().map(|row| block.bound(row as u32)).collect();
         let lists = &mut *lock(&self.lists[tile]);
         for (place, (query, mut bounds)) in queries.zip(bounds.rows_mut()).enumerate() {
@@ -165,7 +173,7 @@ impl<'a> Lookup<'a> {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array2, Axis};
+    use ndarray::{Array2, Axis, s};
 
     use super::Lookup;
     use crate::space::Space;
@@ -179,6 +187,7 @@ mod tests {
     #[test]
     fn finds_what_sorting_all_distances_finds_in_blocks_of_any_size() {
         let (queries, mut rows) = (random(600, 1), random(1500, 2));
+        let first = queries.slice(s![..3, ..]);
         for row in 0..200 {
             // The float32 product cannot tell these apart.
             let mut copy = queries.row(row % 9).to_owned();
@@ -211,6 +220,11 @@ mod tests {
                 for (query, found) in found.iter().enumerate() {
                     assert_eq!(*found, expected(query), "{metric:?}, query {query}");
                 }
+                let mut few = Lookup::new(first, 10, metric).unwrap();
+                for block in rows.axis_chunks_iter(Axis(0), size) {
+                    few.push(block, is_eligible).unwrap();
+                }
+                assert_eq!(few.finish(), found[..3]);
             }
         }
     }

@@ -151,9 +151,10 @@ pub(super) struct PairArgs {
         long,
         env = "LEXIVEC_TERMS_PAIRS_PER_TERM",
         value_name = "N",
-        default_value_t = 10
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u16).range(1..=1000)
     )]
-    pairs_per_term: usize,
+    pairs_per_term: u16,
 }
 
 impl PairArgs {
@@ -167,7 +168,7 @@ impl PairArgs {
         };
         let options = pairs::Options {
             least_similarity,
-            most_per_term: self.pairs_per_term,
+            most_per_term: self.pairs_per_term.into(),
         };
         options.check()?;
         Ok(Some(options))

@@ -26,7 +26,8 @@ pub(super) const NAME: &str = "embed";
                   A job that ends early (Ctrl-C, a crash, a bad row on standard input) leaves three files: OUTPUT.partial; \
                   OUTPUT.partial.json, which records how far the job came; and ERRORS.partial, if rows were left out. The same \
                   command with --resume continues the job if the model, the settings and the rows read so far are the same. The \
-                  job loses at most the last 2,048 texts; with a .parquet output those of a row group, 64 MiB of vectors."
+                  job loses at most the last 2,048 texts; with a .parquet output those of the last five minutes, or of a row group of 64 MiB of \
+                  vectors."
 )]
 pub(crate) struct Args {
     /// Model directory, checkpoint folder, or hub id. A first argument that is a file of texts is read as input, if
@@ -34,10 +35,12 @@ pub(crate) struct Args {
     #[arg(env = "LEXIVEC_MODEL")]
     model: String,
 
-    /// Files to read: .txt (a text per line), .jsonl or .ndjson, .csv, .tsv, .parquet; `-` is standard input. Default: standard input, as .txt
+    /// Files to read: .txt (a text per line), .jsonl or .ndjson, .csv, .tsv, .parquet, .arrow or .feather; `-` is standard input. A folder
+    /// stands for its files, and a quoted pattern such as 'terms/*.csv' for the files that match it, both in the order of their names.
+    /// Default: standard input, as .txt
     files: Vec<PathBuf>,
 
-    /// Output file: .jsonl, .npy, or .parquet, which has the columns of .csv, .tsv and .parquet inputs and a column of vectors. Default:
+    /// Output file: .jsonl, .npy, or .parquet, which has the columns of .csv, .tsv, .parquet and .arrow inputs and a column of vectors. Default:
     /// standard output, as .jsonl
     #[arg(short, long, env = "LEXIVEC_OUTPUT", value_name = "FILE")]
     output: Option<PathBuf>,

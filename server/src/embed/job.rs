@@ -3,19 +3,21 @@
 //! The texts of a part are sorted by length and run together. Memory holds two parts, however long the input is: one is computed while
 //! the other is read or written. After each part, a job that writes to a file can be resumed.
 
+mod description;
+mod input;
+
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow, bail, ensure};
-use lexivec_runtime::{Engine, Error, Prompt, Request};
+use anyhow::{Context as _, anyhow, bail};
+use lexivec_runtime::{Engine, Request};
 
-use super::errors::{Reject, Rejects};
+use super::errors::Rejects;
 use super::output::beside;
-use super::part::{
-    MOST_BYTES, MOST_CARRIED, MOST_TEXTS, Numbered, PARTS_IN_FLIGHT, Part, Submitted,
-};
+use super::parquet;
+use super::part::{MOST_TEXTS, Numbered, PARTS_IN_FLIGHT, Submitted};
 use super::read::{Reader, RowError};
 use super::record::{Counts, Position, Record};
 use super::settings::{Done, OnError, Settings};
@@ -70,6 +72,9 @@ impl Job {
             (_, OnError::Skip) => Ok(()),
             (_, OnError::Stop) => Err(error.into()),
         })?;
+        if format == OutputFormat::Parquet {
+            parquet::check(&reader.first_rows()?, settings.vector_column)?;
+        }
         let (writer, found) = Writer::create(settings.output, format, settings.resume)?;
         let named = || settings.output.map(|path| beside(path, ".errors.jsonl"));
         let is_file = writer.is_file();
@@ -263,174 +268,5 @@ impl Job {
         };
         let reduced = file.projection().reduce_one(vector);
         Ok(Cow::Owned(reduced.with_context(|| text.row.place.clone())?))
-    }
-
-    /// The settings that decide the vectors and which rows have one.
-    fn settings(&self, engine: &Engine, template: &Request<'_>) -> BTreeMap<String, String> {
-        let model = engine.model();
-        let dimensions = template.dimensions.unwrap_or(model.hidden_size);
-        let settings = [
-            ("model", format!("{} {}", model.name, model.digest)),
-            ("prompt", recorded_prompt(&template.prompt)),
-            ("dimensions", dimensions.to_string()),
-            ("maximum length", model.max_length.to_string()),
-            ("truncation", format!("{:?}", template.truncate)),
-            ("format", self.format.as_str().to_owned()),
-            ("--on-error", format!("{:?}", self.on_error)),
-            ("--skip-empty", self.skip_empty.to_string()),
-        ];
-        let errors = self.rejects.identity().map(|path| ("--errors", path));
-        let projection = self.projection.as_ref();
-        let projection = projection.map(|file| ("--projection", file.digest().to_owned()));
-        let is_parquet = self.format == OutputFormat::Parquet;
-        let column = is_parquet.then(|| ("--vector-column", self.vector_column.clone()));
-        let further = errors.into_iter().chain(projection).chain(column);
-        let settings = settings.into_iter().chain(further);
-        settings
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect()
-    }
-
-    /// What a file of vectors says about them.
-    fn description(&self, engine: &Engine, template: &Request<'_>) -> Vec<(String, String)> {
-        let model = engine.model();
-        let dimensions = template.dimensions.unwrap_or(model.hidden_size);
-        let projection = self.projection.as_deref();
-        let width = projection.map_or(dimensions, |file| file.projection().output_width());
-        let prompt = match &template.prompt {
-            Prompt::None => None,
-            Prompt::Instruction(text) => Some(("instruction", text.clone())),
-            Prompt::Verbatim(text) => Some(("prompt", text.clone())),
-        };
-        let pairs = [
-            ("version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("model", model.name.clone()),
-            ("model_digest", model.digest.clone()),
-            ("dimensions", width.to_string()),
-        ];
-        let projection = projection.map(|file| ("projection_digest", file.digest().to_owned()));
-        let pairs = pairs.into_iter().chain(prompt).chain(projection);
-        pairs
-            .map(|(key, value)| (format!("lexivec.{key}"), value))
-            .collect()
-    }
-
-    /// Reads the rows again that an earlier run read.
-    fn read_again(&mut self, found: &Record) -> anyhow::Result<()> {
-        self.position = Position::of(found);
-        for _ in 0..found.read {
-            let Some(row) = self.reader.next() else { break };
-            self.position.digest.add(&row);
-        }
-        ensure!(
-            self.position.digest.value() == found.digest,
-            "the input does not begin with the {} rows that the unfinished job has read: give it the same files, or remove \
-             the job's files to start again",
-            found.read
-        );
-        Ok(())
-    }
-
-    /// Reads a part, which is empty at the end of the input. An error that ends the job is the part's `stop`, so that the rows before it
-    /// are written.
-    fn next_part(&mut self) -> Part {
-        let (mut rows, mut rejected, mut stop) = (Vec::new(), Vec::new(), None);
-        let (mut bytes, mut carried) = (0, 0);
-        while rows.len() < MOST_TEXTS
-            && bytes < MOST_BYTES
-            && carried < MOST_CARRIED
-            && rejected.len() < MOST_TEXTS
-        {
-            let Some(row) = self.reader.next() else { break };
-            let stops = match &row {
-                Ok(_) => false,
-                Err(RowError::Empty { .. }) if self.skip_empty => false,
-                Err(RowError::File(_)) => true,
-                Err(_) => self.on_error == OnError::Stop,
-            };
-            if stops && let Err(error) = row {
-                stop = Some(match error {
-                    RowError::File(error) => error,
-                    error => error.into(),
-                });
-                break;
-            }
-            self.position.digest.add(&row);
-            self.position.read += 1;
-            let index = self.position.numbered;
-            match row {
-                Ok(row) => {
-                    bytes += row.text.len();
-                    let previous = rows.last();
-                    let previous = previous.and_then(|row: &Numbered| row.row.carried.as_ref());
-                    let held = row.carried.as_ref();
-                    carried += held.map_or(0, |row| row.bytes_beside(previous));
-                    rows.push(Numbered { index, row });
-                }
-                Err(RowError::Empty { .. }) if self.skip_empty => {
-                    self.position.empty += 1;
-                    continue;
-                }
-                Err(error) => rejected.push(unreadable(index, error)),
-            }
-            self.position.numbered += 1;
-        }
-        Part {
-            rows,
-            rejected,
-            stop,
-            end: self.position.clone(),
-        }
-    }
-
-    /// A row that is left out.
-    ///
-    /// # Errors
-    /// Errors end the job, or this one is not the row's fault.
-    fn rejected(&self, text: &Numbered, error: Error) -> anyhow::Result<Reject> {
-        let of_the_row = matches!(
-            error,
-            Error::InvalidInput { .. }
-                | Error::TooLong { .. }
-                | Error::MuchTooLong { .. }
-                | Error::OutOfMemory { .. }
-                | Error::NonFinite
-        );
-        if self.on_error == OnError::Stop || !of_the_row {
-            return Err(error).with_context(|| text.row.place.clone());
-        }
-        Ok(Reject {
-            index: text.index,
-            place: text.row.place.clone(),
-            error: error.to_string(),
-            text: text.row.text.clone(),
-        })
-    }
-}
-
-/// The prompt as records of unfinished jobs contain it.
-fn recorded_prompt(prompt: &Prompt) -> String {
-    match prompt {
-        Prompt::None => "None".to_owned(),
-        Prompt::Instruction(text) => format!("Instruction({text:?})"),
-        Prompt::Verbatim(text) => format!("Prompt({text:?})"),
-    }
-}
-
-fn unreadable(index: u64, error: RowError) -> Reject {
-    let (place, error, text) = match error {
-        RowError::Empty { place } => (place, "there is no text".to_owned(), String::new()),
-        RowError::Bad {
-            place,
-            reason,
-            text,
-        } => (place, reason, text),
-        RowError::File(error) => (String::new(), error.to_string(), String::new()),
-    };
-    Reject {
-        index,
-        place,
-        error,
-        text,
     }
 }

@@ -2,9 +2,11 @@
 
 mod errors;
 mod file_format;
+mod inputs;
 mod job;
 mod json_field;
 mod output;
+mod own_file;
 #[cfg(feature = "parquet")]
 mod parquet;
 #[cfg(not(feature = "parquet"))]
@@ -21,6 +23,7 @@ mod write;
 pub use errors::Rejects;
 pub use file_format::InputFormat;
 pub(crate) use file_format::is_seekable;
+pub(crate) use inputs::expand;
 pub use job::{Job, MOST_QUEUED};
 pub use json_field::json_fields;
 pub(crate) use json_field::{json_object, kind};

@@ -41,7 +41,7 @@ impl Rows {
             InputFormat::Tsv => table(path, b'\t', term),
             InputFormat::JsonLines => objects(path, term),
             InputFormat::Lines => terms(path, term),
-            InputFormat::Parquet => parquet(path, term),
+            InputFormat::Parquet | InputFormat::Arrow => parquet(path, term),
         }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
-    /// Reads a .csv or .tsv file whose first row names its columns, a .jsonl file whose fields are the columns, a .parquet file, or a .txt file with a
+    /// Reads a .csv or .tsv file whose first row names its columns, a .jsonl file whose fields are the columns, a .parquet or .arrow file, or a .txt file with a
     /// term per line.
     ///
     /// # Errors
@@ -43,7 +43,7 @@ impl Terms {
     pub(crate) fn read(path: &Path, names: &Columns<'_>) -> anyhow::Result<Self> {
         let format = InputFormat::of(path).map_err(|_| {
             anyhow!(
-                "{}: terms are read from .csv, .tsv, .jsonl (.ndjson), .parquet and .txt files",
+                "{}: terms are read from .csv, .tsv, .jsonl (.ndjson), .parquet, .arrow (.feather) and .txt files",
                 path.display()
             )
         })?;

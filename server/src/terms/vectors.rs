@@ -8,7 +8,7 @@ use super::npy::Npy;
 #[cfg(not(feature = "parquet"))]
 use crate::embed::NO_PARQUET;
 
-/// Vectors of a .npy file, of a column of a .parquet file, or in memory.
+/// Vectors of a .npy file, of a column of a .parquet or .arrow file, or in memory.
 #[derive(Debug)]
 pub(crate) enum Vectors {
     Memory(Array2<f32>),
@@ -18,12 +18,12 @@ pub(crate) enum Vectors {
 }
 
 impl Vectors {
-    /// Opens a file. `column` has the vectors of a .parquet file.
+    /// Opens a file. `column` has the vectors of a .parquet or .arrow file.
     ///
     /// # Errors
     /// The file cannot be read, or holds no vectors.
     pub(crate) fn open(path: &Path, column: &str) -> anyhow::Result<Self> {
-        if !is_parquet(path) {
+        if !is_table(path) {
             return Ok(Self::Npy(Npy::open(path)?));
         }
         #[cfg(feature = "parquet")]
@@ -37,13 +37,13 @@ impl Vectors {
         anyhow::bail!("{} ({column}): {NO_PARQUET}", path.display())
     }
 
-    /// Whether a file is a .parquet file with a column of this name.
+    /// Whether a file is a .parquet or .arrow file with a column of this name.
     ///
     /// # Errors
     /// It is one, and cannot be read.
     #[cfg(feature = "parquet")]
     pub(crate) fn is_in(path: &Path, column: &str) -> anyhow::Result<bool> {
-        Ok(is_parquet(path) && lexivec_tables::Table::open(path)?.has_column(column))
+        Ok(is_table(path) && lexivec_tables::Table::open(path)?.has_column(column))
     }
 
     /// As with the feature `parquet`.
@@ -109,7 +109,12 @@ impl Vectors {
     }
 }
 
-fn is_parquet(path: &Path) -> bool {
+fn is_table(path: &Path) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str());
-    ending.is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"))
+    let tables = ["parquet", "arrow", "feather"];
+    ending.is_some_and(|ending| {
+        tables
+            .iter()
+            .any(|table| ending.eq_ignore_ascii_case(table))
+    })
 }

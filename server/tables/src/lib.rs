@@ -1,4 +1,4 @@
-//! Parquet files of texts and of their vectors.
+//! Parquet and Arrow files of texts and of their vectors.
 //!
 //! ```text
 //! file ─▶ Table ─▶ Texts: a column of texts, row by row, each with its Row
@@ -10,6 +10,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod arrow_file;
 mod error;
 mod fields;
 mod row;

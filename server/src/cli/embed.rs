@@ -26,8 +26,8 @@ pub(super) const NAME: &str = "embed";
                   A job that ends early (Ctrl-C, a crash, a bad row on standard input) leaves three files: OUTPUT.partial; \
                   OUTPUT.partial.json, which records how far the job came; and ERRORS.partial, if rows were left out. The same \
                   command with --resume continues the job if the model, the settings and the rows read so far are the same. The \
-                  job loses at most the last 2,048 texts; with a .parquet output those of the last five minutes, or of a row group of 64 MiB of \
-                  vectors."
+                  job loses at most the last 2,048 texts; with a .parquet output also those of up to five minutes before them, \
+                  as long as a row group is not full."
 )]
 pub(crate) struct Args {
     /// Model directory, checkpoint folder, or hub id. A first argument that is a file of texts is read as input, if

@@ -21,7 +21,8 @@ const MOST_COUNT: i64 = 10_000;
 #[command(
     after_help = "--instruction, --domain and --prompt-name apply to the queries. The terms are embedded without an instruction, as \
                   Qwen3-Embedding expects of documents. The search is exact. It reads all vectors once for 1,024 queries, so a file \
-                  of vectors (--index, --vectors) needs no room in memory."
+                  of vectors (--index, --vectors) needs no room in memory. If embedding into an index ends early, the same command \
+                  continues it."
 )]
 pub(crate) struct Args {
     /// File of terms: .csv or .tsv, whose first row names the columns; .jsonl, whose fields are the columns; .parquet or .arrow; or .txt with a

@@ -2,6 +2,7 @@
 
 mod kept;
 mod outputs;
+mod parts;
 mod rejects;
 mod tables;
 

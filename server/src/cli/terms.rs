@@ -210,6 +210,7 @@ pub(super) fn vectors_job(
         skip_empty: false,
         projection: None,
         vector_column,
+        part_rows: None,
         resume: true,
     };
     Job::open(terms.reader()?, OutputFormat::Npy, &settings)

@@ -5,6 +5,7 @@
 
 mod description;
 mod input;
+mod parts;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -18,6 +19,7 @@ use super::errors::Rejects;
 use super::output::beside;
 use super::parquet;
 use super::part::{MOST_TEXTS, Numbered, PARTS_IN_FLIGHT, Submitted};
+use super::parts::Parts;
 use super::read::{Reader, RowError};
 use super::record::{Counts, Position, Record};
 use super::settings::{Done, OnError, Settings};
@@ -41,6 +43,10 @@ pub struct Job {
     projection: Option<Arc<ProjectionFile>>,
     vector_column: String,
     resume: bool,
+    /// The folder of an output in parts, of which `writer` writes one.
+    parts: Option<Parts>,
+    /// What a file of vectors says about them.
+    description: Vec<(String, String)>,
     found: Option<Record>,
     /// How far the input is read.
     position: Position,
@@ -75,7 +81,18 @@ impl Job {
         if format == OutputFormat::Parquet {
             parquet::check(&reader.first_rows()?, settings.vector_column)?;
         }
-        let (writer, found) = Writer::create(settings.output, format, settings.resume)?;
+        let parts = match (settings.output, settings.part_rows) {
+            (Some(folder), Some(rows)) => {
+                let inputs = reader.files();
+                let parts = Parts::open(folder, format, rows, &inputs, settings.resume)?;
+                Some(parts)
+            }
+            _ => None,
+        };
+        let part = parts.as_ref().map(Parts::next);
+        let file = part.as_deref().or(settings.output);
+        let (writer, found) = Writer::create(file, format, settings.resume)?;
+        let found = found.or_else(|| parts.as_ref()?.progress());
         let named = || settings.output.map(|path| beside(path, ".errors.jsonl"));
         let is_file = writer.is_file();
         let errors = settings.errors.map(Path::to_path_buf);
@@ -98,6 +115,8 @@ impl Job {
             projection: settings.projection.clone(),
             vector_column: settings.vector_column.to_owned(),
             resume: settings.resume,
+            parts,
+            description: Vec::new(),
             found,
             position: Position::default(),
             record: Record::default(),
@@ -131,16 +150,15 @@ impl Job {
                 return Err(error);
             }
             Err(error) => {
-                let kept = self.writer.kept();
+                let kept = self.kept();
                 // Vectors in a pipe cannot be taken back, so the list of rows that were left out between them stays as
                 // well.
                 let stays = kept.is_some() || !self.writer.is_file();
                 let listed = self.rejects.abandon(stays);
                 let flag = if self.resume { "" } else { " with --resume" };
                 return Err(match (kept, listed) {
-                    (Some(path), _) => anyhow!(
-                        "{error:#}\nnote: {} vectors are kept in {}, and the same command{flag} continues behind them",
-                        self.writer.kept_rows(),
+                    (Some((rows, path)), _) => anyhow!(
+                        "{error:#}\nnote: {rows} vectors are kept in {}, and the same command{flag} continues behind them",
                         path.display()
                     ),
                     (None, Some(listed)) => error.context(format!(
@@ -157,13 +175,12 @@ impl Job {
             rejected,
             ..
         } = self.record.counts;
-        let texts = self.writer.rows();
+        let texts = self.all_rows();
         if texts == 0 {
-            self.rejects.finish()?;
+            self.finish_empty()?;
             bail!("there is no text in the input that could be embedded: nothing was written");
         }
-        self.writer.finish()?;
-        self.rejects.finish()?;
+        self.finish()?;
         Ok(Done {
             texts,
             resumed,
@@ -188,9 +205,10 @@ impl Job {
             self.record = found;
         }
         self.record.settings = settings;
-        let description = self.description(engine, template);
-        self.writer.describe(&self.vector_column, description);
-        let resumed = self.writer.rows();
+        self.description = self.description(engine, template);
+        self.writer
+            .describe(&self.vector_column, self.description.clone());
+        let resumed = self.all_rows();
         let mut in_flight: VecDeque<anyhow::Result<Submitted>> = VecDeque::new();
         let mut ended = false;
         loop {
@@ -253,7 +271,8 @@ impl Job {
         self.record.rejected_bytes = self.rejects.flush()?;
         if !ended && self.writer.rows() > 0 {
             self.writer.keep(self.record.clone(), part.stop.is_some())?;
-            progress(self.writer.rows());
+            progress(self.all_rows());
+            self.end_full_part()?;
         }
         part.stop.map_or(Ok(()), Err)
     }

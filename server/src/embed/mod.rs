@@ -13,6 +13,7 @@ mod parquet;
 #[path = "no_parquet.rs"]
 mod parquet;
 mod part;
+mod parts;
 mod read;
 mod record;
 mod settings;

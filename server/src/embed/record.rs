@@ -82,6 +82,16 @@ impl Record {
         self.counts.empty = to.empty;
     }
 
+    /// Takes over how far the input is read, and nothing that belongs to one file.
+    pub(super) fn advance_to(&mut self, progress: &Self) {
+        *self = Self {
+            rows: 0,
+            bytes: 0,
+            footer: None,
+            ..progress.clone()
+        };
+    }
+
     pub(super) fn load(path: &Path) -> anyhow::Result<Option<Self>> {
         if !path.exists() {
             return Ok(None);

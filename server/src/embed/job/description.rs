@@ -31,7 +31,10 @@ impl Job {
         let projection = projection.map(|file| ("--projection", file.digest().to_owned()));
         let is_parquet = self.format == OutputFormat::Parquet;
         let column = is_parquet.then(|| ("--vector-column", self.vector_column.clone()));
+        let parts = self.parts.as_ref();
+        let parts = parts.map(|parts| ("--part-rows", parts.most_rows().to_string()));
         let further = errors.into_iter().chain(projection).chain(column);
+        let further = further.chain(parts);
         let settings = settings.into_iter().chain(further);
         settings
             .map(|(name, value)| (name.to_owned(), value))

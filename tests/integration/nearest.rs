@@ -170,8 +170,9 @@ fn what_cannot_be_looked_up_is_an_error_that_says_why() {
     fs_err::write(dir.path().join("a.txt"), "heart\n").unwrap();
     fs_err::write(dir.path().join("empty.csv"), "term\n").unwrap();
     for (arguments, reason) in [
+        (&["terms.csv"][..], "there is no query"),
         (
-            &["terms.csv", " "][..],
+            &["terms.csv", " "],
             "query 1: there is no query in this row",
         ),
         (&["terms.csv", "x", "-k", "0"], "0 is not in 1..=10000"),

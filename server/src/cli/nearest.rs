@@ -260,14 +260,16 @@ impl<'a> Queries<'a> {
             Self::Given(texts) => Box::new(given(texts)),
             Self::File(reader) => reader,
         };
-        loop {
+        for number in 0_u64.. {
             let part = rows.by_ref().take(MOST_TEXTS);
             let part: Vec<Text> = part.collect::<Result<_, _>>().map_err(reason)?;
+            ensure!(number > 0 || !part.is_empty(), "there is no query");
             if part.is_empty() {
-                return Ok(());
+                break;
             }
             take(&part)?;
         }
+        Ok(())
     }
 }
 

@@ -21,6 +21,8 @@ const FORMAT: &str = "lexivec-parts";
 const VERSION: u32 = 1;
 /// Programs that read a folder of tables leave out names that begin with an underscore.
 const MANIFEST: &str = "_manifest.json";
+/// The manifest before it is renamed. A job that is killed early may leave it alone in the folder.
+const NEW_MANIFEST: &str = "_manifest.json.new";
 /// Bytes of a file that are hashed at a time.
 const CHUNK: usize = 1 << 20;
 
@@ -98,10 +100,8 @@ impl Parts {
                 "{shown} belongs to an unfinished job: add --resume to continue it, or remove the folder to start again"
             );
             unfinished = Some(found).filter(|found| !found.parts.is_empty());
-        } else {
-            if folder.exists() && fs_err::read_dir(folder)?.next().is_some() {
-                bail!("{shown}: the folder has files, and no {MANIFEST}: choose another --output");
-            }
+        } else if has_files(folder)? {
+            bail!("{shown}: the folder has files, and no {MANIFEST}: choose another --output");
         }
         let manifest = unfinished.unwrap_or_else(|| Manifest {
             format: FORMAT.to_owned(),
@@ -221,7 +221,7 @@ impl Parts {
     /// Replaces the manifest as a whole.
     fn save(&self) -> anyhow::Result<()> {
         let path = self.folder.join(MANIFEST);
-        let new = self.folder.join("_manifest.json.new");
+        let new = self.folder.join(NEW_MANIFEST);
         let written = || -> anyhow::Result<()> {
             let mut file = own_file::open(&new, READ_AND_WRITE, &path)?;
             file.set_len(0)?;
@@ -238,6 +238,19 @@ impl Parts {
     pub(super) fn most_rows(&self) -> usize {
         self.most_rows
     }
+}
+
+/// Whether a folder exists and has files that a job's first moments do not leave.
+fn has_files(folder: &Path) -> anyhow::Result<bool> {
+    if !folder.exists() {
+        return Ok(false);
+    }
+    for entry in fs_err::read_dir(folder)? {
+        if entry?.file_name() != NEW_MANIFEST {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The length and the SHA-256 of a file.
@@ -270,6 +283,8 @@ mod tests {
     fn a_manifest_lists_complete_parts_and_no_folder_of_others_is_used() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("a.npy");
+        fs_err::create_dir(&folder).unwrap();
+        fs_err::write(folder.join(NEW_MANIFEST), "{").unwrap();
         let mut parts = open(&folder, false).unwrap();
         assert!(parts.progress().is_none());
         fs_err::write(parts.next(), "abc").unwrap();

@@ -28,7 +28,7 @@ def analyse(folder: Path, terms: list[tuple[str, str, str]], vectors: np.ndarray
     with (folder / "terms.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("term", "language", "domain"), *terms])
     np.save(folder / "vectors.npy", vectors.astype("<f4"))
-    command = [suite.program(), "terms", "terms.csv", "--vectors", "vectors.npy", "--output", "out", *SETTINGS, *options]
+    command = [suite.program(), "terms", "terms.csv", "--vectors", "vectors.npy", "--output", "out", "--force", *SETTINGS, *options]
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 

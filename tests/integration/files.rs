@@ -2,6 +2,7 @@
 
 mod kept;
 mod outputs;
+mod parts;
 mod rejects;
 mod tables;
 
@@ -327,4 +328,32 @@ fn an_endless_input_is_written_as_it_is_read_in_bounded_memory() {
     writer.join().unwrap();
     let said = text(&output.stderr);
     assert!(output.status.success() && !said.contains("error"), "{said}");
+}
+
+#[test]
+fn folders_and_patterns_stand_for_their_files() {
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::create_dir(dir.path().join("in")).unwrap();
+    for (name, content) in [
+        ("in/b.csv", "text\nlung\n"),
+        ("in/a.txt", "heart\n"),
+        ("in/_SUCCESS", ""),
+    ] {
+        write(dir.path(), name, content);
+    }
+    let expected = embed(dir.path(), &["in/a.txt", "in/b.csv"]).stdout;
+    assert_eq!(rows(&expected).len(), 2);
+    for inputs in [&["in"][..], &["in/*.*"], &["in/*.txt", "in/b.csv"]] {
+        let output = embed(dir.path(), inputs);
+        assert_eq!(output.stdout, expected, "{}", text(&output.stderr));
+    }
+    let none = embed(dir.path(), &["in/*.tsv"]);
+    assert_eq!(none.status.code(), Some(2));
+    let said = text(&none.stderr);
+    assert!(said.contains("in/*.tsv: no file has such a name"), "{said}");
+    // An output is not read again.
+    let output = embed(dir.path(), &["in", "-o", "in/c.jsonl"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let again = embed(dir.path(), &["in", "-o", "in/c.jsonl"]);
+    assert!(text(&again.stderr).contains("would replace the input"));
 }

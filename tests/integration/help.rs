@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use crate::program::{lexivec, text};
 
-const COMMANDS: [&str; 7] = [
-    "convert", "serve", "embed", "terms", "compare", "inspect", "doctor",
+const COMMANDS: [&str; 8] = [
+    "convert", "serve", "embed", "terms", "nearest", "compare", "inspect", "doctor",
 ];
 
 #[test]

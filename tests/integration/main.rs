@@ -20,6 +20,7 @@ mod hub;
 mod int8;
 mod invariance;
 mod known_answer;
+mod nearest;
 mod openvino;
 mod padded;
 mod program;

@@ -98,7 +98,7 @@ fn a_map_of_components_and_none_are_written() {
     let model = ["--map", "pca", "--model", model.to_str().unwrap()];
     let (with_places, by_components, _) = columns(&model);
     assert!(with_places.ends_with(",cluster,probability,x,y"));
-    let vectors = ["--vectors", "out/vectors.npy"];
+    let vectors = ["--vectors", "out/vectors.npy", "--force"];
     let (_, by_neighbours, _) = columns(&vectors);
     assert_ne!(by_components, by_neighbours);
     let (_, other_seed, _) = columns(&[&vectors[..], &["--seed", "2"]].concat());
@@ -142,10 +142,118 @@ fn terms_of_every_format_give_the_same_table() {
 }
 
 #[test]
+fn pairs_are_duplicates_and_translations() {
+    let dir = tempfile::tempdir().unwrap();
+    let terms = TERMS.replace("\"interest rate, fixed\"", "fixed interest rate");
+    let terms = format!("{terms}14,Contract,en,law\n15,合同,zh,law\n");
+    fs_err::write(dir.path().join("terms.csv"), terms).unwrap();
+    let model = model();
+    let model = model.to_str().unwrap();
+    let settings = [
+        "terms.csv",
+        "--min-cluster-size",
+        "3",
+        "--json",
+        "-o",
+        "out",
+    ];
+    let embed = ["--pairs", "-1", "--pairs-per-term", "1", "--model", model];
+    let output = run(dir.path(), &[&settings[..], &embed].concat());
+    assert!(output.status.success(), "{}", said(&output));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let table = fs_err::read_to_string(dir.path().join("out/pairs.csv")).unwrap();
+    let mut lines = table.lines();
+    let header = "kind,cosine,left,right,left_language,right_language,left_row,right_row";
+    assert_eq!(lines.next(), Some(header));
+    let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
+    let of = |kind: &str| rows.iter().filter(|row| row[0] == kind).count();
+    let (duplicates, translations) = (of("duplicate"), of("translation"));
+    assert_eq!(duplicates + translations, rows.len());
+    assert_eq!(summary["pairs"]["duplicates"], duplicates);
+    assert_eq!(summary["pairs"]["translations"], translations);
+    assert!(
+        rows.iter()
+            .all(|row| (row[0] == "translation") == (row[4] != row[5]))
+    );
+    // Every term has a partner of its language and one of the other.
+    assert!(duplicates >= 8 && translations >= 13, "{table}");
+    let cosines: Vec<f64> = rows.iter().map(|row| row[1].parse().unwrap()).collect();
+    assert!(cosines.is_sorted_by(|a, b| a >= b));
+
+    // Without a column of languages, all pairs are duplicates.
+    let again = [
+        "--vectors",
+        "out/vectors.npy",
+        "--force",
+        "--language-column",
+        "none",
+    ];
+    let again = [&settings[..], &again, &["--pairs", "0.99999"]].concat();
+    let output = run(dir.path(), &again);
+    assert!(output.status.success(), "{}", said(&output));
+    let table = fs_err::read_to_string(dir.path().join("out/pairs.csv")).unwrap();
+    assert!(!table.contains("translation"), "{table}");
+}
+
+#[test]
+fn files_of_others_are_not_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::write(dir.path().join("terms.csv"), TERMS).unwrap();
+    let model = model();
+    let embed = ["--model", model.to_str().unwrap()];
+    let settings = ["terms.csv", "--min-cluster-size", "3", "-o", "out"];
+    let with = |more: &[&str]| run(dir.path(), &[&settings[..], more].concat());
+    let out = dir.path().join("out");
+    fs_err::create_dir(&out).unwrap();
+    for name in ["report.html", "projection.safetensors", "vectors.npy"] {
+        fs_err::write(out.join(name), "mine").unwrap();
+        let output = with(&embed);
+        assert_eq!(output.status.code(), Some(1));
+        let expected = format!("out/{name} exists: choose another --output");
+        assert!(said(&output).contains(&expected), "{}", said(&output));
+        assert_eq!(fs_err::read(out.join(name)).unwrap(), b"mine");
+        fs_err::remove_file(out.join(name)).unwrap();
+    }
+    fs_err::write(out.join("notes.txt"), "mine").unwrap();
+    let output = with(&embed);
+    assert!(output.status.success(), "{}", said(&output));
+    let output = with(&embed);
+    let hint = "or replace it with --force; --vectors out/vectors.npy uses its vectors again";
+    assert!(said(&output).contains(hint), "{}", said(&output));
+    let again = ["--vectors", "out/vectors.npy", "--force"];
+    assert!(with(&again).status.success());
+
+    // Links are not followed, whatever the flags.
+    let foreign = dir.path().join("foreign");
+    fs_err::write(&foreign, "mine").unwrap();
+    for name in [
+        "clusters.csv",
+        "clusters.csv.partial",
+        "report.html.partial",
+    ] {
+        let link = out.join(name);
+        let _ = fs_err::remove_file(&link);
+        std::os::unix::fs::symlink(&foreign, &link).unwrap();
+        let output = with(&again);
+        assert_eq!(output.status.code(), Some(1), "{name}");
+        assert!(
+            said(&output).contains("this is a symbolic link"),
+            "{}",
+            said(&output)
+        );
+        assert_eq!(fs_err::read(&foreign).unwrap(), b"mine");
+        fs_err::remove_file(&link).unwrap();
+    }
+    assert_eq!(fs_err::read(out.join("notes.txt")).unwrap(), b"mine");
+}
+
+#[test]
 fn wrong_input_is_an_error_before_a_model_is_loaded() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, content: &str| fs_err::write(dir.path().join(name), content).unwrap();
     write("terms.csv", TERMS);
+    write("taken.csv", &TERMS.replace("domain", "x"));
+    write("clustered.csv", &TERMS.replace("domain", "cluster"));
     write("empty.csv", "term\n");
     write("bad.npy", "term\n");
     fs_err::create_dir(dir.path().join("full")).unwrap();
@@ -209,6 +317,42 @@ fn wrong_input_is_an_error_before_a_model_is_loaded() {
             &["terms.csv", "-o", "out", "--model", "x", "--map", "tsne"],
             2,
             "neighbours, pca, none",
+        ),
+        (
+            &["terms.csv", "-o", "out", "--model", "x", "--pairs", "2"],
+            1,
+            "the least similarity is 2, and must be from -1 to 1",
+        ),
+        (
+            &["taken.csv", "-o", "out", "--model", "x"],
+            1,
+            "taken.csv: the file has a column `x`, and terms.csv gets one of that name",
+        ),
+        (
+            &[
+                "clustered.csv",
+                "-o",
+                "out",
+                "--model",
+                "x",
+                "--map",
+                "none",
+            ],
+            1,
+            "has a column `cluster`",
+        ),
+        (
+            &[
+                "taken.csv",
+                "-o",
+                "out",
+                "--vectors",
+                "bad.npy",
+                "--map",
+                "none",
+            ],
+            1,
+            "bad.npy: this is no .npy file",
         ),
         (
             &["empty.csv", "-o", "out", "--model", "x"],

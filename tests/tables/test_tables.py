@@ -8,6 +8,7 @@ import duckdb
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 import suite
@@ -98,6 +99,25 @@ def test_texts_of_polars_and_duckdb_are_read(tmp_path: Path, vectors: np.ndarray
         found = pl.read_parquet(tmp_path / "out.parquet")
         np.testing.assert_array_equal(found["embedding"].to_numpy(), vectors)
         assert found["term"].to_list() == TERMS
+
+
+@pytest.mark.parametrize("compression", ["uncompressed", "lz4", "zstd"])
+def test_arrow_files_of_pyarrow_and_polars_are_read(tmp_path: Path, vectors: np.ndarray, compression: str) -> None:
+    table = pa.table({**COLUMNS, "embedding": pa.array(list(vectors), pa.list_(pa.float32(), vectors.shape[1]))})
+    feather.write_feather(table, tmp_path / "pyarrow.arrow", compression=compression)
+    pl.from_arrow(table).write_ipc(tmp_path / "polars.feather", compression=compression)
+    for name in ("pyarrow.arrow", "polars.feather"):
+        embed(tmp_path / name, "--output", tmp_path / "out.parquet", "--vector-column", "again")
+        found = pl.read_parquet(tmp_path / "out.parquet")
+        assert found["term"].to_list() == TERMS
+        np.testing.assert_array_equal(found["again"].to_numpy(), found["embedding"].to_numpy())
+
+
+def test_a_compression_that_is_not_read_is_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"term": TERMS}), tmp_path / "a.parquet", compression="brotli")
+    done = lexivec("embed", MODEL, "--column", "term", tmp_path / "a.parquet")
+    assert done.returncode == 1
+    assert "a.parquet: the column `term` is compressed with Brotli" in done.stderr
 
 
 def test_nulls_are_errors_or_left_out(tmp_path: Path) -> None:

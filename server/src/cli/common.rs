@@ -6,7 +6,7 @@ use clap::Args;
 use lexivec_models::{HubOptions, Instructions};
 
 use super::Usage;
-use crate::embed::{InputFormat, Reader, RowError, Text};
+use crate::embed::{InputFormat, Reader, RowError, Text, expand};
 use crate::stdio::say;
 
 /// The path of ONNX Runtime's library: `--onnxruntime`, else ORT_DYLIB_PATH.
@@ -75,11 +75,11 @@ pub(crate) struct TextArgs {
     #[arg(long, env = "LEXIVEC_FIELD", default_value = "text")]
     field: String,
 
-    /// Column of a .csv, .tsv or .parquet file that holds the text
+    /// Column of a .csv, .tsv, .parquet or .arrow file that holds the text
     #[arg(long, env = "LEXIVEC_COLUMN", default_value = "text")]
     column: String,
 
-    /// Format of all input files: txt (a text per line), jsonl, csv, tsv or parquet. Default: by each file's ending; txt for standard input
+    /// Format of all input files: txt (a text per line), jsonl, csv, tsv, parquet or arrow. Default: by each file's ending; txt for standard input
     /// and pipes
     #[arg(
         long,
@@ -91,12 +91,13 @@ pub(crate) struct TextArgs {
 }
 
 impl TextArgs {
-    /// The texts of files, or of standard input where none is named.
+    /// The texts of files, folders and patterns, or of standard input where none is named.
     ///
     /// # Errors
     /// [`Usage`] for a file of an unsupported format.
     pub(crate) fn reader(&self, files: &[PathBuf]) -> Result<Reader, Usage> {
-        Reader::new(files, self.input_format, &self.field, &self.column).map_err(Usage)
+        let files = expand(files, self.input_format.is_some()).map_err(Usage)?;
+        Reader::new(&files, self.input_format, &self.field, &self.column).map_err(Usage)
     }
 }
 

@@ -26,7 +26,9 @@ pub(super) const NAME: &str = "embed";
                   A job that ends early (Ctrl-C, a crash, a bad row on standard input) leaves three files: OUTPUT.partial; \
                   OUTPUT.partial.json, which records how far the job came; and ERRORS.partial, if rows were left out. The same \
                   command with --resume continues the job if the model, the settings and the rows read so far are the same. The \
-                  job loses at most the last 2,048 texts; with a .parquet output those of a row group, 64 MiB of vectors."
+                  job loses at most the last 2,048 texts; with a .parquet output also those of up to five minutes before them, \
+                  as long as a row group is not full. With --part-rows these \
+                  files are in the folder, beside the parts that are complete."
 )]
 pub(crate) struct Args {
     /// Model directory, checkpoint folder, or hub id. A first argument that is a file of texts is read as input, if
@@ -34,13 +36,20 @@ pub(crate) struct Args {
     #[arg(env = "LEXIVEC_MODEL")]
     model: String,
 
-    /// Files to read: .txt (a text per line), .jsonl or .ndjson, .csv, .tsv, .parquet; `-` is standard input. Default: standard input, as .txt
+    /// Files to read: .txt (a text per line), .jsonl or .ndjson, .csv, .tsv, .parquet, .arrow or .feather; `-` is standard input. A folder
+    /// stands for its files, and a quoted pattern such as 'terms/*.csv' for the files that match it, both in the order of their names.
+    /// Default: standard input, as .txt
     files: Vec<PathBuf>,
 
-    /// Output file: .jsonl, .npy, or .parquet, which has the columns of .csv, .tsv and .parquet inputs and a column of vectors. Default:
+    /// Output file: .jsonl, .npy, or .parquet, which has the columns of .csv, .tsv, .parquet and .arrow inputs and a column of vectors. Default:
     /// standard output, as .jsonl
     #[arg(short, long, env = "LEXIVEC_OUTPUT", value_name = "FILE")]
     output: Option<PathBuf>,
+
+    /// Write a folder of parts of about N rows instead of one file: with --output terms.parquet, terms.parquet/part-00000.parquet and so on.
+    /// Each part is complete or absent, and _manifest.json lists the complete ones with their rows and SHA-256, the model and the settings
+    #[arg(long, env = "LEXIVEC_PART_ROWS", value_name = "N", value_parser = part_rows, requires = "output")]
+    part_rows: Option<usize>,
 
     /// Continue the unfinished job that left OUTPUT.partial. If there is none, the job starts at the first row
     #[arg(long, env = "LEXIVEC_RESUME")]
@@ -98,6 +107,13 @@ pub(crate) struct Args {
     vectors: VectorArgs,
 }
 
+fn part_rows(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(rows) if rows > 0 => Ok(rows),
+        _ => Err("a part has at least 1 row".to_owned()),
+    }
+}
+
 /// Whether an argument names a file of texts, or standard input, and not a model.
 pub(super) fn is_file_of_texts(path: &Path) -> bool {
     !path.is_dir() && (path.exists() || InputFormat::of(path).is_ok())
@@ -120,6 +136,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let reason = "--resume continues a file: name it with --output";
         return Err(Usage(reason.to_owned()).into());
     }
+    let is_stream =
+        |path: &Path| path == Path::new("-") || path.exists() && !path.is_dir() && !path.is_file();
+    if args.part_rows.is_some() && args.output.as_deref().is_none_or(is_stream) {
+        let reason = "--part-rows writes a folder: name it with --output";
+        return Err(Usage(reason.to_owned()).into());
+    }
     let texts = args.places.reader(&args.files)?;
     if texts.reads_stdin() && std::io::stdin().is_terminal() {
         say!("reading texts from the terminal, one per line; Ctrl-D ends");
@@ -134,6 +156,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         on_error: args.on_error,
         skip_empty: args.skip_empty,
         vector_column: &args.vector_column,
+        part_rows: args.part_rows,
         resume: args.resume,
     };
     let job = Job::open(texts, format, &settings)?;

@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 mod address;
+mod analysis_args;
 mod cache_args;
+mod column_args;
 mod common;
 mod compare;
 mod completions;
@@ -29,6 +31,7 @@ mod inspect;
 mod logging;
 mod machine;
 mod man;
+mod nearest;
 mod progress;
 mod resolve;
 mod serve;
@@ -65,6 +68,8 @@ enum Command {
     Embed(Box<embed::Args>),
     /// Cluster a file of terms by their vectors, and draw a map of them
     Terms(Box<terms::Args>),
+    /// Find the terms of a file that are nearest to queries
+    Nearest(Box<nearest::Args>),
     /// Show what a model, precision or server costs in quality and gains in speed, against a baseline
     Compare(Box<compare::Args>),
     /// Describe a model directory or checkpoint
@@ -140,6 +145,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Embed(args) => embed::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Terms(args) => terms::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Nearest(args) => nearest::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Compare(args) => compare::run(&args),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::run(&args),

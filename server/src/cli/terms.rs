@@ -4,28 +4,28 @@ use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 use lexivec_models::Manifest;
-use lexivec_runtime::{ModelInfo, Prompt};
-use lexivec_terms::Metric;
-use lexivec_terms::hdbscan::{Options, Selection};
-use lexivec_terms::pca::Components;
+use lexivec_runtime::{Engine, ModelInfo, Prompt, Request};
 
+use super::analysis_args::{AnalysisArgs, PairArgs};
+use super::column_args::ColumnArgs;
 use super::vector_args::VectorArgs;
 use super::{Usage, progress};
 use crate::embed::{self, Job, OnError, OutputFormat};
-use crate::stdio::{print, print_exactly};
+use crate::stdio::{print, print_exactly, say};
 use crate::terms::{
-    Columns, Folder, MapKind, Origin, Report, Settings, Summary, Terms, Vectors, analyse,
+    Folder, Origin, Pairs, Plan, Report, Summary, Terms, Vectors, analyse, check_columns,
 };
 
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The folder --output gets terms.csv (the columns of FILE, and cluster, probability, x and y), clusters.csv (a row per \
                   cluster: the term that labels it, size, languages, domains, near clusters), report.html (a page with the map and the \
-                  clusters, which needs no network), projection.safetensors (the principal components), and vectors.npy unless --vectors names a file. Cluster -1 is noise: terms that are in no cluster. If \
-                  embedding ends early, the same command continues it."
+                  clusters, which needs no network), projection.safetensors (the principal components), pairs.csv (--pairs), and vectors.npy unless --vectors names a file. Cluster -1 is \
+                  noise: terms that are in no cluster. A column of FILE with the name of an added one is an error. If embedding ends \
+                  early, the same command continues it."
 )]
 pub(crate) struct Args {
-    /// File of terms: .csv or .tsv, whose first row names the columns; .jsonl, whose fields are the columns; .parquet; or .txt with a term per line
+    /// File of terms: .csv or .tsv, whose first row names the columns; .jsonl, whose fields are the columns; .parquet or .arrow; or .txt with a term per line
     file: PathBuf,
 
     /// Folder for the results
@@ -41,6 +41,10 @@ pub(crate) struct Args {
     #[arg(long, env = "LEXIVEC_TERMS_VECTORS", value_name = "FILE")]
     vectors: Option<PathBuf>,
 
+    /// Replace files in --output that exist. Without this flag they are an error. Other files in the folder stay
+    #[arg(long, env = "LEXIVEC_TERMS_FORCE")]
+    force: bool,
+
     /// Print a summary as JSON
     #[arg(long, env = "LEXIVEC_TERMS_JSON")]
     json: bool,
@@ -52,149 +56,10 @@ pub(crate) struct Args {
     analysis: AnalysisArgs,
 
     #[command(flatten)]
+    pairs: PairArgs,
+
+    #[command(flatten)]
     embedding: VectorArgs,
-}
-
-/// The flags that name columns.
-#[derive(Debug, clap::Args)]
-struct ColumnArgs {
-    /// Column of the terms
-    #[arg(
-        long,
-        env = "LEXIVEC_TERM_COLUMN",
-        value_name = "NAME",
-        default_value = "term"
-    )]
-    term_column: String,
-
-    /// Column of the terms' languages, which clusters are described by. The column may be missing
-    #[arg(
-        long,
-        env = "LEXIVEC_LANGUAGE_COLUMN",
-        value_name = "NAME",
-        default_value = "language"
-    )]
-    language_column: String,
-
-    /// Column of the terms' domains, which clusters are described by and compared with. The column may be missing
-    #[arg(
-        long,
-        env = "LEXIVEC_DOMAIN_COLUMN",
-        value_name = "NAME",
-        default_value = "domain"
-    )]
-    domain_column: String,
-
-    /// Column of the vectors, if --vectors is a .parquet file
-    #[arg(
-        long,
-        env = "LEXIVEC_VECTOR_COLUMN",
-        value_name = "NAME",
-        default_value = "embedding"
-    )]
-    vector_column: String,
-}
-
-/// The flags of principal components and HDBSCAN.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Analysis")]
-struct AnalysisArgs {
-    /// Principal components that are kept
-    #[arg(
-        long,
-        env = "LEXIVEC_TERMS_PCA",
-        value_name = "N",
-        conflicts_with = "variance"
-    )]
-    pca: Option<usize>,
-
-    /// Keep as few principal components as explain more than this share of the variance. Default: 0.95, unless --pca is given
-    #[arg(long, env = "LEXIVEC_TERMS_VARIANCE", value_name = "SHARE")]
-    variance: Option<f64>,
-
-    /// Smallest group of terms that is a cluster
-    #[arg(long, env = "LEXIVEC_TERMS_MIN_CLUSTER_SIZE", value_name = "N", default_value_t = Options::default().min_cluster_size)]
-    min_cluster_size: usize,
-
-    /// Terms within a term's core distance, itself included. With a larger number, more terms count as noise. Default: --min-cluster-size
-    #[arg(long, env = "LEXIVEC_TERMS_MIN_SAMPLES", value_name = "N")]
-    min_samples: Option<usize>,
-
-    /// Distance between reduced vectors
-    #[arg(long, env = "LEXIVEC_TERMS_METRIC", value_name = "cosine|euclidean", default_value = "cosine", value_parser = metric)]
-    metric: Metric,
-
-    /// How clusters are chosen from the tree of clusters: eom keeps those that persist longest, leaf the smallest ones
-    #[arg(long, env = "LEXIVEC_TERMS_SELECTION", value_name = "eom|leaf", default_value = "eom", value_parser = selection)]
-    selection: Selection,
-
-    /// Clusters that split at a distance below this one stay together, in units of --metric
-    #[arg(
-        long,
-        env = "LEXIVEC_TERMS_EPSILON",
-        value_name = "DISTANCE",
-        default_value_t = 0.0
-    )]
-    epsilon: f64,
-
-    /// Allow one cluster of all terms
-    #[arg(long, env = "LEXIVEC_TERMS_ALLOW_SINGLE_CLUSTER")]
-    allow_single_cluster: bool,
-
-    /// How the map is drawn: neighbours keeps each term near its nearest neighbours, as UMAP does; pca shows the first two principal
-    /// components; none draws no map
-    #[arg(long, env = "LEXIVEC_TERMS_MAP", value_name = "neighbours|pca|none", value_enum, default_value_t = MapKind::Neighbours, hide_possible_values = true)]
-    map: MapKind,
-
-    /// Seed of the map. The same vectors, settings and seed give the same map
-    #[arg(long, env = "LEXIVEC_SEED", value_name = "N", default_value_t = 1)]
-    seed: u64,
-}
-
-fn metric(name: &str) -> Result<Metric, String> {
-    match name {
-        "cosine" => Ok(Metric::Cosine),
-        "euclidean" => Ok(Metric::Euclidean),
-        _ => Err("the distances are cosine and euclidean".to_owned()),
-    }
-}
-
-fn selection(name: &str) -> Result<Selection, String> {
-    match name {
-        "eom" => Ok(Selection::Eom),
-        "leaf" => Ok(Selection::Leaf),
-        _ => Err("the selections are eom and leaf".to_owned()),
-    }
-}
-
-impl AnalysisArgs {
-    fn components(&self) -> Components {
-        match self.pca {
-            Some(count) => Components::Count(count),
-            None => Components::Variance(self.variance.unwrap_or(0.95)),
-        }
-    }
-
-    fn settings(&self, model: Option<String>) -> Settings {
-        Settings {
-            components: self.components(),
-            model,
-            clusters: self.clusters(),
-            map: self.map,
-            seed: self.seed,
-        }
-    }
-
-    fn clusters(&self) -> Options {
-        Options {
-            min_cluster_size: self.min_cluster_size,
-            min_samples: self.min_samples,
-            metric: self.metric,
-            selection: self.selection,
-            epsilon: self.epsilon,
-            allow_single_cluster: self.allow_single_cluster,
-        }
-    }
 }
 
 /// Where the vectors come from.
@@ -217,19 +82,27 @@ fn source(args: &Args) -> Result<Source<'_>, Usage> {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let source = source(args)?;
-    let terms = Terms::read(
-        &args.file,
-        &Columns {
-            term: &args.columns.term_column,
-            language: &args.columns.language_column,
-            domain: &args.columns.domain_column,
-        },
-    )?;
+    let terms = Terms::read(&args.file, &args.columns.names())?;
+    if !terms.left_out().is_empty() {
+        say!(
+            "note: {}: columns that hold neither texts nor numbers are left out: {}",
+            args.file.display(),
+            terms.left_out().join(", ")
+        );
+    }
     // Before hours of work.
     args.analysis.clusters().check(terms.rows().len())?;
     args.analysis.components().check()?;
-    let folder = Folder::create(&args.output, &args.file, args.vectors.as_deref())?;
-    let mut settings = described(args);
+    check_columns(&terms, args.analysis.map())?;
+    let pairs = args.pairs.options()?;
+    let plan = Plan {
+        terms: &args.file,
+        vectors: args.vectors.as_deref(),
+        has_pairs: pairs.is_some(),
+        force: args.force,
+    };
+    let folder = Folder::create(&args.output, plan)?;
+    let mut settings = args.analysis.described();
     let (vectors, model) = match source {
         Source::File(path) => {
             settings.insert(0, ("vectors", path.display().to_string()));
@@ -247,19 +120,19 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Some(digest) => Some(digest),
         None => model_of(&vectors, args)?,
     };
-    let (rows, expected) = (vectors.rows(), terms.rows().len());
-    ensure!(
-        rows == expected,
-        "there are {rows} vectors for the {expected} terms of {}: they belong together only if both have the same rows",
-        terms.path().display()
-    );
+    terms.check_vectors(&vectors)?;
     let bar = progress::stage_bar();
     let analysis = analyse(&vectors, &args.analysis.settings(model), |stage| {
         bar.set_message(stage.to_owned());
     });
+    let pairs = pairs.filter(|_| analysis.is_ok()).map(|options| {
+        bar.set_message("pairs");
+        Pairs::find(&terms, &vectors, &options)
+    });
     bar.finish_and_clear();
     let analysis = analysis?;
-    let summary = Summary::new(&terms, &analysis)?;
+    let pairs = pairs.transpose()?;
+    let summary = Summary::new(&terms, &analysis, pairs.as_ref())?;
     let report = Report {
         terms: &terms,
         analysis: &analysis,
@@ -269,37 +142,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             settings,
         },
     };
-    folder.write(&terms, &analysis, &report)?;
+    folder.write(&terms, &analysis, pairs.as_ref(), &report)?;
     match args.json {
         true => print_exactly(&serde_json::to_string_pretty(&summary)?),
         false => print(&summary.to_text()),
     }
-}
-
-/// The settings of the analysis, for readers of the report.
-fn described(args: &Args) -> Vec<(&'static str, String)> {
-    let analysis = &args.analysis;
-    let samples = analysis.min_samples.unwrap_or(analysis.min_cluster_size);
-    let named = |name: &'static str, value: String| (name, value);
-    vec![
-        named(
-            "principal components",
-            match analysis.components() {
-                Components::Count(count) => count.to_string(),
-                Components::Variance(share) => format!("{share} of the variance"),
-            },
-        ),
-        named("smallest cluster", analysis.min_cluster_size.to_string()),
-        named("samples", samples.to_string()),
-        named("distance", format!("{:?}", analysis.metric).to_lowercase()),
-        named(
-            "selection",
-            format!("{:?}", analysis.selection).to_lowercase(),
-        ),
-        named("epsilon", analysis.epsilon.to_string()),
-        named("map", format!("{:?}", analysis.map).to_lowercase()),
-        named("seed", analysis.seed.to_string()),
-    ]
 }
 
 /// The last part of a path.
@@ -337,25 +184,45 @@ fn embed(
     folder: &Folder,
 ) -> anyhow::Result<(String, String)> {
     let options = args.embedding.engine_options()?;
-    let output = folder.vectors();
-    let settings = embed::Settings {
-        output: Some(&output),
-        errors: None,
-        on_error: OnError::Stop,
-        skip_empty: false,
-        projection: None,
-        vector_column: &args.columns.vector_column,
-        resume: true,
-    };
-    let job = Job::open(terms.reader()?, OutputFormat::Npy, &settings)?;
+    let job = vectors_job(terms, &folder.vectors(), &args.columns.vector_column)?;
     let (engine, template) = args.embedding.open(model, &options)?;
-    let bar = progress::text_bar(job.rows);
-    let done = job.run(&engine, &template, |count| bar.set_position(count as u64));
-    bar.finish_and_clear();
-    done?;
+    run_job(job, &engine, &template)?;
     let prompt = match template.prompt {
         Prompt::None => "none".to_owned(),
         Prompt::Instruction(prompt) | Prompt::Verbatim(prompt) => prompt,
     };
     Ok((engine.model().digest.clone(), prompt))
+}
+
+/// The job that embeds terms into a .npy file. It continues an unfinished one.
+///
+/// # Errors
+/// The file cannot be written.
+pub(super) fn vectors_job(
+    terms: &Terms,
+    output: &Path,
+    vector_column: &str,
+) -> anyhow::Result<Job> {
+    let settings = embed::Settings {
+        output: Some(output),
+        errors: None,
+        on_error: OnError::Stop,
+        skip_empty: false,
+        projection: None,
+        vector_column,
+        part_rows: None,
+        resume: true,
+    };
+    Job::open(terms.reader()?, OutputFormat::Npy, &settings)
+}
+
+/// Runs a job with a bar of its progress.
+///
+/// # Errors
+/// Those of [`Job::run`].
+pub(super) fn run_job(job: Job, engine: &Engine, template: &Request<'_>) -> anyhow::Result<()> {
+    let bar = progress::text_bar(job.rows);
+    let done = job.run(engine, template, |count| bar.set_position(count as u64));
+    bar.finish_and_clear();
+    done.map(drop)
 }

@@ -3,17 +3,17 @@
 //! Like the output it is renamed into place when the job is done. Until then the rows are in `ERRORS.partial`, which is created for the
 //! first of them, so a job that leaves no row out touches no file.
 
-use std::fs::{Metadata, TryLockError};
+use std::fs::Metadata;
 use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
-use fs_err::os::unix::fs::OpenOptionsExt as _;
 use serde::Serialize;
 
 use super::file_format::is_special;
 use super::output::{READ_AND_WRITE, beside, replace};
+use super::own_file;
 use crate::paths::{absolute, is_same_file, parent_folder, resolve_links};
 use crate::stdio::say;
 
@@ -201,8 +201,8 @@ impl RejectFile {
     /// Opens the file, whose first `kept` bytes stay.
     fn open(&mut self, kept: u64) -> anyhow::Result<()> {
         let told = || format!("{}: cannot be written", self.name.display());
-        let mut options = fs_err::OpenOptions::new();
         let Some(partial) = &self.partial else {
+            let mut options = fs_err::OpenOptions::new();
             let file = options.append(true).open(&self.target).with_context(told)?;
             self.file = Some(BufWriter::new(file));
             return Ok(());
@@ -212,12 +212,7 @@ impl RejectFile {
             .replaced
             .as_ref()
             .map_or(READ_AND_WRITE, |old| old.mode() & 0o777);
-        let options = options.write(true).create(true).truncate(false).mode(mode);
-        let mut file = options.open(partial).with_context(told)?;
-        // Other errors are ignored: some file systems have no locks, and a single process needs none.
-        if let Err(TryLockError::WouldBlock) = file.file().try_lock() {
-            bail!("{}: another process is writing it", self.name.display());
-        }
+        let mut file = own_file::open(partial, mode, &self.name)?;
         file.set_len(kept)?;
         file.seek(SeekFrom::End(0))?;
         self.file = Some(BufWriter::new(file));

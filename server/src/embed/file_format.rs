@@ -19,6 +19,9 @@ pub enum InputFormat {
     Tsv,
     /// An Apache Parquet file with a column of texts.
     Parquet,
+    /// An Apache Arrow file (Feather) with a column of texts.
+    #[value(alias = "feather")]
+    Arrow,
 }
 
 impl InputFormat {
@@ -33,10 +36,13 @@ impl InputFormat {
             "csv" => Ok(Self::Csv),
             "tsv" => Ok(Self::Tsv),
             "parquet" if parquet::IS_BUILT => Ok(Self::Parquet),
-            "parquet" => Err(format!("{}: {}", path.display(), parquet::MISSING)),
+            "arrow" | "feather" if parquet::IS_BUILT => Ok(Self::Arrow),
+            "parquet" | "arrow" | "feather" => {
+                Err(format!("{}: {}", path.display(), parquet::MISSING))
+            }
             _ if is_stdin(path) || is_special(path) => Ok(Self::Lines),
             _ => Err(format!(
-                "{}: lexivec reads .txt, .jsonl (.ndjson), .csv, .tsv and .parquet files; --input-format sets the format of a file with another ending",
+                "{}: lexivec reads .txt, .jsonl (.ndjson), .csv, .tsv, .parquet and .arrow (.feather) files; --input-format sets the format of a file with another ending",
                 path.display()
             )),
         }
@@ -86,6 +92,8 @@ mod tests {
             ("a.ndjson", InputFormat::JsonLines),
             ("a.CSV", InputFormat::Csv),
             ("a.tsv", InputFormat::Tsv),
+            #[cfg(feature = "parquet")]
+            ("a.Feather", InputFormat::Arrow),
             ("-", InputFormat::Lines),
             ("/dev/stdin", InputFormat::Lines),
             ("/dev/null", InputFormat::Lines),

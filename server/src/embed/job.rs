@@ -3,19 +3,23 @@
 //! The texts of a part are sorted by length and run together. Memory holds two parts, however long the input is: one is computed while
 //! the other is read or written. After each part, a job that writes to a file can be resumed.
 
+mod description;
+mod input;
+mod parts;
+
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow, bail, ensure};
-use lexivec_runtime::{Engine, Error, Prompt, Request};
+use anyhow::{Context as _, anyhow, bail};
+use lexivec_runtime::{Engine, Request};
 
-use super::errors::{Reject, Rejects};
+use super::errors::Rejects;
 use super::output::beside;
-use super::part::{
-    MOST_BYTES, MOST_CARRIED, MOST_TEXTS, Numbered, PARTS_IN_FLIGHT, Part, Submitted,
-};
+use super::parquet;
+use super::part::{MOST_TEXTS, Numbered, PARTS_IN_FLIGHT, Submitted};
+use super::parts::Parts;
 use super::read::{Reader, RowError};
 use super::record::{Counts, Position, Record};
 use super::settings::{Done, OnError, Settings};
@@ -38,6 +42,11 @@ pub struct Job {
     skip_empty: bool,
     projection: Option<Arc<ProjectionFile>>,
     vector_column: String,
+    resume: bool,
+    /// The folder of an output in parts, of which `writer` writes one.
+    parts: Option<Parts>,
+    /// What a file of vectors says about them.
+    description: Vec<(String, String)>,
     found: Option<Record>,
     /// How far the input is read.
     position: Position,
@@ -69,7 +78,21 @@ impl Job {
             (_, OnError::Skip) => Ok(()),
             (_, OnError::Stop) => Err(error.into()),
         })?;
-        let (writer, found) = Writer::create(settings.output, format, settings.resume)?;
+        if format == OutputFormat::Parquet {
+            parquet::check(&reader.first_rows()?, settings.vector_column)?;
+        }
+        let parts = match (settings.output, settings.part_rows) {
+            (Some(folder), Some(rows)) => {
+                let inputs = reader.files();
+                let parts = Parts::open(folder, format, rows, &inputs, settings.resume)?;
+                Some(parts)
+            }
+            _ => None,
+        };
+        let part = parts.as_ref().map(Parts::next);
+        let file = part.as_deref().or(settings.output);
+        let (writer, found) = Writer::create(file, format, settings.resume)?;
+        let found = found.or_else(|| parts.as_ref()?.progress());
         let named = || settings.output.map(|path| beside(path, ".errors.jsonl"));
         let is_file = writer.is_file();
         let errors = settings.errors.map(Path::to_path_buf);
@@ -91,6 +114,9 @@ impl Job {
             skip_empty,
             projection: settings.projection.clone(),
             vector_column: settings.vector_column.to_owned(),
+            resume: settings.resume,
+            parts,
+            description: Vec::new(),
             found,
             position: Position::default(),
             record: Record::default(),
@@ -124,15 +150,15 @@ impl Job {
                 return Err(error);
             }
             Err(error) => {
-                let kept = self.writer.kept();
+                let kept = self.kept();
                 // Vectors in a pipe cannot be taken back, so the list of rows that were left out between them stays as
                 // well.
                 let stays = kept.is_some() || !self.writer.is_file();
                 let listed = self.rejects.abandon(stays);
+                let flag = if self.resume { "" } else { " with --resume" };
                 return Err(match (kept, listed) {
-                    (Some(path), _) => anyhow!(
-                        "{error:#}\nnote: {} vectors are kept in {}, and the same command with --resume continues behind them",
-                        self.writer.kept_rows(),
+                    (Some((rows, path)), _) => anyhow!(
+                        "{error:#}\nnote: {rows} vectors are kept in {}, and the same command{flag} continues behind them",
                         path.display()
                     ),
                     (None, Some(listed)) => error.context(format!(
@@ -149,13 +175,12 @@ impl Job {
             rejected,
             ..
         } = self.record.counts;
-        let texts = self.writer.rows();
+        let texts = self.all_rows();
         if texts == 0 {
-            self.rejects.finish()?;
+            self.finish_empty()?;
             bail!("there is no text in the input that could be embedded: nothing was written");
         }
-        self.writer.finish()?;
-        self.rejects.finish()?;
+        self.finish()?;
         Ok(Done {
             texts,
             resumed,
@@ -180,9 +205,10 @@ impl Job {
             self.record = found;
         }
         self.record.settings = settings;
-        let description = self.description(engine, template);
-        self.writer.describe(&self.vector_column, description);
-        let resumed = self.writer.rows();
+        self.description = self.description(engine, template);
+        self.writer
+            .describe(&self.vector_column, self.description.clone());
+        let resumed = self.all_rows();
         let mut in_flight: VecDeque<anyhow::Result<Submitted>> = VecDeque::new();
         let mut ended = false;
         loop {
@@ -245,7 +271,8 @@ impl Job {
         self.record.rejected_bytes = self.rejects.flush()?;
         if !ended && self.writer.rows() > 0 {
             self.writer.keep(self.record.clone(), part.stop.is_some())?;
-            progress(self.writer.rows());
+            progress(self.all_rows());
+            self.end_full_part()?;
         }
         part.stop.map_or(Ok(()), Err)
     }
@@ -260,174 +287,5 @@ impl Job {
         };
         let reduced = file.projection().reduce_one(vector);
         Ok(Cow::Owned(reduced.with_context(|| text.row.place.clone())?))
-    }
-
-    /// The settings that decide the vectors and which rows have one.
-    fn settings(&self, engine: &Engine, template: &Request<'_>) -> BTreeMap<String, String> {
-        let model = engine.model();
-        let dimensions = template.dimensions.unwrap_or(model.hidden_size);
-        let settings = [
-            ("model", format!("{} {}", model.name, model.digest)),
-            ("prompt", recorded_prompt(&template.prompt)),
-            ("dimensions", dimensions.to_string()),
-            ("maximum length", model.max_length.to_string()),
-            ("truncation", format!("{:?}", template.truncate)),
-            ("format", self.format.as_str().to_owned()),
-            ("--on-error", format!("{:?}", self.on_error)),
-            ("--skip-empty", self.skip_empty.to_string()),
-        ];
-        let errors = self.rejects.identity().map(|path| ("--errors", path));
-        let projection = self.projection.as_ref();
-        let projection = projection.map(|file| ("--projection", file.digest().to_owned()));
-        let is_parquet = self.format == OutputFormat::Parquet;
-        let column = is_parquet.then(|| ("--vector-column", self.vector_column.clone()));
-        let further = errors.into_iter().chain(projection).chain(column);
-        let settings = settings.into_iter().chain(further);
-        settings
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect()
-    }
-
-    /// What a file of vectors says about them.
-    fn description(&self, engine: &Engine, template: &Request<'_>) -> Vec<(String, String)> {
-        let model = engine.model();
-        let dimensions = template.dimensions.unwrap_or(model.hidden_size);
-        let projection = self.projection.as_deref();
-        let width = projection.map_or(dimensions, |file| file.projection().output_width());
-        let prompt = match &template.prompt {
-            Prompt::None => None,
-            Prompt::Instruction(text) => Some(("instruction", text.clone())),
-            Prompt::Verbatim(text) => Some(("prompt", text.clone())),
-        };
-        let pairs = [
-            ("version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("model", model.name.clone()),
-            ("model_digest", model.digest.clone()),
-            ("dimensions", width.to_string()),
-        ];
-        let projection = projection.map(|file| ("projection_digest", file.digest().to_owned()));
-        let pairs = pairs.into_iter().chain(prompt).chain(projection);
-        pairs
-            .map(|(key, value)| (format!("lexivec.{key}"), value))
-            .collect()
-    }
-
-    /// Reads the rows again that an earlier run read.
-    fn read_again(&mut self, found: &Record) -> anyhow::Result<()> {
-        self.position = Position::of(found);
-        for _ in 0..found.read {
-            let Some(row) = self.reader.next() else { break };
-            self.position.digest.add(&row);
-        }
-        ensure!(
-            self.position.digest.value() == found.digest,
-            "the input does not begin with the {} rows that the unfinished job has read: give it the same files, or remove \
-             the job's files to start again",
-            found.read
-        );
-        Ok(())
-    }
-
-    /// Reads a part, which is empty at the end of the input. An error that ends the job is the part's `stop`, so that the rows before it
-    /// are written.
-    fn next_part(&mut self) -> Part {
-        let (mut rows, mut rejected, mut stop) = (Vec::new(), Vec::new(), None);
-        let (mut bytes, mut carried) = (0, 0);
-        while rows.len() < MOST_TEXTS
-            && bytes < MOST_BYTES
-            && carried < MOST_CARRIED
-            && rejected.len() < MOST_TEXTS
-        {
-            let Some(row) = self.reader.next() else { break };
-            let stops = match &row {
-                Ok(_) => false,
-                Err(RowError::Empty { .. }) if self.skip_empty => false,
-                Err(RowError::File(_)) => true,
-                Err(_) => self.on_error == OnError::Stop,
-            };
-            if stops && let Err(error) = row {
-                stop = Some(match error {
-                    RowError::File(error) => error,
-                    error => error.into(),
-                });
-                break;
-            }
-            self.position.digest.add(&row);
-            self.position.read += 1;
-            let index = self.position.numbered;
-            match row {
-                Ok(row) => {
-                    bytes += row.text.len();
-                    let previous = rows.last();
-                    let previous = previous.and_then(|row: &Numbered| row.row.carried.as_ref());
-                    let held = row.carried.as_ref();
-                    carried += held.map_or(0, |row| row.bytes_beside(previous));
-                    rows.push(Numbered { index, row });
-                }
-                Err(RowError::Empty { .. }) if self.skip_empty => {
-                    self.position.empty += 1;
-                    continue;
-                }
-                Err(error) => rejected.push(unreadable(index, error)),
-            }
-            self.position.numbered += 1;
-        }
-        Part {
-            rows,
-            rejected,
-            stop,
-            end: self.position.clone(),
-        }
-    }
-
-    /// A row that is left out.
-    ///
-    /// # Errors
-    /// Errors end the job, or this one is not the row's fault.
-    fn rejected(&self, text: &Numbered, error: Error) -> anyhow::Result<Reject> {
-        let of_the_row = matches!(
-            error,
-            Error::InvalidInput { .. }
-                | Error::TooLong { .. }
-                | Error::MuchTooLong { .. }
-                | Error::OutOfMemory { .. }
-                | Error::NonFinite
-        );
-        if self.on_error == OnError::Stop || !of_the_row {
-            return Err(error).with_context(|| text.row.place.clone());
-        }
-        Ok(Reject {
-            index: text.index,
-            place: text.row.place.clone(),
-            error: error.to_string(),
-            text: text.row.text.clone(),
-        })
-    }
-}
-
-/// The prompt as records of unfinished jobs contain it.
-fn recorded_prompt(prompt: &Prompt) -> String {
-    match prompt {
-        Prompt::None => "None".to_owned(),
-        Prompt::Instruction(text) => format!("Instruction({text:?})"),
-        Prompt::Verbatim(text) => format!("Prompt({text:?})"),
-    }
-}
-
-fn unreadable(index: u64, error: RowError) -> Reject {
-    let (place, error, text) = match error {
-        RowError::Empty { place } => (place, "there is no text".to_owned(), String::new()),
-        RowError::Bad {
-            place,
-            reason,
-            text,
-        } => (place, reason, text),
-        RowError::File(error) => (String::new(), error.to_string(), String::new()),
-    };
-    Reject {
-        index,
-        place,
-        error,
-        text,
     }
 }

@@ -2,24 +2,29 @@
 
 mod errors;
 mod file_format;
+mod inputs;
 mod job;
 mod json_field;
 mod output;
+mod own_file;
 #[cfg(feature = "parquet")]
 mod parquet;
 #[cfg(not(feature = "parquet"))]
 #[path = "no_parquet.rs"]
 mod parquet;
 mod part;
+mod parts;
 mod read;
 mod record;
 mod settings;
 mod table;
+mod texts;
 mod write;
 
 pub use errors::Rejects;
 pub use file_format::InputFormat;
 pub(crate) use file_format::is_seekable;
+pub(crate) use inputs::expand;
 pub use job::{Job, MOST_QUEUED};
 pub use json_field::json_fields;
 pub(crate) use json_field::{json_object, kind};
@@ -28,9 +33,11 @@ pub(crate) use output::Partial;
 pub(crate) use parquet::MISSING as NO_PARQUET;
 #[cfg(feature = "parquet")]
 pub(crate) use parquet::with_flag;
-pub(crate) use read::json_reason;
+pub(crate) use part::MOST_TEXTS;
 pub use read::{Reader, RowError, Text};
+pub(crate) use read::{filled, json_reason};
 pub use settings::{Done, OnError, Settings};
 pub(crate) use table::missing;
 pub use table::{Row, Table};
+pub(crate) use texts::embed_texts;
 pub use write::{OutputFormat, Writer};

@@ -13,7 +13,7 @@ use super::record::Record;
 
 pub(super) const IS_BUILT: bool = false;
 pub(crate) const MISSING: &str =
-    "this build of lexivec has no Parquet files: build it with `--features parquet`";
+    "this build of lexivec has no Parquet and Arrow files: build it with `--features parquet`";
 
 #[derive(Debug, Clone)]
 pub(super) struct Carried(Infallible);
@@ -26,6 +26,10 @@ impl Carried {
 
 pub(super) fn texts(path: &Path, _: &str, _: bool) -> anyhow::Result<Rows> {
     bail!("{}: {MISSING}", path.display())
+}
+
+pub(super) fn check(_: &[Text], _: &str) -> anyhow::Result<()> {
+    bail!(MISSING)
 }
 
 pub(super) fn carried(_: &Arc<[String]>, _: &ByteRecord) -> Option<Carried> {

@@ -4,14 +4,14 @@
 //! stay if the job ends early, so that `--resume` can continue it. If OUTPUT is a symbolic link, the file that it points at is replaced.
 //! The new file gets the mode of the file that it replaces; without one, the umask decides.
 
-use std::fs::{Metadata, Permissions, TryLockError};
+use std::fs::{Metadata, Permissions};
 use std::io::{BufWriter, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail, ensure};
-use fs_err::os::unix::fs::OpenOptionsExt as _;
+use anyhow::{bail, ensure};
 
+use super::own_file;
 use super::record::Record;
 use crate::interrupt;
 use crate::paths::resolve_links;
@@ -52,15 +52,7 @@ impl Partial {
         let mode = replaced
             .as_ref()
             .map_or(READ_AND_WRITE, |old| old.mode() & 0o777);
-        let mut options = fs_err::OpenOptions::new();
-        let file = options.read(true).write(true).create(true).mode(mode);
-        let mut file = file
-            .open(&partial)
-            .with_context(|| format!("{}: cannot be written", output.display()))?;
-        // Other errors are ignored: some file systems have no locks, and a single process needs none.
-        if let Err(TryLockError::WouldBlock) = file.file().try_lock() {
-            bail!("{}: another process is writing it", output.display());
-        }
+        let mut file = own_file::open(&partial, mode, output)?;
         let found = Record::load(&record)?;
         match &found {
             Some(_) if !resume => bail!(

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use base64::Engine as _;
@@ -31,7 +32,11 @@ pub(super) fn texts(path: &Path, column: &str, carry: bool) -> anyhow::Result<Ro
     let texts = texts.map_err(|error| with_flag(error, "--column"))?;
     let name = path.display().to_string();
     Ok(Box::new(texts.map(move |row| {
-        let row = row.map_err(|error| RowError::File(error.into()))?;
+        let row = row.map_err(|error| {
+            RowError::File(anyhow!(
+                "{error}. Rows are decoded together, so --on-error skip cannot leave single ones of them out: write the file again"
+            ))
+        })?;
         let place = format!("{name}: row {}", row.row);
         let text = filled(&row.text.unwrap_or_default(), place)?;
         Ok(Text {
@@ -57,6 +62,45 @@ pub(super) fn carried(columns: &Arc<[String]>, fields: &ByteRecord) -> Option<Ca
     Some(Row::of_texts(columns, fields))
 }
 
+/// The columns of a row, which are those of its table, or else its text.
+fn row_of(text: &Text, column: &Arc<[String]>) -> Row {
+    match &text.carried {
+        Some(carried) => carried.clone(),
+        None => Row::of_texts(column, vec![text.text.clone()]),
+    }
+}
+
+/// The column of texts that have no others.
+fn text_column() -> Arc<[String]> {
+    ["text".to_owned()].into()
+}
+
+/// Checks that rows with the columns of these ones can be written to one file, with vectors in a column of this name.
+///
+/// # Errors
+/// The columns cannot be written, a column has the name of that of the vectors, or rows have different columns.
+pub(super) fn check(rows: &[Text], vector_column: &str) -> anyhow::Result<()> {
+    let column = text_column();
+    let mut rows = rows.iter().map(|row| row_of(row, &column));
+    let Some(first) = rows.next() else {
+        return Ok(());
+    };
+    let settings = Settings {
+        vector_column: vector_column.to_owned(),
+        width: 1,
+        metadata: Vec::new(),
+    };
+    let writer = Writer::new(std::io::sink(), &first, settings);
+    let writer = writer.map_err(|error| with_flag(error, "--vector-column"))?;
+    for row in rows {
+        writer.check(&row)?;
+    }
+    Ok(())
+}
+
+/// How long vectors wait for their row group to fill, before they are kept in a smaller one.
+const MOST_WAIT: Duration = Duration::from_mins(5);
+
 /// A .parquet file that is being written.
 #[derive(Debug)]
 pub(super) struct ParquetOutput {
@@ -64,6 +108,9 @@ pub(super) struct ParquetOutput {
     settings: Settings,
     /// The column of texts that have no others.
     text: Arc<[String]>,
+    /// When the last row group was kept, or the file was opened.
+    kept: Instant,
+    most_wait: Duration,
 }
 
 #[derive(Debug)]
@@ -91,7 +138,9 @@ impl ParquetOutput {
                 width: 0,
                 metadata: Vec::new(),
             },
-            text: ["text".to_owned()].into(),
+            text: text_column(),
+            kept: Instant::now(),
+            most_wait: MOST_WAIT,
         })
     }
 
@@ -149,25 +198,23 @@ impl ParquetOutput {
     }
 
     pub(super) fn push(&mut self, row: &Text, vector: &[f32]) -> anyhow::Result<()> {
-        let row = match &row.carried {
-            Some(carried) => carried.clone(),
-            None => Row::of_texts(&self.text, vec![row.text.clone()]),
-        };
+        let row = row_of(row, &self.text);
         let writer = self.writer(Some(&row), vector.len())?;
         Ok(writer.push(row, vector)?)
     }
 
-    /// Completes a row group and saves the record, if the row group is full or the job's `last`. Returns whether it did.
+    /// Completes a row group and saves the record, if the row group is full, the job's `last`, or has waited long. Returns whether it did.
     pub(super) fn keep(&mut self, record: Record, last: bool) -> anyhow::Result<bool> {
         let State::Writing(writer) = &mut self.state else {
             return Ok(false);
         };
-        if !last && !writer.is_full() {
+        if !last && !writer.is_full() && self.kept.elapsed() < self.most_wait {
             return Ok(false);
         }
         writer.complete()?;
         let footer = Some(BASE64_STANDARD.encode(writer.footer()?));
         writer.sink_mut().keep(Record { footer, ..record })?;
+        self.kept = Instant::now();
         Ok(true)
     }
 
@@ -178,5 +225,41 @@ impl ParquetOutput {
             State::Writing(writer) => writer.finish()?.finish(&[]),
             _ => Err(anyhow!("the output could not be started")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_that_have_waited_long_are_kept_in_a_small_row_group() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.parquet");
+        let open = || {
+            let (partial, record) = Partial::open(&path, true).unwrap();
+            let output = ParquetOutput::new(partial, record.as_ref()).unwrap();
+            (output, record.map_or(0, |record| record.rows))
+        };
+        let push = |output: &mut ParquetOutput| {
+            output.describe("embedding", Vec::new());
+            let text = filled("heart", String::new()).unwrap();
+            output.push(&text, &[1.0, 2.0]).unwrap();
+        };
+        let rows = |rows: usize| Record {
+            rows,
+            ..Record::default()
+        };
+        let (mut output, _) = open();
+        push(&mut output);
+        assert!(!output.keep(rows(1), false).unwrap());
+        output.most_wait = Duration::ZERO;
+        assert!(output.keep(rows(1), false).unwrap());
+        drop(output);
+        let (mut output, kept) = open();
+        assert_eq!(kept, 1);
+        push(&mut output);
+        output.finish(2).unwrap();
+        assert_eq!(Table::open(&path).unwrap().rows(), 2);
     }
 }

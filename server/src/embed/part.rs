@@ -10,7 +10,7 @@ use super::record::Position;
 
 /// Maximum texts and bytes of a part. A megabyte fills many batches. A larger part would lose more work when a job ends
 /// early.
-pub(super) const MOST_TEXTS: usize = 1024;
+pub(crate) const MOST_TEXTS: usize = 1024;
 pub(super) const MOST_BYTES: usize = 1 << 20;
 
 /// Maximum bytes of the other columns of a part's rows.

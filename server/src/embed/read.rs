@@ -1,23 +1,22 @@
-//! Texts from .txt, .jsonl, .csv, .tsv and .parquet files, or standard input, one row at a time.
+//! Texts from .txt, .jsonl, .csv, .tsv, .parquet and .arrow files, or standard input, one row at a time.
 //!
 //! A row is a line, or a record of a table. Callers match vectors to rows by number, so the reader does not skip a row without a text,
 //! and reports it as an error with its place.
 
+mod column;
+mod lines;
+
 use std::collections::VecDeque;
-use std::io::{BufRead, Read};
+use std::io::Read;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use csv::ByteRecord;
 use lexivec_models::text::without_mark;
-use serde_json::Value;
 
 use super::file_format::{InputFormat, is_special, is_stdin};
-use super::json_field::{JsonFieldError, json_fields, json_object, kind};
 use super::parquet::{self, Carried};
-use super::table::{MAX_ROW_BYTES, Row, Table, missing};
-use crate::surrogate;
+
+pub(crate) use lines::json_reason;
 
 /// A text and its place, for messages: `terms.csv:12`.
 #[derive(Debug, Clone)]
@@ -176,13 +175,34 @@ impl Reader {
         Ok(count)
     }
 
+    /// The first row with a text of each file that can be read twice, with all of its columns.
+    ///
+    /// # Errors
+    /// A file cannot be opened.
+    pub(super) fn first_rows(&self) -> anyhow::Result<Vec<Text>> {
+        let mut first = Vec::new();
+        for source in &self.sources {
+            if let TextSource::File(path, _) = source
+                && !is_special(path)
+            {
+                let rows = self.open(source, true)?;
+                // Nothing can be read behind such an error.
+                let rows = rows.take_while(|row| !matches!(row, Err(RowError::File(_))));
+                first.extend(rows.filter_map(Result::ok).next());
+            }
+        }
+        Ok(first)
+    }
+
     fn open(&self, source: &TextSource, carry: bool) -> anyhow::Result<Rows> {
         match source {
             TextSource::Stdin(format) => {
                 let name = "standard input".to_owned();
                 self.rows(std::io::stdin(), name, *format, carry)
             }
-            TextSource::File(path, InputFormat::Parquet) if !is_special(path) => {
+            TextSource::File(path, InputFormat::Parquet | InputFormat::Arrow)
+                if !is_special(path) =>
+            {
                 parquet::texts(path, &self.column, carry)
             }
             TextSource::File(path, format) => {
@@ -204,12 +224,12 @@ impl Reader {
     ) -> anyhow::Result<Rows> {
         let source = without_mark(source).with_context(|| name.clone())?;
         match format {
-            InputFormat::Lines => Ok(Box::new(Lines::new(source, name).map(one_line))),
-            InputFormat::JsonLines => Ok(json_lines(source, name, self.field.clone())),
-            InputFormat::Csv => table_column(source, name, b',', &self.column, carry),
-            InputFormat::Tsv => table_column(source, name, b'\t', &self.column, carry),
-            InputFormat::Parquet => Err(anyhow!(
-                "{name}: Parquet is read from its end, so it must be in a file"
+            InputFormat::Lines => Ok(lines::texts(source, name)),
+            InputFormat::JsonLines => Ok(lines::json_lines(source, name, self.field.clone())),
+            InputFormat::Csv => column::texts(source, name, b',', &self.column, carry),
+            InputFormat::Tsv => column::texts(source, name, b'\t', &self.column, carry),
+            InputFormat::Parquet | InputFormat::Arrow => Err(anyhow!(
+                "{name}: Parquet and Arrow are read from their end, so it must be in a file"
             )),
         }
     }
@@ -232,75 +252,8 @@ impl Iterator for Reader {
     }
 }
 
-/// Lines without their ends, `\n` or `\r\n`.
-struct Lines<R> {
-    source: R,
-    name: String,
-    count: u64,
-    line: Vec<u8>,
-}
-
-impl<R: BufRead> Lines<R> {
-    fn new(source: R, name: String) -> Self {
-        Self {
-            source,
-            name,
-            count: 0,
-            line: Vec::new(),
-        }
-    }
-}
-
-impl<R: BufRead> Iterator for Lines<R> {
-    type Item = Result<Text, RowError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.line.clear();
-        self.count += 1;
-        let place = format!("{}:{}", self.name, self.count);
-        let mut bounded = self.source.by_ref().take(MAX_ROW_BYTES as u64 + 1);
-        match bounded.read_until(b'\n', &mut self.line) {
-            Ok(0) => return None,
-            Ok(_) if self.line.len() > MAX_ROW_BYTES => {
-                let reason = format!(
-                    "{place}: the line is longer than {} MiB",
-                    MAX_ROW_BYTES >> 20
-                );
-                return Some(Err(RowError::File(anyhow!(reason))));
-            }
-            Ok(_) => {}
-            Err(error) => return Some(Err(RowError::File(anyhow!(error).context(place)))),
-        }
-        let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        Some(match std::str::from_utf8(line) {
-            Ok(text) => filled(text, place),
-            Err(_) => Err(RowError::Bad {
-                place,
-                reason: "the line is not UTF-8 text".to_owned(),
-                text: String::from_utf8_lossy(line).into_owned(),
-            }),
-        })
-    }
-}
-
-/// Rejects a carriage return within a line. Old Mac files end lines with it, and many programs (Python's `open` among them) count
-/// it as a line's end. Accepting it would give fewer rows than those programs count.
-fn one_line(row: Result<Text, RowError>) -> Result<Text, RowError> {
-    match row {
-        Ok(Text { text, place, .. }) if text.contains('\r') => Err(RowError::Bad {
-            place,
-            reason: "the line has a carriage return within it, which many programs count as the end of a line: end lines with \
-                     \\n or \\r\\n, or write texts of several lines as .jsonl"
-                .to_owned(),
-            text,
-        }),
-        row => row,
-    }
-}
-
 /// A text, or an error if it has only white space. All formats share this rule.
-pub(super) fn filled(text: &str, place: String) -> Result<Text, RowError> {
+pub(crate) fn filled(text: &str, place: String) -> Result<Text, RowError> {
     if text.trim().is_empty() {
         return Err(RowError::Empty { place });
     }
@@ -309,96 +262,6 @@ pub(super) fn filled(text: &str, place: String) -> Result<Text, RowError> {
         place,
         carried: None,
     })
-}
-
-fn json_lines(source: impl BufRead + 'static, name: String, field: String) -> Rows {
-    Box::new(Lines::new(source, name).map(move |line| {
-        let Text {
-            text: line, place, ..
-        } = line?;
-        let reason = match json_fields(&line, [&field]) {
-            Ok([Some(Value::String(text))]) => return filled(&text, place),
-            Ok([Some(Value::Null)]) => return filled("", place),
-            Ok([Some(value)]) => format!(
-                "the field `{field}` holds {}, and a text is needed (--field)",
-                kind(&value)
-            ),
-            Ok([None]) => format!("{} (--field)", no_field(&line, &field)),
-            Err(error) => json_reason(&error, &line),
-        };
-        Err(RowError::Bad {
-            place,
-            reason,
-            text: line,
-        })
-    }))
-}
-
-/// The message of a line whose fields cannot be read. It names a lone surrogate, which the JSON parser does not.
-pub(crate) fn json_reason(error: &JsonFieldError, line: &str) -> String {
-    match (error, surrogate::find(line.as_bytes())) {
-        (JsonFieldError::NotJson(_), Some(lone)) => lone.to_string(),
-        _ => error.to_string(),
-    }
-}
-
-/// The message that an object has no such field, with the fields that it has.
-fn no_field(line: &str, field: &str) -> String {
-    let fields = json_object(line).unwrap_or_default();
-    let names = fields.into_iter().map(|(name, _)| name).collect();
-    missing("field", field, names)
-}
-
-fn table_column(
-    source: impl BufRead + 'static,
-    name: String,
-    delimiter: u8,
-    column: &str,
-    carry: bool,
-) -> anyhow::Result<Rows> {
-    let table = Table::new(source, delimiter).with_context(|| name.clone())?;
-    let index = table
-        .column(column)
-        .map_err(|error| anyhow!("{name}: {error} (--column)"))?;
-    let columns: Arc<[String]> = table.columns().into();
-    Ok(Box::new(table.map(move |row| {
-        let (line, row) = row.map_err(|error| RowError::File(error.context(name.clone())))?;
-        let place = format!("{name}:{line}");
-        let bad = |reason: &str, text: &[u8]| RowError::Bad {
-            place: place.clone(),
-            reason: reason.to_owned(),
-            text: String::from_utf8_lossy(text).into_owned(),
-        };
-        match row {
-            Row::Blank => Err(RowError::Empty { place }),
-            Row::Uneven(record, reason) => Err(bad(&reason, &as_csv(&record))),
-            Row::Fields(fields) => {
-                let field = fields.get(index).unwrap_or_default();
-                let Ok(text) = std::str::from_utf8(field) else {
-                    return Err(bad("the field is not UTF-8 text", field));
-                };
-                let carried = match carry {
-                    false => None,
-                    true => match parquet::carried(&columns, &fields) {
-                        Some(carried) => Some(carried),
-                        None => return Err(bad("the row is not UTF-8 text", &as_csv(&fields))),
-                    },
-                };
-                let text = filled(text, place)?;
-                Ok(Text { carried, ..text })
-            }
-        }
-    })))
-}
-
-/// A record as a line of a file, without the line's end.
-fn as_csv(record: &ByteRecord) -> Vec<u8> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    // Writing into memory cannot fail.
-    let _ = writer.write_byte_record(record);
-    let mut line = writer.into_inner().unwrap_or_default();
-    line.truncate(line.trim_ascii_end().len());
-    line
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The record of an unfinished job: a small file next to its output, which is rewritten after each part.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -8,6 +9,8 @@ use lexivec_models::text;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::output::READ_AND_WRITE;
+use super::own_file;
 use super::read::{RowError, Text};
 
 /// The progress of a job, and the model and settings that it runs with.
@@ -79,6 +82,16 @@ impl Record {
         self.counts.empty = to.empty;
     }
 
+    /// Takes over how far the input is read, and nothing that belongs to one file.
+    pub(super) fn advance_to(&mut self, progress: &Self) {
+        *self = Self {
+            rows: 0,
+            bytes: 0,
+            footer: None,
+            ..progress.clone()
+        };
+    }
+
     pub(super) fn load(path: &Path) -> anyhow::Result<Option<Self>> {
         if !path.exists() {
             return Ok(None);
@@ -96,7 +109,9 @@ impl Record {
     pub(super) fn save(&self, path: &Path) -> anyhow::Result<()> {
         let mut name = path.as_os_str().to_owned();
         name.push(".new");
-        fs_err::write(&name, serde_json::to_vec(self)?)?;
+        let mut file = own_file::open(name.as_ref(), READ_AND_WRITE, path)?;
+        file.set_len(0)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
         fs_err::rename(&name, path)?;
         Ok(())
     }

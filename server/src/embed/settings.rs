@@ -44,6 +44,8 @@ pub struct Settings<'a> {
     pub projection: Option<Arc<ProjectionFile>>,
     /// The column of vectors in a .parquet output.
     pub vector_column: &'a str,
+    /// The rows with which a part is full, if the output is a folder of parts.
+    pub part_rows: Option<usize>,
     /// Whether to resume an unfinished output.
     pub resume: bool,
 }

@@ -15,8 +15,6 @@ use crate::embed::with_flag;
 use crate::embed::{
     InputFormat, Reader, Row, RowError, Table, Text, json_object, json_reason, kind, missing,
 };
-#[cfg(feature = "parquet")]
-use crate::stdio::say;
 
 /// The most columns of a .jsonl file. Each row gets all of them, so objects that share no field would fill the memory.
 const MOST_COLUMNS: usize = 1024;
@@ -28,6 +26,8 @@ pub(super) struct Rows {
     pub(super) records: Vec<ByteRecord>,
     /// The column of the terms.
     pub(super) term: usize,
+    /// Columns that have no place in a table of texts.
+    pub(super) left_out: Vec<String>,
 }
 
 impl Rows {
@@ -41,7 +41,7 @@ impl Rows {
             InputFormat::Tsv => table(path, b'\t', term),
             InputFormat::JsonLines => objects(path, term),
             InputFormat::Lines => terms(path, term),
-            InputFormat::Parquet => parquet(path, term),
+            InputFormat::Parquet | InputFormat::Arrow => parquet(path, term),
         }
     }
 }
@@ -74,6 +74,7 @@ fn table(path: &Path, delimiter: u8, term: &str) -> anyhow::Result<Rows> {
         columns,
         records,
         term,
+        left_out: Vec::new(),
     })
 }
 
@@ -85,6 +86,7 @@ fn terms(path: &Path, term: &str) -> anyhow::Result<Rows> {
         columns: vec![term.to_owned()],
         records: terms.collect::<anyhow::Result<_>>()?,
         term: 0,
+        left_out: Vec::new(),
     })
 }
 
@@ -139,6 +141,7 @@ fn objects(path: &Path, term: &str) -> anyhow::Result<Rows> {
         records: records.collect(),
         term: *term,
         columns,
+        left_out: Vec::new(),
     })
 }
 
@@ -165,13 +168,6 @@ fn parquet(path: &Path, term: &str) -> anyhow::Result<Rows> {
     let found = table.text_column(term);
     found.map_err(|error| with_flag(error, "--term-column"))?;
     let (columns, others) = table.columns_of_texts();
-    if !others.is_empty() {
-        say!(
-            "note: {}: columns that hold neither texts nor numbers are left out: {}",
-            path.display(),
-            others.join(", ")
-        );
-    }
     let position = columns.iter().position(|column| column == term);
     let Some(term) = position else {
         bail!("{}: column `{term}` is no column of texts", path.display());
@@ -192,6 +188,7 @@ fn parquet(path: &Path, term: &str) -> anyhow::Result<Rows> {
         columns,
         records,
         term,
+        left_out: others,
     })
 }
 

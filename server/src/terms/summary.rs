@@ -5,7 +5,8 @@ use lexivec_terms::hdbscan::NOISE;
 use serde::Serialize;
 
 use super::analysis::{MapKind, Trust};
-use super::{Analysis, Terms};
+use super::pairs::PairCounts;
+use super::{Analysis, Pairs, Terms};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -25,6 +26,9 @@ pub(crate) struct Summary {
     /// Agreement of clusters with the column of domains, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     domains: Option<Agreement>,
+    /// Pairs of similar terms, if they were searched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pairs: Option<PairCounts>,
     largest: Vec<Largest>,
 }
 
@@ -59,7 +63,11 @@ struct Largest {
 
 impl Summary {
     /// Summarises an analysis, with the first few clusters, which are the largest.
-    pub(crate) fn new(terms: &Terms, analysis: &Analysis) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        terms: &Terms,
+        analysis: &Analysis,
+        pairs: Option<&Pairs>,
+    ) -> anyhow::Result<Self> {
         let labels = &analysis.clustering.labels;
         let shares = [0.9, 0.95, 0.99];
         let domains = terms.domains();
@@ -89,6 +97,7 @@ impl Summary {
                     adjusted_rand: adjusted_rand(&of_domains, &domains)?,
                 }),
             },
+            pairs: pairs.map(Pairs::counts),
             largest: analysis
                 .clusters
                 .iter()
@@ -123,6 +132,12 @@ impl Summary {
             text += &format!(
                 "\ndomains: {purity}adjusted Rand index {:.3}",
                 domains.adjusted_rand
+            );
+        }
+        if let Some(pairs) = self.pairs {
+            text += &format!(
+                "\npairs: {} duplicates, {} translations",
+                pairs.duplicates, pairs.translations
             );
         }
         for cluster in &self.largest {

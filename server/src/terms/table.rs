@@ -1,10 +1,12 @@
 //! A file of terms, with all of its columns.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, ensure};
 use csv::ByteRecord;
 
+use super::Vectors;
 use super::rows::Rows;
 use crate::embed::{InputFormat, Reader, is_seekable};
 
@@ -29,10 +31,11 @@ pub(crate) struct Terms {
     term: usize,
     language: Option<usize>,
     domain: Option<usize>,
+    left_out: Vec<String>,
 }
 
 impl Terms {
-    /// Reads a .csv or .tsv file whose first row names its columns, a .jsonl file whose fields are the columns, a .parquet file, or a .txt file with a
+    /// Reads a .csv or .tsv file whose first row names its columns, a .jsonl file whose fields are the columns, a .parquet or .arrow file, or a .txt file with a
     /// term per line.
     ///
     /// # Errors
@@ -40,7 +43,7 @@ impl Terms {
     pub(crate) fn read(path: &Path, names: &Columns<'_>) -> anyhow::Result<Self> {
         let format = InputFormat::of(path).map_err(|_| {
             anyhow!(
-                "{}: terms are read from .csv, .tsv, .jsonl (.ndjson), .parquet and .txt files",
+                "{}: terms are read from .csv, .tsv, .jsonl (.ndjson), .parquet, .arrow (.feather) and .txt files",
                 path.display()
             )
         })?;
@@ -53,6 +56,7 @@ impl Terms {
             columns,
             records,
             term,
+            left_out,
         } = Rows::read(path, format, names.term)?;
         let optional = |name: &str| columns.iter().position(|column| column == name);
         Ok(Self {
@@ -63,6 +67,7 @@ impl Terms {
             domain: optional(names.domain).filter(|column| *column != term),
             columns,
             rows: records,
+            left_out,
         })
     }
 
@@ -71,6 +76,20 @@ impl Terms {
         let column = &self.columns[self.term];
         let files = [self.path.clone()];
         Reader::new(&files, Some(self.format), column, column).map_err(|reason| anyhow!(reason))
+    }
+
+    /// Checks that there is a vector for each term.
+    ///
+    /// # Errors
+    /// There is another number of them.
+    pub(crate) fn check_vectors(&self, vectors: &Vectors) -> anyhow::Result<()> {
+        let (found, expected) = (vectors.rows(), self.rows.len());
+        ensure!(
+            found == expected,
+            "there are {found} vectors for the {expected} terms of {}: they belong together only if both have the same rows",
+            self.path.display()
+        );
+        Ok(())
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -85,9 +104,33 @@ impl Terms {
         &self.rows
     }
 
+    /// Columns of a .parquet file that hold neither texts nor numbers.
+    pub(crate) fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
+    /// The fields of a row that are neither term, language nor domain, by their columns.
+    pub(crate) fn other_columns(&self, row: usize) -> BTreeMap<&str, String> {
+        let known = [Some(self.term), self.language, self.domain];
+        let others = self.columns.iter().enumerate();
+        let others = others.filter(|(column, _)| !known.contains(&Some(*column)));
+        let field = |column: usize| {
+            let field = self.rows[row].get(column).unwrap_or_default();
+            String::from_utf8_lossy(field).into_owned()
+        };
+        others
+            .map(|(column, name)| (name.as_str(), field(column)))
+            .collect()
+    }
+
     /// The term of a row.
     pub(crate) fn term(&self, row: usize) -> &str {
         self.text(row, self.term).unwrap_or_default()
+    }
+
+    /// Whether there is a column of languages.
+    pub(crate) fn has_languages(&self) -> bool {
+        self.language.is_some()
     }
 
     /// The language of each row, where there is one.

@@ -1,4 +1,4 @@
-//! Parquet files of texts and of their vectors.
+//! Parquet and Arrow files of texts and of their vectors.
 //!
 //! ```text
 //! file ─▶ Table ─▶ Texts: a column of texts, row by row, each with its Row
@@ -10,6 +10,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod arrow_file;
 mod error;
 mod fields;
 mod row;
@@ -30,3 +31,6 @@ pub const VECTOR_COLUMN: &str = "embedding";
 
 /// The key of the digest of the vectors' model, in a file's metadata.
 pub const MODEL_DIGEST: &str = "lexivec.model_digest";
+
+/// The key of the digest of the projection that reduced the vectors.
+pub const PROJECTION_DIGEST: &str = "lexivec.projection_digest";

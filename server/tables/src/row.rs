@@ -79,15 +79,13 @@ impl Row {
             }
         }
     }
-}
 
-/// The columns of rows that all have these fields.
-///
-/// # Errors
-/// A row has other columns.
-pub(crate) fn columns(rows: &[Row], fields: &Fields) -> Result<Vec<ArrayRef>> {
-    for row in rows {
-        if !row.fits(fields) {
+    /// Checks that it has columns of these names and types.
+    ///
+    /// # Errors
+    /// It has others.
+    pub(crate) fn check(&self, fields: &Fields) -> Result<()> {
+        if !self.fits(fields) {
             let listed = |fields: &[Field]| {
                 let fields = fields.iter();
                 let named = fields.map(|field| format!("{} ({})", field.name(), field.data_type()));
@@ -97,9 +95,20 @@ pub(crate) fn columns(rows: &[Row], fields: &Fields) -> Result<Vec<ArrayRef>> {
             return Err(Error::write(format!(
                 "all rows of an output have the same columns, and the input files have different ones: {}; and {}. Write an output for each",
                 listed(&first),
-                listed(&row.fields())
+                listed(&self.fields())
             )));
         }
+        Ok(())
+    }
+}
+
+/// The columns of rows that all have these fields.
+///
+/// # Errors
+/// A row has other columns.
+pub(crate) fn columns(rows: &[Row], fields: &Fields) -> Result<Vec<ArrayRef>> {
+    for row in rows {
+        row.check(fields)?;
     }
     (0..fields.len()).map(|index| column(rows, index)).collect()
 }

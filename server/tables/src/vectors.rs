@@ -7,7 +7,7 @@ use arrow_array::types::{Float16Type, Float32Type, Float64Type};
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, Field};
 
-use crate::{Error, MODEL_DIGEST, Result, Table};
+use crate::{Error, MODEL_DIGEST, PROJECTION_DIGEST, Result, Table};
 
 /// A column of vectors of equal width.
 #[derive(Debug)]
@@ -70,6 +70,12 @@ impl Vectors {
     #[must_use]
     pub fn model(&self) -> Option<&str> {
         self.table.metadata(MODEL_DIGEST)
+    }
+
+    /// Whether the file says that a projection reduced the vectors.
+    #[must_use]
+    pub fn is_projected(&self) -> bool {
+        self.table.metadata(PROJECTION_DIGEST).is_some()
     }
 
     /// Passes all numbers to `take`, block by block, with the number of each block's first row.

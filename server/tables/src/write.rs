@@ -158,6 +158,19 @@ impl<W: Write + Send> Writer<W> {
         })
     }
 
+    /// Checks that a row has the columns of the first.
+    ///
+    /// # Errors
+    /// It has others.
+    pub fn check(&self, row: &Row) -> Result<()> {
+        row.check(&self.own_fields())
+    }
+
+    /// The columns of rows, without that of the vectors.
+    fn own_fields(&self) -> Fields {
+        self.schema.fields()[..self.schema.fields().len() - 1].into()
+    }
+
     /// Adds a row and its vector.
     ///
     /// # Errors
@@ -262,8 +275,7 @@ impl<W: Write + Send> Writer<W> {
             let columns = self.factory.create_column_writers(index);
             self.group = columns.map_err(Error::write)?;
         }
-        let own: Fields = self.schema.fields()[..self.schema.fields().len() - 1].into();
-        let mut arrays = columns(&self.rows, &own)?;
+        let mut arrays = columns(&self.rows, &self.own_fields())?;
         arrays.push(self.vector_array()?);
         let mut writers = self.group.iter_mut();
         for (field, array) in self.schema.fields().iter().zip(&arrays) {

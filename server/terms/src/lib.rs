@@ -5,11 +5,12 @@
 //!                                           │               ▲    ╰──▶ agreement with known domains
 //!                                           ╰──▶ neighbours ┼──▶ pairs: duplicates, translations
 //!                                                           ╰──▶ layout: a map
+//! vectors, queries ──▶ lookup: the nearest rows of each query
 //! ```
 //!
 //! * [`pca`]: principal components in one pass, by number or by explained variance. [`Projection`] reduces vectors by them, and is saved
 //!   beside them.
-//! * [`Neighbours`]: the exact nearest neighbours of every row.
+//! * [`Neighbours`]: the exact nearest neighbours of every row. [`Lookup`]: those of queries, among rows that come block by block.
 //! * [`hdbscan`]: clusters and noise.
 //! * [`layout`]: a map of the rows in the plane, on which neighbours are near each other.
 //! * [`clusters`] describes clusters, [`pairs`] finds similar terms, and [`agreement`] compares labels with known ones.
@@ -26,6 +27,7 @@ mod error;
 pub mod hdbscan;
 pub mod layout;
 mod lock;
+mod lookup;
 mod metric;
 mod neighbours;
 pub mod pairs;
@@ -36,6 +38,7 @@ mod space;
 mod tiles;
 
 pub use error::{Error, Result};
+pub use lookup::Lookup;
 pub use metric::Metric;
 pub use neighbours::Neighbours;
 pub use projection::{Projection, normalise};

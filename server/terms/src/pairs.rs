@@ -29,6 +29,8 @@ pub struct Pair {
 /// assert_eq!(options.find(rows.view())?.len(), 2);
 /// let translations = options.between_groups(rows.view(), &languages)?;
 /// assert_eq!((translations[0].left, translations[0].right), (0, 1));
+/// let duplicates = options.within_groups(rows.view(), &languages)?;
+/// assert_eq!((duplicates[0].left, duplicates[0].right), (2, 3));
 /// # Ok::<(), lexivec_terms::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,25 +61,28 @@ impl Options {
         rows: ArrayView2<'_, f32>,
         groups: &[Option<&str>],
     ) -> Result<Vec<Pair>> {
-        if groups.len() != rows.nrows() {
-            return Err(Error::Count {
-                name: "groups",
-                expected: rows.nrows(),
-                found: groups.len(),
-            });
-        }
-        let numbers = numbers(groups);
-        self.search(rows, |left, right| {
-            let groups = [numbers[left as usize], numbers[right as usize]];
-            groups[0] != groups[1] && !groups.contains(&None)
-        })
+        let are_apart = apart(groups, rows.nrows())?;
+        self.search(rows, are_apart)
     }
 
-    fn search(
+    /// Finds all other pairs: those whose rows are in the same group, or of which one has no group.
+    ///
+    /// # Errors
+    /// As [`between_groups`](Self::between_groups).
+    pub fn within_groups(
         &self,
         rows: ArrayView2<'_, f32>,
-        is_eligible: impl Fn(u32, u32) -> bool + Sync,
+        groups: &[Option<&str>],
     ) -> Result<Vec<Pair>> {
+        let are_apart = apart(groups, rows.nrows())?;
+        self.search(rows, |left, right| !are_apart(left, right))
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// One is outside its range.
+    pub fn check(&self) -> Result<()> {
         if !(-1.0..=1.0).contains(&self.least_similarity) {
             let value = self.least_similarity;
             return Err(Error::setting(
@@ -89,6 +94,15 @@ impl Options {
         if self.most_per_term == 0 {
             return Err(Error::setting("the most pairs per term", 0, "at least 1"));
         }
+        Ok(())
+    }
+
+    fn search(
+        &self,
+        rows: ArrayView2<'_, f32>,
+        is_eligible: impl Fn(u32, u32) -> bool + Sync,
+    ) -> Result<Vec<Pair>> {
+        self.check()?;
         let space = Space::new(rows, Metric::Cosine)?;
         let most = self.most_per_term.min(space.len().saturating_sub(1));
         if most == 0 {
@@ -114,6 +128,22 @@ impl Options {
         pairs.dedup();
         Ok(pairs)
     }
+}
+
+/// Whether two rows are in different groups.
+fn apart(groups: &[Option<&str>], rows: usize) -> Result<impl Fn(u32, u32) -> bool + Sync + use<>> {
+    if groups.len() != rows {
+        return Err(Error::Count {
+            name: "groups",
+            expected: rows,
+            found: groups.len(),
+        });
+    }
+    let numbers = numbers(groups);
+    Ok(move |left: u32, right: u32| {
+        let groups = [numbers[left as usize], numbers[right as usize]];
+        groups[0] != groups[1] && !groups.contains(&None)
+    })
 }
 
 /// A number for each group, so that comparing them is fast.
@@ -195,6 +225,16 @@ mod tests {
         let found = one.between_groups(rows.view(), &languages).unwrap();
         let ends: Vec<(usize, usize)> = found.iter().map(|pair| (pair.left, pair.right)).collect();
         assert_eq!(ends, [(2, 3), (1, 3), (0, 3)]);
+
+        // All other pairs are within a language, or have a term without one.
+        let all = ALL.find(rows.view()).unwrap();
+        let mut both = ALL.within_groups(rows.view(), &languages).unwrap();
+        assert_eq!(both.len() + 3, all.len());
+        both.extend(found);
+        both.sort_by_key(|pair| (pair.left, pair.right));
+        let mut all = all;
+        all.sort_by_key(|pair| (pair.left, pair.right));
+        assert_eq!(both, all);
     }
 
     #[test]

@@ -31,11 +31,16 @@ impl<'a> Space<'a> {
     /// # Errors
     /// A number is not finite, a row is too long or (cosine) too short, or there are too many rows.
     pub(crate) fn new(rows: ArrayView2<'a, f32>, metric: Metric) -> Result<Self> {
+        Self::from_row(rows, metric, 0)
+    }
+
+    /// As [`new`](Self::new). `first` is the number of the first row, for errors.
+    pub(crate) fn from_row(rows: ArrayView2<'a, f32>, metric: Metric, first: u64) -> Result<Self> {
         check_width(rows.ncols())?;
         if u32::try_from(rows.nrows()).is_err() {
             return Err(Error::TooManyRows { rows: rows.nrows() });
         }
-        check_finite(rows, 0)?;
+        check_finite(rows, first)?;
         let rows: CowArray<'a, f32, Ix2> = if rows.is_standard_layout() {
             rows.into()
         } else {
@@ -50,7 +55,7 @@ impl<'a> Space<'a> {
             })
             .collect();
         for (row, square) in squares.iter().enumerate() {
-            let row = row as u64;
+            let row = first + row as u64;
             let length = square.sqrt();
             let (least, range) = match metric {
                 Metric::Cosine => (LEAST_LENGTH, "1e-12 to 1e12"),
@@ -113,9 +118,13 @@ impl<'a> Space<'a> {
 
     /// The squared distance, in float64 from differences of the rows' numbers. Equal rows have distance 0, and the order does not matter.
     pub(crate) fn squared(&self, left: u32, right: u32) -> f64 {
-        let (left, right) = (left as usize, right as usize);
-        let (a, b) = (self.scales[left], self.scales[right]);
-        let (left, right) = (self.row(left), self.row(right));
+        self.squared_to(left as usize, self, right as usize)
+    }
+
+    /// As [`squared`](Self::squared), to a row of another space.
+    pub(crate) fn squared_to(&self, left: usize, other: &Space<'_>, right: usize) -> f64 {
+        let (a, b) = (self.scales[left], other.scales[right]);
+        let (left, right) = (self.row(left), other.row(right));
         let (left, left_rest) = left.as_chunks::<LANES>();
         let (right, right_rest) = right.as_chunks::<LANES>();
         let mut sums = [0.0; LANES];

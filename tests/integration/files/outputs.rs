@@ -201,3 +201,29 @@ fn an_output_that_is_an_input_is_rejected_and_keeps_it() {
         LINES
     );
 }
+
+#[test]
+fn no_unfinished_file_is_written_through_a_link() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.txt", "heart\n\nlung\n");
+    write(dir.path(), "foreign", "mine");
+    for link in [
+        "b.jsonl.partial",
+        "b.jsonl.partial.json.new",
+        "b.jsonl.errors.jsonl.partial",
+    ] {
+        symlink("foreign", dir.path().join(link)).unwrap();
+        let output = embed(
+            dir.path(),
+            &["a.txt", "-o", "b.jsonl", "--on-error", "skip"],
+        );
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("this is a symbolic link"), "{said}");
+        let foreign = fs_err::read(dir.path().join("foreign")).unwrap();
+        assert_eq!(foreign, b"mine", "{link}");
+        fs_err::remove_file(dir.path().join(link)).unwrap();
+        let _ = fs_err::remove_file(dir.path().join("b.jsonl.partial"));
+        let _ = fs_err::remove_file(dir.path().join("b.jsonl.errors.jsonl.partial"));
+    }
+}

@@ -73,6 +73,7 @@ fn tables_that_cannot_be_used_are_errors() {
     write(dir.path(), "cut.parquet", &whole[..whole.len() / 2]);
     write(dir.path(), "other.csv", "text,id\nheart,1\n");
     write(dir.path(), "invalid.csv", b"text,id\nheart,\xff\n");
+    write(dir.path(), "a.txt", "heart\n");
     for (arguments, reason) in [
         (
             &["cut.parquet"][..],
@@ -103,6 +104,28 @@ fn tables_that_cannot_be_used_are_errors() {
         assert!(said.contains(reason), "{said}");
         assert!(!dir.path().join("b.parquet").exists());
     }
+    // Columns are checked before the model, which does not exist here.
+    for (arguments, reason) in [
+        (
+            &["a.parquet"][..],
+            "a column `embedding` already, and the vectors need another name (--vector-column)",
+        ),
+        (
+            &["a.csv", "--vector-column", "language"],
+            "a column `language` already",
+        ),
+        (
+            &["a.txt", "--vector-column", "text"],
+            "a column `text` already",
+        ),
+        (&["a.csv", "other.csv"], "have different ones"),
+    ] {
+        let mut command = lexivec();
+        let command = command.current_dir(dir.path()).args(["embed", "no-model"]);
+        let command = command.args(arguments).args(["-o", "b.parquet"]);
+        let said = rejected(&command.output().unwrap());
+        assert!(said.contains(reason), "{said}");
+    }
     let piped = embed_from(dir.path(), &["--input-format", "parquet"], &whole);
     assert!(rejected(&piped).contains("so it must be in a file"));
     let renamed = ["a.parquet", "-o", "b.parquet", "--vector-column", "second"];
@@ -124,9 +147,9 @@ fn tables_that_cannot_be_used_are_errors() {
         other[place] = if other[place] == b'0' { b'1' } else { b'0' };
     }
     write(dir.path(), "other.parquet", &other);
-    let by_model = ["a.csv", "-o", "out", "--min-cluster-size", "2", "--model"];
+    let settings = ["a.csv", "-o", "out", "--force", "--min-cluster-size", "2"];
     let model = model();
-    let by_model = [&by_model[..], &[model.to_str().unwrap()]].concat();
+    let by_model = [&settings[..], &["--model", model.to_str().unwrap()]].concat();
     succeed(&terms(
         dir.path(),
         &[&by_model[..], &["--vectors", "a.parquet"]].concat(),

@@ -1,6 +1,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use parquet::basic::Compression;
+use parquet::file::metadata::ParquetMetaDataReader;
+
 use super::{Settings, Writer};
 use crate::{MODEL_DIGEST, Row, Table, Texts, VECTOR_COLUMN, Vectors};
 
@@ -209,4 +212,38 @@ fn files_that_are_no_table_are_errors() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn a_compression_that_is_not_read_is_an_error_that_names_it() {
+    use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataWriter};
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    write(&path, 0..10);
+    let (file, _) = fs_err::File::open(&path).unwrap().into_parts();
+    let whole = ParquetMetaDataReader::new()
+        .parse_and_finish(&file)
+        .unwrap();
+    let groups = whole.row_groups().iter().map(|group| {
+        let columns = group.columns().iter().map(|column| {
+            let brotli = Compression::BROTLI(parquet::basic::BrotliLevel::default());
+            let column = column.clone().into_builder().set_compression(brotli);
+            column.build().unwrap()
+        });
+        let columns = columns.collect();
+        let group = group.clone().into_builder().set_column_metadata(columns);
+        group.build().unwrap()
+    });
+    let other = ParquetMetaData::new(whole.file_metadata().clone(), groups.collect());
+    let mut bytes = fs_err::read(&path).unwrap();
+    ParquetMetaDataWriter::new(&mut bytes, &other)
+        .finish()
+        .unwrap();
+    fs_err::write(&path, bytes).unwrap();
+    let error = Table::open(&path).unwrap_err().to_string();
+    assert!(
+        error.contains("a.parquet: the column `id` is compressed with Brotli"),
+        "{error}"
+    );
 }

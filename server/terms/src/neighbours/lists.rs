@@ -3,7 +3,7 @@
 /// Sorted lists of bounded length: squared distance and row number. Ties are sorted by row number, so that a list's content does not
 /// depend on the order of insertion.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Lists {
+pub(crate) struct Lists {
     most: usize,
     within: f64,
     /// `most` places for each row, of which `lengths` are filled.
@@ -15,7 +15,7 @@ pub(super) struct Lists {
 
 impl Lists {
     /// Starts with empty lists, which take `most` rows each that are no farther than the squared distance `within`.
-    pub(super) fn new(rows: usize, most: usize, within: f64) -> Self {
+    pub(crate) fn new(rows: usize, most: usize, within: f64) -> Self {
         Self {
             most,
             within,
@@ -25,29 +25,29 @@ impl Lists {
         }
     }
 
-    pub(super) fn get(&self, row: usize) -> &[(f64, u32)] {
+    pub(crate) fn get(&self, row: usize) -> &[(f64, u32)] {
         match self.lengths.get(row) {
             Some(length) => &self.entries[row * self.most..][..*length as usize],
             None => &[],
         }
     }
 
-    pub(super) fn limits(&self) -> &[f32] {
+    pub(crate) fn limits(&self) -> &[f32] {
         &self.limits
     }
 
-    pub(super) fn limit(&self, row: usize) -> f32 {
+    pub(crate) fn limit(&self, row: usize) -> f32 {
         self.limits[row]
     }
 
     /// Whether `other` may belong into the row's list, if its squared distance is at least `bound`.
-    pub(super) fn may_take(&self, row: usize, bound: f32, other: u32) -> bool {
+    pub(crate) fn may_take(&self, row: usize, bound: f32, other: u32) -> bool {
         // Without the second test, every pair of many equal rows would be computed again.
         bound <= self.limits[row] && !self.last(row).is_some_and(|last| last <= (0.0, other))
     }
 
     /// Inserts a row, unless the list is full of nearer ones.
-    pub(super) fn insert(&mut self, row: usize, squared: f64, other: u32) {
+    pub(crate) fn insert(&mut self, row: usize, squared: f64, other: u32) {
         let entry = (squared, other);
         if squared > self.within || self.last(row).is_some_and(|last| last <= entry) {
             return;

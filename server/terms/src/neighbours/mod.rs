@@ -10,8 +10,7 @@ use std::sync::Mutex;
 
 use ndarray::ArrayView2;
 
-use self::lists::Lists;
-pub(crate) use self::lists::rounded_up;
+pub(crate) use self::lists::{Lists, rounded_up};
 use crate::lock::{into_inner, lock};
 use crate::space::Space;
 use crate::tiles::{STEP, TILE, Tile, any_below, for_each_tile};

@@ -1,0 +1,113 @@
+//! The files that inputs name: themselves, those of a folder, or those that match a pattern.
+
+use std::path::{Path, PathBuf};
+
+use super::file_format::{InputFormat, is_stdin};
+
+/// The files of all inputs, those of a folder or pattern in the order of their names.
+///
+/// Of a folder, the files with an ending that is read are taken, or all of them if `any_ending`. Subfolders are not, nor are names that begin
+/// with a dot or an underscore, which programs give to their own files, such as `_SUCCESS`.
+///
+/// # Errors
+/// A folder cannot be read, a pattern is wrong, or either gives no file.
+pub(crate) fn expand(inputs: &[PathBuf], any_ending: bool) -> Result<Vec<PathBuf>, String> {
+    let mut files = Vec::new();
+    for input in inputs {
+        let pattern = input.to_str().filter(|name| name.contains(['*', '?', '[']));
+        if is_stdin(input) {
+            files.push(input.clone());
+        } else if input.is_dir() {
+            files.extend(folder(input, any_ending)?);
+        } else if let Some(pattern) = pattern.filter(|_| !input.exists()) {
+            files.extend(matches(pattern)?);
+        } else {
+            files.push(input.clone());
+        }
+    }
+    Ok(files)
+}
+
+fn folder(path: &Path, any_ending: bool) -> Result<Vec<PathBuf>, String> {
+    let said = |error: std::io::Error| error.to_string();
+    let mut files = Vec::new();
+    for entry in fs_err::read_dir(path).map_err(said)? {
+        let entry = entry.map_err(said)?;
+        let is_own = entry.file_name().as_encoded_bytes().starts_with(b".")
+            || entry.file_name().as_encoded_bytes().starts_with(b"_");
+        let file = entry.path();
+        if !is_own && file.is_file() && (any_ending || InputFormat::of(&file).is_ok()) {
+            files.push(file);
+        }
+    }
+    if files.is_empty() {
+        return Err(format!(
+            "{}: the folder has no file that is read: .txt, .jsonl (.ndjson), .csv, .tsv, .parquet or .arrow; subfolders are not read",
+            path.display()
+        ));
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn matches(pattern: &str) -> Result<Vec<PathBuf>, String> {
+    let found = glob::glob(pattern).map_err(|error| format!("{pattern}: {error}"))?;
+    let mut files = Vec::new();
+    for file in found {
+        let file = file.map_err(|error| error.to_string())?;
+        if file.is_file() {
+            files.push(file);
+        }
+    }
+    if files.is_empty() {
+        return Err(format!("{pattern}: no file has such a name"));
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_and_patterns_are_their_files_in_the_order_of_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in [
+            "b.csv",
+            "a.txt",
+            "c.pdf",
+            ".hidden.csv",
+            "_SUCCESS",
+            "_a.csv",
+            "[1].csv",
+        ] {
+            fs_err::write(at(name), "x").unwrap();
+        }
+        fs_err::create_dir(at("sub.csv")).unwrap();
+        let names = |input: &str, any: bool| -> Result<Vec<String>, String> {
+            let files = expand(&[at(input), "-".into()], any)?;
+            assert_eq!(files.last(), Some(&"-".into()));
+            let files = files[..files.len() - 1].iter();
+            let name = |file: &PathBuf| file.file_name().unwrap().to_str().unwrap().to_owned();
+            Ok(files.map(name).collect())
+        };
+        assert_eq!(names("", false).unwrap(), ["[1].csv", "a.txt", "b.csv"]);
+        assert_eq!(
+            names("", true).unwrap(),
+            ["[1].csv", "a.txt", "b.csv", "c.pdf"]
+        );
+        assert_eq!(names("?.*", false).unwrap(), ["a.txt", "b.csv", "c.pdf"]);
+        assert_eq!(names("[1].csv", false).unwrap(), ["[1].csv"]);
+        assert_eq!(names("missing.csv", false).unwrap(), ["missing.csv"]);
+        for (input, reason) in [
+            ("*.tsv", "no file has such a name"),
+            ("***", "wildcard"),
+            ("sub.csv", "the folder has no file that is read"),
+        ] {
+            let said = names(input, false).unwrap_err();
+            assert!(said.contains(reason), "{said}");
+        }
+    }
+}

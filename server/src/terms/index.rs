@@ -1,0 +1,237 @@
+//! The index of a file of terms: a folder with their vectors, so that they are embedded once.
+//!
+//! | file | content |
+//! |---|---|
+//! | `index.json` | what the vectors are computed from: the digest of the terms, the model and the dimensions |
+//! | `vectors.npy` | a vector for each term |
+//!
+//! `index.json` is written first, and `vectors.npy` appears when it is complete.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow, bail, ensure};
+use lexivec_models::text;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::Terms;
+
+const FORMAT: &str = "lexivec-index";
+const VERSION: u32 = 1;
+
+/// The folder of an index.
+#[derive(Debug)]
+pub(crate) struct Index {
+    folder: PathBuf,
+    /// What the vectors are computed from, if the folder has an index.
+    found: Option<About>,
+    terms: usize,
+    terms_digest: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct About {
+    format: String,
+    version: u32,
+    model: String,
+    model_digest: String,
+    dimensions: usize,
+    terms: usize,
+    terms_digest: String,
+}
+
+impl Index {
+    /// Looks at a folder, which need not exist.
+    ///
+    /// # Errors
+    /// It has files and no index, or the index is damaged or that of other terms.
+    pub(crate) fn open(folder: &Path, terms: &Terms) -> anyhow::Result<Self> {
+        let index = Self {
+            folder: folder.to_owned(),
+            found: found(folder)?,
+            terms: terms.rows().len(),
+            terms_digest: digest(terms),
+        };
+        if let Some(found) = &index.found {
+            ensure!(
+                (found.terms, &found.terms_digest) == (index.terms, &index.terms_digest),
+                "{}: the index has the vectors of {} other terms than the {} of {}: remove the folder to embed these, or name another \
+                 one with --index",
+                folder.display(),
+                found.terms,
+                index.terms,
+                terms.path().display()
+            );
+        }
+        Ok(index)
+    }
+
+    /// The dimensions of the vectors that there are.
+    pub(crate) fn dimensions(&self) -> Option<usize> {
+        self.found.as_ref().map(|found| found.dimensions)
+    }
+
+    /// Checks that the vectors are a model's, and creates the folder if there is none.
+    ///
+    /// # Errors
+    /// They are another model's, or have another width; or the folder cannot be written.
+    pub(crate) fn claim(
+        &self,
+        model: &str,
+        model_digest: &str,
+        dimensions: usize,
+    ) -> anyhow::Result<()> {
+        let shown = self.folder.display();
+        if let Some(found) = &self.found {
+            ensure!(
+                found.model_digest == model_digest,
+                "{shown}: the vectors of the index were computed by the model {} ({}), and this one is {model} ({model_digest}): name \
+                 that model, or another folder with --index",
+                found.model,
+                found.model_digest
+            );
+            ensure!(
+                found.dimensions == dimensions,
+                "{shown}: the vectors of the index have {} dimensions, and not {dimensions}: leave --dimensions out, or name another \
+                 folder with --index",
+                found.dimensions
+            );
+            return Ok(());
+        }
+        let about = About {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            model: model.to_owned(),
+            model_digest: model_digest.to_owned(),
+            dimensions,
+            terms: self.terms,
+            terms_digest: self.terms_digest.clone(),
+        };
+        fs_err::create_dir_all(&self.folder)?;
+        // A temporary file is private by default. This one becomes a part of the index, so the umask decides.
+        let mode = Permissions::from_mode(0o666);
+        let mut file = tempfile::Builder::new()
+            .permissions(mode)
+            .tempfile_in(&self.folder)
+            .with_context(|| format!("{shown}: the index cannot be written"))?;
+        serde_json::to_writer_pretty(&mut file, &about)?;
+        file.persist(self.folder.join("index.json"))
+            .map_err(|error| anyhow!(error.error).context(format!("{shown}: index.json")))?;
+        Ok(())
+    }
+
+    /// The file of vectors.
+    pub(crate) fn vectors(&self) -> PathBuf {
+        self.folder.join("vectors.npy")
+    }
+
+    /// Whether all terms are embedded.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.found.is_some() && self.vectors().exists()
+    }
+}
+
+/// The description of the index in a folder.
+fn found(folder: &Path) -> anyhow::Result<Option<About>> {
+    let shown = folder.display();
+    if !folder.exists() {
+        return Ok(None);
+    }
+    ensure!(
+        folder.is_dir(),
+        "{shown}: this is no folder, and an index is one: name another with --index"
+    );
+    let file = folder.join("index.json");
+    if !file.exists() {
+        return match fs_err::read_dir(folder)?.next() {
+            None => Ok(None),
+            Some(_) => bail!(
+                "{shown}: the folder has files, and no index of lexivec: name a new folder with --index"
+            ),
+        };
+    }
+    let about: Option<About> = serde_json::from_str(&text::read(&file)?).ok();
+    match about.filter(|about| about.format == FORMAT) {
+        Some(about) if about.version == VERSION => Ok(Some(about)),
+        Some(about) => bail!(
+            "{}: the index has the format's version {}, and this version of lexivec reads {VERSION}: remove the folder to embed \
+             the terms again",
+            file.display(),
+            about.version
+        ),
+        None => bail!(
+            "{}: this is no index of lexivec: name another folder with --index",
+            file.display()
+        ),
+    }
+}
+
+/// The digest of all terms, in their order.
+fn digest(terms: &Terms) -> String {
+    let mut digest = Sha256::new();
+    for row in 0..terms.rows().len() {
+        let term = terms.term(row);
+        digest.update((term.len() as u64).to_le_bytes());
+        digest.update(term);
+    }
+    hex::encode(digest.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Columns;
+    use super::*;
+
+    const NAMES: Columns<'_> = Columns {
+        term: "term",
+        language: "language",
+        domain: "domain",
+    };
+
+    fn said<T>(result: anyhow::Result<T>) -> String {
+        format!("{:#}", result.err().unwrap())
+    }
+
+    #[test]
+    fn an_index_is_of_its_terms_and_model_and_replaces_no_other_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            fs_err::write(&path, text).unwrap();
+            Terms::read(&path, &NAMES).unwrap()
+        };
+        let (terms, other) = (read("a.txt", "ab\nc\n"), read("b.txt", "a\nbc\n"));
+        let folder = dir.path().join("index");
+        let new = Index::open(&folder, &terms).unwrap();
+        assert!(!new.is_complete() && !folder.exists());
+        new.claim("nano", "blake3:1", 8).unwrap();
+        let index = Index::open(&folder, &terms).unwrap();
+        assert_eq!((index.dimensions(), index.is_complete()), (Some(8), false));
+        fs_err::write(index.vectors(), "").unwrap();
+        assert!(index.is_complete());
+        index.claim("nano", "blake3:1", 8).unwrap();
+        let model = said(index.claim("nano", "blake3:2", 8));
+        assert!(model.contains("the model nano (blake3:1)"), "{model}");
+        let width = said(index.claim("nano", "blake3:1", 16));
+        assert!(width.contains("have 8 dimensions, and not 16"), "{width}");
+        assert!(said(Index::open(&folder, &other)).contains("2 other terms"));
+
+        let file = folder.join("index.json");
+        let text = fs_err::read_to_string(&file).unwrap();
+        for (text, reason) in [
+            (text.replace(": 1,", ": 2,"), "the format's version 2"),
+            (text.replace(FORMAT, "other"), "no index of lexivec"),
+            ("{".to_owned(), "no index of lexivec"),
+        ] {
+            fs_err::write(&file, text).unwrap();
+            let said = said(Index::open(&folder, &terms));
+            assert!(said.contains(reason), "{said}");
+        }
+        fs_err::remove_file(&file).unwrap();
+        let foreign = said(Index::open(&folder, &terms));
+        assert!(foreign.contains("has files, and no index"), "{foreign}");
+        assert!(said(Index::open(&dir.path().join("a.txt"), &terms)).contains("no folder"));
+    }
+}

@@ -1,0 +1,157 @@
+//! The terms that are nearest to queries.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, bail, ensure};
+use lexivec_terms::{Lookup, Metric};
+use ndarray::Array2;
+use serde::Serialize;
+
+use super::{Terms, Vectors};
+
+/// How many languages a message lists.
+const MOST_LISTED: usize = 20;
+
+/// A query and the terms that are nearest to it, as `--json` prints it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Answer<'a> {
+    pub(crate) query: &'a str,
+    pub(crate) nearest: Vec<Hit<'a>>,
+}
+
+/// A term that is near a query.
+#[derive(Debug, Serialize)]
+pub(crate) struct Hit<'a> {
+    /// The row of the term, the first being 0.
+    pub(crate) row: usize,
+    /// The cosine of the angle between the vectors.
+    pub(crate) cosine: f64,
+    pub(crate) term: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) language: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) domain: Option<&'a str>,
+    /// The other columns of the row.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    columns: BTreeMap<&'a str, String>,
+}
+
+/// Terms and their vectors, some of which can be found.
+#[derive(Debug)]
+pub(crate) struct Search<'a> {
+    terms: &'a Terms,
+    vectors: &'a Vectors,
+    languages: Vec<Option<&'a str>>,
+    domains: Vec<Option<&'a str>>,
+    /// The language of the terms that are found, if it is given.
+    language: Option<&'a str>,
+}
+
+impl<'a> Search<'a> {
+    /// # Errors
+    /// There is another number of vectors than terms.
+    pub(crate) fn new(
+        terms: &'a Terms,
+        vectors: &'a Vectors,
+        language: Option<&'a str>,
+    ) -> anyhow::Result<Self> {
+        terms.check_vectors(vectors)?;
+        Ok(Self {
+            terms,
+            vectors,
+            languages: terms.languages(),
+            domains: terms.domains(),
+            language,
+        })
+    }
+
+    /// Finds the `count` terms nearest to each query.
+    ///
+    /// # Errors
+    /// The vectors cannot be read or compared.
+    pub(crate) fn nearest<'q>(
+        &'q self,
+        queries: &[&'q str],
+        vectors: &Array2<f32>,
+        count: usize,
+    ) -> anyhow::Result<Vec<Answer<'q>>> {
+        let count = count.min(self.terms.rows().len());
+        let lookup = Lookup::new(vectors.view(), count, Metric::Cosine);
+        let mut lookup = lookup.context("the queries cannot be compared")?;
+        let is_eligible =
+            |row: usize| self.language.is_none() || self.languages[row] == self.language;
+        self.vectors.for_each_block(|_, block| {
+            let pushed = lookup.push(block, is_eligible);
+            pushed.context("the vectors of the terms cannot be compared")
+        })?;
+        let found = lookup.finish().into_iter().zip(queries);
+        let answers = found.map(|(list, query)| Answer {
+            query,
+            nearest: list.into_iter().map(|hit| self.hit(hit)).collect(),
+        });
+        Ok(answers.collect())
+    }
+
+    fn hit(&self, (row, distance): (u32, f64)) -> Hit<'_> {
+        let row = row as usize;
+        Hit {
+            row,
+            // An angle of 0 may have a distance of a rounding error.
+            cosine: (1.0 - distance).clamp(-1.0, 1.0),
+            term: self.terms.term(row),
+            language: self.languages[row],
+            domain: self.domains[row],
+            columns: self.terms.other_columns(row),
+        }
+    }
+}
+
+impl Answer<'_> {
+    /// The query, and a line for each term.
+    pub(crate) fn to_text(&self) -> String {
+        let mut text = one_line(self.query);
+        for hit in &self.nearest {
+            let about: Vec<&str> = [hit.language, hit.domain].into_iter().flatten().collect();
+            text += &format!("\n  {:>7.4}  {}", hit.cosine, one_line(hit.term));
+            if !about.is_empty() {
+                text += &format!("  ({})", one_line(&about.join(", ")));
+            }
+        }
+        text
+    }
+}
+
+/// A text without line feeds and tabs, which would break the table.
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\t', '\r'], " ")
+}
+
+/// Checks that there are terms of a language.
+///
+/// # Errors
+/// There is no column of languages, or no term of this one.
+pub(crate) fn check_language(terms: &Terms, language: &str, column: &str) -> anyhow::Result<()> {
+    ensure!(
+        terms.has_languages(),
+        "{}: there is no column `{column}` of languages for --language: name it with --language-column; there are {}",
+        terms.path().display(),
+        terms.columns().join(", ")
+    );
+    let mut found: Vec<&str> = terms.languages().into_iter().flatten().collect();
+    if found.contains(&language) {
+        return Ok(());
+    }
+    found.sort_unstable();
+    found.dedup();
+    let further = found.len().saturating_sub(MOST_LISTED);
+    found.truncate(MOST_LISTED);
+    let mut listed = found.join(", ");
+    if further > 0 {
+        listed += &format!(", and {further} more");
+    }
+    bail!(
+        "{}: no term has the language `{language}`; there are {}",
+        terms.path().display(),
+        if listed.is_empty() { "none" } else { &listed }
+    )
+}

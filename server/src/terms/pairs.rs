@@ -1,0 +1,90 @@
+//! Pairs of similar terms: duplicates, and translations if the terms have languages.
+
+use lexivec_terms::pairs::{Options, Pair};
+use ndarray::{Array2, s};
+use serde::Serialize;
+
+use super::{Terms, Vectors};
+
+/// Pairs of terms whose vectors are similar, the most similar first.
+#[derive(Debug, Default)]
+pub(crate) struct Pairs(Vec<(Kind, Pair)>);
+
+/// What a pair of similar terms may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The terms have the same language, or the language of one is not known.
+    Duplicate,
+    /// The terms have different languages.
+    Translation,
+}
+
+/// How many pairs there are.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct PairCounts {
+    pub(crate) duplicates: usize,
+    pub(crate) translations: usize,
+}
+
+impl Pairs {
+    /// Finds pairs. A term's translations are searched apart from its duplicates, so that neither hides the other. Memory holds all
+    /// vectors.
+    ///
+    /// # Errors
+    /// The vectors cannot be read or compared.
+    pub(crate) fn find(
+        terms: &Terms,
+        vectors: &Vectors,
+        options: &Options,
+    ) -> anyhow::Result<Self> {
+        let mut all = Array2::zeros((vectors.rows(), vectors.width()));
+        vectors.for_each_block(|first, block| {
+            let rows = first..first + block.nrows();
+            all.slice_mut(s![rows, ..]).assign(&block);
+            Ok(())
+        })?;
+        let found = match terms.has_languages() {
+            true => {
+                let languages = terms.languages();
+                [
+                    options.within_groups(all.view(), &languages)?,
+                    options.between_groups(all.view(), &languages)?,
+                ]
+            }
+            false => [options.find(all.view())?, Vec::new()],
+        };
+        let [duplicates, translations] = found;
+        let named = |kind: Kind| move |pair: Pair| (kind, pair);
+        let duplicates = duplicates.into_iter().map(named(Kind::Duplicate));
+        let translations = translations.into_iter().map(named(Kind::Translation));
+        let mut pairs: Vec<(Kind, Pair)> = duplicates.chain(translations).collect();
+        pairs.sort_by(|(_, a), (_, b)| {
+            let similarity = b.similarity.total_cmp(&a.similarity);
+            similarity.then_with(|| (a.left, a.right).cmp(&(b.left, b.right)))
+        });
+        Ok(Self(pairs))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(Kind, Pair)> {
+        self.0.iter()
+    }
+
+    pub(crate) fn counts(&self) -> PairCounts {
+        let translations = self.0.iter();
+        let translations = translations.filter(|(kind, _)| *kind == Kind::Translation);
+        let translations = translations.count();
+        PairCounts {
+            duplicates: self.0.len() - translations,
+            translations,
+        }
+    }
+}
+
+impl Kind {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Duplicate => "duplicate",
+            Self::Translation => "translation",
+        }
+    }
+}

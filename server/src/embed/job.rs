@@ -7,6 +7,8 @@ mod description;
 mod input;
 mod parts;
 
+pub(super) use description::Description;
+
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -158,7 +160,7 @@ impl Job {
                 let flag = if self.resume { "" } else { " with --resume" };
                 return Err(match (kept, listed) {
                     (Some((rows, path)), _) => anyhow!(
-                        "{error:#}\nnote: {rows} vectors are kept in {}, and the same command{flag} continues behind them",
+                        "{error:#}\nnote: {rows} vectors are kept in {}, and the same command{flag} continues after them",
                         path.display()
                     ),
                     (None, Some(listed)) => error.context(format!(
@@ -201,11 +203,20 @@ impl Job {
         if let Some(found) = self.found.take() {
             found.check(&settings)?;
             self.read_again(&found)?;
+            if self.parts.as_ref().is_some_and(Parts::is_complete) {
+                self.check_end()?;
+                self.record = found;
+                return Ok(self.all_rows());
+            }
             self.rejects.resume(found.rejected_bytes)?;
             self.record = found;
         }
         self.record.settings = settings;
-        self.description = self.description(engine, template);
+        let description = self.description(engine, template);
+        if let Some(parts) = &mut self.parts {
+            parts.describe(description.clone());
+        }
+        self.description = description.metadata();
         self.writer
             .describe(&self.vector_column, self.description.clone());
         let resumed = self.all_rows();

@@ -174,7 +174,7 @@ fn tables_that_cannot_be_used_are_errors() {
 }
 
 #[test]
-fn a_table_is_continued_behind_its_last_row_group() {
+fn a_table_is_continued_after_its_last_row_group() {
     let dir = tempfile::tempdir().unwrap();
     let all = lines(2500);
     let job = ["-", "-o", "a.parquet"];

@@ -20,9 +20,27 @@ impl Job {
         }
         ensure!(
             self.position.digest.value() == found.digest,
-            "the input does not begin with the {} rows that the unfinished job has read: give it the same files, or remove \
+            "the input does not begin with the {} rows that the earlier job read: give it the same files, or remove \
              the job's files to start again",
             found.read
+        );
+        Ok(())
+    }
+
+    /// Checks that a complete job has read all rows.
+    ///
+    /// # Errors
+    /// There are further rows, or they cannot be read.
+    pub(super) fn check_end(&mut self) -> anyhow::Result<()> {
+        let read = self.position.read;
+        let next = self.next_part();
+        let is_end = next.is_empty();
+        next.stop.map_or(Ok(()), Err)?;
+        ensure!(
+            is_end,
+            "the output has all {} rows that the input had, and the input has more now: choose another --output for the new rows, or \
+             remove the folder to embed all",
+            read
         );
         Ok(())
     }

@@ -51,6 +51,11 @@ fn a_table_that_was_written_is_read_with_its_columns_and_vectors() {
     succeed(&terms(dir.path(), &[&settings[..], &by_model].concat()));
     let by_table = ["again", "a.parquet", "--vectors", "a.parquet"];
     let said = succeed(&terms(dir.path(), &[&settings[..], &by_table].concat()));
+    assert!(!said.contains("are left out"), "{said}");
+    // A column is named that the results lack, unless it has the vectors.
+    let other = ["third", "a.parquet", "--vectors", "out/vectors.npy"];
+    let other = [&settings[..], &other, &["--vector-column", "vector"]].concat();
+    let said = succeed(&terms(dir.path(), &other));
     assert!(
         said.contains(
             "a.parquet: columns that hold neither texts nor numbers are left out: embedding"

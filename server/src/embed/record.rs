@@ -1,4 +1,4 @@
-//! The record of an unfinished job: a small file next to its output, which is rewritten after each part.
+//! The record of an unfinished job: a small file next to its output, which is rewritten after each chunk.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

@@ -47,7 +47,8 @@ pub(crate) struct Args {
     output: Option<PathBuf>,
 
     /// Write a folder of parts instead of one file: with --output terms.parquet, terms.parquet/part-00000.parquet and so on. A part ends
-    /// with the first step of 1,024 texts at or past N rows. Each part is complete or absent, and _manifest.json lists the complete ones with their rows and SHA-256, the model and the settings
+    /// with the first chunk of at most 1,024 texts that reaches N rows. Each part is complete or absent, and
+    /// _manifest.json lists the complete ones with their rows and SHA-256, and names the model and the settings
     #[arg(long, env = "LEXIVEC_PART_ROWS", value_name = "N", value_parser = part_rows, requires = "output")]
     part_rows: Option<usize>,
 

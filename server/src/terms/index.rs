@@ -216,7 +216,7 @@ mod tests {
         assert!(model.contains("the model nano (blake3:1)"), "{model}");
         let width = said(index.claim("nano", "blake3:1", 16));
         assert!(width.contains("have 8 dimensions, and not 16"), "{width}");
-        assert!(said(Index::open(&folder, &other)).contains("2 other terms"));
+        assert!(said(Index::open(&folder, &other)).contains("other terms (2) than"));
 
         let file = folder.join("index.json");
         let text = fs_err::read_to_string(&file).unwrap();

@@ -38,9 +38,8 @@ impl Job {
         next.stop.map_or(Ok(()), Err)?;
         ensure!(
             is_end,
-            "the output has all {} rows that the input had, and the input has more now: choose another --output for the new rows, or \
-             remove the folder to embed all",
-            read
+            "the output has all {read} rows that the input had, and the input has more now: choose another --output for the new rows, or \
+             remove the folder to embed all"
         );
         Ok(())
     }

@@ -154,7 +154,7 @@ fn vectors_of_an_index_or_a_file_are_those_that_a_model_computes() {
     .unwrap();
     let said = rejected(dir.path(), &with(&index));
     assert!(
-        said.contains("index: the index has the vectors of 5 other terms"),
+        said.contains("index: the index was built from other terms (5)"),
         "{said}"
     );
     let said = rejected(dir.path(), &["terms.csv", "tort", "--index", "."]);
@@ -170,7 +170,7 @@ fn what_cannot_be_looked_up_is_an_error_that_says_why() {
     fs_err::write(dir.path().join("a.txt"), "heart\n").unwrap();
     fs_err::write(dir.path().join("empty.csv"), "term\n").unwrap();
     for (arguments, reason) in [
-        (&["terms.csv"][..], "there is no query"),
+        (&["terms.csv"][..], "no query: give one"),
         (
             &["terms.csv", " "],
             "query 1: there is no query in this row",

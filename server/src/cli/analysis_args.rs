@@ -136,8 +136,9 @@ impl AnalysisArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Duplicates and translations")]
 pub(super) struct PairArgs {
-    /// Write pairs.csv: the pairs of terms whose vectors have at least this cosine, the most similar first. A pair of different
-    /// languages is a translation, another one a duplicate. Memory then holds all vectors, which are compared before they are reduced
+    /// Write pairs.csv: the pairs of terms whose vectors have at least this cosine, the most similar first. They are
+    /// candidates: a pair counts as a translation if the languages differ, else as a duplicate. Lower the cosine to find more translations,
+    /// whose vectors are less alike than those of duplicates. Memory then holds all vectors, which are compared before they are reduced
     #[arg(
         long,
         env = "LEXIVEC_TERMS_PAIRS",
@@ -146,7 +147,7 @@ pub(super) struct PairArgs {
     )]
     pairs: Option<f64>,
 
-    /// Partners of each term that --pairs searches: its most similar duplicates, and as many translations
+    /// Most partners that --pairs keeps for each term: N duplicates and N translations
     #[arg(
         long,
         env = "LEXIVEC_TERMS_PAIRS_PER_TERM",

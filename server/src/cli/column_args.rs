@@ -32,7 +32,7 @@ pub(super) struct ColumnArgs {
     )]
     domain_column: String,
 
-    /// Column of the vectors in a .parquet file
+    /// Column of the vectors in a .parquet or .arrow file
     #[arg(
         long,
         env = "LEXIVEC_VECTOR_COLUMN",

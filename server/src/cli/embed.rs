@@ -46,12 +46,14 @@ pub(crate) struct Args {
     #[arg(short, long, env = "LEXIVEC_OUTPUT", value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Write a folder of parts of about N rows instead of one file: with --output terms.parquet, terms.parquet/part-00000.parquet and so on.
-    /// Each part is complete or absent, and _manifest.json lists the complete ones with their rows and SHA-256, the model and the settings
+    /// Write a folder of parts instead of one file: with --output terms.parquet, terms.parquet/part-00000.parquet and so on. A part ends
+    /// with the first chunk of at most 1,024 texts that reaches N rows. Each part is complete or absent, and
+    /// _manifest.json lists the complete ones with their rows and SHA-256, and names the model and the settings
     #[arg(long, env = "LEXIVEC_PART_ROWS", value_name = "N", value_parser = part_rows, requires = "output")]
     part_rows: Option<usize>,
 
-    /// Continue the unfinished job that left OUTPUT.partial. If there is none, the job starts at the first row
+    /// Continue the unfinished job that left OUTPUT.partial. If there is none, the job starts at the first row. A folder of --part-rows
+    /// that is complete stays, which is no error if input and settings are the same
     #[arg(long, env = "LEXIVEC_RESUME")]
     resume: bool,
 
@@ -177,14 +179,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let computed = done.texts - done.resumed;
     let rate = computed as f64 / started.elapsed().as_secs_f64();
     let noun = if done.texts == 1 { "text" } else { "texts" };
-    say!("{} {noun}, {rate:.0} texts/s", done.texts);
+    match computed {
+        0 => say!("note: the output has all {} {noun} already", done.texts),
+        _ => say!("{} {noun}, {rate:.0} texts/s", done.texts),
+    }
     report(&done, errors.as_deref(), engine.model().max_length);
     Ok(())
 }
 
 /// Reports the rows that were resumed, left out or truncated.
 fn report(done: &Done, errors: Option<&str>, max_length: usize) {
-    if done.resumed > 0 {
+    if done.resumed > 0 && done.resumed < done.texts {
         say!("{} of them were in the unfinished output", done.resumed);
     }
     if done.empty > 0 {

@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// Queries. Default: a query per line of standard input
     query: Vec<String>,
 
-    /// File of queries: .txt, .csv, .tsv, .jsonl or .parquet; `-` is standard input
+    /// File of queries: .txt, .csv, .tsv, .jsonl, .parquet or .arrow; `-` is standard input
     #[arg(
         long,
         env = "LEXIVEC_NEAREST_QUERIES",
@@ -64,7 +64,7 @@ pub(crate) struct Args {
     )]
     index: Option<PathBuf>,
 
-    /// Vectors of the terms, a .npy or .parquet file that `lexivec embed` wrote with the same model. Row n belongs to term n. A .npy
+    /// Vectors of the terms, a .npy or .parquet file that `lexivec embed` wrote with the same model, or an .arrow file. Row n belongs to term n. A .npy
     /// file does not name its model, so that only the width can be checked
     #[arg(long, env = "LEXIVEC_NEAREST_VECTORS", value_name = "FILE")]
     vectors: Option<PathBuf>,
@@ -107,8 +107,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let vectors = source.vectors(&engine, &template, &terms)?;
     let search = Search::new(&terms, &vectors, args.language.as_deref())?;
-    queries.for_each_part(|part| {
-        let texts: Vec<(&str, String)> = part
+    queries.for_each_chunk(|chunk| {
+        let texts: Vec<(&str, String)> = chunk
             .iter()
             .map(|query| (query.text.as_str(), query.place.clone()))
             .collect();
@@ -252,7 +252,7 @@ impl<'a> Queries<'a> {
     ///
     /// # Errors
     /// A query cannot be read, or `take` returns an error.
-    fn for_each_part(
+    fn for_each_chunk(
         self,
         mut take: impl FnMut(&[Text]) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
@@ -261,13 +261,16 @@ impl<'a> Queries<'a> {
             Self::File(reader) => reader,
         };
         for number in 0_u64.. {
-            let part = rows.by_ref().take(MOST_TEXTS);
-            let part: Vec<Text> = part.collect::<Result<_, _>>().map_err(reason)?;
-            ensure!(number > 0 || !part.is_empty(), "there is no query");
-            if part.is_empty() {
+            let chunk = rows.by_ref().take(MOST_TEXTS);
+            let chunk: Vec<Text> = chunk.collect::<Result<_, _>>().map_err(reason)?;
+            ensure!(
+                number > 0 || !chunk.is_empty(),
+                "no query: give one as an argument, with --queries, or on standard input"
+            );
+            if chunk.is_empty() {
                 break;
             }
-            take(&part)?;
+            take(&chunk)?;
         }
         Ok(())
     }

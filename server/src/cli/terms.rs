@@ -36,7 +36,7 @@ pub(crate) struct Args {
     #[arg(short, long, env = "LEXIVEC_MODEL", value_name = "MODEL")]
     model: Option<String>,
 
-    /// Vectors of the terms, a .npy or .parquet file that `lexivec embed` wrote, instead of --model. Row n belongs to term n. If both are
+    /// Vectors of the terms, a .npy or .parquet file that `lexivec embed` wrote, or an .arrow file, instead of --model. Row n belongs to term n. If both are
     /// given, and the file names its model, it must be --model
     #[arg(long, env = "LEXIVEC_TERMS_VECTORS", value_name = "FILE")]
     vectors: Option<PathBuf>,
@@ -83,11 +83,12 @@ fn source(args: &Args) -> Result<Source<'_>, Usage> {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let source = source(args)?;
     let terms = Terms::read(&args.file, &args.columns.names())?;
-    if !terms.left_out().is_empty() {
+    let left_out = left_out(&terms, args);
+    if !left_out.is_empty() {
         say!(
             "note: {}: columns that hold neither texts nor numbers are left out: {}",
             args.file.display(),
-            terms.left_out().join(", ")
+            left_out.join(", ")
         );
     }
     // Before hours of work.
@@ -147,6 +148,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         true => print_exactly(&serde_json::to_string_pretty(&summary)?),
         false => print(&summary.to_text()),
     }
+}
+
+/// The columns that the results lack, except the vectors, which nobody misses there.
+fn left_out<'a>(terms: &'a Terms, args: &Args) -> Vec<&'a str> {
+    let columns = terms.left_out().iter().map(String::as_str);
+    columns
+        .filter(|column| *column != args.columns.vector_column)
+        .collect()
 }
 
 /// The last part of a path.

@@ -4,6 +4,10 @@ use std::path::Path;
 
 use super::parquet;
 
+/// The endings of files that are read, for messages. The help of `embed`, `nearest`, `terms` and `--input-format` lists them, too.
+pub(crate) const READ_ENDINGS: &str =
+    ".txt, .jsonl (.ndjson), .csv, .tsv, .parquet and .arrow (.feather)";
+
 /// The format of a file of texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum InputFormat {
@@ -42,7 +46,7 @@ impl InputFormat {
             }
             _ if is_stdin(path) || is_special(path) => Ok(Self::Lines),
             _ => Err(format!(
-                "{}: lexivec reads .txt, .jsonl (.ndjson), .csv, .tsv, .parquet and .arrow (.feather) files; --input-format sets the format of a file with another ending",
+                "{}: lexivec reads {READ_ENDINGS} files; --input-format sets the format of a file with another ending",
                 path.display()
             )),
         }

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::file_format::{InputFormat, is_stdin};
+use super::file_format::{InputFormat, READ_ENDINGS, is_stdin};
 
 /// The files of all inputs, those of a folder or pattern in the order of their names.
 ///
-/// Of a folder, the files with an ending that is read are taken, or all of them if `any_ending`. Subfolders are not, nor are names that begin
-/// with a dot or an underscore, which programs give to their own files, such as `_SUCCESS`.
+/// Of a folder, the files with an ending that is read are taken, or all of them if `any_ending`. Subfolders are left out, and so are names
+/// that begin with a dot or an underscore, which programs give to their own files, such as `_SUCCESS`.
 ///
 /// # Errors
 /// A folder cannot be read, a pattern is wrong, or either gives no file.
@@ -42,7 +42,7 @@ fn folder(path: &Path, any_ending: bool) -> Result<Vec<PathBuf>, String> {
     }
     if files.is_empty() {
         return Err(format!(
-            "{}: the folder has no file that is read: .txt, .jsonl (.ndjson), .csv, .tsv, .parquet or .arrow; subfolders are not read",
+            "{}: the folder contains no file that lexivec reads ({READ_ENDINGS}); subfolders are not read",
             path.display()
         ));
     }
@@ -60,7 +60,7 @@ fn matches(pattern: &str) -> Result<Vec<PathBuf>, String> {
         }
     }
     if files.is_empty() {
-        return Err(format!("{pattern}: no file has such a name"));
+        return Err(format!("{pattern}: no file matches"));
     }
     files.sort();
     Ok(files)
@@ -102,9 +102,9 @@ mod tests {
         assert_eq!(names("[1].csv", false).unwrap(), ["[1].csv"]);
         assert_eq!(names("missing.csv", false).unwrap(), ["missing.csv"]);
         for (input, reason) in [
-            ("*.tsv", "no file has such a name"),
+            ("*.tsv", "no file matches"),
             ("***", "wildcard"),
-            ("sub.csv", "the folder has no file that is read"),
+            ("sub.csv", "the folder contains no file that lexivec reads"),
         ] {
             let said = names(input, false).unwrap_err();
             assert!(said.contains(reason), "{said}");

@@ -1,11 +1,13 @@
-//! The work of `lexivec embed`: reads rows, embeds them part by part, and writes vectors.
+//! The work of `lexivec embed`: reads rows, embeds them chunk by chunk, and writes vectors.
 //!
-//! The texts of a part are sorted by length and run together. Memory holds two parts, however long the input is: one is computed while
-//! the other is read or written. After each part, a job that writes to a file can be resumed.
+//! The texts of a chunk are sorted by length and run together. Memory holds two chunks, however long the input is: one is computed while
+//! the other is read or written. After each chunk, a job that writes to a file can be resumed.
 
 mod description;
 mod input;
 mod parts;
+
+pub(super) use description::Description;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -15,10 +17,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow, bail};
 use lexivec_runtime::{Engine, Request};
 
+use super::chunk::{CHUNKS_IN_FLIGHT, MOST_TEXTS, Numbered, Submitted};
 use super::errors::Rejects;
 use super::output::beside;
 use super::parquet;
-use super::part::{MOST_TEXTS, Numbered, PARTS_IN_FLIGHT, Submitted};
 use super::parts::Parts;
 use super::read::{Reader, RowError};
 use super::record::{Counts, Position, Record};
@@ -29,7 +31,7 @@ use crate::projections::ProjectionFile;
 use crate::stdio::Closed;
 
 /// The most texts that a job submits before it waits: the room that it needs in the engine's queue.
-pub const MOST_QUEUED: usize = PARTS_IN_FLIGHT * MOST_TEXTS;
+pub const MOST_QUEUED: usize = CHUNKS_IN_FLIGHT * MOST_TEXTS;
 
 /// A job whose inputs and output are open, and that has no model yet.
 #[derive(Debug)]
@@ -130,7 +132,7 @@ impl Job {
         self.rejects.path()
     }
 
-    /// Embeds all rows as `template` says; tells the number of vectors after each part.
+    /// Embeds all rows as `template` says; tells the number of vectors after each chunk.
     ///
     /// # Errors
     /// A row cannot be embedded and [`OnError::Stop`] is set, there is no text at all, the engine fails, or the output cannot
@@ -158,7 +160,7 @@ impl Job {
                 let flag = if self.resume { "" } else { " with --resume" };
                 return Err(match (kept, listed) {
                     (Some((rows, path)), _) => anyhow!(
-                        "{error:#}\nnote: {rows} vectors are kept in {}, and the same command{flag} continues behind them",
+                        "{error:#}\nnote: {rows} vectors are kept in {}, and the same command{flag} continues after them",
                         path.display()
                     ),
                     (None, Some(listed)) => error.context(format!(
@@ -201,24 +203,33 @@ impl Job {
         if let Some(found) = self.found.take() {
             found.check(&settings)?;
             self.read_again(&found)?;
+            if self.parts.as_ref().is_some_and(Parts::is_complete) {
+                self.check_end()?;
+                self.record = found;
+                return Ok(self.all_rows());
+            }
             self.rejects.resume(found.rejected_bytes)?;
             self.record = found;
         }
         self.record.settings = settings;
-        self.description = self.description(engine, template);
+        let description = self.description(engine, template);
+        if let Some(parts) = &mut self.parts {
+            parts.describe(description.clone());
+        }
+        self.description = description.metadata();
         self.writer
             .describe(&self.vector_column, self.description.clone());
         let resumed = self.all_rows();
         let mut in_flight: VecDeque<anyhow::Result<Submitted>> = VecDeque::new();
         let mut ended = false;
         loop {
-            while !ended && in_flight.len() < PARTS_IN_FLIGHT {
-                let part = self.next_part();
-                ended = part.is_empty() || part.stop.is_some();
-                let submitted = Submitted::new(engine, template, part, |text, error| {
+            while !ended && in_flight.len() < CHUNKS_IN_FLIGHT {
+                let chunk = self.next_chunk();
+                ended = chunk.is_empty() || chunk.stop.is_some();
+                let submitted = Submitted::new(engine, template, chunk, |text, error| {
                     self.rejected(text, error)
                 });
-                // An error ends the job once the parts before this one are written.
+                // An error ends the job once the chunks before this one are written.
                 ended |= submitted.is_err();
                 in_flight.push_back(submitted);
             }
@@ -229,33 +240,33 @@ impl Job {
         }
     }
 
-    /// Waits for the vectors of a part, writes them, and records the progress.
+    /// Waits for the vectors of a chunk, writes them, and records the progress.
     ///
     /// # Errors
-    /// Those of [`run`](Self::run), and the one that ends the job after this part.
+    /// Those of [`run`](Self::run), and the one that ends the job after this chunk.
     fn complete(
         &mut self,
         submitted: Submitted,
         progress: &mut dyn FnMut(usize),
     ) -> anyhow::Result<()> {
         let Submitted {
-            part,
+            chunk,
             order,
             embeddings: stream,
         } = submitted;
-        let ended = part.is_empty();
-        let mut rejected = part.rejected;
-        let mut embeddings = vec![None; part.rows.len()];
+        let ended = chunk.is_empty();
+        let mut rejected = chunk.rejected;
+        let mut embeddings = vec![None; chunk.rows.len()];
         if let Some(mut stream) = stream {
             for i in order {
                 match stream.blocking_next() {
                     Some(Ok(embedding)) => embeddings[i] = Some(embedding),
-                    Some(Err(error)) => rejected.push(self.rejected(&part.rows[i], error)?),
+                    Some(Err(error)) => rejected.push(self.rejected(&chunk.rows[i], error)?),
                     None => break,
                 }
             }
         }
-        for (text, embedding) in part.rows.iter().zip(&embeddings) {
+        for (text, embedding) in chunk.rows.iter().zip(&embeddings) {
             if let Some(embedding) = embedding {
                 self.record.counts.truncated += u64::from(embedding.truncated);
                 let vector = self.reduced(text, &embedding.vector)?;
@@ -267,14 +278,15 @@ impl Job {
             self.rejects.add(reject)?;
         }
         self.record.counts.rejected += rejected.len() as u64;
-        self.record.advance(&part.end);
+        self.record.advance(&chunk.end);
         self.record.rejected_bytes = self.rejects.flush()?;
         if !ended && self.writer.rows() > 0 {
-            self.writer.keep(self.record.clone(), part.stop.is_some())?;
+            self.writer
+                .keep(self.record.clone(), chunk.stop.is_some())?;
             progress(self.all_rows());
             self.end_full_part()?;
         }
-        part.stop.map_or(Ok(()), Err)
+        chunk.stop.map_or(Ok(()), Err)
     }
 
     /// The vector, reduced if there is a projection.

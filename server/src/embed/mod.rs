@@ -1,5 +1,6 @@
 //! Embeds files: reads texts, and writes vectors.
 
+mod chunk;
 mod errors;
 mod file_format;
 mod inputs;
@@ -12,7 +13,6 @@ mod parquet;
 #[cfg(not(feature = "parquet"))]
 #[path = "no_parquet.rs"]
 mod parquet;
-mod part;
 mod parts;
 mod read;
 mod record;
@@ -21,9 +21,10 @@ mod table;
 mod texts;
 mod write;
 
+pub(crate) use chunk::MOST_TEXTS;
 pub use errors::Rejects;
 pub use file_format::InputFormat;
-pub(crate) use file_format::is_seekable;
+pub(crate) use file_format::{READ_ENDINGS, is_seekable};
 pub(crate) use inputs::expand;
 pub use job::{Job, MOST_QUEUED};
 pub use json_field::json_fields;
@@ -33,11 +34,10 @@ pub(crate) use output::Partial;
 pub(crate) use parquet::MISSING as NO_PARQUET;
 #[cfg(feature = "parquet")]
 pub(crate) use parquet::with_flag;
-pub(crate) use part::MOST_TEXTS;
 pub use read::{Reader, RowError, Text};
 pub(crate) use read::{filled, json_reason};
 pub use settings::{Done, OnError, Settings};
-pub(crate) use table::missing;
 pub use table::{Row, Table};
+pub(crate) use table::{listed, missing};
 pub(crate) use texts::embed_texts;
 pub use write::{OutputFormat, Writer};

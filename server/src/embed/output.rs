@@ -1,6 +1,6 @@
 //! The file of vectors. It is renamed into place when it is complete.
 //!
-//! Until then the vectors are in `OUTPUT.partial`. After the first part, `OUTPUT.partial.json` records the progress of the job. Both files
+//! Until then the vectors are in `OUTPUT.partial`. After the first chunk, `OUTPUT.partial.json` records the progress of the job. Both files
 //! stay if the job ends early, so that `--resume` can continue it. If OUTPUT is a symbolic link, the file that it points at is replaced.
 //! The new file gets the mode of the file that it replaces; without one, the umask decides.
 

@@ -1,7 +1,7 @@
 //! An output in parts: a folder of files, each complete or absent, and `_manifest.json`, which lists the complete ones.
 //!
 //! A part is written as any output (`part-00003.parquet.partial` and its record), renamed when it is full, and then listed. So a job that is
-//! killed at any time continues behind the last listed part, or within the next one. A file that is complete and not listed is written
+//! killed at any time continues after the last listed part, or within the next one. A file that is complete and not listed is written
 //! again.
 
 use std::io::{Read as _, Write as _};
@@ -12,6 +12,7 @@ use lexivec_models::text;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::job::Description;
 use super::output::{READ_AND_WRITE, beside};
 use super::own_file;
 use super::record::Record;
@@ -31,7 +32,7 @@ const CHUNK: usize = 1 << 20;
 pub(super) struct Parts {
     folder: PathBuf,
     format: OutputFormat,
-    /// Rows with which a part is full.
+    /// Rows at which a part is full.
     most_rows: usize,
     manifest: Manifest,
 }
@@ -43,20 +44,23 @@ struct Manifest {
     version: u32,
     /// Whether all rows of the input are in the parts.
     complete: bool,
+    /// What the vectors are, once the model is loaded.
+    #[serde(flatten)]
+    description: Option<Description>,
     /// The files that the rows come from.
     inputs: Vec<String>,
     /// Vectors in all parts.
     rows: usize,
     parts: Vec<Part>,
-    /// How far the input is read with the last part, and the model and settings of the job.
-    progress: Record,
+    /// What `--resume` needs: how far the input is read with the last part, and the settings of the job. No other program should read it.
+    resume: Record,
 }
 
 /// A complete part.
 #[derive(Debug, Serialize, Deserialize)]
 struct Part {
     file: String,
-    /// The first row of the input that was read for it, and the one behind its last. Rows are counted from 0, over all inputs.
+    /// The first row of the input that was read for it, and the one after its last. Rows are counted from 0, over all inputs.
     input_rows: [u64; 2],
     rows: usize,
     bytes: u64,
@@ -64,10 +68,10 @@ struct Part {
 }
 
 impl Parts {
-    /// Creates the folder, or finds the parts of an unfinished job in it.
+    /// Creates the folder, or with `resume` finds the parts of an earlier job in it.
     ///
     /// # Errors
-    /// It has other files or a complete job, or an unfinished one and `resume` is not set; or a listed part is missing.
+    /// It has other files, or those of an earlier job and `resume` is not set; or a listed part is missing.
     pub(super) fn open(
         folder: &Path,
         format: OutputFormat,
@@ -81,7 +85,7 @@ impl Parts {
             !folder.exists() || folder.is_dir(),
             "{shown}: this is a file, and --part-rows writes a folder: choose another --output"
         );
-        let mut unfinished = None;
+        let mut earlier = None;
         if path.exists() {
             let found: Option<Manifest> = serde_json::from_str(&text::read(&path)?).ok();
             let found = found.filter(|found| found.format == FORMAT && found.version == VERSION);
@@ -92,28 +96,29 @@ impl Parts {
                 );
             };
             ensure!(
-                !found.complete,
+                resume || !found.complete,
                 "{shown}: the folder has all parts of a job: choose another --output, or remove the folder"
             );
             ensure!(
                 resume || found.parts.is_empty(),
                 "{shown} belongs to an unfinished job: add --resume to continue it, or remove the folder to start again"
             );
-            unfinished = Some(found).filter(|found| !found.parts.is_empty());
+            earlier = Some(found).filter(|found| !found.parts.is_empty());
         } else if has_files(folder)? {
             bail!("{shown}: the folder has files, and no {MANIFEST}: choose another --output");
         }
-        let manifest = unfinished.unwrap_or_else(|| Manifest {
+        let manifest = earlier.unwrap_or_else(|| Manifest {
             format: FORMAT.to_owned(),
             version: VERSION,
             complete: false,
+            description: None,
             inputs: inputs
                 .iter()
                 .map(|path| path.display().to_string())
                 .collect(),
             rows: 0,
             parts: Vec::new(),
-            progress: Record::default(),
+            resume: Record::default(),
         });
         fs_err::create_dir_all(folder)?;
         let parts = Self {
@@ -155,9 +160,19 @@ impl Parts {
         self.manifest.rows
     }
 
+    /// Whether an earlier run, or this one, has written all parts.
+    pub(super) fn is_complete(&self) -> bool {
+        self.manifest.complete
+    }
+
+    /// Describes the vectors in the manifest.
+    pub(super) fn describe(&mut self, description: Description) {
+        self.manifest.description = Some(description);
+    }
+
     /// The progress with the last part; `None` before the first.
     pub(super) fn progress(&self) -> Option<Record> {
-        let progress = || self.manifest.progress.clone();
+        let progress = || self.manifest.resume.clone();
         (!self.manifest.parts.is_empty()).then(progress)
     }
 
@@ -191,13 +206,13 @@ impl Parts {
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         self.manifest.parts.push(Part {
             file: file.into_owned(),
-            input_rows: [self.manifest.progress.read, progress.read],
+            input_rows: [self.manifest.resume.read, progress.read],
             rows,
             bytes,
             sha256,
         });
         self.manifest.rows += rows;
-        self.manifest.progress.advance_to(progress);
+        self.manifest.resume.advance_to(progress);
         self.save()
     }
 
@@ -207,7 +222,7 @@ impl Parts {
     /// The manifest cannot be written.
     pub(super) fn finish(mut self, progress: &Record) -> anyhow::Result<()> {
         self.manifest.complete = true;
-        self.manifest.progress.advance_to(progress);
+        self.manifest.resume.advance_to(progress);
         self.save()
     }
 
@@ -315,7 +330,8 @@ mod tests {
         assert!(said(&folder, true).contains("with 3 bytes, and it has 2"));
         fs_err::write(folder.join("part-00000.npy"), "abc").unwrap();
         parts.finish(&progress).unwrap();
-        assert!(said(&folder, true).contains("has all parts of a job"));
+        assert!(said(&folder, false).contains("has all parts of a job"));
+        assert!(open(&folder, true).unwrap().is_complete());
         fs_err::write(folder.join(MANIFEST), "{}").unwrap();
         assert!(said(&folder, true).contains("no manifest of parts"));
         fs_err::remove_file(folder.join(MANIFEST)).unwrap();

@@ -186,7 +186,7 @@ impl Reader {
                 && !is_special(path)
             {
                 let rows = self.open(source, true)?;
-                // Nothing can be read behind such an error.
+                // Nothing can be read after such an error.
                 let rows = rows.take_while(|row| !matches!(row, Err(RowError::File(_))));
                 first.extend(rows.filter_map(Result::ok).next());
             }

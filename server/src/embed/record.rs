@@ -1,4 +1,4 @@
-//! The record of an unfinished job: a small file next to its output, which is rewritten after each part.
+//! The record of an unfinished job: a small file next to its output, which is rewritten after each chunk.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -22,10 +22,13 @@ pub(super) struct Record {
     pub(super) read: u64,
     /// The digest of those rows.
     pub(super) digest: String,
-    /// Vectors written, and the numbers in each.
+    /// Vectors written, and the numbers in each. The manifest of an output in parts has neither.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) rows: usize,
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) width: usize,
     /// Bytes of the output that are valid.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) bytes: u64,
     pub(super) counts: Counts,
     /// Bytes of the file of rows that were left out.
@@ -33,6 +36,10 @@ pub(super) struct Record {
     /// The footer of a .parquet output, in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) footer: Option<String>,
+}
+
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 /// Counts of rows by outcome.
@@ -86,6 +93,7 @@ impl Record {
     pub(super) fn advance_to(&mut self, progress: &Self) {
         *self = Self {
             rows: 0,
+            width: 0,
             bytes: 0,
             footer: None,
             ..progress.clone()
@@ -129,7 +137,7 @@ impl Record {
             let (then, now) = (value(&self.settings, name), value(settings, name));
             if then != now {
                 bail!(
-                    "the unfinished job had another {name} ({then}; now {now}): run the same command, or remove its files to \
+                    "the earlier job had another {name} ({then}; now {now}): run the same command, or remove its files to \
                      start again"
                 );
             }

@@ -95,7 +95,7 @@ impl<R: BufRead> Table<R> {
                 first + 1,
                 second + 1
             ),
-            (None, _) => anyhow::bail!(missing("column", name, self.columns.clone())),
+            (None, _) => anyhow::bail!(missing("column", name, &self.columns)),
         }
     }
 
@@ -149,20 +149,21 @@ impl<R: BufRead> Iterator for Table<R> {
 }
 
 /// The message that a name is missing among others, of which the first few are listed.
-pub(crate) fn missing(noun: &str, name: &str, mut names: Vec<String>) -> String {
+pub(crate) fn missing(noun: &str, name: &str, names: &[String]) -> String {
+    format!("there is no {noun} `{name}`; it has {}", listed(names))
+}
+
+/// Names for a message, of which the first few are listed.
+pub(crate) fn listed(names: &[impl AsRef<str>]) -> String {
     const MOST_LISTED: usize = 20;
-    let count = names.len();
-    names.truncate(MOST_LISTED);
-    let listed = match count {
-        0 => "it has none".to_owned(),
-        1..=MOST_LISTED => format!("it has {}", names.join(", ")),
-        _ => format!(
-            "it has {}, and {} more",
-            names.join(", "),
-            count - MOST_LISTED
-        ),
-    };
-    format!("there is no {noun} `{name}`; {listed}")
+    let first = names.iter().take(MOST_LISTED).map(AsRef::as_ref);
+    let first: Vec<&str> = first.collect();
+    let first = first.join(", ");
+    match names.len() {
+        0 => "none".to_owned(),
+        1..=MOST_LISTED => first,
+        count => format!("{first}, and {} more", count - MOST_LISTED),
+    }
 }
 
 #[cfg(test)]

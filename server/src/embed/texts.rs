@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 
 use anyhow::{Context as _, bail};
-use lexivec_runtime::{Caller, EmbeddingStream, Engine, Input, Request};
+use lexivec_runtime::{EmbeddingStream, Engine, Input, Request};
 use ndarray::Array2;
 
-use super::part::{MOST_BYTES, MOST_TEXTS, PARTS_IN_FLIGHT};
+use super::chunk::{CHUNKS_IN_FLIGHT, MOST_BYTES, MOST_TEXTS, submit};
 
-/// Embeds texts, each with its place for messages, as `template` says. Tells the number of vectors after each part.
+/// Embeds texts, each with its place for messages, as `template` says. Tells the number of vectors after each chunk.
 ///
 /// # Errors
 /// A text cannot be embedded; the message has its place.
@@ -20,15 +20,15 @@ pub(crate) fn embed_texts(
 ) -> anyhow::Result<Array2<f32>> {
     let width = template.dimensions.unwrap_or(engine.model().hidden_size);
     let mut vectors = Array2::zeros((texts.len(), width));
-    let mut in_flight: VecDeque<Part> = VecDeque::new();
+    let mut in_flight: VecDeque<Chunk> = VecDeque::new();
     let (mut submitted, mut done) = (0, 0);
     while done < texts.len() {
-        while submitted < texts.len() && in_flight.len() < PARTS_IN_FLIGHT {
-            let part = Part::submit(engine, template, texts, submitted)?;
-            submitted += part.order.len();
-            in_flight.push_back(part);
+        while submitted < texts.len() && in_flight.len() < CHUNKS_IN_FLIGHT {
+            let chunk = Chunk::submit(engine, template, texts, submitted)?;
+            submitted += chunk.order.len();
+            in_flight.push_back(chunk);
         }
-        let Some(Part { order, mut stream }) = in_flight.pop_front() else {
+        let Some(Chunk { order, mut stream }) = in_flight.pop_front() else {
             break;
         };
         for index in &order {
@@ -46,40 +46,33 @@ pub(crate) fn embed_texts(
 }
 
 /// Texts that the engine computes.
-struct Part {
-    /// The index of each text, in the order of their lengths, because texts of similar length run well together.
+struct Chunk {
+    /// The index of each text, in the order of the stream.
     order: Vec<usize>,
     stream: EmbeddingStream,
 }
 
-impl Part {
+impl Chunk {
     fn submit(
         engine: &Engine,
         template: &Request<'_>,
         texts: &[(&str, String)],
         first: usize,
     ) -> anyhow::Result<Self> {
-        let (mut order, mut bytes) = (Vec::new(), 0);
-        for (index, (text, _)) in texts.iter().enumerate().skip(first).take(MOST_TEXTS) {
+        let (mut encoded, mut bytes) = (Vec::new(), 0);
+        for (index, (text, place)) in texts.iter().enumerate().skip(first).take(MOST_TEXTS) {
             if bytes >= MOST_BYTES {
                 break;
             }
             bytes += text.len();
-            order.push(index);
-        }
-        order.sort_by_key(|index| texts[*index].0.len());
-        let encode = |index: &usize| {
-            let (text, place) = &texts[*index];
             let request = Request {
                 input: Input::Text((*text).into()),
                 ..template.clone()
             };
-            engine.encode(&request).with_context(|| place.clone())
-        };
-        let requests = order.iter().map(encode).collect::<anyhow::Result<_>>()?;
-        Ok(Self {
-            stream: engine.submit(requests, Caller::default(), None)?,
-            order,
-        })
+            let request = engine.encode(&request);
+            encoded.push((index, text.len(), request.with_context(|| place.clone())?));
+        }
+        let (order, stream) = submit(engine, encoded)?;
+        Ok(Self { order, stream })
     }
 }

@@ -225,7 +225,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Flushes the output. A file can be resumed from here; a .parquet file only behind a row group, which ends here if it is full or
+    /// Flushes the output. A file can be resumed from here; a .parquet file only after a row group, which ends here if it is full or
     /// `last`.
     ///
     /// # Errors

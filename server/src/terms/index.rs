@@ -57,12 +57,12 @@ impl Index {
         if let Some(found) = &index.found {
             ensure!(
                 (found.terms, &found.terms_digest) == (index.terms, &index.terms_digest),
-                "{}: the index has the vectors of {} other terms than the {} of {}: remove the folder to embed these, or name another \
+                "{}: the index was built from other terms ({}) than {} has ({}): remove the folder to embed these terms, or name another \
                  one with --index",
                 folder.display(),
                 found.terms,
-                index.terms,
-                terms.path().display()
+                terms.path().display(),
+                index.terms
             );
         }
         Ok(index)
@@ -141,7 +141,7 @@ fn found(folder: &Path) -> anyhow::Result<Option<About>> {
     }
     ensure!(
         folder.is_dir(),
-        "{shown}: this is no folder, and an index is one: name another with --index"
+        "{shown}: this is not a folder; --index needs one"
     );
     let file = folder.join("index.json");
     if !file.exists() {
@@ -216,7 +216,7 @@ mod tests {
         assert!(model.contains("the model nano (blake3:1)"), "{model}");
         let width = said(index.claim("nano", "blake3:1", 16));
         assert!(width.contains("have 8 dimensions, and not 16"), "{width}");
-        assert!(said(Index::open(&folder, &other)).contains("2 other terms"));
+        assert!(said(Index::open(&folder, &other)).contains("other terms (2) than"));
 
         let file = folder.join("index.json");
         let text = fs_err::read_to_string(&file).unwrap();
@@ -232,6 +232,6 @@ mod tests {
         fs_err::remove_file(&file).unwrap();
         let foreign = said(Index::open(&folder, &terms));
         assert!(foreign.contains("has files, and no index"), "{foreign}");
-        assert!(said(Index::open(&dir.path().join("a.txt"), &terms)).contains("no folder"));
+        assert!(said(Index::open(&dir.path().join("a.txt"), &terms)).contains("not a folder"));
     }
 }

@@ -8,9 +8,7 @@ use ndarray::Array2;
 use serde::Serialize;
 
 use super::{Terms, Vectors};
-
-/// How many languages a message lists.
-const MOST_LISTED: usize = 20;
+use crate::embed::listed;
 
 /// A query and the terms that are nearest to it, as `--json` prints it.
 #[derive(Debug, Serialize)]
@@ -143,15 +141,9 @@ pub(crate) fn check_language(terms: &Terms, language: &str, column: &str) -> any
     }
     found.sort_unstable();
     found.dedup();
-    let further = found.len().saturating_sub(MOST_LISTED);
-    found.truncate(MOST_LISTED);
-    let mut listed = found.join(", ");
-    if further > 0 {
-        listed += &format!(", and {further} more");
-    }
     bail!(
         "{}: no term has the language `{language}`; there are {}",
         terms.path().display(),
-        if listed.is_empty() { "none" } else { &listed }
+        listed(&found)
     )
 }

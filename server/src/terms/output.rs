@@ -17,7 +17,7 @@ const REPORT: &str = "report.html";
 const PAIRS: &str = "pairs.csv";
 const VECTORS: &str = "vectors.npy";
 
-/// The columns that `terms.csv` gets behind those of the input, and those of a map.
+/// The columns that `terms.csv` gets after those of the input, and those of a map.
 const ADDED: [&str; 2] = ["cluster", "probability"];
 const ADDED_BY_MAP: [&str; 2] = ["x", "y"];
 

@@ -58,10 +58,7 @@ impl Pairs {
         let duplicates = duplicates.into_iter().map(named(Kind::Duplicate));
         let translations = translations.into_iter().map(named(Kind::Translation));
         let mut pairs: Vec<(Kind, Pair)> = duplicates.chain(translations).collect();
-        pairs.sort_by(|(_, a), (_, b)| {
-            let similarity = b.similarity.total_cmp(&a.similarity);
-            similarity.then_with(|| (a.left, a.right).cmp(&(b.left, b.right)))
-        });
+        pairs.sort_by(|(_, a), (_, b)| a.by_similarity(b));
         Ok(Self(pairs))
     }
 

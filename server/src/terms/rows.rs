@@ -155,8 +155,8 @@ fn check_term(fields: &[(String, Value)], term: &str) -> anyhow::Result<()> {
             kind(value)
         ),
         None => {
-            let names = fields.iter().map(|(name, _)| name.clone()).collect();
-            bail!("{} (--term-column)", missing("field", term, names))
+            let names: Vec<String> = fields.iter().map(|(name, _)| name.clone()).collect();
+            bail!("{} (--term-column)", missing("field", term, &names))
         }
     }
 }

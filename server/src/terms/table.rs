@@ -8,7 +8,7 @@ use csv::ByteRecord;
 
 use super::Vectors;
 use super::rows::Rows;
-use crate::embed::{InputFormat, Reader, is_seekable};
+use crate::embed::{InputFormat, READ_ENDINGS, Reader, is_seekable};
 
 /// The names of the columns that have a meaning.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Terms {
     pub(crate) fn read(path: &Path, names: &Columns<'_>) -> anyhow::Result<Self> {
         let format = InputFormat::of(path).map_err(|_| {
             anyhow!(
-                "{}: terms are read from .csv, .tsv, .jsonl (.ndjson), .parquet, .arrow (.feather) and .txt files",
+                "{}: terms are read from {READ_ENDINGS} files",
                 path.display()
             )
         })?;

@@ -1,4 +1,4 @@
-//! Arrow files: the IPC file format, which Feather's version 2 is, too.
+//! Arrow files: the IPC file format, also known as Feather version 2.
 //!
 //! Every size that a file states is compared with the file's length before memory is reserved for it.
 
@@ -14,16 +14,16 @@ use arrow_ipc::{Block, MetadataVersion, root_as_footer, root_as_message};
 use arrow_schema::{Metadata, Schema, SchemaRef};
 use arrow_select::take::take_record_batch;
 
+use crate::table::{BATCH_ROWS, said};
+
 /// The first bytes of a file.
 pub(crate) const MAGIC: &[u8; 6] = b"ARROW1";
 /// The footer's length and the magic bytes, which end a file.
 const TRAILER: usize = 10;
 /// The marker and the length before a message.
 const PREFIX: usize = 8;
-/// The most rows of a batch. Those of a file may be larger, and are divided.
-const BATCH_ROWS: usize = 1024;
 
-/// An Arrow file, of which the footer is read.
+/// An Arrow file whose footer has been read.
 #[derive(Debug)]
 pub(crate) struct ArrowFile {
     schema: SchemaRef,
@@ -112,7 +112,7 @@ impl ArrowFile {
     }
 }
 
-/// The batches of a file, each with at most [`BATCH_ROWS`] rows.
+/// The batches of a file, each with at most [`BATCH_ROWS`] rows. Larger ones are divided.
 pub(crate) struct ArrowBatches {
     file: File,
     decoder: FileDecoder,
@@ -200,10 +200,6 @@ fn rows_of(file: &File, block: &Block) -> Result<u64, String> {
         .header_as_record_batch()
         .ok_or("a block has no batch")?;
     u64::try_from(batch.length()).map_err(said)
-}
-
-fn said(error: impl std::fmt::Display) -> String {
-    error.to_string()
 }
 
 #[cfg(test)]

@@ -20,11 +20,11 @@ use crate::{Error, Result};
 /// The bytes that a batch should have at most. A batch has at least one row.
 const BATCH_BYTES: i64 = 16 << 20;
 /// The most rows of a batch.
-const BATCH_ROWS: i64 = 1024;
+pub(crate) const BATCH_ROWS: usize = 1024;
 /// How many columns a message lists.
 const MOST_LISTED: usize = 20;
 
-/// A Parquet or Arrow file, of which the metadata is read. Its first bytes tell which it is.
+/// A Parquet or Arrow file whose metadata has been read. Its first bytes tell which it is.
 #[derive(Debug)]
 pub struct Table {
     path: PathBuf,
@@ -231,7 +231,7 @@ fn batch_rows(metadata: &ArrowReaderMetadata) -> usize {
     let groups = metadata.metadata().row_groups().iter();
     let widest = groups.map(|group| group.total_byte_size() / group.num_rows().max(1));
     let widest = widest.max().unwrap_or(1).max(1);
-    usize::try_from((BATCH_BYTES / widest).clamp(1, BATCH_ROWS)).unwrap_or(1)
+    usize::try_from((BATCH_BYTES / widest).clamp(1, BATCH_ROWS as i64)).unwrap_or(1)
 }
 
 /// Turns a panic into an error: the decoders panic on some damaged files.
@@ -240,7 +240,7 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     done.unwrap_or_else(|_| Err("it is damaged".to_owned()))
 }
 
-fn said(error: impl std::fmt::Display) -> String {
+pub(crate) fn said(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 

@@ -1,6 +1,6 @@
 //! Rows and their vectors as a Parquet file.
 //!
-//! A writer can be resumed: [`Writer::footer`] describes the row groups that are complete, and [`Writer::resume`] continues behind
+//! A writer can be resumed: [`Writer::footer`] describes the row groups that are complete, and [`Writer::resume`] continues after
 //! them. Parquet's own writer cannot start in the middle of a file, so the complete row groups are written through it again, and
 //! [`Skip`] drops their bytes, which the file has already.
 
@@ -98,7 +98,7 @@ impl<W: Write + Send> Writer<W> {
         Self::start(Skip::new(sink, 0), schema, settings)
     }
 
-    /// Continues a file behind its complete row groups. `written` is that file, and `footer` what [`footer`](Self::footer) returned.
+    /// Continues a file after its complete row groups. `written` is that file, and `footer` what [`footer`](Self::footer) returned.
     ///
     /// # Errors
     /// The footer is damaged or belongs to other vectors, or the file cannot be read.

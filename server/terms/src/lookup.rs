@@ -1,4 +1,4 @@
-//! The rows that are nearest to each of some queries, among rows that come block by block.
+//! The rows that are nearest to each query, among rows that come block by block.
 //!
 //! The search computes a float32 product of queries and rows whose rounding error is bounded, and in float64 the pairs that may belong to
 //! a list, so that lists, distances and ties are those of float64. Memory: the queries, a list for each, and one block.
@@ -17,7 +17,7 @@ use crate::{Error, Metric, Result};
 
 /// Rows of a block that are compared together. A block is divided among threads.
 const ROWS: usize = 256;
-/// Up to so many queries are multiplied one by one. A product of matrices would copy the rows first, which takes longer.
+/// At most this many queries are multiplied one by one. A product of matrices copies the rows first, and this copy would serve few queries.
 const FEW_QUERIES: usize = 4;
 
 /// A search for the nearest rows of each query.
@@ -68,8 +68,7 @@ impl<'a> Lookup<'a> {
         })
     }
 
-    /// Compares the queries with further rows, of which those take part that `is_eligible` accepts by their number. The first row of the
-    /// first block is row 0.
+    /// Adds rows to the search, except those whose number `is_eligible` rejects. The first row of the first block is row 0.
     ///
     /// # Errors
     /// The rows have another width than the queries, or there is a row that [`new`](Self::new) would not accept as a query.

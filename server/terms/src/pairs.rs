@@ -1,5 +1,7 @@
 //! Pairs of similar terms: duplicates within a language, and translations between languages.
 
+use std::cmp::Ordering;
+
 use ndarray::ArrayView2;
 use serde::Serialize;
 
@@ -15,6 +17,15 @@ pub struct Pair {
     pub right: usize,
     /// The cosine of the angle between them, -1 to 1.
     pub similarity: f64,
+}
+
+impl Pair {
+    /// The order of pairs: the most similar first, those of equal similarity by their rows.
+    #[must_use]
+    pub fn by_similarity(&self, other: &Self) -> Ordering {
+        let similarity = other.similarity.total_cmp(&self.similarity);
+        similarity.then_with(|| (self.left, self.right).cmp(&(other.left, other.right)))
+    }
 }
 
 /// Which pairs are searched.
@@ -121,10 +132,7 @@ impl Options {
                 })
             })
             .collect();
-        pairs.sort_unstable_by(|a, b| {
-            let similarity = b.similarity.total_cmp(&a.similarity);
-            similarity.then_with(|| (a.left, a.right).cmp(&(b.left, b.right)))
-        });
+        pairs.sort_unstable_by(Pair::by_similarity);
         pairs.dedup();
         Ok(pairs)
     }

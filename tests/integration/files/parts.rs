@@ -55,11 +55,36 @@ fn parts_have_all_rows_in_their_order() {
     assert_eq!(of_input(1), serde_json::json!([1024, 2048]));
     assert_eq!(of_input(2), serde_json::json!([2048, 3000]));
     let again = ["a.txt", "-o", "b.jsonl", "--part-rows", "1000", "--resume"];
-    let said = rejected(&embed(dir.path(), &again));
+    let said = rejected(&embed(dir.path(), &again[..5]));
     assert!(
         said.contains("b.jsonl: the folder has all parts of a job"),
         "{said}"
     );
+    let described = |key: &str| found[key].clone();
+    assert_eq!(described("dimensions"), 32);
+    assert!(described("model").is_string() && described("model_digest").is_string());
+    assert!(found["resume"].get("rows").is_none());
+
+    // A scheduler that retries a job finds it done.
+    let output = embed(dir.path(), &again);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("note: the output has all 3000 texts already"),
+        "{said}"
+    );
+    assert_eq!(manifest(&folder), found);
+    assert_eq!(names(&folder).len(), 4);
+    for (input, flags, reason) in [
+        (lines(3001), &[][..], "the input has more now"),
+        (lines(2999), &[], "the input does not begin with"),
+        (lines(3000), &["--truncate"], "another truncation"),
+    ] {
+        write(dir.path(), "a.txt", input);
+        let said = rejected(&embed(dir.path(), &[&again[..], flags].concat()));
+        assert!(said.contains(reason), "{said}");
+        assert!(!said.contains("are kept"), "{said}");
+    }
     for stream in [
         &["--part-rows", "9"][..],
         &["-o", "-", "--part-rows", "9"],
@@ -76,7 +101,7 @@ fn parts_have_all_rows_in_their_order() {
 }
 
 #[test]
-fn a_job_in_parts_goes_on_behind_an_error() {
+fn a_job_in_parts_goes_on_after_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let job = ["-", "-o", "b.npy", "--part-rows", "1000"];
     let bad = [lines(1500).as_bytes(), b"caf\xe9\n"].concat();

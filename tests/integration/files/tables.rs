@@ -51,6 +51,11 @@ fn a_table_that_was_written_is_read_with_its_columns_and_vectors() {
     succeed(&terms(dir.path(), &[&settings[..], &by_model].concat()));
     let by_table = ["again", "a.parquet", "--vectors", "a.parquet"];
     let said = succeed(&terms(dir.path(), &[&settings[..], &by_table].concat()));
+    assert!(!said.contains("are left out"), "{said}");
+    // A column is named that the results lack, unless it has the vectors.
+    let other = ["third", "a.parquet", "--vectors", "out/vectors.npy"];
+    let other = [&settings[..], &other, &["--vector-column", "vector"]].concat();
+    let said = succeed(&terms(dir.path(), &other));
     assert!(
         said.contains(
             "a.parquet: columns that hold neither texts nor numbers are left out: embedding"
@@ -174,7 +179,7 @@ fn tables_that_cannot_be_used_are_errors() {
 }
 
 #[test]
-fn a_table_is_continued_behind_its_last_row_group() {
+fn a_table_is_continued_after_its_last_row_group() {
     let dir = tempfile::tempdir().unwrap();
     let all = lines(2500);
     let job = ["-", "-o", "a.parquet"];

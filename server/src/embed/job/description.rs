@@ -2,10 +2,45 @@
 
 use std::collections::BTreeMap;
 
-use lexivec_runtime::{Engine, Prompt, Request};
+use lexivec_runtime::{Engine, Prompt, Request, Truncate};
+use serde::{Deserialize, Serialize};
 
+use super::super::settings::OnError;
 use super::super::write::OutputFormat;
 use super::Job;
+
+/// What vectors are: the model and the settings that decide them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in super::super) struct Description {
+    model: String,
+    model_digest: String,
+    dimensions: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instruction: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    projection_digest: Option<String>,
+}
+
+impl Description {
+    /// The description as metadata of a .parquet file.
+    pub(super) fn metadata(self) -> Vec<(String, String)> {
+        let pairs = [
+            ("version", Some(env!("CARGO_PKG_VERSION").to_owned())),
+            ("model", Some(self.model)),
+            ("model_digest", Some(self.model_digest)),
+            ("dimensions", Some(self.dimensions.to_string())),
+            ("instruction", self.instruction),
+            ("prompt", self.prompt),
+            ("projection_digest", self.projection_digest),
+        ];
+        let pairs = pairs.into_iter();
+        pairs
+            .filter_map(|(key, value)| Some((format!("lexivec.{key}"), value?)))
+            .collect()
+    }
+}
 
 impl Job {
     /// The settings that decide the vectors and which rows have one.
@@ -16,14 +51,23 @@ impl Job {
     ) -> BTreeMap<String, String> {
         let model = engine.model();
         let dimensions = template.dimensions.unwrap_or(model.hidden_size);
+        let truncation = match template.truncate {
+            Truncate::Reject => "none",
+            Truncate::End => "end",
+            Truncate::Start => "start",
+        };
+        let on_error = match self.on_error {
+            OnError::Stop => "stop",
+            OnError::Skip => "skip",
+        };
         let settings = [
             ("model", format!("{} {}", model.name, model.digest)),
             ("prompt", recorded_prompt(&template.prompt)),
             ("dimensions", dimensions.to_string()),
             ("maximum length", model.max_length.to_string()),
-            ("truncation", format!("{:?}", template.truncate)),
+            ("truncation", truncation.to_owned()),
             ("format", self.format.as_str().to_owned()),
-            ("--on-error", format!("{:?}", self.on_error)),
+            ("--on-error", on_error.to_owned()),
             ("--skip-empty", self.skip_empty.to_string()),
         ];
         let errors = self.rejects.identity().map(|path| ("--errors", path));
@@ -42,39 +86,32 @@ impl Job {
     }
 
     /// What a file of vectors says about them.
-    pub(super) fn description(
-        &self,
-        engine: &Engine,
-        template: &Request<'_>,
-    ) -> Vec<(String, String)> {
+    pub(super) fn description(&self, engine: &Engine, template: &Request<'_>) -> Description {
         let model = engine.model();
         let dimensions = template.dimensions.unwrap_or(model.hidden_size);
         let projection = self.projection.as_deref();
         let width = projection.map_or(dimensions, |file| file.projection().output_width());
-        let prompt = match &template.prompt {
-            Prompt::None => None,
-            Prompt::Instruction(text) => Some(("instruction", text.clone())),
-            Prompt::Verbatim(text) => Some(("prompt", text.clone())),
+        let (instruction, prompt) = match &template.prompt {
+            Prompt::None => (None, None),
+            Prompt::Instruction(text) => (Some(text.clone()), None),
+            Prompt::Verbatim(text) => (None, Some(text.clone())),
         };
-        let pairs = [
-            ("version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("model", model.name.clone()),
-            ("model_digest", model.digest.clone()),
-            ("dimensions", width.to_string()),
-        ];
-        let projection = projection.map(|file| ("projection_digest", file.digest().to_owned()));
-        let pairs = pairs.into_iter().chain(prompt).chain(projection);
-        pairs
-            .map(|(key, value)| (format!("lexivec.{key}"), value))
-            .collect()
+        Description {
+            model: model.name.clone(),
+            model_digest: model.digest.clone(),
+            dimensions: width,
+            instruction,
+            prompt,
+            projection_digest: projection.map(|file| file.digest().to_owned()),
+        }
     }
 }
 
 /// The prompt as records of unfinished jobs contain it.
 fn recorded_prompt(prompt: &Prompt) -> String {
     match prompt {
-        Prompt::None => "None".to_owned(),
-        Prompt::Instruction(text) => format!("Instruction({text:?})"),
-        Prompt::Verbatim(text) => format!("Prompt({text:?})"),
+        Prompt::None => "none".to_owned(),
+        Prompt::Instruction(text) => format!("instruction {text:?}"),
+        Prompt::Verbatim(text) => format!("prompt {text:?}"),
     }
 }

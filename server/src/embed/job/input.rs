@@ -1,10 +1,10 @@
-//! The rows that a job reads, part by part.
+//! The rows that a job reads, chunk by chunk.
 
 use anyhow::{Context as _, ensure};
 use lexivec_runtime::Error;
 
+use super::super::chunk::{Chunk, MOST_BYTES, MOST_CARRIED, MOST_TEXTS, Numbered};
 use super::super::errors::Reject;
-use super::super::part::{MOST_BYTES, MOST_CARRIED, MOST_TEXTS, Numbered, Part};
 use super::super::read::RowError;
 use super::super::record::{Position, Record};
 use super::super::settings::OnError;
@@ -20,16 +20,33 @@ impl Job {
         }
         ensure!(
             self.position.digest.value() == found.digest,
-            "the input does not begin with the {} rows that the unfinished job has read: give it the same files, or remove \
+            "the input does not begin with the {} rows that the earlier job read: give it the same files, or remove \
              the job's files to start again",
             found.read
         );
         Ok(())
     }
 
-    /// Reads a part, which is empty at the end of the input. An error that ends the job is the part's `stop`, so that the rows before it
+    /// Checks that a complete job has read all rows.
+    ///
+    /// # Errors
+    /// There are further rows, or they cannot be read.
+    pub(super) fn check_end(&mut self) -> anyhow::Result<()> {
+        let read = self.position.read;
+        let next = self.next_chunk();
+        let is_end = next.is_empty();
+        next.stop.map_or(Ok(()), Err)?;
+        ensure!(
+            is_end,
+            "the output has all {read} rows that the input had, and the input has more now: choose another --output for the new rows, or \
+             remove the folder to embed all"
+        );
+        Ok(())
+    }
+
+    /// Reads a chunk, which is empty at the end of the input. An error that ends the job is the chunk's `stop`, so that the rows before it
     /// are written.
-    pub(super) fn next_part(&mut self) -> Part {
+    pub(super) fn next_chunk(&mut self) -> Chunk {
         let (mut rows, mut rejected, mut stop) = (Vec::new(), Vec::new(), None);
         let (mut bytes, mut carried) = (0, 0);
         while rows.len() < MOST_TEXTS
@@ -71,7 +88,7 @@ impl Job {
             }
             self.position.numbered += 1;
         }
-        Part {
+        Chunk {
             rows,
             rejected,
             stop,

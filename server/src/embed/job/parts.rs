@@ -16,7 +16,8 @@ impl Job {
     pub(super) fn kept(&self) -> Option<(usize, PathBuf)> {
         let in_parts = self.rows_in_parts();
         let rows = in_parts + self.writer.kept_rows();
-        let folder = self.parts.as_ref().filter(|_| in_parts > 0);
+        let parts = self.parts.as_ref();
+        let folder = parts.filter(|parts| in_parts > 0 && !parts.is_complete());
         let folder = folder.map(Parts::folder);
         let place = folder.or_else(|| self.writer.kept())?;
         Some((rows, place.to_path_buf()))

@@ -50,8 +50,8 @@ pub(crate) fn json_reason(error: &JsonFieldError, line: &str) -> String {
 /// The message that an object has no such field, with the fields that it has.
 fn no_field(line: &str, field: &str) -> String {
     let fields = json_object(line).unwrap_or_default();
-    let names = fields.into_iter().map(|(name, _)| name).collect();
-    missing("field", field, names)
+    let names: Vec<String> = fields.into_iter().map(|(name, _)| name).collect();
+    missing("field", field, &names)
 }
 
 /// Lines without their ends, `\n` or `\r\n`.

@@ -18,7 +18,7 @@ from daft.functions import embed_text
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input", nargs="+", help="Parquet files")
-    parser.add_argument("output", help="folder of Parquet files, with a column `embedding`")
+    parser.add_argument("output", help="folder of Parquet files, with a column `embedding`; replaced")
     parser.add_argument("--url", required=True, help="the server's address, with /v1")
     parser.add_argument("--model", required=True, help="the name of the served model")
     parser.add_argument("--column", required=True, help="the column of texts")

@@ -3,7 +3,7 @@
 
     ray_data.py terms/*.parquet vectors --url http://127.0.0.1:30000/v1 --model nano --column term
 
-Needs ray[data], openai and numpy. On a cluster, start one server per machine and give the address that its actors reach.
+Needs ray[data], aiohttp, openai and numpy. On a cluster, start one server per machine and give the address that its actors reach.
 LEXIVEC_API_KEY is the server's key, if it has one.
 """
 
@@ -13,6 +13,7 @@ import os
 import numpy
 import ray
 from openai import OpenAI
+from ray.data import SaveMode
 
 # Texts per request, and requests at a time. The server batches the texts of all requests again.
 BATCH = 256
@@ -37,7 +38,7 @@ class Embed:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input", nargs="+", help="Parquet files")
-    parser.add_argument("output", help="folder of Parquet files, with a column `embedding`")
+    parser.add_argument("output", help="folder of Parquet files, with a column `embedding`; replaced")
     parser.add_argument("--url", required=True, help="the server's address, with /v1")
     parser.add_argument("--model", required=True, help="the name of the served model")
     parser.add_argument("--column", required=True, help="the column of texts")
@@ -52,7 +53,7 @@ def main() -> None:
         # The actors wait for the server and compute nothing.
         num_cpus=0.1,
     )
-    rows.write_parquet(arguments.output)
+    rows.write_parquet(arguments.output, mode=SaveMode.OVERWRITE)
 
 
 if __name__ == "__main__":

@@ -74,9 +74,9 @@ class Load:
                 vector = answer.json()["data"][0]["embedding"]
                 assert self.vectors.setdefault(texts[0], vector) == vector
 
-    def wait_for_more(self, requests: int) -> None:
+    def wait_for_more(self, count: int) -> None:
         """Waits until this many more requests have been answered."""
-        wanted, deadline = self.statuses.total() + requests, time.monotonic() + 60
+        wanted, deadline = self.statuses.total() + count, time.monotonic() + 60
         while self.statuses.total() < wanted:
             assert time.monotonic() < deadline, self.statuses
             time.sleep(0.01)

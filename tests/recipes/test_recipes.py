@@ -75,6 +75,9 @@ def test_a_recipe_gives_the_vectors_of_embed(
     output = tmp_path / "out"
     command = [sys.executable, recipe, *table, output, "--url", url, "--model", "nano", "--column", "term"]
     environment = os.environ | {"LEXIVEC_API_KEY": KEY, "PYSPARK_PYTHON": sys.executable, "RAY_USAGE_STATS_ENABLED": "0"}
+    # What an earlier run left is replaced.
+    output.mkdir()
+    pq.write_table(pq.read_table(table[0]), output / "old.parquet")
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=LIMIT_S)
     assert done.returncode == 0, done.stderr[-4000:]
 

@@ -85,7 +85,7 @@ impl Engine {
     pub fn close(&self, patience: Duration) -> bool {
         self.shared.queue.close();
         let until = Instant::now() + patience;
-        self.workers.end_before(until)
+        self.workers.join_until(until)
     }
 
     /// The health of the sessions.

@@ -2,7 +2,7 @@
 //!
 //! * [`queue`] holds the waiting texts; [`admission`] rejects requests that would be late, [`fairness`] orders the others, and
 //!   [`batch`](crate::batch) chooses those that run together.
-//! * [`worker`] owns a session and computes batches, [`workers`] are those of an engine; [`rate`] measures their speed and [`health`] their heartbeats.
+//! * [`worker`] owns a session and computes batches; [`workers`] are those of an engine; [`rate`] measures their speed and [`health`] their heartbeats.
 //! * [`in_flight`] connects a text with everyone who waits for it; [`response_cache`] coalesces identical texts and reuses
 //!   cached states.
 //! * [`sync`] has the locks, which loom replaces in its tests.

@@ -39,7 +39,7 @@ impl Workers {
     }
 
     /// Waits for the workers to end after the queue was closed. Returns false if one has not ended by this time.
-    pub(crate) fn end_before(&self, until: Instant) -> bool {
+    pub(crate) fn join_until(&self, until: Instant) -> bool {
         let mut threads = self.workers.iter().map(|worker| &worker.thread);
         threads.all(|thread| {
             while !thread.is_finished() && Instant::now() < until {

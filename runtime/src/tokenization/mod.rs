@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use tokenizers::Tokenizer as Inner;
+use tokenizers::{ModelWrapper, Tokenizer as Inner};
 
 use bound::Bound;
 use prompt::PromptCache;
@@ -91,6 +91,14 @@ impl Tokenizer {
         let bytes = lexivec_models::text::read_bytes(path)
             .map_err(|e| lexivec_models::Error::io(path, e))?;
         let mut inner = parse::parse(&bytes).map_err(|e| bad(e.to_string()))?;
+        if let ModelWrapper::BPE(model) = inner.get_model()
+            && let Some(dropout) = model.dropout.filter(|dropout| *dropout > 0.0)
+        {
+            return Err(bad(format!(
+                "its model leaves out merges at random (`dropout` is {dropout}), so that a text would have another vector each time: \
+                 set `dropout` to null"
+            )));
+        }
         // The file may contain the truncation and padding of a training run.
         inner
             .with_truncation(None)

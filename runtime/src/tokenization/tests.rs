@@ -70,3 +70,22 @@ fn tokens_name_their_part_of_the_text() {
     assert_eq!(tokens.last().unwrap().place, None);
     assert_eq!(tokens.last().unwrap().text, "<|endoftext|>");
 }
+
+#[test]
+fn a_model_that_leaves_out_merges_at_random_is_rejected() {
+    let nano = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/nano/tokenizer.json");
+    let text = fs_err::read_to_string(nano).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tokenizer.json");
+    let open = |value: &str| {
+        let with = text.replacen("\"dropout\": null", &format!("\"dropout\": {value}"), 1);
+        assert!(with.contains(&format!("\"dropout\": {value}")));
+        fs_err::write(&path, with).unwrap();
+        Tokenizer::open(&path, 16_384, 4096)
+    };
+    for harmless in ["null", "0.0"] {
+        open(harmless).unwrap();
+    }
+    let error = open("0.9").unwrap_err().to_string();
+    assert!(error.contains("`dropout` is 0.9"), "{error}");
+}

@@ -9,7 +9,7 @@ pub(super) const MINIMUM: Duration = Duration::from_secs(60);
 /// Words of the measured text on a GPU, each one token. The text must stay within the first of TensorRT's length ranges; a longer one
 /// would compile another engine.
 const MEASURED_WORDS: usize = 48;
-/// Words of the measured text on a CPU, where the start of a server waits for each of them.
+/// Words of the measured text on a CPU: fewer, because the start of the server waits for this measurement.
 const MEASURED_WORDS_ON_CPU: usize = 16;
 /// The text length at which attention takes as long as all linear layers. It is 7,700 for the 0.6B model and more for larger models;
 /// this lower value makes the bound a safe one.

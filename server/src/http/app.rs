@@ -38,7 +38,7 @@ pub fn create_app(
     App::new()
         .app_data(state)
         .configure(|cfg| configure(cfg, settings))
-        // Within the keys, because the load is nobody else's business.
+        // Within the keys, so that a request with a wrong key learns nothing. Open routes, such as /metrics, tell the load to everybody.
         .wrap(from_fn(load_report::add_load_report))
         .wrap(from_fn(auth::require_key))
         // Outside the keys, because browsers send preflight requests without one.

@@ -1,6 +1,6 @@
 //! The load report for balancers: tokens that the server has accepted and not computed yet.
 //!
-//! Its form is Open Request Cost Aggregation (ORCA, <https://github.com/envoyproxy/envoy/issues/6614>), which Envoy and gRPC read. A
+//! It has the form of Open Request Cost Aggregation (ORCA, <https://github.com/envoyproxy/envoy/issues/6614>), with named metrics alone. A
 //! client asks for it by the header `endpoint-load-metrics-format`, as with vLLM and Triton.
 
 use actix_web::Error;
@@ -26,7 +26,8 @@ enum Format {
 /// Accepted work, of all models together.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Outstanding {
-    /// Tokens that wait or are being computed. A token of a long text counts for more than one, as attention makes it cost more.
+    /// The cost of the texts that wait or are being computed, in tokens of short texts. A token of a long text counts for more than one,
+    /// because it attends to more tokens.
     tokens: usize,
     /// The time that they take; `None` until the speed of a model with outstanding tokens has been measured.
     seconds: Option<f64>,

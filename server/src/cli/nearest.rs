@@ -200,12 +200,13 @@ impl<'a> Source<'a> {
                     .with_context(|| format!("{file}: the vectors are not this model's"))?;
                 Ok(vectors)
             }
-            Self::Index(index, column) => {
-                index.claim(&model.name, &model.digest, dimensions)?;
+            Self::Index(mut index, column) => {
+                let lock = index.claim(&model.name, &model.digest, dimensions)?;
                 if !index.is_complete() {
                     let job = vectors_job(terms, &index.vectors(), column)?;
                     run_job(job, engine, &template)?;
                 }
+                drop(lock);
                 Vectors::open(&index.vectors(), column)
             }
             Self::Model => {

@@ -16,7 +16,7 @@ impl Job {
         self.position = Position::of(found);
         for _ in 0..found.read {
             let Some(row) = self.reader.next() else { break };
-            self.position.digest.add(&row);
+            self.position.digest.add(&row)?;
         }
         ensure!(
             self.position.digest.value() == found.digest,
@@ -68,7 +68,10 @@ impl Job {
                 });
                 break;
             }
-            self.position.digest.add(&row);
+            if let Err(error) = self.position.digest.add(&row) {
+                stop = Some(error);
+                break;
+            }
             self.position.read += 1;
             let index = self.position.numbered;
             match row {

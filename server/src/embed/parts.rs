@@ -67,11 +67,35 @@ struct Part {
     sha256: String,
 }
 
+impl Manifest {
+    /// Whether the parts are numbered, follow each other, and have as many rows as the manifest says.
+    fn is_consistent(&self, format: OutputFormat) -> bool {
+        let (mut rows, mut read) = (0_usize, 0);
+        for (number, part) in self.parts.iter().enumerate() {
+            let [first, end] = part.input_rows;
+            let (sum, span) = (rows.checked_add(part.rows), end.checked_sub(first));
+            let (Some(sum), Some(span)) = (sum, span) else {
+                return false;
+            };
+            let is_next = part.file == file_name(number, format) && first == read;
+            if !is_next || part.rows as u64 > span {
+                return false;
+            }
+            (rows, read) = (sum, end);
+        }
+        rows == self.rows && read <= self.resume.read
+    }
+}
+
+fn file_name(number: usize, format: OutputFormat) -> String {
+    format!("part-{number:05}.{}", format.as_str())
+}
+
 impl Parts {
     /// Creates the folder, or with `resume` finds the parts of an earlier job in it.
     ///
     /// # Errors
-    /// It has other files, or those of an earlier job and `resume` is not set; or a listed part is missing.
+    /// It has other files, or those of an earlier job and `resume` is not set; or a listed part is missing or damaged.
     pub(super) fn open(
         folder: &Path,
         format: OutputFormat,
@@ -103,6 +127,11 @@ impl Parts {
                 resume || found.parts.is_empty(),
                 "{shown} belongs to an unfinished job: add --resume to continue it, or remove the folder to start again"
             );
+            ensure!(
+                found.is_consistent(format),
+                "{}: the parts that the manifest lists do not follow each other: remove the folder to start again",
+                path.display()
+            );
             earlier = Some(found).filter(|found| !found.parts.is_empty());
         } else if has_files(folder)? {
             bail!("{shown}: the folder has files, and no {MANIFEST}: choose another --output");
@@ -129,12 +158,21 @@ impl Parts {
         };
         for part in &parts.manifest.parts {
             let file = folder.join(&part.file);
-            let found = fs_err::metadata(&file).map_or(0, |found| found.len());
+            let (found, sha256) = if file.exists() {
+                digest(&file)?
+            } else {
+                (0, String::new())
+            };
             ensure!(
                 found == part.bytes,
                 "{}: the manifest lists this part with {} bytes, and it has {found}: put the file back, or remove the folder to start again",
                 file.display(),
                 part.bytes
+            );
+            ensure!(
+                sha256 == part.sha256,
+                "{}: the manifest lists this part with another SHA-256 than it has: put the file back, or remove the folder to start again",
+                file.display()
             );
         }
         // From here on, the folder is known to be a job's.
@@ -187,8 +225,7 @@ impl Parts {
     }
 
     fn file(&self, number: usize) -> PathBuf {
-        let ending = self.format.as_str();
-        self.folder.join(format!("part-{number:05}.{ending}"))
+        self.folder.join(file_name(number, self.format))
     }
 
     /// Whether a part of this many rows is full.
@@ -328,7 +365,21 @@ mod tests {
         assert!(!beside(&parts.next(), ".partial.json").exists());
         fs_err::write(folder.join("part-00000.npy"), "ab").unwrap();
         assert!(said(&folder, true).contains("with 3 bytes, and it has 2"));
+        fs_err::write(folder.join("part-00000.npy"), "abd").unwrap();
+        assert!(said(&folder, true).contains("another SHA-256"));
         fs_err::write(folder.join("part-00000.npy"), "abc").unwrap();
+        for (sound, damaged) in [
+            ("\"rows\": 11", format!("\"rows\": {}", usize::MAX)),
+            ("part-00000", "../part-00000".to_owned()),
+            ("part-00000", "part-00001".to_owned()),
+            ("\"read\": 12", "\"read\": 11".to_owned()),
+        ] {
+            assert!(text.contains(sound), "{text}");
+            fs_err::write(folder.join(MANIFEST), text.replace(sound, &damaged)).unwrap();
+            let said = said(&folder, true);
+            assert!(said.contains("do not follow each other"), "{said}");
+        }
+        fs_err::write(folder.join(MANIFEST), &text).unwrap();
         parts.finish(&progress).unwrap();
         assert!(said(&folder, false).contains("has all parts of a job"));
         assert!(open(&folder, true).unwrap().is_complete());

@@ -90,6 +90,18 @@ impl Record {
         self.counts.empty = to.empty;
     }
 
+    /// Whether its numbers can be those of one job.
+    pub(super) fn is_consistent(&self) -> bool {
+        let Counts {
+            numbered,
+            truncated,
+            empty,
+            rejected,
+        } = self.counts;
+        let most = [truncated, rejected, self.rows as u64].into_iter().max();
+        numbered.checked_add(empty) == Some(self.read) && most <= Some(numbered)
+    }
+
     /// Takes over how far the input is read, and nothing that belongs to one file.
     pub(super) fn advance_to(&mut self, progress: &Self) {
         *self = Self {
@@ -243,6 +255,28 @@ mod tests {
         fs_err::write(&path, "{").unwrap();
         let said = format!("{:#}", Record::load(&path).unwrap_err());
         assert!(said.contains("a.json") && said.contains("remove"), "{said}");
+    }
+
+    #[test]
+    fn counts_that_do_not_add_up_are_found() {
+        let record = |read, numbered, empty, rejected| {
+            let counts = Counts {
+                numbered,
+                empty,
+                rejected,
+                truncated: 0,
+            };
+            let record = Record {
+                read,
+                counts,
+                ..Record::default()
+            };
+            record.is_consistent()
+        };
+        assert!(record(0, 0, 0, 0) && record(5, 4, 1, 4));
+        for (read, numbered, empty, rejected) in [(5, 5, 1, 0), (5, 4, 1, 5), (0, u64::MAX, 1, 0)] {
+            assert!(!record(read, numbered, empty, rejected));
+        }
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub(super) struct Parts {
     /// Rows at which a part is full.
     most_rows: usize,
     manifest: Manifest,
+    /// The lock on the folder: another process would remove the unfinished part.
+    _lock: fs_err::File,
 }
 
 /// What `_manifest.json` holds.
@@ -95,7 +97,7 @@ impl Parts {
     /// Creates the folder, or with `resume` finds the parts of an earlier job in it.
     ///
     /// # Errors
-    /// It has other files, or those of an earlier job and `resume` is not set; or a listed part is missing or damaged.
+    /// Another process writes it, it has other files, or those of an earlier job and `resume` is not set; or a listed part is missing or damaged.
     pub(super) fn open(
         folder: &Path,
         format: OutputFormat,
@@ -109,6 +111,8 @@ impl Parts {
             !folder.exists() || folder.is_dir(),
             "{shown}: this is a file, and --part-rows writes a folder: choose another --output"
         );
+        fs_err::create_dir_all(folder)?;
+        let lock = own_file::lock_folder(folder)?;
         let mut earlier = None;
         if path.exists() {
             let found: Option<Manifest> = serde_json::from_str(&text::read(&path)?).ok();
@@ -149,12 +153,12 @@ impl Parts {
             parts: Vec::new(),
             resume: Record::default(),
         });
-        fs_err::create_dir_all(folder)?;
         let parts = Self {
             folder: folder.to_owned(),
             format,
             most_rows,
             manifest,
+            _lock: lock,
         };
         for part in &parts.manifest.parts {
             let file = folder.join(&part.file);
@@ -292,11 +296,8 @@ impl Parts {
     }
 }
 
-/// Whether a folder exists and has files that a job's first moments do not leave.
+/// Whether a folder has files that a job's first moments do not leave.
 fn has_files(folder: &Path) -> anyhow::Result<bool> {
-    if !folder.exists() {
-        return Ok(false);
-    }
     for entry in fs_err::read_dir(folder)? {
         if entry?.file_name() != NEW_MANIFEST {
             return Ok(true);
@@ -337,7 +338,8 @@ mod tests {
         let folder = dir.path().join("a.npy");
         fs_err::create_dir(&folder).unwrap();
         fs_err::write(folder.join(NEW_MANIFEST), "{").unwrap();
-        let mut parts = open(&folder, false).unwrap();
+        let parts = open(&folder, false).unwrap();
+        assert!(said(&folder, true).contains("another process is writing it"));
         assert!(parts.progress().is_none());
         fs_err::write(parts.next(), "abc").unwrap();
         let progress = Record {
@@ -345,7 +347,8 @@ mod tests {
             ..Record::default()
         };
         // A job that has no part yet may start again.
-        drop(open(&folder, false).unwrap());
+        drop(parts);
+        let mut parts = open(&folder, false).unwrap();
         parts.add(11, &progress).unwrap();
         drop(parts);
         assert!(said(&folder, false).contains("add --resume"));
@@ -361,8 +364,10 @@ mod tests {
         // A part that was not listed is written again.
         fs_err::write(parts.next(), "not listed").unwrap();
         fs_err::write(beside(&parts.next(), ".partial.json"), "{}").unwrap();
+        drop(parts);
         let parts = open(&folder, true).unwrap();
         assert!(!beside(&parts.next(), ".partial.json").exists());
+        drop(parts);
         fs_err::write(folder.join("part-00000.npy"), "ab").unwrap();
         assert!(said(&folder, true).contains("with 3 bytes, and it has 2"));
         fs_err::write(folder.join("part-00000.npy"), "abd").unwrap();
@@ -380,6 +385,7 @@ mod tests {
             assert!(said.contains("do not follow each other"), "{said}");
         }
         fs_err::write(folder.join(MANIFEST), &text).unwrap();
+        let parts = open(&folder, true).unwrap();
         parts.finish(&progress).unwrap();
         assert!(said(&folder, false).contains("has all parts of a job"));
         assert!(open(&folder, true).unwrap().is_complete());

@@ -12,7 +12,7 @@ use super::vector_args::VectorArgs;
 use super::{Usage, progress};
 use crate::embed::{Reader, RowError, Text, embed_texts, filled};
 use crate::stdio::{print, print_exactly, say};
-use crate::terms::{Index, Search, Terms, Vectors, check_language};
+use crate::terms::{Index, Search, Terms, Vectors, check_language, damaged};
 
 /// The most terms that are listed for a query.
 const MOST_COUNT: i64 = 10_000;
@@ -106,7 +106,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         template.dimensions = source.dimensions();
     }
     let vectors = source.vectors(&engine, &template, &terms)?;
-    let search = Search::new(&terms, &vectors, args.language.as_deref())?;
+    let (language, index) = (args.language.as_deref(), args.index.as_deref());
+    let search = Search::new(&terms, &vectors, language, index)?;
     let count = args.count as usize;
     queries.for_each_chunk(search.queries_at_a_time(count), |chunk| {
         let texts: Vec<(&str, String)> = chunk
@@ -202,13 +203,24 @@ impl<'a> Source<'a> {
                 Ok(vectors)
             }
             Self::Index(mut index, column) => {
+                engine
+                    .check_dimensions(Some(dimensions))
+                    .with_context(|| index.folder().display().to_string())?;
                 let lock = index.claim(&model.name, &model.digest, dimensions)?;
                 if !index.is_complete() {
                     let job = vectors_job(terms, &index.vectors(), column)?;
                     run_job(job, engine, &template)?;
                 }
                 drop(lock);
-                Vectors::open(&index.vectors(), column)
+                let vectors = Vectors::open(&index.vectors(), column);
+                let vectors = vectors.with_context(|| damaged(index.folder()))?;
+                let width = vectors.width();
+                ensure!(
+                    width == dimensions,
+                    "{}: its vectors have {width} dimensions, and not {dimensions}",
+                    damaged(index.folder())
+                );
+                Ok(vectors)
             }
             Self::Model => {
                 let place = |row| format!("{}: row {row}", terms.path().display());

@@ -135,6 +135,10 @@ impl Index {
         Ok(lock)
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The file of vectors.
     pub(crate) fn vectors(&self) -> PathBuf {
         self.folder.join("vectors.npy")
@@ -144,6 +148,14 @@ impl Index {
     pub(crate) fn is_complete(&self) -> bool {
         self.found.is_some() && self.vectors().exists()
     }
+}
+
+/// The message that the vectors of an index cannot be used.
+pub(crate) fn damaged(folder: &Path) -> String {
+    format!(
+        "{}: the index is damaged: remove the folder to embed the terms again",
+        folder.display()
+    )
 }
 
 /// Locks a folder, which another process may hold for as long as it embeds the terms.

@@ -1,13 +1,14 @@
 //! The terms that are nearest to queries.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
 use lexivec_terms::{Lookup, Metric};
 use ndarray::Array2;
 use serde::Serialize;
 
-use super::{Terms, Vectors};
+use super::{Terms, Vectors, damaged};
 use crate::embed::{MOST_TEXTS, listed};
 
 /// The most hits, of all queries, that memory holds at a time.
@@ -46,6 +47,8 @@ pub(crate) struct Search<'a> {
     domains: Vec<Option<&'a str>>,
     /// The language of the terms that are found, if it is given.
     language: Option<&'a str>,
+    /// The index that has the vectors, if one has.
+    index: Option<&'a Path>,
 }
 
 impl<'a> Search<'a> {
@@ -55,14 +58,20 @@ impl<'a> Search<'a> {
         terms: &'a Terms,
         vectors: &'a Vectors,
         language: Option<&'a str>,
+        index: Option<&'a Path>,
     ) -> anyhow::Result<Self> {
-        terms.check_vectors(vectors)?;
+        let checked = terms.check_vectors(vectors);
+        checked.map_err(|error| match index {
+            Some(folder) => error.context(damaged(folder)),
+            None => error,
+        })?;
         Ok(Self {
             terms,
             vectors,
             languages: terms.languages(),
             domains: terms.domains(),
             language,
+            index,
         })
     }
 
@@ -88,7 +97,10 @@ impl<'a> Search<'a> {
             |row: usize| self.language.is_none() || self.languages[row] == self.language;
         self.vectors.for_each_block(|_, block| {
             let pushed = lookup.push(block, is_eligible);
-            pushed.context("the vectors of the terms cannot be compared")
+            pushed.with_context(|| {
+                let reason = || "the vectors of the terms cannot be compared".to_owned();
+                self.index.map_or_else(reason, damaged)
+            })
         })?;
         let found = lookup.finish().into_iter().zip(queries);
         Ok(found.map(|(list, query)| Answer {

@@ -133,6 +133,7 @@ fn a_job_in_parts_goes_on_after_an_error() {
     let other = ["-", "-o", "b.npy", "--part-rows", "900", "--resume"];
     let said = rejected(&embed_from(dir.path(), &other, all.as_bytes()));
     assert!(said.contains("another --part-rows"), "{said}");
+    assert!(!said.contains("are kept"), "{said}");
     let resumed = embed_from(
         dir.path(),
         &[&job[..], &["--resume"]].concat(),

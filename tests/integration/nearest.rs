@@ -165,6 +165,39 @@ fn vectors_of_an_index_or_a_file_are_those_that_a_model_computes() {
 }
 
 #[test]
+fn an_index_that_is_damaged_is_an_error_that_says_what_to_remove() {
+    let dir = folder();
+    let arguments = ["terms.csv", "contract", "-d", "32", "--index", "index"];
+    nearest(dir.path(), &arguments);
+    let path = dir.path().join("index/vectors.npy");
+    let bytes = fs_err::read(&path).unwrap();
+    let (beginning, row) = bytes.split_at(bytes.len() - 4 * 32);
+    let with = |row: &[u8]| [beginning, row].concat();
+    for damaged in [
+        bytes[..bytes.len() - 4].to_vec(),
+        Vec::new(),
+        with(&[0xff; 4 * 32]),
+        with(&vec![0; row.len()]),
+    ] {
+        fs_err::write(&path, damaged).unwrap();
+        let said = rejected(dir.path(), &arguments);
+        assert!(
+            said.contains("index: the index is damaged: remove the folder"),
+            "{said}"
+        );
+    }
+    fs_err::write(&path, &bytes).unwrap();
+    let about = dir.path().join("index/index.json");
+    let text = fs_err::read_to_string(&about).unwrap();
+    let huge = text.replace(": 32,", &format!(": {},", u64::MAX));
+    assert_ne!(huge, text);
+    fs_err::write(&about, huge).unwrap();
+    let without_width = ["terms.csv", "contract", "--index", "index"];
+    let said = rejected(dir.path(), &without_width);
+    assert!(said.contains("this model's vectors have 1 to"), "{said}");
+}
+
+#[test]
 fn what_cannot_be_looked_up_is_an_error_that_says_why() {
     let dir = folder();
     fs_err::write(dir.path().join("a.txt"), "heart\n").unwrap();

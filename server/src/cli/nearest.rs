@@ -10,9 +10,9 @@ use super::column_args::ColumnArgs;
 use super::terms::{run_job, vectors_job};
 use super::vector_args::VectorArgs;
 use super::{Usage, progress};
-use crate::embed::{MOST_TEXTS, Reader, RowError, Text, embed_texts, filled};
+use crate::embed::{Reader, RowError, Text, embed_texts, filled};
 use crate::stdio::{print, print_exactly, say};
-use crate::terms::{Index, Search, Terms, Vectors, check_language};
+use crate::terms::{Index, Search, Terms, Vectors, check_language, damaged};
 
 /// The most terms that are listed for a query.
 const MOST_COUNT: i64 = 10_000;
@@ -20,7 +20,7 @@ const MOST_COUNT: i64 = 10_000;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "--instruction, --domain and --prompt-name apply to the queries. The terms are embedded without an instruction, as \
-                  Qwen3-Embedding expects of documents. The search is exact. It reads all vectors once for 1,024 queries, so a file \
+                  Qwen3-Embedding expects of documents. The search is exact. It reads all vectors once for 1,024 queries, or fewer with a -k above 1,024, so a file \
                   of vectors (--index, --vectors) needs no room in memory. If embedding into an index ends early, the same command \
                   continues it."
 )]
@@ -106,15 +106,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         template.dimensions = source.dimensions();
     }
     let vectors = source.vectors(&engine, &template, &terms)?;
-    let search = Search::new(&terms, &vectors, args.language.as_deref())?;
-    queries.for_each_chunk(|chunk| {
+    let (language, index) = (args.language.as_deref(), args.index.as_deref());
+    let search = Search::new(&terms, &vectors, language, index)?;
+    let count = args.count as usize;
+    queries.for_each_chunk(search.queries_at_a_time(count), |chunk| {
         let texts: Vec<(&str, String)> = chunk
             .iter()
             .map(|query| (query.text.as_str(), query.place.clone()))
             .collect();
         let embedded = embed_texts(&engine, &template, &texts, |_| ())?;
         let texts: Vec<&str> = texts.into_iter().map(|(text, _)| text).collect();
-        for answer in search.nearest(&texts, &embedded, args.count as usize)? {
+        for answer in search.nearest(&texts, &embedded, count)? {
             match args.json {
                 true => print_exactly(&serde_json::to_string(&answer)?)?,
                 false => print(&answer.to_text())?,
@@ -200,13 +202,25 @@ impl<'a> Source<'a> {
                     .with_context(|| format!("{file}: the vectors are not this model's"))?;
                 Ok(vectors)
             }
-            Self::Index(index, column) => {
-                index.claim(&model.name, &model.digest, dimensions)?;
+            Self::Index(mut index, column) => {
+                engine
+                    .check_dimensions(Some(dimensions))
+                    .with_context(|| index.folder().display().to_string())?;
+                let lock = index.claim(&model.name, &model.digest, dimensions)?;
                 if !index.is_complete() {
                     let job = vectors_job(terms, &index.vectors(), column)?;
                     run_job(job, engine, &template)?;
                 }
-                Vectors::open(&index.vectors(), column)
+                drop(lock);
+                let vectors = Vectors::open(&index.vectors(), column);
+                let vectors = vectors.with_context(|| damaged(index.folder()))?;
+                let width = vectors.width();
+                ensure!(
+                    width == dimensions,
+                    "{}: its vectors have {width} dimensions, and not {dimensions}",
+                    damaged(index.folder())
+                );
+                Ok(vectors)
             }
             Self::Model => {
                 let place = |row| format!("{}: row {row}", terms.path().display());
@@ -248,12 +262,13 @@ impl<'a> Queries<'a> {
         Ok(Self::File(Box::new(reader)))
     }
 
-    /// Passes at most [`MOST_TEXTS`] queries at a time to `take`.
+    /// Passes at most `most` queries at a time to `take`.
     ///
     /// # Errors
     /// A query cannot be read, or `take` returns an error.
     fn for_each_chunk(
         self,
+        most: usize,
         mut take: impl FnMut(&[Text]) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let mut rows: Box<dyn Iterator<Item = Result<Text, RowError>> + 'a> = match self {
@@ -261,7 +276,7 @@ impl<'a> Queries<'a> {
             Self::File(reader) => reader,
         };
         for number in 0_u64.. {
-            let chunk = rows.by_ref().take(MOST_TEXTS);
+            let chunk = rows.by_ref().take(most);
             let chunk: Vec<Text> = chunk.collect::<Result<_, _>>().map_err(reason)?;
             ensure!(
                 number > 0 || !chunk.is_empty(),

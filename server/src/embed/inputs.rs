@@ -2,15 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
+use glob::MatchOptions;
+
 use super::file_format::{InputFormat, READ_ENDINGS, is_stdin};
 
 /// The files of all inputs, those of a folder or pattern in the order of their names.
 ///
 /// Of a folder, the files with an ending that is read are taken, or all of them if `any_ending`. Subfolders are left out, and so are names
-/// that begin with a dot or an underscore, which programs give to their own files, such as `_SUCCESS`.
+/// that begin with a dot or an underscore, which programs give to their own files, such as `_SUCCESS`. As in shells, a pattern
+/// matches a name that begins with a dot only if it has the dot.
 ///
 /// # Errors
-/// A folder cannot be read, a pattern is wrong, or either gives no file.
+/// A folder cannot be read or has a link that leads to no file, a pattern is wrong, or either gives no file.
 pub(crate) fn expand(inputs: &[PathBuf], any_ending: bool) -> Result<Vec<PathBuf>, String> {
     let mut files = Vec::new();
     for input in inputs {
@@ -36,7 +39,16 @@ fn folder(path: &Path, any_ending: bool) -> Result<Vec<PathBuf>, String> {
         let is_own = entry.file_name().as_encoded_bytes().starts_with(b".")
             || entry.file_name().as_encoded_bytes().starts_with(b"_");
         let file = entry.path();
-        if !is_own && file.is_file() && (any_ending || InputFormat::of(&file).is_ok()) {
+        if is_own || !any_ending && InputFormat::of(&file).is_err() {
+            continue;
+        }
+        if file.is_symlink() && !file.exists() {
+            return Err(format!(
+                "{}: the symbolic link leads to no file: correct or remove it",
+                file.display()
+            ));
+        }
+        if file.is_file() {
             files.push(file);
         }
     }
@@ -51,7 +63,11 @@ fn folder(path: &Path, any_ending: bool) -> Result<Vec<PathBuf>, String> {
 }
 
 fn matches(pattern: &str) -> Result<Vec<PathBuf>, String> {
-    let found = glob::glob(pattern).map_err(|error| format!("{pattern}: {error}"))?;
+    let options = MatchOptions {
+        require_literal_leading_dot: true,
+        ..MatchOptions::default()
+    };
+    let found = glob::glob_with(pattern, options).map_err(|error| format!("{pattern}: {error}"))?;
     let mut files = Vec::new();
     for file in found {
         let file = file.map_err(|error| error.to_string())?;
@@ -99,6 +115,11 @@ mod tests {
             ["[1].csv", "a.txt", "b.csv", "c.pdf"]
         );
         assert_eq!(names("?.*", false).unwrap(), ["a.txt", "b.csv", "c.pdf"]);
+        assert_eq!(
+            names("*.csv", false).unwrap(),
+            ["[1].csv", "_a.csv", "b.csv"]
+        );
+        assert_eq!(names(".h*", false).unwrap(), [".hidden.csv"]);
         assert_eq!(names("[1].csv", false).unwrap(), ["[1].csv"]);
         assert_eq!(names("missing.csv", false).unwrap(), ["missing.csv"]);
         for (input, reason) in [
@@ -109,5 +130,11 @@ mod tests {
             let said = names(input, false).unwrap_err();
             assert!(said.contains(reason), "{said}");
         }
+        std::os::unix::fs::symlink("missing", at("sub.csv/a.csv")).unwrap();
+        let said = names("sub.csv", false).unwrap_err();
+        assert!(
+            said.contains("a.csv: the symbolic link leads to no file"),
+            "{said}"
+        );
     }
 }

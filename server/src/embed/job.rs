@@ -10,7 +10,7 @@ mod parts;
 pub(super) use description::Description;
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -143,6 +143,12 @@ impl Job {
         template: &Request<'_>,
         mut progress: impl FnMut(usize),
     ) -> anyhow::Result<Done> {
+        let settings = self.settings(engine, template);
+        if let Some(found) = self.found.take() {
+            // Without the note about kept vectors, because this command does not continue them.
+            self.resume(found, &settings)?;
+        }
+        self.record.settings = settings;
         let result = self.work(engine, template, &mut progress);
         let resumed = match result {
             Ok(resumed) => resumed,
@@ -192,6 +198,21 @@ impl Job {
         })
     }
 
+    /// Continues an earlier job.
+    ///
+    /// # Errors
+    /// It had other settings or another input.
+    fn resume(&mut self, found: Record, settings: &BTreeMap<String, String>) -> anyhow::Result<()> {
+        found.check(settings)?;
+        self.read_again(&found)?;
+        match self.parts.as_ref().is_some_and(Parts::is_complete) {
+            true => self.check_end()?,
+            false => self.rejects.resume(found.rejected_bytes)?,
+        }
+        self.record = found;
+        Ok(())
+    }
+
     /// Returns the number of vectors that an earlier run wrote.
     fn work(
         &mut self,
@@ -199,19 +220,9 @@ impl Job {
         template: &Request<'_>,
         progress: &mut dyn FnMut(usize),
     ) -> anyhow::Result<usize> {
-        let settings = self.settings(engine, template);
-        if let Some(found) = self.found.take() {
-            found.check(&settings)?;
-            self.read_again(&found)?;
-            if self.parts.as_ref().is_some_and(Parts::is_complete) {
-                self.check_end()?;
-                self.record = found;
-                return Ok(self.all_rows());
-            }
-            self.rejects.resume(found.rejected_bytes)?;
-            self.record = found;
+        if self.parts.as_ref().is_some_and(Parts::is_complete) {
+            return Ok(self.all_rows());
         }
-        self.record.settings = settings;
         let description = self.description(engine, template);
         if let Some(parts) = &mut self.parts {
             parts.describe(description.clone());

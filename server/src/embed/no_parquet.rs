@@ -1,6 +1,7 @@
 //! What stands for [`parquet`](self) in a build without the feature.
 
 use std::convert::Infallible;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +21,10 @@ pub(super) struct Carried(Infallible);
 
 impl Carried {
     pub(super) fn bytes_beside(&self, _: Option<&Self>) -> usize {
+        match self.0 {}
+    }
+
+    pub(super) fn write_beside(&self, _: Option<&Self>, _: impl Write) -> std::io::Result<()> {
         match self.0 {}
     }
 }

@@ -34,11 +34,26 @@ pub(super) fn open(path: &Path, mode: u32, output: &Path) -> anyhow::Result<fs_e
         "{}: this is no regular file, and the unfinished output needs one: remove it",
         path.display()
     );
+    check_lock(&file, output)?;
+    Ok(file)
+}
+
+/// Locks the folder of an output in parts. The lock ends when the file is dropped.
+///
+/// # Errors
+/// It cannot be opened, or another process writes it.
+pub(super) fn lock_folder(folder: &Path) -> anyhow::Result<fs_err::File> {
+    let file = fs_err::File::open(folder)?;
+    check_lock(&file, folder)?;
+    Ok(file)
+}
+
+fn check_lock(file: &fs_err::File, output: &Path) -> anyhow::Result<()> {
     // Other errors are ignored: some file systems have no locks, and a single process needs none.
     if let Err(TryLockError::WouldBlock) = file.file().try_lock() {
         bail!("{}: another process is writing it", output.display());
     }
-    Ok(file)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ pub(super) struct Parts {
     /// Rows at which a part is full.
     most_rows: usize,
     manifest: Manifest,
+    /// The lock on the folder: another process would remove the unfinished part.
+    _lock: fs_err::File,
 }
 
 /// What `_manifest.json` holds.
@@ -67,11 +69,35 @@ struct Part {
     sha256: String,
 }
 
+impl Manifest {
+    /// Whether the parts are numbered, follow each other, and have as many rows as the manifest says.
+    fn is_consistent(&self, format: OutputFormat) -> bool {
+        let (mut rows, mut read) = (0_usize, 0);
+        for (number, part) in self.parts.iter().enumerate() {
+            let [first, end] = part.input_rows;
+            let (sum, span) = (rows.checked_add(part.rows), end.checked_sub(first));
+            let (Some(sum), Some(span)) = (sum, span) else {
+                return false;
+            };
+            let is_next = part.file == file_name(number, format) && first == read;
+            if !is_next || part.rows as u64 > span {
+                return false;
+            }
+            (rows, read) = (sum, end);
+        }
+        rows == self.rows && read <= self.resume.read
+    }
+}
+
+fn file_name(number: usize, format: OutputFormat) -> String {
+    format!("part-{number:05}.{}", format.as_str())
+}
+
 impl Parts {
     /// Creates the folder, or with `resume` finds the parts of an earlier job in it.
     ///
     /// # Errors
-    /// It has other files, or those of an earlier job and `resume` is not set; or a listed part is missing.
+    /// Another process writes it, it has other files, or those of an earlier job and `resume` is not set; or a listed part is missing or damaged.
     pub(super) fn open(
         folder: &Path,
         format: OutputFormat,
@@ -85,6 +111,8 @@ impl Parts {
             !folder.exists() || folder.is_dir(),
             "{shown}: this is a file, and --part-rows writes a folder: choose another --output"
         );
+        fs_err::create_dir_all(folder)?;
+        let lock = own_file::lock_folder(folder)?;
         let mut earlier = None;
         if path.exists() {
             let found: Option<Manifest> = serde_json::from_str(&text::read(&path)?).ok();
@@ -103,6 +131,11 @@ impl Parts {
                 resume || found.parts.is_empty(),
                 "{shown} belongs to an unfinished job: add --resume to continue it, or remove the folder to start again"
             );
+            ensure!(
+                found.is_consistent(format),
+                "{}: the parts that the manifest lists do not follow each other: remove the folder to start again",
+                path.display()
+            );
             earlier = Some(found).filter(|found| !found.parts.is_empty());
         } else if has_files(folder)? {
             bail!("{shown}: the folder has files, and no {MANIFEST}: choose another --output");
@@ -120,21 +153,30 @@ impl Parts {
             parts: Vec::new(),
             resume: Record::default(),
         });
-        fs_err::create_dir_all(folder)?;
         let parts = Self {
             folder: folder.to_owned(),
             format,
             most_rows,
             manifest,
+            _lock: lock,
         };
         for part in &parts.manifest.parts {
             let file = folder.join(&part.file);
-            let found = fs_err::metadata(&file).map_or(0, |found| found.len());
+            let (found, sha256) = if file.exists() {
+                digest(&file)?
+            } else {
+                (0, String::new())
+            };
             ensure!(
                 found == part.bytes,
                 "{}: the manifest lists this part with {} bytes, and it has {found}: put the file back, or remove the folder to start again",
                 file.display(),
                 part.bytes
+            );
+            ensure!(
+                sha256 == part.sha256,
+                "{}: the manifest lists this part with another SHA-256 than it has: put the file back, or remove the folder to start again",
+                file.display()
             );
         }
         // From here on, the folder is known to be a job's.
@@ -187,8 +229,7 @@ impl Parts {
     }
 
     fn file(&self, number: usize) -> PathBuf {
-        let ending = self.format.as_str();
-        self.folder.join(format!("part-{number:05}.{ending}"))
+        self.folder.join(file_name(number, self.format))
     }
 
     /// Whether a part of this many rows is full.
@@ -255,11 +296,8 @@ impl Parts {
     }
 }
 
-/// Whether a folder exists and has files that a job's first moments do not leave.
+/// Whether a folder has files that a job's first moments do not leave.
 fn has_files(folder: &Path) -> anyhow::Result<bool> {
-    if !folder.exists() {
-        return Ok(false);
-    }
     for entry in fs_err::read_dir(folder)? {
         if entry?.file_name() != NEW_MANIFEST {
             return Ok(true);
@@ -300,7 +338,8 @@ mod tests {
         let folder = dir.path().join("a.npy");
         fs_err::create_dir(&folder).unwrap();
         fs_err::write(folder.join(NEW_MANIFEST), "{").unwrap();
-        let mut parts = open(&folder, false).unwrap();
+        let parts = open(&folder, false).unwrap();
+        assert!(said(&folder, true).contains("another process is writing it"));
         assert!(parts.progress().is_none());
         fs_err::write(parts.next(), "abc").unwrap();
         let progress = Record {
@@ -308,7 +347,8 @@ mod tests {
             ..Record::default()
         };
         // A job that has no part yet may start again.
-        drop(open(&folder, false).unwrap());
+        drop(parts);
+        let mut parts = open(&folder, false).unwrap();
         parts.add(11, &progress).unwrap();
         drop(parts);
         assert!(said(&folder, false).contains("add --resume"));
@@ -324,11 +364,28 @@ mod tests {
         // A part that was not listed is written again.
         fs_err::write(parts.next(), "not listed").unwrap();
         fs_err::write(beside(&parts.next(), ".partial.json"), "{}").unwrap();
+        drop(parts);
         let parts = open(&folder, true).unwrap();
         assert!(!beside(&parts.next(), ".partial.json").exists());
+        drop(parts);
         fs_err::write(folder.join("part-00000.npy"), "ab").unwrap();
         assert!(said(&folder, true).contains("with 3 bytes, and it has 2"));
+        fs_err::write(folder.join("part-00000.npy"), "abd").unwrap();
+        assert!(said(&folder, true).contains("another SHA-256"));
         fs_err::write(folder.join("part-00000.npy"), "abc").unwrap();
+        for (sound, damaged) in [
+            ("\"rows\": 11", format!("\"rows\": {}", usize::MAX)),
+            ("part-00000", "../part-00000".to_owned()),
+            ("part-00000", "part-00001".to_owned()),
+            ("\"read\": 12", "\"read\": 11".to_owned()),
+        ] {
+            assert!(text.contains(sound), "{text}");
+            fs_err::write(folder.join(MANIFEST), text.replace(sound, &damaged)).unwrap();
+            let said = said(&folder, true);
+            assert!(said.contains("do not follow each other"), "{said}");
+        }
+        fs_err::write(folder.join(MANIFEST), &text).unwrap();
+        let parts = open(&folder, true).unwrap();
         parts.finish(&progress).unwrap();
         assert!(said(&folder, false).contains("has all parts of a job"));
         assert!(open(&folder, true).unwrap().is_complete());

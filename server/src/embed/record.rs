@@ -1,7 +1,7 @@
 //! The record of an unfinished job: a small file next to its output, which is rewritten after each chunk.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::output::READ_AND_WRITE;
 use super::own_file;
+use super::parquet::Carried;
 use super::read::{RowError, Text};
 
 /// The progress of a job, and the model and settings that it runs with.
@@ -89,6 +90,18 @@ impl Record {
         self.counts.empty = to.empty;
     }
 
+    /// Whether its numbers can be those of one job.
+    pub(super) fn is_consistent(&self) -> bool {
+        let Counts {
+            numbered,
+            truncated,
+            empty,
+            rejected,
+        } = self.counts;
+        let most = [truncated, rejected, self.rows as u64].into_iter().max();
+        numbered.checked_add(empty) == Some(self.read) && most <= Some(numbered)
+    }
+
     /// Takes over how far the input is read, and nothing that belongs to one file.
     pub(super) fn advance_to(&mut self, progress: &Self) {
         *self = Self {
@@ -146,25 +159,55 @@ impl Record {
     }
 }
 
-/// The digest of all rows read so far.
+/// The digest of all rows read so far, with the columns that the output has, too.
 #[derive(Debug, Clone, Default)]
-pub(super) struct RowDigest(Sha256);
+pub(super) struct RowDigest {
+    digest: Sha256,
+    /// The columns of the last row that has some.
+    carried: Option<Carried>,
+}
 
 impl RowDigest {
-    pub(super) fn add(&mut self, row: &Result<Text, RowError>) {
+    /// # Errors
+    /// The row has a column whose values cannot be written.
+    pub(super) fn add(&mut self, row: &Result<Text, RowError>) -> anyhow::Result<()> {
         let (mark, text) = match row {
             Ok(row) => (b"t", row.text.as_str()),
             Err(RowError::Empty { .. }) => (b"e", ""),
             Err(RowError::Bad { text, .. }) => (b"b", text.as_str()),
             Err(RowError::File(_)) => (b"f", ""),
         };
-        self.0.update(mark);
-        self.0.update((text.len() as u64).to_le_bytes());
-        self.0.update(text);
+        self.digest.update(mark);
+        self.digest.update((text.len() as u64).to_le_bytes());
+        self.digest.update(text);
+        if let Ok(Text {
+            carried: Some(carried),
+            ..
+        }) = row
+        {
+            self.digest.update(b"c");
+            carried.write_beside(self.carried.as_ref(), Digested(&mut self.digest))?;
+            self.carried = Some(carried.clone());
+        }
+        Ok(())
     }
 
     pub(super) fn value(&self) -> String {
-        hex::encode(self.0.clone().finalize())
+        hex::encode(self.digest.clone().finalize())
+    }
+}
+
+/// Adds all bytes that are written to a digest.
+struct Digested<'a>(&'a mut Sha256);
+
+impl Write for Digested<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -215,15 +258,38 @@ mod tests {
     }
 
     #[test]
+    fn counts_that_do_not_add_up_are_found() {
+        let record = |read, numbered, empty, rejected| {
+            let counts = Counts {
+                numbered,
+                empty,
+                rejected,
+                truncated: 0,
+            };
+            let record = Record {
+                read,
+                counts,
+                ..Record::default()
+            };
+            record.is_consistent()
+        };
+        assert!(record(0, 0, 0, 0) && record(5, 4, 1, 4));
+        for (read, numbered, empty, rejected) in [(5, 5, 1, 0), (5, 4, 1, 5), (0, u64::MAX, 1, 0)] {
+            assert!(!record(read, numbered, empty, rejected));
+        }
+    }
+
+    #[test]
     fn the_digest_depends_on_the_borders_of_rows() {
         let digest = |texts: &[&str]| {
             let mut digest = RowDigest::default();
             for text in texts {
-                digest.add(&Ok(Text {
+                let row = Ok(Text {
                     text: (*text).to_owned(),
                     place: String::new(),
                     carried: None,
-                }));
+                });
+                digest.add(&row).unwrap();
             }
             digest.value()
         };

@@ -5,9 +5,9 @@
 //! | `index.json` | what the vectors are computed from: the digest of the terms, the model and the dimensions |
 //! | `vectors.npy` | a vector for each term |
 //!
-//! `index.json` is written first, and `vectors.npy` appears when it is complete.
+//! `index.json` is written first, and `vectors.npy` appears when it is complete. A process that writes them holds a lock on the folder.
 
-use std::fs::Permissions;
+use std::fs::{Permissions, TryLockError};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::Terms;
+use crate::stdio::say;
 
 const FORMAT: &str = "lexivec-index";
 const VERSION: u32 = 1;
@@ -29,6 +30,7 @@ pub(crate) struct Index {
     found: Option<About>,
     terms: usize,
     terms_digest: String,
+    terms_path: PathBuf,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,19 +55,25 @@ impl Index {
             found: found(folder)?,
             terms: terms.rows().len(),
             terms_digest: digest(terms),
+            terms_path: terms.path().to_owned(),
         };
-        if let Some(found) = &index.found {
+        index.check_terms()?;
+        Ok(index)
+    }
+
+    fn check_terms(&self) -> anyhow::Result<()> {
+        if let Some(found) = &self.found {
             ensure!(
-                (found.terms, &found.terms_digest) == (index.terms, &index.terms_digest),
+                (found.terms, &found.terms_digest) == (self.terms, &self.terms_digest),
                 "{}: the index was built from other terms ({}) than {} has ({}): remove the folder to embed these terms, or name another \
                  one with --index",
-                folder.display(),
+                self.folder.display(),
                 found.terms,
-                terms.path().display(),
-                index.terms
+                self.terms_path.display(),
+                self.terms
             );
         }
-        Ok(index)
+        Ok(())
     }
 
     /// The dimensions of the vectors that there are.
@@ -73,16 +81,21 @@ impl Index {
         self.found.as_ref().map(|found| found.dimensions)
     }
 
-    /// Checks that the vectors are a model's, and creates the folder if there is none.
+    /// Checks that the vectors are a model's, and creates the folder if there is none. Waits while another process writes the index, and
+    /// reads what it wrote. The returned file holds the lock on the folder until it is dropped.
     ///
     /// # Errors
-    /// They are another model's, or have another width; or the folder cannot be written.
+    /// They are another model's, have another width, or are those of other terms; or the folder cannot be written.
     pub(crate) fn claim(
-        &self,
+        &mut self,
         model: &str,
         model_digest: &str,
         dimensions: usize,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<fs_err::File> {
+        fs_err::create_dir_all(&self.folder)?;
+        let lock = lock(&self.folder)?;
+        self.found = found(&self.folder)?;
+        self.check_terms()?;
         let shown = self.folder.display();
         if let Some(found) = &self.found {
             ensure!(
@@ -98,7 +111,7 @@ impl Index {
                  folder with --index",
                 found.dimensions
             );
-            return Ok(());
+            return Ok(lock);
         }
         let about = About {
             format: FORMAT.to_owned(),
@@ -109,7 +122,6 @@ impl Index {
             terms: self.terms,
             terms_digest: self.terms_digest.clone(),
         };
-        fs_err::create_dir_all(&self.folder)?;
         // A temporary file is private by default. This one becomes a part of the index, so the umask decides.
         let mode = Permissions::from_mode(0o666);
         let mut file = tempfile::Builder::new()
@@ -119,7 +131,12 @@ impl Index {
         serde_json::to_writer_pretty(&mut file, &about)?;
         file.persist(self.folder.join("index.json"))
             .map_err(|error| anyhow!(error.error).context(format!("{shown}: index.json")))?;
-        Ok(())
+        self.found = Some(about);
+        Ok(lock)
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The file of vectors.
@@ -131,6 +148,30 @@ impl Index {
     pub(crate) fn is_complete(&self) -> bool {
         self.found.is_some() && self.vectors().exists()
     }
+}
+
+/// The message that the vectors of an index cannot be used.
+pub(crate) fn damaged(folder: &Path) -> String {
+    format!(
+        "{}: the index is damaged: remove the folder to embed the terms again",
+        folder.display()
+    )
+}
+
+/// Locks a folder, which another process may hold for as long as it embeds the terms.
+fn lock(folder: &Path) -> anyhow::Result<fs_err::File> {
+    let file = fs_err::File::open(folder)?;
+    // Other errors are ignored: some file systems have no locks, and a single process needs none.
+    if let Err(TryLockError::WouldBlock) = file.file().try_lock() {
+        say!(
+            "note: {}: waiting until another process has written the index",
+            folder.display()
+        );
+        file.file()
+            .lock()
+            .with_context(|| format!("{}: the index cannot be locked", folder.display()))?;
+    }
+    Ok(file)
 }
 
 /// The description of the index in a folder.
@@ -204,10 +245,10 @@ mod tests {
         };
         let (terms, other) = (read("a.txt", "ab\nc\n"), read("b.txt", "a\nbc\n"));
         let folder = dir.path().join("index");
-        let new = Index::open(&folder, &terms).unwrap();
+        let mut new = Index::open(&folder, &terms).unwrap();
         assert!(!new.is_complete() && !folder.exists());
         new.claim("nano", "blake3:1", 8).unwrap();
-        let index = Index::open(&folder, &terms).unwrap();
+        let mut index = Index::open(&folder, &terms).unwrap();
         assert_eq!((index.dimensions(), index.is_complete()), (Some(8), false));
         fs_err::write(index.vectors(), "").unwrap();
         assert!(index.is_complete());
@@ -233,5 +274,31 @@ mod tests {
         let foreign = said(Index::open(&folder, &terms));
         assert!(foreign.contains("has files, and no index"), "{foreign}");
         assert!(said(Index::open(&dir.path().join("a.txt"), &terms)).contains("not a folder"));
+    }
+
+    #[test]
+    fn a_process_that_waited_for_another_checks_what_that_one_wrote() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.txt");
+        let read = |text: &str| {
+            fs_err::write(&path, text).unwrap();
+            Terms::read(&path, &NAMES).unwrap()
+        };
+        let (terms, others) = (read("ab\n"), read("cd\n"));
+        let folder = dir.path().join("index");
+        let open = |terms: &Terms| Index::open(&folder, terms).unwrap();
+        let (mut first, mut second, mut third, mut same) =
+            (open(&terms), open(&terms), open(&others), open(&terms));
+        let lock = first.claim("nano", "blake3:1", 8).unwrap();
+        let waiting = std::thread::spawn(move || said(second.claim("other", "blake3:2", 8)));
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert!(!waiting.is_finished());
+        drop(lock);
+        let model = waiting.join().unwrap();
+        assert!(model.contains("the model nano (blake3:1)"), "{model}");
+        assert!(said(third.claim("nano", "blake3:1", 8)).contains("other terms (1) than"));
+        fs_err::write(first.vectors(), "").unwrap();
+        same.claim("nano", "blake3:1", 8).unwrap();
+        assert!(same.is_complete());
     }
 }

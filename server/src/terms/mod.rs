@@ -25,7 +25,7 @@ mod table;
 mod vectors;
 
 pub(crate) use analysis::{Analysis, MapKind, Settings, analyse};
-pub(crate) use index::Index;
+pub(crate) use index::{Index, damaged};
 pub(crate) use nearest::{Search, check_language};
 pub(crate) use output::{Folder, Plan, check_columns};
 pub(crate) use pairs::Pairs;

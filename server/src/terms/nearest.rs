@@ -1,14 +1,18 @@
 //! The terms that are nearest to queries.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
 use lexivec_terms::{Lookup, Metric};
 use ndarray::Array2;
 use serde::Serialize;
 
-use super::{Terms, Vectors};
-use crate::embed::listed;
+use super::{Terms, Vectors, damaged};
+use crate::embed::{MOST_TEXTS, listed};
+
+/// The most hits, of all queries, that memory holds at a time.
+const MOST_HITS: usize = 1 << 20;
 
 /// A query and the terms that are nearest to it, as `--json` prints it.
 #[derive(Debug, Serialize)]
@@ -43,6 +47,8 @@ pub(crate) struct Search<'a> {
     domains: Vec<Option<&'a str>>,
     /// The language of the terms that are found, if it is given.
     language: Option<&'a str>,
+    /// The index that has the vectors, if one has.
+    index: Option<&'a Path>,
 }
 
 impl<'a> Search<'a> {
@@ -52,27 +58,38 @@ impl<'a> Search<'a> {
         terms: &'a Terms,
         vectors: &'a Vectors,
         language: Option<&'a str>,
+        index: Option<&'a Path>,
     ) -> anyhow::Result<Self> {
-        terms.check_vectors(vectors)?;
+        let checked = terms.check_vectors(vectors);
+        checked.map_err(|error| match index {
+            Some(folder) => error.context(damaged(folder)),
+            None => error,
+        })?;
         Ok(Self {
             terms,
             vectors,
             languages: terms.languages(),
             domains: terms.domains(),
             language,
+            index,
         })
     }
 
-    /// Finds the `count` terms nearest to each query.
+    /// The queries that [`nearest`](Self::nearest) should be given at a time to find `count` terms for each.
+    pub(crate) fn queries_at_a_time(&self, count: usize) -> usize {
+        queries_at_a_time(count.min(self.terms.rows().len()))
+    }
+
+    /// Finds the `count` terms nearest to each query. An answer has many texts, so each is built when it is asked for.
     ///
     /// # Errors
     /// The vectors cannot be read or compared.
     pub(crate) fn nearest<'q>(
         &'q self,
-        queries: &[&'q str],
+        queries: &'q [&'q str],
         vectors: &Array2<f32>,
         count: usize,
-    ) -> anyhow::Result<Vec<Answer<'q>>> {
+    ) -> anyhow::Result<impl Iterator<Item = Answer<'q>> + use<'a, 'q>> {
         let count = count.min(self.terms.rows().len());
         let lookup = Lookup::new(vectors.view(), count, Metric::Cosine);
         let mut lookup = lookup.context("the queries cannot be compared")?;
@@ -80,14 +97,16 @@ impl<'a> Search<'a> {
             |row: usize| self.language.is_none() || self.languages[row] == self.language;
         self.vectors.for_each_block(|_, block| {
             let pushed = lookup.push(block, is_eligible);
-            pushed.context("the vectors of the terms cannot be compared")
+            pushed.with_context(|| {
+                let reason = || "the vectors of the terms cannot be compared".to_owned();
+                self.index.map_or_else(reason, damaged)
+            })
         })?;
         let found = lookup.finish().into_iter().zip(queries);
-        let answers = found.map(|(list, query)| Answer {
+        Ok(found.map(|(list, query)| Answer {
             query,
             nearest: list.into_iter().map(|hit| self.hit(hit)).collect(),
-        });
-        Ok(answers.collect())
+        }))
     }
 
     fn hit(&self, (row, distance): (u32, f64)) -> Hit<'_> {
@@ -119,6 +138,10 @@ impl Answer<'_> {
     }
 }
 
+fn queries_at_a_time(count: usize) -> usize {
+    (MOST_HITS / count.max(1)).clamp(1, MOST_TEXTS)
+}
+
 /// A text without line feeds and tabs, which would break the table.
 fn one_line(text: &str) -> String {
     text.replace(['\n', '\t', '\r'], " ")
@@ -146,4 +169,17 @@ pub(crate) fn check_language(terms: &Terms, language: &str, column: &str) -> any
         terms.path().display(),
         listed(&found)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_with_many_hits_are_answered_few_at_a_time() {
+        assert_eq!(queries_at_a_time(0), MOST_TEXTS);
+        assert_eq!(queries_at_a_time(1024), 1024);
+        assert_eq!(queries_at_a_time(10_000), 104);
+        assert_eq!(queries_at_a_time(2 * MOST_HITS), 1);
+    }
 }

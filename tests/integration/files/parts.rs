@@ -94,6 +94,20 @@ fn parts_have_all_rows_in_their_order() {
         assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
     }
 
+    // The other columns of the rows are a part of the output.
+    let table = |id: usize| format!("id,text\n{id},heart attack\n2,lung\n");
+    let job = ["a.csv", "-o", "d.parquet", "--part-rows", "2", "--resume"];
+    write(dir.path(), "a.csv", table(1));
+    for _ in 0..2 {
+        let output = embed(dir.path(), &job);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    for changed in [table(7), table(1).replace("id,", "number,")] {
+        write(dir.path(), "a.csv", changed);
+        let said = rejected(&embed(dir.path(), &job));
+        assert!(said.contains("the input does not begin with"), "{said}");
+    }
+
     // A table in parts is read as its folder.
     let table = ["a.txt", "-o", "c.parquet", "--part-rows", "1000"];
     assert!(embed(dir.path(), &table).status.success());
@@ -119,6 +133,7 @@ fn a_job_in_parts_goes_on_after_an_error() {
     let other = ["-", "-o", "b.npy", "--part-rows", "900", "--resume"];
     let said = rejected(&embed_from(dir.path(), &other, all.as_bytes()));
     assert!(said.contains("another --part-rows"), "{said}");
+    assert!(!said.contains("are kept"), "{said}");
     let resumed = embed_from(
         dir.path(),
         &[&job[..], &["--resume"]].concat(),

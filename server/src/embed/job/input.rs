@@ -13,13 +13,20 @@ use super::Job;
 impl Job {
     /// Reads the rows again that an earlier run read.
     pub(super) fn read_again(&mut self, found: &Record) -> anyhow::Result<()> {
+        ensure!(
+            found.is_consistent(),
+            "the record of the unfinished job is damaged: remove the job's files to start again"
+        );
         self.position = Position::of(found);
-        for _ in 0..found.read {
-            let Some(row) = self.reader.next() else { break };
-            self.position.digest.add(&row);
+        let mut read = 0;
+        while read < found.read
+            && let Some(row) = self.reader.next()
+        {
+            self.position.digest.add(&row)?;
+            read += 1;
         }
         ensure!(
-            self.position.digest.value() == found.digest,
+            read == found.read && self.position.digest.value() == found.digest,
             "the input does not begin with the {} rows that the earlier job read: give it the same files, or remove \
              the job's files to start again",
             found.read
@@ -68,7 +75,10 @@ impl Job {
                 });
                 break;
             }
-            self.position.digest.add(&row);
+            if let Err(error) = self.position.digest.add(&row) {
+                stop = Some(error);
+                break;
+            }
             self.position.read += 1;
             let index = self.position.numbered;
             match row {

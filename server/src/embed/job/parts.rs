@@ -9,13 +9,13 @@ use super::Job;
 impl Job {
     /// All vectors that are written.
     pub(super) fn all_rows(&self) -> usize {
-        self.rows_in_parts() + self.writer.rows()
+        self.rows_in_parts().saturating_add(self.writer.rows())
     }
 
     /// Vectors that stay if the job ends early, and where they are.
     pub(super) fn kept(&self) -> Option<(usize, PathBuf)> {
         let in_parts = self.rows_in_parts();
-        let rows = in_parts + self.writer.kept_rows();
+        let rows = in_parts.saturating_add(self.writer.kept_rows());
         let parts = self.parts.as_ref();
         let folder = parts.filter(|parts| in_parts > 0 && !parts.is_complete());
         let folder = folder.map(Parts::folder);

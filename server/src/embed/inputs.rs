@@ -63,8 +63,12 @@ fn folder(path: &Path, any_ending: bool) -> Result<Vec<PathBuf>, String> {
 }
 
 fn matches(pattern: &str) -> Result<Vec<PathBuf>, String> {
+    // With this option the crate finds no hidden file at all, not even for a pattern that begins with a dot.
+    let asks_for_hidden = Path::new(pattern)
+        .file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let options = MatchOptions {
-        require_literal_leading_dot: true,
+        require_literal_leading_dot: !asks_for_hidden,
         ..MatchOptions::default()
     };
     let found = glob::glob_with(pattern, options).map_err(|error| format!("{pattern}: {error}"))?;

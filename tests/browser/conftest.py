@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -34,8 +33,8 @@ class Server:
         command = [program, "serve", suite.ROOT / "models" / "nano", "--port", "0", "--log", "warn"]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         for line in self._process.stderr:
-            if match := re.search(r"serving .* at (http://\S+)/v1", line):
-                self.address = match[1]
+            if address := suite.served_at(line):
+                self.address = address
                 return
             sys.stderr.write(line)
         raise RuntimeError("the server did not start; its own message is above")

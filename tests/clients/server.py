@@ -1,6 +1,5 @@
 """Runs a real `lexivec serve models/nano` for the duration of a `with` block."""
 
-import re
 import subprocess
 import sys
 import threading
@@ -20,8 +19,8 @@ class Server:
     def __enter__(self) -> "Server":
         self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE, text=True)
         for line in self.process.stderr:
-            if match := re.search(r"serving .* at (http://\S+)/v1", line):
-                self.address = match[1]
+            if address := suite.served_at(line):
+                self.address = address
                 # A thread reads the rest of the log, because a full pipe would block the server.
                 threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True).start()
                 return self

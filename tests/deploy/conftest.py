@@ -9,12 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
-import requests
 import yaml
 
 import deploy
 import tools
-from serving import Server, free_port, running, serving, traffic, wait_for
+from serving import Server, free_port, request, running, serving, traffic, wait_for
 
 # Long enough that `rate` over 10 s sees two scrapes of every series.
 WARM_UP_S = 15
@@ -62,7 +61,7 @@ class Prometheus:
 
     def api(self, path: str, **parameters: object) -> object:
         """Returns the data of /api/v1/PATH."""
-        answer = requests.get(f"http://127.0.0.1:{self.port}/api/v1/{path}", params=parameters, timeout=30).json()
+        answer = request("GET", f"http://127.0.0.1:{self.port}/api/v1/{path}", timeout=30, params=parameters).json()
         assert answer["status"] == "success", answer
         return answer["data"]
 

@@ -21,6 +21,16 @@ import deploy
 KEY = "sk-check"
 
 
+def request(method: str, url: str, timeout: float = 60, **options: object) -> requests.Response:
+    """Sends a request, without the proxies and the .netrc file of the environment.
+
+    Threads send requests while pytest writes PYTEST_CURRENT_TEST, and a thread that iterates over the environment would fail.
+    """
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.request(method, url, timeout=timeout, **options)
+
+
 def free_port() -> int:
     """Returns a port that is not in use."""
     with socket.socket() as probe:
@@ -51,7 +61,7 @@ def wait_for(url: str, process: subprocess.Popen, log: Path, limit_s: float = 12
         if process.poll() is not None:
             break
         with contextlib.suppress(requests.RequestException):
-            if requests.get(url, timeout=5, verify=False).status_code == 200:
+            if request("GET", url, timeout=5, verify=False).status_code == 200:
                 return
         time.sleep(0.1)
     pytest.fail(f"{url} does not answer 200; {log.name}:\n{log.read_text()[-4000:]}")
@@ -67,13 +77,13 @@ class Server:
 
     def get(self, path: str) -> requests.Response:
         """Sends a GET without an API key, as probes and Prometheus do."""
-        return requests.get(f"{self.scheme}://127.0.0.1:{self.port}{path}", timeout=10, verify=False)
+        return request("GET", f"{self.scheme}://127.0.0.1:{self.port}{path}", timeout=10, verify=False)
 
     def post(self, path: str, body: object) -> requests.Response:
         """Sends a POST with the API key. A body of bytes is sent unchanged, any other one as JSON."""
         content = {"data": body} if isinstance(body, bytes) else {"json": body}
         headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-        return requests.post(f"http://127.0.0.1:{self.port}{path}", headers=headers, timeout=60, **content)
+        return request("POST", f"http://127.0.0.1:{self.port}{path}", headers=headers, **content)
 
 
 @contextlib.contextmanager

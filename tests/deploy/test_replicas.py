@@ -15,7 +15,7 @@ import requests
 import suite
 
 import tools
-from serving import KEY, Server, free_port, running, serving, wait_for
+from serving import KEY, Server, free_port, request, running, serving, wait_for
 
 CONFIGURATION = suite.ROOT / "server" / "deploy" / "nginx" / "lexivec.conf"
 CLIENTS = 4
@@ -145,9 +145,9 @@ def test_a_request_that_one_replica_refuses_is_served_by_the_other(folders: list
 def test_the_load_of_a_replica_is_reported_to_balancers(server: Server) -> None:
     headers = {"Authorization": f"Bearer {KEY}", "endpoint-load-metrics-format": "TEXT"}
     url = f"http://127.0.0.1:{server.port}/v1/embeddings"
-    answer = requests.post(url, headers=headers, json={"model": "nano", "input": "heart"}, timeout=60)
+    answer = request("POST", url, headers=headers, json={"model": "nano", "input": "heart"})
     name, _, value = answer.headers["endpoint-load-metrics"].removeprefix("TEXT ").partition(",")[0].partition("=")
     assert name == "named_metrics.outstanding_tokens"
     assert int(value) >= 0
-    without_key = requests.get(url, headers={"endpoint-load-metrics-format": "TEXT"}, timeout=60)
+    without_key = request("GET", url, headers={"endpoint-load-metrics-format": "TEXT"})
     assert "endpoint-load-metrics" not in without_key.headers

@@ -115,8 +115,8 @@ class Server:
     def _read(self) -> None:
         for line in self._process.stderr:
             self._lines.append(line)
-            if match := re.search(r"serving .* at (http://\S+)/v1", line):
-                self._address = match[1]
+            if address := suite.served_at(line):
+                self._address = address
                 self._opened = self._log.stat().st_size
                 self._ready.set()
         self._ready.set()

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -59,6 +60,12 @@ def environment(
     install(folder)
     complete.touch()
     return folder
+
+
+def served_at(line: str) -> str | None:
+    """Returns the address of `lexivec serve`, if a line of its banner has it."""
+    match = re.search(r"serving .* at (http://\S+)/v1", line)
+    return match and match[1]
 
 
 def python(folder: Path) -> Path:

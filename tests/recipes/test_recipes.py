@@ -2,7 +2,6 @@
 
 import csv
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,8 +53,8 @@ def url() -> Iterator[str]:
         log = []
         for line in server.stderr:
             log.append(line)
-            if match := re.search(r"serving .* at (http://\S+/v1)", line):
-                yield match[1]
+            if address := suite.served_at(line):
+                yield f"{address}/v1"
                 break
         else:
             pytest.fail("".join(log))

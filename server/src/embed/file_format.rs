@@ -41,9 +41,7 @@ impl InputFormat {
             "tsv" => Ok(Self::Tsv),
             "parquet" if parquet::IS_BUILT => Ok(Self::Parquet),
             "arrow" | "feather" if parquet::IS_BUILT => Ok(Self::Arrow),
-            "parquet" | "arrow" | "feather" => {
-                Err(format!("{}: {}", path.display(), parquet::MISSING))
-            }
+            _ if is_table(path) => Err(format!("{}: {}", path.display(), parquet::MISSING)),
             _ if is_stdin(path) || is_special(path) => Ok(Self::Lines),
             _ => Err(format!(
                 "{}: lexivec reads {READ_ENDINGS} files; --input-format sets the format of a file with another ending",
@@ -51,6 +49,11 @@ impl InputFormat {
             )),
         }
     }
+}
+
+/// Whether a file's ending is that of a Parquet or Arrow file.
+pub(crate) fn is_table(path: &Path) -> bool {
+    matches!(ending(path).as_str(), "parquet" | "arrow" | "feather")
 }
 
 /// A file's ending in lower case, without the dot.

@@ -24,12 +24,13 @@ mod write;
 pub(crate) use chunk::MOST_TEXTS;
 pub use errors::Rejects;
 pub use file_format::InputFormat;
-pub(crate) use file_format::{READ_ENDINGS, is_seekable};
+pub(crate) use file_format::{READ_ENDINGS, is_seekable, is_table};
 pub(crate) use inputs::expand;
 pub use job::{Job, MOST_QUEUED};
 pub use json_field::json_fields;
 pub(crate) use json_field::{json_object, kind};
 pub(crate) use output::Partial;
+pub(crate) use own_file::is_locked_elsewhere;
 #[cfg(not(feature = "parquet"))]
 pub(crate) use parquet::MISSING as NO_PARQUET;
 #[cfg(feature = "parquet")]

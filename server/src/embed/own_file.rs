@@ -1,10 +1,20 @@
 //! Files beside an output that belong to its job, such as `OUTPUT.partial`.
 
 use std::fs::TryLockError;
+use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{bail, ensure};
 use fs_err::os::unix::fs::OpenOptionsExt as _;
+
+use super::output::{READ_AND_WRITE, beside};
+
+/// Whether a file must survive a power failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durable {
+    Yes,
+    No,
+}
 
 /// Opens a file, which is created if it does not exist, for reading and writing. `mode` is that of a new file before the umask, and
 /// `output` the name of the output for messages.
@@ -38,6 +48,26 @@ pub(super) fn open(path: &Path, mode: u32, output: &Path) -> anyhow::Result<fs_e
     Ok(file)
 }
 
+/// Replaces a file as a whole: a crash leaves the old one or the new one. The new one is first written beside it, with the ending `.new`.
+///
+/// # Errors
+/// A file cannot be written, or those of [`open`].
+pub(super) fn replace(path: &Path, contents: &[u8], durable: Durable) -> anyhow::Result<()> {
+    let new = beside(path, ".new");
+    let mut file = open(&new, READ_AND_WRITE, path)?;
+    file.set_len(0)?;
+    file.write_all(contents)?;
+    if durable == Durable::Yes {
+        file.sync_data()?;
+    }
+    fs_err::rename(&new, path)?;
+    if let (Durable::Yes, Some(folder)) = (durable, path.parent()) {
+        // The names in a folder are its contents.
+        fs_err::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
 /// Locks the folder of an output in parts. The lock ends when the file is dropped.
 ///
 /// # Errors
@@ -49,11 +79,18 @@ pub(super) fn lock_folder(folder: &Path) -> anyhow::Result<fs_err::File> {
 }
 
 fn check_lock(file: &fs_err::File, output: &Path) -> anyhow::Result<()> {
-    // Other errors are ignored: some file systems have no locks, and a single process needs none.
-    if let Err(TryLockError::WouldBlock) = file.file().try_lock() {
-        bail!("{}: another process is writing it", output.display());
-    }
+    ensure!(
+        !is_locked_elsewhere(file),
+        "{}: another process is writing it",
+        output.display()
+    );
     Ok(())
+}
+
+/// Locks a file or a folder, unless another process has locked it.
+pub(crate) fn is_locked_elsewhere(file: &fs_err::File) -> bool {
+    // Other errors are ignored: some file systems have no locks, and a single process needs none.
+    matches!(file.file().try_lock(), Err(TryLockError::WouldBlock))
 }
 
 #[cfg(test)]

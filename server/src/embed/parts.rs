@@ -4,17 +4,15 @@
 //! killed at any time continues after the last listed part, or within the next one. A file that is complete and not listed is written
 //! again.
 
-use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
-use lexivec_models::text;
+use lexivec_models::{FileRecord, text};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::job::Description;
-use super::output::{READ_AND_WRITE, beside};
-use super::own_file;
+use super::output::beside;
+use super::own_file::{self, Durable};
 use super::record::Record;
 use super::write::OutputFormat;
 
@@ -24,8 +22,6 @@ const VERSION: u32 = 1;
 const MANIFEST: &str = "_manifest.json";
 /// The manifest before it is renamed. A job that is killed early may leave it alone in the folder.
 const NEW_MANIFEST: &str = "_manifest.json.new";
-/// Bytes of a file that are hashed at a time.
-const CHUNK: usize = 1 << 20;
 
 /// The folder of an output in parts.
 #[derive(Debug)]
@@ -274,19 +270,12 @@ impl Parts {
         let _ = fs_err::remove_dir(&self.folder);
     }
 
-    /// Replaces the manifest as a whole.
+    /// Replaces the manifest as a whole. The names of the part and the manifest survive a power failure.
     fn save(&self) -> anyhow::Result<()> {
         let path = self.folder.join(MANIFEST);
-        let new = self.folder.join(NEW_MANIFEST);
         let written = || -> anyhow::Result<()> {
-            let mut file = own_file::open(&new, READ_AND_WRITE, &path)?;
-            file.set_len(0)?;
-            file.write_all(&serde_json::to_vec_pretty(&self.manifest)?)?;
-            file.sync_data()?;
-            fs_err::rename(&new, &path)?;
-            // The names of the part and the manifest survive a power failure.
-            fs_err::File::open(&self.folder)?.sync_all()?;
-            Ok(())
+            let text = serde_json::to_vec_pretty(&self.manifest)?;
+            own_file::replace(&path, &text, Durable::Yes)
         };
         written().with_context(|| format!("{}: the manifest cannot be written", path.display()))
     }
@@ -308,16 +297,9 @@ fn has_files(folder: &Path) -> anyhow::Result<bool> {
 
 /// The length and the SHA-256 of a file.
 fn digest(path: &Path) -> anyhow::Result<(u64, String)> {
-    let mut file = fs_err::File::open(path)?;
-    let (mut digest, mut bytes, mut chunk) = (Sha256::new(), 0, vec![0; CHUNK]);
-    loop {
-        let count = file.read(&mut chunk)?;
-        if count == 0 {
-            return Ok((bytes, hex::encode(digest.finalize())));
-        }
-        digest.update(&chunk[..count]);
-        bytes += count as u64;
-    }
+    let FileRecord { size, digest } = FileRecord::sha256(path)?;
+    let hexadecimal = digest.strip_prefix("sha256:").unwrap_or(&digest);
+    Ok((size, hexadecimal.to_owned()))
 }
 
 #[cfg(test)]

@@ -9,8 +9,7 @@ use lexivec_models::text;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::output::READ_AND_WRITE;
-use super::own_file;
+use super::own_file::{self, Durable};
 use super::parquet::Carried;
 use super::read::{RowError, Text};
 
@@ -128,13 +127,7 @@ impl Record {
 
     /// Replaces the record as a whole: a crash leaves the old one or the new one.
     pub(super) fn save(&self, path: &Path) -> anyhow::Result<()> {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".new");
-        let mut file = own_file::open(name.as_ref(), READ_AND_WRITE, path)?;
-        file.set_len(0)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        fs_err::rename(&name, path)?;
-        Ok(())
+        own_file::replace(path, &serde_json::to_vec(self)?, Durable::No)
     }
 
     /// Checks that the job ran with these settings.

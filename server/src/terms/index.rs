@@ -7,7 +7,7 @@
 //!
 //! `index.json` is written first, and `vectors.npy` appears when it is complete. A process that writes them holds a lock on the folder.
 
-use std::fs::{Permissions, TryLockError};
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::Terms;
+use crate::embed::is_locked_elsewhere;
 use crate::stdio::say;
 
 const FORMAT: &str = "lexivec-index";
@@ -161,8 +162,7 @@ pub(crate) fn damaged(folder: &Path) -> String {
 /// Locks a folder, which another process may hold for as long as it embeds the terms.
 fn lock(folder: &Path) -> anyhow::Result<fs_err::File> {
     let file = fs_err::File::open(folder)?;
-    // Other errors are ignored: some file systems have no locks, and a single process needs none.
-    if let Err(TryLockError::WouldBlock) = file.file().try_lock() {
+    if is_locked_elsewhere(&file) {
         say!(
             "note: {}: waiting until another process has written the index",
             folder.display()

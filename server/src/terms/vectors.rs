@@ -7,6 +7,7 @@ use ndarray::{Array2, ArrayView2};
 use super::npy::Npy;
 #[cfg(not(feature = "parquet"))]
 use crate::embed::NO_PARQUET;
+use crate::embed::is_table;
 
 /// Vectors of a .npy file, of a column of a .parquet or .arrow file, or in memory.
 #[derive(Debug)]
@@ -107,14 +108,4 @@ impl Vectors {
             }),
         }
     }
-}
-
-fn is_table(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str());
-    let tables = ["parquet", "arrow", "feather"];
-    ending.is_some_and(|ending| {
-        tables
-            .iter()
-            .any(|table| ending.eq_ignore_ascii_case(table))
-    })
 }

@@ -82,22 +82,21 @@ fn total(models: impl Iterator<Item = (usize, Option<f64>)>) -> Outstanding {
 }
 
 fn report(load: Outstanding, format: Format) -> String {
-    let tokens = load.tokens;
-    match (format, load.seconds) {
-        (Format::Text, None) => format!("TEXT named_metrics.outstanding_tokens={tokens}"),
-        (Format::Text, Some(seconds)) => format!(
-            "TEXT named_metrics.outstanding_tokens={tokens}, named_metrics.outstanding_seconds={seconds:.3}"
-        ),
-        (Format::Json, None) => {
-            format!(
-                "JSON {}",
-                json!({"named_metrics": {"outstanding_tokens": tokens}})
-            )
+    let (tokens, seconds) = (load.tokens, load.seconds);
+    match format {
+        Format::Text => {
+            let seconds =
+                seconds.map(|time| format!(", named_metrics.outstanding_seconds={time:.3}"));
+            let seconds = seconds.unwrap_or_default();
+            format!("TEXT named_metrics.outstanding_tokens={tokens}{seconds}")
         }
-        (Format::Json, Some(seconds)) => format!(
-            "JSON {}",
-            json!({"named_metrics": {"outstanding_tokens": tokens, "outstanding_seconds": (seconds * 1e3).round() / 1e3}})
-        ),
+        Format::Json => {
+            let mut metrics = json!({"outstanding_tokens": tokens});
+            if let Some(time) = seconds {
+                metrics["outstanding_seconds"] = ((time * 1e3).round() / 1e3).into();
+            }
+            format!("JSON {}", json!({"named_metrics": metrics}))
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! * [`attention`]: causal attention over packed tokens, with memory linear in the number of tokens.
 //! * [`rows`]: norm, activation function and quantisation of rows in one pass.
+//! * [`hadamard`]: rotation of rows in blocks.
 //! * [`codes`]: how 8-bit activations lie in memory.
 //! * [`linear`]: linear layers in 8-bit integers.
 //! * [`block_linear`]: linear layers whose weights, of 4 or 8 bits, share scales in blocks.
@@ -19,6 +20,7 @@ pub mod attention;
 pub mod block_linear;
 mod buffer;
 pub mod codes;
+pub mod hadamard;
 mod lengths;
 pub mod linear;
 pub mod parallel;

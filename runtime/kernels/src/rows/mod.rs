@@ -11,6 +11,7 @@ mod tests;
 use std::cell::RefCell;
 
 use crate::codes::Layout;
+use crate::hadamard;
 use crate::lengths;
 use crate::parallel::{Parallel, Shared};
 use crate::simd::InstructionSet;
@@ -120,6 +121,15 @@ impl Scaling {
     }
 }
 
+/// How rows become codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Form {
+    /// The values that share a scale.
+    pub scaling: Scaling,
+    /// The width of the blocks that are [rotated](crate::hadamard) before they are quantised, if any.
+    pub rotation: Option<usize>,
+}
+
 /// The results of [`quantize`].
 #[derive(Debug)]
 pub struct Outputs<'a> {
@@ -143,7 +153,7 @@ thread_local! {
 /// Computes and quantises rows.
 ///
 /// # Errors
-/// As [`Rows::check`], or blocks are not whole; nothing is written.
+/// As [`Rows::check`] and [`hadamard::check`], or blocks are not whole; nothing is written.
 ///
 /// # Panics
 /// If an output has another size, or the processor lacks the instruction set.
@@ -152,11 +162,15 @@ pub fn quantize(
     threads: &dyn Parallel,
     rows: Rows<'_>,
     width: usize,
-    scaling: Scaling,
+    form: Form,
     outputs: Outputs<'_>,
 ) -> Result<(), String> {
     rows.check(width)?;
+    let Form { scaling, rotation } = form;
     let size = scaling.size(width)?;
+    if let Some(block) = rotation {
+        hadamard::check(width, block)?;
+    }
     set.assert_available();
     let count = rows.len() / width;
     let layout = scaling.layout(set, width);
@@ -200,6 +214,7 @@ pub fn quantize(
                     kernel(Row {
                         rows: &rows,
                         at: row * width..(row + 1) * width,
+                        rotation,
                         codes: &mut coarse[part],
                         fine,
                         scales: scales.part(row * blocks, blocks),

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::{LEAST, Rows};
 use crate::buffer::Buffer;
 use crate::codes::{FINER, UNSIGNED_ZERO};
+use crate::hadamard::transform;
 #[cfg(target_arch = "aarch64")]
 use crate::simd::neon::Neon;
 use crate::simd::{InstructionSet, Lanes, exp2, portable::Portable};
@@ -17,6 +18,8 @@ pub(super) struct Row<'a> {
     pub(super) rows: &'a Rows<'a>,
     /// The row's indices in its matrices.
     pub(super) at: Range<usize>,
+    /// The width of the blocks to rotate, if any.
+    pub(super) rotation: Option<usize>,
     pub(super) codes: &'a mut [u8],
     pub(super) fine: Option<&'a mut [u8]>,
     /// A scale for each block of the row; the blocks are equal.
@@ -68,6 +71,7 @@ unsafe fn run<V: Lanes>(row: Row<'_>) {
     let Row {
         rows,
         at,
+        rotation,
         codes,
         fine,
         scales,
@@ -82,7 +86,11 @@ unsafe fn run<V: Lanes>(row: Row<'_>) {
     // vectors' widths.
     unsafe {
         let values = match rows {
-            Rows::Plain(x) => &x[at],
+            Rows::Plain(x) if rotation.is_none() => &x[at],
+            Rows::Plain(x) => {
+                values.copy_from_slice(&x[at]);
+                rotated::<V>(values, rotation)
+            }
             Rows::Norm {
                 x,
                 residual,
@@ -91,11 +99,11 @@ unsafe fn run<V: Lanes>(row: Row<'_>) {
             } => {
                 let residual = residual.map(|r| &r[at.clone()]);
                 norm::<V>(&x[at], residual, weight, *epsilon, sum, values);
-                &*values
+                rotated::<V>(values, rotation)
             }
             Rows::SwiGlu { gate, up } => {
                 swiglu::<V>(&gate[at.clone()], &up[at], values);
-                &*values
+                rotated::<V>(values, rotation)
             }
         };
         quantize_blocks::<V>(values, codes, fine, scales);
@@ -108,6 +116,19 @@ unsafe fn run<V: Lanes>(row: Row<'_>) {
         }
     }
     SCRATCH.set(scratch);
+}
+
+/// The values after the rotation of their blocks, if there is one.
+///
+/// # Safety
+/// As [`transform`].
+#[inline(always)]
+unsafe fn rotated<V: Lanes>(values: &mut [f32], block: Option<usize>) -> &[f32] {
+    if let Some(block) = block {
+        // SAFETY: the contract is the same.
+        unsafe { transform::<V>(values, block) };
+    }
+    values
 }
 
 /// `values = rms_norm(x + residual)`, and the sum itself if it is wanted.

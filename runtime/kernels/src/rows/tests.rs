@@ -4,7 +4,29 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::codes::FINER;
+use crate::hadamard::widest_block;
 use crate::parallel::Sequential;
+
+const FORM: Form = Form {
+    scaling: Scaling::Row,
+    rotation: None,
+};
+
+/// The product of a block and the orthonormal Hadamard matrix.
+fn rotate(block: &mut [f64]) {
+    let from = block.to_vec();
+    for (i, to) in block.iter_mut().enumerate() {
+        let sign = |j: usize| {
+            if (i & j).count_ones() % 2 == 0 {
+                1.0
+            } else {
+                -1.0
+            }
+        };
+        let sum: f64 = from.iter().enumerate().map(|(j, x)| sign(j) * x).sum();
+        *to = sum / (from.len() as f64).sqrt();
+    }
+}
 
 /// The values of a row in float64.
 fn expected(rows: &Rows<'_>, row: usize, width: usize) -> Vec<f64> {
@@ -45,9 +67,10 @@ fn run(
     set: InstructionSet,
     rows: Rows<'_>,
     width: usize,
-    scaling: Scaling,
+    form: Form,
     sum: Option<&mut [f32]>,
 ) -> (Vec<u8>, Vec<u8>, Vec<f32>) {
+    let scaling = form.scaling;
     let count = rows.len() / width;
     let layout = scaling.layout(set, width);
     let size = scaling.size(width).unwrap();
@@ -62,7 +85,7 @@ fn run(
         code_sums: Some(&mut code_sums),
         sum,
     };
-    quantize(set, &Sequential, rows, width, scaling, outputs).unwrap();
+    quantize(set, &Sequential, rows, width, form, outputs).unwrap();
     let [codes, fine] = [strips, fine].map(|strips| {
         let code = |i: usize| layout.at(&strips, width, i / width, i % width);
         (0..rows.len()).map(code).collect::<Vec<u8>>()
@@ -91,14 +114,19 @@ proptest! {
             Rows::Norm { x: a, residual: Some(b), weight, epsilon: 1e-6 },
             Rows::SwiGlu { gate: a, up: b },
         ] {
-            for (&set, scaling) in InstructionSet::available().iter().flat_map(|set| [(set, Scaling::Row), (set, Scaling::Block(16))]) {
-                let size = scaling.size(width).unwrap();
+            let forms = [FORM, Form { scaling: Scaling::Block(16), ..FORM }, Form { rotation: widest_block(width), ..FORM }];
+            for (&set, form) in InstructionSet::available().iter().flat_map(|set| forms.map(|form| (set, form))) {
+                let size = form.scaling.size(width).unwrap();
                 let mut sum = vec![0.0; a.len()];
                 let wanted = matches!(rows, Rows::Norm { .. });
-                let (codes, fine, scales) = run(set, rows, width, scaling, wanted.then_some(&mut sum));
+                let (codes, fine, scales) = run(set, rows, width, form, wanted.then_some(&mut sum));
                 for (block, scale) in scales.iter().enumerate() {
                     let at = block * size;
-                    let values = &expected(&rows, at / width, width)[at % width..][..size];
+                    let mut row = expected(&rows, at / width, width);
+                    if let Some(block) = form.rotation {
+                        row.chunks_mut(block).for_each(rotate);
+                    }
+                    let values = &row[at % width..][..size];
                     let largest = values.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
                     prop_assert!((f64::from(*scale) * 127.0 - largest).abs() <= 1e-5 * largest);
                     let all = codes[at..].iter().zip(&fine[at..]);
@@ -123,7 +151,7 @@ proptest! {
                         Rows::Norm { x: &x[last.clone()], residual: residual.map(|r| &r[last]), weight, epsilon },
                     Rows::SwiGlu { gate, up } => Rows::SwiGlu { gate: &gate[last.clone()], up: &up[last] },
                 };
-                let (own, _, own_scale) = run(set, alone, width, scaling, None);
+                let (own, _, own_scale) = run(set, alone, width, form, None);
                 prop_assert_eq!(own.as_slice(), &codes[codes.len() - width..]);
                 prop_assert_eq!(own_scale.as_slice(), &scales[scales.len() - own_scale.len()..]);
             }
@@ -134,17 +162,26 @@ proptest! {
 #[test]
 fn zeros_and_invalid_numbers() {
     for &set in InstructionSet::available() {
-        let (codes, fine, scales) = run(set, Rows::Plain(&[0.0; 32]), 32, Scaling::Row, None);
+        let (codes, fine, scales) = run(set, Rows::Plain(&[0.0; 32]), 32, FORM, None);
         assert_eq!((codes, fine), (vec![128; 32], vec![128; 32]));
         assert_eq!(scales, [LEAST / 127.0]);
         for invalid in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for place in [0, 17, 31] {
                 let mut x = [1.0; 32];
                 x[place] = invalid;
-                let (_, _, scales) = run(set, Rows::Plain(&x), 32, Scaling::Row, None);
+                let (_, _, scales) = run(set, Rows::Plain(&x), 32, FORM, None);
                 assert!(scales[0].is_nan(), "{set}: {invalid} at {place}");
                 // In blocks, the other one stays as it is.
-                let (_, _, scales) = run(set, Rows::Plain(&x), 32, Scaling::Block(16), None);
+                let (_, _, scales) = run(
+                    set,
+                    Rows::Plain(&x),
+                    32,
+                    Form {
+                        scaling: Scaling::Block(16),
+                        ..FORM
+                    },
+                    None,
+                );
                 assert!(scales[place / 16].is_nan() && scales[1 - place / 16] == 1.0 / 127.0);
             }
         }

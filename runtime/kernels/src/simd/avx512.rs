@@ -93,6 +93,19 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn exchanged<const DISTANCE: usize>(self) -> Self {
+        // SAFETY: the caller's code has the instruction set.
+        Self(unsafe {
+            match DISTANCE {
+                1 => _mm512_permute_ps::<0b10_11_00_01>(self.0),
+                2 => _mm512_permute_ps::<0b01_00_11_10>(self.0),
+                4 => _mm512_shuffle_f32x4::<0b10_11_00_01>(self.0, self.0),
+                _ => _mm512_shuffle_f32x4::<0b01_00_11_10>(self.0, self.0),
+            }
+        })
+    }
+
+    #[inline(always)]
     unsafe fn store_codes(self, to: *mut u8) {
         // SAFETY: the caller's code has the instruction set, and `to` is valid for 16 codes.
         unsafe {

@@ -190,6 +190,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn scale(self, n: Self) -> Self;
     /// Stores these integers plus 128, for values from -128 to 127.
     unsafe fn store_codes(self, to: *mut u8);
+    /// The vector whose lane i is lane `i ^ DISTANCE` of this one, for a power of two less than [`WIDTH`](Lanes::WIDTH).
+    unsafe fn exchanged<const DISTANCE: usize>(self) -> Self;
 }
 
 /// `2^x` with a relative error of about 2e-7; 0 for x below -125, negative infinity included. NaN stays NaN.

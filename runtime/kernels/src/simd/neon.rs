@@ -97,6 +97,17 @@ impl Lanes for Neon {
     }
 
     #[inline(always)]
+    unsafe fn exchanged<const DISTANCE: usize>(self) -> Self {
+        // SAFETY: the caller's code has the instruction set.
+        Self(unsafe {
+            match DISTANCE {
+                1 => vrev64q_f32(self.0),
+                _ => vextq_f32::<2>(self.0, self.0),
+            }
+        })
+    }
+
+    #[inline(always)]
     unsafe fn store_codes(self, to: *mut u8) {
         // SAFETY: the caller's code has the instruction set, and `to` is valid for 4 codes.
         unsafe {

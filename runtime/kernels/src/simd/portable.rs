@@ -96,6 +96,11 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    unsafe fn exchanged<const DISTANCE: usize>(self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i ^ DISTANCE]))
+    }
+
+    #[inline(always)]
     unsafe fn store_codes(self, to: *mut u8) {
         // SAFETY: `to` is valid for 8 codes, which need no alignment.
         unsafe {

@@ -1,11 +1,11 @@
 //! Quantize, NormQuantize and SwiGluQuantize: 8-bit codes of rows, with a scale for each row or block.
 
-use lexivec_kernels::rows::{Outputs, Rows, Scaling, quantize};
+use lexivec_kernels::rows::{Form, Outputs, Rows, Scaling, quantize};
 use lexivec_kernels::simd::InstructionSet;
 use ort::operator::{ComputeContext, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType::{Float32, Int32, Uint8};
 
-use super::signature::{BLOCK_SIZE, EPSILON, NORM_QUANTIZE, QUANTIZE, SWIGLU_QUANTIZE};
+use super::signature::{BLOCK_SIZE, EPSILON, NORM_QUANTIZE, QUANTIZE, ROTATION, SWIGLU_QUANTIZE};
 use super::tensors::{Inputs, missing};
 use super::{Guarded, Run, Threads, failed};
 
@@ -63,12 +63,16 @@ impl Operator for Quantize {
         &self,
         context: &KernelContext<'attr>,
     ) -> ort::Result<Guarded<Computation>> {
-        let block = context.get::<i64>(BLOCK_SIZE).unwrap_or_default();
+        // A width that no rows have is an error of the kernel.
+        let width = |attribute| match context.get::<i64>(attribute).unwrap_or_default() {
+            0 => None,
+            width => Some(usize::try_from(width).unwrap_or(usize::MAX)),
+        };
         Ok(Guarded(Computation {
             operator: *self,
-            scaling: match usize::try_from(block) {
-                Ok(0) | Err(_) => Scaling::Row,
-                Ok(size) => Scaling::Block(size),
+            form: Form {
+                scaling: width(BLOCK_SIZE).map_or(Scaling::Row, Scaling::Block),
+                rotation: width(ROTATION),
             },
             epsilon: context.get::<f32>(EPSILON).unwrap_or_default(),
             instructions: InstructionSet::best(),
@@ -78,7 +82,7 @@ impl Operator for Quantize {
 
 pub(super) struct Computation {
     operator: Quantize,
-    scaling: Scaling,
+    form: Form,
     epsilon: f32,
     instructions: InstructionSet,
 }
@@ -101,12 +105,12 @@ impl Run for Computation {
             },
         };
         let (shape, width) = (inputs.shape(0), inputs.dimension(0, 1));
-        let layout = self.scaling.layout(self.instructions, width);
+        let layout = self.form.scaling.layout(self.instructions, width);
         let count = usize::try_from(rows_of(&shape)).unwrap_or_default();
         let arranged = layout.shape(count, width).map(|size| size as i64).to_vec();
         let mut codes = context.output(0, arranged.clone())?.ok_or_else(missing)?;
         let mut fine = context.output(2, arranged)?;
-        let per_row = match self.scaling {
+        let per_row = match self.form.scaling {
             Scaling::Row => vec![rows_of(&shape)],
             Scaling::Block(size) => vec![rows_of(&shape), (width / size) as i64],
         };
@@ -131,15 +135,8 @@ impl Run for Computation {
             sum: sum.transpose()?.map(|(_, sum)| sum),
         };
         let threads = Threads(context);
-        quantize(
-            self.instructions,
-            &threads,
-            rows,
-            width,
-            self.scaling,
-            outputs,
-        )
-        .map_err(|reason| failed(self.operator.operator(), &reason))
+        quantize(self.instructions, &threads, rows, width, self.form, outputs)
+            .map_err(|reason| failed(self.operator.operator(), &reason))
     }
 }
 

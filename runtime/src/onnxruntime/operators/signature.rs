@@ -24,7 +24,7 @@ pub const PACKED_ATTENTION: &str = "PackedAttention";
 pub const QUANTIZE: &str = "Quantize";
 
 /// Quantises the root mean square norm of each row. Attributes: [`EPSILON`]; [`BLOCK_SIZE`] if not a whole row but each of its blocks has
-/// a scale.
+/// a scale; [`ROTATION`] if blocks are rotated before they are quantised.
 ///
 /// | input | type, shape | meaning |
 /// |---|---|---|
@@ -69,6 +69,9 @@ pub const BITS: &str = "bits";
 
 /// Attribute: the number of inputs that share a scale.
 pub const BLOCK_SIZE: &str = "block_size";
+
+/// Attribute: the width of the blocks to which the Hadamard transform of `lexivec_kernels::hadamard` is applied.
+pub const ROTATION: &str = "rotation";
 
 /// Attribute: the number of outputs of a layer.
 pub const OUTPUTS: &str = "outputs";

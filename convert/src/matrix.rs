@@ -2,6 +2,8 @@
 //!
 //! Work is split into parts whose size does not depend on the number of cores, so results do not depend on it either.
 
+use lexivec_kernels::hadamard;
+use lexivec_kernels::simd::InstructionSet;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder as _, s};
 use rayon::prelude::*;
@@ -83,18 +85,19 @@ impl Matrix {
         maxima
     }
 
-    /// Every value multiplied by its column's factor.
-    pub(crate) fn scaled_columns(&self, factors: &[f32]) -> Matrix {
-        let mut scaled = self.clone();
-        scaled.scale_columns(factors);
-        scaled
-    }
-
     /// Multiplies every value by its column's factor.
     pub(crate) fn scale_columns(&mut self, factors: &[f32]) {
         self.values
             .par_chunks_mut(self.columns)
             .for_each(|row| row.iter_mut().zip(factors).for_each(|(v, f)| *v *= f));
+    }
+
+    /// Rotates each block of every row.
+    pub(crate) fn rotate_rows(&mut self, block: usize) {
+        let set = InstructionSet::best();
+        self.values
+            .par_chunks_mut(self.columns)
+            .for_each(|row| hadamard::rotate(set, row, block));
     }
 
     /// At most `count` evenly spaced rows.

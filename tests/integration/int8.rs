@@ -30,6 +30,25 @@ fn nano_keeps_its_vectors() {
 }
 
 #[test]
+fn inputs_are_rotated_where_the_graph_can_and_the_manifest_says_so() {
+    for target in [Target::Cpu, Target::Ort] {
+        let options = ConvertOptions {
+            target,
+            ..options(Precision::Int8)
+        };
+        let model = converted(&nano(), &options);
+        let plan = Manifest::read(&model.report.dir)
+            .unwrap()
+            .quantization
+            .unwrap();
+        let rotated = plan.linear_groups.iter().filter(|g| g.rotation.is_some());
+        let expected = target == Target::Cpu;
+        assert_eq!(rotated.count() > 0, expected, "{target}: {plan:?}");
+        assert_eq!(plan.rotation_seed.is_some(), expected);
+    }
+}
+
+#[test]
 fn channel_outliers_are_smoothed_away() {
     hard("channel outliers", &Surgery::on(&nano()).channel_outliers());
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! texts ── layer_pass: the reference, layer by layer ──▶ inputs of every linear group
-//!             │                                              │ solve: smoothing, scales, rounding, by the output's error
+//!             │                                              │ solve: basis, scales, rounding, by the output's error
 //!             │                                              ▼
 //!             └── sensitivity: each group alone ◀────── solution_store (cache folder)
 //!                 on held-out texts
@@ -17,10 +17,13 @@
 //! * `quantise` runs the steps of the picture, whose files are named in it; `layer_solutions` turns stored solutions into
 //!   quantised linear groups, and `rounding_grid` holds the values that weights can be rounded to.
 //!
+//! * `basis` holds the changes of basis that make an input easier to quantise: smoothing and rotation.
+//!
 //! Smoothing is folded into the weights while they are written ([`crate::weights::ScaleFolding`]), so the graph has no nodes
-//! for it.
+//! for it. A rotation is an attribute of the operator that quantises.
 
 mod accuracy_target;
+mod basis;
 mod calibration;
 mod calibration_texts;
 mod float16_range;

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use lexivec_models::{Precision, Quantization};
+use lexivec_models::{Precision, Quantization, Target};
 use lexivec_runtime::Library;
 
 use super::accuracy_target::AccuracyTarget;
+use super::basis::SEED;
 use super::calibration::{Calibration, CalibrationInput, CalibrationResult};
 use super::calibration_texts as texts;
 use super::layer_pass::{Batches, LayerPass};
@@ -41,7 +42,10 @@ pub(super) fn quantise(
     let scheme = match (input.variant.format(), input.variant.precision) {
         (Some(format), _) => Scheme::Blocks(format),
         (None, Precision::Fp8) => Scheme::Float8,
-        (None, _) => Scheme::Channels,
+        // Only lexivec's own operators rotate at no cost worth mentioning.
+        (None, _) => Scheme::Channels {
+            rotates: input.variant.target == Target::Cpu,
+        },
     };
     let accuracy = options.accuracy_target;
     let accuracy = accuracy.unwrap_or_else(|| AccuracyTarget::of(input.variant.precision));
@@ -84,6 +88,7 @@ pub(super) fn quantise(
         mean_cosine_asked: accuracy.mean_cosine,
         min_cosine: chosen.min_cosine,
         mean_cosine: chosen.mean_cosine,
+        rotation_seed: solutions.rotates(&chosen.precisions).then_some(SEED),
         linear_groups: solutions.report(&chosen.precisions, &summary),
     };
     let missed = chosen.excess(accuracy) > 1.0;

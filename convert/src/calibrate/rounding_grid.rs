@@ -12,8 +12,9 @@ use crate::tensor::e4m3;
 /// How the weights of a graph are quantised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scheme {
-    /// 8-bit integers with a scale per output channel. Activations become integers too, with a scale per token.
-    Channels,
+    /// 8-bit integers with a scale per output channel. Activations become integers too, with a scale per token; `rotates` says whether
+    /// the graph may rotate them before.
+    Channels { rotates: bool },
     /// 8-bit floats with one scale. Activations become 8-bit floats too, with a scale per token.
     Float8,
     /// Integers in blocks. On a CPU activations become integers too, with a scale per token and block.
@@ -24,7 +25,7 @@ impl Scheme {
     /// The precisions that a linear group may have besides float32, coarsest first.
     pub(super) fn inexact(self) -> &'static [LinearPrecision] {
         match self {
-            Self::Channels => &[LinearPrecision::Int8, LinearPrecision::Int8x2],
+            Self::Channels { .. } => &[LinearPrecision::Int8, LinearPrecision::Int8x2],
             Self::Float8 => &[LinearPrecision::Fp8],
             Self::Blocks(BlockFormat { bits: 4, .. }) => {
                 &[LinearPrecision::Int4Weight, LinearPrecision::Int8Weight]
@@ -59,7 +60,7 @@ impl RoundingGrid {
     pub(super) fn widest(scheme: Scheme, weights: &Matrix) -> Self {
         let rows = weights.values.par_chunks(weights.columns);
         match scheme {
-            Scheme::Channels => {
+            Scheme::Channels { .. } => {
                 Self::Channels(rows.map(|row| widest_scale(row, LARGEST_CODE)).collect())
             }
             Scheme::Float8 => Self::Float8(e4m3::scale_of(largest(&weights.values))),
@@ -74,7 +75,9 @@ impl RoundingGrid {
     /// The grid of least error, with this importance of each input channel.
     pub(super) fn best(scheme: Scheme, weights: &Matrix, importance: &[f32]) -> Self {
         match scheme {
-            Scheme::Channels => Self::Channels(clipped_scales(weights, importance, LARGEST_CODE)),
+            Scheme::Channels { .. } => {
+                Self::Channels(clipped_scales(weights, importance, LARGEST_CODE))
+            }
             // The steps of floats grow with their values, so a narrower range would not round more finely.
             Scheme::Float8 => Self::widest(scheme, weights),
             Scheme::Blocks(format) => {

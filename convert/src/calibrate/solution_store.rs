@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
+use super::basis::{Basis, SEED};
 use super::calibration::CalibrationInput;
 use super::linear_group::LinearGroup;
 use super::rescaling::Rescaling;
@@ -121,7 +122,8 @@ impl SolutionStore {
 /// The part of the cache key that describes a scheme. Changing it would invalidate calibrations that are cached already.
 fn cache_key(scheme: Scheme) -> String {
     match scheme {
-        Scheme::Channels => "Channels".to_owned(),
+        Scheme::Channels { rotates: false } => "Channels".to_owned(),
+        Scheme::Channels { rotates: true } => format!("Channels, rotated by {SEED}"),
         Scheme::Float8 => "Float8".to_owned(),
         Scheme::Blocks(BlockFormat {
             bits,
@@ -140,8 +142,7 @@ fn summary(dir: &Path) -> Option<CalibrationSummary> {
 
 /// The solution of a linear group, in a file.
 pub(super) struct StoredSolution {
-    /// SmoothQuant's strength and factors.
-    pub(super) smoothing: Option<(f32, Vec<f32>)>,
+    pub(super) basis: Basis,
     pub(super) rounding: String,
     scheme: Scheme,
     inputs: usize,
@@ -163,10 +164,12 @@ impl StoredSolution {
         let mut scales = self.scales.clone();
         let codes = (Arc::clone(&self.file), self.start);
         match self.scheme {
-            Scheme::Channels => {
+            Scheme::Channels { .. } => {
                 rescale(&mut scales, 1);
-                let quantized =
-                    Arc::new(Int8Weights::stored(self.inputs, scales, codes.0, codes.1));
+                let (file, start) = codes;
+                let rotation = self.basis.rotation;
+                let quantized = Int8Weights::stored(self.inputs, rotation, scales, file, start);
+                let quantized = Arc::new(quantized);
                 match precision {
                     LinearPrecision::Int8x2 => QuantizedLinear::Int8x2(quantized),
                     _ => QuantizedLinear::Int8(quantized),
@@ -232,13 +235,17 @@ pub(super) fn write_layer(
             tensors.push((format!("{name}.zeros"), zeros));
         }
         metadata.insert(format!("{name}.rounding"), solution.rounding.to_owned());
-        if let Some((strength, factors)) = &solution.smoothing {
+        let basis = &solution.basis;
+        if let Some(factors) = &basis.factors {
             let bytes = bytemuck::cast_slice(factors);
-            tensors.push((
-                format!("{name}.smoothing"),
-                view(Dtype::F32, vec![factors.len()], bytes)?,
-            ));
+            let factors = view(Dtype::F32, vec![factors.len()], bytes)?;
+            tensors.push((format!("{name}.smoothing"), factors));
+        }
+        if let Some(strength) = basis.strength {
             metadata.insert(format!("{name}.strength"), strength.to_string());
+        }
+        if let Some(block) = basis.rotation {
+            metadata.insert(format!("{name}.rotation"), block.to_string());
         }
     }
     let path = file_of(dir, groups[0].layer);
@@ -277,18 +284,17 @@ pub(super) fn read_layer(
             let info = metadata
                 .info(&codes)
                 .ok_or_else(|| damaged(safetensors::SafeTensorError::TensorNotFound(codes)))?;
-            let strength = notes
-                .get(&format!("{name}.strength"))
-                .and_then(|s| s.parse().ok());
-            let smoothing = strength
-                .map(|s| Ok::<_, Error>((s, floats(&format!("{name}.smoothing"))?)))
-                .transpose()?;
+            let note = |what: &str| notes.get(&format!("{name}.{what}"));
+            let factors = format!("{name}.smoothing");
+            let has_factors = metadata.info(&factors).is_some();
+            let basis = Basis {
+                strength: note("strength").and_then(|s| s.parse().ok()),
+                factors: has_factors.then(|| floats(&factors)).transpose()?,
+                rotation: note("rotation").and_then(|s| s.parse().ok()),
+            };
             Ok(StoredSolution {
-                smoothing,
-                rounding: notes
-                    .get(&format!("{name}.rounding"))
-                    .cloned()
-                    .unwrap_or_default(),
+                basis,
+                rounding: note("rounding").cloned().unwrap_or_default(),
                 scheme,
                 inputs: group.inputs(d),
                 outputs: group.outputs(d).iter().sum(),

@@ -1,9 +1,10 @@
-//! Solves a linear group: finds the strength of smoothing, the scales and the codes of least error, on the inputs that
+//! Solves a linear group: finds the basis of its input, the scales and the codes of least error, on the inputs that
 //! calibration saw. The error is always that of the group's *output* under the graph's arithmetic, not that of its weights.
 
 use lexivec_models::Decoder;
 use rayon::prelude::*;
 
+use super::basis::Basis;
 use super::linear_group::LinearGroup;
 use super::rounding_grid::{EncodedWeights, RoundingGrid, Scheme};
 use crate::matrix::Matrix;
@@ -11,18 +12,16 @@ use crate::quantized::{LARGEST_CODE, code};
 use crate::rounding::{DAMPING, Factor, gptq};
 use crate::tensor::cast::largest;
 
-/// Candidate strengths of SmoothQuant (arXiv 2211.10438), besides none: 0 evens out weights, 1 activations.
-const STRENGTHS: [f32; 6] = [0.3, 0.45, 0.55, 0.65, 0.75, 0.85];
-/// Tokens on which strengths are compared.
+/// Tokens on which bases are compared.
 const SAMPLE: usize = 384;
-/// The largest smoothing factor; its inverse is the smallest.
-const WIDEST: f32 = 1e4;
+/// A group is rotated if that leaves at most this share of its error. The additions take a few percent of the group's time.
+const WORTH_ROTATING: f64 = 0.9;
 
 /// The quantised weights of a linear group.
 #[derive(Debug, Clone)]
 pub(super) struct Solution {
-    /// The chosen strength and the factor of each input channel.
-    pub(super) smoothing: Option<(f32, Vec<f32>)>,
+    /// The basis of the input to which the codes belong.
+    pub(super) basis: Basis,
     pub(super) codes: EncodedWeights,
     pub(super) scales: Vec<f32>,
     /// The packed zero points of blocks.
@@ -36,73 +35,57 @@ pub(super) fn solve(
     group: LinearGroup,
     d: &Decoder,
     scheme: Scheme,
-    mut inputs: Matrix,
-    mut weights: Matrix,
+    inputs: Matrix,
+    weights: Matrix,
 ) -> Solution {
     let sample = inputs.sample(SAMPLE);
     let expected = sample.times_transposed(&weights);
     let widths = group.outputs(d);
     // The number of consecutive activations that share a scale.
     let together = match scheme {
-        Scheme::Channels | Scheme::Float8 => inputs.columns,
+        Scheme::Channels { .. } | Scheme::Float8 => inputs.columns,
         Scheme::Blocks(format) => format.size,
     };
-    let judge = |smoothing: &[f32]| {
-        let inverse: Vec<f32> = smoothing.iter().map(|s| 1.0 / s).collect();
-        let smooth = weights.scaled_columns(smoothing);
-        let rounded = RoundingGrid::widest(scheme, &smooth).round(&smooth);
-        let seen = quantized_rows(sample.scaled_columns(&inverse), together);
-        error(&expected, &seen.times_transposed(&rounded), &widths)
+    let judge = |basis: Basis| {
+        let (weights, seen) = basis.change(weights.clone(), sample.clone());
+        let rounded = RoundingGrid::widest(scheme, &weights).round(&weights);
+        let seen = quantized_rows(seen, together);
+        let error = error(&expected, &seen.times_transposed(&rounded), &widths);
+        (error, basis)
     };
     let mut maxima = inputs.column_maxima();
     let mut reach = weights.column_maxima();
     group.tie(d, &mut maxima, f32::max);
     group.tie(d, &mut reach, f32::max);
-    let plain = vec![1f32; inputs.columns];
-    // Floats are as precise for small values as for large ones, so smoothing gains nothing.
-    let strengths: &[f32] = match scheme {
-        Scheme::Float8 => &[],
-        Scheme::Channels | Scheme::Blocks(_) => &STRENGTHS,
+    let least = |bases: &mut dyn Iterator<Item = Basis>| {
+        bases.map(judge).min_by(|(a, _), (b, _)| a.total_cmp(b))
     };
-    let mut best = (judge(&plain), None);
-    for &strength in strengths {
-        let factors = smoothing(&maxima, &reach, strength);
-        let error = judge(&factors);
-        if error < best.0 {
-            best = (error, Some((strength, factors)));
-        }
+    let mut best = judge(Basis::default());
+    // Floats are as precise for small values as for large ones, so no other basis gains.
+    if scheme != Scheme::Float8
+        && let Some(smoothed) = least(&mut Basis::smoothed(&maxima, &reach))
+        && smoothed.0 < best.0
+    {
+        best = smoothed;
     }
-    let smoothing = best.1;
-    let factors = smoothing.as_ref().map_or(&plain, |(_, f)| f);
-    let inverse: Vec<f32> = factors.iter().map(|s| 1.0 / s).collect();
-    weights.scale_columns(factors);
-    inputs.scale_columns(&inverse);
+    if scheme == (Scheme::Channels { rotates: true })
+        && let Some(rotated) = least(&mut Basis::rotated(group, d, &maxima, &reach))
+        && rotated.0 < WORTH_ROTATING * best.0
+    {
+        best = rotated;
+    }
+    let (_, basis) = best;
+    let (weights, inputs) = basis.change(weights, inputs);
     let (grid, rounded, rounding) = rounded(scheme, &weights, &even_rows(inputs));
     drop(weights);
     let (codes, scales, zeros) = grid.encode(&rounded);
     Solution {
-        smoothing,
+        basis,
         codes,
         scales,
         zeros,
         rounding,
     }
-}
-
-/// The smoothing factors of input channels: `|x|^strength / |w|^(1 - strength)`, with a geometric mean of 1.
-fn smoothing(activations: &[f32], weights: &[f32], strength: f32) -> Vec<f32> {
-    let floor =
-        |values: &[f32]| values.iter().fold(0f32, |m, v| m.max(*v)) * 1e-5 + f32::MIN_POSITIVE;
-    let (least_x, least_w) = (floor(activations), floor(weights));
-    let logs: Vec<f32> = activations
-        .iter()
-        .zip(weights)
-        .map(|(x, w)| strength * x.max(least_x).ln() - (1.0 - strength) * w.max(least_w).ln())
-        .collect();
-    let mean = logs.iter().map(|l| f64::from(*l)).sum::<f64>() / logs.len() as f64;
-    logs.iter()
-        .map(|l| (l - mean as f32).exp().clamp(1.0 / WIDEST, WIDEST))
-        .collect()
 }
 
 /// The grid and the weights rounded to it that have the least error on these inputs.

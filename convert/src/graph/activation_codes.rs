@@ -1,6 +1,8 @@
 //! The inputs of lexivec's own linear layers: computed and quantised in one pass.
 
-use lexivec_runtime::operators::{BLOCK_SIZE, EPSILON, NORM_QUANTIZE, QUANTIZE, SWIGLU_QUANTIZE};
+use lexivec_runtime::operators::{
+    BLOCK_SIZE, EPSILON, NORM_QUANTIZE, QUANTIZE, ROTATION, SWIGLU_QUANTIZE,
+};
 
 use super::group_input::GroupInput;
 use super::ops::Ops;
@@ -14,20 +16,31 @@ pub(super) struct CodeForm {
     fine: bool,
     /// The number of values that share a scale; all of a row if `None`.
     block: Option<usize>,
+    /// The width of the blocks that are rotated, if any.
+    rotation: Option<usize>,
 }
 
 impl CodeForm {
     /// A scale for each row.
     pub(super) fn of_rows(fine: bool) -> Self {
-        Self { fine, block: None }
+        Self {
+            fine,
+            block: None,
+            rotation: None,
+        }
     }
 
     /// A scale for each block of this many values.
     pub(super) fn of_blocks(size: usize) -> Self {
         Self {
-            fine: false,
             block: Some(size),
+            ..Self::of_rows(false)
         }
+    }
+
+    /// The same for an input whose blocks of this width are rotated, if any are.
+    pub(super) fn rotated(self, rotation: Option<usize>) -> Self {
+        Self { rotation, ..self }
     }
 }
 
@@ -67,6 +80,9 @@ impl Ops<'_> {
         };
         if let Some(size) = form.block {
             attributes.push((BLOCK_SIZE, Attribute::Int(size as i64)));
+        }
+        if let Some(width) = form.rotation {
+            attributes.push((ROTATION, Attribute::Int(width as i64)));
         }
         let added = matches!(input, GroupInput::Norm { stream, .. } if stream.added.is_some());
         let wanted = [true, true, form.fine, added, form.block.is_some()];

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use lexivec_kernels::hadamard;
+use lexivec_kernels::simd::InstructionSet;
+
 use super::ops::Ops;
 use crate::onnx::{Attribute, CONTRIB, Initializer, InitializerData, Value};
 use crate::quantized::{BlockScales, BlockWeights, Int8Weights};
@@ -20,6 +23,10 @@ impl Ops<'_> {
         weights: Vec<(String, Int8Weights)>,
         terms: u32,
     ) -> Vec<Value> {
+        let x = &match weights.first() {
+            Some((name, first)) => self.rotated(x, name, first),
+            None => x.clone(),
+        };
         let g = &mut self.graph;
         let axis = g.ints(&[1]);
         let magnitude = g.op("Abs", &[x], &[]);
@@ -50,6 +57,27 @@ impl Ops<'_> {
             g.op("Mul", &[&y, &largest], &[])
         };
         weights.into_iter().map(linear).collect()
+    }
+
+    /// The input in the basis that these weights multiply. Rotates its blocks as `lexivec_kernels::hadamard` does, by a product with a
+    /// constant. Only tests need that: calibration rotates nothing in graphs without lexivec's own operators.
+    fn rotated(&mut self, x: &Value, name: &str, weights: &Int8Weights) -> Value {
+        let (inputs, Some(block)) = (weights.inputs(), weights.rotation()) else {
+            return x.clone();
+        };
+        let mut matrix = vec![0f32; block * block];
+        for (i, row) in matrix.chunks_exact_mut(block).enumerate() {
+            row[i] = 1.0;
+            hadamard::rotate(InstructionSet::best(), row, block);
+        }
+        let g = &mut self.graph;
+        let bytes = bytemuck::cast_slice(&matrix).to_vec();
+        let name = format!("{name}.rotation");
+        let matrix = g.constant(name, DType::F32, vec![block, block], bytes);
+        let [blocks, rows] = [block, inputs].map(|width| g.ints(&[-1, width as i64]));
+        let x = g.op("Reshape", &[x, &blocks], &[]);
+        let x = g.op("MatMul", &[&x, &matrix], &[]);
+        g.op("Reshape", &[&x, &rows], &[])
     }
 
     /// Linear layers with weights in blocks and activations in the compute type, by ONNX Runtime. On a CPU, MatMulNBits quantises

@@ -30,7 +30,9 @@ impl Ops<'_> {
         biases: &[Value],
         terms: u32,
     ) -> Result<(Vec<Value>, Option<Value>)> {
-        let (codes, sum) = self.codes(input, inputs, CodeForm::of_rows(terms == 2))?;
+        let rotation = weights.first().and_then(|(_, w)| w.rotation());
+        let form = CodeForm::of_rows(terms == 2).rotated(rotation);
+        let (codes, sum) = self.codes(input, inputs, form)?;
         let none = Value::none();
         let layer = |(number, (name, weights)): (usize, (String, Int8Weights))| {
             let bias = biases.get(number).unwrap_or(&none);

@@ -27,6 +27,8 @@ pub(crate) struct Int8Weights {
     inputs: usize,
     scales: Vec<f32>,
     codes: CodeSource,
+    /// The width of the blocks of the input that are rotated (`lexivec_kernels::hadamard`), if any.
+    rotation: Option<usize>,
     /// Bytes between the stored codes of two input channels: the output channels of the whole stack, of which these
     /// weights may be a part.
     stride: usize,
@@ -56,16 +58,25 @@ impl Int8Weights {
         }
         Ok(Self {
             inputs: tensors.first().map_or(0, Tensor::columns),
+            rotation: None,
             stride: scales.len(),
             scales,
             codes: CodeSource::RoundToNearest(tensors),
         })
     }
 
-    /// Uses codes that lie in a file, `[in, out]`, from byte `start` on.
-    pub(crate) fn stored(inputs: usize, scales: Vec<f32>, file: Arc<Mmap>, start: usize) -> Self {
+    /// Uses codes that lie in a file, `[in, out]`, from byte `start` on. They multiply an input whose blocks of width `rotation`, if
+    /// any, are rotated.
+    pub(crate) fn stored(
+        inputs: usize,
+        rotation: Option<usize>,
+        scales: Vec<f32>,
+        file: Arc<Mmap>,
+        start: usize,
+    ) -> Self {
         Self {
             inputs,
+            rotation,
             stride: scales.len(),
             scales,
             codes: CodeSource::Stored { file, start },
@@ -81,6 +92,7 @@ impl Int8Weights {
             first += outputs;
             Self {
                 inputs: self.inputs,
+                rotation: self.rotation,
                 scales,
                 codes,
                 stride: self.stride,
@@ -92,6 +104,11 @@ impl Int8Weights {
     /// Number of input channels.
     pub(crate) fn inputs(&self) -> usize {
         self.inputs
+    }
+
+    /// The width of the blocks of the input that are rotated, if any.
+    pub(crate) fn rotation(&self) -> Option<usize> {
+        self.rotation
     }
 
     /// Number of output channels.

@@ -20,6 +20,9 @@ pub struct Quantization {
     pub min_cosine: f64,
     /// The mean cosine measured on held-out texts, which rounding did not use.
     pub mean_cosine: f64,
+    /// The seed of the random signs that belong to rotations; none if no group is rotated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation_seed: Option<u64>,
     /// The plan of every group of linear layers, in the order of the network.
     #[serde(alias = "products")]
     pub linear_groups: Vec<LinearGroupPlan>,
@@ -34,6 +37,9 @@ pub struct LinearGroupPlan {
     pub precision: LinearPrecision,
     /// SmoothQuant's strength; none if the group is not smoothed.
     pub smoothing: Option<f32>,
+    /// The width of the blocks of its input that are rotated before they are quantised; none if the input is not rotated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<usize>,
     /// The rounding method that produced the integer weights: `nearest`, `clipped` or `gptq`.
     pub rounding: String,
     /// The mean of 1 - cosine to fp32 with this group alone quantised, as coarsely as the precision allows.

@@ -121,13 +121,14 @@ fn model(m: &Manifest, verified: bool) -> Facts {
 /// A table of the plan of every linear group. Its sensitivities are those of the model's precision, the coarsest of the plan.
 fn linear_groups(precision: Precision, q: &Quantization) -> String {
     let mut table = format!(
-        "\n{:52} {:11} {:>9}  {:8} {:>11}\n",
-        "linear group", "precision", "smoothing", "rounding", "sensitivity"
+        "\n{:52} {:11} {:>9} {:>8}  {:8} {:>11}\n",
+        "linear group", "precision", "smoothing", "rotation", "rounding", "sensitivity"
     );
     for p in &q.linear_groups {
         let smoothing = p.smoothing.map_or("-".to_owned(), |s| format!("{s:.2}"));
+        let rotation = p.rotation.map_or("-".to_owned(), |block| block.to_string());
         table += &format!(
-            "{:52} {:11} {smoothing:>9}  {:8} {:>11.2e}\n",
+            "{:52} {:11} {smoothing:>9} {rotation:>8}  {:8} {:>11.2e}\n",
             p.name, p.precision, p.rounding, p.sensitivity
         );
     }

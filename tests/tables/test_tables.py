@@ -1,7 +1,6 @@
 """Parquet files of `lexivec embed`, written by and for other programs."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import duckdb
@@ -11,9 +10,8 @@ import pyarrow as pa
 import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
-import suite
+from program import MODEL, embed, lexivec
 
-MODEL = suite.ROOT / "models" / "nano"
 # More rows than a batch has.
 ROWS = 1500
 TERMS = [f"{noun} {number}" for number in range(ROWS // 3) for noun in ("heart", "interest rate", "心脏")]
@@ -28,15 +26,6 @@ COLUMNS = {
     "price": pa.array([f"{row}.25" for row in range(ROWS)]).cast(pa.decimal128(12, 2)),
     "group": pa.array([f"g{row % 4}" for row in range(ROWS)]).dictionary_encode(),
 }
-
-
-def lexivec(*arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run([suite.program(), *map(str, arguments)], capture_output=True, text=True)
-
-
-def embed(*arguments: object) -> None:
-    done = lexivec("embed", MODEL, "--column", "term", "--dimensions", 32, *arguments)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")

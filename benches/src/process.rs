@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::time::Instant;
 
 use fs_err as fs;
@@ -97,13 +98,27 @@ pub fn own_cpu() -> io::Result<f64> {
     cpu_of(std::process::id())
 }
 
+/// Returns the seconds of CPU of this process's children that have ended and were waited for.
+///
+/// # Errors
+/// If there is no /proc.
+pub fn ended_children_cpu() -> io::Result<f64> {
+    seconds(std::process::id(), 13..15)
+}
+
 /// Returns a process's seconds of user and system time.
 fn cpu_of(pid: u32) -> io::Result<f64> {
+    seconds(pid, 11..13)
+}
+
+/// Returns the sum of times in /proc/PID/stat, by their places after the name.
+fn seconds(pid: u32, places: Range<usize>) -> io::Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name is in parentheses and may contain any character. User and system time are the 12th and 13th field after it.
+    // The name is in parentheses and may contain any character. User and system time are the 12th and 13th field after it, and those of
+    // children that have ended the next two.
     let behind = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let fields: Vec<&str> = behind.split_whitespace().collect();
-    let ticks = fields.get(11..13).unwrap_or_default().iter();
+    let ticks = fields.get(places).unwrap_or_default().iter();
     Ok(ticks.map(|t| first_number(t)).sum::<f64>() / TICKS_PER_SECOND)
 }
 

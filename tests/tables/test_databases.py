@@ -66,8 +66,7 @@ def test_lancedb(folder: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPa
 
 def test_qdrant(folder: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     names = run(QDRANT, folder, monkeypatch)
-    client, query = names["client"], names["query"]
-    found = client.query_points("terms", query, limit=2).points
+    client, found = names["client"], names["found"]
     assert [point.payload["term"] for point in found] == NEAREST
     assert found[0].payload == {"term": NEAREST[0], "language": "en", "domain": "medicine"}
     stored = client.retrieve("terms", ids=range(len(vectors)), with_vectors=True)

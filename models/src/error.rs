@@ -94,7 +94,7 @@ pub enum Error {
     },
 
     /// A manifest has a format that this program does not read.
-    #[error("{} has manifest format {format}, written by {program}; this program reads format {}: convert the model again, or use the program that wrote it", path.display(), crate::FORMAT_VERSION)]
+    #[error("{} has manifest format {format}, written by {program}; this program reads formats {} to {}: convert the model again, or use the program that wrote it", path.display(), crate::manifest::OLDEST_FORMAT, crate::FORMAT_VERSION)]
     Format {
         /// The manifest.
         path: PathBuf,

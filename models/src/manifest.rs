@@ -32,8 +32,11 @@ pub use verification::{KnownAnswer, Verification};
 /// The manifest's file name.
 pub const MANIFEST_FILE: &str = "lexivec.json";
 
-/// The manifest format that this program writes and reads.
-pub const FORMAT_VERSION: u32 = 2;
+/// The manifest format that this program writes. It rises when an older program would compute a newer model wrongly: operators ignore
+/// attributes that they do not know. Format 3 has inputs that are rotated.
+pub const FORMAT_VERSION: u32 = 3;
+/// The oldest format that this program reads.
+pub(crate) const OLDEST_FORMAT: u32 = 2;
 
 /// Everything that a server needs to know about a converted model besides the contents of its files.
 ///
@@ -173,7 +176,7 @@ impl Manifest {
         let text = read_text(&path)?;
         // The format comes first because fields may mean something else in another one.
         let header: Header = parse(&text, &path)?;
-        if header.format != FORMAT_VERSION {
+        if !(OLDEST_FORMAT..=FORMAT_VERSION).contains(&header.format) {
             return Err(Error::Format {
                 path,
                 format: header.format,

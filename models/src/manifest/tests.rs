@@ -101,7 +101,7 @@ fn the_words_in_the_file_are_the_documented_ones() {
 
 #[test]
 fn the_error_for_another_format_names_its_program_and_a_remedy() {
-    for format in [FORMAT_VERSION - 1, FORMAT_VERSION + 1] {
+    for format in [OLDEST_FORMAT - 1, FORMAT_VERSION + 1] {
         // The other fields are not parsed.
         let error = altered(|value| {
             *value = json!({"format": format, "program": "lexivec 9.0.0", "decoder": 7});
@@ -114,6 +114,11 @@ fn the_error_for_another_format_names_its_program_and_a_remedy() {
             "{message}"
         );
     }
+}
+
+#[test]
+fn older_formats_are_read() {
+    assert!(altered(|value| value["format"] = json!(OLDEST_FORMAT)).is_ok());
 }
 
 #[test]

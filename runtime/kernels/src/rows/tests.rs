@@ -17,7 +17,7 @@ fn rotate(block: &mut [f64]) {
     let from = block.to_vec();
     for (i, to) in block.iter_mut().enumerate() {
         let sign = |j: usize| {
-            if (i & j).count_ones() % 2 == 0 {
+            if (i & j).count_ones().is_multiple_of(2) {
                 1.0
             } else {
                 -1.0

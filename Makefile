@@ -102,7 +102,7 @@ test-tensorrt: onnxruntime  ## Graphs for TensorRT, compiled by TensorRT-RTX wit
 test-values:  ## Graphs for CUDA, computed on a CPU, against golden vectors
 	$(PYTHON) tests/values/run.py
 
-test-tables:  ## Parquet files, with pyarrow, polars, DuckDB, LanceDB, Qdrant and pgvector
+test-tables:  ## Parquet files, with pyarrow, polars, DuckDB, LanceDB, Qdrant and pgvector; object stores, with moto
 	$(PYTHON) tests/tables/run.py
 
 test-recipes: onnxruntime  ## server/recipes: Daft, Ray Data and Spark against a real server

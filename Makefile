@@ -49,11 +49,12 @@ lint:  ## Format, clippy, documentation, each without a warning
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
 
-check-features:  ## clippy on the library with each feature alone and with none, and on the program without `cuda`
+check-features:  ## clippy on the library with each feature alone and with none, and on the program without `cuda` and with `object-store`
 	for feature in "" hub redis cuda; do \
 	  cargo clippy --package lexivec --all-targets --locked --no-default-features --features "$$feature" -- -D warnings || exit 1; \
 	done
 	cargo clippy --package lexivec-server --locked --no-default-features -- -D warnings
+	cargo clippy --package lexivec-server --all-targets --locked --features object-store -- -D warnings
 
 check-package:  ## Packages of the crates, not built: metadata, licences, size, included files
 	$(PYTHON) tests/package/run.py

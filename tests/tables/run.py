@@ -5,7 +5,7 @@
 """Reads the Parquet files of `lexivec embed` with pyarrow, polars and DuckDB, and has it read theirs and objects: `make test-tables`.
 >>>>>>> f0d48f4 (embed reads inputs in object stores: objects, folders and patterns of s3://, gs:// and az:// URLs. Each object is copied to an unnamed file, so the readers of files read it unchanged, disks hold two at most, and a killed job leaves nothing behind)
 
-Creates a virtual environment in the cache folder, builds `lexivec`, and runs the tests in this folder. Arguments are passed
+Creates a virtual environment in the cache folder, builds `lexivec` with its feature `object-store`, and runs the tests in this folder. Arguments are passed
 to pytest. If LEXIVEC_PROGRAM is set, it names the program to test, and nothing is built.
 """
 
@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 
 def main() -> int:
     environment = suite.environment("tables/python", HERE / "requirements.txt")
-    return suite.pytest(HERE, environment, *sys.argv[1:])
+    return suite.pytest(HERE, environment, *sys.argv[1:], features=("object-store",))
 
 
 if __name__ == "__main__":

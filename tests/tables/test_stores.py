@@ -17,7 +17,7 @@ from moto.server import ThreadedMotoServer
 
 MODEL = suite.ROOT / "models" / "nano"
 KEY, SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI-the-secret"
-OBJECTS = 40
+OBJECTS = 11
 # More rows than a batch has.
 ROWS = 1500
 

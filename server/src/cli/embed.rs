@@ -24,7 +24,7 @@ pub(super) const NAME: &str = "embed";
                   read, is an error that names its line; --skip-empty and --on-error skip leave such rows out. Files are checked \
                   before a model is loaded. Of objects in stores, only the first one is: the others are copied to unnamed files in TMPDIR \
                   (/tmp) and checked when their turn comes, at most two at a time.\n\
-                  Object stores take credentials and settings from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, \
+                  Object stores need a build with the feature object-store. They take credentials and settings from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, \
                   AWS_ENDPOINT_URL (with AWS_ALLOW_HTTP=true it may be http://), AWS_SKIP_SIGNATURE=true for public buckets; \
                   GOOGLE_APPLICATION_CREDENTIALS; AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY; or those of the virtual machine, \
                   the container or the web identity.\n\
@@ -44,7 +44,7 @@ pub(crate) struct Args {
     /// Files to read: .txt (a text per line), .jsonl or .ndjson, .csv, .tsv, .parquet, .arrow or .feather; `-` is standard input. A folder
     /// stands for its files, and a quoted pattern such as 'terms/*.csv' for the files that match it, both in the order of their names.
     /// s3://BUCKET/KEY, gs://BUCKET/KEY and az://CONTAINER/KEY name objects in stores, folders of them (s3://BUCKET/terms/) and
-    /// patterns ('s3://BUCKET/terms/*.parquet'). Default: standard input, as .txt
+    /// patterns ('s3://BUCKET/terms/*.parquet'), in builds with the feature object-store. Default: standard input, as .txt
     files: Vec<PathBuf>,
 
     /// Output file: .jsonl, .npy, or .parquet, which has the columns of .csv, .tsv, .parquet and .arrow inputs and a column of vectors. Default:

@@ -24,11 +24,11 @@ pub(crate) struct Object {
     location: Location,
     meta: ObjectMeta,
     store: Arc<dyn ObjectStore>,
-    copy: RefCell<Copy>,
+    copy: RefCell<Local>,
 }
 
 /// The copy of an object. The file has no name, so its space is free as soon as nobody reads it, however the process ends.
-enum Copy {
+enum Local {
     None,
     Coming(Receiver<anyhow::Result<File>>),
     Complete(File),
@@ -47,7 +47,7 @@ impl Object {
             location,
             meta,
             store,
-            copy: RefCell::new(Copy::None),
+            copy: RefCell::new(Local::None),
         }
     }
 
@@ -58,11 +58,11 @@ impl Object {
     /// Begins to copy the object, and does not wait. [`file`](Self::file) returns the errors.
     pub(in super::super) fn fetch(&self) {
         let mut copy = self.copy.borrow_mut();
-        if matches!(*copy, Copy::None) {
+        if matches!(*copy, Local::None) {
             let (location, meta) = (self.location.clone(), self.meta.clone());
             let work = transfer(Arc::clone(&self.store), location, meta);
             if let Ok(coming) = runtime::spawn(work) {
-                *copy = Copy::Coming(coming);
+                *copy = Local::Coming(coming);
             }
         }
     }
@@ -74,17 +74,17 @@ impl Object {
     pub(in super::super) fn file(&self) -> anyhow::Result<File> {
         self.fetch();
         let mut copy = self.copy.borrow_mut();
-        let mut file = match std::mem::replace(&mut *copy, Copy::None) {
-            Copy::Complete(file) => file,
-            Copy::Coming(coming) => {
+        let mut file = match std::mem::replace(&mut *copy, Local::None) {
+            Local::Complete(file) => file,
+            Local::Coming(coming) => {
                 let file = coming.recv();
                 file.with_context(|| format!("{}: the transfer ended early", self.url))??
             }
-            Copy::None => return Err(anyhow!("{}: no thread transfers objects", self.url)),
+            Local::None => return Err(anyhow!("{}: no thread transfers objects", self.url)),
         };
         file.seek(SeekFrom::Start(0))?;
         let shared = file.try_clone()?;
-        *copy = Copy::Complete(file);
+        *copy = Local::Complete(file);
         Ok(shared)
     }
 }

@@ -1,9 +1,5 @@
 #!/usr/bin/env python3
-<<<<<<< HEAD
-"""Has other programs and vector databases read the Parquet files of `lexivec embed`, and has it read theirs: `make test-tables`.
-=======
-"""Reads the Parquet files of `lexivec embed` with pyarrow, polars and DuckDB, and has it read theirs and objects: `make test-tables`.
->>>>>>> f0d48f4 (embed reads inputs in object stores: objects, folders and patterns of s3://, gs:// and az:// URLs. Each object is copied to an unnamed file, so the readers of files read it unchanged, disks hold two at most, and a killed job leaves nothing behind)
+"""Reads the Parquet files of `lexivec embed` with other programs, and has it read theirs and objects: `make test-tables`.
 
 Creates a virtual environment in the cache folder, builds `lexivec` with its feature `object-store`, and runs the tests in this folder. Arguments are passed
 to pytest. If LEXIVEC_PROGRAM is set, it names the program to test, and nothing is built.

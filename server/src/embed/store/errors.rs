@@ -17,15 +17,20 @@ pub(super) fn said(location: &Location, error: &Error) -> String {
     if names_no_bucket(&whole) {
         return format!("{location}: there is no bucket `{bucket}`");
     }
+    let denied = || {
+        format!(
+            "{location}: the store denies access ({reason}): the credentials need permission to list the bucket and to read its objects. {}",
+            credentials(location.service)
+        )
+    };
     match error {
         Error::NotFound { .. } => format!("{location}: there is no such object"),
         Error::Precondition { .. } => format!(
             "{location}: the object has changed since the command listed it: run the command again when nobody writes it"
         ),
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => format!(
-            "{location}: the store denies access ({reason}): the credentials need permission to list the bucket and to read its objects. {}",
-            credentials(location.service)
-        ),
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => denied(),
+        // Of listings, object_store reports this as any other error.
+        _ if whole.contains("403 Forbidden") || whole.contains("401 Unauthorized") => denied(),
         Error::InvalidPath { .. } => format!(
             "{location}: the key, or one beside it, has an empty name, `.`, `..` or a control character between slashes, which lexivec does not \
              read: rename the object"
@@ -188,6 +193,7 @@ mod tests {
                 generic("<Code>AuthorizationHeaderMalformed</Code>"),
                 "set AWS_REGION",
             ),
+            (generic(denied), "denies access (SignatureDoesNotMatch"),
             (generic("builder error"), "needs AWS_ALLOW_HTTP=true"),
         ] {
             let said = said(&location, &error);

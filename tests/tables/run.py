@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reads the Parquet files of `lexivec embed` with other programs, and has it read theirs and objects: `make test-tables`.
+"""Has other programs and vector databases read the Parquet files of `lexivec embed`, and has it read theirs and objects: `make test-tables`.
 
 Creates a virtual environment in the cache folder, builds `lexivec` with its feature `object-store`, and runs the tests in this folder. Arguments are passed
 to pytest. If LEXIVEC_PROGRAM is set, it names the program to test, and nothing is built.

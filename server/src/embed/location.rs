@@ -63,6 +63,7 @@ impl Location {
     }
 
     /// The location of another key in the same bucket.
+    #[cfg(feature = "object-store")]
     pub(super) fn with_key(&self, key: &str) -> Self {
         Self {
             key: key.to_owned(),

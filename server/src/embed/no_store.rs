@@ -26,7 +26,7 @@ impl Object {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Stores;
+pub(super) struct Stores(());
 
 impl Stores {
     pub(super) fn expand(&mut self, location: &Location, _: bool) -> Result<Vec<Object>, String> {

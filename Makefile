@@ -49,11 +49,12 @@ lint:  ## Format, clippy, documentation, each without a warning
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
 
-check-features:  ## clippy on the library with each feature alone and with none, and on the program without `cuda`
+check-features:  ## clippy on the library with each feature alone and with none, and on the program without `cuda` and with `object-store`
 	for feature in "" hub redis cuda; do \
 	  cargo clippy --package lexivec --all-targets --locked --no-default-features --features "$$feature" -- -D warnings || exit 1; \
 	done
 	cargo clippy --package lexivec-server --locked --no-default-features -- -D warnings
+	cargo clippy --package lexivec-server --all-targets --locked --features object-store -- -D warnings
 
 check-package:  ## Packages of the crates, not built: metadata, licences, size, included files
 	$(PYTHON) tests/package/run.py
@@ -102,7 +103,7 @@ test-tensorrt: onnxruntime  ## Graphs for TensorRT, compiled by TensorRT-RTX wit
 test-values:  ## Graphs for CUDA, computed on a CPU, against golden vectors
 	$(PYTHON) tests/values/run.py
 
-test-tables:  ## Parquet files, with pyarrow, polars, DuckDB, LanceDB, Qdrant and pgvector
+test-tables:  ## Parquet files, with pyarrow, polars, DuckDB, LanceDB, Qdrant and pgvector; object stores, with moto
 	$(PYTHON) tests/tables/run.py
 
 test-recipes: onnxruntime  ## server/recipes: Daft, Ray Data and Spark against a real server

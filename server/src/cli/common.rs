@@ -91,13 +91,13 @@ pub(crate) struct TextArgs {
 }
 
 impl TextArgs {
-    /// The texts of files, folders and patterns, or of standard input where none is named.
+    /// The texts of files, folders, patterns and object stores, or of standard input where none is named.
     ///
     /// # Errors
     /// [`Usage`] for a file of an unsupported format.
     pub(crate) fn reader(&self, files: &[PathBuf]) -> Result<Reader, Usage> {
         let files = expand(files, self.input_format.is_some()).map_err(Usage)?;
-        Reader::new(&files, self.input_format, &self.field, &self.column).map_err(Usage)
+        Reader::of(files, self.input_format, &self.field, &self.column).map_err(Usage)
     }
 }
 

@@ -11,7 +11,7 @@ use super::Usage;
 use super::common::{TextArgs, counted};
 use super::progress;
 use super::vector_args::VectorArgs;
-use crate::embed::{Done, InputFormat, Job, OnError, OutputFormat, Settings};
+use crate::embed::{Done, InputFormat, Job, OnError, OutputFormat, Settings, is_url};
 use crate::projections::ProjectionFile;
 use crate::stdio::say;
 
@@ -22,7 +22,12 @@ pub(super) const NAME: &str = "embed";
 #[command(
     after_help = "Each row of the input gives one row of the output, in the same order. A row without a text, or one that cannot be \
                   read, is an error that names its line; --skip-empty and --on-error skip leave such rows out. Files are checked \
-                  before a model is loaded.\n\
+                  before a model is loaded. Of objects in stores, only the first one is: the others are copied to unnamed files in TMPDIR \
+                  (/tmp) and checked when their turn comes, at most two at a time.\n\
+                  Object stores need a build with the feature object-store. They take credentials and settings from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, \
+                  AWS_ENDPOINT_URL (with AWS_ALLOW_HTTP=true it may be http://), AWS_SKIP_SIGNATURE=true for public buckets; \
+                  GOOGLE_APPLICATION_CREDENTIALS; AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY; or those of the virtual machine, \
+                  the container or the web identity.\n\
                   A job that ends early (Ctrl-C, a crash, a bad row on standard input) leaves three files: OUTPUT.partial; \
                   OUTPUT.partial.json, which records how far the job came; and ERRORS.partial, if rows were left out. The same \
                   command with --resume continues the job if the model, the settings and the rows read so far are the same. The \
@@ -38,7 +43,8 @@ pub(crate) struct Args {
 
     /// Files to read: .txt (a text per line), .jsonl or .ndjson, .csv, .tsv, .parquet, .arrow or .feather; `-` is standard input. A folder
     /// stands for its files, and a quoted pattern such as 'terms/*.csv' for the files that match it, both in the order of their names.
-    /// Default: standard input, as .txt
+    /// s3://BUCKET/KEY, gs://BUCKET/KEY and az://CONTAINER/KEY name objects in stores, folders of them (s3://BUCKET/terms/) and
+    /// patterns ('s3://BUCKET/terms/*.parquet'), in builds with the feature object-store. Default: standard input, as .txt
     files: Vec<PathBuf>,
 
     /// Output file: .jsonl, .npy, or .parquet, which has the columns of .csv, .tsv, .parquet and .arrow inputs and a column of vectors. Default:
@@ -118,7 +124,7 @@ fn part_rows(text: &str) -> Result<usize, String> {
 
 /// Whether an argument names a file of texts, or standard input, and not a model.
 pub(super) fn is_file_of_texts(path: &Path) -> bool {
-    !path.is_dir() && (path.exists() || InputFormat::of(path).is_ok())
+    is_url(path) || !path.is_dir() && (path.exists() || InputFormat::of(path).is_ok())
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -130,6 +136,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         .into());
     }
     let options = args.vectors.engine_options()?;
+    let written = [&args.output, &args.errors].into_iter().flatten();
+    if let Some(url) = written.into_iter().find(|path| is_url(path)) {
+        return Err(Usage(format!(
+            "{}: lexivec writes no object stores: write to this machine, and upload the file or the folder of --part-rows",
+            url.display()
+        ))
+        .into());
+    }
     let format = OutputFormat::of(args.output.as_deref()).map_err(Usage)?;
     if args.errors.is_some() && args.on_error == OnError::Stop {
         return Err(Usage("--errors needs --on-error skip: add it".to_owned()).into());

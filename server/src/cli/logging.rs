@@ -67,8 +67,8 @@ impl LogArgs {
     /// # Errors
     /// The level or the address is malformed.
     pub(crate) fn init(&self) -> anyhow::Result<Logging> {
-        // ONNX Runtime logs every device and library that it looks at, and the collector's client every request.
-        let quiet = "ort=warn,actix_http=off,actix_server=warn,hyper_util=warn,reqwest=warn,opentelemetry=warn";
+        // ONNX Runtime logs every device and library that it looks at, and clients of collectors and object stores every request or retry.
+        let quiet = "ort=warn,actix_http=off,actix_server=warn,hyper_util=warn,object_store=warn,reqwest=warn,opentelemetry=warn";
         let filter = EnvFilter::try_new(format!("{},{quiet}", self.log))
             .map_err(|e| Usage(format!("--log: {e}")))?;
         let lines = tracing_subscriber::fmt::layer()

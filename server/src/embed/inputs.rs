@@ -1,10 +1,29 @@
-//! The files that inputs name: themselves, those of a folder, or those that match a pattern.
+//! The files that inputs name: themselves, those of a folder, or those that match a pattern. [`store`] finds objects in the same way.
 
 use std::path::{Path, PathBuf};
 
 use glob::MatchOptions;
 
 use super::file_format::{InputFormat, READ_ENDINGS, is_stdin};
+use super::location::Location;
+use super::store::{self, Object};
+
+/// A file of texts, or an object.
+#[derive(Debug)]
+pub(crate) enum Input {
+    File(PathBuf),
+    Object(Object),
+}
+
+impl Input {
+    /// The path or the URL.
+    pub(super) fn name(&self) -> &Path {
+        match self {
+            Self::File(path) => path,
+            Self::Object(object) => Path::new(object.url()),
+        }
+    }
+}
 
 /// The files of all inputs, those of a folder or pattern in the order of their names.
 ///
@@ -13,22 +32,50 @@ use super::file_format::{InputFormat, READ_ENDINGS, is_stdin};
 /// matches a name that begins with a dot only if it has the dot.
 ///
 /// # Errors
-/// A folder cannot be read or has a link that leads to no file, a pattern is wrong, or either gives no file.
-pub(crate) fn expand(inputs: &[PathBuf], any_ending: bool) -> Result<Vec<PathBuf>, String> {
+/// A folder or an object store cannot be read, a folder has a link that leads to no file, a pattern is wrong, or either gives no file.
+pub(crate) fn expand(inputs: &[PathBuf], any_ending: bool) -> Result<Vec<Input>, String> {
     let mut files = Vec::new();
+    let mut stores = store::Stores::default();
     for input in inputs {
-        let pattern = input.to_str().filter(|name| name.contains(['*', '?', '[']));
-        if is_stdin(input) {
-            files.push(input.clone());
+        let pattern = input.to_str().filter(|name| is_pattern(name));
+        if let Some(location) = Location::of(input)? {
+            let objects = stores.expand(&location, any_ending)?;
+            files.extend(objects.into_iter().map(Input::Object));
+        } else if is_stdin(input) {
+            files.push(Input::File(input.clone()));
         } else if input.is_dir() {
-            files.extend(folder(input, any_ending)?);
+            files.extend(folder(input, any_ending)?.into_iter().map(Input::File));
         } else if let Some(pattern) = pattern.filter(|_| !input.exists()) {
-            files.extend(matches(pattern)?);
+            files.extend(matches(pattern)?.into_iter().map(Input::File));
         } else {
-            files.push(input.clone());
+            files.push(Input::File(input.clone()));
         }
     }
     Ok(files)
+}
+
+pub(super) fn is_pattern(name: &str) -> bool {
+    name.contains(['*', '?', '['])
+}
+
+/// Whether a file of a folder is read.
+pub(super) fn is_read(file: &Path, any_ending: bool) -> bool {
+    let name = file.file_name().unwrap_or_default().as_encoded_bytes();
+    let is_own = name.starts_with(b".") || name.starts_with(b"_");
+    !is_own && (any_ending || InputFormat::of(file).is_ok())
+}
+
+/// How names match a pattern. Wildcards match no slash.
+pub(super) fn match_options(pattern: &Path) -> MatchOptions {
+    // With this option the crate finds no hidden file at all, not even for a pattern that begins with a dot.
+    let asks_for_hidden = pattern
+        .file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    MatchOptions {
+        require_literal_separator: true,
+        require_literal_leading_dot: !asks_for_hidden,
+        ..MatchOptions::default()
+    }
 }
 
 fn folder(path: &Path, any_ending: bool) -> Result<Vec<PathBuf>, String> {
@@ -36,10 +83,8 @@ fn folder(path: &Path, any_ending: bool) -> Result<Vec<PathBuf>, String> {
     let mut files = Vec::new();
     for entry in fs_err::read_dir(path).map_err(said)? {
         let entry = entry.map_err(said)?;
-        let is_own = entry.file_name().as_encoded_bytes().starts_with(b".")
-            || entry.file_name().as_encoded_bytes().starts_with(b"_");
         let file = entry.path();
-        if is_own || !any_ending && InputFormat::of(&file).is_err() {
+        if !is_read(&file, any_ending) {
             continue;
         }
         if file.is_symlink() && !file.exists() {
@@ -63,14 +108,7 @@ fn folder(path: &Path, any_ending: bool) -> Result<Vec<PathBuf>, String> {
 }
 
 fn matches(pattern: &str) -> Result<Vec<PathBuf>, String> {
-    // With this option the crate finds no hidden file at all, not even for a pattern that begins with a dot.
-    let asks_for_hidden = Path::new(pattern)
-        .file_name()
-        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    let options = MatchOptions {
-        require_literal_leading_dot: !asks_for_hidden,
-        ..MatchOptions::default()
-    };
+    let options = match_options(Path::new(pattern));
     let found = glob::glob_with(pattern, options).map_err(|error| format!("{pattern}: {error}"))?;
     let mut files = Vec::new();
     for file in found {
@@ -108,9 +146,12 @@ mod tests {
         fs_err::create_dir(at("sub.csv")).unwrap();
         let names = |input: &str, any: bool| -> Result<Vec<String>, String> {
             let files = expand(&[at(input), "-".into()], any)?;
-            assert_eq!(files.last(), Some(&"-".into()));
+            assert_eq!(files.last().map(Input::name), Some(Path::new("-")));
             let files = files[..files.len() - 1].iter();
-            let name = |file: &PathBuf| file.file_name().unwrap().to_str().unwrap().to_owned();
+            let name = |file: &Input| {
+                let name = file.name().file_name().unwrap();
+                name.to_str().unwrap().to_owned()
+            };
             Ok(files.map(name).collect())
         };
         assert_eq!(names("", false).unwrap(), ["[1].csv", "a.txt", "b.csv"]);

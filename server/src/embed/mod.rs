@@ -6,6 +6,7 @@ mod file_format;
 mod inputs;
 mod job;
 mod json_field;
+mod location;
 mod output;
 mod own_file;
 #[cfg(feature = "parquet")]
@@ -17,6 +18,11 @@ mod parts;
 mod read;
 mod record;
 mod settings;
+#[cfg(feature = "object-store")]
+mod store;
+#[cfg(not(feature = "object-store"))]
+#[path = "no_store.rs"]
+mod store;
 mod table;
 mod texts;
 mod write;
@@ -29,6 +35,7 @@ pub(crate) use inputs::expand;
 pub use job::{Job, MOST_QUEUED};
 pub use json_field::json_fields;
 pub(crate) use json_field::{json_object, kind};
+pub(crate) use location::{is_url, only_embed};
 pub(crate) use output::Partial;
 pub(crate) use own_file::is_locked_elsewhere;
 #[cfg(not(feature = "parquet"))]

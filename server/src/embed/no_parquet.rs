@@ -1,6 +1,7 @@
 //! What stands for [`parquet`](self) in a build without the feature.
 
 use std::convert::Infallible;
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,7 +30,7 @@ impl Carried {
     }
 }
 
-pub(super) fn texts(path: &Path, _: &str, _: bool) -> anyhow::Result<Rows> {
+pub(super) fn texts(path: &Path, _: Option<File>, _: &str, _: bool) -> anyhow::Result<Rows> {
     bail!("{}: {MISSING}", path.display())
 }
 

@@ -1,5 +1,6 @@
 //! Parquet files in and out.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,12 +23,21 @@ pub(super) const MISSING: &str = "";
 /// The columns of a row.
 pub(super) type Carried = Row;
 
-/// The texts of a column. Rows are counted from 0.
+/// The texts of a column of a file, which `path` names. Rows are counted from 0. `copy` is the open copy of an object, to which no path
+/// leads.
 ///
 /// # Errors
 /// The file cannot be read, or has no such column of texts.
-pub(super) fn texts(path: &Path, column: &str, carry: bool) -> anyhow::Result<Rows> {
-    let table = Table::open(path)?;
+pub(super) fn texts(
+    path: &Path,
+    copy: Option<File>,
+    column: &str,
+    carry: bool,
+) -> anyhow::Result<Rows> {
+    let table = match copy {
+        Some(file) => Table::of_file(file, path)?,
+        None => Table::open(path)?,
+    };
     let texts = Texts::new(&table, column, carry);
     let texts = texts.map_err(|error| with_flag(error, "--column"))?;
     let name = path.display().to_string();

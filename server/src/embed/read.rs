@@ -1,4 +1,7 @@
-//! Texts from .txt, .jsonl, .csv, .tsv, .parquet and .arrow files, or standard input, one row at a time.
+//! Texts from .txt, .jsonl, .csv, .tsv, .parquet and .arrow files, objects, or standard input, one row at a time.
+//!
+//! An object is copied to this machine when its turn comes, and the next one while it is read. So only the first object is opened before the
+//! work starts.
 //!
 //! A row is a line, or a record of a table. Callers match vectors to rows by number, so the reader does not skip a row without a text,
 //! and reports it as an error with its place.
@@ -14,7 +17,10 @@ use anyhow::{Context as _, anyhow};
 use lexivec_models::text::without_mark;
 
 use super::file_format::{InputFormat, is_special, is_stdin};
+use super::inputs::Input;
+use super::location::{is_url, only_embed};
 use super::parquet::{self, Carried};
+use super::store::Object;
 
 pub(crate) use lines::json_reason;
 
@@ -59,10 +65,22 @@ pub enum RowError {
 pub(super) type Rows = Box<dyn Iterator<Item = Result<Text, RowError>>>;
 
 /// A source of texts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 enum TextSource {
     Stdin(InputFormat),
     File(PathBuf, InputFormat),
+    Object(Object, InputFormat),
+}
+
+impl TextSource {
+    /// Whether it can be opened again at its beginning.
+    fn is_seekable(&self) -> bool {
+        match self {
+            Self::Stdin(_) => false,
+            Self::File(path, _) => !is_special(path),
+            Self::Object(..) => true,
+        }
+    }
 }
 
 /// The rows of several files, one file after another; a file is opened when it is reached.
@@ -94,16 +112,33 @@ impl Reader {
         field: &str,
         column: &str,
     ) -> Result<Self, String> {
+        if let Some(url) = files.iter().find(|file| is_url(file)) {
+            return Err(only_embed(url));
+        }
+        let files = files.iter().cloned().map(Input::File).collect();
+        Self::of(files, format, field, column)
+    }
+
+    /// Reads files and objects, as [`new`](Self::new) does.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub(crate) fn of(
+        inputs: Vec<Input>,
+        format: Option<InputFormat>,
+        field: &str,
+        column: &str,
+    ) -> Result<Self, String> {
         let mut sources = VecDeque::new();
-        for file in files {
-            let format = format.map_or_else(|| InputFormat::of(file), Ok)?;
-            sources.push_back(if is_stdin(file) {
-                TextSource::Stdin(format)
-            } else {
-                TextSource::File(file.clone(), format)
+        for input in inputs {
+            let format = format.map_or_else(|| InputFormat::of(input.name()), Ok)?;
+            sources.push_back(match input {
+                Input::File(path) if is_stdin(&path) => TextSource::Stdin(format),
+                Input::File(path) => TextSource::File(path, format),
+                Input::Object(object) => TextSource::Object(object, format),
             });
         }
-        if files.is_empty() {
+        if sources.is_empty() {
             sources.push_back(TextSource::Stdin(format.unwrap_or(InputFormat::Lines)));
         }
         let is_stdin = |source: &&TextSource| matches!(source, TextSource::Stdin(_));
@@ -124,11 +159,12 @@ impl Reader {
         self.carry = true;
     }
 
-    /// The files that are read.
+    /// The files that are read, and the URLs of objects.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let name = |source: &TextSource| match source {
             TextSource::Stdin(_) => "/dev/stdin".into(),
             TextSource::File(path, _) => path.clone(),
+            TextSource::Object(object, _) => object.url().into(),
         };
         self.sources.iter().map(name).collect()
     }
@@ -141,7 +177,7 @@ impl Reader {
     }
 
     /// Reads every file once before the work starts, and passes each row without a text to `judge`. Returns the number of rows with a
-    /// text, or `None` if it reads standard input or a pipe, which can be read only once.
+    /// text, or `None` if it reads standard input or a pipe, which can be read only once, or objects, of which the first one is opened.
     ///
     /// # Errors
     /// A file is missing or cannot be read, or `judge` returns an error.
@@ -151,47 +187,47 @@ impl Reader {
     ) -> anyhow::Result<Option<u64>> {
         let mut count = Some(0);
         // Reading the first file may take long, so all files are opened before.
-        for source in &self.sources {
-            if let TextSource::File(path, _) = source
-                && !is_special(path)
-            {
-                drop(self.open(source, false)?);
-            }
+        for source in self.checked_sources() {
+            drop(self.open(source, false)?);
         }
         for source in &self.sources {
-            match source {
-                TextSource::File(path, _) if !is_special(path) => {
-                    for row in self.open(source, false)? {
-                        match row {
-                            Ok(_) => count = count.map(|count| count + 1),
-                            Err(RowError::File(error)) => return Err(error),
-                            Err(error) => judge(error)?,
-                        }
-                    }
+            if !source.is_seekable() || matches!(source, TextSource::Object(..)) {
+                count = None;
+                continue;
+            }
+            for row in self.open(source, false)? {
+                match row {
+                    Ok(_) => count = count.map(|count| count + 1),
+                    Err(RowError::File(error)) => return Err(error),
+                    Err(error) => judge(error)?,
                 }
-                TextSource::File(..) | TextSource::Stdin(_) => count = None,
             }
         }
         Ok(count)
     }
 
-    /// The first row with a text of each file that can be read twice, with all of its columns.
+    /// The first row with a text of each file that is opened before the work starts, with all of its columns.
     ///
     /// # Errors
     /// A file cannot be opened.
     pub(super) fn first_rows(&self) -> anyhow::Result<Vec<Text>> {
         let mut first = Vec::new();
-        for source in &self.sources {
-            if let TextSource::File(path, _) = source
-                && !is_special(path)
-            {
-                let rows = self.open(source, true)?;
-                // Nothing can be read after such an error.
-                let rows = rows.take_while(|row| !matches!(row, Err(RowError::File(_))));
-                first.extend(rows.filter_map(Result::ok).next());
-            }
+        for source in self.checked_sources() {
+            let rows = self.open(source, true)?;
+            // Nothing can be read after such an error.
+            let rows = rows.take_while(|row| !matches!(row, Err(RowError::File(_))));
+            first.extend(rows.filter_map(Result::ok).next());
         }
         Ok(first)
+    }
+
+    /// The sources that are opened before the work starts: those that can be read twice, and one object of them.
+    fn checked_sources(&self) -> impl Iterator<Item = &TextSource> {
+        let mut objects = 0;
+        self.sources.iter().filter(move |source| {
+            objects += usize::from(matches!(source, TextSource::Object(..)));
+            source.is_seekable() && (objects < 2 || !matches!(source, TextSource::Object(..)))
+        })
     }
 
     fn open(&self, source: &TextSource, carry: bool) -> anyhow::Result<Rows> {
@@ -203,7 +239,16 @@ impl Reader {
             TextSource::File(path, InputFormat::Parquet | InputFormat::Arrow)
                 if !is_special(path) =>
             {
-                parquet::texts(path, &self.column, carry)
+                parquet::texts(path, None, &self.column, carry)
+            }
+            TextSource::Object(object, format) => {
+                let file = object.file()?;
+                match format {
+                    InputFormat::Parquet | InputFormat::Arrow => {
+                        parquet::texts(object.url().as_ref(), Some(file), &self.column, carry)
+                    }
+                    format => self.rows(file, object.url().to_owned(), *format, carry),
+                }
             }
             TextSource::File(path, format) => {
                 let file = fs_err::File::open(path)?;
@@ -243,10 +288,15 @@ impl Iterator for Reader {
             if let Some(row) = self.current.as_mut().and_then(Iterator::next) {
                 return Some(row);
             }
+            // Frees the copy of an object before the next one is fetched.
+            self.current = None;
             let source = self.sources.pop_front()?;
             match self.open(&source, self.carry) {
                 Ok(rows) => self.current = Some(rows),
                 Err(error) => return Some(Err(RowError::File(error))),
+            }
+            if let Some(TextSource::Object(next, _)) = self.sources.front() {
+                next.fetch();
             }
         }
     }

@@ -13,7 +13,8 @@ use crate::embed::NO_PARQUET;
 #[cfg(feature = "parquet")]
 use crate::embed::with_flag;
 use crate::embed::{
-    InputFormat, Reader, Row, RowError, Table, Text, json_object, json_reason, kind, missing,
+    InputFormat, Reader, Row, RowError, Table, Text, is_url, json_object, json_reason, kind,
+    missing, only_embed,
 };
 
 /// The most columns of a .jsonl file. Each row gets all of them, so objects that share no field would fill the memory.
@@ -36,6 +37,7 @@ impl Rows {
     /// # Errors
     /// The file cannot be read, or a row has no term. The message names the file and the line.
     pub(super) fn read(path: &Path, format: InputFormat, term: &str) -> anyhow::Result<Self> {
+        ensure!(!is_url(path), only_embed(path));
         match format {
             InputFormat::Csv => table(path, b',', term),
             InputFormat::Tsv => table(path, b'\t', term),

@@ -28,6 +28,8 @@ const MOST_LISTED: usize = 20;
 #[derive(Debug)]
 pub struct Table {
     path: PathBuf,
+    /// The open file, if no path leads to it.
+    file: Option<File>,
     format: Format,
 }
 
@@ -44,6 +46,23 @@ impl Table {
     /// It cannot be opened, or is no complete Parquet or Arrow file, or has a compression that is not read.
     pub fn open(path: &Path) -> Result<Self> {
         let (file, _) = fs_err::File::open(path)?.into_parts();
+        Self::read(&file, path)
+    }
+
+    /// Reads the metadata of a file that is open, and that `name` names in messages. Its rows are read by one reader at a time, because
+    /// all of them share the file's position.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn of_file(file: File, name: &Path) -> Result<Self> {
+        let table = Self::read(&file, name)?;
+        Ok(Self {
+            file: Some(file),
+            ..table
+        })
+    }
+
+    fn read(file: &File, path: &Path) -> Result<Self> {
         if file.metadata()?.is_dir() {
             return Err(Error::table(path, "this is a folder, not a file"));
         }
@@ -51,15 +70,16 @@ impl Table {
         let is_arrow = file.read_exact_at(&mut start, 0).is_ok() && start == *MAGIC;
         let table = Self {
             path: path.to_owned(),
+            file: None,
             format: match is_arrow {
                 true => {
-                    let found = guarded(|| ArrowFile::open(&file)).map_err(|reason| {
+                    let found = guarded(|| ArrowFile::open(file)).map_err(|reason| {
                         let reason = format!("the file is no complete Arrow file: {reason}");
                         Error::table(path, reason)
                     });
                     Format::Arrow(found?)
                 }
-                false => Format::Parquet(parquet(&file, path)?),
+                false => Format::Parquet(parquet(file, path)?),
             },
         };
         table.check_compression()?;
@@ -185,7 +205,10 @@ impl Table {
 
     /// Reads columns, or all of them.
     pub(crate) fn batches(&self, columns: Option<&[usize]>) -> Result<Batches> {
-        let (file, _) = fs_err::File::open(&self.path)?.into_parts();
+        let file = match &self.file {
+            Some(file) => file.try_clone()?,
+            None => fs_err::File::open(&self.path)?.into_parts().0,
+        };
         let reader = match &self.format {
             Format::Parquet(metadata) => {
                 let metadata = metadata.clone();

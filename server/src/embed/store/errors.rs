@@ -1,0 +1,207 @@
+//! Messages about object stores: what happened, where, and what to do.
+//!
+//! The services' own messages name access keys and parts of signatures. Only their code and their sentence are shown.
+
+use object_store::Error;
+
+use super::super::location::{Location, Service};
+
+/// The most characters of a service's own words.
+const MOST_WORDS: usize = 300;
+
+/// The message of an error.
+pub(super) fn said(location: &Location, error: &Error) -> String {
+    let whole = error.to_string();
+    let bucket = &location.bucket;
+    let reason = reason(error);
+    if names_no_bucket(&whole) {
+        return format!("{location}: there is no bucket `{bucket}`");
+    }
+    let denied = || {
+        format!(
+            "{location}: the store denies access ({reason}): the credentials need permission to list the bucket and to read its objects. {}",
+            credentials(location.service)
+        )
+    };
+    match error {
+        Error::NotFound { .. } => format!("{location}: there is no such object"),
+        Error::Precondition { .. } => format!(
+            "{location}: the object has changed since the command listed it: run the command again when nobody writes it"
+        ),
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => denied(),
+        // Of listings, object_store reports this as any other error.
+        _ if whole.contains("403 Forbidden") || whole.contains("401 Unauthorized") => denied(),
+        Error::InvalidPath { .. } => format!(
+            "{location}: the key, or one beside it, has an empty name, `.`, `..` or a control character between slashes, which lexivec does not \
+             read: rename the object"
+        ),
+        _ if lacks_credentials(&whole) => format!(
+            "{location}: there are no credentials: {}",
+            credentials(location.service)
+        ),
+        _ if whole.contains("builder error") || whole.contains("scheme is not allowed") => format!(
+            "{location}: {reason}. An endpoint with http:// needs {}=true",
+            allow_http(location.service)
+        ),
+        _ => {
+            let hint = match location.service {
+                Service::S3
+                    if whole.contains("AuthorizationHeaderMalformed")
+                        || whole.contains("redirect") =>
+                {
+                    ": set AWS_REGION to the bucket's region"
+                }
+                Service::S3 => "; AWS_ENDPOINT_URL and AWS_REGION say where the store is",
+                Service::Azure => {
+                    "; AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ENDPOINT say where the store is"
+                }
+                Service::Gcs => "",
+            };
+            format!("{location}: the store cannot be read: {reason}{hint}")
+        }
+    }
+}
+
+fn names_no_bucket(whole: &str) -> bool {
+    let codes = [
+        "NoSuchBucket",
+        "ContainerNotFound",
+        "specified bucket does not exist",
+    ];
+    codes.iter().any(|code| whole.contains(code))
+}
+
+/// Whether the last resort for credentials has failed: the metadata service of a virtual machine.
+fn lacks_credentials(whole: &str) -> bool {
+    let services = ["169.254.169.254", "metadata.google.internal"];
+    services.iter().any(|service| whole.contains(service))
+}
+
+/// Where a service's client finds credentials.
+fn credentials(service: Service) -> &'static str {
+    match service {
+        Service::S3 => {
+            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (a profile's: eval \"$(aws configure export-credentials --format env)\"), or \
+             AWS_SKIP_SIGNATURE=true for a public bucket"
+        }
+        Service::Gcs => {
+            "Set GOOGLE_APPLICATION_CREDENTIALS to a file of credentials, or GOOGLE_SKIP_SIGNATURE=true for a public bucket"
+        }
+        Service::Azure => {
+            "Set AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, or AZURE_SKIP_SIGNATURE=true for a \
+             public container"
+        }
+    }
+}
+
+fn allow_http(service: Service) -> &'static str {
+    match service {
+        Service::S3 => "AWS_ALLOW_HTTP",
+        Service::Gcs => "GOOGLE_ALLOW_HTTP",
+        Service::Azure => "AZURE_ALLOW_HTTP",
+    }
+}
+
+/// The service's code and sentence, or else the innermost cause.
+fn reason(error: &Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    let words = cause.to_string();
+    let field = |name: &str| {
+        let (_, rest) = words.split_once(&format!("<{name}>"))?;
+        Some(rest.split_once("</")?.0)
+    };
+    // The rest of an answer's body, and a URL's query, may repeat credentials.
+    let up_to = |words: &str| {
+        words
+            .split([':', '?', '<'])
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let words = match (field("Code"), field("Message")) {
+        (Some(code), Some(message)) => {
+            format!("{code}: {}", message.lines().next().unwrap_or_default())
+        }
+        (Some(code), None) => code.to_owned(),
+        _ => match words.strip_prefix("Server returned non-2xx status code: ") {
+            Some(status) => format!("status {}", up_to(status)),
+            None => up_to(&words),
+        },
+    };
+    words
+        .trim_end_matches(['.', ' '])
+        .chars()
+        .take(MOST_WORDS)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn messages_name_the_url_and_what_helps_and_no_credentials() {
+        let location = Location::of(Path::new("s3://b/a.csv")).unwrap().unwrap();
+        let body = |words: &str| -> Box<dyn std::error::Error + Send + Sync> { words.into() };
+        let generic = |words| Error::Generic {
+            store: "S3",
+            source: body(words),
+        };
+        let denied = "Server returned non-2xx status code: 403 Forbidden: <?xml?><Error><Code>SignatureDoesNotMatch</Code>\
+                      <Message>The signature does not match.</Message><AWSAccessKeyId>AKIASECRET</AWSAccessKeyId></Error>";
+        let path = || "a.csv".to_owned();
+        for (error, expected) in [
+            (
+                Error::PermissionDenied {
+                    path: path(),
+                    source: body(denied),
+                },
+                "denies access (SignatureDoesNotMatch: The signature does not match): the credentials need",
+            ),
+            (
+                Error::NotFound {
+                    path: path(),
+                    source: body("<Code>NoSuchBucket</Code>"),
+                },
+                "there is no bucket `b`",
+            ),
+            (
+                Error::NotFound {
+                    path: path(),
+                    source: body(""),
+                },
+                "there is no such object",
+            ),
+            (
+                generic("Error performing PUT http://169.254.169.254/latest/api/token in 1s"),
+                "there are no credentials: Set AWS_ACCESS_KEY_ID",
+            ),
+            (
+                generic("Server returned non-2xx status code: 400 Bad Request: AKIASECRET"),
+                "cannot be read: status 400 Bad Request; AWS_ENDPOINT_URL",
+            ),
+            (
+                generic("error for http://b/?sig=AKIASECRET"),
+                "cannot be read: error for http;",
+            ),
+            (
+                generic("<Code>AuthorizationHeaderMalformed</Code>"),
+                "set AWS_REGION",
+            ),
+            (generic(denied), "denies access (SignatureDoesNotMatch"),
+            (generic("builder error"), "needs AWS_ALLOW_HTTP=true"),
+        ] {
+            let said = said(&location, &error);
+            assert!(
+                said.starts_with("s3://b/a.csv: ") && said.contains(expected),
+                "{said}"
+            );
+            assert!(!said.contains("AKIASECRET"), "{said}");
+        }
+    }
+}

@@ -4,6 +4,8 @@ MODEL ?= models/nano
 PYTHON ?= python3
 # Every precision that a CPU runs; the first one is what the others are held against.
 PRECISIONS ?= fp32 fp16 fp8 int8 int8-weight int4-weight
+# What tests have besides the default features.
+TESTED_FEATURES := lexivec-server/object-store
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 export CARGO_TERM_PROGRESS_WHEN ?= never
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -27,12 +29,12 @@ package:  ## The crates as packages for a registry, each built from its package:
 	$(PYTHON) tests/package/run.py --build
 
 test: onnxruntime onnxruntime-openvino redis  ## All tests
-	cargo build --locked --quiet --bin lexivec
+	cargo build --locked --quiet --bin lexivec --features $(TESTED_FEATURES)
 ifeq ($(NEXTEST),yes)
-	cargo nextest run --workspace --locked --no-fail-fast
-	cargo test --doc --workspace --locked --quiet
+	cargo nextest run --workspace --locked --no-fail-fast --features $(TESTED_FEATURES)
+	cargo test --doc --workspace --locked --quiet --features $(TESTED_FEATURES)
 else
-	cargo test --workspace --locked
+	cargo test --workspace --locked --features $(TESTED_FEATURES)
 endif
 
 test-loom:  ## The queue in every order of events that loom tries; two minutes

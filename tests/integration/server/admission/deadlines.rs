@@ -75,12 +75,12 @@ fn texts_that_can_never_meet_the_deadline_are_rejected_at_once_and_permanently()
 fn later_callers_do_not_delay_an_accepted_request_beyond_its_deadline() {
     const CALLERS: usize = 20;
     let keys = (0..=CALLERS).map(|i| format!("name{i}:sk-{i}\n"));
-    // 2,500 tokens per second. Batches are long, so that other work on the machine does not delay them by a large part.
-    let setup = setup(8, &keys.collect::<String>());
-    let local = serve_at_rate(setup, 500, Duration::from_millis(200));
+    // 5,000 tokens per second.
+    let setup = setup(4, &keys.collect::<String>());
+    let local = serve_at_rate(setup, 500, Duration::from_millis(100));
     let mut first = local.connect();
     assert_eq!(first.embed_with("sk-0", &texts(0, 0, 25, 20)).status, 200);
-    // This takes 3.8 of the four seconds that may be promised.
+    // This takes 1.9 of the two seconds that may be promised.
     first.send(keyed(&embedding(&texts(0, 1000, 475, 20)), "sk-0"));
     wait_until_queued(&local, 5001);
     std::thread::scope(|scope| {
@@ -89,7 +89,7 @@ fn later_callers_do_not_delay_an_accepted_request_beyond_its_deadline() {
             scope.spawn(move || {
                 let mut client = local.connect();
                 let key = format!("sk-{caller}");
-                for round in 0..4 {
+                for round in 0..8 {
                     let texts = texts(caller as u32, round * 100, 50, 20);
                     let response = client.embed_with(&key, &texts);
                     assert!(
@@ -103,8 +103,7 @@ fn later_callers_do_not_delay_an_accepted_request_beyond_its_deadline() {
                 }
             });
         }
-        let response = first.response();
-        assert_eq!(response.status, 200, "{:?}", response.outcome());
+        assert_eq!(first.response().status, 200);
     });
 }
 

@@ -4,8 +4,6 @@ MODEL ?= models/nano
 PYTHON ?= python3
 # Every precision that a CPU runs; the first one is what the others are held against.
 PRECISIONS ?= fp32 fp16 fp8 int8 int8-weight int4-weight
-# What tests have besides the default features.
-TESTED_FEATURES := lexivec-server/object-store
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 export CARGO_TERM_PROGRESS_WHEN ?= never
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -29,12 +27,12 @@ package:  ## The crates as packages for a registry, each built from its package:
 	$(PYTHON) tests/package/run.py --build
 
 test: onnxruntime onnxruntime-openvino redis  ## All tests
-	cargo build --locked --quiet --bin lexivec --features $(TESTED_FEATURES)
+	cargo build --locked --quiet --bin lexivec
 ifeq ($(NEXTEST),yes)
-	cargo nextest run --workspace --locked --no-fail-fast --features $(TESTED_FEATURES)
-	cargo test --doc --workspace --locked --quiet --features $(TESTED_FEATURES)
+	cargo nextest run --workspace --locked --no-fail-fast
+	cargo test --doc --workspace --locked --quiet
 else
-	cargo test --workspace --locked --features $(TESTED_FEATURES)
+	cargo test --workspace --locked
 endif
 
 test-loom:  ## The queue in every order of events that loom tries; two minutes
@@ -123,9 +121,10 @@ test-gpu: onnxruntime-gpu  ## `--ep cuda` on a stand-in CUDA device, which needs
 suites: test-clients test-loom test-page test-gpu check-deploy test-tables test-recipes test-tensorrt test-values test-wheel bench-gpu-dry bench-cpu-dry  ## All of these: with --jobs 2, two at a time
 
 # Set-ups that bear one process at a time: a conversion of nano and apt-get, the environment of the stand-in device. The suites that
-# run the program come after test-wheel, which puts another build of it in the same place.
+# run the program come after test-wheel and test-tables, which put other builds of it in the same place.
 ifneq (,$(filter suites,$(MAKECMDGOALS)))
-test-clients test-gpu test-recipes test-tables test-tensorrt test-values: | test-wheel
+test-tables: | test-wheel
+test-clients test-gpu test-recipes test-tensorrt test-values: | test-tables
 test-page: | test-clients
 check-deploy: | test-page
 bench-gpu-dry: | test-gpu

@@ -15,8 +15,6 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 # The environment variable that names the program to test.
 PROGRAM = "LEXIVEC_PROGRAM"
-# The features that tests have besides the default ones, as in the Makefile.
-FEATURES = "lexivec-server/object-store"
 
 
 def cache() -> Path:
@@ -25,11 +23,13 @@ def cache() -> Path:
     return Path(os.environ.get("LEXIVEC_CACHE") or home / "lexivec")
 
 
-def program() -> Path:
-    """Returns the program under test: the one that LEXIVEC_PROGRAM names, or a build with the settings of `make test`."""
+def program(*features: str) -> Path:
+    """Returns the program under test: the one that LEXIVEC_PROGRAM names, or a build with the settings of `make test` and `features`."""
     if named := os.environ.get(PROGRAM):
         return Path(named).resolve()
-    command = ["cargo", "build", "--quiet", "--bin", "lexivec", "--locked", "--features", FEATURES]
+    command = ["cargo", "build", "--quiet", "--bin", "lexivec", "--locked"]
+    for feature in features:
+        command += ["--features", f"lexivec-server/{feature}"]
     subprocess.run(command, cwd=ROOT, check=True)
     return (ROOT / os.environ.get("CARGO_TARGET_DIR", "target")).resolve() / "debug" / "lexivec"
 
@@ -83,9 +83,9 @@ def remove_others(folder: Path) -> None:
         shutil.rmtree(other)
 
 
-def pytest(folder: Path, environment: Path, *arguments: object, **variables: str) -> int:
-    """Runs the tests of a folder, which can import this module, and returns pytest's exit code."""
-    variables |= {PROGRAM: str(program()), "PYTHONPATH": str(HERE)}
+def pytest(folder: Path, environment: Path, *arguments: object, features: tuple[str, ...] = (), **variables: str) -> int:
+    """Runs the tests of a folder, which can import this module, and returns pytest's exit code. The program is built with `features`."""
+    variables |= {PROGRAM: str(program(*features)), "PYTHONPATH": str(HERE)}
     command = [python(environment), "-B", "-m", "pytest", "-p", "no:cacheprovider", "--quiet", folder, *arguments]
     return subprocess.run(command, cwd=ROOT, env=os.environ | variables).returncode
 

@@ -9,7 +9,7 @@ use object_store::{ObjectStore, Result, RetryConfig};
 
 use super::super::location::{Location, Service};
 
-/// Waits of 0.1 s, doubled up to 15 s: a service may be away for about half a minute.
+/// Each wait is drawn at random, up to twice the one before; all of them together take about two seconds.
 const MOST_RETRIES: usize = 8;
 
 /// A client of a bucket.

@@ -15,7 +15,7 @@ use crate::matrix::Matrix;
 /// Candidate strengths of smoothing, besides none: 0 evens out weights, 1 activations.
 const STRENGTHS: [f32; 6] = [0.3, 0.45, 0.55, 0.65, 0.75, 0.85];
 /// The same before a rotation, which evens out most of both.
-const STRENGTHS_BEFORE_ROTATION: [f32; 2] = [0.55, 0.8];
+pub(super) const STRENGTHS_BEFORE_ROTATION: [f32; 2] = [0.55, 0.8];
 /// The largest smoothing factor; its inverse is the smallest.
 const WIDEST: f32 = 1e4;
 /// The seed of the random signs. The manifest records it.

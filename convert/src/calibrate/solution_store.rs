@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lexivec_kernels::hadamard;
 use lexivec_models::{Decoder, Error as ModelError, LinearPrecision};
 use memmap2::Mmap;
 use safetensors::SafeTensors;
@@ -14,12 +15,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
-use super::basis::{Basis, SEED};
+use super::basis::{Basis, SEED, STRENGTHS_BEFORE_ROTATION};
 use super::calibration::CalibrationInput;
 use super::linear_group::LinearGroup;
 use super::rescaling::Rescaling;
 use super::rounding_grid::{EncodedWeights, Scheme};
-use super::solve::Solution;
+use super::solve::{Solution, WORTH_ROTATING};
 use crate::error::{Error, Result};
 use crate::quantized::{BlockFormat, BlockWeights, Float8Weights, Int8Weights, QuantizedLinear};
 use crate::write::output_folder::Staging;
@@ -123,7 +124,9 @@ impl SolutionStore {
 fn cache_key(scheme: Scheme) -> String {
     match scheme {
         Scheme::Channels { rotates: false } => "Channels".to_owned(),
-        Scheme::Channels { rotates: true } => format!("Channels, rotated by {SEED}"),
+        Scheme::Channels { rotates: true } => format!(
+            "Channels, rotated by {SEED} after {STRENGTHS_BEFORE_ROTATION:?} if worth {WORTH_ROTATING}"
+        ),
         Scheme::Float8 => "Float8".to_owned(),
         Scheme::Blocks(BlockFormat {
             bits,
@@ -285,12 +288,19 @@ pub(super) fn read_layer(
                 .info(&codes)
                 .ok_or_else(|| damaged(safetensors::SafeTensorError::TensorNotFound(codes)))?;
             let note = |what: &str| notes.get(&format!("{name}.{what}"));
+            let invalid = || damaged(safetensors::SafeTensorError::TensorInvalidInfo);
             let factors = format!("{name}.smoothing");
             let has_factors = metadata.info(&factors).is_some();
+            let strength = note("strength").map(|note| note.parse().map_err(|_| invalid()));
+            let rotation = note("rotation").map(|note| {
+                let block = note.parse().map_err(|_| invalid())?;
+                hadamard::check(group.inputs(d), block).map_err(|_| invalid())?;
+                Ok::<_, Error>(block)
+            });
             let basis = Basis {
-                strength: note("strength").and_then(|s| s.parse().ok()),
+                strength: strength.transpose()?,
                 factors: has_factors.then(|| floats(&factors)).transpose()?,
-                rotation: note("rotation").and_then(|s| s.parse().ok()),
+                rotation: rotation.transpose()?,
             };
             Ok(StoredSolution {
                 basis,

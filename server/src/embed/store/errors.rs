@@ -25,16 +25,11 @@ pub(super) fn said(location: &Location, error: &Error) -> String {
     };
     match error {
         Error::NotFound { .. } => format!("{location}: there is no such object"),
-        Error::Precondition { .. } => format!(
-            "{location}: the object has changed since the command listed it: run the command again when nobody writes it"
-        ),
+        Error::Precondition { .. } => changed(location),
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => denied(),
         // Of listings, object_store reports this as any other error.
         _ if whole.contains("403 Forbidden") || whole.contains("401 Unauthorized") => denied(),
-        Error::InvalidPath { .. } => format!(
-            "{location}: the key, or one beside it, has an empty name, `.`, `..` or a control character between slashes, which lexivec does not \
-             read: rename the object"
-        ),
+        Error::InvalidPath { .. } => unreadable_key(location),
         _ if lacks_credentials(&whole) => format!(
             "{location}: there are no credentials: {}",
             credentials(location.service)
@@ -60,6 +55,21 @@ pub(super) fn said(location: &Location, error: &Error) -> String {
             format!("{location}: the store cannot be read: {reason}{hint}")
         }
     }
+}
+
+/// The message that a key cannot be read, or that a listing has such a key.
+pub(super) fn unreadable_key(location: &Location) -> String {
+    format!(
+        "{location}: the key, or one beside it, has an empty name, `.`, `..` or a control character between slashes, which lexivec does not \
+         read: rename the object"
+    )
+}
+
+/// The message that an object is no longer the one that was listed.
+pub(super) fn changed(location: &Location) -> String {
+    format!(
+        "{location}: the object has changed since the command listed it: run the command again when nobody writes it"
+    )
 }
 
 fn names_no_bucket(whole: &str) -> bool {

@@ -1,6 +1,7 @@
 //! The objects that URLs name: themselves, those of a folder, or those that match a pattern.
 
 use std::collections::HashMap;
+use std::future::ready;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -59,6 +60,10 @@ async fn find(
 ) -> Result<Vec<ObjectMeta>, String> {
     let said = |error: Error| errors::said(&location, &error);
     let key = Key::parse(&location.key).map_err(|error| said(error.into()))?;
+    // The library leaves out a slash at the beginning, which makes another key of it.
+    if location.key.starts_with('/') {
+        return Err(errors::unreadable_key(&location));
+    }
     let is_pattern = is_pattern(&location.key);
     if !location.key.is_empty() && !location.key.ends_with('/') {
         match store.head(&key).await {
@@ -104,14 +109,20 @@ async fn matches(store: &dyn ObjectStore, location: &Location) -> Result<Vec<Obj
     let folder = literal.rfind('/').map_or("", |end| &literal[..end]);
     let prefix = Key::parse(folder).map_err(|error| said(error.into()))?;
     let prefix = Some(&prefix).filter(|_| !folder.is_empty());
-    let mut found = match rest.contains('/') {
-        true => store.list(prefix).try_collect().await.map_err(said)?,
+    let matching = |object: &ObjectMeta| pattern.matches_with(object.location.as_ref(), options);
+    let found: Vec<ObjectMeta> = match rest.contains('/') {
+        // Only what matches is kept of a listing that may be that of a whole bucket.
+        true => {
+            let listed = store.list(prefix);
+            let listed = listed.try_filter(|object| ready(matching(object)));
+            listed.try_collect().await.map_err(said)?
+        }
         false => {
             let listed = store.list_with_delimiter(prefix).await;
-            listed.map_err(said)?.objects
+            let listed = listed.map_err(said)?.objects.into_iter();
+            listed.filter(matching).collect()
         }
     };
-    found.retain(|object| pattern.matches_with(object.location.as_ref(), options));
     if found.is_empty() {
         return Err(format!("{location}: no object matches"));
     }
@@ -193,6 +204,8 @@ mod tests {
             ("s3://b/missing/", "contains no object that lexivec reads"),
             ("s3://b/missing.csv", "there is no such object"),
             ("s3://b/terms//a.csv", "an empty name"),
+            ("s3://b//terms/a.txt", "an empty name"),
+            ("s3://b//terms/*", "an empty name"),
         ] {
             let said = names(url, false).unwrap_err();
             assert!(said.starts_with(url) && said.contains(reason), "{said}");

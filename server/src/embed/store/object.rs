@@ -59,12 +59,16 @@ impl Object {
     pub(in super::super) fn fetch(&self) {
         let mut copy = self.copy.borrow_mut();
         if matches!(*copy, Local::None) {
-            let (location, meta) = (self.location.clone(), self.meta.clone());
-            let work = transfer(Arc::clone(&self.store), location, meta);
-            if let Ok(coming) = runtime::spawn(work) {
+            // If the thread cannot be started, `file` tries again and returns the error.
+            if let Ok(coming) = self.begin() {
                 *copy = Local::Coming(coming);
             }
         }
+    }
+
+    fn begin(&self) -> anyhow::Result<Receiver<anyhow::Result<File>>> {
+        let (location, meta) = (self.location.clone(), self.meta.clone());
+        runtime::spawn(transfer(Arc::clone(&self.store), location, meta))
     }
 
     /// The copy, at its beginning. All files that this returns share one position, so one of them is read at a time.
@@ -72,15 +76,15 @@ impl Object {
     /// # Errors
     /// The object cannot be copied, or has changed since it was listed.
     pub(in super::super) fn file(&self) -> anyhow::Result<File> {
-        self.fetch();
         let mut copy = self.copy.borrow_mut();
+        let received = |coming: Receiver<anyhow::Result<File>>| {
+            let file = coming.recv();
+            file.with_context(|| format!("{}: the transfer ended early", self.url))?
+        };
         let mut file = match std::mem::replace(&mut *copy, Local::None) {
             Local::Complete(file) => file,
-            Local::Coming(coming) => {
-                let file = coming.recv();
-                file.with_context(|| format!("{}: the transfer ended early", self.url))??
-            }
-            Local::None => return Err(anyhow!("{}: no thread transfers objects", self.url)),
+            Local::Coming(coming) => received(coming)?,
+            Local::None => received(self.begin()?)?,
         };
         file.seek(SeekFrom::Start(0))?;
         let shared = file.try_clone()?;
@@ -94,7 +98,6 @@ async fn transfer(
     location: Location,
     meta: ObjectMeta,
 ) -> anyhow::Result<File> {
-    let said = |error: object_store::Error| anyhow!(errors::said(&location, &error));
     let on_disk = || {
         let folder = std::env::temp_dir();
         format!(
@@ -110,12 +113,18 @@ async fn transfer(
         let options = GetOptions::default()
             .with_if_match(meta.e_tag.clone())
             .with_range(Some(start..meta.size.min(start + PIECE)));
-        let (store, key) = (Arc::clone(&store), meta.location.clone());
-        async move { store.get_opts(&key, options).await?.bytes().await }
+        let (store, listed, location) = (Arc::clone(&store), meta.clone(), &location);
+        async move {
+            let said = |error| anyhow!(errors::said(location, &error));
+            let got = store.get_opts(&listed.location, options).await;
+            let got = got.map_err(said)?;
+            ensure!(is_same(&listed, &got.meta), errors::changed(location));
+            got.bytes().await.map_err(said)
+        }
     });
     let mut pieces = pieces.buffered(PIECES_IN_FLIGHT);
     let mut written = 0;
-    while let Some(piece) = pieces.try_next().await.map_err(said)? {
+    while let Some(piece) = pieces.try_next().await? {
         file.write_all(&piece).with_context(on_disk)?;
         written += piece.len() as u64;
     }
@@ -125,6 +134,17 @@ async fn transfer(
         meta.size
     );
     Ok(file)
+}
+
+/// Whether an answer belongs to the object that was listed, also where a store has no ETags or ignores conditions.
+fn is_same(listed: &ObjectMeta, got: &ObjectMeta) -> bool {
+    let tags = listed.e_tag.as_ref().zip(got.e_tag.as_ref());
+    let same_version = match tags {
+        Some((listed, got)) => listed == got,
+        // Headers have whole seconds, and listings may have fractions.
+        None => listed.last_modified.timestamp() == got.last_modified.timestamp(),
+    };
+    same_version && listed.size == got.size
 }
 
 #[cfg(test)]
@@ -183,5 +203,24 @@ mod tests {
             said.contains("s3://b/a.txt: the object has changed"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn an_object_without_an_etag_is_known_by_its_size_and_time() {
+        let store = Arc::new(InMemory::new());
+        let listed = |change: &dyn Fn(&mut ObjectMeta)| {
+            let mut object = put(&store, b"heart\n");
+            object.meta.e_tag = None;
+            change(&mut object.meta);
+            object.file().map_err(|error| error.to_string())
+        };
+        assert!(listed(&|_| {}).is_ok());
+        let changes: [&dyn Fn(&mut ObjectMeta); 2] = [&|meta| meta.size -= 1, &|meta| {
+            meta.last_modified -= std::time::Duration::from_secs(60)
+        }];
+        for change in changes {
+            let said = listed(change).unwrap_err();
+            assert!(said.contains("the object has changed"), "{said}");
+        }
     }
 }

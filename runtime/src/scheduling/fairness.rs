@@ -27,10 +27,11 @@ use std::time::Instant;
 
 /// Steps of a flow's service per unit of cost at weight 1.
 const STEPS: u64 = 1024;
-/// A request is urgent if the work that is due by its deadline, plus one batch of other work, takes more than this
-/// fraction of the remaining time. The rest covers errors of the estimate, and the work that runs before urgent
-/// requests.
+/// A request is urgent if the work that is due by its deadline, plus [`OTHER_BATCHES`], takes more than this fraction of the
+/// remaining time. The rest covers errors of the estimate, and the work that runs before urgent requests.
 const URGENT: f64 = 0.75;
+/// The batch that runs, the next one, which a worker takes before that ends, and the rest of the request's own last batch.
+const OTHER_BATCHES: usize = 3;
 /// This fraction of a batch goes to the flows that are next, whatever is urgent, so that small requests need not wait
 /// until nothing is.
 const TURN_FRACTION: usize = 8;
@@ -275,9 +276,9 @@ fn last_urgent(waiting: &[QueuedText], batch: usize, speed: f64, now: Instant) -
     let mut due: Vec<(Instant, usize)> = waiting.iter().filter_map(due).collect();
     // Usually they are sorted already.
     due.sort();
-    let mut before = batch;
+    let mut before = batch.saturating_mul(OTHER_BATCHES);
     let urgent = due.into_iter().filter(|(deadline, cost)| {
-        before += cost;
+        before = before.saturating_add(*cost);
         let left = deadline.saturating_duration_since(now).as_secs_f64();
         // A request that is already late is not urgent.
         left > 0.0 && before as f64 > speed * left * URGENT

@@ -99,8 +99,8 @@ fn urgent_requests_go_first_and_late_ones_do_not() {
         cost,
     };
     let fairness = Fairness::default();
-    // 75 units of cost are due in 100 seconds, and a batch takes ten.
-    let waiting = [text(1, 100, 65), text(2, 100, 10), text(3, 1000, 5)];
+    // 55 units of cost are due in 100 seconds, and each of three batches takes ten.
+    let waiting = [text(1, 100, 45), text(2, 100, 10), text(3, 1000, 5)];
     let order = |speed| fairness.order(&waiting, 10, Some(speed));
     assert_eq!(order(1.0), [0, 1, 2]);
     // A small request runs before that.
@@ -110,7 +110,7 @@ fn urgent_requests_go_first_and_late_ones_do_not() {
     assert_eq!(urgent(1.0), waiting[0].caller.deadline);
     assert_eq!(urgent(1.2), None);
     // The second is urgent because the first is due before it. The third is not.
-    let waiting = [text(3, 1000, 5), text(2, 100, 10), text(1, 99, 75)];
+    let waiting = [text(3, 1000, 5), text(2, 100, 10), text(1, 99, 55)];
     assert_eq!(fairness.order(&waiting, 10, Some(1.0)), [2, 1, 0]);
     let waiting = [text(1, 0, 60), text(2, 1000, 10)];
     assert_eq!(last_urgent(&waiting, 10, 1.0, now), None);

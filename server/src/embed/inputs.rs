@@ -65,7 +65,7 @@ pub(super) fn is_read(file: &Path, any_ending: bool) -> bool {
     !is_own && (any_ending || InputFormat::of(file).is_ok())
 }
 
-/// How names match a pattern. Wildcards match no slash.
+/// How names match a pattern. `*` and `?` match no slash.
 pub(super) fn match_options(pattern: &Path) -> MatchOptions {
     // With this option the crate finds no hidden file at all, not even for a pattern that begins with a dot.
     let asks_for_hidden = pattern

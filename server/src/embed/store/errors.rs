@@ -1,10 +1,15 @@
 //! Messages about object stores: what happened, where, and what to do.
 //!
-//! The services' own messages name access keys and parts of signatures. Only their code and their sentence are shown.
+//! The services' own messages name access keys and parts of signatures. Only their code and their sentence are shown, without what looks
+//! like either.
 
 use object_store::Error;
 
 use super::super::location::{Location, Service};
+use super::{http, settings};
+
+/// What the library says of a listing that it cannot parse.
+const BAD_LISTING: &str = "Got invalid list response";
 
 /// The most characters of a service's own words.
 const MOST_WORDS: usize = 300;
@@ -38,30 +43,54 @@ pub(super) fn said(location: &Location, error: &Error) -> String {
             "{location}: {reason}. An endpoint with http:// needs {}=true",
             allow_http(location.service)
         ),
+        _ if whole.contains(BAD_LISTING) => format!(
+            "{location}: the store's answer is no listing of its protocol{}",
+            hint(location.service, &whole)
+        ),
         _ => {
-            let hint = match location.service {
-                Service::S3
-                    if whole.contains("AuthorizationHeaderMalformed")
-                        || whole.contains("redirect") =>
-                {
-                    ": set AWS_REGION to the bucket's region"
-                }
-                Service::S3 => "; AWS_ENDPOINT_URL and AWS_REGION say where the store is",
-                Service::Azure => {
-                    "; AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ENDPOINT say where the store is"
-                }
-                Service::Gcs => "",
-            };
+            let hint = hint(location.service, &whole);
             format!("{location}: the store cannot be read: {reason}{hint}")
         }
     }
 }
 
-/// The message that a key cannot be read, or that a listing has such a key.
+/// Whether an error, as the library words it, is a store's answer, and not the lack of one.
+pub(super) fn is_answer(whole: &str) -> bool {
+    whole.contains("Server returned")
+}
+
+/// What helps against an error, if it may be a wrong address.
+fn hint(service: Service, whole: &str) -> &'static str {
+    let is_elsewhere = whole.contains("AuthorizationHeaderMalformed") || whole.contains("redirect");
+    // A store that answers with a status, or a range, has the right address.
+    let is_silent =
+        whole.contains("Error performing") && !is_answer(whole) || whole.contains(BAD_LISTING);
+    match service {
+        Service::S3 if is_elsewhere => {
+            ": set AWS_REGION to the bucket's region, or AWS_ENDPOINT_URL to the store's address"
+        }
+        Service::S3 if is_silent => "; AWS_ENDPOINT_URL and AWS_REGION say where the store is",
+        Service::Azure if is_silent => {
+            "; AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ENDPOINT say where the store is"
+        }
+        _ => "",
+    }
+}
+
+/// The message that a key cannot be read.
 pub(super) fn unreadable_key(location: &Location) -> String {
+    // A line break in a key would look like a message of its own.
+    let location = location.with_key(&location.key.escape_debug().to_string());
     format!(
-        "{location}: the key, or one beside it, has an empty name, `.`, `..` or a control character between slashes, which lexivec does not \
-         read: rename the object"
+        "{location}: lexivec reads no key that has an empty name, `.`, `..` or a control character between slashes, or more than 4,096 \
+         bytes: rename the object"
+    )
+}
+
+/// The message that a store does not do as its protocol says.
+pub(super) fn broken(location: &Location, problem: &str) -> String {
+    format!(
+        "{location}: the store {problem}, so its listing cannot be trusted: report this to the store's operator"
     )
 }
 
@@ -83,8 +112,7 @@ fn names_no_bucket(whole: &str) -> bool {
 
 /// Whether the last resort for credentials has failed: the metadata service of a virtual machine.
 fn lacks_credentials(whole: &str) -> bool {
-    let services = ["169.254.169.254", "metadata.google.internal"];
-    services.iter().any(|service| whole.contains(service))
+    http::METADATA.iter().any(|host| whole.contains(host))
 }
 
 /// Where a service's client finds credentials.
@@ -133,7 +161,8 @@ fn reason(error: &Error) -> String {
     };
     let words = match (field("Code"), field("Message")) {
         (Some(code), Some(message)) => {
-            format!("{code}: {}", message.lines().next().unwrap_or_default())
+            let message = message.lines().next().unwrap_or_default();
+            format!("{code}: {}", redacted(message, &settings::secrets()))
         }
         (Some(code), None) => code.to_owned(),
         _ => match words.strip_prefix("Server returned non-2xx status code: ") {
@@ -146,6 +175,28 @@ fn reason(error: &Error) -> String {
         .chars()
         .take(MOST_WORDS)
         .collect()
+}
+
+/// Words without the given values, and without what may be a key or a signature: a long run of characters that has a digit or no
+/// lower-case letter.
+fn redacted(words: &str, secrets: &[String]) -> String {
+    let mut known = words.to_owned();
+    for secret in secrets {
+        known = known.replace(secret.as_str(), "…");
+    }
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || "+/=_-%".contains(c);
+    let runs = known.split_inclusive(|c| !is_inner(c));
+    let shown = |run: &str| {
+        let value = run.trim_end_matches(|c| !is_inner(c));
+        let is_secret = value.len() >= 16
+            && (value.contains(|c: char| c.is_ascii_digit())
+                || !value.contains(|c: char| c.is_ascii_lowercase()));
+        match is_secret {
+            true => format!("…{}", &run[value.len()..]),
+            false => run.to_owned(),
+        }
+    };
+    runs.map(shown).collect()
 }
 
 #[cfg(test)]
@@ -193,11 +244,11 @@ mod tests {
             ),
             (
                 generic("Server returned non-2xx status code: 400 Bad Request: AKIASECRET"),
-                "cannot be read: status 400 Bad Request; AWS_ENDPOINT_URL",
+                "cannot be read: status 400 Bad Request",
             ),
             (
                 generic("error for http://b/?sig=AKIASECRET"),
-                "cannot be read: error for http;",
+                "cannot be read: error for http",
             ),
             (
                 generic("<Code>AuthorizationHeaderMalformed</Code>"),
@@ -212,6 +263,60 @@ mod tests {
                 "{said}"
             );
             assert!(!said.contains("AKIASECRET"), "{said}");
+        }
+    }
+
+    #[test]
+    fn messages_of_stores_show_no_keys_and_signatures() {
+        let secrets = ["minioadmin".to_owned()];
+        for (words, expected) in [
+            (
+                "The key AKIAIOSFODNN7EXAMPLE, of minioadmin, does not exist.",
+                "The key …, of …, does not exist.",
+            ),
+            (
+                "Signature 'q0Kd5k/0Bc7eRrX+S8RrX1l4Zg0=' is wrong; expecting 'eu-central-1'",
+                "Signature '…' is wrong; expecting 'eu-central-1'",
+            ),
+            (
+                "User arn:aws:iam::123:user/ann-of-quality is denied",
+                "User arn:aws:iam::123:user/ann-of-quality is denied",
+            ),
+            ("", ""),
+        ] {
+            assert_eq!(redacted(words, &secrets), expected);
+        }
+    }
+
+    #[test]
+    fn the_endpoint_is_named_only_if_it_may_be_wrong() {
+        let location = Location::of(Path::new("s3://b/a.csv")).unwrap().unwrap();
+        for (words, is_named) in [
+            (
+                "Server returned non-2xx status code: 503 Slow Down: <Code>SlowDown</Code>",
+                false,
+            ),
+            (
+                "Server returned error response: <Code>InternalError</Code>",
+                false,
+            ),
+            ("Requested 0..290, got 0..50", false),
+            (
+                "Error performing GET http://h - Connection refused (os error 111)",
+                true,
+            ),
+            ("Got invalid list response: at 0..3", true),
+            ("the store redirects to another address", true),
+        ] {
+            let source = words.into();
+            let said = said(
+                &location,
+                &Error::Generic {
+                    store: "S3",
+                    source,
+                },
+            );
+            assert_eq!(said.contains("AWS_ENDPOINT_URL"), is_named, "{said}");
         }
     }
 }

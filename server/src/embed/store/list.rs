@@ -1,24 +1,23 @@
 //! The objects that URLs name: themselves, those of a folder, or those that match a pattern.
 
 use std::collections::HashMap;
-use std::future::ready;
-use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures_util::TryStreamExt as _;
-use glob::Pattern;
 use object_store::path::Path as Key;
-use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt as _};
+use object_store::{Error, ObjectMeta, ObjectStoreExt as _};
 
-use super::super::file_format::READ_ENDINGS;
-use super::super::inputs::{is_pattern, is_read, match_options};
+use super::super::inputs::is_pattern;
 use super::super::location::{Location, Service};
+use super::client::{self, Store};
+use super::listing::Listing;
 use super::object::Object;
-use super::{client, errors, runtime};
+use super::page::is_readable;
+use super::{errors, runtime, settings};
 
 /// The clients of all buckets that inputs name, each opened once.
 #[derive(Debug, Default)]
-pub(crate) struct Stores(HashMap<(Service, String), Arc<dyn ObjectStore>>);
+pub(crate) struct Stores(HashMap<(Service, String), Arc<dyn Store>>);
 
 impl Stores {
     /// The objects that a URL names, in the order of their names, as [`expand`](super::super::inputs::expand) describes it for files.
@@ -30,142 +29,105 @@ impl Stores {
         location: &Location,
         any_ending: bool,
     ) -> Result<Vec<Object>, String> {
+        let failed = |error: anyhow::Error| format!("{location}: {error:#}");
         let opened = (location.service, location.bucket.clone());
         let store = match self.0.get(&opened) {
             Some(store) => Arc::clone(store),
             None => {
-                let store = client::open(location);
-                let store = store.map_err(|error| errors::said(location, &error))?;
+                let location = location.clone();
+                let open = async move {
+                    let variables = settings::of_environment(location.service);
+                    client::open(&location, &variables, client::retries())
+                };
+                // Opening may panic, too.
+                let opening = runtime::spawn(open).map_err(failed)?;
+                let store = opening.wait(|| format!("opening {}", opened.1));
+                let store = store.map_err(failed)??;
                 self.0.insert(opened, Arc::clone(&store));
                 store
             }
         };
-        let found = find(Arc::clone(&store), location.clone(), any_ending);
-        let found = runtime::spawn(found).map_err(|error| error.to_string())?;
-        let found = found
-            .recv()
-            .map_err(|_| format!("{location}: the listing ended early"))??;
+        let listed = Arc::new(AtomicUsize::new(0));
+        let found = find(
+            Arc::clone(&store),
+            location.clone(),
+            any_ending,
+            Arc::clone(&listed),
+        );
+        let found = runtime::spawn(found).map_err(failed)?.wait(|| {
+            let listed = listed.load(Ordering::Relaxed);
+            format!("waiting for the listing of {location}: {listed} objects so far")
+        });
         let object = |meta: ObjectMeta| {
             let location = location.with_key(meta.location.as_ref());
-            Object::new(location, meta, Arc::clone(&store))
+            Object::new(location, meta, Arc::clone(&store) as _)
         };
-        Ok(found.into_iter().map(object).collect())
+        Ok(found.map_err(failed)??.into_iter().map(object).collect())
     }
 }
 
 async fn find(
-    store: Arc<dyn ObjectStore>,
+    store: Arc<dyn Store>,
     location: Location,
     any_ending: bool,
+    listed: Arc<AtomicUsize>,
 ) -> Result<Vec<ObjectMeta>, String> {
     let said = |error: Error| errors::said(&location, &error);
-    let key = Key::parse(&location.key).map_err(|error| said(error.into()))?;
-    // The library leaves out a slash at the beginning, which makes another key of it.
-    if location.key.starts_with('/') {
+    let whole = location.key.as_str();
+    let name = whole.strip_suffix('/').unwrap_or(whole);
+    if !name.is_empty() && !is_readable(name) || whole == "/" {
         return Err(errors::unreadable_key(&location));
     }
-    let is_pattern = is_pattern(&location.key);
-    if !location.key.is_empty() && !location.key.ends_with('/') {
+    let key = Key::parse(name).map_err(|error| said(error.into()))?;
+    let is_pattern = is_pattern(whole);
+    if !whole.is_empty() && !whole.ends_with('/') {
         match store.head(&key).await {
             Ok(object) => return Ok(vec![object]),
             Err(Error::NotFound { .. }) => {}
-            // Listing for a pattern says what is wrong.
-            Err(_) if is_pattern => {}
+            // Stores refuse requests for keys with some characters of patterns. Listing says what is wrong.
+            Err(error) if is_pattern && errors::is_answer(&error.to_string()) => {}
             Err(error) => return Err(said(error)),
         }
     }
-    let mut found = match is_pattern {
-        true => matches(&*store, &location).await?,
-        false => {
-            let prefix = Some(&key).filter(|_| !location.key.is_empty());
-            let listed = store.list_with_delimiter(prefix).await.map_err(said)?;
-            // Some programs keep an empty object of the folder's own name.
-            let mut within = listed.objects;
-            within.retain(|object| object.location != key);
-            let is_folder = !within.is_empty() || !listed.common_prefixes.is_empty();
-            if !is_folder && !location.key.is_empty() && !location.key.ends_with('/') {
-                return Err(format!("{location}: there is no such object"));
-            }
-            within.retain(|object| is_read(Path::new(object.location.as_ref()), any_ending));
-            if within.is_empty() {
-                return Err(format!(
-                    "{location}: the folder contains no object that lexivec reads ({READ_ENDINGS}); subfolders are not read"
-                ));
-            }
-            within
-        }
-    };
-    found.sort_by(|one, other| one.location.as_ref().cmp(other.location.as_ref()));
-    Ok(found)
-}
-
-/// The objects whose keys match a pattern, in which a wildcard matches no slash.
-async fn matches(store: &dyn ObjectStore, location: &Location) -> Result<Vec<ObjectMeta>, String> {
-    let said = |error: Error| errors::said(location, &error);
-    let pattern = Pattern::new(&location.key).map_err(|error| format!("{location}: {error}"))?;
-    let options = match_options(Path::new(&location.key));
-    let first = location.key.find(['*', '?', '[']).unwrap_or_default();
-    let (literal, rest) = location.key.split_at(first);
-    let folder = literal.rfind('/').map_or("", |end| &literal[..end]);
-    let prefix = Key::parse(folder).map_err(|error| said(error.into()))?;
-    let prefix = Some(&prefix).filter(|_| !folder.is_empty());
-    let matching = |object: &ObjectMeta| pattern.matches_with(object.location.as_ref(), options);
-    let found: Vec<ObjectMeta> = match rest.contains('/') {
-        // Only what matches is kept of a listing that may be that of a whole bucket.
-        true => {
-            let listed = store.list(prefix);
-            let listed = listed.try_filter(|object| ready(matching(object)));
-            listed.try_collect().await.map_err(said)?
-        }
-        false => {
-            let listed = store.list_with_delimiter(prefix).await;
-            let listed = listed.map_err(said)?.objects.into_iter();
-            listed.filter(matching).collect()
-        }
-    };
-    if found.is_empty() {
-        return Err(format!("{location}: no object matches"));
+    let mut listing = Listing::new(&*store, &location, &listed);
+    match is_pattern {
+        true => listing.matches().await,
+        false => listing.folder(name, any_ending).await,
     }
-    Ok(found)
 }
 
 #[cfg(test)]
 mod tests {
-    use object_store::PutPayload;
-    use object_store::memory::InMemory;
-
+    use super::super::fake::Fake;
     use super::*;
+
+    fn names(store: &Fake, url: &str, any: bool) -> Result<Vec<String>, String> {
+        let (location, client) = store.client(url);
+        let found = find(client, location, any, Arc::default());
+        let found = runtime::spawn(found).unwrap().wait(String::new).unwrap()?;
+        let found = found.into_iter();
+        Ok(found.map(|object| object.location.to_string()).collect())
+    }
 
     #[test]
     fn folders_and_patterns_are_their_objects_in_the_order_of_names() {
-        let store = Arc::new(InMemory::new());
-        let stored = Arc::clone(&store);
-        let filled = runtime::spawn(async move {
-            for key in [
-                "terms/b.csv",
-                "terms/a.txt",
-                "terms/c.pdf",
-                "terms/.hidden.csv",
-                "terms/_SUCCESS",
-                "terms/_a.csv",
-                "terms/[1].csv",
-                "terms/x y%20.csv",
-                "terms/sub/a.csv",
-                "other/a.csv",
-                "top.csv",
-            ] {
-                let key = Key::parse(key).unwrap();
-                let _ = stored.put(&key, PutPayload::from_static(b"x")).await;
-            }
-        });
-        filled.unwrap().recv().unwrap();
-        let names = |url: &str, any: bool| -> Result<Vec<String>, String> {
-            let location = Location::of(Path::new(url)).unwrap().unwrap();
-            let found = find(Arc::clone(&store) as _, location, any);
-            let found = runtime::spawn(found).unwrap().recv().unwrap()?;
-            let found = found.into_iter();
-            Ok(found.map(|object| object.location.to_string()).collect())
-        };
+        let keys = [
+            "terms/b.csv",
+            "terms/a.txt",
+            "terms/c.pdf",
+            "terms/.hidden.csv",
+            "terms/_SUCCESS",
+            "terms/_a.csv",
+            "terms/[1].csv",
+            "terms/x y%20.csv",
+            "terms/sub/a.csv",
+            "other/a.csv",
+            "top.csv",
+        ];
+        // Some programs keep an object for a folder.
+        let folders = ["terms/", "terms/empty.csv/", "other/"];
+        let store = Fake::bucket(&[&keys[..], &folders].concat());
+        let names = |url: &str, any| names(&store, url, any);
         let folder = |any| names("s3://b/terms/", any).unwrap();
         let read = [
             "terms/[1].csv",
@@ -189,6 +151,8 @@ mod tests {
             ("s3://b/terms/x y%20.csv", &["terms/x y%20.csv"]),
             ("s3://b/*/a.csv", &["other/a.csv"]),
             ("s3://b/**/a.csv", &["other/a.csv", "terms/sub/a.csv"]),
+            ("s3://b/terms/sub/**", &["terms/sub/a.csv"]),
+            ("s3://b/o*/**", &["other/a.csv"]),
             ("s3://b/terms/c.pdf", &["terms/c.pdf"]),
         ] {
             assert_eq!(names(url, false).unwrap(), expected, "{url}");
@@ -201,6 +165,7 @@ mod tests {
         for (url, reason) in [
             ("s3://b/terms/*.tsv", "no object matches"),
             ("s3://b/terms/***", "wildcard"),
+            ("s3://b/terms/e*", "no object matches"),
             ("s3://b/missing/", "contains no object that lexivec reads"),
             ("s3://b/missing.csv", "there is no such object"),
             ("s3://b/terms//a.csv", "an empty name"),
@@ -209,6 +174,36 @@ mod tests {
         ] {
             let said = names(url, false).unwrap_err();
             assert!(said.starts_with(url) && said.contains(reason), "{said}");
+        }
+    }
+
+    #[test]
+    fn unreadable_keys_are_named_where_they_would_be_read_and_ignored_elsewhere() {
+        let keys = [
+            "a/1.csv",
+            "a/2\n.csv",
+            "a//3.csv",
+            "a/../4.csv",
+            "b/5.csv",
+            "b//6.csv",
+            "/7.csv",
+        ];
+        let store = Fake::bucket(&keys);
+        for url in ["s3://b/b/", "s3://b/b/*.csv", "s3://b/*/5.csv"] {
+            assert_eq!(names(&store, url, false).unwrap(), ["b/5.csv"], "{url}");
+        }
+        assert_eq!(names(&store, "s3://b/a/1*", false).unwrap(), ["a/1.csv"]);
+        for (url, named) in [
+            ("s3://b/a/", "s3://b/a/2\\n.csv: "),
+            ("s3://b/a/*.csv", "s3://b/a/2\\n.csv: "),
+            ("s3://b/b/**/*.csv", "s3://b/b//6.csv: "),
+            ("s3://b/**/7.csv", "s3://b//7.csv: "),
+        ] {
+            let said = names(&store, url, false).unwrap_err();
+            assert!(
+                said.starts_with(named) && said.contains("rename the object"),
+                "{said}"
+            );
         }
     }
 }

@@ -2,16 +2,20 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{Seek as _, SeekFrom, Write as _};
+use std::io::{ErrorKind, Seek as _, SeekFrom};
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context as _, anyhow, ensure};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use object_store::{GetOptions, ObjectMeta, ObjectStore};
 
 use super::super::location::Location;
-use super::{errors, runtime};
+use super::errors;
+use super::runtime::{self, Task};
 
 /// An object is transferred in pieces, each with retries of its own, so a large one needs no single long-lived connection.
 const PIECE: u64 = 8 << 20;
@@ -30,8 +34,14 @@ pub(crate) struct Object {
 /// The copy of an object. The file has no name, so its space is free as soon as nobody reads it, however the process ends.
 enum Local {
     None,
-    Coming(Receiver<anyhow::Result<File>>),
+    Coming(Coming),
     Complete(File),
+}
+
+/// A transfer, and the number of bytes that have been written.
+struct Coming {
+    task: Task<anyhow::Result<File>>,
+    written: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for Object {
@@ -66,9 +76,16 @@ impl Object {
         }
     }
 
-    fn begin(&self) -> anyhow::Result<Receiver<anyhow::Result<File>>> {
-        let (location, meta) = (self.location.clone(), self.meta.clone());
-        runtime::spawn(transfer(Arc::clone(&self.store), location, meta))
+    fn begin(&self) -> anyhow::Result<Coming> {
+        let written = Arc::new(AtomicU64::new(0));
+        let transfer = Transfer {
+            store: Arc::clone(&self.store),
+            location: self.location.clone(),
+            meta: self.meta.clone(),
+            written: Arc::clone(&written),
+        };
+        let task = runtime::spawn(transfer.run())?;
+        Ok(Coming { task, written })
     }
 
     /// The copy, at its beginning. All files that this returns share one position, so one of them is read at a time.
@@ -77,9 +94,15 @@ impl Object {
     /// The object cannot be copied, or has changed since it was listed.
     pub(in super::super) fn file(&self) -> anyhow::Result<File> {
         let mut copy = self.copy.borrow_mut();
-        let received = |coming: Receiver<anyhow::Result<File>>| {
-            let file = coming.recv();
-            file.with_context(|| format!("{}: the transfer ended early", self.url))?
+        let received = |coming: Coming| {
+            let file = coming.task.wait(|| {
+                let written = coming.written.load(Ordering::Relaxed);
+                format!(
+                    "waiting for {}: {written} of {} bytes so far",
+                    self.url, self.meta.size
+                )
+            });
+            file.with_context(|| self.url.clone())?
         };
         let mut file = match std::mem::replace(&mut *copy, Local::None) {
             Local::Complete(file) => file,
@@ -93,47 +116,83 @@ impl Object {
     }
 }
 
-async fn transfer(
+/// What copies an object.
+struct Transfer {
     store: Arc<dyn ObjectStore>,
     location: Location,
     meta: ObjectMeta,
-) -> anyhow::Result<File> {
-    let on_disk = || {
+    written: Arc<AtomicU64>,
+}
+
+impl Transfer {
+    async fn run(self) -> anyhow::Result<File> {
+        let (location, size) = (&self.location, self.meta.size);
         let folder = std::env::temp_dir();
-        format!(
-            "{location}: the object of {} bytes cannot be copied to {}: free space there, or set TMPDIR to another folder",
-            meta.size,
-            folder.display()
-        )
-    };
-    let mut file = tempfile::tempfile().with_context(on_disk)?;
-    let starts = (0..meta.size).step_by(usize::try_from(PIECE)?);
-    let pieces = stream::iter(starts).map(|start| {
+        let file = tempfile::tempfile_in(&folder);
+        let file = Arc::new(file.map_err(|error| no_copy(location, size, &folder, error))?);
+        let starts = (0..size).step_by(usize::try_from(PIECE)?);
+        let pieces = stream::iter(starts).map(|start| {
+            let (transfer, file, folder) = (&self, Arc::clone(&file), &folder);
+            async move {
+                let piece = transfer
+                    .piece(start..size.min(start.saturating_add(PIECE)))
+                    .await?;
+                let length = piece.len() as u64;
+                // The thread has other transfers, which a slow disk must not stop.
+                let write = move || file.write_all_at(&piece, start);
+                let written = tokio::task::spawn_blocking(write).await?;
+                written.map_err(|error| no_copy(&transfer.location, size, folder, error))?;
+                transfer.written.fetch_add(length, Ordering::Relaxed);
+                anyhow::Ok(())
+            }
+        });
+        let mut pieces = pieces.buffer_unordered(PIECES_IN_FLIGHT);
+        while pieces.try_next().await?.is_some() {}
+        drop(pieces);
+        Arc::into_inner(file).with_context(|| format!("{location}: the copy is still written"))
+    }
+
+    /// The bytes of a range of the object that was listed.
+    async fn piece(&self, range: Range<u64>) -> anyhow::Result<Vec<u8>> {
+        let location = &self.location;
+        let said = |error| anyhow!(errors::said(location, &error));
+        let length = usize::try_from(range.end - range.start)?;
         // The condition makes all pieces those of the object that was listed.
         let options = GetOptions::default()
-            .with_if_match(meta.e_tag.clone())
-            .with_range(Some(start..meta.size.min(start + PIECE)));
-        let (store, listed, location) = (Arc::clone(&store), meta.clone(), &location);
-        async move {
-            let said = |error| anyhow!(errors::said(location, &error));
-            let got = store.get_opts(&listed.location, options).await;
-            let got = got.map_err(said)?;
-            ensure!(is_same(&listed, &got.meta), errors::changed(location));
-            got.bytes().await.map_err(said)
+            .with_if_match(self.meta.e_tag.clone())
+            .with_range(Some(range));
+        let got = self.store.get_opts(&self.meta.location, options).await;
+        let got = got.map_err(said)?;
+        ensure!(is_same(&self.meta, &got.meta), errors::changed(location));
+        let mut piece = Vec::new();
+        let mut bytes = got.into_stream();
+        while let Some(more) = bytes.try_next().await.map_err(said)?
+            && piece.len() <= length
+        {
+            piece.extend(more);
         }
-    });
-    let mut pieces = pieces.buffered(PIECES_IN_FLIGHT);
-    let mut written = 0;
-    while let Some(piece) = pieces.try_next().await? {
-        file.write_all(&piece).with_context(on_disk)?;
-        written += piece.len() as u64;
+        ensure!(
+            piece.len() == length,
+            "{location}: the store sent {} bytes where {length} were requested: run the command again",
+            piece.len()
+        );
+        Ok(piece)
     }
-    ensure!(
-        written == meta.size,
-        "{location}: the store sent {written} of {} bytes: run the command again",
-        meta.size
+}
+
+/// The error that an object cannot be copied to this machine.
+fn no_copy(location: &Location, size: u64, folder: &Path, error: std::io::Error) -> anyhow::Error {
+    let remedy = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            "free space there, or set TMPDIR to another folder"
+        }
+        _ => "set TMPDIR to a folder that exists and can be written to",
+    };
+    let words = format!(
+        "{location}: the object of {size} bytes cannot be copied to {}: {remedy}",
+        folder.display()
     );
-    Ok(file)
+    anyhow::Error::new(error).context(words)
 }
 
 /// Whether an answer belongs to the object that was listed, also where a store has no ETags or ignores conditions.
@@ -155,6 +214,7 @@ mod tests {
     use object_store::{ObjectStoreExt as _, PutPayload};
 
     use super::super::super::location::Service;
+    use super::super::fake::{self, Answer, Fake};
     use super::*;
 
     fn put(store: &Arc<InMemory>, contents: &[u8]) -> Object {
@@ -169,7 +229,7 @@ mod tests {
             bucket: "b".to_owned(),
             key: "a.txt".to_owned(),
         };
-        let meta = meta.unwrap().recv().unwrap().unwrap();
+        let meta = meta.unwrap().wait(String::new).unwrap().unwrap();
         Object::new(location, meta, Arc::clone(store) as Arc<dyn ObjectStore>)
     }
 
@@ -221,6 +281,50 @@ mod tests {
         for change in changes {
             let said = listed(change).unwrap_err();
             assert!(said.contains("the object has changed"), "{said}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_another_length_is_an_error_before_it_fills_the_memory() {
+        let sent = |change: fn(Answer) -> Answer| {
+            let store = Fake::serve(move |request| match request.method.as_str() {
+                "HEAD" => fake::object(request, fake::CONTENTS),
+                _ => change(fake::object(request, fake::CONTENTS)),
+            });
+            let (location, client) = store.client("s3://b/a.txt");
+            let asked = Arc::clone(&client);
+            let head = async move { asked.head(&"a.txt".into()).await };
+            let head = runtime::spawn(head).unwrap().wait(String::new);
+            let object = Object::new(location, head.unwrap().unwrap(), client as _);
+            object.file().map_err(|error| format!("{error:#}"))
+        };
+        assert!(sent(|answer| answer).is_ok());
+        let said = sent(Answer::endless).unwrap_err();
+        assert!(said.contains("where 6 were requested"), "{said}");
+        assert!(
+            sent(|_| Answer::status(403))
+                .unwrap_err()
+                .contains("denies access")
+        );
+    }
+
+    #[test]
+    fn the_reason_why_there_is_no_copy_is_named() {
+        let location = Location::of(Path::new("s3://b/a.txt")).unwrap().unwrap();
+        for (kind, remedy) in [
+            (ErrorKind::NotFound, "set TMPDIR to a folder that exists"),
+            (
+                ErrorKind::PermissionDenied,
+                "set TMPDIR to a folder that exists",
+            ),
+            (ErrorKind::StorageFull, "free space there"),
+        ] {
+            let error = no_copy(&location, 6, Path::new("/missing"), kind.into());
+            let said = error.to_string();
+            assert!(
+                said.contains("copied to /missing: ") && said.contains(remedy),
+                "{said}"
+            );
         }
     }
 }

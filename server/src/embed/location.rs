@@ -3,6 +3,9 @@
 use std::fmt;
 use std::path::Path;
 
+/// The services' own limits are lower.
+const MOST_BUCKET: usize = 255;
+
 /// An object store's service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Service {
@@ -49,7 +52,9 @@ impl Location {
             return Err(format!("{}: the URL is not UTF-8", name.display()));
         };
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
-        if bucket.is_empty() || bucket.contains(['*', '?', '[', '@', ':']) {
+        // Azure has containers such as `$web`.
+        let is_name = |c: char| c.is_ascii_alphanumeric() || ".-_$".contains(c);
+        if !(1..=MOST_BUCKET).contains(&bucket.len()) || !bucket.chars().all(is_name) {
             return Err(format!(
                 "{}: the URL names no bucket: it has the form {scheme}://BUCKET/KEY",
                 name.display()
@@ -89,19 +94,20 @@ pub(crate) fn is_url(name: &Path) -> bool {
 }
 
 /// The message that a file cannot be in an object store.
-pub(crate) fn only_embed(url: &Path) -> String {
+pub(crate) fn only_texts(url: &Path) -> String {
     format!(
-        "{}: lexivec reads object stores as the texts of `embed` only: copy the file to this machine",
+        "{}: lexivec reads object stores as the texts of `embed` and `compare` only: copy the file to this machine",
         url.display()
     )
 }
 
-/// The service of a URL, and the URL without its scheme.
+/// The service of a URL, and the URL without its scheme, which may be in upper case.
 fn split(name: &Path) -> Option<(Service, &[u8])> {
     let name = name.as_os_str().as_encoded_bytes();
     Service::ALL.into_iter().find_map(|service| {
-        let rest = name.strip_prefix(service.scheme().as_bytes())?;
-        Some((service, rest.strip_prefix(b"://")?))
+        let (scheme, rest) = name.split_at_checked(service.scheme().len())?;
+        let is_scheme = scheme.eq_ignore_ascii_case(service.scheme().as_bytes());
+        Some((service, rest.strip_prefix(b"://")?)).filter(|_| is_scheme)
     })
 }
 
@@ -127,8 +133,10 @@ mod tests {
             assert_eq!(parts, (service, bucket, key));
             assert_eq!(found.to_string(), url);
         }
-        let whole = Location::of(Path::new("s3://b")).unwrap().unwrap();
-        assert_eq!(whole.to_string(), "s3://b/");
+        for url in ["s3://b", "S3://b/"] {
+            let whole = Location::of(Path::new(url)).unwrap().unwrap();
+            assert_eq!(whole.to_string(), "s3://b/");
+        }
         for name in ["terms.csv", "s3:/b", "s3", "https://b/a.csv", "./s3://b"] {
             assert_eq!(Location::of(Path::new(name)), Ok(None), "{name}");
             assert!(!is_url(Path::new(name)));
@@ -139,6 +147,9 @@ mod tests {
             "s3:///a.csv",
             "s3://*/a.csv",
             "s3://key:secret@b/a.csv",
+            "s3://a b/a.csv",
+            "s3://a\nb/a.csv",
+            &format!("s3://{}/a.csv", "b".repeat(1000)),
         ] {
             let said = Location::of(Path::new(url)).unwrap_err();
             assert!(said.contains("names no bucket"), "{said}");

@@ -35,7 +35,7 @@ pub(crate) use inputs::expand;
 pub use job::{Job, MOST_QUEUED};
 pub use json_field::json_fields;
 pub(crate) use json_field::{json_object, kind};
-pub(crate) use location::{is_url, only_embed};
+pub(crate) use location::{is_url, only_texts};
 pub(crate) use output::Partial;
 pub(crate) use own_file::is_locked_elsewhere;
 #[cfg(not(feature = "parquet"))]

@@ -18,7 +18,7 @@ use lexivec_models::text::without_mark;
 
 use super::file_format::{InputFormat, is_special, is_stdin};
 use super::inputs::Input;
-use super::location::{is_url, only_embed};
+use super::location::{is_url, only_texts};
 use super::parquet::{self, Carried};
 use super::store::Object;
 
@@ -113,7 +113,7 @@ impl Reader {
         column: &str,
     ) -> Result<Self, String> {
         if let Some(url) = files.iter().find(|file| is_url(file)) {
-            return Err(only_embed(url));
+            return Err(only_texts(url));
         }
         let files = files.iter().cloned().map(Input::File).collect();
         Self::of(files, format, field, column)

@@ -14,7 +14,7 @@ use crate::embed::NO_PARQUET;
 use crate::embed::with_flag;
 use crate::embed::{
     InputFormat, Reader, Row, RowError, Table, Text, is_url, json_object, json_reason, kind,
-    missing, only_embed,
+    missing, only_texts,
 };
 
 /// The most columns of a .jsonl file. Each row gets all of them, so objects that share no field would fill the memory.
@@ -37,7 +37,7 @@ impl Rows {
     /// # Errors
     /// The file cannot be read, or a row has no term. The message names the file and the line.
     pub(super) fn read(path: &Path, format: InputFormat, term: &str) -> anyhow::Result<Self> {
-        ensure!(!is_url(path), only_embed(path));
+        ensure!(!is_url(path), only_texts(path));
         match format {
             InputFormat::Csv => table(path, b',', term),
             InputFormat::Tsv => table(path, b'\t', term),

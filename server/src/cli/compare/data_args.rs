@@ -11,14 +11,15 @@ use lexivec_evaluate::{
 use super::pair_files;
 use crate::cli::Usage;
 use crate::cli::common::{DomainArgs, TextArgs, all_texts};
+use crate::embed::{is_url, only_texts};
 use crate::prefix::instruction;
 
 /// The data of a comparison.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Data")]
 pub(super) struct DataArgs {
-    /// File of texts: .txt (one text per line), .jsonl or .csv. May be repeated. Default: built-in terms, sentences, code and
-    /// documents in some fifty languages
+    /// File of texts: .txt (one text per line), .jsonl or .csv. May be repeated. Folders, patterns and URLs of object stores name files as
+    /// for `embed`. Default: built-in terms, sentences, code and documents in some fifty languages
     #[arg(
         long,
         env = "LEXIVEC_TEXTS",
@@ -73,6 +74,10 @@ impl DataArgs {
         &self,
         settings: &ComparisonSettings,
     ) -> anyhow::Result<(ComparisonData, DataFacts)> {
+        let mut others = self.pairs.iter().chain(&self.retrieval);
+        if let Some(url) = others.find(|path| is_url(path)) {
+            return Err(Usage(only_texts(url)).into());
+        }
         let mut texts = self.read_texts()?;
         let duplicates = drop_duplicates(&mut texts);
         let [a, b, score] = self.pair_columns.as_slice() else {

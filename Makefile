@@ -104,6 +104,7 @@ test-values:  ## Graphs for CUDA, computed on a CPU, against golden vectors
 	$(PYTHON) tests/values/run.py
 
 test-tables:  ## Parquet files, with pyarrow, polars, DuckDB, LanceDB, Qdrant and pgvector; object stores, with moto
+	cargo test --package lexivec-server --locked --features object-store --lib embed::store
 	$(PYTHON) tests/tables/run.py
 
 test-recipes: onnxruntime  ## server/recipes: Daft, Ray Data and Spark against a real server

@@ -31,9 +31,16 @@ def embed(source: Path, *options: object) -> None:
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the code of README.md runs: terms.parquet, a file or a folder of parts, and query.jsonl."""
     folder = tmp_path_factory.mktemp(request.param)
-    options = ["--part-rows", 1] if request.param == "parts" else []
-    terms = suite.ROOT / "benches" / "terms" / "terms.csv"
-    embed(terms, "--output", folder / "terms.parquet", *options)
+    terms = folder / "terms.csv"
+    terms.write_text((suite.ROOT / "benches" / "terms" / "terms.csv").read_text())
+    if request.param == "parts":
+        # A chunk has 1,024 texts, and a part has at least one chunk.
+        with terms.open("a") as file:
+            file.writelines(f"interest rate {number},en,finance\n" for number in range(2100))
+        embed(terms, "--output", folder / "terms.parquet", "--part-rows", 1)
+        assert len(list((folder / "terms.parquet").glob("part-*.parquet"))) > 2
+    else:
+        embed(terms, "--output", folder / "terms.parquet")
     (folder / "query.txt").write_text(NEAREST[0])
     embed(folder / "query.txt", "--output", folder / "query.jsonl")
     return folder

@@ -44,9 +44,13 @@ class Store:
         columns = ["--column", "term", "--dimensions", 32]
         return [str(suite.program()), "embed", str(MODEL), *map(str, [*columns, *arguments])]
 
-    def embed(self, *arguments: object, **variables: str) -> subprocess.CompletedProcess:
+    def environment(self, **variables: str) -> dict[str, str]:
+        """The variables of the store, and none of the caller's own stores."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        environment = {**inherited, **self.variables, **variables}
+        return {**inherited, **self.variables, **variables}
+
+    def embed(self, *arguments: object, **variables: str) -> subprocess.CompletedProcess:
+        environment = self.environment(**variables)
         done = subprocess.run(self.command(*arguments), capture_output=True, text=True, env=environment)
         assert SECRET not in done.stderr and KEY not in done.stderr, done.stderr
         return done
@@ -108,9 +112,30 @@ def test_messages_name_the_url_and_what_to_do(store: Store, tmp_path: Path) -> N
     url = "s3://terms/mixed/a.csv"
     assert "needs AWS_ALLOW_HTTP=true" in store.refused(url, AWS_ALLOW_HTTP="false")
     assert f"{url}: the store cannot be read" in store.refused(url, AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    for endpoint in ["", "not a URL", "http://user:password@host"]:
+        assert "AWS_ENDPOINT_URL: the value is no URL" in store.refused(url, AWS_ENDPOINT_URL=endpoint)
+    assert "AWS_SESSION_TOKEN: the value has a line break" in store.refused(url, AWS_SESSION_TOKEN="a\nb")
+    assert "cannot be copied to /missing: set TMPDIR" in store.refused(url, TMPDIR="/missing")
     assert "lexivec writes no object stores" in store.refused(url, "--output", "s3://terms/out.npy")
     store.put("bad/a.csv", b"term,id\nheart,1\n,2\n")
     assert "s3://terms/bad/a.csv:3: there is no text in this row" in store.refused("s3://terms/bad/a.csv")
+
+
+def test_other_commands_read_objects_or_say_that_they_do_not(store: Store, tmp_path: Path) -> None:
+    def run(*arguments: object) -> subprocess.CompletedProcess:
+        command = [suite.program(), *arguments]
+        return subprocess.run(list(map(str, command)), capture_output=True, text=True, env=store.environment())
+
+    texts = ["--column", "term", "--texts", "s3://terms/mixed/"]
+    compared = run("compare", MODEL, MODEL, *texts)
+    assert compared.returncode == 0, compared.stderr
+    for command in [
+        ["compare", MODEL, MODEL, *texts, "--pairs", "s3://terms/pairs.csv"],
+        ["compare", MODEL, MODEL, *texts, "--retrieval", "s3://terms/beir"],
+        ["terms", "--model", MODEL, "--output", tmp_path / "out", "s3://terms/mixed/a.csv"],
+    ]:
+        done = run(*command)
+        assert done.returncode != 0 and "as the texts of `embed` and `compare` only" in done.stderr, done.stderr
 
 
 def test_denied_access_is_named_without_the_credentials(store: Store) -> None:
@@ -126,7 +151,7 @@ def test_denied_access_is_named_without_the_credentials(store: Store) -> None:
 def test_a_killed_job_continues_and_refuses_other_rows(store: Store, tmp_path: Path) -> None:
     output, record = tmp_path / "out.npy", tmp_path / "out.npy.partial.json"
     command = ["s3://terms/parquet/*.parquet", "--output", output]
-    with subprocess.Popen(store.command(*command), env={**os.environ, **store.variables}, stderr=subprocess.PIPE) as job:
+    with subprocess.Popen(store.command(*command), env=store.environment(), stderr=subprocess.PIPE) as job:
         while not record.exists() and job.poll() is None:
             time.sleep(0.001)
         job.kill()

@@ -22,8 +22,8 @@ pub(super) const NAME: &str = "embed";
 #[command(
     after_help = "Each row of the input gives one row of the output, in the same order. A row without a text, or one that cannot be \
                   read, is an error that names its line; --skip-empty and --on-error skip leave such rows out. Files are checked \
-                  before a model is loaded. Of objects in stores, only the first one is: the others are copied to unnamed files in TMPDIR \
-                  (/tmp) and checked when their turn comes, at most two at a time.\n\
+                  before a model is loaded. Of objects in stores, only the first one is: the others are checked when their turn comes. Objects are \
+                  copied to unnamed files in TMPDIR (/tmp), which needs room for two: the one that is read, and the next one.\n\
                   Object stores need a build with the feature object-store. They take credentials and settings from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, \
                   AWS_ENDPOINT_URL (with AWS_ALLOW_HTTP=true it may be http://), AWS_SKIP_SIGNATURE=true for public buckets; \
                   GOOGLE_APPLICATION_CREDENTIALS; AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY; or those of the virtual machine, \
@@ -42,7 +42,8 @@ pub(crate) struct Args {
     model: String,
 
     /// Files to read: .txt (a text per line), .jsonl or .ndjson, .csv, .tsv, .parquet, .arrow or .feather; `-` is standard input. A folder
-    /// stands for its files, and a quoted pattern such as 'terms/*.csv' for the files that match it, both in the order of their names.
+    /// stands for its files, and a quoted pattern such as 'terms/*.csv' for the files that match it, both in the order of their names. `*`
+    /// and `?` match no slash, and `**/` matches any number of folders.
     /// s3://BUCKET/KEY, gs://BUCKET/KEY and az://CONTAINER/KEY name objects in stores, folders of them (s3://BUCKET/terms/) and
     /// patterns ('s3://BUCKET/terms/*.parquet'), in builds with the feature object-store. Default: standard input, as .txt
     files: Vec<PathBuf>,

@@ -5,8 +5,8 @@ use std::fs::File;
 
 use super::location::Location;
 
-const MISSING: &str =
-    "this build of lexivec reads no object stores: build it with `--features object-store`";
+const MISSING: &str = "this build of lexivec reads no object stores: build it with `cargo build --release --bin lexivec --features \
+                       lexivec-server/object-store`";
 
 #[derive(Debug)]
 pub(crate) struct Object(Infallible);

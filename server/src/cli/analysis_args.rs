@@ -2,7 +2,7 @@
 
 use lexivec_terms::hdbscan::{Options, Selection};
 use lexivec_terms::pca::Components;
-use lexivec_terms::{Metric, pairs};
+use lexivec_terms::{Metric, Search, pairs};
 
 use crate::terms::{MapKind, Settings};
 
@@ -52,6 +52,11 @@ pub(super) struct AnalysisArgs {
     #[arg(long, env = "LEXIVEC_TERMS_ALLOW_SINGLE_CLUSTER")]
     allow_single_cluster: bool,
 
+    /// How near terms are found: exact compares all pairs of terms, approximate those of blocks that are near, and measures what that misses.
+    /// Default: exact for up to 200,000 terms
+    #[arg(long, env = "LEXIVEC_TERMS_SEARCH", value_name = "exact|approximate", value_parser = search)]
+    search: Option<Search>,
+
     /// How the map is drawn: neighbours keeps each term near its nearest neighbours, as UMAP does; pca shows the first two principal
     /// components; none draws no map
     #[arg(long, env = "LEXIVEC_TERMS_MAP", value_name = "neighbours|pca|none", value_enum, default_value_t = MapKind::Neighbours, hide_possible_values = true)]
@@ -78,6 +83,14 @@ fn selection(name: &str) -> Result<Selection, String> {
     }
 }
 
+fn search(name: &str) -> Result<Search, String> {
+    match name {
+        "exact" => Ok(Search::Exact),
+        "approximate" => Ok(Search::Approximate),
+        _ => Err("the searches are exact and approximate".to_owned()),
+    }
+}
+
 impl AnalysisArgs {
     pub(super) fn components(&self) -> Components {
         match self.pca {
@@ -86,10 +99,16 @@ impl AnalysisArgs {
         }
     }
 
-    pub(super) fn settings(&self, model: Option<String>) -> Settings {
+    /// The search among this many terms.
+    pub(super) fn search(&self, terms: usize) -> Search {
+        self.search.unwrap_or_else(|| Search::for_rows(terms))
+    }
+
+    pub(super) fn settings(&self, model: Option<String>, terms: usize) -> Settings {
         Settings {
             components: self.components(),
             model,
+            search: self.search(terms),
             clusters: self.clusters(),
             map: self.map,
             seed: self.seed,
@@ -112,7 +131,7 @@ impl AnalysisArgs {
     }
 
     /// The settings, for readers of the report.
-    pub(super) fn described(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn described(&self, terms: usize) -> Vec<(&'static str, String)> {
         let samples = self.min_samples.unwrap_or(self.min_cluster_size);
         let components = match self.components() {
             Components::Count(count) => count.to_string(),
@@ -121,6 +140,7 @@ impl AnalysisArgs {
         let lowercase = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
         vec![
             ("principal components", components),
+            ("search", lowercase(&self.search(terms))),
             ("smallest cluster", self.min_cluster_size.to_string()),
             ("samples", samples.to_string()),
             ("distance", lowercase(&self.metric)),
@@ -163,13 +183,14 @@ impl PairArgs {
     ///
     /// # Errors
     /// A setting is outside its range.
-    pub(super) fn options(&self) -> lexivec_terms::Result<Option<pairs::Options>> {
+    pub(super) fn options(&self, search: Search) -> lexivec_terms::Result<Option<pairs::Options>> {
         let Some(least_similarity) = self.pairs else {
             return Ok(None);
         };
         let options = pairs::Options {
             least_similarity,
             most_per_term: self.pairs_per_term.into(),
+            search,
         };
         options.check()?;
         Ok(Some(options))

@@ -92,10 +92,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         );
     }
     // Before hours of work.
-    args.analysis.clusters().check(terms.rows().len())?;
+    let rows = terms.rows().len();
+    args.analysis.clusters().check(rows)?;
     args.analysis.components().check()?;
     check_columns(&terms, args.analysis.map())?;
-    let pairs = args.pairs.options()?;
+    let pairs = args.pairs.options(args.analysis.search(rows))?;
     let plan = Plan {
         terms: &args.file,
         vectors: args.vectors.as_deref(),
@@ -103,7 +104,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         force: args.force,
     };
     let folder = Folder::create(&args.output, plan)?;
-    let mut settings = args.analysis.described();
+    let mut settings = args.analysis.described(rows);
     let (vectors, model) = match source {
         Source::File(path) => {
             settings.insert(0, ("vectors", path.display().to_string()));
@@ -123,7 +124,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     terms.check_vectors(&vectors)?;
     let bar = progress::stage_bar();
-    let analysis = analyse(&vectors, &args.analysis.settings(model), |stage| {
+    let analysis = analyse(&vectors, &args.analysis.settings(model, rows), |stage| {
         bar.set_message(stage.to_owned());
     });
     let pairs = pairs.filter(|_| analysis.is_ok()).map(|options| {

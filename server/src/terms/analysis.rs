@@ -4,7 +4,7 @@ use anyhow::ensure;
 use lexivec_terms::clusters::{Cluster, describe};
 use lexivec_terms::hdbscan::{Clustering, Options};
 use lexivec_terms::pca::{Components, Moments, Pca};
-use lexivec_terms::{Neighbours, Projection, layout, normalise};
+use lexivec_terms::{Neighbours, Projection, Search, layout, normalise};
 use ndarray::{Array2, s};
 use serde::Serialize;
 
@@ -14,6 +14,8 @@ use super::Vectors;
 const NEAR: usize = 5;
 /// How many terms the trustworthiness of a map is estimated from.
 const TRUST_SAMPLE: usize = 300;
+/// How many terms the recall of an approximate search is measured on.
+const RECALL_SAMPLE: usize = 1000;
 
 /// How vectors are reduced, clustered and placed.
 #[derive(Debug)]
@@ -22,6 +24,7 @@ pub(crate) struct Settings {
     pub(crate) components: Components,
     /// The digest of the vectors' model, if it is known.
     pub(crate) model: Option<String>,
+    pub(crate) search: Search,
     pub(crate) clusters: Options,
     pub(crate) map: MapKind,
     /// The seed of the map.
@@ -45,9 +48,18 @@ pub(crate) enum MapKind {
 pub(crate) struct Analysis {
     pub(crate) pca: Pca,
     pub(crate) projection: Projection,
+    pub(crate) search: Found,
     pub(crate) map: Option<Map>,
     pub(crate) clustering: Clustering,
     pub(crate) clusters: Vec<Cluster>,
+}
+
+/// How neighbours were searched.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Found {
+    pub(crate) kind: Search,
+    /// The share of the nearest neighbours that were found: 1 for an exact search, else measured on some terms.
+    pub(crate) recall: f64,
 }
 
 /// A place for each term.
@@ -97,7 +109,14 @@ pub(crate) fn analyse(
     let options = &settings.clusters;
     // The map needs no more neighbours than a clustering lists.
     let listed = options.listed(reduced.nrows());
-    let neighbours = Neighbours::find(reduced.view(), listed, options.metric)?;
+    let neighbours = Neighbours::find_by(settings.search, reduced.view(), listed, options.metric)?;
+    let search = Found {
+        kind: settings.search,
+        recall: match settings.search {
+            Search::Exact => 1.0,
+            Search::Approximate => neighbours.recall(reduced.view(), RECALL_SAMPLE)?,
+        },
+    };
     stage("clusters");
     let clustering = options.cluster_with(reduced.view(), &neighbours)?;
     ensure!(
@@ -123,6 +142,7 @@ pub(crate) fn analyse(
     Ok(Analysis {
         pca,
         projection,
+        search,
         map: map.transpose()?,
         clustering,
         clusters,

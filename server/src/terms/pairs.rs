@@ -1,14 +1,17 @@
 //! Pairs of similar terms: duplicates, and translations if the terms have languages.
 
-use lexivec_terms::pairs::{Options, Pair};
+use lexivec_terms::pairs::{Found, Options, Pair};
 use ndarray::{Array2, s};
 use serde::Serialize;
 
 use super::{Terms, Vectors};
 
 /// Pairs of terms whose vectors are similar, the most similar first.
-#[derive(Debug, Default)]
-pub(crate) struct Pairs(Vec<(Kind, Pair)>);
+#[derive(Debug)]
+pub(crate) struct Pairs {
+    pairs: Vec<(Kind, Pair)>,
+    recall: f64,
+}
 
 /// What a pair of similar terms may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +27,9 @@ pub(crate) enum Kind {
 pub(crate) struct PairCounts {
     pub(crate) duplicates: usize,
     pub(crate) translations: usize,
+    /// The share of a term's duplicates and translations that were found, the smaller one of both: 1 for an exact search, else measured
+    /// on some terms.
+    pub(crate) recall: f64,
 }
 
 impl Pairs {
@@ -51,28 +57,36 @@ impl Pairs {
                     options.between_groups(all.view(), &languages)?,
                 ]
             }
-            false => [options.find(all.view())?, Vec::new()],
+            false => {
+                let none = Found {
+                    pairs: Vec::new(),
+                    recall: 1.0,
+                };
+                [options.find(all.view())?, none]
+            }
         };
         let [duplicates, translations] = found;
+        let recall = duplicates.recall.min(translations.recall);
         let named = |kind: Kind| move |pair: Pair| (kind, pair);
-        let duplicates = duplicates.into_iter().map(named(Kind::Duplicate));
-        let translations = translations.into_iter().map(named(Kind::Translation));
+        let duplicates = duplicates.pairs.into_iter().map(named(Kind::Duplicate));
+        let translations = translations.pairs.into_iter().map(named(Kind::Translation));
         let mut pairs: Vec<(Kind, Pair)> = duplicates.chain(translations).collect();
         pairs.sort_by(|(_, a), (_, b)| a.by_similarity(b));
-        Ok(Self(pairs))
+        Ok(Self { pairs, recall })
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(Kind, Pair)> {
-        self.0.iter()
+        self.pairs.iter()
     }
 
     pub(crate) fn counts(&self) -> PairCounts {
-        let translations = self.0.iter();
+        let translations = self.pairs.iter();
         let translations = translations.filter(|(kind, _)| *kind == Kind::Translation);
         let translations = translations.count();
         PairCounts {
-            duplicates: self.0.len() - translations,
+            duplicates: self.pairs.len() - translations,
             translations,
+            recall: self.recall,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The summary of an analysis, for the terminal, for programs, and for the report.
 
+use lexivec_terms::Search;
 use lexivec_terms::agreement::{adjusted_rand, purity};
 use lexivec_terms::hdbscan::NOISE;
 use serde::Serialize;
 
-use super::analysis::{MapKind, Trust};
+use super::analysis::{Found, MapKind, Trust};
 use super::pairs::PairCounts;
 use super::{Analysis, Pairs, Terms};
 
@@ -18,6 +19,8 @@ pub(crate) struct Summary {
     explained_variance: f64,
     /// How many components explain 90, 95 and 99 % of the variance.
     components_for: [Needed; 3],
+    /// How neighbours were searched.
+    search: Found,
     clusters: usize,
     noise: usize,
     /// The map, where there is one.
@@ -84,6 +87,7 @@ impl Summary {
                 share,
                 components: analysis.pca.components_for(share),
             }),
+            search: analysis.search,
             clusters: analysis.clustering.clusters,
             noise: labels.iter().filter(|label| **label == NOISE).count(),
             map: analysis.map.as_ref().map(|map| MapSummary {
@@ -118,6 +122,12 @@ impl Summary {
             "{} terms: {} clusters, {} terms in none\n{} of {} dimensions kept, {share:.1} % of the variance",
             self.terms, self.clusters, self.noise, self.components, self.dimensions
         );
+        if self.search.kind == Search::Approximate {
+            text += &format!(
+                "\napproximate search: {:.1} % of the nearest terms found",
+                100.0 * self.search.recall
+            );
+        }
         if let Some(trust) = self.map.as_ref().and_then(|map| map.trust) {
             let share = 100.0 * trust.trustworthiness;
             text += &format!(
@@ -139,6 +149,9 @@ impl Summary {
                 "\npairs: {} duplicates, {} translations",
                 pairs.duplicates, pairs.translations
             );
+            if self.search.kind == Search::Approximate {
+                text += &format!(", {:.1} % of all", 100.0 * pairs.recall);
+            }
         }
         for cluster in &self.largest {
             text += &format!(

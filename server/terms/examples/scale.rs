@@ -1,17 +1,25 @@
 //! Measures an analysis of random clustered unit vectors: `cargo run --release -p lexivec-terms --example scale -- ROWS WIDTH [CLUSTERS]`.
+//! More rows than `Search::MOST_EXACT_ROWS` are searched approximately; `exact` or `approximate` as the last word asks for one.
 
 use std::time::Instant;
 
 use lexivec_terms::hdbscan::{NOISE, Options};
 use lexivec_terms::pca::{Components, Moments};
-use lexivec_terms::{Metric, Neighbours, layout};
+use lexivec_terms::{Metric, Neighbours, Search, layout};
 use ndarray::Array2;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let numbers: Result<Vec<usize>, _> = std::env::args().skip(1).map(|n| n.parse()).collect();
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let asked = match words.last().map(String::as_str) {
+        Some("exact") => Some(Search::Exact),
+        Some("approximate") => Some(Search::Approximate),
+        _ => None,
+    };
+    words.truncate(words.len() - usize::from(asked.is_some()));
+    let numbers: Result<Vec<usize>, _> = words.iter().map(|word| word.parse()).collect();
     let numbers = numbers?;
     let &[rows, width, ..] = numbers.as_slice() else {
-        return Err("usage: scale ROWS WIDTH [CLUSTERS]".into());
+        return Err("usage: scale ROWS WIDTH [CLUSTERS] [exact|approximate]".into());
     };
     let clusters = numbers.get(2).copied().unwrap_or(rows / 100).max(1);
     let vectors = clustered(rows, width, clusters);
@@ -36,9 +44,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..Options::default()
     };
     let start = Instant::now();
-    let neighbours = Neighbours::find(vectors.view(), options.listed(rows), Metric::Cosine)?;
+    let search = asked.unwrap_or_else(|| Search::for_rows(rows));
+    let listed = options.listed(rows);
+    let neighbours = Neighbours::find_by(search, vectors.view(), listed, Metric::Cosine)?;
     let seconds = start.elapsed().as_secs_f64();
-    println!("neighbours of {rows} rows: {seconds:.1} s");
+    println!("neighbours of {rows} rows, {search:?} search: {seconds:.1} s");
+    if search == Search::Approximate {
+        let start = Instant::now();
+        let recall = neighbours.recall(vectors.view(), 1000)?;
+        let seconds = start.elapsed().as_secs_f64();
+        println!("recall of 1,000 rows: {recall:.4} ({seconds:.1} s)");
+    }
 
     let start = Instant::now();
     let found = options.cluster_with(vectors.view(), &neighbours)?;

@@ -153,7 +153,7 @@ fn nearest(centroids: &[Array1<f64>], most: usize) -> Result<Vec<Vec<Near>>> {
         (centroids[directed[row]][column] / length(directed[row])) as f32
     });
     let space = Space::new(rows.view(), Metric::Cosine)?;
-    let found = Neighbours::search(&space, most, f64::INFINITY, |_, _| true);
+    let found = Neighbours::search_in(&space, None, most, f64::INFINITY, |_, _| true);
     for (row, cluster) in directed.iter().enumerate() {
         let to_near = |(other, distance): (u32, f64)| Near {
             cluster: directed[other as usize],

@@ -10,7 +10,8 @@
 //!
 //! * [`pca`]: principal components in one pass, by number or by explained variance. [`Projection`] reduces vectors by them, and is saved
 //!   beside them.
-//! * [`Neighbours`]: the exact nearest neighbours of every row. [`Lookup`]: those of queries, among rows that come block by block.
+//! * [`Neighbours`]: the nearest neighbours of every row, exact or approximate ([`Search`]). [`Lookup`]: those of queries, among rows that
+//!   come block by block.
 //! * [`hdbscan`]: clusters and noise.
 //! * [`layout`]: a map of the rows in the plane, on which neighbours are near each other.
 //! * [`clusters`] describes clusters, [`pairs`] finds similar terms, and [`agreement`] compares labels with known ones.
@@ -31,6 +32,7 @@ mod lookup;
 mod metric;
 mod neighbours;
 pub mod pairs;
+mod partition;
 pub mod pca;
 mod projection;
 mod rows;
@@ -40,7 +42,7 @@ mod tiles;
 pub use error::{Error, Result};
 pub use lookup::Lookup;
 pub use metric::Metric;
-pub use neighbours::Neighbours;
+pub use neighbours::{Neighbours, Search};
 pub use projection::{Projection, normalise};
 pub use rows::MAX_WIDTH;
 

@@ -6,7 +6,10 @@ use ndarray::ArrayView2;
 use serde::Serialize;
 
 use crate::space::Space;
-use crate::{Error, Metric, Neighbours, Result};
+use crate::{Error, Metric, Neighbours, Result, Search};
+
+/// Rows whose pairs an exact search finds, too, to measure what an approximate one missed.
+const RECALL_SAMPLE: usize = 500;
 
 /// Two rows that are similar.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -31,16 +34,16 @@ impl Pair {
 /// Which pairs are searched.
 ///
 /// ```
-/// use lexivec_terms::pairs::Options;
+/// use lexivec_terms::{Search, pairs::Options};
 /// use ndarray::array;
 ///
 /// let rows = array![[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]];
 /// let languages = [Some("en"), Some("zh"), Some("en"), Some("en")];
-/// let options = Options { least_similarity: 0.9, most_per_term: 1 };
-/// assert_eq!(options.find(rows.view())?.len(), 2);
-/// let translations = options.between_groups(rows.view(), &languages)?;
+/// let options = Options { least_similarity: 0.9, most_per_term: 1, search: Search::Exact };
+/// assert_eq!(options.find(rows.view())?.pairs.len(), 2);
+/// let translations = options.between_groups(rows.view(), &languages)?.pairs;
 /// assert_eq!((translations[0].left, translations[0].right), (0, 1));
-/// let duplicates = options.within_groups(rows.view(), &languages)?;
+/// let duplicates = options.within_groups(rows.view(), &languages)?.pairs;
 /// assert_eq!((duplicates[0].left, duplicates[0].right), (2, 3));
 /// # Ok::<(), lexivec_terms::Error>(())
 /// ```
@@ -51,6 +54,17 @@ pub struct Options {
     /// How many partners of each row are searched, from 1: its most similar ones. A pair is returned if either row has the other among
     /// these, so that there are at most as many pairs as rows times this number. Memory: 16 bytes for each row and partner.
     pub most_per_term: usize,
+    /// How partners are searched.
+    pub search: Search,
+}
+
+/// The pairs that were found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// The most similar first.
+    pub pairs: Vec<Pair>,
+    /// The share of a row's partners that were found, measured on a sample of rows: 1 for an exact search.
+    pub recall: f64,
 }
 
 impl Options {
@@ -58,7 +72,7 @@ impl Options {
     ///
     /// # Errors
     /// A setting is outside its range, a number is not finite, a row is a zero vector, or there are too many rows.
-    pub fn find(&self, rows: ArrayView2<'_, f32>) -> Result<Vec<Pair>> {
+    pub fn find(&self, rows: ArrayView2<'_, f32>) -> Result<Found> {
         self.search(rows, |_, _| true)
     }
 
@@ -71,7 +85,7 @@ impl Options {
         &self,
         rows: ArrayView2<'_, f32>,
         groups: &[Option<&str>],
-    ) -> Result<Vec<Pair>> {
+    ) -> Result<Found> {
         let are_apart = apart(groups, rows.nrows())?;
         self.search(rows, are_apart)
     }
@@ -84,7 +98,7 @@ impl Options {
         &self,
         rows: ArrayView2<'_, f32>,
         groups: &[Option<&str>],
-    ) -> Result<Vec<Pair>> {
+    ) -> Result<Found> {
         let are_apart = apart(groups, rows.nrows())?;
         self.search(rows, |left, right| !are_apart(left, right))
     }
@@ -112,16 +126,24 @@ impl Options {
         &self,
         rows: ArrayView2<'_, f32>,
         is_eligible: impl Fn(u32, u32) -> bool + Sync,
-    ) -> Result<Vec<Pair>> {
+    ) -> Result<Found> {
         self.check()?;
         let space = Space::new(rows, Metric::Cosine)?;
         let most = self.most_per_term.min(space.len().saturating_sub(1));
         if most == 0 {
-            return Ok(Vec::new());
+            return Ok(Found {
+                pairs: Vec::new(),
+                recall: 1.0,
+            });
         }
         // Equal directions may differ by the rounding of their lengths.
         let within = Metric::Cosine.to_squared(1.0 - self.least_similarity) + 1e-12;
-        let found = Neighbours::search(&space, most, within, is_eligible);
+        let partition = self.search.partition(&space);
+        let found = Neighbours::search_in(&space, partition.as_ref(), most, within, &is_eligible);
+        let recall = match self.search {
+            Search::Exact => 1.0,
+            Search::Approximate => found.recall_among(&space, RECALL_SAMPLE, within, &is_eligible),
+        };
         let mut pairs: Vec<Pair> = (0..found.len())
             .flat_map(|row| {
                 let list = found.of(row);
@@ -134,7 +156,7 @@ impl Options {
             .collect();
         pairs.sort_unstable_by(Pair::by_similarity);
         pairs.dedup();
-        Ok(pairs)
+        Ok(Found { pairs, recall })
     }
 }
 
@@ -168,12 +190,13 @@ fn numbers(groups: &[Option<&str>]) -> Vec<Option<usize>> {
 mod tests {
     use ndarray::{Array2, array};
 
-    use super::{Options, Pair};
-    use crate::Error;
+    use super::{Found, Options, Pair};
+    use crate::{Error, Search};
 
     const ALL: Options = Options {
         least_similarity: 0.8,
         most_per_term: 50,
+        search: Search::Exact,
     };
 
     fn random(rows: usize) -> Array2<f32> {
@@ -189,7 +212,11 @@ mod tests {
     #[test]
     fn all_pairs_above_the_threshold_are_found_once() {
         let rows = random(51);
-        let found = ALL.find(rows.view()).unwrap();
+        let Found {
+            pairs: found,
+            recall,
+        } = ALL.find(rows.view()).unwrap();
+        assert_eq!(recall, 1.0);
         let all = (0..51).flat_map(|left| (left + 1..51).map(move |right| (left, right)));
         let expected = all.filter(|(left, right)| {
             let (left, right, similarity) = (*left, *right, 0.0);
@@ -211,15 +238,57 @@ mod tests {
     }
 
     #[test]
+    fn an_approximate_search_finds_nearly_all_pairs_and_measures_it() {
+        // More blocks than each is compared with, of terms that each have a partner.
+        let mut random = fastrand::Rng::with_seed(9);
+        let one = Array2::from_shape_simple_fn((10_000, 12), || random.f32() - 0.5);
+        let other = one.mapv(|number| number + 0.05 * (random.f32() - 0.5));
+        let rows = ndarray::concatenate![ndarray::Axis(0), one, other];
+        let groups: Vec<_> = (0..20_000)
+            .map(|row| Some(if row < 10_000 { "en" } else { "zh" }))
+            .collect();
+        let exact = Options {
+            least_similarity: 0.98,
+            most_per_term: 2,
+            ..ALL
+        };
+        let approximate = Options {
+            search: Search::Approximate,
+            ..exact
+        };
+        let exact = exact.between_groups(rows.view(), &groups).unwrap();
+        let found = approximate.between_groups(rows.view(), &groups).unwrap();
+        let pairs: std::collections::HashSet<_> = found
+            .pairs
+            .iter()
+            .map(|pair| (pair.left, pair.right))
+            .collect();
+        let hits = exact
+            .pairs
+            .iter()
+            .filter(|pair| pairs.contains(&(pair.left, pair.right)));
+        let share = hits.count() as f64 / exact.pairs.len() as f64;
+        assert!(
+            exact.pairs.len() > 9_000 && share > 0.95 && share < 1.0,
+            "{share}"
+        );
+        assert!(
+            (found.recall - share).abs() < 0.03,
+            "{share} {}",
+            found.recall
+        );
+    }
+
+    #[test]
     fn a_term_has_a_bounded_number_of_pairs() {
         let rows = random(300);
         let one = Options {
             most_per_term: 1,
             ..ALL
         };
-        let found = one.find(rows.view()).unwrap();
+        let found = one.find(rows.view()).unwrap().pairs;
         assert!(found.len() <= 300 && found.len() > 100);
-        assert!(ALL.find(rows.view()).unwrap().len() > 300);
+        assert!(ALL.find(rows.view()).unwrap().pairs.len() > 300);
     }
 
     #[test]
@@ -230,13 +299,13 @@ mod tests {
             most_per_term: 1,
             ..ALL
         };
-        let found = one.between_groups(rows.view(), &languages).unwrap();
+        let found = one.between_groups(rows.view(), &languages).unwrap().pairs;
         let ends: Vec<(usize, usize)> = found.iter().map(|pair| (pair.left, pair.right)).collect();
         assert_eq!(ends, [(2, 3), (1, 3), (0, 3)]);
 
         // All other pairs are within a language, or have a term without one.
-        let all = ALL.find(rows.view()).unwrap();
-        let mut both = ALL.within_groups(rows.view(), &languages).unwrap();
+        let all = ALL.find(rows.view()).unwrap().pairs;
+        let mut both = ALL.within_groups(rows.view(), &languages).unwrap().pairs;
         assert_eq!(both.len() + 3, all.len());
         both.extend(found);
         both.sort_by_key(|pair| (pair.left, pair.right));
@@ -252,7 +321,7 @@ mod tests {
             least_similarity: 1.0,
             ..ALL
         };
-        let found = exact.find(rows.view()).unwrap();
+        let found = exact.find(rows.view()).unwrap().pairs;
         assert_eq!(found.len(), 1);
         assert!((found[0].similarity - 1.0).abs() < 1e-12);
     }
@@ -284,7 +353,7 @@ mod tests {
             ..ALL
         };
         assert!(matches!(none.find(rows.view()), Err(Error::Setting { .. })));
-        assert_eq!(ALL.find(random(1).view()).unwrap(), []);
-        assert_eq!(ALL.find(random(0).view()).unwrap(), []);
+        assert_eq!(ALL.find(random(1).view()).unwrap().pairs, []);
+        assert_eq!(ALL.find(random(0).view()).unwrap().pairs, []);
     }
 }

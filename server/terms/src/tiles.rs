@@ -34,35 +34,80 @@ impl Tile<'_> {
     }
 }
 
-/// Passes every unordered pair of different rows of `order` to `visit`, in a tile with many others. Pairs of the blocks (numbers `a`
-/// and `b`, in units of [`TILE`] rows of `order`) that `is_needed` rejects are left out. Tiles are visited in parallel, in no order.
+/// Passes every unordered pair of different rows of the blocks to `visit`, in a tile with many others. Pairs of the blocks (numbers `a`
+/// and `b`) that `is_needed` rejects are left out. Blocks have at most [`TILE`] rows. Tiles are visited in parallel, in no order.
 pub(crate) fn for_each_tile(
     space: &Space<'_>,
-    order: &[u32],
+    blocks: &[&[u32]],
     is_needed: impl Fn(usize, usize) -> bool + Sync,
     visit: impl Fn(usize, usize, &Tile<'_>) + Sync,
 ) {
-    let blocks: Vec<&[u32]> = order.chunks(TILE).collect();
     let all = (0..blocks.len()).flat_map(|a| (a..blocks.len()).map(move |b| (a, b)));
     let needed = all.filter(|(a, b)| is_needed(*a, *b));
     // Diagonals first: they give every row a limit, which saves the other tiles most of their work.
     let (diagonal, others): (Vec<_>, Vec<_>) = needed.partition(|(a, b)| a == b);
     for pairs in [diagonal, others] {
-        pairs.into_par_iter().for_each_init(
-            || Array2::zeros((TILE, TILE)),
-            |scratch, (a, b)| {
-                let (left, right) = (blocks[a], blocks[b]);
-                let mut bounds = scratch.slice_mut(s![..left.len(), ..right.len()]);
-                fill(space, left, right, &mut bounds);
-                let tile = Tile {
-                    left,
-                    right,
-                    bounds: bounds.view(),
-                    is_diagonal: a == b,
-                };
-                visit(a, b, &tile);
-            },
-        );
+        pairs
+            .into_par_iter()
+            .for_each_init(TileRoom::new, |room, (a, b)| {
+                room.fill(space, [blocks[a], blocks[b]], a == b, |tile| {
+                    visit(a, b, tile);
+                });
+            });
+    }
+}
+
+/// Passes every pair of one of the `left` rows and any row to `visit`, with the number of the block of [`TILE`] left rows. Pairs of a row
+/// with itself are among them.
+pub(crate) fn for_each_tile_with_all(
+    space: &Space<'_>,
+    left: &[u32],
+    visit: impl Fn(usize, &Tile<'_>) + Sync,
+) {
+    let all: Vec<u32> = (0..space.len() as u32).collect();
+    let blocks: Vec<(usize, &[u32])> = left.chunks(TILE).enumerate().collect();
+    all.par_chunks(TILE)
+        .for_each_init(TileRoom::new, |room, right| {
+            for (number, left) in &blocks {
+                room.compare(space, [left, right], |tile| visit(*number, tile));
+            }
+        });
+}
+
+/// Room for the bounds of a tile.
+#[derive(Debug)]
+pub(crate) struct TileRoom(Array2<f32>);
+
+impl TileRoom {
+    pub(crate) fn new() -> Self {
+        Self(Array2::zeros((TILE, TILE)))
+    }
+
+    /// Passes every pair of a row on the left and one on the right to `visit`, at most [`TILE`] each.
+    pub(crate) fn compare(
+        &mut self,
+        space: &Space<'_>,
+        sides: [&[u32]; 2],
+        visit: impl FnOnce(&Tile<'_>),
+    ) {
+        self.fill(space, sides, false, visit);
+    }
+
+    fn fill(
+        &mut self,
+        space: &Space<'_>,
+        [left, right]: [&[u32]; 2],
+        is_diagonal: bool,
+        visit: impl FnOnce(&Tile<'_>),
+    ) {
+        let mut bounds = self.0.slice_mut(s![..left.len(), ..right.len()]);
+        fill(space, left, right, &mut bounds);
+        visit(&Tile {
+            left,
+            right,
+            bounds: bounds.view(),
+            is_diagonal,
+        });
     }
 }
 

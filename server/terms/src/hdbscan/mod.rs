@@ -109,7 +109,7 @@ pub struct Clustering {
 }
 
 impl Options {
-    /// Clusters the rows, `[rows, width]`.
+    /// Clusters the rows, `[rows, width]`, by an exact search.
     ///
     /// Work: at least `rows² * width` multiplications, a few times as many where lists of neighbours leave edges open. Memory beside the
     /// rows: the lists of neighbours (see the field `min_samples`), and at most 200 MB for edges between components.
@@ -130,7 +130,8 @@ impl Options {
         LISTED.max(self.min_samples().saturating_sub(1)).min(others)
     }
 
-    /// Clusters rows whose neighbours are known already: at least [`listed`](Self::listed) of each, by the same distance.
+    /// Clusters rows whose neighbours are known already: at least [`listed`](Self::listed) of each, by the same distance. If these are
+    /// those of an approximate search, so are the clusters: rows that are in no list of each other count as far apart.
     ///
     /// # Errors
     /// As [`cluster`](Self::cluster), or the neighbours are those of another number of rows, too few, or of another distance.
@@ -193,10 +194,13 @@ impl Options {
 
 /// The squared distance of each row to its neighbour number `min_samples`, where the row itself is number 1.
 fn core_distances(neighbours: &Neighbours, min_samples: usize) -> Vec<f64> {
-    let core = |row| match min_samples {
-        1 => 0.0,
-        _ => neighbours.squared(row)[min_samples - 2].0,
+    let core = |row| {
+        let list = neighbours.squared(row);
+        let place = min_samples.checked_sub(2)?;
+        // The list of an approximate search may be shorter.
+        list.get(place).or(list.last())
     };
+    let core = |row| core(row).map_or(0.0, |(squared, _)| *squared);
     (0..neighbours.len()).map(core).collect()
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Clustering, NOISE, Options, Selection};
 use crate::agreement::adjusted_rand;
 use crate::golden::{numbers, rows, terms};
-use crate::{Error, Metric};
+use crate::{Error, Metric, Neighbours, Search};
 
 /// Options from scikit-learn's parameters.
 fn options(settings: &Value) -> Options {
@@ -256,4 +256,29 @@ fn neighbours_that_are_known_already_give_the_same_clusters() {
     let part = rows.slice(ndarray::s![1.., ..]);
     let found = options.cluster_with(part, &find(listed, Metric::Cosine));
     assert!(matches!(found, Err(Error::Count { .. })));
+}
+
+#[test]
+fn clusters_of_an_approximate_search_are_nearly_those_of_an_exact_one() {
+    let mut random = fastrand::Rng::with_seed(11);
+    let centers = Array2::from_shape_simple_fn((300, 10), || random.f32() - 0.5);
+    let rows = Array2::from_shape_fn((20_000, 10), |(row, column)| {
+        centers[[row % 300, column]] + 0.1 * (random.f32() - 0.5)
+    });
+    let options = Options {
+        min_cluster_size: 10,
+        ..Options::default()
+    };
+    let listed = options.listed(20_000);
+    let cluster = |search| {
+        let neighbours = Neighbours::find_by(search, rows.view(), listed, options.metric).unwrap();
+        options.cluster_with(rows.view(), &neighbours).unwrap()
+    };
+    let [exact, found] = [Search::Exact, Search::Approximate].map(cluster);
+    let index = adjusted_rand(&exact.labels, &found.labels).unwrap();
+    assert!(
+        exact.clusters > 250 && index > 0.99,
+        "{} {index}",
+        exact.clusters
+    );
 }

@@ -25,6 +25,11 @@ impl Lists {
         }
     }
 
+    /// The length of a full list.
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
     pub(crate) fn get(&self, row: usize) -> &[(f64, u32)] {
         match self.lengths.get(row) {
             Some(length) => &self.entries[row * self.most..][..*length as usize],
@@ -46,7 +51,7 @@ impl Lists {
         bound <= self.limits[row] && !self.last(row).is_some_and(|last| last <= (0.0, other))
     }
 
-    /// Inserts a row, unless the list is full of nearer ones.
+    /// Inserts a row, unless the list has it, or is full of nearer ones.
     pub(crate) fn insert(&mut self, row: usize, squared: f64, other: u32) {
         let entry = (squared, other);
         if squared > self.within || self.last(row).is_some_and(|last| last <= entry) {
@@ -55,6 +60,9 @@ impl Lists {
         let length = self.lengths[row] as usize;
         let list = &mut self.entries[row * self.most..][..self.most];
         let place = list[..length].partition_point(|known| *known < entry);
+        if list[..length].get(place) == Some(&entry) {
+            return;
+        }
         let kept = length.min(self.most - 1);
         list.copy_within(place..kept, place + 1);
         list[place] = entry;

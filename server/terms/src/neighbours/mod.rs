@@ -1,28 +1,68 @@
-//! Exact nearest neighbours of every row.
+//! Nearest neighbours of every row.
 //!
-//! The search computes every pair once, in tiles of a float32 product whose rounding error is bounded. A pair whose distance may be below
-//! a row's limit is computed again in float64, so that lists, distances and ties are those of float64. Work: `rows² * width`
+//! The exact search computes every pair once, in tiles of a float32 product whose rounding error is bounded. A pair whose distance may be
+//! below a row's limit is computed again in float64, so that lists, distances and ties are those of float64. Work: `rows² * width`
 //! multiplications. Memory beside the rows: 16 bytes for each entry of a list, and a tile of 1 MiB for each thread.
+//!
+//! The approximate search computes the tiles of near blocks ([`partition`](crate::partition)), and then compares each row with the
+//! neighbours of its neighbours (`refine`). Work: `rows * width` multiplications, some ten thousand times. `recall` tells what it missed.
 
 mod lists;
+mod recall;
+mod refine;
 
 use std::sync::Mutex;
 
 use ndarray::ArrayView2;
+use serde::Serialize;
 
 pub(crate) use self::lists::{Lists, rounded_up};
 use crate::lock::{into_inner, lock};
+use crate::partition::Partition;
 use crate::space::Space;
 use crate::tiles::{STEP, TILE, Tile, any_below, for_each_tile};
 use crate::{Error, Metric, Result};
+
+/// How near rows are searched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Search {
+    /// All pairs of rows are compared.
+    #[default]
+    Exact,
+    /// Rows are compared with those of blocks that are near, which misses some.
+    Approximate,
+}
+
+impl Search {
+    /// The most rows that [`for_rows`](Self::for_rows) searches exactly.
+    pub const MOST_EXACT_ROWS: usize = 200_000;
+
+    /// Exact as long as that takes minutes.
+    #[must_use]
+    pub fn for_rows(rows: usize) -> Self {
+        match rows <= Self::MOST_EXACT_ROWS {
+            true => Self::Exact,
+            false => Self::Approximate,
+        }
+    }
+
+    /// The blocks that are compared; `None` if all are.
+    pub(crate) fn partition(self, space: &Space<'_>) -> Option<Partition> {
+        (self == Self::Approximate).then(|| Partition::new(space))
+    }
+}
 
 /// The nearest other rows of each row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Neighbours {
     metric: Metric,
+    search: Search,
     rows: usize,
     /// Lists of [`TILE`] rows each.
     blocks: Vec<Lists>,
+    /// The place of each row in the blocks, [`TILE`] places each, if it is not the row's number.
+    places: Option<Vec<u64>>,
 }
 
 impl Neighbours {
@@ -42,6 +82,20 @@ impl Neighbours {
     /// `count` is 0 or not below the number of rows, a number is not finite, a row is too long, or (cosine) too short or a zero vector, or there are too
     /// many rows.
     pub fn find(rows: ArrayView2<'_, f32>, count: usize, metric: Metric) -> Result<Self> {
+        Self::find_by(Search::Exact, rows, count, metric)
+    }
+
+    /// As [`find`](Self::find), by this search. The approximate one may list farther rows, and fewer of them, than the nearest ones;
+    /// [`recall`](Self::recall) measures how often.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn find_by(
+        search: Search,
+        rows: ArrayView2<'_, f32>,
+        count: usize,
+        metric: Metric,
+    ) -> Result<Self> {
         let space = Space::new(rows, metric)?;
         if count == 0 {
             return Err(Error::setting("the number of neighbours", 0, "at least 1"));
@@ -53,26 +107,41 @@ impl Neighbours {
                 purpose: "so many neighbours of each row",
             });
         }
-        Ok(Self::search(&space, count, f64::INFINITY, |_, _| true))
+        let partition = search.partition(&space);
+        let found = Self::search_in(&space, partition.as_ref(), count, f64::INFINITY, |_, _| {
+            true
+        });
+        Ok(match &partition {
+            None => found,
+            Some(partition) => found.refined(&space, partition),
+        })
     }
 
     /// Finds for every row the `most` nearest other rows that are no farther than the squared distance `within`, among those that
-    /// `is_eligible` accepts. It must accept pairs in either order.
-    pub(crate) fn search(
+    /// `is_eligible` accepts. It must accept pairs in either order. With a partition, rows of near blocks alone are compared.
+    pub(crate) fn search_in(
         space: &Space<'_>,
+        partition: Option<&Partition>,
         most: usize,
         within: f64,
         is_eligible: impl Fn(u32, u32) -> bool + Sync,
     ) -> Self {
-        let order: Vec<u32> = (0..space.len() as u32).collect();
-        let blocks: Vec<_> = order
-            .chunks(TILE)
+        let all: Vec<u32>;
+        let rows: Vec<&[u32]> = match partition {
+            Some(partition) => partition.blocks(),
+            None => {
+                all = (0..space.len() as u32).collect();
+                all.chunks(TILE).collect()
+            }
+        };
+        let blocks: Vec<_> = rows
+            .iter()
             .map(|block| Mutex::new(Lists::new(block.len(), most, within)))
             .collect();
         for_each_tile(
             space,
-            &order,
-            |_, _| true,
+            &rows,
+            |a, b| partition.is_none_or(|partition| partition.are_near(a, b)),
             |a, b, tile| {
                 // `a` is never above `b`, so that threads cannot wait for each other in a circle.
                 let left = &mut *lock(&blocks[a]);
@@ -86,8 +155,13 @@ impl Neighbours {
         );
         Self {
             metric: space.metric(),
+            search: match partition {
+                Some(_) => Search::Approximate,
+                None => Search::Exact,
+            },
             rows: space.len(),
             blocks: blocks.into_iter().map(into_inner).collect(),
+            places: partition.map(|_| places(&rows, space.len())),
         }
     }
 
@@ -100,7 +174,8 @@ impl Neighbours {
                 found: self.rows,
             });
         }
-        let listed = self.squared(0).len();
+        // An approximate search may list fewer rows.
+        let listed = self.blocks.first().map_or(0, Lists::most);
         if listed < count {
             let range = format!("at least {count}");
             return Err(Error::setting("the number of neighbours", listed, range));
@@ -114,6 +189,16 @@ impl Neighbours {
             ));
         }
         Ok(())
+    }
+
+    /// How the lists were found.
+    #[must_use]
+    pub fn search(&self) -> Search {
+        self.search
+    }
+
+    pub(crate) fn are_exact(&self) -> bool {
+        self.search == Search::Exact
     }
 
     /// How many rows have a list.
@@ -136,11 +221,31 @@ impl Neighbours {
             .map(move |(squared, other)| (*other, metric.of_squared(*squared)))
     }
 
+    /// [`TILE`] times the number of the row's block, and its place there.
+    fn place(&self, row: usize) -> usize {
+        match &self.places {
+            Some(places) => places.get(row).map_or(usize::MAX, |place| *place as usize),
+            None => row,
+        }
+    }
+
     /// Squared distances and rows, the nearest first.
     pub(crate) fn squared(&self, row: usize) -> &[(f64, u32)] {
-        let block = self.blocks.get(row / TILE);
-        block.map_or(&[], |lists| lists.get(row % TILE))
+        let place = self.place(row);
+        let block = self.blocks.get(place / TILE);
+        block.map_or(&[], |lists| lists.get(place % TILE))
     }
+}
+
+/// The place of each row: [`TILE`] times its block, and its place in the block.
+fn places(blocks: &[&[u32]], rows: usize) -> Vec<u64> {
+    let mut places = vec![0; rows];
+    for (block, rows) in blocks.iter().enumerate() {
+        for (place, row) in (block * TILE..).zip(*rows) {
+            places[*row as usize] = place as u64;
+        }
+    }
+    places
 }
 
 /// The lists of a tile's rows on the left and on the right.
@@ -190,6 +295,32 @@ fn insert(
                 }
             }
             first += bounds.len();
+        }
+    }
+}
+
+/// Inserts the pairs of a tile into the lists of its rows on the left.
+fn insert_left(
+    space: &Space<'_>,
+    tile: &Tile<'_>,
+    lists: &mut Lists,
+    is_eligible: &impl Fn(u32, u32) -> bool,
+) {
+    for (left, row) in tile.left.iter().enumerate() {
+        let (first, bounds) = tile.row(left);
+        let rows = tile.right[first..].chunks(STEP);
+        for (bounds, rows) in bounds.chunks(STEP).zip(rows) {
+            let limit = lists.limit(left);
+            if any_below(bounds, &[limit; STEP], limit) {
+                for (bound, other) in bounds.iter().zip(rows) {
+                    if lists.may_take(left, *bound, *other)
+                        && row != other
+                        && is_eligible(*row, *other)
+                    {
+                        lists.insert(left, space.squared(*row, *other), *other);
+                    }
+                }
+            }
         }
     }
 }

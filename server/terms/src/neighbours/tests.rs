@@ -1,6 +1,6 @@
 use ndarray::{Array2, array};
 
-use super::Neighbours;
+use super::{Neighbours, Search};
 use crate::space::Space;
 use crate::{Error, Metric};
 
@@ -132,4 +132,47 @@ fn impossible_input_is_an_error() {
             ..
         })
     ));
+}
+
+/// Rows on a surface of `inner` dimensions, as embeddings are: their neighbours in `width` dimensions are those on the surface.
+fn surface(rows: usize, inner: usize, width: usize, seed: u64) -> Array2<f32> {
+    let waves = random(inner, width, seed) * 6.0;
+    (random(rows, inner, seed + 1).dot(&waves)).mapv(f32::sin)
+}
+
+#[test]
+fn an_approximate_search_finds_nearly_all_neighbours_and_measures_it() {
+    let rows = surface(20_000, 6, 32, 10);
+    for metric in [Metric::Cosine, Metric::Euclidean] {
+        let [exact, found] = [Search::Exact, Search::Approximate]
+            .map(|search| Neighbours::find_by(search, rows.view(), 16, metric).unwrap());
+        let ids = |neighbours: &Neighbours, row| -> Vec<u32> {
+            neighbours.of(row).map(|(other, _)| other).collect()
+        };
+        let hits: usize = (0..20_000)
+            .map(|row| {
+                let exact = ids(&exact, row);
+                let found = ids(&found, row);
+                assert_eq!(found.len(), 16);
+                assert!(!found.contains(&(row as u32)));
+                found.iter().filter(|other| exact.contains(other)).count()
+            })
+            .sum();
+        let share = hits as f64 / (16.0 * 20_000.0);
+        assert!(share > 0.97 && share < 1.0, "{share}");
+        let recall = found.recall(rows.view(), 2000).unwrap();
+        assert!((recall - share).abs() < 0.01, "{recall} {share}");
+        assert_eq!(exact.recall(rows.view(), 100).unwrap(), 1.0);
+        assert!(exact.are_exact() && !found.are_exact());
+    }
+}
+
+#[test]
+fn an_approximate_search_of_few_rows_is_exact() {
+    let rows = random(1300, 20, 2);
+    let [exact, found] = [Search::Exact, Search::Approximate]
+        .map(|search| Neighbours::find_by(search, rows.view(), 7, Metric::Cosine).unwrap());
+    for row in 0..1300 {
+        assert!(found.of(row).eq(exact.of(row)));
+    }
 }

@@ -9,6 +9,8 @@ function head() {
     const {purity, adjusted_rand} = summary.domains;
     parts.push(`Against the column of domains: ${purity === null ? "" : `purity ${purity.toFixed(3)}, `}adjusted Rand index ${adjusted_rand.toFixed(3)}.`);
   }
+  if (summary.search.kind === "approximate")
+    parts.push(`An approximate search found ${percent(summary.search.recall)} of the nearest terms.`);
   $("lead").textContent = parts.join(" ");
 
   if (!hasMap) {

@@ -1,4 +1,4 @@
-//! The minimum spanning tree of mutual reachability, exactly, without a matrix of distances.
+//! The minimum spanning tree of mutual reachability, without a matrix of distances.
 //!
 //! The mutual reachability of two rows is the largest of their distance and their core distances. Boruvka's algorithm joins each component
 //! with its nearest other one, along the lightest edge that leaves it. Three ways find such edges, the cheapest first:
@@ -11,6 +11,9 @@
 //!
 //! Among equally light edges, the shorter one counts as lighter. Edges that are equal in both leave a choice, which does not matter: the
 //! result is a minimum spanning tree, because an edge that would close a circle is left out.
+//!
+//! If the lists are those of an approximate search, they count as complete, and the components that they leave apart are joined by the
+//! lightest edges between a sample of their rows: the tree spans all rows, and is not the lightest one.
 
 mod pairwise;
 mod search;
@@ -20,6 +23,9 @@ use std::cmp::Ordering;
 use super::union_find::UnionFind;
 use crate::Neighbours;
 use crate::space::Space;
+
+/// Rows of which components that lists of an approximate search leave apart are compared.
+const SAMPLE: usize = 16_384;
 
 /// An edge between two rows.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -87,7 +93,7 @@ impl Graph<'_, '_> {
     /// A squared distance that no row outside the list is below.
     fn list_end(&self, row: usize) -> f64 {
         let list = self.neighbours.squared(row);
-        let is_complete = list.len() + 1 == self.space.len();
+        let is_complete = list.len() + 1 == self.space.len() || !self.neighbours.are_exact();
         match list.last() {
             Some((squared, _)) if !is_complete => *squared,
             _ => f64::INFINITY,
@@ -148,7 +154,7 @@ fn spanning_tree_with(graph: &Graph<'_, '_>, most_in_table: usize) -> Vec<Edge> 
     while forest.sets.sets() > 1 {
         let components = forest.components();
         let outgoing = in_lists(graph, &components, forest.sets.sets());
-        let is_lightest = |outgoing: &&Outgoing| outgoing.best.weight <= outgoing.unknown;
+        let is_lightest = |o: &&Outgoing| o.best.weight.is_finite() && o.best.weight <= o.unknown;
         let found: Vec<Edge> = outgoing
             .iter()
             .filter(is_lightest)
@@ -156,10 +162,16 @@ fn spanning_tree_with(graph: &Graph<'_, '_>, most_in_table: usize) -> Vec<Edge> 
             .collect();
         let found = match found.is_empty() {
             false => found,
-            true if outgoing.len() <= most_in_table => {
-                pairwise::lightest_edges(graph, &components, outgoing.len())
+            true => {
+                let rows = match graph.neighbours.are_exact() {
+                    true => (0..rows as u32).collect(),
+                    false => sample(&components, outgoing.len()),
+                };
+                match outgoing.len() <= most_in_table {
+                    true => pairwise::lightest_edges(graph, rows, &components, outgoing.len()),
+                    false => search::lightest_edges(graph, rows, &components, &outgoing),
+                }
             }
-            true => search::lightest_edges(graph, &components, &outgoing),
         };
         found.into_iter().for_each(|edge| forest.join(edge));
     }
@@ -186,6 +198,23 @@ fn in_lists(graph: &Graph<'_, '_>, components: &[u32], count: usize) -> Vec<Outg
         }
     }
     outgoing
+}
+
+/// At most [`SAMPLE`] rows, or one of each component: those of a component at equal intervals.
+fn sample(components: &[u32], count: usize) -> Vec<u32> {
+    let mut sizes = vec![0usize; count];
+    components
+        .iter()
+        .for_each(|component| sizes[*component as usize] += 1);
+    let share = (SAMPLE / count).max(1);
+    let mut seen = vec![0usize; count];
+    let is_sampled = |(_, component): &(u32, &u32)| {
+        let component = **component as usize;
+        seen[component] += 1;
+        (seen[component] - 1) % sizes[component].div_ceil(share) == 0
+    };
+    let rows = (0..).zip(components).filter(is_sampled);
+    rows.map(|(row, _)| row).collect()
 }
 
 #[cfg(test)]

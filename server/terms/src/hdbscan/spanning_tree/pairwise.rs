@@ -15,8 +15,13 @@ pub(super) const MOST_COMPONENTS: usize = 2900;
 /// The lightest edges between a component (the index) and each higher one.
 type Table = Vec<Mutex<Vec<Edge>>>;
 
-/// Returns the edges that join all components: the minimum spanning tree between them.
-pub(super) fn lightest_edges(graph: &Graph<'_, '_>, components: &[u32], count: usize) -> Vec<Edge> {
+/// Returns the edges that join all components: the minimum spanning tree between them, by the edges between these rows.
+pub(super) fn lightest_edges(
+    graph: &Graph<'_, '_>,
+    rows: Vec<u32>,
+    components: &[u32],
+    count: usize,
+) -> Vec<Edge> {
     let table: Table = (0..count)
         .map(|component| Mutex::new(vec![Edge::NONE; count - 1 - component]))
         .collect();
@@ -30,7 +35,7 @@ pub(super) fn lightest_edges(graph: &Graph<'_, '_>, components: &[u32], count: u
             }
         }
     }
-    let mut order: Vec<u32> = (0..components.len() as u32).collect();
+    let mut order = rows;
     order.sort_by_key(|row| (components[*row as usize], *row));
     let component = |row: &u32| components[*row as usize] as usize;
     let blocks: Vec<Vec<Run>> = order
@@ -39,7 +44,7 @@ pub(super) fn lightest_edges(graph: &Graph<'_, '_>, components: &[u32], count: u
         .collect();
     for_each_tile(
         graph.space,
-        &order,
+        &order.chunks(TILE).collect::<Vec<_>>(),
         |a, b| lowest(&blocks[a]) != highest(&blocks[b]),
         |a, b, tile| compare(graph, tile, &blocks[a], &blocks[b], &table),
     );

@@ -10,18 +10,20 @@ use crate::tiles::{STEP, TILE, Tile, any_below, for_each_tile};
 /// The limit of rows that need no search: below any distance.
 const NOT_SEARCHED: f32 = -1.0;
 
-/// Returns the lightest edge that leaves each component. `outgoing` is what the lists of neighbours say.
+/// Returns the lightest edge that leaves each component, among those between these rows. `outgoing` is what the lists of neighbours say.
 pub(super) fn lightest_edges(
     graph: &Graph<'_, '_>,
+    rows: Vec<u32>,
     components: &[u32],
     outgoing: &[Outgoing],
 ) -> Vec<Edge> {
-    // A row's list has all of its edges that are lighter than the list's end.
+    // A row's list has all of its edges that are lighter than the list's end. If that of an approximate search had any edge that leaves the
+    // component, nobody would search.
     let is_searched = |row: u32| {
         let best = outgoing[components[row as usize] as usize].best;
-        graph.list_end(row as usize) < best.weight
+        !graph.neighbours.are_exact() || graph.list_end(row as usize) < best.weight
     };
-    let mut order: Vec<u32> = (0..components.len() as u32).collect();
+    let mut order = rows;
     // Components lie together, so that tiles within a large one are left out; so do rows that need no search.
     order.sort_by_cached_key(|row| (!is_searched(*row), components[*row as usize], *row));
     let blocks: Vec<Block> = order
@@ -32,7 +34,7 @@ pub(super) fn lightest_edges(
     let best: Vec<_> = best.collect();
     for_each_tile(
         graph.space,
-        &order,
+        &order.chunks(TILE).collect::<Vec<_>>(),
         |a, b| {
             let (a, b) = (&blocks[a], &blocks[b]);
             let is_one = a.only.is_some() && a.only == b.only;

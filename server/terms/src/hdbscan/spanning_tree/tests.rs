@@ -4,7 +4,7 @@ use super::{Edge, Graph, spanning_tree_with};
 use crate::hdbscan::core_distances;
 use crate::hdbscan::union_find::UnionFind;
 use crate::space::Space;
-use crate::{Metric, Neighbours};
+use crate::{Metric, Neighbours, Search};
 
 /// Groups of rows, so that lists of neighbours do not leave them.
 fn groups(rows: usize, groups: usize, spread: f32, seed: u64) -> Array2<f32> {
@@ -41,7 +41,7 @@ fn weights(edges: &[Edge]) -> Vec<(f64, f64)> {
 fn check(rows: &Array2<f32>, min_samples: usize, listed: usize, most_in_table: usize) {
     for metric in [Metric::Cosine, Metric::Euclidean] {
         let space = Space::new(rows.view(), metric).unwrap();
-        let neighbours = Neighbours::search(&space, listed, f64::INFINITY, |_, _| true);
+        let neighbours = Neighbours::search_in(&space, None, listed, f64::INFINITY, |_, _| true);
         let core = core_distances(&neighbours, min_samples);
         let graph = Graph {
             space: &space,
@@ -103,4 +103,31 @@ fn ties_and_equal_rows_make_a_tree() {
 #[test]
 fn two_rows_have_one_edge() {
     check(&groups(2, 2, 0.1, 3), 1, 1, 4096);
+}
+
+#[test]
+fn lists_of_an_approximate_search_make_a_tree_that_is_nearly_as_light() {
+    // Groups of 40 rows, whose lists of 8 never leave them.
+    let rows = groups(16_000, 400, 0.01, 4);
+    let space = Space::new(rows.view(), Metric::Euclidean).unwrap();
+    let tree = |search, most_in_table| {
+        let neighbours = Neighbours::find_by(search, rows.view(), 8, Metric::Euclidean).unwrap();
+        let core = core_distances(&neighbours, 5);
+        let graph = Graph {
+            space: &space,
+            neighbours: &neighbours,
+            core: &core,
+        };
+        let edges = spanning_tree_with(&graph, most_in_table);
+        assert_eq!(edges.len(), rows.nrows() - 1);
+        let mut sets = UnionFind::new(rows.nrows());
+        let mut joins = edges.iter().map(|edge| sets.join(edge.low, edge.high));
+        assert!(joins.all(|joined| joined.is_some()));
+        edges.iter().map(|edge| edge.weight.sqrt()).sum::<f64>()
+    };
+    let exact = tree(Search::Exact, 4096);
+    for most_in_table in [4096, 0] {
+        let ratio = tree(Search::Approximate, most_in_table) / exact;
+        assert!((1.0..1.02).contains(&ratio), "{ratio}");
+    }
 }

@@ -75,6 +75,65 @@ fn terms_become_clusters_a_map_and_a_projection() {
 }
 
 #[test]
+fn an_approximate_search_is_said_with_what_it_misses() {
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::write(dir.path().join("terms.csv"), TERMS).unwrap();
+    let model = model();
+    let settings = [
+        "terms.csv",
+        "-o",
+        "out",
+        "--min-cluster-size",
+        "3",
+        "--pca",
+        "6",
+        "--pairs",
+        "0.5",
+    ];
+    let analyse = |more: &[&str]| {
+        let output = run(dir.path(), &[&settings[..], more].concat());
+        assert!(output.status.success(), "{}", said(&output));
+        text(&output.stdout)
+    };
+    let exact = analyse(&["--json", "--model", model.to_str().unwrap()]);
+    let exact: Value = serde_json::from_str(&exact).unwrap();
+    assert_eq!(
+        exact["search"],
+        serde_json::json!({"kind": "exact", "recall": 1.0})
+    );
+    let vectors = [
+        "--vectors",
+        "out/vectors.npy",
+        "--force",
+        "--search",
+        "approximate",
+    ];
+    let summary = analyse(&[&vectors[..], &["--json"]].concat());
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    // So few terms are one block, and all of its pairs are compared.
+    assert_eq!(
+        summary["search"],
+        serde_json::json!({"kind": "approximate", "recall": 1.0})
+    );
+    assert_eq!(summary["pairs"], exact["pairs"]);
+    assert_eq!(summary["clusters"], exact["clusters"]);
+    let page = fs_err::read_to_string(dir.path().join("out/report.html")).unwrap();
+    assert!(page.contains("[\"search\",\"approximate\"]"));
+    let summary = analyse(&vectors);
+    assert!(
+        summary.contains("approximate search: 100.0 % of the nearest terms found"),
+        "{summary}"
+    );
+    assert!(
+        summary.contains("translations, 100.0 % of all"),
+        "{summary}"
+    );
+    let wrong = run(dir.path(), &[&settings[..], &["--search", "fast"]].concat());
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(said(&wrong).contains("the searches are exact and approximate"));
+}
+
+#[test]
 fn a_map_of_components_and_none_are_written() {
     let dir = tempfile::tempdir().unwrap();
     fs_err::write(dir.path().join("terms.csv"), TERMS).unwrap();

@@ -17,7 +17,7 @@ const STRENGTHS: [f32; 6] = [0.3, 0.45, 0.55, 0.65, 0.75, 0.85];
 /// The same before a rotation, which evens out most of both.
 pub(super) const STRENGTHS_BEFORE_ROTATION: [f32; 2] = [0.55, 0.8];
 /// The largest smoothing factor; its inverse is the smallest.
-const WIDEST: f32 = 1e4;
+const LARGEST_FACTOR: f32 = 1e4;
 /// The seed of the random signs. The manifest records it.
 pub(super) const SEED: u64 = 1;
 
@@ -97,7 +97,7 @@ fn factors(activations: &[f32], weights: &[f32], strength: f32) -> Vec<f32> {
         .collect();
     let mean = logs.iter().map(|l| f64::from(*l)).sum::<f64>() / logs.len() as f64;
     logs.iter()
-        .map(|l| (l - mean as f32).exp().clamp(1.0 / WIDEST, WIDEST))
+        .map(|l| (l - mean as f32).exp().clamp(1.0 / LARGEST_FACTOR, LARGEST_FACTOR))
         .collect()
 }
 

@@ -14,7 +14,7 @@ use crate::tensor::cast::largest;
 
 /// Tokens on which bases are compared.
 const SAMPLE: usize = 384;
-/// A group is rotated if that leaves at most this share of its error. The additions take a few percent of the group's time.
+/// A group is rotated if that leaves at most this share of its error, because the additions take time.
 pub(super) const WORTH_ROTATING: f64 = 0.9;
 
 /// The quantised weights of a linear group.

@@ -60,7 +60,7 @@ impl Ops<'_> {
     }
 
     /// The input in the basis that these weights multiply. Rotates its blocks as `lexivec_kernels::hadamard` does, by a product with a
-    /// constant. Only tests need that: calibration rotates nothing in graphs without lexivec's own operators.
+    /// constant. Calibration rotates nothing in graphs without lexivec's own operators, so only tests have such weights: they compare both.
     fn rotated(&mut self, x: &Value, name: &str, weights: &Int8Weights) -> Value {
         let (inputs, Some(block)) = (weights.inputs(), weights.rotation()) else {
             return x.clone();

@@ -12,7 +12,7 @@ use crate::simd::{InstructionSet, Lanes, portable::Portable};
 use crate::simd::{avx2::Avx2, avx512::Avx512};
 
 /// The widest block. Every wider one would leave the first-level cache.
-pub const WIDEST: usize = 4096;
+pub const WIDEST_BLOCK: usize = 4096;
 
 /// The widest block that divides a row of `width` values; `None` if not even the least one does.
 ///
@@ -23,7 +23,7 @@ pub const WIDEST: usize = 4096;
 /// ```
 #[must_use]
 pub fn widest_block(width: usize) -> Option<usize> {
-    let block = 1 << width.trailing_zeros().min(WIDEST.trailing_zeros());
+    let block = 1 << width.trailing_zeros().min(WIDEST_BLOCK.trailing_zeros());
     (width > 0 && block >= WIDTH_STEP).then_some(block)
 }
 
@@ -36,7 +36,7 @@ pub fn check(width: usize, block: usize) -> Result<(), String> {
         Some(widest) if block.is_power_of_two() && (WIDTH_STEP..=widest).contains(&block) => Ok(()),
         _ => Err(format!(
             "a row of {width} values cannot be rotated in blocks of {block}: they must be whole, and {block} a power of two from \
-             {WIDTH_STEP} to {WIDEST}"
+             {WIDTH_STEP} to {WIDEST_BLOCK}"
         )),
     }
 }

@@ -211,7 +211,7 @@ fn sample(components: &[u32], count: usize) -> Vec<u32> {
     let is_sampled = |(_, component): &(u32, &u32)| {
         let component = **component as usize;
         seen[component] += 1;
-        (seen[component] - 1) % sizes[component].div_ceil(share) == 0
+        (seen[component] - 1).is_multiple_of(sizes[component].div_ceil(share))
     };
     let rows = (0..).zip(components).filter(is_sampled);
     rows.map(|(row, _)| row).collect()

@@ -97,7 +97,11 @@ fn factors(activations: &[f32], weights: &[f32], strength: f32) -> Vec<f32> {
         .collect();
     let mean = logs.iter().map(|l| f64::from(*l)).sum::<f64>() / logs.len() as f64;
     logs.iter()
-        .map(|l| (l - mean as f32).exp().clamp(1.0 / LARGEST_FACTOR, LARGEST_FACTOR))
+        .map(|l| {
+            (l - mean as f32)
+                .exp()
+                .clamp(1.0 / LARGEST_FACTOR, LARGEST_FACTOR)
+        })
         .collect()
 }
 

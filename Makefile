@@ -8,7 +8,7 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 export CARGO_TERM_PROGRESS_WHEN ?= never
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help serve build wheel package test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page test-gpu test-recipes test-tables test-tensorrt test-values test-wheel check-deploy check-features check-package test-loom test-arm check-dependencies sbom suites precision-report bench-cpu bench-cpu-dry bench-gpu-kit bench-gpu-dry
+.PHONY: help serve build wheel package test lint bench onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-tensorrt-rtx redis test-clients test-page test-gpu test-recipes test-sql test-tables test-tensorrt test-values test-wheel check-deploy check-features check-package test-loom test-arm check-dependencies sbom suites precision-report bench-cpu bench-cpu-dry bench-gpu-kit bench-gpu-dry
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -46,6 +46,7 @@ test-arm:  ## The CPU kernels for aarch64, emulated; needs qemu-user and gcc-aar
 
 lint:  ## Format, clippy, documentation, each without a warning
 	cargo fmt --all --check
+	cargo fmt --manifest-path server/sql/Cargo.toml --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
 
@@ -110,6 +111,9 @@ test-tables:  ## Parquet files, with pyarrow, polars, DuckDB, LanceDB, Qdrant an
 test-recipes: onnxruntime  ## server/recipes: Daft, Ray Data and Spark against a real server
 	$(PYTHON) tests/recipes/run.py
 
+test-sql: onnxruntime  ## SQL with embed(…) on DataFusion, and on clusters of Ballista on loopback
+	$(PYTHON) tests/sql/run.py
+
 test-wheel:  ## The Python package in a fresh environment, from which nano is served
 	$(PYTHON) tests/wheel/run.py
 
@@ -119,13 +123,13 @@ check-deploy: onnxruntime redis  ## server/deploy: files, dashboard and alerts a
 test-gpu: onnxruntime-gpu  ## `--ep cuda` on a stand-in CUDA device, which needs no GPU
 	$(PYTHON) tests/gpu/run.py
 
-suites: test-clients test-loom test-page test-gpu check-deploy test-tables test-recipes test-tensorrt test-values test-wheel bench-gpu-dry bench-cpu-dry  ## All of these: with --jobs 2, two at a time
+suites: test-clients test-loom test-page test-gpu check-deploy test-tables test-recipes test-sql test-tensorrt test-values test-wheel bench-gpu-dry bench-cpu-dry  ## All of these: with --jobs 2, two at a time
 
 # Set-ups that bear one process at a time: a conversion of nano and apt-get, the environment of the stand-in device. The suites that
 # run the program come after test-wheel and test-tables, which put other builds of it in the same place.
 ifneq (,$(filter suites,$(MAKECMDGOALS)))
 test-tables: | test-wheel
-test-clients test-gpu test-recipes test-tensorrt test-values: | test-tables
+test-clients test-gpu test-recipes test-sql test-tensorrt test-values: | test-tables
 test-page: | test-clients
 check-deploy: | test-page
 bench-gpu-dry: | test-gpu

@@ -35,6 +35,7 @@ mod nearest;
 mod progress;
 mod resolve;
 mod serve;
+mod sql;
 mod switches;
 mod terms;
 mod vector_args;
@@ -70,6 +71,8 @@ enum Command {
     Terms(Box<terms::Args>),
     /// Find the terms of a file that are nearest to queries
     Nearest(Box<nearest::Args>),
+    /// Run SQL with embed(text) over files, on this machine or on a cluster
+    Sql(sql::Args),
     /// Show what a model, precision or server costs in quality and gains in speed, against a baseline
     Compare(Box<compare::Args>),
     /// Describe a model directory or checkpoint
@@ -139,13 +142,17 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    interrupt::install()?;
+    // Another program takes over, and handles signals by itself.
+    if !matches!(cli.command, Command::Sql(_)) {
+        interrupt::install()?;
+    }
     match cli.command {
         Command::Convert(args) => convert::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Serve(args) => serve::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Embed(args) => embed::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Terms(args) => terms::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Nearest(args) => nearest::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Sql(args) => Err(sql::run(&args)),
         Command::Compare(args) => compare::run(&args),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::run(&args),

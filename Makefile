@@ -111,7 +111,7 @@ test-tables:  ## Parquet files, with pyarrow, polars, DuckDB, LanceDB, Qdrant an
 test-recipes: onnxruntime  ## server/recipes: Daft, Ray Data and Spark against a real server
 	$(PYTHON) tests/recipes/run.py
 
-test-sql: onnxruntime  ## SQL with embed(…) on DataFusion, and on clusters of Ballista on loopback
+test-sql: onnxruntime  ## SQL with embed(…) on DataFusion, and on clusters of Ballista on loopback; 15 to 25 minutes, most of it the build
 	$(PYTHON) tests/sql/run.py
 
 test-wheel:  ## The Python package in a fresh environment, from which nano is served
@@ -123,13 +123,13 @@ check-deploy: onnxruntime redis  ## server/deploy: files, dashboard and alerts a
 test-gpu: onnxruntime-gpu  ## `--ep cuda` on a stand-in CUDA device, which needs no GPU
 	$(PYTHON) tests/gpu/run.py
 
-suites: test-clients test-loom test-page test-gpu check-deploy test-tables test-recipes test-sql test-tensorrt test-values test-wheel bench-gpu-dry bench-cpu-dry  ## All of these: with --jobs 2, two at a time
+suites: test-clients test-loom test-page test-gpu check-deploy test-tables test-recipes test-tensorrt test-values test-wheel bench-gpu-dry bench-cpu-dry  ## All of these: with --jobs 2, two at a time
 
 # Set-ups that bear one process at a time: a conversion of nano and apt-get, the environment of the stand-in device. The suites that
 # run the program come after test-wheel and test-tables, which put other builds of it in the same place.
 ifneq (,$(filter suites,$(MAKECMDGOALS)))
 test-tables: | test-wheel
-test-clients test-gpu test-recipes test-sql test-tensorrt test-values: | test-tables
+test-clients test-gpu test-recipes test-tensorrt test-values: | test-tables
 test-page: | test-clients
 check-deploy: | test-page
 bench-gpu-dry: | test-gpu

@@ -22,7 +22,7 @@ def program() -> Path:
     if named := os.environ.get(PROGRAM):
         return Path(named).resolve()
     # clippy compiles as rustc does, so the crate is linted without a second build of its 400 dependencies.
-    clippy = {"RUSTC_WORKSPACE_WRAPPER": "clippy-driver", "CLIPPY_ARGS": "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__"}
+    clippy = {"RUSTC_WORKSPACE_WRAPPER": "clippy-driver", "RUSTFLAGS": "-D warnings"}
     target = (suite.ROOT / os.environ.get("CARGO_TARGET_DIR", "target")).resolve() / "sql"
     for command in ("build", "test"):
         flags = ["--quiet", "--locked", "--no-default-features", "--target-dir", target]

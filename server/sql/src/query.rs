@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 
-use anyhow::{Context as _, bail, ensure};
-use datafusion::common::tree_node::TreeNodeRecursion;
+use anyhow::{Context as _, ensure};
 use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
@@ -51,41 +50,16 @@ pub(crate) async fn plan(context: &SessionContext, sql: &str) -> anyhow::Result<
     Ok(context.execute_logical_plan(plan).await?)
 }
 
-/// Checks that a query treats each row by itself, so that its results over the shards are together that over the whole table.
+/// Plans the only statement of a query, and does not run it.
 ///
 /// # Errors
-/// It is not one SELECT, or has an operator that looks at several rows.
-pub(crate) async fn check_rows_are_independent(
-    context: &SessionContext,
-    sql: &str,
-) -> anyhow::Result<()> {
+/// There is another number of statements, or it cannot be planned.
+pub(crate) async fn only_plan(context: &SessionContext, sql: &str) -> anyhow::Result<LogicalPlan> {
     let mut statements = parse(sql)?;
     ensure!(
         statements.len() == 1,
         "--output-dir runs one SELECT: declare tables with --table NAME=PATH"
     );
     let statement = statements.pop_front().context("the query is empty")?;
-    let plan = context.state().statement_to_plan(statement).await?;
-    let mut found = None;
-    plan.apply_with_subqueries(|node| {
-        found = match node {
-            LogicalPlan::Aggregate(_) => Some("GROUP BY or an aggregate function"),
-            LogicalPlan::Distinct(_) => Some("DISTINCT"),
-            LogicalPlan::Window(_) => Some("a window function"),
-            LogicalPlan::Limit(_) => Some("LIMIT"),
-            LogicalPlan::Ddl(_)
-            | LogicalPlan::Dml(_)
-            | LogicalPlan::Copy(_)
-            | LogicalPlan::Statement(_) => Some("a statement that is no SELECT"),
-            _ => return Ok(TreeNodeRecursion::Continue),
-        };
-        Ok(TreeNodeRecursion::Stop)
-    })?;
-    if let Some(found) = found {
-        bail!(
-            "--output-dir runs the query once for each shard, and this query has {found}, which would see the rows of one shard only: run that \
-             part afterwards, on the folder of the results"
-        );
-    }
-    Ok(())
+    Ok(context.state().statement_to_plan(statement).await?)
 }

@@ -3,11 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::ensure;
-
 use super::ModelArgs;
 use crate::embed::{Description, Embed};
-use crate::job::Job;
+use crate::job::{self, Job};
 use crate::output::{self, FileFormat};
 use crate::query;
 use crate::session::Place;
@@ -106,12 +104,8 @@ impl QueryArgs {
         query::check(&context, &self.query).await?;
         let job = match &self.output_dir {
             Some(folder) => {
-                ensure!(
-                    !tables.is_empty(),
-                    "--output-dir needs a table, whose files are the shards: add --table NAME=PATH"
-                );
-                query::check_rows_are_independent(&context, &self.query).await?;
                 let shard = self.shard.as_deref();
+                let divided = job::divided(&context, &self.query, &tables, shard).await?;
                 Some(
                     Job::open(
                         folder,
@@ -119,7 +113,7 @@ impl QueryArgs {
                         &self.query,
                         &description,
                         &tables,
-                        shard,
+                        divided,
                         self.shard_files as usize,
                     )
                     .await?,

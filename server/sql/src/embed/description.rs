@@ -39,7 +39,7 @@ impl Description {
         }
     }
 
-    /// The metadata of a column of vectors, with the keys of `lexivec embed`.
+    /// The metadata of a column of vectors, with the keys of `lexivec embed`. The instruction is the argument as the query has it.
     pub(super) fn metadata(&self, constants: &Constants) -> HashMap<String, String> {
         let truncate = self.truncate.then(|| "true".to_owned());
         let pairs = [

@@ -3,7 +3,8 @@
 use lexivec::{Instructions, ModelInfo, Prompt};
 
 /// Returns the prompt before each text. One word names a domain (`'medical'`) or one of the checkpoint's prompts (`'query'`); more words are
-/// the instruction itself. Without an instruction the checkpoint's default prompt applies, as in `lexivec embed`.
+/// the instruction itself. A prompt comes before a domain of the same name. '' is the bare text. Without an instruction the checkpoint's default
+/// prompt applies, as in `lexivec embed`.
 ///
 /// # Errors
 /// The name is unknown, or the instruction cannot be used.
@@ -13,9 +14,12 @@ pub(super) fn resolve(instruction: Option<&str>, model: &ModelInfo) -> Result<Pr
         let text = default.and_then(|name| model.prompts.get(name));
         return Ok(text.map_or(Prompt::None, |text| verbatim(text)));
     };
+    if words.is_empty() {
+        return Ok(Prompt::None);
+    }
     if words.trim().is_empty() {
         return Err(
-            "argument `instruction` is empty: write NULL or leave it out to embed the bare text"
+            "argument `instruction` is blank: write '' to embed the bare text, or leave it out for the checkpoint's default prompt"
                 .to_owned(),
         );
     }
@@ -74,7 +78,8 @@ mod tests {
             unknown.contains("medicla") && unknown.contains("legal") && unknown.contains("query"),
             "{unknown}"
         );
-        assert!(of(" ").unwrap_err().contains("is empty"));
+        assert_eq!(of(""), Ok(Prompt::None));
+        assert!(of(" ").unwrap_err().contains("is blank"));
         assert!(of("one\ntwo").unwrap_err().contains("line feed"));
     }
 
@@ -86,5 +91,6 @@ mod tests {
             resolve(None, &model),
             Ok(Prompt::Verbatim("query: ".to_owned()))
         );
+        assert_eq!(resolve(Some(""), &model), Ok(Prompt::None));
     }
 }

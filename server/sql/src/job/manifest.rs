@@ -88,11 +88,15 @@ impl Settings {
     fn check(&self, now: &Self) -> anyhow::Result<()> {
         let changed = if self.query != now.query {
             "the query".to_owned()
-        } else if self.model != now.model {
+        } else if self.model.model_digest != now.model.model_digest {
             format!(
-                "the model or --truncate: it was {} {}",
+                "the model (it was {} {})",
                 self.model.model, self.model.model_digest
             )
+        } else if self.model.version != now.model.version {
+            format!("lexivec's version (it was {})", self.model.version)
+        } else if self.model != now.model {
+            "--truncate or the model's name".to_owned()
         } else if (&self.divided, self.files_per_shard) != (&now.divided, now.files_per_shard) {
             "--shard or --shard-files".to_owned()
         } else if let Some(file) = self.changed_file(now) {

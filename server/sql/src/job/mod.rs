@@ -2,6 +2,7 @@
 //!
 //! The shards and their manifest are on the client's side, so a job outlives the cluster that it runs on, and the client.
 
+mod divisible;
 mod manifest;
 mod shard;
 
@@ -11,13 +12,44 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use datafusion::logical_expr::ScalarUDF;
+use datafusion::prelude::SessionContext;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use crate::embed::Description;
+use crate::query;
 use crate::session::Place;
 use crate::tables::Table;
 use manifest::{InputTable, Manifest, Settings};
 use shard::Shard;
+
+/// The place of the table that a job divides, and whose files make its shards.
+///
+/// # Errors
+/// There are several tables and none is named, or the query cannot be divided.
+pub(crate) async fn divided(
+    context: &SessionContext,
+    query: &str,
+    tables: &[Table],
+    named: Option<&str>,
+) -> anyhow::Result<usize> {
+    let divided = match (named, tables) {
+        (None, [_]) => 0,
+        (None, []) => {
+            bail!("--output-dir needs a table, whose files are the shards: add --table NAME=PATH")
+        }
+        (None, _) => bail!(
+            "--output-dir divides one table, and here are {}: name it with --shard NAME",
+            tables.len()
+        ),
+        (Some(name), tables) => {
+            let place = tables.iter().position(|table| table.name == name);
+            place.with_context(|| format!("--shard {name}: there is no --table of this name"))?
+        }
+    };
+    let plan = query::only_plan(context, query).await?;
+    divisible::check(&plan, &tables[divided].name)?;
+    Ok(divided)
+}
 
 /// A job whose folder is open and checked.
 pub(crate) struct Job {
@@ -42,21 +74,9 @@ impl Job {
         query: &str,
         model: &Description,
         tables: &[Table],
-        divided: Option<&str>,
+        divided: usize,
         files_per_shard: usize,
     ) -> anyhow::Result<Self> {
-        let divided = match (divided, tables) {
-            (None, [_]) => 0,
-            (None, _) => bail!(
-                "--output-dir divides one table, and here are {}: name it with --shard NAME",
-                tables.len()
-            ),
-            (Some(name), tables) => {
-                let place = tables.iter().position(|table| table.name == name);
-                place
-                    .with_context(|| format!("--shard {name}: there is no --table of this name"))?
-            }
-        };
         let named: Vec<_> = tables
             .iter()
             .map(|table| (table.name.clone(), table.files.clone()))

@@ -90,7 +90,9 @@ impl Shard {
     }
 }
 
-/// Whether another attempt would fail in the same way: the function refuses a text, and on this machine nothing is ever lost.
+/// Whether another attempt would fail in the same way: the function refuses an argument, and on this machine nothing is ever lost.
 fn is_permanent(error: &anyhow::Error, place: &Place) -> bool {
-    matches!(place, Place::Here) || format!("{error:#}").contains(&format!("{NAME}():"))
+    // Errors of executors arrive as text.
+    let refused = format!("{NAME}(): argument");
+    matches!(place, Place::Here) || format!("{error:#}").contains(&refused)
 }

@@ -113,7 +113,7 @@ impl Partial {
         Ok(())
     }
 
-    /// Renames the file to `path`, which survives a power failure.
+    /// Syncs the file to the disk, and renames it to `path`.
     pub(super) fn finish(self, path: &Path) -> anyhow::Result<()> {
         let file = match self.writer {
             Writer::Parquet(writer, _) => writer.into_inner()?,

@@ -1,6 +1,6 @@
 use super::*;
 
-fn model() -> Description {
+fn model_of_job() -> Description {
     Description {
         version: "1".to_owned(),
         model: "nano".to_owned(),
@@ -13,7 +13,7 @@ fn model() -> Description {
 fn settings(input: &Path) -> Settings {
     Settings {
         query: "SELECT embed(text) FROM terms".to_owned(),
-        model: model(),
+        model: model_of_job(),
         divided: "terms".to_owned(),
         files_per_shard: 1,
         tables: vec![InputTable::read("terms".to_owned(), &[input.to_owned()]).unwrap()],
@@ -93,11 +93,25 @@ fn a_job_does_not_continue_with_other_settings_or_inputs() {
     let model = Settings {
         model: Description {
             model_digest: "abd".to_owned(),
-            ..model()
+            ..model_of_job()
         },
         ..before.clone()
     };
-    assert!(said(&model).contains("the model or --truncate: it was nano abc"));
+    assert!(said(&model).contains("the model (it was nano abc)"));
+    let of = |description: Description| Settings {
+        model: description,
+        ..before.clone()
+    };
+    let upgraded = of(Description {
+        version: "2".to_owned(),
+        ..model_of_job()
+    });
+    assert!(said(&upgraded).contains("lexivec's version (it was 1)"));
+    let truncates = of(Description {
+        truncate: true,
+        ..model_of_job()
+    });
+    assert!(said(&truncates).contains("--truncate"));
     let shards = Settings {
         files_per_shard: 2,
         ..before.clone()

@@ -1,5 +1,6 @@
 //! Files as tables: `--table NAME=PATH`.
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -42,15 +43,18 @@ impl Format {
     fn reader(self) -> Arc<dyn FileFormat> {
         match self {
             Self::Parquet => Arc::new(ParquetFormat::default()),
-            Self::Csv => Arc::new(CsvFormat::default().with_has_header(true)),
-            Self::Tsv => Arc::new(
-                CsvFormat::default()
-                    .with_has_header(true)
-                    .with_delimiter(b'\t'),
-            ),
+            Self::Csv => Arc::new(csv()),
+            Self::Tsv => Arc::new(csv().with_delimiter(b'\t')),
             Self::JsonLines => Arc::new(JsonFormat::default()),
         }
     }
+}
+
+/// CSV with a header. A quoted value may have line breaks, so a file is not divided at them.
+fn csv() -> CsvFormat {
+    CsvFormat::default()
+        .with_has_header(true)
+        .with_newlines_in_values(true)
 }
 
 /// The argument of `--table`.
@@ -98,6 +102,9 @@ impl Table {
             files(&argument.path).with_context(|| format!("--table {}={shown}", argument.name))?;
         let format =
             one_format(&files).with_context(|| format!("--table {}={shown}", argument.name))?;
+        if matches!(format, Format::Csv | Format::Tsv) {
+            check_headers(&files).with_context(|| format!("--table {}={shown}", argument.name))?;
+        }
         let mut table = Self {
             name: argument.name.clone(),
             files,
@@ -145,6 +152,30 @@ impl Table {
         ensure!(earlier.is_none(), "--table names {} twice", self.name);
         Ok(())
     }
+
+    /// Checks that a cluster sees rows of the table if there are any here. Its scheduler lists the files, and takes none for an empty table.
+    ///
+    /// # Errors
+    /// It sees none, or the table cannot be read.
+    pub(crate) async fn check_seen(
+        &self,
+        cluster: &SessionContext,
+        here: &SessionContext,
+    ) -> anyhow::Result<()> {
+        self.register(here, &self.files)?;
+        let has_rows = async |context: &SessionContext| -> anyhow::Result<bool> {
+            let table = context.table(self.name.as_str()).await?;
+            let batches = table.limit(0, Some(1))?.collect().await?;
+            Ok(batches.iter().any(|batch| batch.num_rows() > 0))
+        };
+        ensure!(
+            has_rows(cluster).await? || !has_rows(here).await?,
+            "--table {}: the scheduler sees no rows of {}: mount the folder at the same path there, too",
+            self.name,
+            self.files[0].display()
+        );
+        Ok(())
+    }
 }
 
 fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
@@ -187,6 +218,42 @@ fn one_format(files: &[PathBuf]) -> anyhow::Result<Format> {
     found.context("there is no file")
 }
 
+/// The longest first line of a CSV file that is read.
+const LONGEST_HEADER: u64 = 1 << 20;
+
+/// Checks that CSV files have the same first line. DataFusion reads columns by their place.
+///
+/// # Errors
+/// A file has no line, another one than the first file, or cannot be read.
+fn check_headers(files: &[PathBuf]) -> anyhow::Result<()> {
+    let header = |file: &PathBuf| -> anyhow::Result<String> {
+        let mut line = Vec::new();
+        let limited = fs_err::File::open(file)?.take(LONGEST_HEADER);
+        BufReader::new(limited).read_until(b'\n', &mut line)?;
+        let line = String::from_utf8_lossy(&line);
+        let line = line.trim_start_matches('\u{feff}').trim_end();
+        ensure!(
+            !line.is_empty(),
+            "{}: the first line names no columns",
+            file.display()
+        );
+        Ok(line.to_owned())
+    };
+    let Some((first, others)) = files.split_first() else {
+        return Ok(());
+    };
+    let expected = header(first)?;
+    for file in others {
+        ensure!(
+            header(file)? == expected,
+            "{}: the first line is not that of {}: give all files of a table the same columns in the same order",
+            file.display(),
+            first.display()
+        );
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,5 +294,25 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(said.contains("one format"), "{said}");
+    }
+
+    #[test]
+    fn csv_files_of_a_table_have_the_same_header() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, contents: &str| {
+            let path = dir.path().join(name);
+            fs_err::write(&path, contents).unwrap();
+            path
+        };
+        let (a, b) = (
+            file("a.csv", "id,text\n1,x\n"),
+            file("b.csv", "id,text\r\n2,y\r\n"),
+        );
+        assert!(check_headers(&[a.clone(), b]).is_ok());
+        let said = |other| check_headers(&[a.clone(), other]).unwrap_err().to_string();
+        assert!(
+            said(file("c.csv", "text,id\nz,3\n")).contains("c.csv: the first line is not that of")
+        );
+        assert!(said(file("d.csv", "")).contains("d.csv: the first line names no columns"));
     }
 }

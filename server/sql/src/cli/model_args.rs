@@ -1,5 +1,6 @@
 //! The flags that choose a model and where it runs.
 
+use clap::builder::BoolishValueParser;
 use std::path::PathBuf;
 
 use lexivec::{
@@ -46,7 +47,7 @@ pub(crate) struct ModelArgs {
     onnxruntime: Option<PathBuf>,
 
     /// Use the hub's cache only, without the network
-    #[arg(long, env = "LEXIVEC_OFFLINE")]
+    #[arg(long, env = "LEXIVEC_OFFLINE", value_parser = BoolishValueParser::new())]
     offline: bool,
 }
 

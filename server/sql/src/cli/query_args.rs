@@ -1,7 +1,11 @@
 //! The flags of a query.
 
+use clap::builder::BoolishValueParser;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use anyhow::ensure;
 
 use super::ModelArgs;
 use crate::embed::{Description, Embed};
@@ -42,7 +46,7 @@ pub(crate) struct QueryArgs {
     output_dir: Option<PathBuf>,
 
     /// Continue the job of --output-dir. Shards that are complete are not computed again
-    #[arg(long, env = "LEXIVEC_RESUME", requires = "output_dir")]
+    #[arg(long, env = "LEXIVEC_RESUME", value_parser = BoolishValueParser::new(), requires = "output_dir")]
     resume: bool,
 
     /// The table whose files are the shards. Default: the only --table
@@ -72,7 +76,7 @@ pub(crate) struct QueryArgs {
     partitions: Option<u16>,
 
     /// Truncate texts that are too long instead of rejecting them
-    #[arg(long, env = "LEXIVEC_TRUNCATE")]
+    #[arg(long, env = "LEXIVEC_TRUNCATE", value_parser = BoolishValueParser::new())]
     truncate: bool,
 }
 
@@ -101,7 +105,14 @@ impl QueryArgs {
             table.register(&context, &table.files)?;
             tables.push(table);
         }
+        self.check_output(&tables)?;
         query::check(&context, &self.query).await?;
+        if let Place::Cluster(_) = &place {
+            let here = Place::Here.session(&planned, 1)?;
+            for table in &tables {
+                table.check_seen(&context, &here).await?;
+            }
+        }
         let job = match &self.output_dir {
             Some(folder) => {
                 let shard = self.shard.as_deref();
@@ -147,7 +158,22 @@ impl QueryArgs {
                 let rows = output::write(query, path, format).await?;
                 eprintln!("{rows} rows");
             }
-            _ => println!("{}", output::table(query).await?),
+            _ => writeln!(std::io::stdout(), "{}", output::table(query).await?)?,
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// The output would replace a file of a table.
+    fn check_output(&self, tables: &[Table]) -> anyhow::Result<()> {
+        let output = self.output.as_deref().map(fs_err::canonicalize);
+        if let Some(Ok(output)) = output {
+            let is_input = tables.iter().any(|table| table.files.contains(&output));
+            ensure!(
+                !is_input,
+                "--output {}: this is a file of a --table",
+                output.display()
+            );
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! `lexivec sql executor`: computes tasks with one model, which all tasks of the process share.
 
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -70,6 +71,11 @@ fn host_and_port(text: &str) -> Result<(String, u16), String> {
 /// The port cannot be opened, or the scheduler cannot be reached.
 pub(crate) async fn run(args: &ExecutorArgs, model: Loaded) -> anyhow::Result<()> {
     address(&args.host, args.port)?;
+    // Ballista only logs a port that is taken, and a folder in which nothing can be written.
+    drop(
+        TcpListener::bind((args.host.as_str(), args.port))
+            .with_context(|| format!("port {} of {} cannot be opened", args.port, args.host))?,
+    );
     let (scheduler_host, scheduler_port) = args.scheduler.clone();
     let temporary = match &args.work_dir {
         Some(_) => None,
@@ -82,6 +88,7 @@ pub(crate) async fn run(args: &ExecutorArgs, model: Loaded) -> anyhow::Result<()
     let work_dir = work_dir
         .and_then(|folder| folder.to_str())
         .context("--work-dir is not UTF-8")?;
+    tempfile::tempfile_in(work_dir).with_context(|| format!("--work-dir {work_dir}"))?;
     let description = Description::new(model.info(), false);
     let largest = u32::try_from(LARGEST_MESSAGE)?;
     let config = ExecutorProcessConfig {

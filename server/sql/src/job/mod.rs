@@ -5,12 +5,15 @@
 mod divisible;
 mod manifest;
 mod shard;
+mod stamps;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
+use datafusion::common::TableReference;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionContext;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -21,6 +24,7 @@ use crate::session::Place;
 use crate::tables::Table;
 use manifest::{InputTable, Manifest, Settings};
 use shard::Shard;
+use stamps::Stamps;
 
 /// The place of the table that a job divides, and whose files make its shards.
 ///
@@ -47,7 +51,8 @@ pub(crate) async fn divided(
         }
     };
     let plan = query::only_plan(context, query).await?;
-    divisible::check(&plan, &tables[divided].name)?;
+    let table = TableReference::from(tables[divided].name.as_str());
+    divisible::check(&plan, table.table())?;
     Ok(divided)
 }
 
@@ -59,6 +64,8 @@ pub(crate) struct Job {
     /// The place of the table that is divided.
     divided: usize,
     files_per_shard: usize,
+    /// What each input was when the job began.
+    stamps: Arc<Stamps>,
     /// Another process would write the same parts.
     _lock: fs_err::File,
 }
@@ -82,18 +89,21 @@ impl Job {
             .map(|table| (table.name.clone(), table.files.clone()))
             .collect();
         let inputs = tokio::task::spawn_blocking(move || {
-            named
+            let files = named.iter().flat_map(|(_, files)| files);
+            let stamps = Stamps::of(files)?;
+            let read = named
                 .into_iter()
-                .map(|(name, files)| InputTable::read(name, &files))
-                .collect()
+                .map(|(name, files)| InputTable::read(name, &files));
+            Ok((stamps, read.collect::<anyhow::Result<_>>()?))
         });
-        let inputs: anyhow::Result<Vec<InputTable>> = inputs.await?;
+        let inputs: anyhow::Result<(Stamps, Vec<InputTable>)> = inputs.await?;
+        let (stamps, inputs) = inputs?;
         let settings = Settings {
             query: query.to_owned(),
             model: model.clone(),
             divided: tables[divided].name.clone(),
             files_per_shard,
-            tables: inputs?,
+            tables: inputs,
         };
         let shards = tables[divided].files.len().div_ceil(files_per_shard);
         let (folder, lock) = manifest::lock(folder)?;
@@ -107,6 +117,7 @@ impl Job {
             tables: tables.to_vec(),
             divided,
             files_per_shard,
+            stamps: Arc::new(stamps),
             _lock: lock,
         })
     }
@@ -172,6 +183,7 @@ impl Job {
             tables: self.tables.clone(),
             divided: self.divided,
             files: files[begin..end].to_vec(),
+            stamps: Arc::clone(&self.stamps),
             path: self.folder.join(manifest::part_name(number)),
         }
     }

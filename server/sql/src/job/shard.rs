@@ -1,12 +1,14 @@
 //! One shard: a query over some files of a table.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::logical_expr::ScalarUDF;
 use lexivec_models::FileRecord;
 
 use super::manifest::Part;
+use super::stamps::Stamps;
 use crate::embed::NAME;
 use crate::output::{self, FileFormat};
 use crate::query;
@@ -27,6 +29,7 @@ pub(super) struct Shard {
     /// The place of the table that has only the shard's files.
     pub(super) divided: usize,
     pub(super) files: Vec<PathBuf>,
+    pub(super) stamps: Arc<Stamps>,
     pub(super) path: PathBuf,
 }
 
@@ -44,7 +47,10 @@ impl Shard {
         let mut attempt = 1;
         loop {
             match self.attempt(place, embed, partitions).await {
-                Ok(rows) => return self.part(rows).await,
+                Ok(rows) => {
+                    self.check_inputs()?;
+                    return self.part(rows).await;
+                }
                 Err(error) if is_permanent(&error, place) || attempt == ATTEMPTS => {
                     return Err(error);
                 }
@@ -57,6 +63,17 @@ impl Shard {
             tokio::time::sleep(PAUSE).await;
             place.check().await?;
         }
+    }
+
+    /// A file that is gone has no rows for DataFusion.
+    fn check_inputs(&self) -> anyhow::Result<()> {
+        self.stamps.check(&self.files)?;
+        for (number, table) in self.tables.iter().enumerate() {
+            if number != self.divided {
+                self.stamps.check(&table.files)?;
+            }
+        }
+        Ok(())
     }
 
     async fn attempt(

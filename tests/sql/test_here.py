@@ -1,11 +1,13 @@
 """Queries on one machine."""
 
+import csv
 import json
 import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import suite
@@ -142,3 +144,31 @@ def test_lexivec_runs_the_program_beside_it(tmp_path: Path) -> None:
     assert message.returncode == 1 and "lexivec-sql is not installed" in message.stderr
     (tmp_path / "lexivec-sql").symlink_to(SQL)
     assert passes(run()).startswith("lexivec sql ")
+
+
+def test_values_with_line_breaks_and_nan_are_read_as_they_are(tmp_path: Path, model: Path) -> None:
+    rows = [{"id": f"k{number}", "text": f"line one {number}\nfake{number},line two"} for number in range(200)]
+    with (tmp_path / "breaks.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["id", "text"], quoting=csv.QUOTE_ALL)
+        writer.writeheader()
+        writer.writerows(rows)
+    query = "SELECT count(*) AS rows, count(DISTINCT id) AS ids FROM t"
+    for partitions in ("1", "4"):
+        passes(sql(model, "-t", f"t={tmp_path / 'breaks.csv'}", "--partitions", partitions, "-o", tmp_path / "n.parquet", query))
+        assert pq.read_table(tmp_path / "n.parquet").to_pylist() == [{"rows": 200, "ids": 200}]
+
+    # The least and the largest number of the column are equal, because they leave NaN out.
+    pq.write_table(pa.table({"id": [1, 2], "score": [1.0, float("nan")]}), tmp_path / "nan.parquet")
+    passes(sql(model, "-t", f"t={tmp_path / 'nan.parquet'}", "-o", tmp_path / "out.parquet", "SELECT id FROM t WHERE isnan(score)"))
+    assert read(tmp_path / "out.parquet")["id"].to_pylist() == [2]
+
+
+def test_what_would_be_read_or_written_wrongly_is_an_error(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "mixed").mkdir()
+    (tmp_path / "mixed" / "a.csv").write_text("id,text\n1,alpha\n")
+    (tmp_path / "mixed" / "b.csv").write_text("text,id\ngamma,3\n")
+    assert "b.csv: the first line is not that of" in fails(sql(model, "-t", f"t={tmp_path / 'mixed'}", "SELECT id FROM t"))
+    table = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"id": [1, 2]}), table)
+    assert "this is a file of a --table" in fails(sql(model, "-t", f"t={table}", "-o", table, "SELECT id FROM t LIMIT 1"))
+    assert read(table).num_rows == 2

@@ -48,7 +48,7 @@ pub(crate) enum MapKind {
 pub(crate) struct Analysis {
     pub(crate) pca: Pca,
     pub(crate) projection: Projection,
-    pub(crate) search: Found,
+    pub(crate) search: SearchSummary,
     pub(crate) map: Option<Map>,
     pub(crate) clustering: Clustering,
     pub(crate) clusters: Vec<Cluster>,
@@ -56,7 +56,7 @@ pub(crate) struct Analysis {
 
 /// How neighbours were searched.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct Found {
+pub(crate) struct SearchSummary {
     pub(crate) kind: Search,
     /// The share of the nearest neighbours that were found: 1 for an exact search, else measured on some terms.
     pub(crate) recall: f64,
@@ -110,7 +110,7 @@ pub(crate) fn analyse(
     // The map needs no more neighbours than a clustering lists.
     let listed = options.listed(reduced.nrows());
     let neighbours = Neighbours::find_by(settings.search, reduced.view(), listed, options.metric)?;
-    let search = Found {
+    let search = SearchSummary {
         kind: settings.search,
         recall: match settings.search {
             Search::Exact => 1.0,

@@ -94,7 +94,7 @@ impl<'a> Search<'a> {
         let lookup = Lookup::new(vectors.view(), count, Metric::Cosine);
         let mut lookup = lookup.context("the queries cannot be compared")?;
         let is_eligible =
-            |row: usize| self.language.is_none() || self.languages[row] == self.language;
+            |_: usize, row: usize| self.language.is_none() || self.languages[row] == self.language;
         self.vectors.for_each_block(|_, block| {
             let pushed = lookup.push(block, is_eligible);
             pushed.with_context(|| {

@@ -49,23 +49,13 @@ impl Pairs {
             all.slice_mut(s![rows, ..]).assign(&block);
             Ok(())
         })?;
-        let found = match terms.has_languages() {
+        let (duplicates, translations) = match terms.has_languages() {
             true => {
-                let languages = terms.languages();
-                [
-                    options.within_groups(all.view(), &languages)?,
-                    options.between_groups(all.view(), &languages)?,
-                ]
+                let found = options.find_by_groups(all.view(), &terms.languages())?;
+                (found.others, found.between)
             }
-            false => {
-                let none = Found {
-                    pairs: Vec::new(),
-                    recall: 1.0,
-                };
-                [options.find(all.view())?, none]
-            }
+            false => (options.find(all.view())?, Found::nothing()),
         };
-        let [duplicates, translations] = found;
         let recall = duplicates.recall.min(translations.recall);
         let named = |kind: Kind| move |pair: Pair| (kind, pair);
         let duplicates = duplicates.pairs.into_iter().map(named(Kind::Duplicate));

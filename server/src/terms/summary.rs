@@ -5,7 +5,7 @@ use lexivec_terms::agreement::{adjusted_rand, purity};
 use lexivec_terms::hdbscan::NOISE;
 use serde::Serialize;
 
-use super::analysis::{Found, MapKind, Trust};
+use super::analysis::{MapKind, SearchSummary, Trust};
 use super::pairs::PairCounts;
 use super::{Analysis, Pairs, Terms};
 
@@ -20,7 +20,7 @@ pub(crate) struct Summary {
     /// How many components explain 90, 95 and 99 % of the variance.
     components_for: [Needed; 3],
     /// How neighbours were searched.
-    search: Found,
+    search: SearchSummary,
     clusters: usize,
     noise: usize,
     /// The map, where there is one.

@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (number, first) in (0..rows).step_by(BLOCK).enumerate() {
         let block = (number % BLOCKS) * BLOCK;
         let end = block + BLOCK.min(rows - first);
-        lookup.push(vectors.slice(s![block..end, ..]), |_| true)?;
+        lookup.push(vectors.slice(s![block..end, ..]), |_, _| true)?;
     }
     let found = lookup.finish();
     let seconds = start.elapsed().as_secs_f64();

@@ -28,8 +28,8 @@ const FEW_QUERIES: usize = 4;
 ///
 /// let queries = array![[1.0, 0.1]];
 /// let mut lookup = Lookup::new(queries.view(), 1, Metric::Cosine)?;
-/// lookup.push(array![[0.0, 1.0], [1.0, 0.0]].view(), |_| true)?;
-/// lookup.push(array![[1.0, 0.1], [2.0, 0.2]].view(), |row| row != 2)?;
+/// lookup.push(array![[0.0, 1.0], [1.0, 0.0]].view(), |_, _| true)?;
+/// lookup.push(array![[1.0, 0.1], [2.0, 0.2]].view(), |_query, row| row != 2)?;
 /// let found = lookup.finish();
 /// assert_eq!(found[0][0].0, 3);
 /// # Ok::<(), lexivec_terms::Error>(())
@@ -68,14 +68,15 @@ impl<'a> Lookup<'a> {
         })
     }
 
-    /// Adds rows to the search, except those whose number `is_eligible` rejects. The first row of the first block is row 0.
+    /// Adds rows to the search, except for queries with which `is_eligible` rejects them. It takes the numbers of a query and a row; the first
+    /// row of the first block is row 0.
     ///
     /// # Errors
     /// The rows have another width than the queries, or there is a row that [`new`](Self::new) would not accept as a query.
     pub fn push(
         &mut self,
         block: ArrayView2<'_, f32>,
-        is_eligible: impl Fn(usize) -> bool + Sync,
+        is_eligible: impl Fn(usize, usize) -> bool + Sync,
     ) -> Result<()> {
         let expected = self.queries.rows().ncols();
         if block.ncols() != expected {
@@ -107,7 +108,7 @@ impl<'a> Lookup<'a> {
         first: usize,
         start: usize,
         tile: usize,
-        is_eligible: &impl Fn(usize) -> bool,
+        is_eligible: &impl Fn(usize, usize) -> bool,
     ) {
         let queries = tile * TILE..(tile * TILE + TILE).min(self.queries.len());
         let rows = start..(start + ROWS).min(block.len());
@@ -142,7 +143,7 @@ impl<'a> Lookup<'a> {
                 }
                 for (row, bound) in (start + step * STEP..).zip(bounds) {
                     let number = first + row;
-                    if lists.may_take(place, *bound, number as u32) && is_eligible(number) {
+                    if lists.may_take(place, *bound, number as u32) && is_eligible(query, number) {
                         let squared = self.queries.squared_to(query, block, row);
                         lists.insert(place, squared, number as u32);
                     }
@@ -212,7 +213,7 @@ mod tests {
             for size in [1500, 1024, 100] {
                 let mut lookup = Lookup::new(queries.view(), 10, metric).unwrap();
                 for block in rows.axis_chunks_iter(Axis(0), size) {
-                    lookup.push(block, is_eligible).unwrap();
+                    lookup.push(block, |_, row| is_eligible(row)).unwrap();
                 }
                 let found = lookup.finish();
                 assert_eq!(found.len(), 600);
@@ -221,7 +222,7 @@ mod tests {
                 }
                 let mut few = Lookup::new(first, 10, metric).unwrap();
                 for block in rows.axis_chunks_iter(Axis(0), size) {
-                    few.push(block, is_eligible).unwrap();
+                    few.push(block, |_, row| is_eligible(row)).unwrap();
                 }
                 assert_eq!(few.finish(), found[..3]);
             }
@@ -232,7 +233,7 @@ mod tests {
     fn a_list_is_as_long_as_there_are_eligible_rows() {
         let queries = random(2, 1);
         let mut lookup = Lookup::new(queries.view(), 5, Metric::Cosine).unwrap();
-        lookup.push(random(3, 2).view(), |row| row > 0).unwrap();
+        lookup.push(random(3, 2).view(), |_, row| row > 0).unwrap();
         assert!(lookup.finish().iter().all(|list| list.len() == 2));
         let lookup = Lookup::new(queries.view(), 5, Metric::Cosine).unwrap();
         assert_eq!(lookup.finish(), [[], []]);
@@ -244,15 +245,15 @@ mod tests {
         let none = Lookup::new(queries.view(), 0, Metric::Cosine);
         assert!(matches!(none, Err(Error::Setting { .. })));
         let mut lookup = Lookup::new(queries.view(), 1, Metric::Cosine).unwrap();
-        lookup.push(random(4, 2).view(), |_| true).unwrap();
+        lookup.push(random(4, 2).view(), |_, _| true).unwrap();
         let mut rows = random(3, 3);
         rows.row_mut(1).fill(0.0);
-        let zero = lookup.push(rows.view(), |_| true);
+        let zero = lookup.push(rows.view(), |_, _| true);
         assert!(matches!(zero, Err(Error::ZeroVector { row: 5 })));
         rows.row_mut(1).fill(f32::NAN);
-        let nan = lookup.push(rows.view(), |_| true);
+        let nan = lookup.push(rows.view(), |_, _| true);
         assert!(matches!(nan, Err(Error::NotFinite { row: 5, .. })));
-        let wide = lookup.push(Array2::ones((1, 8)).view(), |_| true);
+        let wide = lookup.push(Array2::ones((1, 8)).view(), |_, _| true);
         assert!(matches!(wide, Err(Error::Width { .. })));
     }
 }

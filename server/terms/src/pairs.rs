@@ -5,10 +5,11 @@ use std::cmp::Ordering;
 use ndarray::ArrayView2;
 use serde::Serialize;
 
+use crate::partition::Partition;
 use crate::space::Space;
 use crate::{Error, Metric, Neighbours, Result, Search};
 
-/// Rows whose pairs an exact search finds, too, to measure what an approximate one missed.
+/// Rows on which an approximate search is checked against an exact one.
 const RECALL_SAMPLE: usize = 500;
 
 /// Two rows that are similar.
@@ -41,9 +42,10 @@ impl Pair {
 /// let languages = [Some("en"), Some("zh"), Some("en"), Some("en")];
 /// let options = Options { least_similarity: 0.9, most_per_term: 1, search: Search::Exact };
 /// assert_eq!(options.find(rows.view())?.pairs.len(), 2);
-/// let translations = options.between_groups(rows.view(), &languages)?.pairs;
+/// let found = options.find_by_groups(rows.view(), &languages)?;
+/// let translations = found.between.pairs;
 /// assert_eq!((translations[0].left, translations[0].right), (0, 1));
-/// let duplicates = options.within_groups(rows.view(), &languages)?.pairs;
+/// let duplicates = found.others.pairs;
 /// assert_eq!((duplicates[0].left, duplicates[0].right), (2, 3));
 /// # Ok::<(), lexivec_terms::Error>(())
 /// ```
@@ -67,40 +69,59 @@ pub struct Found {
     pub recall: f64,
 }
 
+impl Found {
+    /// What is found where there is nothing to find.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self {
+            pairs: Vec::new(),
+            recall: 1.0,
+        }
+    }
+}
+
+/// The pairs that were found of rows in groups.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundByGroups {
+    /// Pairs whose rows are in different groups.
+    pub between: Found,
+    /// Those whose rows are in the same group, or of which one has no group.
+    pub others: Found,
+}
+
+/// Rows, and the blocks of an approximate search among them.
+struct Searched<'a> {
+    space: Space<'a>,
+    partition: Option<Partition>,
+}
+
 impl Options {
     /// Finds pairs among all rows, the most similar first.
     ///
     /// # Errors
     /// A setting is outside its range, a number is not finite, a row is a zero vector, or there are too many rows.
     pub fn find(&self, rows: ArrayView2<'_, f32>) -> Result<Found> {
-        self.search(rows, |_, _| true)
+        let searched = self.prepare(rows)?;
+        self.search(&searched, |_, _| true)
     }
 
-    /// Finds pairs whose rows are in different groups, such as languages, the most similar first. A row's partners are the most similar
-    /// rows of other groups, however many rows of its own group are more similar. Rows without a group have no partner.
+    /// Finds pairs whose rows are in different groups, such as languages, and all other pairs, both the most similar first. A row's partners in
+    /// other groups are the most similar rows of those, however many rows of its own group are more similar, and the other way round. A row
+    /// without a group is in no other group than any row.
     ///
     /// # Errors
     /// As [`find`](Self::find), or there is another number of groups than rows.
-    pub fn between_groups(
+    pub fn find_by_groups(
         &self,
         rows: ArrayView2<'_, f32>,
         groups: &[Option<&str>],
-    ) -> Result<Found> {
+    ) -> Result<FoundByGroups> {
         let are_apart = apart(groups, rows.nrows())?;
-        self.search(rows, are_apart)
-    }
-
-    /// Finds all other pairs: those whose rows are in the same group, or of which one has no group.
-    ///
-    /// # Errors
-    /// As [`between_groups`](Self::between_groups).
-    pub fn within_groups(
-        &self,
-        rows: ArrayView2<'_, f32>,
-        groups: &[Option<&str>],
-    ) -> Result<Found> {
-        let are_apart = apart(groups, rows.nrows())?;
-        self.search(rows, |left, right| !are_apart(left, right))
+        let searched = self.prepare(rows)?;
+        Ok(FoundByGroups {
+            between: self.search(&searched, &are_apart)?,
+            others: self.search(&searched, |left, right| !are_apart(left, right))?,
+        })
     }
 
     /// Checks the settings.
@@ -122,27 +143,33 @@ impl Options {
         Ok(())
     }
 
-    fn search(
-        &self,
-        rows: ArrayView2<'_, f32>,
-        is_eligible: impl Fn(u32, u32) -> bool + Sync,
-    ) -> Result<Found> {
+    fn prepare<'a>(&self, rows: ArrayView2<'a, f32>) -> Result<Searched<'a>> {
         self.check()?;
         let space = Space::new(rows, Metric::Cosine)?;
+        let partition = match space.len() {
+            0 => None,
+            _ => self.search.partition(&space),
+        };
+        Ok(Searched { space, partition })
+    }
+
+    fn search(
+        &self,
+        Searched { space, partition }: &Searched<'_>,
+        is_eligible: impl Fn(u32, u32) -> bool + Sync,
+    ) -> Result<Found> {
         let most = self.most_per_term.min(space.len().saturating_sub(1));
         if most == 0 {
-            return Ok(Found {
-                pairs: Vec::new(),
-                recall: 1.0,
-            });
+            return Ok(Found::nothing());
         }
         // Equal directions may differ by the rounding of their lengths.
         let within = Metric::Cosine.to_squared(1.0 - self.least_similarity) + 1e-12;
-        let partition = self.search.partition(&space);
-        let found = Neighbours::search_in(&space, partition.as_ref(), most, within, &is_eligible);
+        let found = Neighbours::search_in(space, partition.as_ref(), most, within, &is_eligible);
         let recall = match self.search {
             Search::Exact => 1.0,
-            Search::Approximate => found.recall_among(&space, RECALL_SAMPLE, within, &is_eligible),
+            Search::Approximate => {
+                found.recall_among(space, RECALL_SAMPLE, within, &is_eligible)?
+            }
         };
         let mut pairs: Vec<Pair> = (0..found.len())
             .flat_map(|row| {
@@ -256,8 +283,11 @@ mod tests {
             search: Search::Approximate,
             ..exact
         };
-        let exact = exact.between_groups(rows.view(), &groups).unwrap();
-        let found = approximate.between_groups(rows.view(), &groups).unwrap();
+        let exact = exact.find_by_groups(rows.view(), &groups).unwrap().between;
+        let found = approximate
+            .find_by_groups(rows.view(), &groups)
+            .unwrap()
+            .between;
         let pairs: std::collections::HashSet<_> = found
             .pairs
             .iter()
@@ -299,13 +329,21 @@ mod tests {
             most_per_term: 1,
             ..ALL
         };
-        let found = one.between_groups(rows.view(), &languages).unwrap().pairs;
+        let found = one
+            .find_by_groups(rows.view(), &languages)
+            .unwrap()
+            .between
+            .pairs;
         let ends: Vec<(usize, usize)> = found.iter().map(|pair| (pair.left, pair.right)).collect();
         assert_eq!(ends, [(2, 3), (1, 3), (0, 3)]);
 
         // All other pairs are within a language, or have a term without one.
         let all = ALL.find(rows.view()).unwrap().pairs;
-        let mut both = ALL.within_groups(rows.view(), &languages).unwrap().pairs;
+        let mut both = ALL
+            .find_by_groups(rows.view(), &languages)
+            .unwrap()
+            .others
+            .pairs;
         assert_eq!(both.len() + 3, all.len());
         both.extend(found);
         both.sort_by_key(|pair| (pair.left, pair.right));
@@ -329,7 +367,7 @@ mod tests {
     #[test]
     fn impossible_input_is_an_error() {
         let rows = random(3);
-        let groups = ALL.between_groups(rows.view(), &[None]);
+        let groups = ALL.find_by_groups(rows.view(), &[None]);
         assert!(matches!(
             groups,
             Err(Error::Count {

@@ -1,7 +1,7 @@
 //! Blocks of rows that are near each other, and which blocks are near which.
 //!
 //! k-means divides the rows into clusters. One that is larger than a block is halved again and again, at the median of its rows' products
-//! with the difference of two means. Every block then is near the [`NEAREST`] blocks whose means are nearest to its own. An approximate
+//! with the difference of two means. Every block then is near the [`NEAREST`] blocks whose means are nearest to its own, and those are near it. An approximate
 //! search compares rows of near blocks only. Samples are drawn with a fixed seed, so the result depends on the rows alone.
 
 use ndarray::linalg::general_mat_mul;

@@ -1,4 +1,4 @@
-//! All pairs of rows, in tiles of a matrix product.
+//! Pairs of rows, in tiles of a matrix product.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, CowArray, Ix2, s};
@@ -55,23 +55,6 @@ pub(crate) fn for_each_tile(
                 });
             });
     }
-}
-
-/// Passes every pair of one of the `left` rows and any row to `visit`, with the number of the block of [`TILE`] left rows. Pairs of a row
-/// with itself are among them.
-pub(crate) fn for_each_tile_with_all(
-    space: &Space<'_>,
-    left: &[u32],
-    visit: impl Fn(usize, &Tile<'_>) + Sync,
-) {
-    let all: Vec<u32> = (0..space.len() as u32).collect();
-    let blocks: Vec<(usize, &[u32])> = left.chunks(TILE).enumerate().collect();
-    all.par_chunks(TILE)
-        .for_each_init(TileRoom::new, |room, right| {
-            for (number, left) in &blocks {
-                room.compare(space, [left, right], |tile| visit(*number, tile));
-            }
-        });
 }
 
 /// Room for the bounds of a tile.

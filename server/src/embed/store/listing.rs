@@ -1,4 +1,5 @@
-//! Listings of stores, page by page, which are checked while they come: a store may list without end, twice, or what nobody asked for.
+//! Listings of stores, page by page. Each page is checked when it comes: a store may list without end, list a key twice, or list keys that the URL
+//! does not name.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};

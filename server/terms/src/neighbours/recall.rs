@@ -1,15 +1,11 @@
 //! What an approximate search missed, measured on a sample of rows.
 
-use std::sync::Mutex;
+use ndarray::{ArrayView2, Axis};
 
-use ndarray::ArrayView2;
-
-use super::{Lists, Neighbours, insert_left};
-use crate::lock::{into_inner, lock};
+use super::{Lists, Neighbours};
 use crate::partition::sample;
 use crate::space::Space;
-use crate::tiles::{TILE, for_each_tile_with_all};
-use crate::{Error, Result};
+use crate::{Error, Lookup, Result};
 
 impl Neighbours {
     /// The share of the nearest rows that the lists have, over `count` of these rows, drawn at random: 1 for an exact search. Rows at
@@ -26,7 +22,7 @@ impl Neighbours {
                 found: self.rows,
             });
         }
-        Ok(self.recall_among(&space, count, f64::INFINITY, |_, _| true))
+        self.recall_among(&space, count, f64::INFINITY, |_, _| true)
     }
 
     /// As [`recall`](Self::recall), of the rows that are no farther than the squared distance `within` and that `is_eligible` accepts.
@@ -36,31 +32,30 @@ impl Neighbours {
         count: usize,
         within: f64,
         is_eligible: impl Fn(u32, u32) -> bool + Sync,
-    ) -> f64 {
+    ) -> Result<f64> {
         let sample = sample(space.len(), count, 2);
-        let most = self.blocks.first().map_or(0, Lists::most);
-        let lists: Vec<_> = sample
-            .chunks(TILE)
-            .map(|rows| Mutex::new(Lists::new(rows.len(), most, within)))
-            .collect();
-        for_each_tile_with_all(space, &sample, |block, tile| {
-            insert_left(space, tile, &mut lock(&lists[block]), &is_eligible);
-        });
-        let exact: Vec<Lists> = lists.into_iter().map(into_inner).collect();
+        let numbers: Vec<usize> = sample.iter().map(|row| *row as usize).collect();
+        let queries = space.rows().select(Axis(0), &numbers);
+        let most = self.blocks.first().map_or(1, Lists::most);
+        let mut exact = Lookup::new(queries.view(), most, self.metric)?;
+        exact.push(space.rows(), |query, row| {
+            let (query, row) = (sample[query], row as u32);
+            query != row && is_eligible(query, row)
+        })?;
+        let within = self.metric.of_squared(within);
         let (mut found, mut expected) = (0, 0);
-        for (place, row) in sample.iter().enumerate() {
-            let exact = exact[place / TILE].get(place % TILE);
-            let Some((farthest, _)) = exact.last() else {
+        for (row, mut exact) in numbers.into_iter().zip(exact.finish()) {
+            exact.retain(|(_, distance)| *distance <= within);
+            let Some((_, farthest)) = exact.last() else {
                 continue;
             };
-            let list = self.squared(*row as usize);
-            let hits = list.iter().filter(|(squared, _)| squared <= farthest);
+            let hits = self.of(row).filter(|(_, distance)| distance <= farthest);
             found += hits.count().min(exact.len());
             expected += exact.len();
         }
-        match expected {
+        Ok(match expected {
             0 => 1.0,
             expected => found as f64 / expected as f64,
-        }
+        })
     }
 }

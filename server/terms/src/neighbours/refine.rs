@@ -1,14 +1,14 @@
 //! Neighbours of neighbours are likely neighbours (Dong, Moses & Li 2011, "Efficient K-Nearest Neighbor Graph Construction for Generic
-//! Similarity Measures"). The rows of a block share most of them, so the block is compared with all of them in tiles.
+//! Similarity Measures"). The rows of a block share most of them, so the block is compared with them in tiles.
 
 use std::cmp::Reverse;
 
 use rayon::prelude::*;
 
-use super::{Lists, Neighbours, insert_left};
+use super::{Lists, Neighbours};
 use crate::partition::Partition;
 use crate::space::Space;
-use crate::tiles::{TILE, TileRoom};
+use crate::tiles::{STEP, TILE, Tile, TileRoom, any_below};
 
 /// How often lists are improved. Each round reads the lists of the one before.
 const ROUNDS: usize = 3;
@@ -29,7 +29,7 @@ impl Neighbours {
                     |row: &u32| !partition.are_near(block, before.place(*row as usize) / TILE);
                 for candidates in before.around(rows, is_new).chunks(TILE) {
                     room.compare(space, [rows, candidates], |tile| {
-                        insert_left(space, tile, &mut lists, &|_, _| true);
+                        insert_left(space, tile, &mut lists);
                     });
                 }
                 lists
@@ -57,5 +57,23 @@ impl Neighbours {
             counted.truncate(MOST_CANDIDATES);
         }
         counted.into_iter().map(|(_, row)| row).collect()
+    }
+}
+
+/// Inserts the pairs of a tile into the lists of its rows on the left.
+fn insert_left(space: &Space<'_>, tile: &Tile<'_>, lists: &mut Lists) {
+    for (left, row) in tile.left.iter().enumerate() {
+        let (first, bounds) = tile.row(left);
+        let rows = tile.right[first..].chunks(STEP);
+        for (bounds, rows) in bounds.chunks(STEP).zip(rows) {
+            let limit = lists.limit(left);
+            if any_below(bounds, &[limit; STEP], limit) {
+                for (bound, other) in bounds.iter().zip(rows) {
+                    if lists.may_take(left, *bound, *other) && row != other {
+                        lists.insert(left, space.squared(*row, *other), *other);
+                    }
+                }
+            }
+        }
     }
 }

@@ -24,7 +24,7 @@ use super::union_find::UnionFind;
 use crate::Neighbours;
 use crate::space::Space;
 
-/// Rows of which components that lists of an approximate search leave apart are compared.
+/// Rows that are compared to join the components that an approximate search leaves apart.
 const SAMPLE: usize = 16_384;
 
 /// An edge between two rows.

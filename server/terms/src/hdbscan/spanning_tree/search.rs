@@ -17,8 +17,8 @@ pub(super) fn lightest_edges(
     components: &[u32],
     outgoing: &[Outgoing],
 ) -> Vec<Edge> {
-    // A row's list has all of its edges that are lighter than the list's end. If that of an approximate search had any edge that leaves the
-    // component, nobody would search.
+    // A row's list has all of its edges that are lighter than the list's end. Lists of an approximate search count as complete,
+    // so this search runs only if none of them has an edge between components.
     let is_searched = |row: u32| {
         let best = outgoing[components[row as usize] as usize].best;
         !graph.neighbours.are_exact() || graph.list_end(row as usize) < best.weight

@@ -199,6 +199,26 @@ fn is_disk_full(error: &io::Error) -> bool {
     )
 }
 
+/// The message of an error and of its causes, in one line. A cause that the messages before it already contain is not repeated.
+///
+/// ```
+/// use lexivec_models::{Checkpoint, message_with_causes};
+///
+/// let error = Checkpoint::open("no/such/folder".as_ref()).unwrap_err();
+/// assert_eq!(message_with_causes(&error), error.to_string());
+/// ```
+#[must_use]
+pub fn message_with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut message = error.to_string();
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    for cause in causes.map(ToString::to_string) {
+        if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use reqwest::blocking::Client;
 
-use crate::error::Result;
+use crate::error::{Result, message_with_causes};
 use crate::secrets::without_password;
 
 mod cache;
@@ -164,7 +164,7 @@ fn reachable_at(endpoint: &str, timeout: Duration) -> std::result::Result<(), St
     // The same HTTP client as for downloads, so that proxies and certificates are tried as well. Without a token, because
     // any answer will do.
     let client = Client::builder().user_agent(USER_AGENT).build();
-    let client = client.map_err(|error| report::chain(&error))?;
+    let client = client.map_err(|error| message_with_causes(&error))?;
     let request = client.get(format!("{endpoint}/api/whoami-v2"));
     let (sender, receiver) = std::sync::mpsc::sync_channel(1);
     // A thread, because a timeout of the client does not end a slow look-up of the host's name.
@@ -174,7 +174,7 @@ fn reachable_at(endpoint: &str, timeout: Duration) -> std::result::Result<(), St
     });
     match receiver.recv_timeout(timeout) {
         // A circle of redirects is an answer too.
-        Ok(Err(error)) if !error.is_redirect() => Err(report::chain(&error)),
+        Ok(Err(error)) if !error.is_redirect() => Err(message_with_causes(&error)),
         Ok(_) => Ok(()),
         Err(_) => Err(format!(
             "{} did not answer within {:.1} s",

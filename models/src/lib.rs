@@ -57,7 +57,7 @@ pub use catalog::{CatalogEntry, catalog, find};
 pub use checkpoint::Checkpoint;
 pub use decoder::{Decoder, Family};
 pub use digest::FileRecord;
-pub use error::{Error, Result};
+pub use error::{Error, Result, message_with_causes};
 #[cfg(feature = "hub")]
 pub use hub::{DownloadProgress, HubOptions, download, endpoint, hub_cache, is_hub_id, reachable};
 pub use identity::FileIdentity;

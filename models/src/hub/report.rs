@@ -1,6 +1,5 @@
 //! Progress and errors of downloads, as users see them.
 
-use std::error::Error as StdError;
 use std::io;
 use std::path::Path;
 
@@ -150,13 +149,4 @@ pub(super) fn is_unreachable(error: &Error) -> bool {
         Some(Failure::Status { status, .. }) => status.is_server_error(),
         _ => false,
     }
-}
-
-/// An error and its causes, in one line.
-pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |&error| error.source());
-    let mut words: Vec<String> = causes.map(ToString::to_string).collect();
-    // Some errors repeat their cause's message.
-    words.dedup_by(|cause, effect| effect.contains(cause.as_str()));
-    words.join(": ")
 }

@@ -11,10 +11,10 @@ use tempfile::TempDir;
 
 use super::config::HubConfig;
 use super::fetch::download_with;
-use super::report::{DownloadProgress, Failure, chain, hub_error};
+use super::report::{DownloadProgress, Failure, hub_error};
 use super::*;
 use crate::checkpoint::Checkpoint;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, message_with_causes};
 
 mod failures;
 mod files;

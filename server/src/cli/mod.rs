@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use lexivec_models::message_with_causes;
 
 mod address;
 mod analysis_args;
@@ -131,7 +132,7 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
     if error.downcast_ref::<Closed>().is_some() {
         return ExitCode::SUCCESS;
     }
-    say!("error: {}", chain(error));
+    say!("error: {}", message_with_causes(error.as_ref()));
     if let Some(hint) = hints::of(error) {
         say!("hint: {hint}");
     }
@@ -159,18 +160,6 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Man(args) => man::run(&args).map(|()| ExitCode::SUCCESS),
     }
-}
-
-/// The message and its causes. A cause that the message already contains is not repeated.
-fn chain(error: &anyhow::Error) -> String {
-    let mut text = error.to_string();
-    for cause in error.chain().skip(1) {
-        let cause = cause.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use lexivec_models::message_with_causes;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -82,25 +83,14 @@ const NOT_AWAITED: &str = "async functions should not be called directly";
 
 /// The message of an error in the words of this program.
 fn message(error: &anyhow::Error) -> String {
-    let text = chain(error);
+    // DataFusion's messages contain their causes.
+    let text = message_with_causes(error.as_ref());
     match text.contains(NOT_AWAITED) {
         true => format!(
             "{NAME}() cannot be called in ORDER BY and some other places: give the call a name in SELECT, in a subquery if need be, and use the name"
         ),
         false => text,
     }
-}
-
-/// The message and its causes. A cause that the message already contains is not repeated, which DataFusion's do.
-fn chain(error: &anyhow::Error) -> String {
-    let mut text = error.to_string();
-    for cause in error.chain().skip(1) {
-        let cause = cause.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
 }
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {

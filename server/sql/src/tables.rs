@@ -148,8 +148,7 @@ impl Table {
     ) -> anyhow::Result<()> {
         let config = self.config(files)?.with_schema(Arc::clone(&self.schema));
         let table = Arc::new(ListingTable::try_new(config)?);
-        let earlier = context.register_table(self.name.as_str(), table)?;
-        ensure!(earlier.is_none(), "--table names {} twice", self.name);
+        context.register_table(self.name.as_str(), table)?;
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 //! The flags that choose a model and where it runs.
 
-use clap::builder::BoolishValueParser;
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use lexivec::{
     CheckpointOptions, EngineOptions, Event, Model, ModelInfo, Observer, Precision, Provider,
 };

@@ -1,11 +1,11 @@
 //! The flags of a query.
 
-use clap::builder::BoolishValueParser;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::ensure;
+use clap::builder::BoolishValueParser;
 
 use super::ModelArgs;
 use crate::embed::{Description, Embed};
@@ -101,6 +101,10 @@ impl QueryArgs {
         let context = place.session(&planned, partitions)?;
         let mut tables = Vec::new();
         for argument in &self.tables {
+            let is_new = tables
+                .iter()
+                .all(|table: &Table| table.name != argument.name);
+            ensure!(is_new, "--table names {} twice", argument.name);
             let table = Table::open(argument, &context).await?;
             table.register(&context, &table.files)?;
             tables.push(table);

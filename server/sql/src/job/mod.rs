@@ -3,9 +3,9 @@
 //! The shards and their manifest are on the client's side, so a job outlives the cluster that it runs on, and the client.
 
 mod divisible;
+mod inputs;
 mod manifest;
 mod shard;
-mod stamps;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -22,9 +22,9 @@ use crate::embed::Description;
 use crate::query;
 use crate::session::Place;
 use crate::tables::Table;
+use inputs::Inputs;
 use manifest::{InputTable, Manifest, Settings};
 use shard::Shard;
-use stamps::Stamps;
 
 /// The place of the table that a job divides, and whose files make its shards.
 ///
@@ -65,7 +65,7 @@ pub(crate) struct Job {
     divided: usize,
     files_per_shard: usize,
     /// What each input was when the job began.
-    stamps: Arc<Stamps>,
+    inputs: Arc<Inputs>,
     /// Another process would write the same parts.
     _lock: fs_err::File,
 }
@@ -90,14 +90,14 @@ impl Job {
             .collect();
         let inputs = tokio::task::spawn_blocking(move || {
             let files = named.iter().flat_map(|(_, files)| files);
-            let stamps = Stamps::of(files)?;
+            let identities = Inputs::of(files)?;
             let read = named
                 .into_iter()
                 .map(|(name, files)| InputTable::read(name, &files));
-            Ok((stamps, read.collect::<anyhow::Result<_>>()?))
+            Ok((identities, read.collect::<anyhow::Result<_>>()?))
         });
-        let inputs: anyhow::Result<(Stamps, Vec<InputTable>)> = inputs.await?;
-        let (stamps, inputs) = inputs?;
+        let inputs: anyhow::Result<(Inputs, Vec<InputTable>)> = inputs.await?;
+        let (identities, inputs) = inputs?;
         let settings = Settings {
             query: query.to_owned(),
             model: model.clone(),
@@ -117,7 +117,7 @@ impl Job {
             tables: tables.to_vec(),
             divided,
             files_per_shard,
-            stamps: Arc::new(stamps),
+            inputs: Arc::new(identities),
             _lock: lock,
         })
     }
@@ -183,7 +183,7 @@ impl Job {
             tables: self.tables.clone(),
             divided: self.divided,
             files: files[begin..end].to_vec(),
-            stamps: Arc::clone(&self.stamps),
+            inputs: Arc::clone(&self.inputs),
             path: self.folder.join(manifest::part_name(number)),
         }
     }

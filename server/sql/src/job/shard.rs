@@ -7,8 +7,8 @@ use std::time::Duration;
 use datafusion::logical_expr::ScalarUDF;
 use lexivec_models::FileRecord;
 
+use super::inputs::Inputs;
 use super::manifest::Part;
-use super::stamps::Stamps;
 use crate::embed::NAME;
 use crate::output::{self, FileFormat};
 use crate::query;
@@ -29,7 +29,7 @@ pub(super) struct Shard {
     /// The place of the table that has only the shard's files.
     pub(super) divided: usize,
     pub(super) files: Vec<PathBuf>,
-    pub(super) stamps: Arc<Stamps>,
+    pub(super) inputs: Arc<Inputs>,
     pub(super) path: PathBuf,
 }
 
@@ -67,10 +67,10 @@ impl Shard {
 
     /// A file that is gone has no rows for DataFusion.
     fn check_inputs(&self) -> anyhow::Result<()> {
-        self.stamps.check(&self.files)?;
+        self.inputs.check(&self.files)?;
         for (number, table) in self.tables.iter().enumerate() {
             if number != self.divided {
-                self.stamps.check(&table.files)?;
+                self.inputs.check(&table.files)?;
             }
         }
         Ok(())

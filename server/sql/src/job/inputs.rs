@@ -1,23 +1,26 @@
 //! Inputs that change while a job runs.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::path::PathBuf;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
+use lexivec_models::FileIdentity;
 
-/// Size and time of each input when the job began. The manifest has digests, and reading each file again for each shard would take too long.
+/// The identity of each input when the job began. The manifest has digests, and reading each file again for each shard would take too long.
 #[derive(Debug)]
-pub(super) struct Stamps(HashMap<PathBuf, (u64, SystemTime)>);
+pub(super) struct Inputs(HashMap<PathBuf, FileIdentity>);
 
-impl Stamps {
+impl Inputs {
     /// # Errors
     /// A file cannot be read.
     pub(super) fn of<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> anyhow::Result<Self> {
-        let stamps = files
-            .into_iter()
-            .map(|file| Ok((file.clone(), stamp(file)?)));
-        Ok(Self(stamps.collect::<anyhow::Result<_>>()?))
+        let identity = |file: &'a PathBuf| {
+            let identity = FileIdentity::read(file);
+            let identity = identity.with_context(|| file.display().to_string())?;
+            Ok((file.clone(), identity))
+        };
+        let identities = files.into_iter().map(identity);
+        Ok(Self(identities.collect::<anyhow::Result<_>>()?))
     }
 
     /// # Errors
@@ -27,19 +30,16 @@ impl Stamps {
         files: impl IntoIterator<Item = &'a PathBuf>,
     ) -> anyhow::Result<()> {
         for file in files {
+            let now = FileIdentity::read(file).ok();
+            let pair = now.zip(self.0.get(file).copied());
             ensure!(
-                stamp(file).ok().as_ref() == self.0.get(file),
+                pair.is_some_and(|(now, before)| now.has_same_contents(before)),
                 "{}: the file has changed since the job began, so this shard is not kept: restore it, or begin another job",
                 file.display()
             );
         }
         Ok(())
     }
-}
-
-fn stamp(file: &Path) -> anyhow::Result<(u64, SystemTime)> {
-    let metadata = fs_err::metadata(file)?;
-    Ok((metadata.len(), metadata.modified()?))
 }
 
 #[cfg(test)]
@@ -53,13 +53,13 @@ mod tests {
         for file in &files {
             fs_err::write(file, "x").unwrap();
         }
-        let stamps = Stamps::of(&files).unwrap();
-        assert!(stamps.check(&files).is_ok());
+        let inputs = Inputs::of(&files).unwrap();
+        assert!(inputs.check(&files).is_ok());
         fs_err::write(&files[0], "longer").unwrap();
-        assert!(stamps.check(&files).is_err());
-        assert!(stamps.check(&files[1..]).is_ok());
+        assert!(inputs.check(&files).is_err());
+        assert!(inputs.check(&files[1..]).is_ok());
         fs_err::remove_file(&files[1]).unwrap();
-        let said = stamps.check(&files[1..]).unwrap_err().to_string();
+        let said = inputs.check(&files[1..]).unwrap_err().to_string();
         assert!(said.contains("b: the file has changed"), "{said}");
     }
 }

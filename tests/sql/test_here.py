@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -172,3 +174,18 @@ def test_what_would_be_read_or_written_wrongly_is_an_error(tmp_path: Path, model
     pq.write_table(pa.table({"id": [1, 2]}), table)
     assert "this is a file of a --table" in fails(sql(model, "-t", f"t={table}", "-o", table, "SELECT id FROM t LIMIT 1"))
     assert read(table).num_rows == 2
+
+
+def test_a_port_that_is_taken_ends_an_executor_with_an_error(model: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = [SQL, "executor", "--model", model, "--port", port, "--scheduler", f"127.0.0.1:{free_port()}"]
+        assert f"port {port} of 127.0.0.1 cannot be opened" in fails(subprocess.run(command, capture_output=True, text=True))
+
+
+@pytest.mark.parametrize("value", ["1", "on", "true"])
+def test_switches_take_the_values_of_lexivec(model: Path, value: str) -> None:
+    command = [SQL, "--model", model, "SELECT 1 AS one"]
+    passes(subprocess.run(command, env=os.environ | {"LEXIVEC_OFFLINE": value}, capture_output=True, text=True))

@@ -8,6 +8,8 @@ use serde_json::Value;
 use crate::program::{lexivec, text};
 use crate::server::program::model;
 
+mod refusals;
+
 /// Terms of three subjects, in two languages.
 const TERMS: &str = "id,term,language,domain\n\
     1,myocardial infarction,en,medicine\n2,heart attack,en,medicine\n3,acute myocardial infarction,en,medicine\n\
@@ -19,6 +21,24 @@ fn run(dir: &Path, arguments: &[&str]) -> Output {
     let mut command = lexivec();
     command.current_dir(dir).arg("terms").args(arguments);
     command.output().unwrap()
+}
+
+/// A few clusters of the terms above.
+const SETTINGS: [&str; 7] = [
+    "terms.csv",
+    "-o",
+    "out",
+    "--min-cluster-size",
+    "3",
+    "--pca",
+    "6",
+];
+
+/// Runs the program, which must succeed, and returns what it prints.
+fn analysed(dir: &Path, arguments: &[&str]) -> String {
+    let output = run(dir, arguments);
+    assert!(output.status.success(), "{}", said(&output));
+    text(&output.stdout)
 }
 
 fn said(output: &Output) -> String {
@@ -79,22 +99,8 @@ fn an_approximate_search_is_said_with_what_it_misses() {
     let dir = tempfile::tempdir().unwrap();
     fs_err::write(dir.path().join("terms.csv"), TERMS).unwrap();
     let model = model();
-    let settings = [
-        "terms.csv",
-        "-o",
-        "out",
-        "--min-cluster-size",
-        "3",
-        "--pca",
-        "6",
-        "--pairs",
-        "0.5",
-    ];
-    let analyse = |more: &[&str]| {
-        let output = run(dir.path(), &[&settings[..], more].concat());
-        assert!(output.status.success(), "{}", said(&output));
-        text(&output.stdout)
-    };
+    let settings = [&SETTINGS[..], &["--pairs", "0.5"]].concat();
+    let analyse = |more: &[&str]| analysed(dir.path(), &[&settings[..], more].concat());
     let exact = analyse(&["--json", "--model", model.to_str().unwrap()]);
     let exact: Value = serde_json::from_str(&exact).unwrap();
     assert_eq!(
@@ -138,21 +144,11 @@ fn a_map_of_components_and_none_are_written() {
     let dir = tempfile::tempdir().unwrap();
     fs_err::write(dir.path().join("terms.csv"), TERMS).unwrap();
     let model = model();
-    let settings = [
-        "terms.csv",
-        "-o",
-        "out",
-        "--min-cluster-size",
-        "3",
-        "--pca",
-        "6",
-    ];
     let columns = |more: &[&str]| {
-        let output = run(dir.path(), &[&settings[..], more].concat());
-        assert!(output.status.success(), "{}", said(&output));
+        let printed = analysed(dir.path(), &[&SETTINGS[..], more].concat());
         let table = fs_err::read_to_string(dir.path().join("out/terms.csv")).unwrap();
         let columns = table.lines().next().unwrap().to_owned();
-        (columns, table, text(&output.stdout))
+        (columns, table, printed)
     };
     let model = ["--map", "pca", "--model", model.to_str().unwrap()];
     let (with_places, by_components, _) = columns(&model);
@@ -252,199 +248,4 @@ fn pairs_are_duplicates_and_translations() {
     assert!(output.status.success(), "{}", said(&output));
     let table = fs_err::read_to_string(dir.path().join("out/pairs.csv")).unwrap();
     assert!(!table.contains("translation"), "{table}");
-}
-
-#[test]
-fn files_of_others_are_not_replaced() {
-    let dir = tempfile::tempdir().unwrap();
-    fs_err::write(dir.path().join("terms.csv"), TERMS).unwrap();
-    let model = model();
-    let embed = ["--model", model.to_str().unwrap()];
-    let settings = ["terms.csv", "--min-cluster-size", "3", "-o", "out"];
-    let with = |more: &[&str]| run(dir.path(), &[&settings[..], more].concat());
-    let out = dir.path().join("out");
-    fs_err::create_dir(&out).unwrap();
-    for name in ["report.html", "projection.safetensors", "vectors.npy"] {
-        fs_err::write(out.join(name), "mine").unwrap();
-        let output = with(&embed);
-        assert_eq!(output.status.code(), Some(1));
-        let expected = format!("out/{name} exists: choose another --output");
-        assert!(said(&output).contains(&expected), "{}", said(&output));
-        assert_eq!(fs_err::read(out.join(name)).unwrap(), b"mine");
-        fs_err::remove_file(out.join(name)).unwrap();
-    }
-    fs_err::write(out.join("notes.txt"), "mine").unwrap();
-    let output = with(&embed);
-    assert!(output.status.success(), "{}", said(&output));
-    let output = with(&embed);
-    let hint = "or replace it with --force; --vectors out/vectors.npy uses its vectors again";
-    assert!(said(&output).contains(hint), "{}", said(&output));
-    let again = ["--vectors", "out/vectors.npy", "--force"];
-    assert!(with(&again).status.success());
-
-    // Links are not followed, whatever the flags.
-    let foreign = dir.path().join("foreign");
-    fs_err::write(&foreign, "mine").unwrap();
-    for name in [
-        "clusters.csv",
-        "clusters.csv.partial",
-        "report.html.partial",
-    ] {
-        let link = out.join(name);
-        let _ = fs_err::remove_file(&link);
-        std::os::unix::fs::symlink(&foreign, &link).unwrap();
-        let output = with(&again);
-        assert_eq!(output.status.code(), Some(1), "{name}");
-        assert!(
-            said(&output).contains("this is a symbolic link"),
-            "{}",
-            said(&output)
-        );
-        assert_eq!(fs_err::read(&foreign).unwrap(), b"mine");
-        fs_err::remove_file(&link).unwrap();
-    }
-    assert_eq!(fs_err::read(out.join("notes.txt")).unwrap(), b"mine");
-}
-
-#[test]
-fn wrong_input_is_an_error_before_a_model_is_loaded() {
-    let dir = tempfile::tempdir().unwrap();
-    let write = |name: &str, content: &str| fs_err::write(dir.path().join(name), content).unwrap();
-    write("terms.csv", TERMS);
-    write("taken.csv", &TERMS.replace("domain", "x"));
-    write("clustered.csv", &TERMS.replace("domain", "cluster"));
-    write("empty.csv", "term\n");
-    write("bad.npy", "term\n");
-    fs_err::create_dir(dir.path().join("full")).unwrap();
-    write("full/terms.csv", TERMS);
-    for (arguments, code, reason) in [
-        (
-            &["terms.csv", "-o", "out"][..],
-            2,
-            "--model, or their vectors with --vectors",
-        ),
-        (
-            &[
-                "terms.csv",
-                "-o",
-                "out",
-                "--model",
-                "x",
-                "--term-column",
-                "text",
-            ],
-            1,
-            "no column `text`; it has id, term",
-        ),
-        (
-            &[
-                "terms.csv",
-                "-o",
-                "out",
-                "--model",
-                "x",
-                "--min-cluster-size",
-                "1",
-            ],
-            1,
-            "must be at least 2",
-        ),
-        (
-            &[
-                "terms.csv",
-                "-o",
-                "out",
-                "--model",
-                "x",
-                "--min-samples",
-                "14",
-            ],
-            1,
-            "13 rows are too few",
-        ),
-        (
-            &["terms.csv", "-o", "out", "--model", "x", "--variance", "95"],
-            1,
-            "between 0 and 1",
-        ),
-        (
-            &["terms.csv", "-o", "out", "--model", "x", "--metric", "l1"],
-            2,
-            "cosine and euclidean",
-        ),
-        (
-            &["terms.csv", "-o", "out", "--model", "x", "--map", "tsne"],
-            2,
-            "neighbours, pca, none",
-        ),
-        (
-            &["terms.csv", "-o", "out", "--model", "x", "--pairs", "2"],
-            1,
-            "the least similarity is 2, and must be from -1 to 1",
-        ),
-        (
-            &["taken.csv", "-o", "out", "--model", "x"],
-            1,
-            "taken.csv: the file has a column `x`, and terms.csv gets one of that name",
-        ),
-        (
-            &[
-                "clustered.csv",
-                "-o",
-                "out",
-                "--model",
-                "x",
-                "--map",
-                "none",
-            ],
-            1,
-            "has a column `cluster`",
-        ),
-        (
-            &[
-                "taken.csv",
-                "-o",
-                "out",
-                "--vectors",
-                "bad.npy",
-                "--map",
-                "none",
-            ],
-            1,
-            "bad.npy: this is no .npy file",
-        ),
-        (
-            &["empty.csv", "-o", "out", "--model", "x"],
-            1,
-            "0 rows are too few",
-        ),
-        (
-            &["full/terms.csv", "-o", "full", "--model", "x"],
-            2,
-            "would replace the input",
-        ),
-        (
-            &["terms.csv", "-o", "out", "--vectors", "bad.npy"],
-            1,
-            "bad.npy: this is no .npy file",
-        ),
-        (
-            &["missing.csv", "-o", "out", "--model", "x"],
-            1,
-            "missing.csv",
-        ),
-    ] {
-        let output = run(dir.path(), arguments);
-        assert_eq!(
-            output.status.code(),
-            Some(code),
-            "{arguments:?}: {}",
-            said(&output)
-        );
-        assert!(
-            said(&output).contains(reason),
-            "{arguments:?}: {}",
-            said(&output)
-        );
-    }
 }

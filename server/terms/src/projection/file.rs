@@ -9,7 +9,7 @@
 //!
 //! The header's metadata has `format` (`lexivec-projection`), `version` (1), `dimensions` (the width), and `model` (the digest) if it is known.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::Permissions;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -119,7 +119,9 @@ impl Projection {
         if let Some(model) = &self.model {
             metadata.insert("model".to_owned(), model.clone());
         }
-        safetensors::serialize(tensors, Some(metadata))
+        let mut bytes = safetensors::serialize(tensors, Some(metadata))?;
+        sort_metadata(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, String> {
@@ -184,6 +186,22 @@ impl Projection {
             model,
         ))
     }
+}
+
+/// Sorts the keys of a file's metadata, which `safetensors` writes in a random order: equal projections are equal files, with one digest.
+fn sort_metadata(bytes: &mut [u8]) -> std::result::Result<(), safetensors::SafeTensorError> {
+    const LENGTH: usize = size_of::<u64>();
+    let (length, _) = SafeTensors::read_metadata(bytes)?;
+    let header = &mut bytes[LENGTH..LENGTH + length];
+    let mut entries: BTreeMap<String, serde_json::Value> = serde_json::from_slice(header)?;
+    if let Some(metadata) = entries.get_mut("__metadata__") {
+        let sorted: BTreeMap<String, String> = serde_json::from_value(metadata.take())?;
+        *metadata = serde_json::to_value(sorted)?;
+    }
+    // The spaces that pad the header are white space of JSON, and stay.
+    let sorted = serde_json::to_vec(&entries)?;
+    header[..sorted.len()].copy_from_slice(&sorted);
+    Ok(())
 }
 
 type Numbers<T> = (Vec<usize>, Vec<T>);

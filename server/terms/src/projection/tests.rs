@@ -137,6 +137,14 @@ fn reduced_rows_are_unit_vectors() {
 }
 
 #[test]
+fn equal_projections_are_equal_files() {
+    let first = projection(Some("abc")).to_bytes().unwrap();
+    for _ in 0..20 {
+        assert_eq!(projection(Some("abc")).to_bytes().unwrap(), first);
+    }
+}
+
+#[test]
 fn files_that_are_no_projection_are_rejected() {
     let (_folder, path) = in_folder("p.safetensors");
     assert!(matches!(Projection::load(&path), Err(Error::File(_))));

@@ -12,6 +12,9 @@ set -eu
 [ $# -ge 1 ] && [ $# -le 2 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 model=$1
 executors=${2:-2}
+case $executors in
+  0* | *[!0-9]*) echo "$0: EXECUTORS is $executors, and must be a number from 1" >&2; exit 2 ;;
+esac
 threads=$(($(nproc) / executors))
 [ "$threads" -ge 1 ] || threads=1
 program=${LEXIVEC_SQL:-lexivec sql}

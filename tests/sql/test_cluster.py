@@ -55,6 +55,25 @@ def test_a_cluster_computes_what_one_machine_computes_although_an_executor_is_ki
         check(read(tmp_path / "out.parquet"), here)
 
 
+def test_executors_share_a_csv_file_unless_its_values_have_line_breaks(
+    tmp_path: Path, model: Path, tables: Path
+) -> None:
+    broken = tmp_path / "broken.csv"
+    broken.write_text("id,term\n" + "".join(f'{row},"heart\n{row}"\n' for row in range(300)))
+    query = "SELECT id, embed(term) AS v FROM terms"
+    with Cluster(tmp_path / "cluster", model) as cluster:
+        for table, shared in [(tables / "small.csv", True), (broken, False)]:
+            before = [set(cluster.results_of(number)) for number in range(2)]
+            here, there = tmp_path / "here.parquet", tmp_path / "there.parquet"
+            passes(sql(model, "-t", f"terms={table}", "-o", here, query))
+            passes(sql(model, "-t", f"terms={table}", "-o", there, "--scheduler", cluster.address, query))
+            expected, found = read(here), read(there)
+            assert found["id"].to_pylist() == expected["id"].to_pylist()
+            np.testing.assert_array_equal(vectors(found.drop_null()), vectors(expected.drop_null()))
+            worked = [bool(set(cluster.results_of(number)) - before[number]) for number in range(2)]
+            assert all(worked) == shared
+
+
 def test_a_job_continues_after_the_client_and_the_cluster_died(
     tmp_path: Path, model: Path, tables: Path, here: pa.Table
 ) -> None:

@@ -1,6 +1,7 @@
 //! Files as tables: `--table NAME=PATH`.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+mod csv_files;
+
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ enum Format {
 
 impl Format {
     fn of(path: &Path) -> Option<Self> {
-        match path.extension()?.to_str()? {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "parquet" => Some(Self::Parquet),
             "csv" => Some(Self::Csv),
             "tsv" => Some(Self::Tsv),
@@ -40,21 +41,14 @@ impl Format {
         }
     }
 
-    fn reader(self) -> Arc<dyn FileFormat> {
+    /// What separates the columns of CSV.
+    fn delimiter(self) -> Option<u8> {
         match self {
-            Self::Parquet => Arc::new(ParquetFormat::default()),
-            Self::Csv => Arc::new(csv()),
-            Self::Tsv => Arc::new(csv().with_delimiter(b'\t')),
-            Self::JsonLines => Arc::new(JsonFormat::default()),
+            Self::Csv => Some(b','),
+            Self::Tsv => Some(b'\t'),
+            Self::Parquet | Self::JsonLines => None,
         }
     }
-}
-
-/// CSV with a header. A quoted value may have line breaks, so a file is not divided at them.
-fn csv() -> CsvFormat {
-    CsvFormat::default()
-        .with_has_header(true)
-        .with_newlines_in_values(true)
 }
 
 /// The argument of `--table`.
@@ -85,6 +79,8 @@ pub(crate) struct Table {
     /// In the order of their names, absolute, because executors have other working directories.
     pub(crate) files: Vec<PathBuf>,
     format: Format,
+    /// Whether values of CSV files may have line breaks. Then a file is one partition; otherwise it is divided at them.
+    line_breaks: bool,
     schema: SchemaRef,
 }
 
@@ -102,13 +98,19 @@ impl Table {
             files(&argument.path).with_context(|| format!("--table {}={shown}", argument.name))?;
         let format =
             one_format(&files).with_context(|| format!("--table {}={shown}", argument.name))?;
-        if matches!(format, Format::Csv | Format::Tsv) {
-            check_headers(&files).with_context(|| format!("--table {}={shown}", argument.name))?;
+        let mut line_breaks = true;
+        if let Some(delimiter) = format.delimiter() {
+            let named = || format!("--table {}={shown}", argument.name);
+            csv_files::check_headers(&files).with_context(named)?;
+            if context.copied_config().target_partitions() > 1 {
+                line_breaks = csv_files::have_line_breaks(&files, delimiter).with_context(named)?;
+            }
         }
         let mut table = Self {
             name: argument.name.clone(),
             files,
             format,
+            line_breaks,
             schema: SchemaRef::new(datafusion::arrow::datatypes::Schema::empty()),
         };
         let config = table
@@ -124,6 +126,19 @@ impl Table {
         Ok(table)
     }
 
+    fn reader(&self) -> Arc<dyn FileFormat> {
+        match (self.format, self.format.delimiter()) {
+            (_, Some(delimiter)) => {
+                let csv = CsvFormat::default()
+                    .with_has_header(true)
+                    .with_delimiter(delimiter);
+                Arc::new(csv.with_newlines_in_values(self.line_breaks))
+            }
+            (Format::JsonLines, None) => Arc::new(JsonFormat::default()),
+            (_, None) => Arc::new(ParquetFormat::default()),
+        }
+    }
+
     fn config(&self, files: &[PathBuf]) -> anyhow::Result<ListingTableConfig> {
         let urls = files.iter().map(|file| {
             // A URL, because DataFusion would read `*` and `[` of a plain path as a pattern.
@@ -133,7 +148,7 @@ impl Table {
         });
         let urls = urls.collect::<anyhow::Result<Vec<_>>>()?;
         // Any ending: the files are chosen already.
-        let options = ListingOptions::new(self.format.reader()).with_file_extension("");
+        let options = ListingOptions::new(self.reader()).with_file_extension("");
         Ok(ListingTableConfig::new_with_multi_paths(urls).with_listing_options(options))
     }
 
@@ -217,42 +232,6 @@ fn one_format(files: &[PathBuf]) -> anyhow::Result<Format> {
     found.context("there is no file")
 }
 
-/// The longest first line of a CSV file that is read.
-const LONGEST_HEADER: u64 = 1 << 20;
-
-/// Checks that CSV files have the same first line. DataFusion reads columns by their place.
-///
-/// # Errors
-/// A file has no line, another one than the first file, or cannot be read.
-fn check_headers(files: &[PathBuf]) -> anyhow::Result<()> {
-    let header = |file: &PathBuf| -> anyhow::Result<String> {
-        let mut line = Vec::new();
-        let limited = fs_err::File::open(file)?.take(LONGEST_HEADER);
-        BufReader::new(limited).read_until(b'\n', &mut line)?;
-        let line = String::from_utf8_lossy(&line);
-        let line = line.trim_start_matches('\u{feff}').trim_end();
-        ensure!(
-            !line.is_empty(),
-            "{}: the first line names no columns",
-            file.display()
-        );
-        Ok(line.to_owned())
-    };
-    let Some((first, others)) = files.split_first() else {
-        return Ok(());
-    };
-    let expected = header(first)?;
-    for file in others {
-        ensure!(
-            header(file)? == expected,
-            "{}: the first line is not that of {}: give all files of a table the same columns in the same order",
-            file.display(),
-            first.display()
-        );
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,7 +251,7 @@ mod tests {
     #[test]
     fn a_folder_stands_for_its_files_of_one_format() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["b.csv", "a.csv", "_manifest.json", ".hidden"] {
+        for name in ["b.CSV", "a.csv", "_manifest.json", ".hidden"] {
             fs_err::write(dir.path().join(name), "text\n").unwrap();
         }
         let found = files(dir.path()).unwrap();
@@ -280,7 +259,7 @@ mod tests {
             .iter()
             .map(|file| file.file_name().unwrap().to_str().unwrap())
             .collect();
-        assert_eq!(names, ["a.csv", "b.csv"]);
+        assert_eq!(names, ["a.csv", "b.CSV"]);
         assert_eq!(one_format(&found).unwrap(), Format::Csv);
         fs_err::write(dir.path().join("c.txt"), "").unwrap();
         let said = one_format(&files(dir.path()).unwrap())
@@ -295,23 +274,35 @@ mod tests {
         assert!(said.contains("one format"), "{said}");
     }
 
-    #[test]
-    fn csv_files_of_a_table_have_the_same_header() {
+    #[tokio::test]
+    async fn a_cluster_that_sees_no_rows_is_an_error_if_there_are_any_here() {
         let dir = tempfile::tempdir().unwrap();
-        let file = |name: &str, contents: &str| {
-            let path = dir.path().join(name);
+        let session = async |contents: &str| {
+            let path = dir.path().join(format!("{}.csv", contents.len()));
             fs_err::write(&path, contents).unwrap();
-            path
+            let name = "terms".to_owned();
+            let context = SessionContext::new();
+            let table = Table::open(&TableArg { name, path }, &context).await;
+            (table.unwrap(), context)
         };
-        let (a, b) = (
-            file("a.csv", "id,text\n1,x\n"),
-            file("b.csv", "id,text\r\n2,y\r\n"),
-        );
-        assert!(check_headers(&[a.clone(), b]).is_ok());
-        let said = |other| check_headers(&[a.clone(), other]).unwrap_err().to_string();
+        let (full, _) = session("text\na\n").await;
+        let (empty, sees_none) = session("text\n").await;
+        empty.register(&sees_none, &empty.files).unwrap();
+        let seen = full.check_seen(&sees_none, &SessionContext::new()).await;
+        let said = seen.unwrap_err().to_string();
+        assert!(said.contains("the scheduler sees no rows"), "{said}");
         assert!(
-            said(file("c.csv", "text,id\nz,3\n")).contains("c.csv: the first line is not that of")
+            empty
+                .check_seen(&sees_none, &SessionContext::new())
+                .await
+                .is_ok()
         );
-        assert!(said(file("d.csv", "")).contains("d.csv: the first line names no columns"));
+        let sees_all = SessionContext::new();
+        full.register(&sees_all, &full.files).unwrap();
+        assert!(
+            full.check_seen(&sees_all, &SessionContext::new())
+                .await
+                .is_ok()
+        );
     }
 }

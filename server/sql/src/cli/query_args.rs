@@ -59,11 +59,11 @@ pub(crate) struct QueryArgs {
     shard: Option<String>,
 
     /// Files of the table in one shard
-    #[arg(long, env = "LEXIVEC_SHARD_FILES", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, env = "LEXIVEC_SHARD_FILES", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..), requires = "output_dir")]
     shard_files: u32,
 
     /// Shards that are computed at a time, so that executors have work while the last tasks of a shard run
-    #[arg(long, env = "LEXIVEC_CONCURRENT_SHARDS", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, env = "LEXIVEC_CONCURRENT_SHARDS", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64), requires = "output_dir")]
     concurrent_shards: u16,
 
     /// Run on the cluster of this scheduler. All executors must see the tables' files at the same paths. Default: on this machine

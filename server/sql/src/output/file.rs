@@ -34,7 +34,8 @@ impl FileFormat {
     /// # Errors
     /// There is none for it.
     pub(crate) fn of(path: &Path) -> anyhow::Result<Self> {
-        match path.extension().and_then(|ending| ending.to_str()) {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        match ending.map(str::to_ascii_lowercase).as_deref() {
             Some("parquet") => Ok(Self::Parquet),
             Some("csv") => Ok(Self::Csv),
             Some("jsonl" | "ndjson") => Ok(Self::JsonLines),

@@ -3,8 +3,8 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::PathBuf;
 
-use anyhow::{Context as _, ensure};
-use csv::{ByteRecord, ReaderBuilder};
+use anyhow::ensure;
+use csv_core::{ReadFieldResult, ReaderBuilder};
 
 /// The longest first line of a CSV file that is read.
 const LONGEST_HEADER: u64 = 1 << 20;
@@ -42,27 +42,27 @@ pub(super) fn check_headers(files: &[PathBuf]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether a value of these files has a line break. DataFusion divides a file at line breaks, so only where no value has one.
+/// Whether a value of these files has a line break. DataFusion divides a file at line breaks, so only where no value has one. Reads with the
+/// parser of DataFusion, in constant memory.
 ///
 /// # Errors
 /// A file cannot be read.
 pub(super) fn have_line_breaks(files: &[PathBuf], delimiter: u8) -> anyhow::Result<bool> {
+    let mut value = [0; 1 << 12];
     for file in files {
-        let mut reader = ReaderBuilder::new();
-        let reader = reader
-            .delimiter(delimiter)
-            .has_headers(false)
-            .flexible(true);
-        let mut reader = reader.from_reader(fs_err::File::open(file)?);
-        let mut record = ByteRecord::new();
-        let named = || file.display().to_string();
-        while reader.read_byte_record(&mut record).with_context(named)? {
-            if record
-                .as_slice()
+        let mut parser = ReaderBuilder::new().delimiter(delimiter).build();
+        let mut reader = BufReader::with_capacity(1 << 18, fs_err::File::open(file)?);
+        loop {
+            let (found, read, written) = parser.read_field(reader.fill_buf()?, &mut value);
+            reader.consume(read);
+            if value[..written]
                 .iter()
                 .any(|byte| matches!(byte, b'\n' | b'\r'))
             {
                 return Ok(true);
+            }
+            if matches!(found, ReadFieldResult::End) {
+                break;
             }
         }
     }

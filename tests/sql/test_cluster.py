@@ -70,8 +70,9 @@ def test_executors_share_a_csv_file_unless_its_values_have_line_breaks(
             expected, found = read(here), read(there)
             assert found["id"].to_pylist() == expected["id"].to_pylist()
             np.testing.assert_array_equal(vectors(found.drop_null()), vectors(expected.drop_null()))
-            worked = [bool(set(cluster.results_of(number)) - before[number]) for number in range(2)]
-            assert all(worked) == shared
+            results = [len(set(cluster.results_of(number)) - before[number]) for number in range(2)]
+            # One of them is of the query that checks whether the scheduler sees the files.
+            assert (min(results) > 2) == shared, results
 
 
 def test_a_job_continues_after_the_client_and_the_cluster_died(

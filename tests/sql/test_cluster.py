@@ -161,3 +161,10 @@ def test_one_command_starts_and_stops_a_cluster(tmp_path: Path, model: Path, tab
     finally:
         if cluster.poll() is None:
             os.killpg(cluster.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("executors", ["0", "-1", "two"])
+def test_the_number_of_executors_is_checked_before_one_starts(executors: str) -> None:
+    command = [suite.ROOT / "server" / "sql" / "cluster.sh", NANO, executors]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and f"EXECUTORS is {executors}" in done.stderr

@@ -189,3 +189,9 @@ def test_a_port_that_is_taken_ends_an_executor_with_an_error(model: Path) -> Non
 def test_switches_take_the_values_of_lexivec(model: Path, value: str) -> None:
     command = [SQL, "--model", model, "SELECT 1 AS one"]
     passes(subprocess.run(command, env=os.environ | {"LEXIVEC_OFFLINE": value}, capture_output=True, text=True))
+
+
+@pytest.mark.parametrize("flag", ["--shard-files", "--concurrent-shards"])
+def test_flags_of_shards_need_a_folder(model: Path, tables: Path, flag: str) -> None:
+    done = sql(model, "-t", f"t={tables / 'small.csv'}", flag, 2, "SELECT id FROM t")
+    assert done.returncode == 2 and "--output-dir" in done.stderr

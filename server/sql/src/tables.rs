@@ -25,8 +25,7 @@ const MOST_FILES: usize = 1_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Parquet,
-    Csv,
-    Tsv,
+    Csv { delimiter: u8 },
     JsonLines,
 }
 
@@ -34,19 +33,23 @@ impl Format {
     fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "parquet" => Some(Self::Parquet),
-            "csv" => Some(Self::Csv),
-            "tsv" => Some(Self::Tsv),
+            "csv" => Some(Self::Csv { delimiter: b',' }),
+            "tsv" => Some(Self::Csv { delimiter: b'\t' }),
             "jsonl" | "ndjson" => Some(Self::JsonLines),
             _ => None,
         }
     }
 
-    /// What separates the columns of CSV.
-    fn delimiter(self) -> Option<u8> {
+    /// What reads the files. Those of CSV are divided unless their values may have line breaks.
+    fn reader(self, line_breaks: bool) -> Arc<dyn FileFormat> {
         match self {
-            Self::Csv => Some(b','),
-            Self::Tsv => Some(b'\t'),
-            Self::Parquet | Self::JsonLines => None,
+            Self::Parquet => Arc::new(ParquetFormat::default()),
+            Self::Csv { delimiter } => {
+                let csv = CsvFormat::default().with_has_header(true);
+                let csv = csv.with_delimiter(delimiter);
+                Arc::new(csv.with_newlines_in_values(line_breaks))
+            }
+            Self::JsonLines => Arc::new(JsonFormat::default()),
         }
     }
 }
@@ -79,7 +82,7 @@ pub(crate) struct Table {
     /// In the order of their names, absolute, because executors have other working directories.
     pub(crate) files: Vec<PathBuf>,
     format: Format,
-    /// Whether values of CSV files may have line breaks. Then a file is one partition; otherwise it is divided at them.
+    /// Whether values of CSV files may have line breaks.
     line_breaks: bool,
     schema: SchemaRef,
 }
@@ -94,16 +97,18 @@ impl Table {
         context: &SessionContext,
     ) -> anyhow::Result<Self> {
         let shown = argument.path.display();
-        let files =
-            files(&argument.path).with_context(|| format!("--table {}={shown}", argument.name))?;
-        let format =
-            one_format(&files).with_context(|| format!("--table {}={shown}", argument.name))?;
+        let named = || format!("--table {}={shown}", argument.name);
+        let files = files(&argument.path).with_context(named)?;
+        let format = one_format(&files).with_context(named)?;
         let mut line_breaks = true;
-        if let Some(delimiter) = format.delimiter() {
-            let named = || format!("--table {}={shown}", argument.name);
+        if let Format::Csv { delimiter } = format {
             csv_files::check_headers(&files).with_context(named)?;
             if context.copied_config().target_partitions() > 1 {
-                line_breaks = csv_files::have_line_breaks(&files, delimiter).with_context(named)?;
+                let files = files.clone();
+                // It reads whole files, and Ctrl-C must not wait for that.
+                let found = move || csv_files::have_line_breaks(&files, delimiter);
+                let found = tokio::task::spawn_blocking(found).await?;
+                line_breaks = found.with_context(named)?;
             }
         }
         let mut table = Self {
@@ -126,19 +131,6 @@ impl Table {
         Ok(table)
     }
 
-    fn reader(&self) -> Arc<dyn FileFormat> {
-        match (self.format, self.format.delimiter()) {
-            (_, Some(delimiter)) => {
-                let csv = CsvFormat::default()
-                    .with_has_header(true)
-                    .with_delimiter(delimiter);
-                Arc::new(csv.with_newlines_in_values(self.line_breaks))
-            }
-            (Format::JsonLines, None) => Arc::new(JsonFormat::default()),
-            (_, None) => Arc::new(ParquetFormat::default()),
-        }
-    }
-
     fn config(&self, files: &[PathBuf]) -> anyhow::Result<ListingTableConfig> {
         let urls = files.iter().map(|file| {
             // A URL, because DataFusion would read `*` and `[` of a plain path as a pattern.
@@ -148,7 +140,8 @@ impl Table {
         });
         let urls = urls.collect::<anyhow::Result<Vec<_>>>()?;
         // Any ending: the files are chosen already.
-        let options = ListingOptions::new(self.reader()).with_file_extension("");
+        let options =
+            ListingOptions::new(self.format.reader(self.line_breaks)).with_file_extension("");
         Ok(ListingTableConfig::new_with_multi_paths(urls).with_listing_options(options))
     }
 
@@ -260,7 +253,7 @@ mod tests {
             .map(|file| file.file_name().unwrap().to_str().unwrap())
             .collect();
         assert_eq!(names, ["a.csv", "b.CSV"]);
-        assert_eq!(one_format(&found).unwrap(), Format::Csv);
+        assert_eq!(one_format(&found).unwrap(), Format::Csv { delimiter: b',' });
         fs_err::write(dir.path().join("c.txt"), "").unwrap();
         let said = one_format(&files(dir.path()).unwrap())
             .unwrap_err()

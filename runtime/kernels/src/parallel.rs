@@ -36,6 +36,12 @@ impl<T> Shared<T> {
         }
     }
 
+    /// Where a value would be, which need not lie within the slice.
+    #[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
+    pub(crate) fn address(&self, index: usize) -> *const T {
+        self.start.cast_const().wrapping_add(index)
+    }
+
     /// A part of the slice.
     ///
     /// # Safety

@@ -21,6 +21,8 @@ pub(crate) struct Task {
 impl Tasks {
     /// Bytes of codes per task.
     const CODES: usize = 384 << 10;
+    /// Rows and panels per task of tile registers: weights of 4,096 inputs fit into half of a second-level cache of a megabyte.
+    const TILES: [usize; 2] = [256, 8];
     /// Panels that are computed at once at most.
     pub(crate) const PANELS_AT_ONCE: usize = 2;
 
@@ -39,6 +41,19 @@ impl Tasks {
             } else {
                 Self::PANELS_AT_ONCE
             },
+        }
+    }
+
+    /// Tasks for tile registers, of a multiple of `step` rows, and of all panels' weights in turn for each `step` rows.
+    #[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
+    pub(crate) fn of_tiles(rows: usize, outputs: usize, step: usize) -> Self {
+        let [fitting, panels_per_task] = Self::TILES;
+        let down = rows.div_ceil(fitting).max(1);
+        Self {
+            rows,
+            panels: outputs.div_ceil(COLUMNS),
+            rows_per_task: rows.div_ceil(down).max(1).next_multiple_of(step),
+            panels_per_task,
         }
     }
 

@@ -46,7 +46,8 @@ pub(crate) fn open(
         builder = add_provider(builder, library, provider, settings)?;
     }
     if settings.providers.first() == Provider::Cpu {
-        let operators = operators::domain().map_err(|e| load(e.message()))?;
+        let operators =
+            operators::domain(settings.model.coarse_activations).map_err(|e| load(e.message()))?;
         builder = builder.with_operators(operators).map_err(rejected)?;
     }
     for (key, value) in provider_config::session_entries(settings) {

@@ -41,6 +41,8 @@ pub struct SessionSettings {
 pub struct ModelTraits {
     /// Whether the graph can be captured on CUDA: all of its nodes run there, and none allocates by itself.
     pub(crate) capturable: bool,
+    /// Whether activations are quantised, so that attention's factors need no more bits than those of bf16.
+    pub(crate) coarse_activations: bool,
     /// The bounds of the inputs' shapes, for TensorRT.
     pub(crate) profile: Option<Profile>,
     /// The folders of TensorRT's engines.

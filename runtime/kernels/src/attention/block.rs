@@ -28,7 +28,7 @@ use crate::simd::{avx2::Avx2, avx512::Avx512};
 /// of 48 rows of 128 floats are 48 KiB.
 const KEYS: usize = 48;
 /// Queries per task, counting each head, that share one copy of a block: 256 of them need 256 KiB of scratch memory.
-const QUERIES: usize = 256;
+pub(super) const QUERIES: usize = 256;
 /// Panels of a task, at most: 28 if nine heads share a key head and a panel has 16 lanes.
 const PANELS: usize = 32;
 /// Floats of a cache line.
@@ -63,11 +63,6 @@ pub(super) fn kernel(set: InstructionSet, size: usize) -> Kernel {
         InstructionSet::Neon => neon,
         _ => portable,
     }
-}
-
-/// The tokens of a task, at most.
-pub(super) fn tokens_per_task(heads: Heads) -> usize {
-    QUERIES / heads.group()
 }
 
 // A panel's vectors times the keys that are scored together are the accumulators, and must leave registers for the operands.
@@ -122,7 +117,7 @@ impl Work<'_> {
 
     /// The head's keys and values at a position of the sequence.
     #[inline(always)]
-    fn row_at(&self, position: usize) -> [&[f32]; 2] {
+    pub(super) fn row_at(&self, position: usize) -> [&[f32]; 2] {
         let a = self.attention;
         let (size, width) = (a.heads.size, a.heads.key_width());
         let index = a.tokens.kv_index[self.segment.sequence + position] as usize;
@@ -150,7 +145,7 @@ impl Work<'_> {
 
     /// Begins to load the rows of these positions, which are too far apart for the processor to foresee.
     #[inline(always)]
-    fn prefetch(&self, positions: Range<usize>) {
+    pub(super) fn prefetch(&self, positions: Range<usize>) {
         for position in positions {
             for row in self.row_at(position) {
                 row.chunks(LINE).for_each(|line| prefetch(line.as_ptr()));

@@ -17,6 +17,8 @@ mod products;
 mod segments;
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
+mod tiles;
 
 use crate::parallel::{Parallel, Shared};
 use crate::simd::InstructionSet;
@@ -105,6 +107,15 @@ pub struct Tokens<'a> {
     pub queries: Option<&'a [i64]>,
 }
 
+/// The factors of products: of queries with keys, and of probabilities with values. Sums and softmax are float32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Factors {
+    /// float32.
+    Float32,
+    /// bf16 where the processor multiplies it in tile registers, which is several times as fast, else float32.
+    Bf16,
+}
+
 /// The inputs of one layer's attention. All matrices are row-major.
 #[derive(Debug, Clone, Copy)]
 pub struct Attention<'a> {
@@ -126,6 +137,8 @@ pub struct Attention<'a> {
     pub norms: Option<HeadNorms<'a>>,
     /// The rotation.
     pub rotary: RotaryTables<'a>,
+    /// The factors of products.
+    pub factors: Factors,
 }
 
 impl Attention<'_> {
@@ -238,9 +251,9 @@ impl Attention<'_> {
         assert_eq!(out.len(), self.q.len(), "the output has the size of q");
         heads::rotate_keys(self, threads, keys);
         let segments = segments::of(self);
-        let tasks = segments::tasks(self, &segments, block::tokens_per_task(self.heads));
+        let (kernel, queries) = self.kernel(set);
+        let tasks = segments::tasks(self, &segments, queries / self.heads.group());
         let out = Shared::new(out);
-        let kernel = block::kernel(set, self.heads.size);
         threads.each(tasks.len(), &|number| {
             let task = &tasks[number];
             let work = block::Work {
@@ -255,5 +268,16 @@ impl Attention<'_> {
             unsafe { kernel(&work) };
         });
         Ok(())
+    }
+
+    /// The kernel of an instruction set, and the queries of a task at most, counting each head.
+    fn kernel(&self, set: InstructionSet) -> (block::Kernel, usize) {
+        #[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
+        if self.factors == Factors::Bf16 && tiles::supports(self.heads) {
+            if let Some(kernel) = tiles::kernel(set) {
+                return (kernel, tiles::QUERIES);
+            }
+        }
+        (block::kernel(set, self.heads.size), block::QUERIES)
     }
 }

@@ -27,10 +27,15 @@ fn heads() -> impl Strategy<Value = Heads> {
     })
 }
 
-/// The sets that differ in vectors of floats.
-fn vector_sets() -> impl Iterator<Item = InstructionSet> {
-    let sets = InstructionSet::available().iter().copied();
-    sets.filter(|set| *set == set.vectors())
+/// The kernels that this processor has: the sets that differ in vectors of floats, and those with tile registers. The greatest error
+/// is that of outputs, relative to their norm.
+fn kernels() -> impl Iterator<Item = (InstructionSet, Factors, f64)> {
+    let sets = || InstructionSet::available().iter().copied();
+    let vectors = sets().filter(|set| *set == set.vectors());
+    let tiles = sets().filter(|set| set.has_tiles());
+    vectors
+        .map(|set| (set, Factors::Float32, 2e-6))
+        .chain(tiles.map(|set| (set, Factors::Bf16, 2e-2)))
 }
 
 proptest! {
@@ -43,12 +48,13 @@ proptest! {
         prefix in prop::collection::vec(0u32..3, 0..8),
         normed: bool,
     ) {
-        let case = Case::new(heads, &sequences, &prefix, normed);
-        for set in vector_sets() {
+        let mut case = Case::new(heads, &sequences, &prefix, normed);
+        for (set, factors, greatest) in kernels() {
+            case.factors = factors;
             let [keys, out] = case.run(set);
             for (query, found) in out.chunks(heads.query_width()).enumerate() {
                 let error = error(found, &case.reference(query));
-                prop_assert!(error < 2e-6, "{set}: query {query}: {error}");
+                prop_assert!(error < greatest, "{set}, {factors:?}: query {query}: {error}");
             }
             let mut key = vec![0.0; heads.key_width()];
             for (token, found) in keys.chunks(heads.key_width()).enumerate() {
@@ -67,9 +73,11 @@ proptest! {
         normed: bool,
     ) {
         let mut batch = Case::new(heads, &sequences, &[], normed);
-        let alone: Vec<Case> = sequences.iter().map(|s| Case::new(heads, std::slice::from_ref(s), &[], normed)).collect();
+        let mut alone: Vec<Case> = sequences.iter().map(|s| Case::new(heads, std::slice::from_ref(s), &[], normed)).collect();
         let last: Vec<i64> = sequences.iter().enumerate().map(|(b, s)| batch.kv_index[b * batch.length + s.len() - 1]).collect();
-        for set in vector_sets() {
+        for (set, factors, _) in kernels() {
+            batch.factors = factors;
+            alone.iter_mut().for_each(|case| case.factors = factors);
             let [keys, out] = batch.run(set);
             for (case, last) in alone.iter().zip(&last) {
                 let [own_keys, own] = case.run(set);
@@ -79,6 +87,7 @@ proptest! {
                 let sequence = &sequences[alone.iter().position(|c| std::ptr::eq(c, case)).unwrap()];
                 let (inner, width) = (sequence.len() - 1, heads.key_width());
                 let mut cached = Case::new(heads, std::slice::from_ref(sequence), &sequence[..inner], normed);
+                cached.factors = factors;
                 cached.cached = [own_keys[..inner * width].to_vec(), case.v[..inner * width].to_vec()];
                 let [_, found] = cached.run(set);
                 prop_assert_eq!(found.as_slice(), expected);
@@ -110,10 +119,17 @@ fn the_longest_text_is_exact_and_needs_no_square_of_memory() {
         .flat_map(|r| case.q[r * 128..][..128].to_vec())
         .collect();
     case.queries = Some(rows.iter().map(|r| *r as i64).collect());
-    let [_, out] = case.run(InstructionSet::best());
-    for (query, found) in out.chunks(heads.query_width()).enumerate() {
-        let error = error(found, &case.reference(query));
-        assert!(error < 1e-5, "row {}: {error}", rows[query]);
+    for (factors, greatest) in [(Factors::Float32, 1e-5), (Factors::Bf16, 2e-2)] {
+        case.factors = factors;
+        let [_, out] = case.run(InstructionSet::best());
+        for (query, found) in out.chunks(heads.query_width()).enumerate() {
+            let error = error(found, &case.reference(query));
+            assert!(
+                error < greatest,
+                "{factors:?}, row {}: {error}",
+                rows[query]
+            );
+        }
     }
 }
 
@@ -153,9 +169,10 @@ fn a_value_that_is_no_number_reaches_the_output() {
         key_value: 1,
         size: 32,
     };
-    for set in vector_sets() {
+    for (set, factors, _) in kernels() {
         for place in 0..3 {
             let mut case = Case::new(heads, &[vec![1, 2, 3]], &[], true);
+            case.factors = factors;
             [&mut case.q, &mut case.k, &mut case.v][place][5] = f32::NAN;
             let [_, out] = case.run(set);
             assert!(out[..64].iter().any(|x| x.is_nan()), "{set}, input {place}");

@@ -27,29 +27,76 @@ pub(super) struct Columns {
 }
 
 impl Columns {
+    /// No columns.
+    pub(super) const NONE: Self = Self {
+        scales: [0.0; COLUMNS],
+        offsets: [0; COLUMNS],
+        bias: [0.0; COLUMNS],
+        first: 0,
+        count: 0,
+    };
+
     #[inline(always)]
     pub(super) fn of<D: Dot>(linear: &Linear<'_>, panel: usize) -> Self {
+        let mut columns = Self::NONE;
+        columns.set::<D>(linear, panel);
+        columns
+    }
+
+    /// Makes these the columns of another panel.
+    #[inline(always)]
+    pub(super) fn set<D: Dot>(&mut self, linear: &Linear<'_>, panel: usize) {
         let first = panel * COLUMNS;
         let count = COLUMNS.min(linear.outputs() - first);
-        let mut columns = Self {
-            scales: [0.0; COLUMNS],
-            offsets: [0; COLUMNS],
-            bias: [0.0; COLUMNS],
-            first,
-            count,
-        };
-        columns.scales[..count].copy_from_slice(&linear.weights.scales[first..][..count]);
-        for (offset, sum) in columns
-            .offsets
-            .iter_mut()
-            .zip(&linear.weights.sums[first..][..count])
-        {
+        (self.first, self.count) = (first, count);
+        self.scales[..count].copy_from_slice(&linear.weights.scales[first..][..count]);
+        let sums = &linear.weights.sums[first..][..count];
+        for (offset, sum) in self.offsets.iter_mut().zip(sums) {
             *offset = i32::from(D::ZERO) * sum;
         }
         if let Some(bias) = linear.bias {
-            columns.bias[..count].copy_from_slice(&bias[first..][..count]);
+            self.bias[..count].copy_from_slice(&bias[first..][..count]);
         }
-        columns
+    }
+
+    /// The index after the last column.
+    #[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
+    #[inline(always)]
+    pub(super) fn end(&self) -> usize {
+        self.first + self.count
+    }
+
+    /// Whether no column is padding.
+    #[inline(always)]
+    pub(super) fn whole(&self) -> bool {
+        self.count == COLUMNS
+    }
+
+    /// As [`write`](Self::write), if no column is padding.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    pub(super) unsafe fn write_whole<D: Dot>(
+        &self,
+        linear: &Linear<'_>,
+        term: Term,
+        row: usize,
+        sums: D,
+        out: &Shared<f32>,
+    ) {
+        debug_assert!(self.whole(), "a column is padding");
+        // SAFETY: no other task writes these outputs. Both `added` and `to` have 16 values.
+        unsafe {
+            let to = out
+                .part(row * linear.outputs() + self.first, COLUMNS)
+                .as_mut_ptr();
+            let scale = *linear.scales.get_unchecked(row);
+            match term {
+                Term::Coarse => sums.finish(self, scale, self.bias.as_ptr(), to),
+                Term::Fine => sums.finish(self, scale / FINER, to, to),
+            }
+        }
     }
 
     /// Writes the outputs of a row in these columns.
@@ -65,31 +112,22 @@ impl Columns {
         sums: D,
         out: &Shared<f32>,
     ) {
-        // SAFETY: no other task writes these outputs. `added` and `to` have 16 values, those of the padding where there are fewer
-        // columns.
+        if self.whole() {
+            // SAFETY: the contract is the same.
+            return unsafe { self.write_whole(linear, term, row, sums, out) };
+        }
+        // The last panel is narrower than a vector.
+        // SAFETY: no other task writes these outputs. Both `added` and `padded` have 16 values.
         unsafe {
             let part = out.part(row * linear.outputs() + self.first, self.count);
-            let scale = match term {
-                Term::Coarse => linear.scales[row],
-                Term::Fine => linear.scales[row] / FINER,
-            };
-            // The last panel may be narrower than a vector.
             let mut padded = [0.0; COLUMNS];
-            let to = match self.count == COLUMNS {
-                true => part.as_mut_ptr(),
-                false => {
-                    padded[..self.count].copy_from_slice(part);
-                    padded.as_mut_ptr()
-                }
-            };
-            let added = match term {
-                Term::Coarse => self.bias.as_ptr(),
-                Term::Fine => to.cast_const(),
-            };
-            sums.finish(self, scale, added, to);
-            if self.count < COLUMNS {
-                part.copy_from_slice(&padded[..self.count]);
+            padded[..self.count].copy_from_slice(part);
+            let to = padded.as_mut_ptr();
+            match term {
+                Term::Coarse => sums.finish(self, linear.scales[row], self.bias.as_ptr(), to),
+                Term::Fine => sums.finish(self, linear.scales[row] / FINER, to, to),
             }
+            part.copy_from_slice(&padded[..self.count]);
         }
     }
 }

@@ -127,7 +127,11 @@ impl Linear<'_> {
         let layout = Layout::of(set, self.weights.inputs);
         let (kernel, step) = kernel(set, layout);
         let (inputs, outputs) = (self.weights.inputs, self.outputs());
-        let tasks = Tasks::of(self.rows(), inputs, outputs, step);
+        let tasks = match layout {
+            #[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
+            Layout::TILES => Tasks::of_tiles(self.rows(), outputs, step),
+            _ => Tasks::of(self.rows(), inputs, outputs, step),
+        };
         threads.each(tasks.count(), &|number| {
             // SAFETY: each task writes its own rows and columns. Sizes were checked, and the processor has the set.
             unsafe { kernel(self, tasks.get(number), &out) };

@@ -6,7 +6,7 @@ use super::Lanes;
 
 /// 16 floats in a register.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512(__m512);
+pub(crate) struct Avx512(pub(super) __m512);
 
 impl Lanes for Avx512 {
     const WIDTH: usize = 16;

@@ -7,6 +7,8 @@
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
+#[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
+pub(crate) mod bf16;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 pub(crate) mod portable;
@@ -19,7 +21,7 @@ use std::sync::LazyLock;
 /// An instruction set that kernels have code for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InstructionSet {
-    /// [`Avx512Vnni`](Self::Avx512Vnni) with AMX, for integer products.
+    /// [`Avx512Vnni`](Self::Avx512Vnni) with AMX, for products of integers and of bf16 numbers.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     Amx,
     /// [`Avx512`](Self::Avx512) with VNNI, for integer products.
@@ -75,7 +77,7 @@ impl InstructionSet {
             {
                 if is_x86_feature_detected!("avx512vnni") {
                     #[cfg(target_os = "linux")]
-                    if tiles::amx::available() {
+                    if is_x86_feature_detected!("avx512bf16") && tiles::amx::available() {
                         sets.push(Self::Amx);
                     }
                     sets.push(Self::Avx512Vnni);
@@ -221,6 +223,33 @@ pub(crate) unsafe fn exp2<V: Lanes>(x: V) -> V {
         }
         V::splat(0.0).select_less(x, least, p.scale(n))
     }
+}
+
+/// Begins to load a cache line into the second-level cache, if the processor has such an instruction. Any address is allowed.
+#[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
+#[inline(always)]
+pub(crate) fn prefetch_far(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch has no effect but on caches, and every x86-64 processor has SSE.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T1 }>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+/// Begins to load a cache line that will be written, if the processor has such an instruction. Any address is allowed.
+#[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
+#[inline(always)]
+pub(crate) fn prefetch_for_writing(address: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // The compiler's intrinsic becomes this instruction only where a feature that is not stable is enabled.
+    // SAFETY: a prefetch has no effect but on caches. 64-bit processors without the instruction ignore it.
+    unsafe {
+        core::arch::asm!("prefetchw [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }
 
 /// Begins to load a cache line, if the processor has such an instruction. Any address is allowed.

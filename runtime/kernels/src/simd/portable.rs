@@ -4,7 +4,7 @@ use super::Lanes;
 
 /// 8 floats, which the compiler keeps in the registers that there are.
 #[derive(Clone, Copy)]
-pub(crate) struct Portable([f32; 8]);
+pub(crate) struct Portable(pub(super) [f32; 8]);
 
 impl Portable {
     #[inline(always)]

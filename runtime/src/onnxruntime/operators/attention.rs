@@ -1,6 +1,6 @@
 //! PackedAttention: causal attention over packed tokens.
 
-use lexivec_kernels::attention::{Attention, HeadNorms, Heads, RotaryTables, Tokens};
+use lexivec_kernels::attention::{Attention, Factors, HeadNorms, Heads, RotaryTables, Tokens};
 use lexivec_kernels::simd::InstructionSet;
 use ort::operator::{ComputeContext, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType::{Float32, Int64};
@@ -12,7 +12,10 @@ use super::tensors::{Inputs, missing};
 use super::{Guarded, Run, Threads, failed};
 
 /// The operator; [`PACKED_ATTENTION`] describes its inputs, outputs and attributes.
-pub(super) struct PackedAttention;
+pub(super) struct PackedAttention {
+    /// The factors of its products, where the processor has a choice.
+    pub(super) factors: Factors,
+}
 
 impl Operator for PackedAttention {
     type Kernel<'attr> = Guarded<Computation>;
@@ -54,6 +57,7 @@ impl Operator for PackedAttention {
             query_heads: heads(NUM_HEADS),
             key_heads: heads(KV_NUM_HEADS),
             epsilon: context.get::<f32>(EPSILON).unwrap_or_default(),
+            factors: self.factors,
             instructions: InstructionSet::best(),
         }))
     }
@@ -63,6 +67,7 @@ pub(super) struct Computation {
     query_heads: usize,
     key_heads: usize,
     epsilon: f32,
+    factors: Factors,
     instructions: InstructionSet,
 }
 
@@ -106,6 +111,7 @@ impl Run for Computation {
                 cos: inputs.tensor(Input::Cos as usize)?,
                 sin: inputs.tensor(Input::Sin as usize)?,
             },
+            factors: self.factors,
         };
         let mut out = context
             .output(0, inputs.shape(Input::Query as usize))?

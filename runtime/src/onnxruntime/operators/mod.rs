@@ -18,18 +18,23 @@ mod tensors;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use lexivec_kernels::attention::Factors;
 use lexivec_kernels::parallel::Parallel;
 use ort::operator::{ComputeContext, Kernel, OperatorDomain};
 
 use signature::DOMAIN;
 
-/// The operators, for one session.
+/// The operators, for one session of a model whose activations may be coarse, as those of int8 are.
 ///
 /// # Errors
 /// ONNX Runtime rejects them.
-pub(crate) fn domain() -> ort::Result<OperatorDomain> {
+pub(crate) fn domain(coarse_activations: bool) -> ort::Result<OperatorDomain> {
+    let factors = match coarse_activations {
+        true => Factors::Bf16,
+        false => Factors::Float32,
+    };
     OperatorDomain::new(DOMAIN)?
-        .add(attention::PackedAttention)?
+        .add(attention::PackedAttention { factors })?
         .add(quantize::Quantize::Plain)?
         .add(quantize::Quantize::Norm)?
         .add(quantize::Quantize::SwiGlu)?

@@ -35,6 +35,7 @@ pub(super) struct Case {
     pub(super) queries: Option<Vec<i64>>,
     pub(super) norms: Option<[Vec<f32>; 2]>,
     pub(super) rotary: [Vec<f32>; 2],
+    pub(super) factors: Factors,
 }
 
 /// The numbers of a token follow from its path, so that tokens of different batches can be compared.
@@ -76,6 +77,7 @@ impl Case {
                 })
             }),
             rotary: [Vec::new(), Vec::new()],
+            factors: Factors::Float32,
         };
         for position in 0..length {
             for i in 0..half {
@@ -144,6 +146,7 @@ impl Case {
                 cos: &self.rotary[0],
                 sin: &self.rotary[1],
             },
+            factors: self.factors,
         }
     }
 

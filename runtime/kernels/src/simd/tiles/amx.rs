@@ -8,18 +8,20 @@ use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 use super::emulated::Emulated;
 use super::{ROW, ROWS, Registers};
 
-/// Whether the processor has AMX for 8-bit integers and this process may use it.
+/// Whether the processor has AMX for 8-bit integers and bf16 numbers, as all processors with AMX have, and this process may use it.
 ///
 /// Linux grants the registers to a process that asks, for all its threads. It refuses if a policy forbids it. A virtual machine may
-/// claim instructions that it computes wrongly, so one product is compared with plain code.
+/// claim instructions that it computes wrongly, so two products are compared with plain code.
 pub(crate) fn available() -> bool {
     has_instructions() && system_saves_registers() && permission() && products_are_right()
 }
 
 fn has_instructions() -> bool {
+    const BF16: u32 = 1 << 22;
     const TILES: u32 = 1 << 24;
     const INT8: u32 = 1 << 25;
-    __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & (TILES | INT8) == TILES | INT8
+    const ALL: u32 = BF16 | TILES | INT8;
+    __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & ALL == ALL
 }
 
 fn system_saves_registers() -> bool {
@@ -50,17 +52,21 @@ fn permission() -> bool {
 
 fn products_are_right() -> bool {
     // SAFETY: the callers have seen that the processor has the instructions and that the process may use them.
-    unsafe { product::<Amx>() == product::<Emulated>() }
+    unsafe { products::<Amx>() == products::<Emulated>() }
 }
 
-/// A product of codes and weights of all kinds.
+/// A product of codes and weights of all kinds, and one of bf16 numbers whose sums are exact.
 ///
 /// # Safety
 /// As the methods of [`Registers`].
-unsafe fn product<R: Registers>() -> [i32; ROWS * ROWS] {
+unsafe fn products<R: Registers>() -> [[i32; ROWS * ROWS]; 2] {
+    let bf16 = |factor: usize| -> [u16; ROWS * ROW / 2] {
+        std::array::from_fn(|i| ((((i * factor) >> 3) as i8 as f32).to_bits() >> 16) as u16)
+    };
+    let (left, right) = (bf16(89), bf16(151));
     let codes: [u8; ROWS * ROW] = std::array::from_fn(|i| ((i * 89) >> 3) as u8);
     let weights: [u8; ROWS * ROW] = std::array::from_fn(|i| ((i * 151) >> 2) as u8);
-    let mut sums = [0; ROWS * ROWS];
+    let mut sums = [[0; ROWS * ROWS]; 2];
     // SAFETY: the caller has the instructions, and the arrays have the registers' size.
     unsafe {
         let mut registers = R::configured();
@@ -69,7 +75,13 @@ unsafe fn product<R: Registers>() -> [i32; ROWS * ROWS] {
         registers.load::<7>(weights.as_ptr());
         registers.multiply::<3, 5, 7>();
         registers.multiply::<3, 5, 7>();
-        registers.store::<3>(sums.as_mut_ptr(), ROWS);
+        registers.store::<3>(sums[0].as_mut_ptr(), ROWS);
+        registers.zero::<2>();
+        registers.load::<5>(left.as_ptr().cast());
+        registers.load::<7>(right.as_ptr().cast());
+        registers.multiply_bf16::<2, 5, 7>();
+        registers.multiply_bf16::<2, 5, 7>();
+        registers.store::<2>(sums[1].as_mut_ptr(), ROWS);
     }
     sums
 }
@@ -163,10 +175,28 @@ impl Registers for Amx {
     }
 
     #[inline(always)]
+    unsafe fn load_once<const REGISTER: u8>(&mut self, from: *const u8) {
+        // SAFETY: as for `load`.
+        unsafe {
+            asm!("tileloaddt1 tmm{}, [{} + {}*1]", const REGISTER, in(reg) from, in(reg) ROW,
+                options(nostack, preserves_flags, readonly));
+        }
+    }
+
+    #[inline(always)]
     unsafe fn multiply<const SUMS: u8, const CODES: u8, const WEIGHTS: u8>(&mut self) {
         // SAFETY: the registers are configured, and the instruction changes only one of them.
         unsafe {
             asm!("tdpbusd tmm{}, tmm{}, tmm{}", const SUMS, const CODES, const WEIGHTS,
+                options(nostack, preserves_flags, nomem));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_bf16<const SUMS: u8, const LEFT: u8, const RIGHT: u8>(&mut self) {
+        // SAFETY: the registers are configured, and the instruction changes only one of them.
+        unsafe {
+            asm!("tdpbf16ps tmm{}, tmm{}, tmm{}", const SUMS, const LEFT, const RIGHT,
                 options(nostack, preserves_flags, nomem));
         }
     }

@@ -29,6 +29,11 @@ impl Registers for Emulated {
         self.0[usize::from(REGISTER)] = from;
     }
 
+    unsafe fn load_once<const REGISTER: u8>(&mut self, from: *const u8) {
+        // SAFETY: the contract is the same.
+        unsafe { self.load::<REGISTER>(from) };
+    }
+
     unsafe fn multiply<const SUMS: u8, const CODES: u8, const WEIGHTS: u8>(&mut self) {
         let (codes, weights) = (self.0[usize::from(CODES)], self.0[usize::from(WEIGHTS)]);
         for row in 0..ROWS {
@@ -39,6 +44,25 @@ impl Registers for Emulated {
                 });
                 let sum = self.sum(SUMS, row, column);
                 *sum = (i32::from_ne_bytes(*sum) + products.sum::<i32>()).to_ne_bytes();
+            }
+        }
+    }
+
+    unsafe fn multiply_bf16<const SUMS: u8, const LEFT: u8, const RIGHT: u8>(&mut self) {
+        let (left, right) = (self.0[usize::from(LEFT)], self.0[usize::from(RIGHT)]);
+        let float = |bytes: &[u8]| {
+            f32::from_bits(u32::from(u16::from_ne_bytes([bytes[0], bytes[1]])) << 16)
+        };
+        for row in 0..ROWS {
+            for column in 0..COLUMNS {
+                let mut sums = [0.0f32; 2];
+                for k in 0..ROW / 2 {
+                    let a = float(&left[row * ROW + 2 * k..]);
+                    let b = float(&right[k / 2 * ROW + 4 * column + 2 * (k % 2)..]);
+                    sums[k % 2] = a.mul_add(b, sums[k % 2]);
+                }
+                let sum = self.sum(SUMS, row, column);
+                *sum = (f32::from_ne_bytes(*sum) + (sums[0] + sums[1])).to_ne_bytes();
             }
         }
     }

@@ -19,7 +19,6 @@ pub(crate) fn cpu() -> String {
         ("avx512f", "AVX-512"),
         ("avx512_vnni", "AVX-512 VNNI"),
         ("avx_vnni", "AVX-VNNI"),
-        ("avx_vnni", "AVX-VNNI"),
         ("avx512_bf16", "AVX-512 BF16"),
         ("amx_int8", "AMX int8"),
         ("amx_bf16", "AMX bf16"),

@@ -273,10 +273,11 @@ impl Attention<'_> {
     /// The kernel of an instruction set, and the queries of a task at most, counting each head.
     fn kernel(&self, set: InstructionSet) -> (block::Kernel, usize) {
         #[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
-        if self.factors == Factors::Bf16 && tiles::supports(self.heads) {
-            if let Some(kernel) = tiles::kernel(set) {
-                return (kernel, tiles::QUERIES);
-            }
+        if self.factors == Factors::Bf16
+            && tiles::supports(self.heads)
+            && let Some(kernel) = tiles::kernel(set)
+        {
+            return (kernel, tiles::QUERIES);
         }
         (block::kernel(set, self.heads.size), block::QUERIES)
     }

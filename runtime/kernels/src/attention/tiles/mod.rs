@@ -80,7 +80,7 @@ thread_local! {
 /// Computes a task.
 ///
 /// # Safety
-/// As [`Kernel`](super::block::Kernel). The size of heads is a multiple of [`SIZE_STEP`].
+/// As [`Kernel`]. The size of heads is a multiple of [`SIZE_STEP`].
 #[inline(always)]
 pub(super) unsafe fn run<R: Registers, V: Bf16Lanes>(work: &Work<'_>) {
     let heads = work.attention.heads;

@@ -81,7 +81,7 @@ fn open_session(
     // GemmFloat8 allocates while it runs, which a capture does not allow.
     settings.model.capturable =
         manifest.target == Target::Cuda && manifest.precision != Precision::Fp8;
-    settings.model.coarse_activations = manifest.precision == Precision::Int8;
+    settings.model.bf16_attention = manifest.precision == Precision::Int8;
     Ok(match manifest.layout {
         Layout::Packed => Box::new(PackedNetwork::open(
             library,

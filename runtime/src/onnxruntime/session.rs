@@ -47,7 +47,7 @@ pub(crate) fn open(
     }
     if settings.providers.first() == Provider::Cpu {
         let operators =
-            operators::domain(settings.model.coarse_activations).map_err(|e| load(e.message()))?;
+            operators::domain(settings.model.bf16_attention).map_err(|e| load(e.message()))?;
         builder = builder.with_operators(operators).map_err(rejected)?;
     }
     for (key, value) in provider_config::session_entries(settings) {

@@ -41,8 +41,8 @@ pub struct SessionSettings {
 pub struct ModelTraits {
     /// Whether the graph can be captured on CUDA: all of its nodes run there, and none allocates by itself.
     pub(crate) capturable: bool,
-    /// Whether activations are quantised, so that attention's factors need no more bits than those of bf16.
-    pub(crate) coarse_activations: bool,
+    /// Whether attention may round its factors to bf16: in int8 models, whose activations have fewer bits anyway.
+    pub(crate) bf16_attention: bool,
     /// The bounds of the inputs' shapes, for TensorRT.
     pub(crate) profile: Option<Profile>,
     /// The folders of TensorRT's engines.

@@ -15,7 +15,7 @@ use super::panel::Panel;
 use super::products::COLUMNS;
 use super::products::{add_values, score, softmax};
 use super::segments::{Segment, Task};
-use super::{Attention, Heads};
+use super::{Attention, Heads, heads};
 use crate::buffer::Buffer;
 use crate::parallel::Shared;
 #[cfg(target_arch = "aarch64")]
@@ -115,6 +115,21 @@ impl Work<'_> {
         self.segment.first_query + self.task.queries.start + token
     }
 
+    /// Normalises, rotates and scales the query of a token, for one of the heads that share the key head.
+    #[inline(always)]
+    pub(super) fn query(&self, token: usize, head: usize, to: &mut [f32]) {
+        let a = self.attention;
+        let Heads { size, .. } = a.heads;
+        let at = (self.task.head * a.heads.group() + head) * size;
+        let row = self.row(token) * a.heads.query_width() + at;
+        let norm = a.norms.map(|norms| (norms.query, norms.epsilon));
+        let angles = heads::angles(a.rotary, a.heads, self.position(token) as i64);
+        heads::head(&a.q[row..][..size], norm, angles, to);
+        // Softmax is a bare power of two, because log2(e) is a part of the scale.
+        let scale = std::f32::consts::LOG2_E / (size as f32).sqrt();
+        to.iter_mut().for_each(|x| *x *= scale);
+    }
+
     /// The head's keys and values at a position of the sequence.
     #[inline(always)]
     pub(super) fn row_at(&self, position: usize) -> [&[f32]; 2] {
@@ -143,10 +158,12 @@ impl Work<'_> {
         }
     }
 
-    /// Begins to load the rows of these positions, which are too far apart for the processor to foresee.
+    /// Begins to load a part of `count` of the rows of these positions, which are too far apart for the processor to foresee. The next
+    /// block arrives while panels compute, a part with each of them.
     #[inline(always)]
-    pub(super) fn prefetch(&self, positions: Range<usize>) {
-        for position in positions {
+    pub(super) fn prefetch(&self, positions: &Range<usize>, number: usize, count: usize) {
+        let first = |number: usize| positions.start + positions.len() * number / count;
+        for position in first(number)..first(number + 1) {
             for row in self.row_at(position) {
                 row.chunks(LINE).for_each(|line| prefetch(line.as_ptr()));
             }
@@ -200,9 +217,7 @@ unsafe fn run<V: Lanes, const VECTORS: usize, const AT_ONCE: usize, const AT_END
         );
         work.copy_block(block, keys, values);
         for (number, panel) in panels[..count].iter_mut().flatten().enumerate() {
-            // The next block arrives while panels compute, a part with each of them.
-            let part = |number: usize| next.start + next.len() * number / count;
-            work.prefetch(part(number)..part(number + 1));
+            work.prefetch(&next, number, count);
             let visible = work.position(panel.first_token + panel.tokens);
             if visible <= start {
                 continue;

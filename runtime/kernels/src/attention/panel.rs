@@ -1,7 +1,7 @@
 //! A panel: some queries of a task, stored by column.
 
+use super::Heads;
 use super::block::Work;
-use super::{Heads, heads};
 
 /// Some of a task's tokens.
 pub(super) struct Panel<'a> {
@@ -28,8 +28,8 @@ impl<'a> Panel<'a> {
         lanes: usize,
         memory: &'a mut [f32],
     ) -> Self {
-        let a = work.attention;
-        let (size, group, width) = (a.heads.size, a.heads.group(), a.heads.query_width());
+        let heads = work.attention.heads;
+        let (size, group) = (heads.size, heads.group());
         let (queries, rest) = memory.split_at_mut(size * lanes);
         let (outputs, rest) = rest.split_at_mut(size * lanes);
         let (max, rest) = rest.split_at_mut(lanes);
@@ -41,22 +41,16 @@ impl<'a> Panel<'a> {
         // Lanes without a query compute finite values, which are not used.
         queries.fill(0.0);
         position.fill(work.position(first_token) as f32);
-        // Softmax is a bare power of two, because log2(e) is a part of the scale.
-        let scale = std::f32::consts::LOG2_E / (size as f32).sqrt();
-        let norm = a.norms.map(|norms| (norms.query, norms.epsilon));
-        let mut rotated = [0.0; Heads::MAX_SIZE];
-        let rotated = &mut rotated[..size];
+        let mut query = [0.0; Heads::MAX_SIZE];
+        let query = &mut query[..size];
         for token in 0..tokens {
-            let at = work.position(first_token + token);
-            let angles = heads::angles(a.rotary, a.heads, at as i64);
-            let row = work.row(first_token + token) * width + work.task.head * group * size;
             for head in 0..group {
                 let lane = token * group + head;
-                heads::head(&a.q[row + head * size..][..size], norm, angles, rotated);
-                for (column, x) in queries.chunks_exact_mut(lanes).zip(&*rotated) {
-                    column[lane] = x * scale;
+                work.query(first_token + token, head, query);
+                for (column, x) in queries.chunks_exact_mut(lanes).zip(&*query) {
+                    column[lane] = *x;
                 }
-                position[lane] = at as f32;
+                position[lane] = work.position(first_token + token) as f32;
             }
         }
         Self {

@@ -72,6 +72,29 @@ impl Columns {
         self.count == COLUMNS
     }
 
+    /// Writes or adds the outputs of a row to 16 values.
+    ///
+    /// # Safety
+    /// As the methods of [`Dot`].
+    #[inline(always)]
+    unsafe fn finish<D: Dot>(
+        &self,
+        linear: &Linear<'_>,
+        term: Term,
+        row: usize,
+        sums: D,
+        to: *mut f32,
+    ) {
+        let scale = linear.scales[row];
+        // SAFETY: the contract is the same. `added`, which is `bias` or `to`, has 16 values as well.
+        unsafe {
+            match term {
+                Term::Coarse => sums.finish(self, scale, self.bias.as_ptr(), to),
+                Term::Fine => sums.finish(self, scale / FINER, to, to),
+            }
+        }
+    }
+
     /// As [`write`](Self::write), if no column is padding.
     ///
     /// # Safety
@@ -86,16 +109,12 @@ impl Columns {
         out: &Shared<f32>,
     ) {
         debug_assert!(self.whole(), "a column is padding");
-        // SAFETY: no other task writes these outputs. Both `added` and `to` have 16 values.
+        // SAFETY: no other task writes these outputs, and a whole panel has 16 of them.
         unsafe {
             let to = out
                 .part(row * linear.outputs() + self.first, COLUMNS)
                 .as_mut_ptr();
-            let scale = *linear.scales.get_unchecked(row);
-            match term {
-                Term::Coarse => sums.finish(self, scale, self.bias.as_ptr(), to),
-                Term::Fine => sums.finish(self, scale / FINER, to, to),
-            }
+            self.finish(linear, term, row, sums, to);
         }
     }
 
@@ -117,16 +136,12 @@ impl Columns {
             return unsafe { self.write_whole(linear, term, row, sums, out) };
         }
         // The last panel is narrower than a vector.
-        // SAFETY: no other task writes these outputs. Both `added` and `padded` have 16 values.
+        // SAFETY: no other task writes these outputs, and `padded` has 16 values.
         unsafe {
             let part = out.part(row * linear.outputs() + self.first, self.count);
             let mut padded = [0.0; COLUMNS];
             padded[..self.count].copy_from_slice(part);
-            let to = padded.as_mut_ptr();
-            match term {
-                Term::Coarse => sums.finish(self, linear.scales[row], self.bias.as_ptr(), to),
-                Term::Fine => sums.finish(self, linear.scales[row] / FINER, to, to),
-            }
+            self.finish(linear, term, row, sums, padded.as_mut_ptr());
             part.copy_from_slice(&padded[..self.count]);
         }
     }

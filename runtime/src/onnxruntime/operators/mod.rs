@@ -24,12 +24,12 @@ use ort::operator::{ComputeContext, Kernel, OperatorDomain};
 
 use signature::DOMAIN;
 
-/// The operators, for one session of a model whose activations may be coarse, as those of int8 are.
+/// The operators, for one session. `bf16_attention` says whether attention may round its factors to bf16.
 ///
 /// # Errors
 /// ONNX Runtime rejects them.
-pub(crate) fn domain(coarse_activations: bool) -> ort::Result<OperatorDomain> {
-    let factors = match coarse_activations {
+pub(crate) fn domain(bf16_attention: bool) -> ort::Result<OperatorDomain> {
+    let factors = match bf16_attention {
         true => Factors::Bf16,
         false => Factors::Float32,
     };

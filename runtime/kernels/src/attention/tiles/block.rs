@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::super::Heads;
 use super::super::block::Work;
-use super::{DEPTH, FLOATS, HALVES, KEYS, SIDE, halves};
+use super::{BF16S, DEPTH, FLOATS, KEYS, SIDE, as_bf16};
 use crate::simd::bf16::Bf16Lanes;
 
 /// Tiles of keys `[KEYS / 16, size / 32]`, of 16 keys and 32 of their numbers, and of values `[size / 16, KEYS / 32]`, of 16 of their
@@ -21,7 +21,7 @@ impl<'a> Block<'a> {
     }
 
     pub(super) fn new(memory: &'a mut [f32], size: usize) -> Self {
-        let (keys, values) = halves(memory).split_at_mut(KEYS * size);
+        let (keys, values) = as_bf16(memory).split_at_mut(KEYS * size);
         Self { keys, values, size }
     }
 
@@ -58,7 +58,7 @@ impl<'a> Block<'a> {
                 let to = self
                     .keys
                     .as_mut_ptr()
-                    .add((tile * chunks + chunk) * HALVES + row * DEPTH);
+                    .add((tile * chunks + chunk) * BF16S + row * DEPTH);
                 for i in (0..DEPTH).step_by(2 * V::WIDTH) {
                     let from = key.as_ptr().add(chunk * DEPTH + i);
                     V::load(from).store_bf16(V::load(from.add(V::WIDTH)), to.add(i));
@@ -84,7 +84,7 @@ impl<'a> Block<'a> {
                 let to = self
                     .values
                     .as_mut_ptr()
-                    .add((tile * (KEYS / DEPTH) + step) * HALVES);
+                    .add((tile * (KEYS / DEPTH) + step) * BF16S);
                 V::transpose(pairs.as_ptr(), to.cast());
             }
         }

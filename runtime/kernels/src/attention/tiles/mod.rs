@@ -1,7 +1,7 @@
 //! Attention in tile registers, whose factors are bf16 and whose sums are floats.
 //!
-//! All matrices are transposed, so that softmax needs no operation across lanes: scores are `[keys, queries]`, the product of keys by
-//! row and queries by column, and outputs are `[size, queries]`, the product of values by column and probabilities by column. A
+//! All matrices are transposed, so that softmax needs no operation across lanes: scores are `S^T = K Q^T`, `[keys, queries]`, and outputs
+//! are `O^T = V^T P^T`, `[size, queries]`, with the online softmax of the other kernels. A
 //! *tile* holds 16 rows of 64 bytes: 32 factors of the left matrix, or 16 floats; or of the right matrix two consecutive factors of
 //! each of 16 columns.
 //!
@@ -35,17 +35,17 @@ use products::{add_values, score, softmax};
 const SIZE_STEP: usize = 32;
 /// Keys per block. The last bits of vectors depend on it.
 const KEYS: usize = 128;
-/// Keys whose probabilities a register holds.
+/// Factors of one product: numbers of a query and a key, or keys with their values.
 const DEPTH: usize = 32;
 /// Rows of a tile, and floats of its rows.
 const SIDE: usize = 16;
 /// Floats of a tile.
 const FLOATS: usize = SIDE * SIDE;
 /// bf16 numbers of a tile.
-const HALVES: usize = 2 * FLOATS;
+const BF16S: usize = 2 * FLOATS;
 /// Queries per panel, counting each head.
 const LANES: usize = 2 * SIDE;
-/// Panels of a task, at most: if nine heads share a key head, a panel has three tokens.
+/// Panels of a task, at most: if eleven heads share a key head, 23 tokens in panels of two.
 const PANELS: usize = 12;
 /// Queries per task, counting each head. They share the conversion of keys and values.
 pub(super) const QUERIES: usize = 256;
@@ -112,9 +112,7 @@ pub(super) unsafe fn run<R: Registers, V: Bf16Lanes>(work: &Work<'_>) {
             let next = here.end..end.min(start + 2 * KEYS);
             block.fill::<V>(work, here);
             for (number, panel) in panels[..count].iter_mut().flatten().enumerate() {
-                // The next block arrives while panels compute, a part with each of them.
-                let part = |number: usize| next.start + next.len() * number / count;
-                work.prefetch(part(number)..part(number + 1));
+                work.prefetch(&next, number, count);
                 let visible = work.position(panel.first_token + panel.tokens);
                 if visible <= start {
                     continue;
@@ -135,12 +133,12 @@ pub(super) unsafe fn run<R: Registers, V: Bf16Lanes>(work: &Work<'_>) {
 }
 
 /// The bf16 numbers in a buffer of floats.
-fn halves(floats: &mut [f32]) -> &mut [u16] {
+fn as_bf16(floats: &mut [f32]) -> &mut [u16] {
     // SAFETY: any bits are numbers of both types, and floats have the greater alignment.
-    let (before, halves, after) = unsafe { floats.align_to_mut() };
+    let (before, numbers, after) = unsafe { floats.align_to_mut() };
     debug_assert!(
         before.is_empty() && after.is_empty(),
         "two numbers fill a float"
     );
-    halves
+    numbers
 }

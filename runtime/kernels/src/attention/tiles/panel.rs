@@ -1,8 +1,8 @@
 //! A panel: some queries of a task, by column.
 
+use super::super::Heads;
 use super::super::block::Work;
-use super::super::{Heads, heads};
-use super::{DEPTH, FLOATS, HALVES, LANES, SIDE, halves};
+use super::{BF16S, DEPTH, FLOATS, LANES, SIDE, as_bf16};
 use crate::simd::bf16::Bf16Lanes;
 
 /// Some of a task's tokens, with all heads that share the key head.
@@ -18,9 +18,9 @@ pub(super) struct Panel<'a> {
     pub(super) outputs: &'a mut [f32],
     /// Whether a block of keys has been seen.
     pub(super) begun: bool,
-    /// `[lanes]` what is subtracted from scores.
-    pub(super) max: &'a mut [f32],
-    /// `[lanes]` the sum of the exponentials so far.
+    /// `[lanes]` what is subtracted from scores: the maximum so far, or a little less.
+    pub(super) shift: &'a mut [f32],
+    /// `[lanes]` the sum of the exponentials so far, before their rounding to bf16.
     pub(super) sum: &'a mut [f32],
     /// `[lanes]` the position of each query.
     pub(super) position: &'a mut [f32],
@@ -40,13 +40,13 @@ impl<'a> Panel<'a> {
         tokens: usize,
         memory: &'a mut [f32],
     ) -> Self {
-        let a = work.attention;
-        let (size, group, width) = (a.heads.size, a.heads.group(), a.heads.query_width());
+        let heads = work.attention.heads;
+        let (size, group) = (heads.size, heads.group());
         let (queries, rest) = memory.split_at_mut(size * LANES / 2);
         let (outputs, rest) = rest.split_at_mut(size * LANES);
-        let (max, rest) = rest.split_at_mut(LANES);
+        let (shift, rest) = rest.split_at_mut(LANES);
         let (sum, position) = rest.split_at_mut(LANES);
-        max.fill(f32::NEG_INFINITY);
+        shift.fill(f32::NEG_INFINITY);
         sum.fill(0.0);
         position.fill(work.position(first_token) as f32);
         let panel = Self {
@@ -54,37 +54,29 @@ impl<'a> Panel<'a> {
             tokens,
             columns: (tokens * group).div_ceil(SIDE),
             size,
-            queries: halves(queries),
+            queries: as_bf16(queries),
             outputs,
             begun: false,
-            max,
+            shift,
             sum,
             position,
         };
-        // Softmax is a bare power of two, because log2(e) is a part of the scale.
-        let scale = std::f32::consts::LOG2_E / (size as f32).sqrt();
-        let norm = a.norms.map(|norms| (norms.query, norms.epsilon));
-        // Lanes without a query compute finite values, which are not used.
+        // Lanes without a query are zero, and their results are not used.
         let mut rows = [[0u16; Heads::MAX_SIZE]; LANES];
-        let mut rotated = [0.0; Heads::MAX_SIZE];
-        let rotated = &mut rotated[..size];
+        let mut query = [0.0; Heads::MAX_SIZE];
+        let query = &mut query[..size];
         for token in 0..tokens {
-            let at = work.position(first_token + token);
-            let angles = heads::angles(a.rotary, a.heads, at as i64);
-            let row = work.row(first_token + token) * width + work.task.head * group * size;
             for head in 0..group {
                 let lane = token * group + head;
-                heads::head(&a.q[row + head * size..][..size], norm, angles, rotated);
+                work.query(first_token + token, head, query);
                 for i in (0..size).step_by(2 * V::WIDTH) {
                     // SAFETY: the caller runs this in code for the instruction set, and `size` is a multiple of 32.
                     unsafe {
-                        let (from, to) = (rotated.as_ptr().add(i), rows[lane].as_mut_ptr().add(i));
-                        let scaled =
-                            [0, V::WIDTH].map(|j| V::load(from.add(j)).mul(V::splat(scale)));
-                        scaled[0].store_bf16(scaled[1], to);
+                        let (from, to) = (query.as_ptr().add(i), rows[lane].as_mut_ptr().add(i));
+                        V::load(from).store_bf16(V::load(from.add(V::WIDTH)), to);
                     }
                 }
-                panel.position[lane] = at as f32;
+                panel.position[lane] = work.position(first_token + token) as f32;
             }
         }
         let chunks = size / DEPTH;
@@ -104,7 +96,7 @@ impl<'a> Panel<'a> {
                     let to = panel
                         .queries
                         .as_mut_ptr()
-                        .add((column * chunks + chunk) * HALVES);
+                        .add((column * chunks + chunk) * BF16S);
                     V::transpose(pairs.as_ptr(), to.cast());
                 }
             }

@@ -2,18 +2,18 @@
 
 use super::block::Block;
 use super::panel::Panel;
-use super::{DEPTH, FLOATS, HALVES, KEYS, LANES, SIDE, halves};
+use super::{BF16S, DEPTH, FLOATS, KEYS, LANES, SIDE, as_bf16};
 use crate::simd::bf16::Bf16Lanes;
 use crate::simd::exp2;
 use crate::simd::tiles::Registers;
 
 /// The score of a key that a query does not see; its exponential is 0.
 const HIDDEN: f32 = -1e30;
-/// Maxima may be exceeded by this before sums are scaled: powers of two up to 2^8 are as exact as others, and sums stay far from
-/// the largest float (FlashAttention 4 has the idea).
-const TOLERANCE: f32 = 8.0;
+/// Sums are scaled only where a maximum grows by more than this, so exponentials are below 2^8: they are as exact as others, and
+/// sums stay far from the largest float (lazy rescaling; FlashAttention 4 has the idea).
+const RESCALE_ABOVE: f32 = 8.0;
 
-/// Scores of a block, and their exponentials.
+/// Scores of a block, and their exponentials, which are probabilities but for the division by their sum.
 pub(super) struct Scores<'a> {
     /// Tiles `[KEYS / 16, 2]`.
     scores: &'a mut [f32],
@@ -28,7 +28,7 @@ impl<'a> Scores<'a> {
         let (scores, probabilities) = memory.split_at_mut(KEYS * LANES);
         Self {
             scores,
-            probabilities: halves(probabilities),
+            probabilities: as_bf16(probabilities),
         }
     }
 }
@@ -63,7 +63,7 @@ unsafe fn score_columns<R: Registers, const TWO: bool>(
     steps: usize,
 ) {
     let chunks = panel.size / DEPTH;
-    let tiles = chunks * HALVES;
+    let tiles = chunks * BF16S;
     // SAFETY: the caller has the instructions. Loads and stores lie within the tiles of queries, keys and scores.
     unsafe {
         for step in 0..steps {
@@ -73,8 +73,8 @@ unsafe fn score_columns<R: Registers, const TWO: bool>(
             registers.zero::<2>();
             registers.zero::<3>();
             for chunk in 0..chunks {
-                let keys = keys.add(chunk * HALVES);
-                let queries = panel.queries.as_ptr().add(chunk * HALVES);
+                let keys = keys.add(chunk * BF16S);
+                let queries = panel.queries.as_ptr().add(chunk * BF16S);
                 registers.load::<4>(keys.cast());
                 registers.load::<6>(queries.cast());
                 registers.multiply_bf16::<0, 4, 6>();
@@ -119,7 +119,7 @@ pub(super) unsafe fn softmax<V: Bf16Lanes>(
         unsafe {
             let tile = |number: usize| (2 * number + column) * FLOATS + lane % SIDE;
             let from = scores.scores.as_mut_ptr();
-            let old = V::load(panel.max.as_ptr().add(lane));
+            let old = V::load(panel.shift.as_ptr().add(lane));
             let mut max = [old; 4];
             let position = V::load(panel.position.as_ptr().add(lane));
             for number in 0..2 * steps {
@@ -136,7 +136,7 @@ pub(super) unsafe fn softmax<V: Bf16Lanes>(
             }
             let [a, b, c, d] = max;
             let max = a.max(b).max(c.max(d));
-            let kept = old.add(V::splat(TOLERANCE));
+            let kept = old.add(V::splat(RESCALE_ABOVE));
             let mut sum = V::load(panel.sum.as_ptr().add(lane));
             let new = max.select_less(kept, max, old);
             if panel.begun && kept.any_less(max) {
@@ -154,7 +154,7 @@ pub(super) unsafe fn softmax<V: Bf16Lanes>(
                 let row = from.add(tile(number));
                 let to = scores.probabilities.as_mut_ptr();
                 let to = to.add(
-                    (number / 2 * 2 + column) * HALVES + number % 2 * FLOATS + 2 * (lane % SIDE),
+                    (number / 2 * 2 + column) * BF16S + number % 2 * FLOATS + 2 * (lane % SIDE),
                 );
                 for pair in 0..SIDE / 2 {
                     let row = row.add(2 * pair * SIDE);
@@ -164,7 +164,7 @@ pub(super) unsafe fn softmax<V: Bf16Lanes>(
                     first.store_bf16_pairs(second, to.add(2 * pair * SIDE));
                 }
             }
-            new.store(panel.max.as_mut_ptr().add(lane));
+            new.store(panel.shift.as_mut_ptr().add(lane));
             sum.add(sums[0].add(sums[1]))
                 .store(panel.sum.as_mut_ptr().add(lane));
         }
@@ -219,15 +219,15 @@ unsafe fn add_columns<R: Registers, const TWO: bool>(
                 registers.zero::<3>();
             }
             for step in 0..steps {
-                let values = block.values.as_ptr().add((tile * STEPS + step) * HALVES);
-                let probabilities = scores.probabilities.as_ptr().add(2 * step * HALVES);
+                let values = block.values.as_ptr().add((tile * STEPS + step) * BF16S);
+                let probabilities = scores.probabilities.as_ptr().add(2 * step * BF16S);
                 registers.load::<4>(values.cast());
                 registers.load::<6>(probabilities.cast());
                 registers.multiply_bf16::<0, 4, 6>();
-                registers.load::<5>(values.add(STEPS * HALVES).cast());
+                registers.load::<5>(values.add(STEPS * BF16S).cast());
                 registers.multiply_bf16::<1, 5, 6>();
                 if TWO {
-                    registers.load::<7>(probabilities.add(HALVES).cast());
+                    registers.load::<7>(probabilities.add(BF16S).cast());
                     registers.multiply_bf16::<2, 4, 7>();
                     registers.multiply_bf16::<3, 5, 7>();
                 }

@@ -50,7 +50,7 @@ impl Finished {
         }
     }
 
-    /// Writes the outputs of the next rows, at most `count`, if they are two whole panels.
+    /// Writes the outputs of the next rows, at most `count`, if they are two whole panels; [`write_rest`](Self::write_rest) writes the others.
     ///
     /// # Safety
     /// As [`Columns::write`].
@@ -71,26 +71,16 @@ impl Finished {
             unsafe {
                 self.prefetch(linear, row, out);
                 let sums = sums.0.get_unchecked(row);
-                self.columns[0].write_whole(
-                    linear,
-                    self.term,
-                    self.row + row,
-                    D::of_sums(&sums[0]),
-                    out,
-                );
-                self.columns[1].write_whole(
-                    linear,
-                    self.term,
-                    self.row + row,
-                    D::of_sums(&sums[1]),
-                    out,
-                );
+                for (columns, sums) in self.columns.iter().zip(sums) {
+                    let sums = D::of_sums(sums);
+                    columns.write_whole(linear, self.term, self.row + row, sums, out);
+                }
             }
         }
         self.written = end;
     }
 
-    /// Begins to load the outputs of a row in the next two panels, whose rows are too far apart for the processor to foresee.
+    /// Prefetches the outputs of a row in the next two panels: rows are too far apart for the processor to foresee.
     #[inline(always)]
     fn prefetch(&self, linear: &Linear<'_>, row: usize, out: &Shared<f32>) {
         let next = (self.row + row) * linear.outputs() + self.columns[1].end();

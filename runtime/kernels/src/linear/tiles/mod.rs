@@ -4,11 +4,11 @@
 //! is the one that the product asks for: 16 rows of 64 bytes, which hold four inputs of each of 16 outputs.
 //!
 //! Registers of tiles and of vectors work at the same time: while a block's products are computed, the sums of the block before it
-//! become outputs, and the next weights arrive in the second-level cache. A task computes all its panels for the same 32
-//! rows before it goes on to the next rows, because rows of outputs lie on pages of their own, of which the processor knows few.
+//! become outputs, and the next weights are prefetched into the second-level cache. A task computes all its panels for the same 32
+//! rows before it goes on to the next rows, because rows of outputs lie on pages of their own, and the processor keeps few addresses of pages.
 
-mod coming;
 mod finished;
+mod prefetch;
 
 use super::dot::OfSums;
 use super::epilogue::Term;
@@ -16,8 +16,8 @@ use super::{COLUMNS, Linear, Task, Tasks};
 use crate::codes::Layout;
 use crate::parallel::Shared;
 use crate::simd::tiles::Registers;
-use coming::Coming;
 use finished::Finished;
+use prefetch::WeightPrefetch;
 
 /// Rows of a strip of codes.
 const ROWS: usize = Layout::TILES.height;
@@ -43,7 +43,6 @@ pub(super) unsafe fn run<R: Registers, D: OfSums>(
     let [first_panel, last_panel] = task.panels;
     let inputs = linear.weights.inputs;
     let mut sums = Sums([[[0; COLUMNS]; 2]; STEP]);
-    let mut finished = Finished::none();
     let terms = [
         (Some(linear.codes), Term::Coarse),
         (linear.fine, Term::Fine),
@@ -52,7 +51,12 @@ pub(super) unsafe fn run<R: Registers, D: OfSums>(
     // writes.
     unsafe {
         let mut registers = R::configured();
-        let mut coming = Coming::of(linear, task);
+        let mut beside = Beside {
+            linear,
+            out,
+            finished: Finished::none(),
+            prefetch: WeightPrefetch::of(linear, task),
+        };
         for row in (task.rows[0]..task.rows[1]).step_by(STEP) {
             let rows = (task.rows[1] - row).min(STEP);
             for panel in (first_panel..last_panel).step_by(Tasks::PANELS_AT_ONCE) {
@@ -68,12 +72,6 @@ pub(super) unsafe fn run<R: Registers, D: OfSums>(
                             .add(panel * inputs * COLUMNS)
                             .cast(),
                         inputs,
-                    };
-                    let mut beside = Beside {
-                        linear,
-                        out,
-                        finished: &mut finished,
-                        coming: &mut coming,
                     };
                     match (rows > ROWS, panels > 1) {
                         (true, true) => block.multiply::<R, D, true, true>(
@@ -97,11 +95,13 @@ pub(super) unsafe fn run<R: Registers, D: OfSums>(
                             &mut beside,
                         ),
                     }
-                    finished.set::<D>(linear, term, [row, rows], [panel, panels]);
+                    beside
+                        .finished
+                        .set::<D>(linear, term, [row, rows], [panel, panels]);
                 }
             }
         }
-        finished.write_rest::<D>(linear, &sums, out);
+        beside.finished.write_rest::<D>(linear, &sums, out);
     }
 }
 
@@ -109,8 +109,8 @@ pub(super) unsafe fn run<R: Registers, D: OfSums>(
 struct Beside<'a> {
     linear: &'a Linear<'a>,
     out: &'a Shared<f32>,
-    finished: &'a mut Finished,
-    coming: &'a mut Coming,
+    finished: Finished,
+    prefetch: WeightPrefetch,
 }
 
 /// The factors of a block's products.
@@ -162,7 +162,7 @@ impl Block {
                         registers.multiply::<3, 5, 7>();
                     }
                 }
-                beside.coming.prefetch();
+                beside.prefetch.step();
                 beside
                     .finished
                     .write_some::<D>(beside.linear, sums, per_step, beside.out);

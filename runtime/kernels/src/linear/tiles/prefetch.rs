@@ -1,4 +1,4 @@
-//! Weights that are needed soon.
+//! Prefetches weights.
 
 use super::super::{COLUMNS, Linear, Task, Tasks};
 use super::{DEPTH, STEP};
@@ -7,14 +7,14 @@ use crate::simd::prefetch_far;
 /// Codes of a cache line.
 const LINE: usize = 64;
 
-/// The weights of the next task, which probably has the next panels. While a task computes, they arrive in the second-level cache. A task
-/// of one block of rows is bound by memory already, where further requests do harm.
-pub(super) struct Coming {
+/// Prefetches the weights of the next panels into the second-level cache. ONNX Runtime gives a thread consecutive tasks, so these are
+/// the weights of its next task. A task of one block of rows is bound by memory already, where further requests do harm.
+pub(super) struct WeightPrefetch {
     weights: *const u8,
     lines_per_step: usize,
 }
 
-impl Coming {
+impl WeightPrefetch {
     #[inline(always)]
     pub(super) fn of(linear: &Linear<'_>, task: Task) -> Self {
         let blocks = (task.rows[1] - task.rows[0]).div_ceil(STEP);
@@ -31,9 +31,9 @@ impl Coming {
         }
     }
 
-    /// Begins to load what is due in a step of [`DEPTH`] inputs.
+    /// Prefetches what is due in a step of [`DEPTH`] inputs.
     #[inline(always)]
-    pub(super) fn prefetch(&mut self) {
+    pub(super) fn step(&mut self) {
         for _ in 0..self.lines_per_step {
             prefetch_far(self.weights);
             self.weights = self.weights.wrapping_add(LINE);
